@@ -1,0 +1,228 @@
+//! Element types: their canonical names, sizes and how their values are read from bits.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An element type, named as safetensors names it (the canonical names of this project).
+#[allow(non_camel_case_types)] // the names of the field
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dtype {
+    /// One byte, 0 or 1 by convention; other values are kept and counted as they are.
+    BOOL,
+    /// OCP MX FP4 (E2M1), two elements a byte.
+    F4,
+    /// OCP MX FP6 with 2 exponent and 3 mantissa bits, four elements in three bytes.
+    F6_E2M3,
+    /// OCP MX FP6 with 3 exponent and 2 mantissa bits, four elements in three bytes.
+    F6_E3M2,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Signed 8-bit integer.
+    I8,
+    /// OCP FP8 E5M2: IEEE-like, with infinities.
+    F8_E5M2,
+    /// OCP FP8 E4M3 ("FN"): no infinities, NaN is S.1111.111.
+    F8_E4M3,
+    /// OCP MX scale: a power of two, 0xFF is NaN.
+    F8_E8M0,
+    /// FP8 E4M3 "FNUZ": bias 8, no negative zero, NaN is 0x80.
+    F8_E4M3FNUZ,
+    /// FP8 E5M2 "FNUZ": bias 16, no negative zero, NaN is 0x80.
+    F8_E5M2FNUZ,
+    /// Signed 16-bit integer.
+    I16,
+    /// Unsigned 16-bit integer.
+    U16,
+    /// IEEE 754 binary16.
+    F16,
+    /// bfloat16: the upper half of a binary32.
+    BF16,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// IEEE 754 binary32.
+    F32,
+    /// Two binary32 parts, real then imaginary.
+    C64,
+    /// IEEE 754 binary64.
+    F64,
+    /// Signed 64-bit integer.
+    I64,
+    /// Unsigned 64-bit integer.
+    U64,
+}
+
+/// How the values of a type are read from its bits, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Number {
+    /// Unsigned integer.
+    Unsigned,
+    /// Two's complement integer.
+    Signed,
+    /// Sign, exponent and mantissa.
+    Float(FloatFormat),
+    /// Sub-byte elements: the bytes are counted, not the values (`docs/formats.md`).
+    Packed,
+}
+
+/// The layout of a floating-point type: `sign | exponent | mantissa` from the top bit down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FloatFormat {
+    /// Whether a sign bit leads.
+    pub signed: bool,
+    /// Width of the exponent field in bits.
+    pub exponent_bits: u32,
+    /// Width of the mantissa field in bits.
+    pub mantissa_bits: u32,
+    /// Exponent bias.
+    pub bias: i32,
+    /// Which codes are not numbers.
+    pub special: Special,
+}
+
+/// Which bit patterns of a floating-point type are infinities or NaN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Special {
+    /// All-ones exponent: mantissa 0 is infinity, anything else NaN (IEEE 754).
+    Ieee,
+    /// All-ones exponent *and* mantissa is NaN; no infinities (OCP E4M3).
+    AllOnesNan,
+    /// Only the pattern of negative zero is NaN; no infinities, no negative zero (FNUZ).
+    NegativeZeroNan,
+}
+
+use Dtype::*;
+
+/// Name, bits an element, number format, for every type.
+const TABLE: &[(Dtype, &str, u32, Number)] = &[
+    (BOOL, "BOOL", 8, Number::Unsigned),
+    (F4, "F4", 4, Number::Packed),
+    (F6_E2M3, "F6_E2M3", 6, Number::Packed),
+    (F6_E3M2, "F6_E3M2", 6, Number::Packed),
+    (U8, "U8", 8, Number::Unsigned),
+    (I8, "I8", 8, Number::Signed),
+    (F8_E5M2, "F8_E5M2", 8, float(5, 2, 15, Special::Ieee)),
+    (F8_E4M3, "F8_E4M3", 8, float(4, 3, 7, Special::AllOnesNan)),
+    (
+        F8_E8M0,
+        "F8_E8M0",
+        8,
+        Number::Float(FloatFormat {
+            signed: false,
+            exponent_bits: 8,
+            mantissa_bits: 0,
+            bias: 127,
+            special: Special::AllOnesNan,
+        }),
+    ),
+    (F8_E4M3FNUZ, "F8_E4M3FNUZ", 8, float(4, 3, 8, Special::NegativeZeroNan)),
+    (F8_E5M2FNUZ, "F8_E5M2FNUZ", 8, float(5, 2, 16, Special::NegativeZeroNan)),
+    (I16, "I16", 16, Number::Signed),
+    (U16, "U16", 16, Number::Unsigned),
+    (F16, "F16", 16, float(5, 10, 15, Special::Ieee)),
+    (BF16, "BF16", 16, float(8, 7, 127, Special::Ieee)),
+    (I32, "I32", 32, Number::Signed),
+    (U32, "U32", 32, Number::Unsigned),
+    (F32, "F32", 32, float(8, 23, 127, Special::Ieee)),
+    (C64, "C64", 64, float(8, 23, 127, Special::Ieee)),
+    (F64, "F64", 64, float(11, 52, 1023, Special::Ieee)),
+    (I64, "I64", 64, Number::Signed),
+    (U64, "U64", 64, Number::Unsigned),
+];
+
+const fn float(exponent_bits: u32, mantissa_bits: u32, bias: i32, special: Special) -> Number {
+    Number::Float(FloatFormat { signed: true, exponent_bits, mantissa_bits, bias, special })
+}
+
+impl Dtype {
+    /// Every type, in the order of the table in `docs/formats.md`.
+    pub fn all() -> impl Iterator<Item = Dtype> {
+        TABLE.iter().map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Dtype, &'static str, u32, Number) {
+        // The table is in the order of the enum; `the_table_is_in_enum_order` holds it there.
+        &TABLE[self as usize]
+    }
+
+    /// The canonical name, as in a safetensors header.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Bits one element takes.
+    pub fn bits(self) -> u32 {
+        self.row().2
+    }
+
+    /// How values are read from bits. Of [`Dtype::C64`]: of each of its two parts.
+    pub fn number(self) -> Number {
+        self.row().3
+    }
+
+    /// Bytes that `elements` elements take; `None` if that overflows or is not whole.
+    pub fn byte_len(self, elements: u64) -> Option<u64> {
+        let bits = elements.checked_mul(u64::from(self.bits()))?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// The smallest number of bytes that holds whole elements, and how many elements it holds.
+    pub fn granule(self) -> (u64, u64) {
+        match self.bits() {
+            4 => (1, 2),
+            6 => (3, 4),
+            bits => (u64::from(bits / 8), 1),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name is not that of an element type known to this version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown dtype")]
+pub struct UnknownDtype;
+
+impl FromStr for Dtype {
+    type Err = UnknownDtype;
+
+    /// Exact match: `f32` is as unknown to the loaders as it is here.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0).ok_or(UnknownDtype)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_enum_order() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.0 as usize, i, "{}", row.1);
+            assert_eq!(row.1.parse::<Dtype>(), Ok(row.0));
+        }
+    }
+
+    #[test]
+    fn sizes_agree_with_the_safetensors_crate() {
+        for dtype in Dtype::all() {
+            let theirs: safetensors::Dtype =
+                serde_json::from_value(serde_json::Value::String(dtype.name().into())).unwrap();
+            assert_eq!(theirs.bitsize() as u32, dtype.bits(), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn byte_lengths_are_checked() {
+        assert_eq!(F4.byte_len(3), None);
+        assert_eq!(F6_E2M3.byte_len(4), Some(3));
+        assert_eq!(F64.byte_len(u64::MAX / 8), None);
+        assert_eq!("f32".parse::<Dtype>(), Err(UnknownDtype));
+    }
+}

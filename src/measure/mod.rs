@@ -1,0 +1,121 @@
+//! Measurements: small exact values of a part that merge associatively into those of the whole.
+//!
+//! Each measurement has one file here (its value, its merge, its CPU kernel) and one shader of the
+//! same name under `shaders/`. A kernel returns only integers, so that every engine, thread count
+//! and split of the work gives the same bits. Statistics are computed later, by [`crate::judge`].
+
+pub mod digest;
+pub mod histogram;
+pub mod summary;
+
+use crate::dtype::{Dtype, Number};
+use digest::ChainingValue;
+use histogram::Histogram;
+use summary::Summary;
+
+/// Length of a block in bytes: the granularity of kept chaining values (1024 BLAKE3 chunks).
+pub const BLOCK_LEN: usize = 1 << 20;
+
+/// Tiles start at multiples of this many bytes of an object (32 BLAKE3-aligned blocks).
+pub const TILE_LEN: usize = 32 << 20;
+
+/// How the bytes of an object are cut into words for the distribution measurements.
+///
+/// The discriminants are what the shaders are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Words {
+    /// 8-bit elements, and the bytes of sub-byte elements.
+    Bits8 = 0,
+    /// 16-bit elements.
+    Bits16 = 1,
+    /// Binary32, and both parts of C64.
+    F32 = 2,
+    /// Signed 32-bit integers.
+    I32 = 3,
+    /// Unsigned 32-bit integers.
+    U32 = 4,
+    /// Binary64.
+    F64 = 5,
+    /// Signed 64-bit integers.
+    I64 = 6,
+    /// Unsigned 64-bit integers.
+    U64 = 7,
+}
+
+impl Words {
+    /// Every way, for tests and tables.
+    pub const ALL: [Words; 8] = [
+        Words::Bits8,
+        Words::Bits16,
+        Words::F32,
+        Words::I32,
+        Words::U32,
+        Words::F64,
+        Words::I64,
+        Words::U64,
+    ];
+
+    /// The words of a tensor of this type.
+    pub fn of(dtype: Dtype) -> Words {
+        match (dtype, dtype.bits(), dtype.number()) {
+            (Dtype::C64, ..) => Words::F32,
+            (_, ..=8, _) => Words::Bits8,
+            (_, 16, _) => Words::Bits16,
+            (_, 32, Number::Signed) => Words::I32,
+            (_, 32, Number::Unsigned) => Words::U32,
+            (_, 32, _) => Words::F32,
+            (_, _, Number::Signed) => Words::I64,
+            (_, _, Number::Unsigned) => Words::U64,
+            _ => Words::F64,
+        }
+    }
+
+    /// Bytes a word takes.
+    pub fn width(self) -> usize {
+        match self {
+            Words::Bits8 => 1,
+            Words::Bits16 => 2,
+            Words::F32 | Words::I32 | Words::U32 => 4,
+            Words::F64 | Words::I64 | Words::U64 => 8,
+        }
+    }
+
+    /// Whether a [`Summary`] is measured: narrower words have it in their full histogram already.
+    pub fn has_summary(self) -> bool {
+        self.width() >= 4
+    }
+}
+
+/// Everything measured of one tile: the value that engines return and that merges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TileMeasurement {
+    /// Non-root chaining values of the tile's blocks, in order.
+    pub blocks: Vec<ChainingValue>,
+    /// Counts of the tile's words, when asked for.
+    pub histogram: Option<Histogram>,
+    /// Classes, extremes and sums, when asked for and [`Words::has_summary`].
+    pub summary: Option<Summary>,
+}
+
+/// The CPU twin of a whole tile: all kernels over one private copy.
+///
+/// `offset` is the position of `bytes` in the object, a multiple of [`BLOCK_LEN`]; `words` is `None`
+/// when only digests are asked for. Trailing bytes short of a word are not counted.
+pub fn measure_tile(bytes: &[u8], offset: u64, words: Option<Words>) -> TileMeasurement {
+    let mut blocks = Vec::new();
+    digest::chaining_values(bytes, offset, &mut blocks);
+    let histogram = words.map(|words| {
+        let mut table = histogram::Table::new();
+        table.count(words, bytes);
+        let mut counts = Histogram::new(words);
+        table.drain_into(words, &mut counts);
+        counts
+    });
+    let summary = words.filter(|words| words.has_summary()).map(|words| {
+        let mut summary = Summary::new(words);
+        summary.add(bytes);
+        summary
+    });
+    TileMeasurement { blocks, histogram, summary }
+}
