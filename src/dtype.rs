@@ -62,7 +62,7 @@ pub enum Number {
     Signed,
     /// Sign, exponent and mantissa.
     Float(FloatFormat),
-    /// Sub-byte elements: the bytes are counted, not the values (`docs/formats.md`).
+    /// Elements that cross byte boundaries: only their bytes are counted (`docs/formats.md`).
     Packed,
 }
 
@@ -90,6 +90,8 @@ pub enum Special {
     AllOnesNan,
     /// Only the pattern of negative zero is NaN; no infinities, no negative zero (FNUZ).
     NegativeZeroNan,
+    /// Every code is a number (OCP FP4).
+    None,
 }
 
 use Dtype::*;
@@ -97,7 +99,7 @@ use Dtype::*;
 /// Name, bits an element, number format, for every type.
 const TABLE: &[(Dtype, &str, u32, Number)] = &[
     (BOOL, "BOOL", 8, Number::Unsigned),
-    (F4, "F4", 4, Number::Packed),
+    (F4, "F4", 4, float(2, 1, 1, Special::None)),
     (F6_E2M3, "F6_E2M3", 6, Number::Packed),
     (F6_E3M2, "F6_E3M2", 6, Number::Packed),
     (U8, "U8", 8, Number::Unsigned),
@@ -151,6 +153,11 @@ impl Dtype {
         self.row().1
     }
 
+    /// Whether it is a floating-point type.
+    pub fn is_float(self) -> bool {
+        matches!(self.number(), Number::Float(_) | Number::Packed)
+    }
+
     /// Bits one element takes.
     pub fn bits(self) -> u32 {
         self.row().2
@@ -174,6 +181,56 @@ impl Dtype {
             6 => (3, 4),
             bits => (u64::from(bits / 8), 1),
         }
+    }
+}
+
+/// What a code of a floating-point type stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Decoded {
+    /// Not a number.
+    Nan,
+    /// An infinity, and whether it is negative.
+    Infinity(bool),
+    /// A number; every value of a type of up to 32 bits is exact in an f64.
+    Finite(f64),
+}
+
+impl FloatFormat {
+    /// Sign bit, exponent field and mantissa field of a code.
+    pub fn fields(&self, code: u64) -> (bool, u64, u64) {
+        let mantissa = code & ((1 << self.mantissa_bits) - 1);
+        let exponent = code >> self.mantissa_bits & ((1 << self.exponent_bits) - 1);
+        let sign = self.signed && code >> (self.mantissa_bits + self.exponent_bits) & 1 == 1;
+        (sign, exponent, mantissa)
+    }
+
+    /// The value of a code (IEEE 754-2019 section 3.4 and the OCP specifications for the rest).
+    pub fn decode(&self, code: u64) -> Decoded {
+        let (sign, exponent, mantissa) = self.fields(code);
+        let top = exponent == (1 << self.exponent_bits) - 1;
+        match self.special {
+            Special::Ieee if top && mantissa == 0 => return Decoded::Infinity(sign),
+            Special::Ieee if top => return Decoded::Nan,
+            Special::AllOnesNan if top && mantissa == (1 << self.mantissa_bits) - 1 => {
+                return Decoded::Nan;
+            }
+            Special::NegativeZeroNan if sign && exponent == 0 && mantissa == 0 => {
+                return Decoded::Nan;
+            }
+            _ => {}
+        }
+        // Without a sign bit (E8M0) there is no zero and no subnormal: a code is a power of two.
+        let implicit = u64::from(exponent != 0 || !self.signed) << self.mantissa_bits;
+        let exponent = if self.signed { exponent.max(1) } else { exponent };
+        let scale = exponent as i32 - self.bias - self.mantissa_bits as i32;
+        let magnitude = libm::ldexp((mantissa | implicit) as f64, scale);
+        Decoded::Finite(if sign { -magnitude } else { magnitude })
+    }
+
+    /// Whether a code is a non-zero number with the smallest exponent field.
+    pub fn is_subnormal(&self, code: u64) -> bool {
+        let (_, exponent, mantissa) = self.fields(code);
+        self.signed && exponent == 0 && mantissa != 0
     }
 }
 
@@ -216,6 +273,52 @@ mod tests {
                 serde_json::from_value(serde_json::Value::String(dtype.name().into())).unwrap();
             assert_eq!(theirs.bitsize() as u32, dtype.bits(), "{dtype}");
         }
+    }
+
+    fn format(dtype: Dtype) -> FloatFormat {
+        match dtype.number() {
+            Number::Float(format) => format,
+            _ => panic!("{dtype} is no float"),
+        }
+    }
+
+    #[test]
+    fn sixteen_bit_floats_decode_as_the_half_crate_does() {
+        for code in 0..=u16::MAX {
+            for (dtype, theirs) in [
+                (F16, half::f16::from_bits(code).to_f64()),
+                (BF16, half::bf16::from_bits(code).to_f64()),
+            ] {
+                match format(dtype).decode(code.into()) {
+                    Decoded::Nan => assert!(theirs.is_nan()),
+                    Decoded::Infinity(negative) => {
+                        assert!(theirs.is_infinite() && theirs.is_sign_negative() == negative);
+                    }
+                    Decoded::Finite(value) => assert_eq!(value.to_bits(), theirs.to_bits()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn small_floats_have_the_values_of_their_specifications() {
+        for (dtype, code, value) in [
+            (F8_E4M3, 0x7E, 448.0),
+            (F8_E4M3, 0x01, 0.001953125),
+            (F8_E5M2, 0x7B, 57344.0),
+            (F8_E4M3FNUZ, 0x7F, 240.0),
+            (F8_E5M2FNUZ, 0x7F, 57344.0),
+            (F8_E8M0, 127, 1.0),
+            (F8_E8M0, 0, libm::ldexp(1.0, -127)),
+            (F4, 0x7, 6.0),
+            (F4, 0x9, -0.5),
+        ] {
+            assert_eq!(format(dtype).decode(code), Decoded::Finite(value), "{dtype} {code:#x}");
+        }
+        assert_eq!(format(F8_E4M3).decode(0x7F), Decoded::Nan);
+        assert_eq!(format(F8_E8M0).decode(0xFF), Decoded::Nan);
+        assert_eq!(format(F8_E4M3FNUZ).decode(0x80), Decoded::Nan);
+        assert_eq!(format(F8_E5M2).decode(0xFC), Decoded::Infinity(true));
     }
 
     #[test]

@@ -1,3 +1,34 @@
-//! skeleton
+//! `tensorseal`: are these the weights you trust?
+//!
+//! A model is read, measured, judged and reported, and data flows that one way:
+//!
+//! - [`checkpoint`] reads: files and tensors, each a byte range ([`dtype`] knows the elements).
+//! - [`stream`] cuts what is to be measured into tiles and hands out each byte once.
+//! - [`measure`] defines the measurements: small exact integers that merge.
+//! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
+//! - [`seal`] is the document of what a model is.
+//! - [`judge`] compares and finds, without I/O.
+//! - [`report`] tells people and machines.
+//!
+//! ```no_run
+//! use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+//! use tensorseal::engine::RunOptions;
+//! use tensorseal::stream::progress::Progress;
+//!
+//! let model = Checkpoint::open("model".as_ref(), &OpenOptions::default())?;
+//! assert!(model.problems.is_empty());
+//! let (seal, _) =
+//!     tensorseal::seal::build::measure(&model, true, &RunOptions::default(), &Progress::default())?;
+//! println!("{}", seal.model.root);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod checkpoint;
 pub mod dtype;
+pub mod engine;
+pub mod judge;
 pub mod measure;
+pub mod report;
+pub mod seal;
+pub mod severity;
+pub mod stream;

@@ -3,7 +3,20 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+mod directory;
+mod identity;
+mod json;
+mod open;
+pub mod problem;
+pub mod safetensors;
+pub mod shard_index;
+
+pub use identity::FileIdentity;
+pub use open::{OpenError, OpenOptions};
+pub use problem::Problem;
+
 use crate::dtype::Dtype;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// A model as found on disk.
@@ -34,6 +47,24 @@ pub enum Format {
     Safetensors,
 }
 
+impl Format {
+    /// Its name in reports and seals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+        }
+    }
+}
+
+/// Something under the path of a model that is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotCovered {
+    /// Path relative to the model.
+    pub path: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
 /// One file of a model.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
@@ -60,22 +91,12 @@ pub enum FileKind {
     Other,
 }
 
-/// What tells whether a file is still the one that was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileIdentity {
-    pub device: u64,
-    pub inode: u64,
-    pub bytes: u64,
-    /// Modification and change time, seconds and nanoseconds.
-    pub modified: (i64, i64),
-    pub changed: (i64, i64),
-}
-
 /// One tensor: a byte range of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
     /// Name as the loader sees it (qualified where two checkpoints share a directory).
     pub name: String,
+    /// Element type.
     pub dtype: Dtype,
     /// Dimensions, row-major, as in the file.
     pub shape: Vec<u64>,

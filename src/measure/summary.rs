@@ -253,8 +253,20 @@ mod tests {
 
     /// Bit patterns where classes begin and end.
     const EDGES: [u32; 14] = [
-        0, 1 << 31, 1, 0x8000_0001, 0x007F_FFFF, 0x0080_0000, 0x7F7F_FFFF, 0xFF7F_FFFF,
-        0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFFF_FFFF, 0x3F80_0000, 0x7FFF_FFFF,
+        0,
+        1 << 31,
+        1,
+        0x8000_0001,
+        0x007F_FFFF,
+        0x0080_0000,
+        0x7F7F_FFFF,
+        0xFF7F_FFFF,
+        0x7F80_0000,
+        0xFF80_0000,
+        0x7F80_0001,
+        0xFFFF_FFFF,
+        0x3F80_0000,
+        0x7FFF_FFFF,
     ];
 
     fn word32() -> impl Strategy<Value = u32> {

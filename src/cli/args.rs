@@ -1,0 +1,191 @@
+//! Arguments, as documented by `--help`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tensorseal::engine::device::DeviceChoice;
+use tensorseal::judge::Severity;
+
+/// Are these the weights you trust?
+///
+/// Seals, verifies and examines model checkpoints, tensor by tensor.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 130 interrupted."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a seal: a digest and the statistics of every tensor, and a digest of all other bytes
+    Seal(SealArgs),
+    /// Compare a model with its seal and say what changed, where, and what it looks like
+    Verify(VerifyArgs),
+    /// List what is in a model, reading headers only
+    Inspect(InspectArgs),
+    /// List the devices that can measure, test them and time their kernels
+    Devices(DevicesArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Human,
+    /// For machines
+    Json,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// What is printed on standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+    /// Also write a report to a file: json=PATH or human=PATH (repeatable)
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = report_target)]
+    pub report: Vec<(Format, PathBuf)>,
+    /// Print only findings and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Lowest severity that makes the command fail: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY", default_value = "medium")]
+    pub fail_on: Severity,
+}
+
+/// How a model is measured.
+#[derive(Debug, Args)]
+pub struct Measuring {
+    /// Who measures: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// CPU threads (default: all)
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = threads)]
+    pub threads: usize,
+    /// Share of the tiles that the other engine measures again, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "0", hide_default_value = true, value_parser = percent)]
+    pub cross_check: f64,
+    /// Draw no progress
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// Where to write the seal (default: MODEL/tensorseal.seal.json, or MODEL.seal.json beside a file)
+    #[arg(short, long, value_name = "SEAL")]
+    pub output: Option<PathBuf>,
+    /// Leave the statistics of the values out
+    #[arg(long)]
+    pub digest_only: bool,
+    /// Also digest each file whole, with BLAKE3 and SHA-256
+    #[arg(long)]
+    pub file_digests: bool,
+    /// Follow links out of the model
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// The seal to compare with (default: where `seal` writes it)
+    #[arg(long, value_name = "SEAL")]
+    pub seal: Option<PathBuf>,
+    /// The model root that is expected, known from elsewhere; alone, no seal is needed
+    #[arg(long, value_name = "blake3:HEX", value_parser = root)]
+    pub expect_root: Option<[u8; 32]>,
+    /// Ignore the container layout: sharding, order, header text
+    #[arg(long)]
+    pub content_only: bool,
+    /// Also compare the SHA-256 of whole files, where the seal has it
+    #[arg(long)]
+    pub file_digests: bool,
+    /// Follow links out of the model
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    /// List every tensor in the JSON report
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// List every tensor instead of groups of alike ones
+    #[arg(long)]
+    pub full: bool,
+    /// Follow links out of the model
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// List only: no self-test, no timing
+    #[arg(long)]
+    pub list: bool,
+    /// What is printed on standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+fn report_target(text: &str) -> Result<(Format, PathBuf), String> {
+    match text.split_once('=') {
+        Some((_, "")) => Err("the path is empty".to_owned()),
+        Some(("json", path)) => Ok((Format::Json, path.into())),
+        Some(("human", path)) => Ok((Format::Human, path.into())),
+        Some((other, _)) => {
+            Err(format!("unknown report format {other:?}: json and human can be written"))
+        }
+        None => Err("expected FORMAT=PATH, such as json=report.json".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        // The default, spelled out.
+        Ok(0) => Ok(0),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').parse::<f64>();
+    number
+        .ok()
+        .filter(|n| (0.0..=100.0).contains(n))
+        .ok_or("expected a number from 0 to 100".to_owned())
+}
+
+fn root(text: &str) -> Result<[u8; 32], String> {
+    text.strip_prefix("blake3:")
+        .and_then(tensorseal::seal::canonical::unhex)
+        .ok_or("expected blake3: and 64 lower-case hexadecimal digits".to_owned())
+}

@@ -1,0 +1,12 @@
+//! `tensorseal completions`: completions for a shell.
+
+use super::Outcome;
+use super::args::{Arguments, CompletionsArgs};
+use super::exit;
+use clap::CommandFactory;
+
+pub fn run(args: &CompletionsArgs) -> Outcome {
+    let mut command = Arguments::command();
+    clap_complete::generate(args.shell, &mut command, "tensorseal", &mut std::io::stdout());
+    Ok(exit::PASS)
+}

@@ -1,0 +1,66 @@
+//! The command line: one file a verb, each from arguments to a library call to a report.
+
+mod args;
+mod completions;
+mod devices;
+mod inspect;
+mod output;
+mod progress;
+mod running;
+mod seal;
+mod verify;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit codes, as documented in the README.
+mod exit {
+    /// Nothing at or above `--fail-on`.
+    pub const PASS: u8 = 0;
+    /// Findings at or above `--fail-on`.
+    pub const FINDINGS: u8 = 1;
+    /// Usage, configuration, device, or nothing to verify against.
+    pub const USAGE: u8 = 2;
+    /// Could not be completed.
+    pub const INCOMPLETE: u8 = 3;
+    /// Nothing matched.
+    pub const NOTHING: u8 = 4;
+    /// Interrupted.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// Why a command ends without a verdict: the exit code and the line that says why.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: exit::USAGE, error: error.into() }
+    }
+
+    fn incomplete(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: exit::INCOMPLETE, error: error.into() }
+    }
+}
+
+type Outcome = Result<u8, Failure>;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Command::Seal(args) => seal::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    ExitCode::from(outcome.unwrap_or_else(|failure| {
+        output::error(&failure.error);
+        failure.code
+    }))
+}

@@ -1,0 +1,104 @@
+//! Where results, messages and reports go.
+
+use super::args::{Common, Format};
+use super::{Failure, exit};
+use anyhow::Context;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use tensorseal::judge::Verdict;
+use tensorseal::report::human::Palette;
+use tensorseal::report::{Report, human, json};
+
+/// Writes the body of a command between the head of the report and its findings.
+pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
+
+/// Whether a person with a colour terminal reads standard output.
+fn colour() -> bool {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    wanted && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// Says on standard error why the command ends. The whole chain, in one line.
+pub fn error(error: &anyhow::Error) {
+    let text = format!("{error:#}").replace(['\n', '\r'], " ");
+    let _ = writeln!(io::stderr(), "tensorseal: error: {text}");
+}
+
+/// A message for people on standard error.
+pub fn note(common: &Common, text: &str) {
+    if !common.quiet {
+        let _ = writeln!(io::stderr(), "tensorseal: {text}");
+    }
+}
+
+/// Writes the report everywhere it was asked for and gives the exit code of its verdict.
+pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
+    for (format, path) in &common.report {
+        let written =
+            write_file(path, &|out| write(report, *format, false, Palette::default(), body, out));
+        written
+            .with_context(|| format!("cannot write the report to {}", path.display()))
+            .map_err(Failure::incomplete)?;
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let printed =
+        write(report, common.format, common.quiet, Palette::new(colour()), body, &mut out)
+            .and_then(|()| out.flush());
+    match printed {
+        // Whoever closed the pipe has read enough; the verdict stands.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other.context("cannot write to standard output").map_err(Failure::incomplete)?,
+    }
+    Ok(match report.verdict {
+        Verdict::Pass => exit::PASS,
+        Verdict::Fail => exit::FINDINGS,
+        Verdict::Incomplete => exit::INCOMPLETE,
+    })
+}
+
+fn write(
+    report: &Report,
+    format: Format,
+    quiet: bool,
+    palette: Palette,
+    body: Body<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if format == Format::Json {
+        return json::write(report, out);
+    }
+    if quiet {
+        let said = report.verdict != Verdict::Pass;
+        return if said { human::findings(report, palette, out) } else { Ok(()) };
+    }
+    human::head(report, palette, out)?;
+    body(out, palette)?;
+    human::findings(report, palette, out)
+}
+
+/// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
+pub fn write_file(
+    path: &Path,
+    content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tensorseal-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // What a plain new file would get; the umask takes its part.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let file = builder.tempfile_in(directory)?;
+    let mut out = io::BufWriter::new(&file);
+    content(&mut out)?;
+    out.flush()?;
+    drop(out);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The progress line: rate and time left, on standard error, when that is a terminal.
+
+use super::args::{Common, Measuring};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tensorseal::stream::progress::Progress;
+
+/// Draws until it is dropped.
+pub struct Drawn {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drawn {
+    /// Starts to draw `progress`, or nothing.
+    pub fn start(progress: &Arc<Progress>, measuring: &Measuring, common: &Common) -> Drawn {
+        let end = Arc::new(AtomicBool::new(false));
+        if measuring.no_progress || common.quiet || !stderr().is_terminal() {
+            return Drawn { end, thread: None };
+        }
+        let (shared, flag) = (Arc::clone(progress), Arc::clone(&end));
+        let thread = std::thread::spawn(move || draw(&shared, &flag));
+        Drawn { end, thread: Some(thread) }
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.end.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn draw(progress: &Progress, end: &AtomicBool) {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+    let template =
+        "{bar:32} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    while !end.load(Relaxed) {
+        let (done, total) = progress.position();
+        bar.set_length(total);
+        bar.set_position(done);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    bar.finish_and_clear();
+}

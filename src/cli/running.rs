@@ -1,0 +1,161 @@
+//! What all measuring verbs do: open the model, run the engines, stop on Ctrl-C.
+
+use super::args::{Common, Measuring};
+use super::progress::Drawn;
+use super::{Failure, exit, output};
+use anyhow::anyhow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
+use tensorseal::engine::{RunError, RunOptions, RunReport};
+use tensorseal::judge::Finding;
+use tensorseal::report::{Coverage, Engine, Model, Report};
+use tensorseal::seal::{self, Seal};
+use tensorseal::stream::progress::Progress;
+
+/// Where the seal of a model is, unless told otherwise.
+pub fn default_seal(model: &Path) -> PathBuf {
+    if model.is_dir() {
+        return model.join(seal::FILE_NAME);
+    }
+    let mut name = model.as_os_str().to_owned();
+    name.push(".seal.json");
+    PathBuf::from(name)
+}
+
+/// Paths, relative to the model, of seals that are not part of it.
+pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
+    let mut inside = vec![seal::FILE_NAME.to_owned()];
+    if let Some(path) = named.and_then(|path| relative(model, path))
+        && !inside.contains(&path)
+    {
+        inside.push(path);
+    }
+    inside
+}
+
+/// `path` relative to the directory `model`, with `/`, if it lies inside. It need not exist.
+fn relative(model: &Path, path: &Path) -> Option<String> {
+    let model = model.canonicalize().ok()?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let full = parent.canonicalize().ok()?.join(path.file_name()?);
+    let parts: Option<Vec<_>> =
+        full.strip_prefix(model).ok()?.components().map(|c| c.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+/// Opens a model.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Failure> {
+    Checkpoint::open(path, options).map_err(Failure::incomplete)
+}
+
+/// Refuses a model that is not sound: for verbs that must produce something from it.
+pub fn require_sound(model: &Checkpoint) -> Result<(), Failure> {
+    let Some(first) = model.problems.first() else { return Ok(()) };
+    let more = match model.problems.len() {
+        1 => String::new(),
+        n => format!(" (and {} more problems)", n - 1),
+    };
+    Err(Failure::incomplete(anyhow!("{}: {}{more}", problem_place(first), first.message)))
+}
+
+fn problem_place(problem: &Problem) -> String {
+    tensorseal::report::human::shown(&problem.file)
+}
+
+/// Measures a model while progress is drawn and Ctrl-C is heard.
+pub fn measure(
+    model: &Checkpoint,
+    distributions: bool,
+    file_digests: bool,
+    measuring: &Measuring,
+    common: &Common,
+) -> Result<(Seal, RunReport), Failure> {
+    let progress = Arc::new(Progress::default());
+    let options = run_options(measuring, file_digests);
+    stop_on_signals(&progress)?;
+    let drawn = Drawn::start(&progress, measuring, common);
+    let measured = seal::build::measure(model, distributions, &options, &progress);
+    drop(drawn);
+    let (found, run) = measured.map_err(failure)?;
+    if let Some(choice) = &run.choice {
+        output::note(common, &format!("measured by {choice}"));
+    }
+    if let Some(fallback) = &run.fallback {
+        output::note(common, &format!("the device was left: {fallback}"));
+    }
+    Ok((found, run))
+}
+
+/// The options of a run.
+pub fn run_options(measuring: &Measuring, file_digests: bool) -> RunOptions {
+    RunOptions {
+        device: measuring.device.clone(),
+        threads: measuring.threads,
+        cross_check: measuring.cross_check,
+        file_digests,
+        lose_device_after: None,
+    }
+}
+
+/// The first Ctrl-C ends the run in order, the second at once.
+fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        let flag = progress.stop_flag();
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            exit::INTERRUPTED.into(),
+            Arc::clone(&flag),
+        )
+        .and_then(|_| signal_hook::flag::register(signal, flag))
+        .map_err(Failure::incomplete)?;
+    }
+    Ok(())
+}
+
+/// The exit code of a run that did not complete.
+pub fn failure(error: RunError) -> Failure {
+    let code = match &error {
+        RunError::Interrupted => exit::INTERRUPTED,
+        RunError::Device(_) => exit::USAGE,
+        RunError::File(_) | RunError::Threads(..) | RunError::Disagree { .. } => exit::INCOMPLETE,
+    };
+    Failure { code, error: error.into() }
+}
+
+/// Fills in what every measuring verb reports.
+pub fn fill(report: &mut Report, model: &Checkpoint, found: &Seal, run: &RunReport) {
+    report.model = Model {
+        path: model.path.display().to_string(),
+        format: found.model.format.clone(),
+        files: found.model.files,
+        tensors: found.model.tensors,
+        elements: found.model.elements,
+        bytes: found.model.bytes,
+        root: Some(found.model.root.clone()),
+    };
+    report.engine = Some(Engine::from(run));
+    report.coverage = Coverage {
+        bytes_total: found.model.bytes,
+        bytes_checked: run.bytes_read,
+        not_covered: model.not_covered.clone(),
+    };
+    report.findings.extend(model.remarks.iter().map(|remark| finding(remark)));
+}
+
+/// A structural problem or remark as a finding.
+pub fn finding(problem: &Problem) -> Finding {
+    let mut finding = Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file);
+    finding.severity = problem.severity;
+    finding.tensor = problem.tensor.clone();
+    // The range of a problem counts from the start of the file, and with a tensor a finding's does
+    // not: without knowing the tensor's place it is left to the message.
+    if finding.tensor.is_none() {
+        finding.byte_range = problem.byte_range;
+    }
+    finding
+}

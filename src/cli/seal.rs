@@ -1,0 +1,81 @@
+//! `tensorseal seal`: measure a model once and write what it is.
+
+use super::args::SealArgs;
+use super::{Failure, Outcome, output, running};
+use anyhow::{Context, anyhow};
+use std::path::Path;
+use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::report::{Report, SealUsed};
+use tensorseal::seal::canonical;
+
+pub fn run(args: &SealArgs) -> Outcome {
+    let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
+    let options = OpenOptions {
+        allow_symlinks: args.allow_symlinks,
+        exclude: running::seals_inside(&args.model, Some(&target)),
+        ..OpenOptions::default()
+    };
+    let model = running::open(&args.model, &options)?;
+    check_target(&target, &model)?;
+    running::require_sound(&model)?;
+    let (seal, run) = running::measure(
+        &model,
+        !args.digest_only,
+        args.file_digests,
+        &args.measuring,
+        &args.common,
+    )?;
+    output::write_file(&target, &|out| canonical::write(&seal, out))
+        .with_context(|| format!("cannot write the seal to {}", target.display()))
+        .map_err(Failure::incomplete)?;
+    let mut report = Report::new("seal", &args.model.display().to_string());
+    running::fill(&mut report, &model, &seal, &run);
+    report.seal = Some(SealUsed {
+        digest: Some(file_digest(&target)?),
+        source: target.display().to_string(),
+        signed_by: None,
+    });
+    report.judge(args.common.fail_on);
+    output::finish(&report, &args.common, &|out, palette| {
+        writeln!(out, "sealed    {}", palette.bold(&target.display().to_string()))?;
+        writeln!(
+            out,
+            "unsigned  whoever can write the model can write this seal: keep the root elsewhere"
+        )
+    })
+}
+
+/// The seal must not take the place of something it seals.
+fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
+    if target.is_dir() {
+        return Err(Failure::usage(anyhow!(
+            "{} is a directory: name a file for the seal",
+            target.display()
+        )));
+    }
+    let Ok(full) = target.canonicalize() else { return Ok(()) };
+    match model.files.iter().find(|file| file.location == full || same_file(&file.location, &full))
+    {
+        Some(file) => Err(Failure::usage(anyhow!(
+            "{} is part of the model ({}): the seal must be another file",
+            target.display(),
+            file.path
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (a.metadata(), b.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+fn file_digest(path: &Path) -> Result<String, Failure> {
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(path).map_err(Failure::incomplete)?;
+    hasher.update_reader(file).map_err(Failure::incomplete)?;
+    Ok(format!("blake3:{}", hasher.finalize().to_hex()))
+}

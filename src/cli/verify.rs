@@ -1,0 +1,195 @@
+//! `tensorseal verify`: measure a model and compare it with its seal.
+
+use super::args::VerifyArgs;
+use super::{Failure, Outcome, output, running};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::path::Path;
+use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::judge::integrity::{self, Options};
+use tensorseal::judge::{Finding, Severity, change};
+use tensorseal::report::human::Palette;
+use tensorseal::report::units::count;
+use tensorseal::report::{Report, SealUsed};
+use tensorseal::seal::read::SealError;
+use tensorseal::seal::{self, Seal, document, layout};
+use tensorseal::stream::progress::Progress;
+
+/// Changed tensors whose values are looked at again to say what the change looks like.
+const LOOKED_AT: usize = 64;
+
+pub fn run(args: &VerifyArgs) -> Outcome {
+    let mut report = Report::new("verify", &args.model.display().to_string());
+    let sealed = sealed(args, &mut report)?;
+    if sealed.is_none() && !report.findings.is_empty() && args.expect_root.is_none() {
+        // A seal that cannot be trusted says nothing of the model.
+        report.judge(args.common.fail_on);
+        return output::finish(&report, &args.common, &|_, _| Ok(()));
+    }
+    let options = OpenOptions {
+        allow_symlinks: args.allow_symlinks,
+        exclude: running::seals_inside(&args.model, args.seal.as_deref()),
+        expected_files: sealed
+            .as_ref()
+            .map(|seal| seal.files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>()),
+    };
+    let mut model = running::open(&args.model, &options)?;
+    let damaged = layout::adopt(&mut model, sealed.as_ref());
+    let file_digests =
+        args.file_digests && sealed.iter().flat_map(|s| &s.files).any(|file| file.sha256.is_some());
+    let (found, run) =
+        running::measure(&model, false, file_digests, &args.measuring, &args.common)?;
+    running::fill(&mut report, &model, &found, &run);
+    report.findings.extend(problems(&model, sealed.as_ref()));
+    if args.full {
+        report.tensors = serde_json::to_value(&found.tensors).ok();
+    }
+    if let Some(expected) = &args.expect_root {
+        expect(expected, sealed.as_ref(), &found, &mut report);
+    }
+    let trusted = sealed.filter(|seal| {
+        args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
+    });
+    if let Some(sealed) = &trusted {
+        let mut differences = integrity::compare(
+            sealed,
+            &found,
+            &damaged,
+            Options { content_only: args.content_only },
+        );
+        look_again(&mut differences, sealed, &model, args)?;
+        report.findings.append(&mut differences);
+    }
+    report.judge(args.common.fail_on);
+    let intact = trusted.filter(|_| report.findings.iter().all(|f| f.severity == Severity::Info));
+    let source = report.seal.as_ref().map(|seal| seal.source.clone());
+    let pinned = args.expect_root.is_some();
+    output::finish(&report, &args.common, &|out, palette| {
+        summary(out, palette, source.as_deref(), intact.as_ref(), pinned)
+    })
+}
+
+/// Reads the seal. What is wrong with it is a finding; that there is none is not.
+fn sealed(args: &VerifyArgs, report: &mut Report) -> Result<Option<Seal>, Failure> {
+    let path = args.seal.clone().unwrap_or_else(|| running::default_seal(&args.model));
+    if !args.model.exists() && !args.model.is_symlink() {
+        let error = anyhow::anyhow!("{}: no such file or directory", args.model.display());
+        return Err(Failure::incomplete(error));
+    }
+    let mut used = |digest: Option<String>| {
+        let source = path.display().to_string();
+        report.seal = Some(SealUsed { digest, source, signed_by: None });
+    };
+    match seal::read::read(&path) {
+        Ok((seal, digest)) => {
+            used(Some(document::root_text(&digest)));
+            Ok(Some(seal))
+        }
+        Err(SealError::Missing(_)) if args.expect_root.is_some() && args.seal.is_none() => Ok(None),
+        Err(error @ SealError::Missing(_)) => Err(Failure::usage(error)),
+        Err(error) if error.is_content() => {
+            used(None);
+            let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
+            report
+                .findings
+                .push(Finding::new("integrity/seal-invalid", message).in_file(&file_name(&path)));
+            Ok(None)
+        }
+        Err(error) => Err(Failure::incomplete(error)),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Structural problems as findings, except those that follow from a file that is missing: that is
+/// said by the comparison.
+fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
+    let here: BTreeSet<&str> = model.files.iter().map(|file| file.path.as_str()).collect();
+    let missing = sealed.is_some_and(|s| s.files.iter().any(|f| !here.contains(f.path.as_str())));
+    let said = |rule: &str| missing && rule == "format/index-missing-shard";
+    model.problems.iter().filter(|p| !said(p.rule)).map(running::finding).collect()
+}
+
+/// Compares with the root that was given from elsewhere.
+fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut Report) {
+    let expected = document::root_text(expected);
+    if found.model.root != expected {
+        let message = format!("the model root is {}, expected {expected}", found.model.root);
+        report.findings.push(Finding::new("integrity/other-model", message));
+    } else if let Some(sealed) = sealed.filter(|sealed| sealed.model.root != expected) {
+        let message = format!("the seal is of another model: its root is {}", sealed.model.root);
+        report.findings.push(Finding::new("integrity/seal-invalid", message));
+    }
+}
+
+/// Measures the values of changed tensors, to say what the change looks like.
+fn look_again(
+    findings: &mut [Finding],
+    sealed: &Seal,
+    model: &Checkpoint,
+    args: &VerifyArgs,
+) -> Result<(), Failure> {
+    let names: HashMap<&str, usize> =
+        model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+    let mut wanted: HashMap<usize, &mut Finding> = HashMap::new();
+    for finding in findings.iter_mut() {
+        let changed = finding.rule == "integrity/tensor-changed" && finding.other_tensor.is_none();
+        let index = finding.tensor.as_deref().and_then(|name| names.get(name));
+        if let Some(index) = index
+            && changed
+            && wanted.len() < LOOKED_AT
+        {
+            wanted.insert(*index, finding);
+        }
+    }
+    let before = |name: &str| {
+        let index = sealed.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()?;
+        sealed.tensors[index].distribution.as_ref()
+    };
+    wanted.retain(|index, _| before(&model.tensors[*index].name).is_some());
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let tensors: Vec<usize> = wanted.keys().copied().collect();
+    let options = running::run_options(&args.measuring, false);
+    let after = seal::build::distributions(model, &tensors, &options, &Progress::default())
+        .map_err(running::failure)?;
+    for (index, after) in after {
+        if let (Some(finding), Some(before)) =
+            (wanted.get_mut(&index), before(&model.tensors[index].name))
+        {
+            change::describe(finding, before, &after);
+        }
+    }
+    Ok(())
+}
+
+fn summary(
+    out: &mut dyn Write,
+    palette: Palette,
+    source: Option<&str>,
+    intact: Option<&Seal>,
+    pinned: bool,
+) -> io::Result<()> {
+    if let Some(source) = source {
+        writeln!(out, "seal      {source}")?;
+        let words = if pinned {
+            "unsigned seal, held to the expected root"
+        } else {
+            "unsigned seal: it proves nothing against someone who can write both; pin the root with --expect-root"
+        };
+        writeln!(out, "          {}", palette.dim(words))?;
+    }
+    if let Some(seal) = intact {
+        let others = seal.files.iter().filter(|file| file.outside.is_none()).count() as u64;
+        writeln!(
+            out,
+            "intact    {} and {}",
+            count(seal.model.tensors, "tensor"),
+            count(others, "other file")
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Merging the measurements of tiles to those of their objects, whoever made them and in any order.
+
+use crate::measure::digest::{self, ChainingValue};
+use crate::measure::histogram::Histogram;
+use crate::measure::summary::Summary;
+use crate::measure::{BLOCK_LEN, TileMeasurement, Words};
+use crate::stream::plan::{Object, Plan};
+use crate::stream::queue::Tile;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The measurements of one whole object.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Index into [`Plan::objects`].
+    pub object: usize,
+    /// Plain BLAKE3 of its bytes.
+    pub digest: ChainingValue,
+    /// Chaining values of its 1 MiB blocks; empty when it has fewer than two.
+    pub blocks: Vec<ChainingValue>,
+    /// Counts of its words, when asked for.
+    pub histogram: Option<&'a Histogram>,
+    /// Summary of its words, when asked for and wide enough.
+    pub summary: Option<&'a Summary>,
+}
+
+/// The digest of a tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TileDigest {
+    /// The tile is all of an object of at most one block: its digest.
+    Whole(ChainingValue),
+    /// Chaining values of the tile's blocks.
+    Blocks(Vec<ChainingValue>),
+}
+
+/// What has been merged of an object that is not finished.
+#[derive(Debug)]
+pub struct Accumulator {
+    blocks: Vec<ChainingValue>,
+    whole: Option<ChainingValue>,
+    tables: Option<Tables>,
+}
+
+/// The counting tables of one object.
+#[derive(Debug)]
+pub struct Tables {
+    /// Counts of its words.
+    pub histogram: Histogram,
+    /// Summary of its words, when they are wide enough.
+    pub summary: Option<Summary>,
+}
+
+impl Tables {
+    fn new(words: Words) -> Self {
+        Self {
+            histogram: Histogram::new(words),
+            summary: words.has_summary().then(|| Summary::new(words)),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.histogram.clear();
+        if let Some(summary) = &mut self.summary {
+            summary.clear();
+        }
+    }
+}
+
+/// Tables kept for the next object of the same kind of words; more are given back to the system.
+const POOLED: usize = 8;
+
+type Slot = Mutex<(u64, Option<Box<Accumulator>>)>;
+
+/// See the module. `finish` is called once for every object, from whichever thread measured its
+/// last tile.
+pub struct Collector<'a> {
+    plan: &'a Plan,
+    slots: Vec<Slot>,
+    pool: Mutex<HashMap<Words, Vec<Tables>>>,
+    finish: &'a (dyn Fn(Finished<'_>) + Sync),
+}
+
+impl<'a> Collector<'a> {
+    /// Nothing measured yet.
+    pub fn new(plan: &'a Plan, finish: &'a (dyn Fn(Finished<'_>) + Sync)) -> Self {
+        let slots = plan.objects.iter().map(|object| Mutex::new((object.bytes, None))).collect();
+        Self { plan, slots, pool: Mutex::default(), finish }
+    }
+
+    /// Adds a tile. `count` adds its words to the tables of its object. Returns whether that was
+    /// the object's last tile.
+    pub fn add(&self, tile: Tile, digest: TileDigest, count: impl FnOnce(&mut Tables)) -> bool {
+        let object = &self.plan.objects[tile.object];
+        let mut slot = self.slots[tile.object].lock().unwrap_or_else(PoisonError::into_inner);
+        let open = slot.1.get_or_insert_with(|| Box::new(self.open(object)));
+        match digest {
+            TileDigest::Whole(value) => open.whole = Some(value),
+            TileDigest::Blocks(values) => {
+                let first = (tile.start / BLOCK_LEN as u64) as usize;
+                open.blocks[first..first + values.len()].copy_from_slice(&values);
+            }
+        }
+        if let Some(tables) = &mut open.tables {
+            count(tables);
+        }
+        slot.0 -= tile.len as u64;
+        if slot.0 > 0 {
+            return false;
+        }
+        let done = slot.1.take();
+        drop(slot);
+        if let Some(done) = done {
+            self.close(tile.object, object, *done);
+        }
+        true
+    }
+
+    /// Adds a tile that was measured as one.
+    pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
+        let TileMeasurement { blocks, histogram, summary } = measured;
+        self.add(tile, TileDigest::Blocks(blocks), |tables| {
+            if let Some(histogram) = &histogram {
+                tables.histogram.merge(histogram);
+            }
+            if let (Some(sum), Some(part)) = (&mut tables.summary, &summary) {
+                sum.merge(part);
+            }
+        })
+    }
+
+    fn open(&self, object: &Object) -> Accumulator {
+        let count = digest::block_count(object.bytes) as usize;
+        let tables = object.words.map(|words| {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            pool.get_mut(&words).and_then(Vec::pop).unwrap_or_else(|| Tables::new(words))
+        });
+        let blocks = if count > 1 { vec![[0; 32]; count] } else { Vec::new() };
+        Accumulator { blocks, whole: None, tables }
+    }
+
+    fn close(&self, index: usize, object: &Object, done: Accumulator) {
+        let Accumulator { blocks, whole, tables } = done;
+        let digest = whole
+            .or_else(|| digest::root(&blocks, object.bytes))
+            .expect("an object has one digest or all of its blocks");
+        (self.finish)(Finished {
+            object: index,
+            digest,
+            blocks,
+            histogram: tables.as_ref().map(|tables| &tables.histogram),
+            summary: tables.as_ref().and_then(|tables| tables.summary.as_ref()),
+        });
+        if let (Some(mut tables), Some(words)) = (tables, object.words) {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = pool.entry(words).or_default();
+            if kept.len() < POOLED {
+                tables.clear();
+                kept.push(tables);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The CPU engine: one worker a thread, all kernels over the same private copy of each piece.
+
+use super::collect::TileDigest;
+use super::run::{RunError, Shared};
+use crate::measure::digest::ChainingValue;
+use crate::measure::histogram::Table;
+use crate::measure::summary::Summary;
+use crate::measure::{self, BLOCK_LEN, Words};
+use crate::stream::plan::Object;
+use crate::stream::queue::Tile;
+use crate::stream::source::{ByteSource, PIECE_LEN};
+use blake3::hazmat::HasherExt;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One thread's tables and buffers.
+pub struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    table: Table,
+    summaries: HashMap<Words, Summary>,
+    piece: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker on the queue of `shared`.
+    pub(super) fn new(shared: &'a Shared<'a>) -> Self {
+        Self { shared, table: Table::new(), summaries: HashMap::new(), piece: Vec::new() }
+    }
+
+    /// Measures tiles until there are no more, or the run fails.
+    pub(super) fn work(&mut self) {
+        let mut batch = Vec::new();
+        loop {
+            self.shared.queue.next_cpu(&mut batch);
+            if batch.is_empty() {
+                return;
+            }
+            for tile in &batch {
+                if let Err(error) = self.measure(*tile) {
+                    return self.shared.fail(error);
+                }
+            }
+        }
+    }
+
+    fn measure(&mut self, tile: Tile) -> Result<(), RunError> {
+        self.shared.check_interrupt()?;
+        let object = self.shared.plan.objects[tile.object];
+        if self.shared.cross_check.takes(&object, tile) {
+            return self.measure_twice(tile, &object);
+        }
+        if self.shared.lanes.is_some() {
+            let copy = self.shared.copy(tile)?;
+            return self.measure_from(tile, &object, &Copied(copy), 0);
+        }
+        let source = self.shared.files.source(object.file)?;
+        self.measure_from(tile, &object, source.as_ref(), object.offset + tile.start)
+    }
+
+    /// Measures a tile whose bytes are at `position` of `source`.
+    fn measure_from(
+        &mut self,
+        tile: Tile,
+        object: &Object,
+        source: &dyn ByteSource,
+        position: u64,
+    ) -> Result<(), RunError> {
+        let mut blocks = Vec::with_capacity(tile.len.div_ceil(BLOCK_LEN));
+        let mut whole = None;
+        let single = object.bytes <= BLOCK_LEN as u64;
+        let mut done = 0;
+        while done < tile.len || (single && whole.is_none()) {
+            let len = (tile.len - done).min(BLOCK_LEN);
+            let mut hasher = blake3::Hasher::new();
+            hasher.set_input_offset(tile.start + done as u64);
+            self.read_block(object, source, position + done as u64, len, &mut hasher)?;
+            if single {
+                whole = Some(*hasher.finalize().as_bytes());
+            } else {
+                blocks.push(hasher.finalize_non_root());
+            }
+            done += len;
+        }
+        self.finish(tile, object, blocks, whole)
+    }
+
+    /// Feeds one block to the hasher and to the kernels that count words.
+    fn read_block(
+        &mut self,
+        object: &Object,
+        source: &dyn ByteSource,
+        position: u64,
+        len: usize,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<(), RunError> {
+        let shared = self.shared;
+        let named = |error| RunError::from(shared.files.name_error(object.file, error));
+        let Some(words) = object.words else {
+            // A single kernel reads each byte once, wherever it lies: no copy is needed.
+            let mut sink = |bytes: &[u8]| {
+                hasher.update(bytes);
+            };
+            return source.read(position, len, &mut sink).map_err(named);
+        };
+        let mut summary = words
+            .has_summary()
+            .then(|| self.summaries.entry(words).or_insert_with(|| Summary::new(words)));
+        let (table, piece) = (&mut self.table, &mut self.piece);
+        let mut done = 0;
+        while done < len {
+            let next = (len - done).min(PIECE_LEN);
+            piece.clear();
+            source
+                .read(position + done as u64, next, &mut |bytes| piece.extend_from_slice(bytes))
+                .map_err(named)?;
+            hasher.update(piece);
+            table.count(words, piece);
+            if let Some(summary) = &mut summary {
+                summary.add(piece);
+            }
+            done += next;
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        tile: Tile,
+        object: &Object,
+        blocks: Vec<ChainingValue>,
+        whole: Option<ChainingValue>,
+    ) -> Result<(), RunError> {
+        let digest = whole.map_or(TileDigest::Blocks(blocks), TileDigest::Whole);
+        let (table, summaries) = (&mut self.table, &mut self.summaries);
+        let last = self.shared.collector.add(tile, digest, |tables| {
+            let Some(words) = object.words else { return };
+            table.drain_into(words, &mut tables.histogram);
+            if let (Some(sum), Some(part)) = (&mut tables.summary, summaries.get_mut(&words)) {
+                sum.merge(part);
+                part.clear();
+            }
+        });
+        self.shared.tile_done(tile, object, last, false)
+    }
+
+    /// Measures one copy on both engines and holds them equal (`--cross-check`).
+    fn measure_twice(&mut self, tile: Tile, object: &Object) -> Result<(), RunError> {
+        let copy = self.shared.copy(tile)?;
+        let measured = measure::measure_tile(&copy, tile.start, object.words);
+        self.shared.cross_check.on_device(&copy, tile, object, &measured, self.shared)?;
+        let last = self.shared.collector.add_measured(tile, measured);
+        self.shared.tile_done(tile, object, last, false)
+    }
+}
+
+/// A private copy as a source, so that there is one way to measure a tile.
+struct Copied(Arc<Vec<u8>>);
+
+impl ByteSource for Copied {
+    fn read(
+        &self,
+        offset: u64,
+        len: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), crate::stream::source::ReadError> {
+        let start = offset as usize;
+        sink(&self.0[start..start + len]);
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Engines: who measures the tiles of a plan.
+//!
+//! [`cpu`] measures on the processor, [`gpu`] on a device through wgpu, and [`run()`] puts either or
+//! both on one queue. [`collect`] merges what they return; because measurements are integers that
+//! merge associatively, it does not matter who measured what.
+
+pub mod collect;
+pub mod cpu;
+pub mod device;
+pub mod gpu;
+mod run;
+mod shared;
+
+pub use run::{RunError, RunOptions, RunReport, run};

@@ -1,0 +1,241 @@
+//! One run: every object of a plan measured once, by the engines that were asked for.
+
+use super::collect::{Collector, Finished};
+use super::cpu::Worker;
+use super::device::DeviceChoice;
+use super::gpu::{DeviceSelector, Gpu, GpuError};
+use super::shared::{CrossCheck, drive_device};
+use crate::checkpoint::ModelFile;
+use crate::stream::files::{FileError, FileSet};
+use crate::stream::lane::{FileDigests, Lane};
+use crate::stream::plan::{Object, Plan};
+use crate::stream::progress::Progress;
+use crate::stream::queue::{Takers, Tile, TileQueue};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Below this many bytes `auto` does not even look for a device.
+const AUTO_DEVICE_FROM: u64 = 1 << 30;
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Which engines.
+    pub device: DeviceChoice,
+    /// CPU threads; 0: as many as the system offers.
+    pub threads: usize,
+    /// Percentage of tiles, 0 to 100, that the other engine measures again.
+    pub cross_check: f64,
+    /// Whether to digest each file whole with BLAKE3 and SHA-256, in order.
+    pub file_digests: bool,
+    /// Destroys the device after this many tiles: the test of a device that is lost.
+    #[doc(hidden)]
+    pub lose_device_after: Option<u64>,
+}
+
+/// What a run did, besides its measurements.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// `cpu`, `gpu` or `cpu+gpu`: who measured.
+    pub device: String,
+    /// Name of the adapter, if one was used.
+    pub adapter: Option<String>,
+    /// CPU threads.
+    pub threads: usize,
+    /// Bytes measured.
+    pub bytes_read: u64,
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// Share of the bytes that a device measured, 0 to 1.
+    pub gpu_share: f64,
+    /// Why the device was left in the middle of the run.
+    pub fallback: Option<String>,
+    /// What `auto` chose, in words.
+    pub choice: Option<String>,
+    /// Tiles that both engines measured and agreed on.
+    pub cross_checked: u64,
+    /// By file of the model, when asked for.
+    pub file_digests: Vec<Option<FileDigests>>,
+}
+
+/// Why a run did not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file could not be read, or changed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The device that was asked for is not there or not usable.
+    #[error(transparent)]
+    Device(#[from] GpuError),
+    /// The CPU threads could not be started.
+    #[error("cannot start {0} threads: {1}")]
+    Threads(usize, String),
+    /// The engines measured one copy of the same bytes differently.
+    #[error(
+        "{path}: the CPU and {adapter} disagree on bytes {start}..{end}: this machine computes wrongly and its results cannot be trusted"
+    )]
+    Disagree {
+        /// The file.
+        path: String,
+        /// The device.
+        adapter: String,
+        /// First byte in the file.
+        start: u64,
+        /// One past the last.
+        end: u64,
+    },
+    /// Asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What all engines of a run share.
+pub(super) struct Shared<'a> {
+    pub plan: &'a Plan,
+    pub files: FileSet<'a>,
+    pub queue: TileQueue<'a>,
+    pub collector: Collector<'a>,
+    pub lanes: Option<Vec<Lane>>,
+    pub cross_check: CrossCheck,
+    pub names: &'a [ModelFile],
+    progress: &'a Progress,
+    failure: Mutex<Option<RunError>>,
+    device_bytes: AtomicU64,
+}
+
+impl Shared<'_> {
+    /// Ends the run; the first failure is the one that is reported.
+    pub fn fail(&self, error: RunError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.queue.close();
+        self.lanes.iter().flatten().for_each(Lane::close);
+    }
+
+    pub fn check_interrupt(&self) -> Result<(), RunError> {
+        if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+
+    /// A private copy of a tile, also given to the ordered lane of its file.
+    pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
+        let object = &self.plan.objects[tile.object];
+        let position = object.offset + tile.start;
+        let mut copy = Vec::with_capacity(tile.len);
+        self.files
+            .source(object.file)?
+            .read(position, tile.len, &mut |bytes| copy.extend_from_slice(bytes))
+            .map_err(|error| self.files.name_error(object.file, error))?;
+        let copy = Arc::new(copy);
+        if let Some(lanes) = &self.lanes {
+            lanes[object.file].submit(position, Arc::clone(&copy));
+        }
+        Ok(copy)
+    }
+
+    pub fn tile_done(
+        &self,
+        tile: Tile,
+        object: &Object,
+        last: bool,
+        by_device: bool,
+    ) -> Result<(), RunError> {
+        self.progress.add(tile.len as u64);
+        if by_device {
+            self.device_bytes.fetch_add(tile.len as u64, Relaxed);
+        }
+        if last {
+            self.files.object_done(object.file)?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures every object of `plan` and calls `finish` once for each, from any thread.
+///
+/// # Errors
+/// See [`RunError`]; objects that were finished until then are to be thrown away.
+pub fn run(
+    files: &[ModelFile],
+    plan: &Plan,
+    options: &RunOptions,
+    progress: &Progress,
+    finish: &(dyn Fn(Finished<'_>) + Sync),
+) -> Result<RunReport, RunError> {
+    let started = Instant::now();
+    let bytes = plan.bytes();
+    progress.expect(bytes);
+    let (takers, selector) = choose(&options.device, bytes);
+    // A device that was asked for by name must be there before anything is read.
+    let must_open = !matches!(options.device, DeviceChoice::Auto);
+    let opened = match &selector {
+        Some(selector) if must_open => Some(Arc::new(Gpu::open(selector)?)),
+        _ => None,
+    };
+    let cross_check = CrossCheck::new(options.cross_check, opened.clone())?;
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let width = if options.file_digests { threads } else { 1 };
+    let shared = Shared {
+        plan,
+        files: FileSet::new(files, plan),
+        queue: TileQueue::new(plan, takers, width),
+        collector: Collector::new(plan, finish),
+        lanes: options.file_digests.then(|| files.iter().map(|_| Lane::default()).collect()),
+        cross_check,
+        names: files,
+        progress,
+        failure: Mutex::default(),
+        device_bytes: AtomicU64::new(0),
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("measure-{i}"))
+        .build()
+        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    let mut report = RunReport { threads, bytes_read: bytes, ..RunReport::default() };
+    let outcome = std::thread::scope(|scope| {
+        let device = selector.as_ref().map(|selector| {
+            let (shared, opened) = (&shared, opened.clone());
+            scope.spawn(move || drive_device(shared, selector, opened, options.lose_device_after))
+        });
+        pool.broadcast(|_| Worker::new(&shared).work());
+        device.and_then(|device| device.join().ok())
+    });
+    if let Some(error) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    if let Some(outcome) = outcome {
+        report.adapter = outcome.adapter;
+        report.fallback = outcome.fallback;
+        report.choice = outcome.choice;
+    }
+    let by_device = shared.device_bytes.load(Relaxed);
+    report.device = match by_device {
+        0 => "cpu",
+        _ if takers == Takers::Device => "gpu",
+        _ => "cpu+gpu",
+    }
+    .to_owned();
+    report.gpu_share = if bytes == 0 { 0.0 } else { by_device as f64 / bytes as f64 };
+    report.cross_checked = shared.cross_check.count();
+    if let Some(lanes) = &shared.lanes {
+        let digests = lanes.iter().zip(files).map(|(lane, file)| lane.finish(file.bytes));
+        report.file_digests = digests.collect();
+    }
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Who takes whole blocks, and which device to open.
+fn choose(device: &DeviceChoice, bytes: u64) -> (Takers, Option<DeviceSelector>) {
+    match device {
+        DeviceChoice::Cpu => (Takers::Cpu, None),
+        DeviceChoice::Auto if bytes < AUTO_DEVICE_FROM => (Takers::Cpu, None),
+        DeviceChoice::Auto => (Takers::Shared, Some(DeviceSelector::Hardware)),
+        DeviceChoice::Gpu => (Takers::Device, Some(DeviceSelector::Any)),
+        DeviceChoice::Named(name) => (Takers::Device, Some(DeviceSelector::Named(name.clone()))),
+        DeviceChoice::CpuAnd(name) => (Takers::Shared, Some(DeviceSelector::Named(name.clone()))),
+    }
+}

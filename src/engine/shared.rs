@@ -1,0 +1,233 @@
+//! The device's side of the shared queue: feeds tiles to a [`Gpu`], collects what it returns, and
+//! hands its work to the CPU when it fails.
+
+use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
+use super::run::{RunError, Shared};
+use crate::measure::{self, BLOCK_LEN, TileMeasurement};
+use crate::stream::plan::Object;
+use crate::stream::queue::Tile;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What became of the device.
+#[derive(Debug, Default)]
+pub(super) struct DeviceOutcome {
+    pub adapter: Option<String>,
+    pub fallback: Option<String>,
+    pub choice: Option<String>,
+}
+
+/// Runs the device until the queue is empty or the device fails.
+pub(super) fn drive_device(
+    shared: &Shared<'_>,
+    selector: &DeviceSelector,
+    opened: Option<Arc<Gpu>>,
+    lose_after: Option<u64>,
+) -> DeviceOutcome {
+    let automatic = opened.is_none();
+    let gpu = match opened.map_or_else(|| Gpu::open(selector).map(Arc::new), Ok) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            // Only `auto` comes here: the CPU engine has begun already and does it all.
+            shared.queue.device_ended([]);
+            let choice = match error {
+                GpuError::NoAdapter => "CPU (no hardware GPU found)".to_owned(),
+                error => format!("CPU ({error})"),
+            };
+            return DeviceOutcome { choice: Some(choice), ..DeviceOutcome::default() };
+        }
+    };
+    let name = gpu.description().name.clone();
+    let only_digests = shared.plan.objects.iter().all(|object| object.words.is_none());
+    if automatic && only_digests && gpu.description().is_discrete() {
+        // Digests alone cost less than sending the bytes over the bus.
+        shared.queue.device_ended([]);
+        let choice = Some(format!("CPU (digests alone are not worth the copy to {name})"));
+        return DeviceOutcome { choice, ..DeviceOutcome::default() };
+    }
+    let feed = DeviceFeed { shared, gpu: &gpu, tiles: AtomicU64::new(0), lose_after };
+    let mut outcome = DeviceOutcome {
+        choice: automatic.then(|| format!("CPU and {name}")),
+        adapter: Some(name),
+        fallback: None,
+    };
+    match gpu.stream(&feed) {
+        Ok(_) => shared.queue.device_ended([]),
+        Err(interrupted) => {
+            outcome.fallback = Some(format!("{}; the CPU engine did the rest", interrupted.error));
+            // Tiles whose copy was already given to an ordered lane must not be read again: they
+            // are measured here, from that copy.
+            let mut unread = Vec::new();
+            for job in interrupted.jobs {
+                match &job.copy {
+                    None => unread.push(job.tile),
+                    Some(copy) => {
+                        let measured =
+                            measure::measure_tile(copy, job.tile.start, job.object.words);
+                        feed.collect(&job, measured, false);
+                    }
+                }
+            }
+            shared.queue.device_ended(unread);
+        }
+    }
+    outcome
+}
+
+/// A tile on its way through the device.
+pub(super) struct Job {
+    tile: Tile,
+    object: Object,
+    /// A private copy in main memory, where something besides the device needs the bytes, too.
+    copy: Option<Arc<Vec<u8>>>,
+    checked: bool,
+}
+
+struct DeviceFeed<'a> {
+    shared: &'a Shared<'a>,
+    gpu: &'a Gpu,
+    tiles: AtomicU64,
+    lose_after: Option<u64>,
+}
+
+impl DeviceFeed<'_> {
+    fn collect(&self, job: &Job, measured: TileMeasurement, by_device: bool) {
+        let last = self.shared.collector.add_measured(job.tile, measured);
+        if let Err(error) = self.shared.tile_done(job.tile, &job.object, last, by_device) {
+            self.shared.fail(error);
+        }
+    }
+}
+
+impl TileFeed for DeviceFeed<'_> {
+    type Job = Job;
+    type Error = RunError;
+
+    fn next(&self) -> Option<Job> {
+        if let Err(error) = self.shared.check_interrupt() {
+            self.shared.fail(error);
+        }
+        if self.lose_after.is_some_and(|after| self.tiles.fetch_add(1, Relaxed) == after) {
+            self.gpu.destroy();
+        }
+        let tile = self.shared.queue.next_device()?;
+        let object = self.shared.plan.objects[tile.object];
+        let checked = self.shared.cross_check.takes(&object, tile);
+        let copy = if checked || self.shared.lanes.is_some() {
+            match self.shared.copy(tile) {
+                Ok(copy) => Some(copy),
+                Err(error) => {
+                    self.shared.fail(error);
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        Some(Job { tile, object, copy, checked })
+    }
+
+    fn spec(&self, job: &Job) -> TileSpec {
+        TileSpec { offset: job.tile.start, len: job.tile.len, words: job.object.words }
+    }
+
+    fn read(
+        &self,
+        job: &Job,
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), RunError> {
+        if let Some(copy) = &job.copy {
+            sink(&copy[range]);
+            return Ok(());
+        }
+        let position = job.object.offset + job.tile.start + range.start as u64;
+        let files = &self.shared.files;
+        files
+            .source(job.object.file)?
+            .read(position, range.len(), sink)
+            .map_err(|error| files.name_error(job.object.file, error).into())
+    }
+
+    fn done(&self, job: Job, measured: TileMeasurement) {
+        if job.checked
+            && let Some(copy) = &job.copy
+        {
+            let again = measure::measure_tile(copy, job.tile.start, job.object.words);
+            if again != measured {
+                let adapter = &self.gpu.description().name;
+                return self.shared.fail(disagreement(self.shared, adapter, job.tile, &job.object));
+            }
+            self.shared.cross_check.agreed.fetch_add(1, Relaxed);
+        }
+        self.collect(&job, measured, true);
+    }
+
+    fn failed(&self, _job: Job, error: RunError) {
+        self.shared.fail(error);
+    }
+}
+
+/// Chooses tiles to be measured by both engines.
+pub(super) struct CrossCheck {
+    percent: f64,
+    gpu: Option<Arc<Gpu>>,
+    seen: AtomicU64,
+    agreed: AtomicU64,
+}
+
+impl CrossCheck {
+    /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
+    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>) -> Result<Self, GpuError> {
+        let gpu = match gpu {
+            None if percent > 0.0 => Some(Arc::new(Gpu::open(&DeviceSelector::Any)?)),
+            gpu => gpu,
+        };
+        Ok(Self { percent, gpu, seen: AtomicU64::new(0), agreed: AtomicU64::new(0) })
+    }
+
+    /// Whether this tile is one of the share. Evenly spaced, so that any share of a long run has
+    /// tiles from all of it.
+    pub fn takes(&self, object: &Object, tile: Tile) -> bool {
+        let whole = tile.len.is_multiple_of(BLOCK_LEN) && object.bytes > BLOCK_LEN as u64;
+        if self.percent <= 0.0 || !whole {
+            return false;
+        }
+        let turn = self.seen.fetch_add(1, Relaxed) as f64;
+        let share = self.percent / 100.0;
+        ((turn + 1.0) * share).floor() > (turn * share).floor()
+    }
+
+    /// Measures `copy` on the device and compares with what the CPU found.
+    pub fn on_device(
+        &self,
+        copy: &[u8],
+        tile: Tile,
+        object: &Object,
+        measured: &TileMeasurement,
+        shared: &Shared<'_>,
+    ) -> Result<(), RunError> {
+        let Some(gpu) = &self.gpu else { return Ok(()) };
+        if gpu.measure_tile(copy, tile.start, object.words)? != *measured {
+            return Err(disagreement(shared, &gpu.description().name, tile, object));
+        }
+        self.agreed.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Tiles that both engines agreed on.
+    pub fn count(&self) -> u64 {
+        self.agreed.load(Relaxed)
+    }
+}
+
+fn disagreement(shared: &Shared<'_>, adapter: &str, tile: Tile, object: &Object) -> RunError {
+    let start = object.offset + tile.start;
+    RunError::Disagree {
+        path: shared.names[object.file].path.clone(),
+        adapter: adapter.to_owned(),
+        start,
+        end: start + tile.len as u64,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a judgement says.
+
+use super::rules;
+use crate::severity::Severity;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// One thing that is wrong, with its place and its numbers. One cause is one finding.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// Stable id, `area/what-is-wrong`.
+    pub rule: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One sentence for people.
+    pub message: String,
+    /// The file concerned, relative to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The tensor concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<String>,
+    /// The other tensor of a pair: the sealed name of a renamed tensor, the partner of a swap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_tensor: Option<String>,
+    /// Half-open; from the start of the tensor's data when `tensor` is given, else of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_range: Option<[u64; 2]>,
+    /// Half-open, in elements of the tensor, row-major.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub element_range: Option<[u64; 2]>,
+    /// Half-open, in rows: steps of the first dimension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_range: Option<[u64; 2]>,
+    /// The numbers behind it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<&'static str, Value>,
+    /// Public ids: MITRE ATLAS, OWASP, NIST.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub references: &'static [&'static str],
+}
+
+impl Finding {
+    /// A finding of `rule`, at its usual severity.
+    pub fn new(rule: &'static str, message: impl Into<String>) -> Self {
+        let (severity, references) = rules::of(rule);
+        Self {
+            rule,
+            severity,
+            message: message.into(),
+            file: None,
+            tensor: None,
+            other_tensor: None,
+            byte_range: None,
+            element_range: None,
+            row_range: None,
+            evidence: BTreeMap::new(),
+            references,
+        }
+    }
+
+    /// Names the file.
+    pub fn in_file(mut self, path: &str) -> Self {
+        self.file = Some(path.to_owned());
+        self
+    }
+
+    /// Names the tensor.
+    pub fn in_tensor(mut self, name: &str) -> Self {
+        self.tensor = Some(name.to_owned());
+        self
+    }
+
+    /// Adds a number to the evidence.
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.evidence.insert(key, value.into());
+        self
+    }
+}
+
+/// The outcome of a whole command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing at or above the severity that fails.
+    Pass,
+    /// Something at or above it.
+    Fail,
+    /// It could not be finished.
+    Incomplete,
+}

@@ -1,0 +1,9 @@
+//! Judgements: pure functions from measurements and a baseline to findings. No I/O, no device.
+
+pub mod change;
+pub mod finding;
+pub mod integrity;
+pub mod rules;
+
+pub use crate::severity::Severity;
+pub use finding::{Finding, Verdict};

@@ -1,0 +1,177 @@
+//! The report for people: calm lines, colour only where a person looks.
+
+use super::units::{bytes, count, grouped};
+use super::{Model, Report};
+use crate::judge::{Finding, Severity, Verdict};
+use anstyle::{AnsiColor, Style};
+use std::io::{self, Write};
+
+/// Findings that are listed one by one; the rest is counted.
+const LISTED: usize = 50;
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Palette {
+    colour: bool,
+}
+
+impl Palette {
+    /// With colours or without.
+    pub fn new(colour: bool) -> Self {
+        Self { colour }
+    }
+
+    fn paint(self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// For what matters most in a line.
+    pub fn bold(self, text: &str) -> String {
+        self.paint(Style::new().bold(), text)
+    }
+
+    /// For what may be skipped.
+    pub fn dim(self, text: &str) -> String {
+        self.paint(Style::new().dimmed(), text)
+    }
+
+    fn severity(self, severity: Severity) -> String {
+        let colour = match severity {
+            Severity::Critical | Severity::High => AnsiColor::Red,
+            Severity::Medium => AnsiColor::Yellow,
+            Severity::Low | Severity::Info => AnsiColor::Cyan,
+        };
+        self.paint(colour.on_default().bold(), &format!("{:<8}", severity.name()))
+    }
+
+    fn verdict(self, verdict: Verdict) -> String {
+        let (colour, text) = match verdict {
+            Verdict::Pass => (AnsiColor::Green, "PASS"),
+            Verdict::Fail => (AnsiColor::Red, "FAIL"),
+            Verdict::Incomplete => (AnsiColor::Yellow, "INCOMPLETE"),
+        };
+        self.paint(colour.on_default().bold(), text)
+    }
+}
+
+/// A name as it can be shown: quoted and escaped where it has control characters or spaces.
+pub fn shown(name: &str) -> String {
+    let plain = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
+    let clipped: String = name.chars().take(160).collect();
+    let rest = if clipped.len() < name.len() { "…" } else { "" };
+    if plain { format!("{clipped}{rest}") } else { format!("{clipped:?}{rest}") }
+}
+
+/// The line that says what model it is.
+pub fn model_line(model: &Model, palette: Palette) -> String {
+    format!(
+        "{}  {}, {}, {} elements, {}",
+        palette.bold(&shown(&model.path)),
+        count(model.files, "file"),
+        count(model.tensors, "tensor"),
+        grouped(model.elements),
+        bytes(model.bytes)
+    )
+}
+
+/// Model, root, engine, what was not covered.
+///
+/// # Errors
+/// Those of `out`.
+pub fn head(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", model_line(&report.model, palette))?;
+    if let Some(root) = &report.model.root {
+        writeln!(out, "root      {root}")?;
+    }
+    if let Some(engine) = &report.engine {
+        let rate = engine.bytes_read as f64 / 1e9 / engine.seconds.max(1e-9);
+        let adapter = engine.adapter.as_deref().map(|a| format!(" ({a})")).unwrap_or_default();
+        let line = format!(
+            "measured  {} in {:.2} s, {rate:.2} GB/s, {}{adapter}, {}",
+            bytes(engine.bytes_read),
+            engine.seconds,
+            engine.device,
+            count(engine.threads as u64, "thread"),
+        );
+        writeln!(out, "{}", palette.dim(&line))?;
+        if let Some(fallback) = &engine.fallback {
+            writeln!(out, "device    left in the middle of the run: {fallback}")?;
+        }
+        if engine.cross_checked > 0 {
+            let tiles = count(engine.cross_checked, "tile");
+            writeln!(out, "checked   {tiles} on both engines: equal")?;
+        }
+    }
+    for entry in &report.coverage.not_covered {
+        writeln!(
+            out,
+            "{}",
+            palette.dim(&format!("not covered  {}: {}", shown(&entry.path), entry.reason))
+        )?;
+    }
+    Ok(())
+}
+
+/// The findings, worst first, and the verdict.
+///
+/// # Errors
+/// Those of `out`.
+pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    let listed: Vec<&Finding> =
+        report.findings.iter().filter(|f| f.severity > Severity::Info).collect();
+    let infos = report.findings.len() - listed.len();
+    if !listed.is_empty() {
+        writeln!(out)?;
+    }
+    for finding in listed.iter().take(LISTED) {
+        finding_lines(finding, palette, out)?;
+    }
+    if listed.len() > LISTED {
+        writeln!(
+            out,
+            "… and {} more (all with --format json)",
+            grouped((listed.len() - LISTED) as u64)
+        )?;
+    }
+    if infos > 0 {
+        writeln!(
+            out,
+            "{}",
+            palette.dim(&format!("{} (listed with --format json)", count(infos as u64, "remark")))
+        )?;
+    }
+    writeln!(out)?;
+    let verdict = palette.verdict(report.verdict);
+    match (&report.error, listed.len()) {
+        (Some(error), _) => writeln!(out, "{verdict}  {error}"),
+        (None, 0) => writeln!(out, "{verdict}"),
+        (None, n) => writeln!(out, "{verdict}  {}", count(n as u64, "finding")),
+    }
+}
+
+fn finding_lines(finding: &Finding, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    let place = match (&finding.tensor, &finding.file) {
+        (Some(tensor), _) => shown(tensor),
+        (None, Some(file)) => shown(file),
+        (None, None) => String::new(),
+    };
+    let severity = palette.severity(finding.severity);
+    writeln!(out, "{severity}  {}  {}", finding.rule, palette.bold(&place))?;
+    writeln!(out, "          {}", finding.message)?;
+    let mut range = String::new();
+    for (name, part) in [
+        ("bytes", finding.byte_range),
+        ("elements", finding.element_range),
+        ("rows", finding.row_range),
+    ] {
+        if let Some([start, end]) = part {
+            let gap = if range.is_empty() { "" } else { ", " };
+            range += &format!("{gap}{name} {}..{}", grouped(start), grouped(end));
+        }
+    }
+    if let (Some(_), Some(file)) = (&finding.tensor, &finding.file) {
+        let gap = if range.is_empty() { "" } else { ", " };
+        range += &format!("{gap}file {}", shown(file));
+    }
+    if range.is_empty() { Ok(()) } else { writeln!(out, "          {}", palette.dim(&range)) }
+}

@@ -1,0 +1,156 @@
+//! Reports: the same facts for machines ([`json`]) and for people ([`human`]).
+
+pub mod human;
+pub mod json;
+pub mod units;
+
+use crate::checkpoint::NotCovered;
+use crate::engine::RunReport;
+use crate::judge::{Finding, Severity, Verdict};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Schema name of the JSON report.
+pub const SCHEMA: &str = "tensorseal.report/1";
+
+/// Everything a command has to say.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// The verb.
+    pub command: &'static str,
+    /// The model, as far as it could be read.
+    pub model: Model,
+    /// Who measured; null when nothing was measured.
+    pub engine: Option<Engine>,
+    /// What was covered.
+    pub coverage: Coverage,
+    /// The seal that was written or compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal: Option<SealUsed>,
+    /// Outcome.
+    pub verdict: Verdict,
+    /// Why it is incomplete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Findings, worst first.
+    pub findings: Vec<Finding>,
+    /// Tensors, on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensors: Option<Value>,
+}
+
+/// The program.
+#[derive(Debug, Serialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The model of a report.
+#[derive(Debug, Default, Serialize)]
+pub struct Model {
+    /// The path as given.
+    pub path: String,
+    /// Container format.
+    pub format: String,
+    /// Number of files.
+    pub files: u64,
+    /// Number of tensors.
+    pub tensors: u64,
+    /// Elements of all tensors.
+    pub elements: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Model root, when all of it was measured.
+    pub root: Option<String>,
+}
+
+/// The engines of a report: the only part that depends on the machine.
+#[derive(Debug, Serialize)]
+pub struct Engine {
+    /// `cpu`, `gpu` or `cpu+gpu`.
+    pub device: String,
+    /// Adapter, if one was used.
+    pub adapter: Option<String>,
+    /// CPU threads.
+    pub threads: usize,
+    /// Bytes measured.
+    pub bytes_read: u64,
+    /// Wall time.
+    pub seconds: f64,
+    /// Share of the bytes measured by a device.
+    pub gpu_share: f64,
+    /// Why the device was left in the middle of the run.
+    pub fallback: Option<String>,
+    /// Tiles that both engines measured and agreed on.
+    pub cross_checked: u64,
+}
+
+impl From<&RunReport> for Engine {
+    fn from(run: &RunReport) -> Self {
+        Self {
+            device: run.device.clone(),
+            adapter: run.adapter.clone(),
+            threads: run.threads,
+            bytes_read: run.bytes_read,
+            seconds: run.seconds,
+            gpu_share: run.gpu_share,
+            fallback: run.fallback.clone(),
+            cross_checked: run.cross_checked,
+        }
+    }
+}
+
+/// What a report speaks of, and what not.
+#[derive(Debug, Default, Serialize)]
+pub struct Coverage {
+    /// Bytes of all files of the model.
+    pub bytes_total: u64,
+    /// Bytes that were measured.
+    pub bytes_checked: u64,
+    /// What exists and was not measured.
+    pub not_covered: Vec<NotCovered>,
+}
+
+/// The seal of a report.
+#[derive(Debug, Serialize)]
+pub struct SealUsed {
+    /// `blake3:` and the digest of the seal's bytes.
+    pub digest: Option<String>,
+    /// Where it is.
+    pub source: String,
+    /// Who signed it: nobody yet.
+    pub signed_by: Option<String>,
+}
+
+impl Report {
+    /// An empty report of a command.
+    pub fn new(command: &'static str, path: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            tool: Tool { name: "tensorseal", version: env!("CARGO_PKG_VERSION") },
+            command,
+            model: Model { path: path.to_owned(), ..Model::default() },
+            engine: None,
+            coverage: Coverage::default(),
+            seal: None,
+            verdict: Verdict::Incomplete,
+            error: None,
+            findings: Vec::new(),
+            tensors: None,
+        }
+    }
+
+    /// Sorts the findings and draws the verdict from them.
+    pub fn judge(&mut self, fail_on: Severity) {
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let failed = self.findings.iter().any(|finding| finding.severity >= fail_on);
+        self.verdict = if failed { Verdict::Fail } else { Verdict::Pass };
+    }
+}

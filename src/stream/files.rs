@@ -1,0 +1,136 @@
+//! The files of a run: opened when their first tile is due, closed after their last, and checked
+//! before and after to be the same file with the same bytes.
+
+use super::plan::Plan;
+use super::source::{ByteSource, MapSource, ReadError, ReadSource};
+use crate::checkpoint::{FileIdentity, ModelFile};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicU64, Ordering::AcqRel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Smaller files are read, not mapped: a mapping costs more than its bytes.
+const MAP_FROM: u64 = 1 << 20;
+
+/// A file of the model could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Another process changed or replaced it.
+    #[error(
+        "{path} changed while it was being read ({what}): nothing can be said of it; try again when it is at rest"
+    )]
+    Changed {
+        /// Path in the model.
+        path: String,
+        /// What was seen.
+        what: &'static str,
+    },
+    /// The operating system said no.
+    #[error("{path}: cannot be read: {source}")]
+    Io {
+        /// Path in the model.
+        path: String,
+        /// Its error.
+        source: io::Error,
+    },
+}
+
+/// See the module.
+pub struct FileSet<'a> {
+    files: &'a [ModelFile],
+    states: Vec<FileState>,
+}
+
+struct FileState {
+    /// Bytes and objects (an object may be empty) that are still to be measured.
+    left: AtomicU64,
+    source: Mutex<Option<Arc<dyn ByteSource>>>,
+}
+
+impl<'a> FileSet<'a> {
+    /// The files that `plan` reads from.
+    pub fn new(files: &'a [ModelFile], plan: &Plan) -> Self {
+        let states: Vec<FileState> = files
+            .iter()
+            .map(|_| FileState { left: AtomicU64::new(0), source: Mutex::new(None) })
+            .collect();
+        for object in &plan.objects {
+            states[object.file].left.fetch_add(1, AcqRel);
+        }
+        Self { files, states }
+    }
+
+    /// The bytes of a file, opened now if need be.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is no longer what it was when the model was listed.
+    pub fn source(&self, file: usize) -> Result<Arc<dyn ByteSource>, FileError> {
+        let mut slot = self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = &*slot {
+            return Ok(Arc::clone(source));
+        }
+        let source = self.open(file)?;
+        *slot = Some(Arc::clone(&source));
+        Ok(source)
+    }
+
+    fn open(&self, file: usize) -> Result<Arc<dyn ByteSource>, FileError> {
+        let entry = &self.files[file];
+        let io_error = |source| FileError::Io { path: entry.path.clone(), source };
+        // Non-blocking: a FIFO that was put in the file's place must not hang the run.
+        let handle = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&entry.location)
+            .map_err(io_error)?;
+        self.compare(file, &handle)?;
+        if entry.bytes >= MAP_FROM
+            && let Some(map) = MapSource::new(&handle, entry.bytes)
+        {
+            return Ok(Arc::new(map));
+        }
+        Ok(Arc::new(ReadSource::new(handle)))
+    }
+
+    fn compare(&self, file: usize, handle: &File) -> Result<(), FileError> {
+        let entry = &self.files[file];
+        let now = handle
+            .metadata()
+            .map_err(|source| FileError::Io { path: entry.path.clone(), source })?;
+        match entry.identity.difference(&FileIdentity::of(&now)) {
+            None => Ok(()),
+            Some(what) => Err(FileError::Changed { path: entry.path.clone(), what }),
+        }
+    }
+
+    /// One object of a file has been measured. After the last the file is compared with what it was
+    /// before, and closed.
+    ///
+    /// # Errors
+    /// When it changed in the meantime.
+    pub fn object_done(&self, file: usize) -> Result<(), FileError> {
+        if self.states[file].left.fetch_sub(1, AcqRel) != 1 {
+            return Ok(());
+        }
+        *self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let entry = &self.files[file];
+        // By its path: a file that was replaced by another is a change, too.
+        match std::fs::metadata(&entry.location) {
+            Ok(now) => match entry.identity.difference(&FileIdentity::of(&now)) {
+                None => Ok(()),
+                Some(what) => Err(FileError::Changed { path: entry.path.clone(), what }),
+            },
+            Err(_) => Err(FileError::Changed { path: entry.path.clone(), what: "it is gone" }),
+        }
+    }
+
+    /// Names the file in an error of its source.
+    pub fn name_error(&self, file: usize, error: ReadError) -> FileError {
+        let path = self.files[file].path.clone();
+        match error {
+            ReadError::Shrunk => FileError::Changed { path, what: "it became shorter" },
+            ReadError::Io(source) => FileError::Io { path, source },
+        }
+    }
+}

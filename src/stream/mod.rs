@@ -1,0 +1,13 @@
+//! Streaming: the bytes of a model's files, cut into tiles, each read once.
+//!
+//! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
+//! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
+//! digests that do not merge, [`progress`] counts.
+
+pub mod files;
+pub mod lane;
+pub mod plan;
+pub mod progress;
+pub mod queue;
+mod sigbus;
+pub mod source;

@@ -1,0 +1,96 @@
+//! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
+
+use crate::checkpoint::{Checkpoint, FileKind};
+use crate::measure::Words;
+
+/// What an object is, by index into the checkpoint it was planned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// `Checkpoint::tensors[i]`.
+    Tensor(usize),
+    /// Bytes of `Checkpoint::files[i]` that no tensor covers: a header, a gap, a tail.
+    Outside(usize),
+    /// `Checkpoint::files[i]`, whole.
+    File(usize),
+}
+
+/// A byte range of a file that is digested (and counted) as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Index of its file.
+    pub file: usize,
+    /// Position of its first byte in the file.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// How its words are counted; `None`: digested only.
+    pub words: Option<Words>,
+}
+
+/// All objects of a run, in order of file and offset.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The objects; those of a file follow one another and never overlap.
+    pub objects: Vec<Object>,
+}
+
+impl Plan {
+    /// Every byte of the model: each tensor, each stretch outside tensors, each other file.
+    ///
+    /// Files of kind [`FileKind::Damaged`] have no layout and are taken whole. Overlapping tensors
+    /// (a damaged model) are left to the first; the checkpoint's problems tell of them.
+    pub fn everything(model: &Checkpoint, distribution: bool) -> Plan {
+        let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.files.len());
+        let mut tensors = model.tensors.iter().enumerate().peekable();
+        for (file, entry) in model.files.iter().enumerate() {
+            let whole = Object {
+                kind: ObjectKind::File(file),
+                file,
+                offset: 0,
+                bytes: entry.bytes,
+                words: None,
+            };
+            if entry.kind != FileKind::Tensors {
+                objects.push(whole);
+                continue;
+            }
+            let mut position = 0;
+            let outside = |start: u64, end: u64| Object {
+                kind: ObjectKind::Outside(file),
+                file,
+                offset: start,
+                bytes: end - start,
+                words: None,
+            };
+            while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
+                if tensor.offset < position
+                    || tensor.bytes > entry.bytes.saturating_sub(tensor.offset)
+                {
+                    continue;
+                }
+                if tensor.offset > position {
+                    objects.push(outside(position, tensor.offset));
+                }
+                objects.push(Object {
+                    kind: ObjectKind::Tensor(index),
+                    file,
+                    offset: tensor.offset,
+                    bytes: tensor.bytes,
+                    words: distribution.then(|| Words::of(tensor.dtype)),
+                });
+                position = tensor.offset + tensor.bytes;
+            }
+            if position < entry.bytes {
+                objects.push(outside(position, entry.bytes));
+            }
+        }
+        Plan { objects }
+    }
+
+    /// Bytes of all objects.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.bytes).sum()
+    }
+}

@@ -1,0 +1,142 @@
+//! Where bytes come from: a memory map, or positioned reads. Ranged remote reads come behind the
+//! same trait.
+
+use super::sigbus::Guard;
+use memmap2::{Advice, Mmap, MmapOptions};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Longest piece a source hands over at once: fits the second-level cache of a core together with
+/// the tables of the kernels.
+pub const PIECE_LEN: usize = 128 << 10;
+
+/// Why bytes could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file is shorter than when it was opened.
+    #[error("it became shorter while it was being read")]
+    Shrunk,
+    /// The operating system said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Random access to the bytes of one file.
+pub trait ByteSource: Send + Sync {
+    /// Hands the bytes `offset..offset + len` to `sink`, in order, in one or more pieces.
+    ///
+    /// The pieces may lie in memory that another process can change: a sink must read each byte
+    /// once (hash it, or copy it and work on the copy).
+    ///
+    /// # Errors
+    /// [`ReadError`]; what the sink saw until then must be thrown away.
+    fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError>;
+}
+
+/// A memory-mapped file, guarded against truncation.
+pub struct MapSource {
+    // Field order is drop order: the guard goes before the mapping.
+    guard: Guard,
+    map: Mmap,
+}
+
+impl MapSource {
+    /// Maps `len` bytes of `file`; `None` when it cannot be mapped or guarded (the caller reads
+    /// without a map then).
+    pub fn new(file: &File, len: u64) -> Option<MapSource> {
+        let len = usize::try_from(len).ok()?;
+        // SAFETY: the mapping is only read, and through `read` alone, whose contract is that the
+        // bytes may change at any time; truncation is caught by the guard.
+        let map = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
+        let _ = map.advise(Advice::Sequential);
+        let guard = Guard::new(map.as_ptr() as usize, map.len())?;
+        Some(MapSource { guard, map })
+    }
+}
+
+impl ByteSource for MapSource {
+    fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+        let start = usize::try_from(offset).map_err(|_| ReadError::Shrunk)?;
+        let end = start.checked_add(len).ok_or(ReadError::Shrunk)?;
+        sink(self.map.get(start..end).ok_or(ReadError::Shrunk)?);
+        if self.guard.faulted() { Err(ReadError::Shrunk) } else { Ok(()) }
+    }
+}
+
+/// Positioned reads: for small files, and where mapping is not possible.
+pub struct ReadSource(File);
+
+impl ReadSource {
+    /// Reads from `file`, which is kept open.
+    pub fn new(file: File) -> ReadSource {
+        ReadSource(file)
+    }
+}
+
+impl ByteSource for ReadSource {
+    fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+        let mut buffer = vec![0; len.min(PIECE_LEN)];
+        let mut done = 0;
+        while done < len {
+            let piece = &mut buffer[..(len - done).min(PIECE_LEN)];
+            self.0.read_exact_at(piece, offset + done as u64).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::UnexpectedEof => ReadError::Shrunk,
+                    _ => ReadError::Io(error),
+                }
+            })?;
+            sink(piece);
+            done += piece.len();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn sample(len: usize) -> (File, Vec<u8>) {
+        let bytes: Vec<u8> = (0..len).map(|i| (i % 253) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        (file, bytes)
+    }
+
+    fn read_all(source: &dyn ByteSource, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
+        let mut out = Vec::new();
+        source.read(offset, len, &mut |piece| out.extend_from_slice(piece))?;
+        Ok(out)
+    }
+
+    #[test]
+    fn both_sources_read_the_same() {
+        let (file, bytes) = sample(3 * PIECE_LEN + 17);
+        let map = MapSource::new(&file, bytes.len() as u64).unwrap();
+        let reads = ReadSource::new(file);
+        for (offset, len) in [(0, bytes.len()), (1, 2 * PIECE_LEN + 5), (3 * PIECE_LEN, 17), (9, 0)]
+        {
+            let expected = &bytes[offset..offset + len];
+            assert_eq!(read_all(&map, offset as u64, len).unwrap(), expected);
+            assert_eq!(read_all(&reads, offset as u64, len).unwrap(), expected);
+        }
+        assert!(matches!(read_all(&map, 0, bytes.len() + 1), Err(ReadError::Shrunk)));
+        assert!(matches!(read_all(&reads, 0, bytes.len() + 1), Err(ReadError::Shrunk)));
+    }
+
+    #[test]
+    fn a_truncated_map_is_an_error_and_not_a_crash() {
+        let (file, bytes) = sample(64 << 10);
+        let map = MapSource::new(&file, bytes.len() as u64).unwrap();
+        assert!(read_all(&map, 0, bytes.len()).is_ok());
+        file.set_len(4096).unwrap();
+        assert!(matches!(read_all(&map, 0, bytes.len()), Err(ReadError::Shrunk)));
+        // Another mapping, and this one's successor in the slot, are not tainted.
+        drop(map);
+        let (file, bytes) = sample(64 << 10);
+        let map = MapSource::new(&file, bytes.len() as u64).unwrap();
+        assert_eq!(read_all(&map, 0, bytes.len()).unwrap(), bytes);
+    }
+}
