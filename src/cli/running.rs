@@ -4,6 +4,7 @@ use super::args::{Common, Measuring};
 use super::progress::Drawn;
 use super::{Failure, exit, output};
 use anyhow::anyhow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
@@ -21,6 +22,16 @@ pub fn default_seal(model: &Path) -> PathBuf {
     let mut name = model.as_os_str().to_owned();
     name.push(".seal.json");
     PathBuf::from(name)
+}
+
+/// Whether a seal may be written to `path`: nothing is there, or something that begins like one.
+pub fn may_hold_seal(path: &Path) -> bool {
+    const START: &[u8] = b"{\"files\":[";
+    let mut start = [0; START.len()];
+    match std::fs::File::open(path) {
+        Ok(mut file) => file.read_exact(&mut start).is_ok() && start == START,
+        Err(_) => true,
+    }
 }
 
 /// Paths, relative to the model, of seals that are not part of it.

@@ -10,9 +10,11 @@ use tensorseal::seal::canonical;
 
 pub fn run(args: &SealArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
+    // Whatever else is there stays part of the model, and is refused below.
+    let seal_there = Some(target.as_path()).filter(|path| running::may_hold_seal(path));
     let options = OpenOptions {
         allow_symlinks: args.allow_symlinks,
-        exclude: running::seals_inside(&args.model, Some(&target)),
+        exclude: running::seals_inside(&args.model, seal_there),
         ..OpenOptions::default()
     };
     let model = running::open(&args.model, &options)?;

@@ -361,9 +361,9 @@ impl<'a> Comparison<'a> {
         self.findings.push(finding);
     }
 
-    fn layout(&self, seal: &'a Seal, file: &FileSeal) -> BTreeSet<(u64, u64, &'a str, u32)> {
+    fn layout(&self, seal: &'a Seal, file: &FileSeal) -> BTreeSet<(u64, u64, &'a str, u32, &'a [u64])> {
         let tensors = seal.tensors.iter().filter(|tensor| tensor.file == file.path);
-        tensors.map(|t| (t.offset, t.bytes, t.name.as_str(), t.dtype as u32)).collect()
+        tensors.map(|t| (t.offset, t.bytes, t.name.as_str(), t.dtype as u32, &t.shape[..])).collect()
     }
 }
 
