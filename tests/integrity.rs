@@ -21,7 +21,8 @@ fn expect(model: &Path, extra: &[&str], code: i32, expected: &[(&str, &str)]) ->
     let mut args = vec!["verify", arg(model)];
     args.extend(extra);
     let (got, report) = report(&args);
-    let expected: Vec<_> = expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     assert_eq!(rules(&report), expected, "{report:#}");
     assert_eq!(got, code, "{report:#}");
     report
@@ -46,8 +47,12 @@ fn an_untouched_model_passes_and_says_what_it_did_not_cover() {
     fs::create_dir_all(model.join(".cache/huggingface/download")).unwrap();
     let report = expect(&model, &[], 0, &[]);
     assert_eq!(report["verdict"], "pass");
-    let left: Vec<_> = report["coverage"]["not_covered"].as_array().unwrap().iter()
-        .map(|entry| entry["path"].as_str().unwrap()).collect();
+    let left: Vec<_> = report["coverage"]["not_covered"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["path"].as_str().unwrap())
+        .collect();
     assert_eq!(left, [".cache/huggingface", ".gitattributes", "tensorseal.seal.json"]);
     assert_eq!(report["coverage"]["bytes_total"], report["coverage"]["bytes_checked"]);
     let human = run(&["verify", arg(&model)]);
@@ -119,7 +124,8 @@ fn every_flipped_bit_of_a_header_is_one_finding_about_that_file() {
         let rule = found[0]["rule"].as_str().unwrap();
         let expected = rule.starts_with("format/")
             || ["header-changed", "tensor-renamed", "dtype-changed", "shape-changed"]
-                .iter().any(|known| rule == format!("integrity/{known}"));
+                .iter()
+                .any(|known| rule == format!("integrity/{known}"));
         assert!(expected, "byte {at}: {rule}");
         flip(&file, at, seven(at));
     }
@@ -208,14 +214,23 @@ fn behind_a_destroyed_header_the_tensors_are_still_compared() {
     bytes[..start].fill(0xAA);
     fs::write(&file, &bytes).unwrap();
     let report = expect(&model, &["--full"], 1, &[("format/header-length", "model.safetensors")]);
-    let names: Vec<_> = report["tensors"].as_array().unwrap().iter()
-        .map(|tensor| tensor["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = report["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tensor| tensor["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names.len(), small_tensors(1).len(), "all are confirmed from the sealed layout");
     flip(&file, start + 5, 2);
-    expect(&model, &[], 1, &[
-        ("integrity/tensor-changed", "embed.weight"),
-        ("format/header-length", "model.safetensors"),
-    ]);
+    expect(
+        &model,
+        &[],
+        1,
+        &[
+            ("integrity/tensor-changed", "embed.weight"),
+            ("format/header-length", "model.safetensors"),
+        ],
+    );
 }
 
 #[test]
@@ -231,7 +246,12 @@ fn a_model_split_anew_keeps_its_root_and_passes_by_content() {
     let seal = dir.path().join("shards.json");
     assert_eq!(run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]).code, 0);
     let whole = write_model(&dir.path().join("whole"), &small_tensors(1));
-    expect(&whole, &["--seal", arg(&seal), "--content-only"], 0, &[("integrity/tensor-moved", "embed.weight")]);
+    expect(
+        &whole,
+        &["--seal", arg(&seal), "--content-only"],
+        0,
+        &[("integrity/tensor-moved", "embed.weight")],
+    );
     flip(&whole.join("config.json"), 0, 0);
     let (code, _) = report(&["verify", arg(&whole), "--seal", arg(&seal), "--content-only"]);
     assert_eq!(code, 1, "config files count");
@@ -254,7 +274,12 @@ fn a_seal_of_another_model_is_one_line() {
     // Same names, other weights.
     assert_eq!(run(&["seal", arg(&other), "--device", "cpu"]).code, 0);
     let tuned = write("tuned", &many("w", 900));
-    expect(&tuned, &["--seal", arg(&other.join("tensorseal.seal.json"))], 1, &[("integrity/other-model", "")]);
+    expect(
+        &tuned,
+        &["--seal", arg(&other.join("tensorseal.seal.json"))],
+        1,
+        &[("integrity/other-model", "")],
+    );
 }
 
 #[test]
@@ -295,7 +320,8 @@ fn file_digests_are_those_of_the_whole_files() {
     write_shards(&model, &small_tensors(9), 2);
     fs::write(model.join("config.json"), "{}").unwrap();
     for threads in ["1", "2", "3"] {
-        let ran = run(&["seal", arg(&model), "--file-digests", "--threads", threads, "--device", "cpu"]);
+        let ran =
+            run(&["seal", arg(&model), "--file-digests", "--threads", threads, "--device", "cpu"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let seal: Value =
             serde_json::from_slice(&fs::read(model.join("tensorseal.seal.json")).unwrap()).unwrap();
@@ -343,7 +369,10 @@ fn what_is_missing_or_wrong_on_the_command_line_has_its_exit_code() {
     assert_eq!(code(&["seal", arg(&model), "-o", arg(&model.join("config.json"))]), 2);
     assert_eq!(code(&["seal", arg(&model), "-o", arg(&model)]), 2);
     assert_eq!(code(&["seal", arg(&model), "-o", "/nonexistent/x.json"]), 3);
-    assert_eq!(fs::read_to_string(model.join("config.json")).unwrap(), "{\"model_type\": \"test\"}\n");
+    assert_eq!(
+        fs::read_to_string(model.join("config.json")).unwrap(),
+        "{\"model_type\": \"test\"}\n"
+    );
 }
 
 #[test]

@@ -1,5 +1,88 @@
-use super::Outcome;
-use super::args::DevicesArgs;
-pub fn run(_: &DevicesArgs) -> Outcome {
-    Ok(0)
+//! `tensorseal devices`: what can measure here, whether it measures rightly, and how fast.
+
+use super::args::{DevicesArgs, Format};
+use super::{Failure, Outcome, exit};
+use serde::Serialize;
+use std::io::{self, Write};
+use tensorseal::engine::gpu::benchmark::Rate;
+use tensorseal::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, adapters};
+use tensorseal::report::units::bytes;
+
+/// One device in the list.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    adapter: AdapterDescription,
+    /// `passed`, or why not; null when it was not asked for.
+    self_test: Option<String>,
+    rates: Vec<Rate>,
+}
+
+pub fn run(args: &DevicesArgs) -> Outcome {
+    let listed: Vec<Listed> =
+        adapters().into_iter().map(|adapter| examine(adapter, args)).collect();
+    let failed = listed.iter().any(|d| d.self_test.as_deref().is_some_and(|text| text != "passed"));
+    let printed = match args.format {
+        Format::Json => json(&listed),
+        Format::Human => human(&listed),
+    };
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
+        _ if failed => Ok(exit::FINDINGS),
+        _ => Ok(exit::PASS),
+    }
+}
+
+fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
+    let mut listed = Listed { adapter, self_test: None, rates: Vec::new() };
+    if args.list {
+        return listed;
+    }
+    let selector = DeviceSelector::Named(listed.adapter.name.clone());
+    let tested = Gpu::open(&selector).and_then(|gpu| gpu.benchmark());
+    listed.self_test = Some(match tested {
+        Ok(rates) => {
+            listed.rates = rates;
+            "passed".to_owned()
+        }
+        Err(error) => error.to_string(),
+    });
+    listed
+}
+
+fn json(listed: &[Listed]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "devices": listed }))?;
+    writeln!(out)
+}
+
+fn human(listed: &[Listed]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "cpu  always there; --device cpu")?;
+    if listed.is_empty() {
+        writeln!(
+            out,
+            "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for the software one"
+        )?;
+    }
+    for Listed { adapter, self_test, rates } in listed {
+        writeln!(out, "\n{}", adapter.name)?;
+        writeln!(out, "  {}, {}, {}", adapter.kind, adapter.backend, adapter.driver)?;
+        writeln!(
+            out,
+            "  buffers up to {}, bindings up to {}",
+            bytes(adapter.max_buffer_size),
+            bytes(adapter.max_storage_binding)
+        )?;
+        if let Some(text) = self_test {
+            writeln!(out, "  self-test {text}")?;
+        }
+        for rate in rates {
+            writeln!(out, "  {:>9.2} GB/s  {}", rate.bytes_per_second / 1e9, rate.what)?;
+        }
+        if adapter.is_software() {
+            writeln!(out, "  a software device: for tests; `auto` never uses it")?;
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@
 
 use super::change;
 use super::finding::Finding;
+use crate::dtype::Dtype;
 use crate::seal::layout::Damaged;
 use crate::seal::{FileSeal, Seal, TensorSeal};
 use crate::severity::Severity;
@@ -79,6 +80,10 @@ struct Comparison<'a> {
     missing: Vec<&'a TensorSeal>,
     added: Vec<&'a TensorSeal>,
     found_files: HashMap<&'a str, &'a FileSeal>,
+    /// Where the data of each file begins, as sealed and as found: a header that grew moves nothing.
+    bases: [HashMap<&'a str, u64>; 2],
+    /// Files in which tensors came, went or changed their type: what lies behind them moved.
+    restructured: BTreeSet<&'a str>,
     /// Files of which nothing more needs to be said.
     explained: BTreeSet<&'a str>,
 }
@@ -96,6 +101,8 @@ impl<'a> Comparison<'a> {
             missing: Vec::new(),
             added: Vec::new(),
             found_files: found.files.iter().map(|file| (file.path.as_str(), file)).collect(),
+            bases: [data_starts(sealed), data_starts(found)],
+            restructured: BTreeSet::new(),
             explained: BTreeSet::new(),
         }
     }
@@ -112,18 +119,24 @@ impl<'a> Comparison<'a> {
             if sealed.dtype != found.dtype {
                 let message = format!("its dtype is {}, sealed as {}", found.dtype, sealed.dtype);
                 self.structure("integrity/dtype-changed", message, found);
+                self.restructured.insert(&found.file);
             } else if sealed.shape != found.shape {
                 let message =
                     format!("its shape is {:?}, sealed as {:?}", found.shape, sealed.shape);
                 self.structure("integrity/shape-changed", message, found);
             } else if sealed.blake3 != found.blake3 {
                 self.changed.push((sealed, found));
-            } else if sealed.file != found.file || sealed.offset != found.offset {
+            } else if sealed.file != found.file || self.place(0, sealed) != self.place(1, found) {
                 self.moved.push((sealed, found));
             }
         }
         let names: HashSet<_> = self.sealed.tensors.iter().map(|t| t.name.as_str()).collect();
         self.added.extend(self.found.tensors.iter().filter(|t| !names.contains(t.name.as_str())));
+    }
+
+    /// Position of a tensor in the data of its file.
+    fn place(&self, side: usize, tensor: &TensorSeal) -> u64 {
+        tensor.offset - self.bases[side].get(tensor.file.as_str()).copied().unwrap_or(0)
     }
 
     fn structure(&mut self, rule: &'static str, message: String, found: &TensorSeal) {
@@ -154,6 +167,8 @@ impl<'a> Comparison<'a> {
     }
 
     fn tensor_findings(&mut self) {
+        let gone = self.missing.iter().chain(&self.added).map(|tensor| tensor.file.as_str());
+        self.restructured.extend(gone);
         self.changed_findings();
         self.moved_findings();
         for sealed in std::mem::take(&mut self.missing) {
@@ -225,7 +240,9 @@ impl<'a> Comparison<'a> {
             for tensors in groups.into_values() {
                 let Some((sealed, found)) = tensors.first() else { continue };
                 let count = tensors.len();
-                // With a damaged or changed layout, what follows it moved: the finding is there.
+                if !across && self.restructured.contains(found.file.as_str()) {
+                    continue;
+                }
                 let message = if across {
                     self.explain_split(&tensors);
                     format!(
@@ -336,7 +353,7 @@ impl<'a> Comparison<'a> {
     fn outside(&mut self, sealed: &FileSeal, found: &FileSeal) {
         if self.options.content_only
             || self.damaged.headers.contains(&sealed.path)
-            || self.layout(self.sealed, sealed) != self.layout(self.found, found)
+            || self.layout(0, sealed) != self.layout(1, found)
                 && !self.damaged.others.contains(&sealed.path)
         {
             return;
@@ -361,10 +378,24 @@ impl<'a> Comparison<'a> {
         self.findings.push(finding);
     }
 
-    fn layout(&self, seal: &'a Seal, file: &FileSeal) -> BTreeSet<(u64, u64, &'a str, u32, &'a [u64])> {
+    fn layout(&self, side: usize, file: &FileSeal) -> BTreeSet<Place<'a>> {
+        let seal = [self.sealed, self.found][side];
         let tensors = seal.tensors.iter().filter(|tensor| tensor.file == file.path);
-        tensors.map(|t| (t.offset, t.bytes, t.name.as_str(), t.dtype as u32, &t.shape[..])).collect()
+        tensors.map(|t| (self.place(side, t), t.name.as_str(), t.dtype, &t.shape[..])).collect()
     }
+}
+
+/// Place in the data, name, type and shape of a tensor.
+type Place<'a> = (u64, &'a str, Dtype, &'a [u64]);
+
+/// Where the data of each file begins: at the first of its tensors.
+fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
+    let mut starts: HashMap<&str, u64> = HashMap::new();
+    for tensor in &seal.tensors {
+        let start = starts.entry(&tensor.file).or_insert(tensor.offset);
+        *start = tensor.offset.min(*start);
+    }
+    starts
 }
 
 /// Whether a file is a shard index: part of the container layout, not of the content.

@@ -140,8 +140,10 @@ pub fn validate(schema: &str, document: &Value) {
     let path = format!("{}/docs/schema/{schema}.schema.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}");
 }
 
@@ -157,7 +159,8 @@ pub fn rules(report: &Value) -> Vec<(String, String)> {
     findings(report)
         .into_iter()
         .map(|finding| {
-            let place = if finding["tensor"].is_null() { &finding["file"] } else { &finding["tensor"] };
+            let place =
+                if finding["tensor"].is_null() { &finding["file"] } else { &finding["tensor"] };
             (text(&finding["rule"]), text(place))
         })
         .collect()

@@ -1,68 +1,69 @@
-//! placeholder
-use crate::measure::{TileMeasurement, Words};
-use std::ops::Range;
-#[derive(Debug, Clone)]
-pub enum DeviceSelector {
-    Any,
-    Hardware,
-    Named(String),
-}
-#[derive(Debug, thiserror::Error)]
+//! The GPU engine: tiles stream through compute shaders that return integers.
+//!
+//! [`adapter`] finds devices, [`pipelines`] is the table of kernels, [`tile`] encodes one tile and
+//! reads its results, [`ring`] keeps several tiles in flight, [`self_test`] holds a device to known
+//! answers before it is trusted, [`benchmark`] times it.
+
+pub mod adapter;
+pub mod benchmark;
+mod device;
+pub mod pipelines;
+pub mod ring;
+mod self_test;
+mod tile;
+
+pub use adapter::{AdapterDescription, DeviceSelector, adapters};
+pub use device::Gpu;
+pub use ring::{Interrupted, TileFeed, TileSpec};
+
+/// Why a device cannot be used, or no longer.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum GpuError {
-    #[error("no GPU found")]
+    /// There is no adapter at all.
+    #[error(
+        "no GPU found: install its Vulkan driver, or `mesa-vulkan-drivers` for the software one, or use --device cpu"
+    )]
     NoAdapter,
-}
-pub struct TileSpec {
-    pub offset: u64,
-    pub len: usize,
-    pub words: Option<Words>,
-}
-pub trait TileFeed: Sync {
-    type Job: Send;
-    type Error: Send;
-    fn next(&self) -> Option<Self::Job>;
-    fn spec(&self, job: &Self::Job) -> TileSpec;
-    fn read(
-        &self,
-        job: &Self::Job,
-        range: Range<usize>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Self::Error>;
-    fn done(&self, job: Self::Job, measured: TileMeasurement);
-    fn failed(&self, job: Self::Job, error: Self::Error);
-}
-pub struct Interrupted<J> {
-    pub error: GpuError,
-    pub jobs: Vec<J>,
-}
-pub struct AdapterDescription {
-    pub name: String,
-}
-impl AdapterDescription {
-    pub fn is_discrete(&self) -> bool {
-        false
-    }
-}
-pub struct Gpu {
-    d: AdapterDescription,
-}
-impl Gpu {
-    pub fn open(_: &DeviceSelector) -> Result<Gpu, GpuError> {
-        Err(GpuError::NoAdapter)
-    }
-    pub fn description(&self) -> &AdapterDescription {
-        &self.d
-    }
-    pub fn destroy(&self) {}
-    pub fn measure_tile(
-        &self,
-        _: &[u8],
-        _: u64,
-        _: Option<Words>,
-    ) -> Result<TileMeasurement, GpuError> {
-        Err(GpuError::NoAdapter)
-    }
-    pub fn stream<F: TileFeed>(&self, _: &F) -> Result<(), Interrupted<F::Job>> {
-        Ok(())
-    }
+    /// None has this name.
+    #[error("no device has {wanted:?} in its name; there are: {available} (`tensorseal devices`)")]
+    NotFound {
+        /// The name asked for.
+        wanted: String,
+        /// The names there are.
+        available: String,
+    },
+    /// Its limits are too small for the kernels.
+    #[error("{name}: its limit {limit} is {has}, the kernels need {needs}")]
+    Limits {
+        /// The adapter.
+        name: String,
+        /// The limit.
+        limit: &'static str,
+        /// Its value.
+        has: u64,
+        /// What is needed.
+        needs: u64,
+    },
+    /// It computes something else than the CPU.
+    #[error(
+        "{name}: its kernel `{kernel}` fails the known-answer test: it would measure wrongly, use --device cpu"
+    )]
+    SelfTest {
+        /// The adapter.
+        name: String,
+        /// The kernel.
+        kernel: &'static str,
+    },
+    /// It was lost: removed, reset, or destroyed.
+    #[error("the device was lost ({0})")]
+    Lost(String),
+    /// It has no memory left.
+    #[error("the device is out of memory")]
+    OutOfMemory,
+    /// It does not answer.
+    #[error("the device did not finish a tile in {0} seconds")]
+    Timeout(u64),
+    /// Anything else that the graphics interface reports.
+    #[error("the device failed: {0}")]
+    Failed(String),
 }

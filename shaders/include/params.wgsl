@@ -1,0 +1,22 @@
+// What the host tells the kernels of a tile. The layout is `Params` in src/engine/gpu/pipelines.rs.
+struct Params {
+    // Position of the tile in its object, in BLAKE3 chunks: low and high word.
+    first_chunk: vec2<u32>,
+    // Chunks in the tile, a multiple of 1024.
+    chunks: u32,
+    // The kind of words: the discriminant of `measure::Words`.
+    words: u32,
+}
+
+const BITS8 = 0u;
+const BITS16 = 1u;
+const F32 = 2u;
+const I32 = 3u;
+const U32 = 4u;
+const F64 = 5u;
+const I64 = 6u;
+const U64 = 7u;
+
+// A chunk is 64 units of 16 bytes.
+const UNITS_A_CHUNK = 64u;
+const BINS = 65536u;

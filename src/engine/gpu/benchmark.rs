@@ -1,0 +1,151 @@
+//! How fast a device is: each kernel on bytes that are there already, the copy alone, and both.
+
+use super::GpuError;
+use super::device::Gpu;
+use super::pipelines::{DIGEST, HISTOGRAM, KERNELS, SUMMARY};
+use super::ring::{TileFeed, TileSpec};
+use super::tile::Slot;
+use crate::measure::{TILE_LEN, TileMeasurement, Words};
+use serde::Serialize;
+use std::ops::Range;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use wgpu::{BufferUsages, CommandEncoderDescriptor};
+
+/// One timed thing.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rate {
+    /// What was timed: `resident` kernels, the `copy` of the ring, the ring `end to end`.
+    pub what: String,
+    /// Bytes of tile a second.
+    pub bytes_per_second: f64,
+}
+
+/// How long each thing is timed for, at least.
+const LONG_ENOUGH: Duration = Duration::from_millis(300);
+
+impl Gpu {
+    /// Times every kernel, the copy and the whole ring on bytes that look like bf16 weights.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn benchmark(&self) -> Result<Vec<Rate>, GpuError> {
+        let bytes = weights(TILE_LEN);
+        let mut rates = Vec::new();
+        {
+            let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = Slot::new(self);
+            let spec = |words| TileSpec { offset: 0, len: TILE_LEN, words };
+            let source = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("benchmark"),
+                size: TILE_LEN as u64,
+                usage: BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            });
+            if let Ok(mut view) = source.slice(..).get_mapped_range_mut() {
+                view.copy_from_slice(&bytes);
+            }
+            source.unmap();
+            let mut encoder =
+                self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            slot.load(&mut encoder, &source);
+            slot.measure(self, &mut encoder, &spec(Some(Words::Bits16)));
+            let warm = self.queue.submit([encoder.finish()]);
+            self.wait(&warm)?;
+            for (kernel, words, detail) in [
+                (DIGEST, Words::Bits16, ""),
+                (HISTOGRAM, Words::Bits8, " 8-bit"),
+                (HISTOGRAM, Words::Bits16, " 16-bit"),
+                (HISTOGRAM, Words::F32, " 32-bit"),
+                (SUMMARY, Words::F32, " 32-bit"),
+                (SUMMARY, Words::F64, " 64-bit"),
+            ] {
+                let spec = spec(Some(words));
+                let rate = timed(|| {
+                    let mut encoder =
+                        self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+                    slot.set_params(self, &spec);
+                    slot.encode_kernel(self, &mut encoder, &spec, kernel);
+                    let submission = self.queue.submit([encoder.finish()]);
+                    self.wait(&submission).map(|()| TILE_LEN as u64)
+                })?;
+                rates.push(Rate {
+                    what: format!("{}{detail}, resident", KERNELS[kernel].name),
+                    bytes_per_second: rate,
+                });
+            }
+        }
+        for (what, words, kernels) in [
+            ("copy alone, staged", None, false),
+            ("digest, end to end", None, true),
+            ("digest and histogram 16-bit, end to end", Some(Words::Bits16), true),
+        ] {
+            let rate = timed(|| {
+                let feed = Repeat { bytes: &bytes, words, left: AtomicU32::new(8) };
+                let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
+                streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
+            })?;
+            rates.push(Rate { what: what.to_owned(), bytes_per_second: rate });
+        }
+        Ok(rates)
+    }
+}
+
+/// Bytes a second of something that is repeated until it took long enough.
+fn timed(mut once: impl FnMut() -> Result<u64, GpuError>) -> Result<f64, GpuError> {
+    once()?;
+    let started = Instant::now();
+    let mut bytes = 0;
+    while started.elapsed() < LONG_ENOUGH {
+        bytes += once()?;
+    }
+    Ok(bytes as f64 / started.elapsed().as_secs_f64())
+}
+
+/// bf16 words with the exponents of a normal distribution: what contends on few bins.
+fn weights(len: usize) -> Vec<u8> {
+    let mut random = vec![0; len * 2];
+    blake3::Hasher::new().update(b"weights").finalize_xof().fill(&mut random);
+    let words = random.as_chunks::<4>().0.iter().map(|r| {
+        // The sum of four uniform numbers is close enough to normal.
+        let sum: i32 = r.iter().map(|byte| i32::from(*byte) - 128).sum();
+        (((sum as f32 + 0.5) * 1e-4).to_bits() >> 16) as u16
+    });
+    words.flat_map(u16::to_le_bytes).collect()
+}
+
+struct Repeat<'a> {
+    bytes: &'a [u8],
+    words: Option<Words>,
+    left: AtomicU32,
+}
+
+impl TileFeed for Repeat<'_> {
+    type Job = ();
+    type Error = std::convert::Infallible;
+
+    fn next(&self) -> Option<()> {
+        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok().map(drop)
+    }
+
+    fn spec(&self, (): &()) -> TileSpec {
+        TileSpec { offset: 0, len: self.bytes.len(), words: self.words }
+    }
+
+    fn read(
+        &self,
+        (): &(),
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Self::Error> {
+        sink(&self.bytes[range]);
+        Ok(())
+    }
+
+    fn done(&self, (): (), _measured: TileMeasurement) {}
+
+    fn failed(&self, (): (), error: Self::Error) {
+        match error {}
+    }
+}

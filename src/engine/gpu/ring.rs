@@ -1,0 +1,313 @@
+//! Several tiles in flight: while one computes, the next is copied and the one before is read.
+
+use super::GpuError;
+use super::device::Gpu;
+use super::tile::Slot;
+use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use wgpu::{CommandEncoderDescriptor, MapMode, SubmissionIndex, WriteOnly};
+
+/// Tiles in flight: one is filled, one copied, one computed.
+const SLOTS: usize = 3;
+
+/// What is to be measured of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileSpec {
+    /// Position in its object in bytes, a multiple of [`BLOCK_LEN`].
+    pub offset: u64,
+    /// Length in bytes, a multiple of [`BLOCK_LEN`], at most [`TILE_LEN`].
+    pub len: usize,
+    /// How its words are counted; `None`: digests only.
+    pub words: Option<Words>,
+}
+
+/// Gives tiles to a device and takes their measurements.
+pub trait TileFeed: Sync {
+    /// A tile, as the feed knows it.
+    type Job: Send + Sync;
+    /// Why the bytes of a tile cannot be had.
+    type Error: Send;
+
+    /// The next tile; may wait. `None` when there is no more.
+    fn next(&self) -> Option<Self::Job>;
+
+    /// What is to be measured.
+    fn spec(&self, job: &Self::Job) -> TileSpec;
+
+    /// Hands the bytes `range` of the tile to `sink`, in order, each once. Called from several
+    /// threads for disjoint ranges.
+    ///
+    /// # Errors
+    /// Then the tile is given to [`TileFeed::failed`].
+    fn read(
+        &self,
+        job: &Self::Job,
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Self::Error>;
+
+    /// The tile has been measured.
+    fn done(&self, job: Self::Job, measured: TileMeasurement);
+
+    /// The bytes of the tile could not be had.
+    fn failed(&self, job: Self::Job, error: Self::Error);
+}
+
+/// The device failed: these tiles are not measured, all others are.
+#[derive(Debug)]
+pub struct Interrupted<J> {
+    /// What happened to the device.
+    pub error: GpuError,
+    /// The tiles that were in flight.
+    pub jobs: Vec<J>,
+}
+
+/// A tile in flight.
+struct InFlight<J> {
+    slot: Slot,
+    job: J,
+    spec: TileSpec,
+    submission: SubmissionIndex,
+    staging: Mapping,
+    readback: Mapping,
+}
+
+/// The outcome of a mapping that was asked for: 0 not yet, 1 mapped, 2 failed.
+#[derive(Clone, Default)]
+struct Mapping(Arc<AtomicU8>);
+
+impl Mapping {
+    fn request(buffer: &wgpu::Buffer, mode: MapMode, bytes: Range<u64>) -> Self {
+        let mapping = Self::default();
+        let told = mapping.clone();
+        buffer.slice(bytes).map_async(mode, move |result| {
+            told.0.store(if result.is_ok() { 1 } else { 2 }, SeqCst);
+        });
+        mapping
+    }
+
+    fn check(&self, what: &str) -> Result<(), GpuError> {
+        match self.0.load(SeqCst) {
+            1 => Ok(()),
+            2 => Err(GpuError::Lost(format!("its {what} buffer could not be mapped"))),
+            _ => Err(GpuError::Failed(format!("its {what} buffer was not mapped in time"))),
+        }
+    }
+}
+
+/// Why a tile did not get under way.
+enum NotStarted<E> {
+    Device(GpuError),
+    Bytes(E),
+}
+
+impl Gpu {
+    /// Measures every tile of `feed`, several in flight.
+    ///
+    /// # Errors
+    /// When the device fails; the tiles that were in flight come back.
+    pub fn stream<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+        self.stream_with(feed, true)
+    }
+
+    /// The ring without its kernels: how fast bytes get to the device at all. The measurements it
+    /// returns are those of nothing.
+    pub(super) fn stream_copies<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+        self.stream_with(feed, false)
+    }
+
+    fn stream_with<F: TileFeed>(&self, feed: &F, kernels: bool) -> Result<(), Interrupted<F::Job>> {
+        let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free: Vec<Slot> = Vec::new();
+        let mut flight: VecDeque<InFlight<F::Job>> = VecDeque::new();
+        let mut more = true;
+        let failure: Option<(GpuError, Option<F::Job>)> = loop {
+            if more && flight.len() < SLOTS {
+                let Some(job) = feed.next() else {
+                    more = false;
+                    continue;
+                };
+                // Slots come into being when they are needed: a short run has one.
+                let slot = match free.pop() {
+                    Some(slot) => slot,
+                    None => match self.new_slot() {
+                        Ok(slot) => slot,
+                        Err(error) => break Some((error, Some(job))),
+                    },
+                };
+                match self.start(feed, slot, job, kernels) {
+                    Ok(tile) => flight.push_back(tile),
+                    Err((NotStarted::Bytes(error), slot, job)) => {
+                        free.push(slot);
+                        feed.failed(job, error);
+                    }
+                    Err((NotStarted::Device(error), _, job)) => break Some((error, Some(job))),
+                }
+                continue;
+            }
+            let Some(oldest) = flight.front() else { break None };
+            match self.finish(oldest) {
+                Ok(measured) => {
+                    if let Some(done) = flight.pop_front() {
+                        free.push(done.slot);
+                        feed.done(done.job, measured);
+                    }
+                }
+                Err(error) => break Some((error, None)),
+            }
+        };
+        match failure {
+            None => Ok(()),
+            Some((error, job)) => {
+                let jobs = flight.into_iter().map(|tile| tile.job).chain(job).collect();
+                Err(Interrupted { error, jobs })
+            }
+        }
+    }
+
+    fn new_slot(&self) -> Result<Slot, GpuError> {
+        let slot = Slot::new(self);
+        self.check()?;
+        // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
+        let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.check()?;
+        mapping.check("staging")?;
+        Ok(slot)
+    }
+
+    #[allow(clippy::type_complexity)] // slot and job go back with every error
+    fn start<F: TileFeed>(
+        &self,
+        feed: &F,
+        slot: Slot,
+        job: F::Job,
+        kernels: bool,
+    ) -> Result<InFlight<F::Job>, (NotStarted<F::Error>, Slot, F::Job)> {
+        let spec = feed.spec(&job);
+        debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
+        if let Err(error) = fill(feed, &slot, &job, spec.len) {
+            return Err((error, slot, job));
+        }
+        slot.staging.unmap();
+        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        slot.upload(&mut encoder, spec.len);
+        if kernels {
+            slot.measure(self, &mut encoder, &spec);
+        }
+        slot.download(&mut encoder, &spec);
+        let submission = self.queue.submit([encoder.finish()]);
+        if let Err(error) = self.check() {
+            return Err((NotStarted::Device(error), slot, job));
+        }
+        let staging = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
+        let all = slot.readback.size();
+        let readback = Mapping::request(&slot.readback, MapMode::Read, 0..all);
+        Ok(InFlight { slot, job, spec, submission, staging, readback })
+    }
+
+    fn finish<J>(&self, tile: &InFlight<J>) -> Result<TileMeasurement, GpuError> {
+        self.wait(&tile.submission)?;
+        tile.readback.check("read-back")?;
+        tile.staging.check("staging")?;
+        tile.slot.results(&tile.spec)
+    }
+
+    /// Measures one tile and waits for it. `bytes` is a whole number of blocks, at most a tile, at
+    /// `offset` of its object.
+    ///
+    /// # Errors
+    /// When the device fails, or `bytes` is not such a tile.
+    pub fn measure_tile(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        words: Option<Words>,
+    ) -> Result<TileMeasurement, GpuError> {
+        let len = bytes.len();
+        if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
+            return Err(GpuError::Failed(format!("{len} bytes are not a tile of whole blocks")));
+        }
+        let feed = OneTile {
+            bytes,
+            spec: TileSpec { offset, len, words },
+            taken: Mutex::new(false),
+            measured: Mutex::new(None),
+        };
+        self.stream(&feed).map_err(|interrupted| interrupted.error)?;
+        let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
+        measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
+    }
+}
+
+/// Fills the mapped staging buffer from several threads, block by block.
+fn fill<F: TileFeed>(
+    feed: &F,
+    slot: &Slot,
+    job: &F::Job,
+    len: usize,
+) -> Result<(), NotStarted<F::Error>> {
+    let mut view = slot
+        .staging
+        .slice(..len as u64)
+        .get_mapped_range_mut()
+        .map_err(|error| NotStarted::Device(GpuError::Failed(error.to_string())))?;
+    // The memory may be write-combined or behind the bus: it is only ever written, in order.
+    let (blocks, _) = view.slice(..).into_chunks::<BLOCK_LEN>();
+    let blocks: Vec<_> = blocks.into_iter().enumerate().collect();
+    blocks.into_par_iter().try_for_each(|(index, block)| {
+        let start = index * BLOCK_LEN;
+        let target = RefCell::new((WriteOnly::<[u8]>::from(block), 0));
+        feed.read(job, start..start + BLOCK_LEN, &mut |piece| {
+            let (block, filled) = &mut *target.borrow_mut();
+            block.slice(*filled..*filled + piece.len()).copy_from_slice(piece);
+            *filled += piece.len();
+        })
+        .map_err(NotStarted::Bytes)
+    })
+}
+
+/// A feed of one tile from memory.
+struct OneTile<'a> {
+    bytes: &'a [u8],
+    spec: TileSpec,
+    taken: Mutex<bool>,
+    measured: Mutex<Option<TileMeasurement>>,
+}
+
+impl TileFeed for OneTile<'_> {
+    type Job = ();
+    type Error = std::convert::Infallible;
+
+    fn next(&self) -> Option<()> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        (!std::mem::replace(&mut *taken, true)).then_some(())
+    }
+
+    fn spec(&self, (): &()) -> TileSpec {
+        self.spec
+    }
+
+    fn read(
+        &self,
+        (): &(),
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Self::Error> {
+        sink(&self.bytes[range]);
+        Ok(())
+    }
+
+    fn done(&self, (): (), measured: TileMeasurement) {
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
+    }
+
+    fn failed(&self, (): (), error: Self::Error) {
+        match error {}
+    }
+}
