@@ -1,0 +1,284 @@
+//! Every shader and its CPU twin give the same integers, and these tests can fail.
+//!
+//! They need an adapter: lavapipe (`mesa-vulkan-drivers`) will do. Without one they fail.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use tensorseal::engine::gpu::pipelines::KERNELS;
+use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
+use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Words};
+
+/// One device and one test at a time: several instances in a process hang some drivers.
+fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    let guard = alone();
+    let open = || Gpu::open(&DeviceSelector::Any).expect("GPU tests need an adapter: install mesa-vulkan-drivers");
+    (GPU.get_or_init(open), guard)
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Words where classes begin and end, in all positions of a 16-byte unit.
+fn edges(len: usize) -> Vec<u8> {
+    let words: [u64; 16] = [
+        0,
+        1,
+        1 << 63,
+        (1 << 63) | 1,
+        0x7FF0_0000_0000_0000,
+        0xFFF0_0000_0000_0000,
+        0x7FF0_0000_0000_0001,
+        0x7FEF_FFFF_FFFF_FFFF,
+        0x000F_FFFF_FFFF_FFFF,
+        0x0010_0000_0000_0000,
+        0x7F80_0000_FF80_0000,
+        0x7F80_0001_007F_FFFF,
+        0x8080_0000_0080_0000,
+        0x3F80_0000_BF80_0000,
+        u64::MAX,
+        0x7F7F_FFFF_FF7F_FFFF,
+    ];
+    let mut bytes: Vec<u8> = words.iter().cycle().take(len / 8).flat_map(|w| w.to_le_bytes()).collect();
+    // An odd stride moves the pattern through the lanes.
+    for (i, at) in (0..len - 8).step_by(4 * 1021).enumerate() {
+        bytes[at..at + 4].copy_from_slice(&words[i % 16].to_le_bytes()[4..]);
+    }
+    bytes
+}
+
+fn kinds() -> impl Iterator<Item = Option<Words>> {
+    std::iter::once(None).chain(Words::ALL.into_iter().map(Some))
+}
+
+#[test]
+fn all_kernels_agree_with_their_twins() {
+    let (gpu, _alone) = gpu();
+    for (name, bytes) in [
+        ("noise", noise(1, 2 * BLOCK_LEN)),
+        ("zeros", vec![0; BLOCK_LEN]),
+        ("ones", vec![0xFF; BLOCK_LEN]),
+        ("edges", edges(2 * BLOCK_LEN)),
+    ] {
+        for words in kinds() {
+            let expected = measure::measure_tile(&bytes, 0, words);
+            let measured = gpu.measure_tile(&bytes, 0, words).unwrap();
+            assert!(measured == expected, "{name} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn lengths_and_offsets_do_not_matter() {
+    let (gpu, _alone) = gpu();
+    let bytes = noise(2, 32 * BLOCK_LEN);
+    for blocks in [1, 3, 32] {
+        // Chunk counters below, across and beyond 32 bits.
+        for offset in [0, (1u64 << 42) - BLOCK_LEN as u64, 1 << 50] {
+            let tile = &bytes[..blocks * BLOCK_LEN];
+            let expected = measure::measure_tile(tile, offset, None);
+            assert!(gpu.measure_tile(tile, offset, None).unwrap() == expected, "{blocks} at {offset}");
+        }
+    }
+    let words = Some(Words::F32);
+    assert!(gpu.measure_tile(&bytes, 0, words).unwrap() == measure::measure_tile(&bytes, 0, words));
+    for bad in [0, 1, BLOCK_LEN - 1, BLOCK_LEN + 4, 33 * BLOCK_LEN] {
+        assert!(gpu.measure_tile(&noise(0, bad), 0, None).is_err(), "{bad} bytes are no tile");
+    }
+}
+
+/// Tiles from memory, by number.
+struct Feed<'a> {
+    bytes: &'a [u8],
+    next: Mutex<usize>,
+    tiles: usize,
+    words: Option<Words>,
+    done: Mutex<Vec<(usize, TileMeasurement)>>,
+    /// Called before each tile is given out.
+    before: &'a (dyn Fn(usize) + Sync),
+}
+
+impl TileFeed for Feed<'_> {
+    type Job = usize;
+    type Error = ();
+
+    fn next(&self) -> Option<usize> {
+        let mut next = self.next.lock().unwrap();
+        (self.before)(*next);
+        *next += 1;
+        (*next <= self.tiles).then(|| *next - 1)
+    }
+
+    fn spec(&self, job: &usize) -> TileSpec {
+        TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, words: self.words }
+    }
+
+    fn read(&self, job: &usize, range: Range<usize>, sink: &mut dyn FnMut(&[u8])) -> Result<(), ()> {
+        // Uneven pieces, as a source may hand them over.
+        for piece in self.bytes[job * BLOCK_LEN..][range].chunks(100_003) {
+            sink(piece);
+        }
+        Ok(())
+    }
+
+    fn done(&self, job: usize, measured: TileMeasurement) {
+        self.done.lock().unwrap().push((job, measured));
+    }
+
+    fn failed(&self, _job: usize, _error: ()) {
+        panic!("the bytes are in memory");
+    }
+}
+
+#[test]
+fn a_stream_measures_every_tile_once() {
+    let (gpu, _alone) = gpu();
+    let bytes = noise(3, 11 * BLOCK_LEN);
+    let feed = Feed {
+        bytes: &bytes,
+        next: Mutex::new(0),
+        tiles: 11,
+        words: Some(Words::Bits16),
+        done: Mutex::default(),
+        before: &|_| {},
+    };
+    gpu.stream(&feed).map_err(|interrupted| interrupted.error).unwrap();
+    let mut done = feed.done.into_inner().unwrap();
+    done.sort_by_key(|(job, _)| *job);
+    assert_eq!(done.len(), 11);
+    for (job, measured) in done {
+        let tile = &bytes[job * BLOCK_LEN..(job + 1) * BLOCK_LEN];
+        let expected = measure::measure_tile(tile, (job * BLOCK_LEN) as u64, Some(Words::Bits16));
+        assert!(measured == expected, "tile {job}");
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_gives_back_what_it_did_not_measure() {
+    let _alone = alone();
+    let gpu = Gpu::open(&DeviceSelector::Any).unwrap();
+    let bytes = noise(4, 9 * BLOCK_LEN);
+    let feed = Feed {
+        bytes: &bytes,
+        next: Mutex::new(0),
+        tiles: 9,
+        words: None,
+        done: Mutex::default(),
+        before: &|tile| {
+            if tile == 5 {
+                gpu.destroy();
+            }
+        },
+    };
+    let interrupted = gpu.stream(&feed).expect_err("the device is gone");
+    let done = feed.done.into_inner().unwrap();
+    let mut all: Vec<usize> = done.iter().map(|(job, _)| *job).chain(interrupted.jobs).collect();
+    all.sort_unstable();
+    let given = feed.next.into_inner().unwrap();
+    assert_eq!(all, (0..given).collect::<Vec<_>>(), "each tile given out is done or given back");
+    for (job, measured) in done {
+        let tile = &bytes[job * BLOCK_LEN..(job + 1) * BLOCK_LEN];
+        assert!(measured == measure::measure_tile(tile, (job * BLOCK_LEN) as u64, None));
+    }
+    // And a new device works.
+    assert!(gpu.measure_tile(&bytes[..BLOCK_LEN], 0, None).is_err());
+    assert!(Gpu::open(&DeviceSelector::Any).is_ok());
+}
+
+/// A change to a shader that must make it differ from its twin.
+struct Mutation {
+    kernel: usize,
+    from: &'static str,
+    to: &'static str,
+    words: Words,
+}
+
+const MUTATIONS: &[Mutation] = &[
+    // A wrong rotation.
+    Mutation { kernel: 0, from: "*b ^ *c, 7u", to: "*b ^ *c, 8u", words: Words::Bits8 },
+    // The chunk counter dropped, its carry dropped.
+    Mutation { kernel: 0, from: "params.first_chunk.x + chunk", to: "params.first_chunk.x", words: Words::Bits8 },
+    Mutation { kernel: 0, from: "params.first_chunk.y + carry", to: "params.first_chunk.y", words: Words::Bits8 },
+    // The last compression of a chunk not marked as the last.
+    Mutation { kernel: 0, from: "i == 15u", to: "i == 16u", words: Words::Bits8 },
+    // A tile that is one chunk too short: the poison shows.
+    Mutation { kernel: 0, from: "chunk >= params.chunks", to: "chunk + 1u >= params.chunks", words: Words::Bits8 },
+    // The order of children.
+    Mutation { kernel: 0, from: "parent(level[2u * thread], level[2u * thread + 1u])", to: "parent(level[2u * thread + 1u], level[2u * thread])", words: Words::Bits8 },
+    // The reduction without its last step, as a missing barrier would leave it.
+    Mutation { kernel: 0, from: "width > 0u; width /= 2u", to: "width > 1u; width /= 2u", words: Words::Bits8 },
+    // Counts: one unit left out, a half taken for the other, a replica forgotten, bytes misplaced.
+    Mutation { kernel: 1, from: "params.chunks * UNITS_A_CHUNK;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words", to: "params.chunks * UNITS_A_CHUNK - 1u;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words", words: Words::Bits16 },
+    Mutation { kernel: 1, from: "count_high(group.x, v[i] >> 16u);\n                count_low", to: "count_high(group.x, v[i] & 0xFFFFu);\n                count_low", words: Words::F32 },
+    Mutation { kernel: 1, from: "var tables = HIGH_REPLICAS;", to: "var tables = HIGH_REPLICAS - 1u;", words: Words::Bits16 },
+    Mutation { kernel: 1, from: "shift < 32u", to: "shift < 24u", words: Words::Bits8 },
+    // Summary: the bound of a class, the carry of a sum, the order of keys, a row of one workgroup.
+    Mutation { kernel: 2, from: "magnitude < exponent", to: "magnitude <= exponent", words: Words::F32 },
+    Mutation { kernel: 2, from: "magnitude < exponent", to: "magnitude <= exponent", words: Words::F64 },
+    Mutation { kernel: 2, from: "before + part < before", to: "before + part <= before", words: Words::F32 },
+    Mutation { kernel: 2, from: "~word, sign == 1u", to: "word, sign == 1u", words: Words::F32 },
+    Mutation { kernel: 2, from: "if thread < width {", to: "if thread + 1u < width {", words: Words::F64 },
+    Mutation { kernel: 2, from: "low < a.x", to: "low > a.x", words: Words::I64 },
+    Mutation { kernel: 2, from: "table < SUM_REPLICAS", to: "table < SUM_REPLICAS - 1u", words: Words::U32 },
+];
+
+#[test]
+fn a_wrong_shader_is_seen() {
+    let _alone = alone();
+    // Noise has every bin; the chunk counter crosses 32 bits inside the tile.
+    let mut bytes = edges(2 * BLOCK_LEN);
+    bytes[BLOCK_LEN..].copy_from_slice(&noise(5, BLOCK_LEN));
+    let offset = (1u64 << 42) - BLOCK_LEN as u64;
+    for mutation in MUTATIONS {
+        let mut sources = KERNELS.map(|kernel| kernel.source());
+        let source = &mut sources[mutation.kernel];
+        assert!(source.contains(mutation.from), "{:?} is not in the shader", mutation.from);
+        *source = source.replacen(mutation.from, mutation.to, 1);
+        let gpu = Gpu::with_sources(&DeviceSelector::Any, &sources).unwrap();
+        let measured = gpu.measure_tile(&bytes, offset, Some(mutation.words)).unwrap();
+        let expected = measure::measure_tile(&bytes, offset, Some(mutation.words));
+        assert!(measured != expected, "{:?} -> {:?} goes unseen", mutation.from, mutation.to);
+    }
+}
+
+#[test]
+fn every_shader_is_valid_has_a_row_and_a_twin() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let files: BTreeSet<String> = fs::read_dir(format!("{root}/shaders"))
+        .unwrap()
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_owned()))
+        .collect();
+    let rows: BTreeSet<String> = KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect();
+    assert_eq!(files, rows, "one row in the kernel table for each shader");
+    for kernel in KERNELS {
+        assert!(fs::exists(format!("{root}/src/measure/{}.rs", kernel.name)).unwrap(), "{}", kernel.name);
+        let module = naga::front::wgsl::parse_str(&kernel.source())
+            .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.source())));
+        let entries: BTreeSet<&str> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(entries, kernel.entries.iter().copied().collect(), "{}", kernel.name);
+        // No optional capability: what is valid here runs on every WebGPU device.
+        naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::empty(),
+        )
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}: {error:?}", kernel.name));
+    }
+}
+
+#[test]
+fn a_name_that_no_device_has_is_an_error_that_lists_them() {
+    let _alone = alone();
+    let error = Gpu::open(&DeviceSelector::Named("no such device".into())).err().unwrap();
+    assert!(error.to_string().contains("no such device"), "{error}");
+}
