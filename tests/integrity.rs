@@ -200,7 +200,7 @@ fn a_file_cut_short_or_grown_is_that_and_nothing_else() {
     fs::write(&file, &whole[..data_start(&file)]).unwrap();
     expect(&model, &[], 1, &[("format/truncated", "model.safetensors")]);
     fs::write(&file, "").unwrap();
-    expect(&model, &[], 1, &[("format/header-missing", "model.safetensors")]);
+    expect(&model, &[], 1, &[("format/empty-file", "model.safetensors")]);
     fs::remove_file(&file).unwrap();
     expect(&model, &[], 1, &[("integrity/file-missing", "model.safetensors")]);
 }
@@ -213,7 +213,8 @@ fn behind_a_destroyed_header_the_tensors_are_still_compared() {
     let start = data_start(&file);
     bytes[..start].fill(0xAA);
     fs::write(&file, &bytes).unwrap();
-    let report = expect(&model, &["--full"], 1, &[("format/header-length", "model.safetensors")]);
+    let report =
+        expect(&model, &["--full"], 1, &[("format/header-too-large", "model.safetensors")]);
     let names: Vec<_> = report["tensors"]
         .as_array()
         .unwrap()
@@ -228,7 +229,7 @@ fn behind_a_destroyed_header_the_tensors_are_still_compared() {
         1,
         &[
             ("integrity/tensor-changed", "embed.weight"),
-            ("format/header-length", "model.safetensors"),
+            ("format/header-too-large", "model.safetensors"),
         ],
     );
 }

@@ -14,7 +14,10 @@ use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Words};
 fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     let guard = alone();
-    let open = || Gpu::open(&DeviceSelector::Any).expect("GPU tests need an adapter: install mesa-vulkan-drivers");
+    let open = || {
+        Gpu::open(&DeviceSelector::Any)
+            .expect("GPU tests need an adapter: install mesa-vulkan-drivers")
+    };
     (GPU.get_or_init(open), guard)
 }
 
@@ -49,7 +52,8 @@ fn edges(len: usize) -> Vec<u8> {
         u64::MAX,
         0x7F7F_FFFF_FF7F_FFFF,
     ];
-    let mut bytes: Vec<u8> = words.iter().cycle().take(len / 8).flat_map(|w| w.to_le_bytes()).collect();
+    let mut bytes: Vec<u8> =
+        words.iter().cycle().take(len / 8).flat_map(|w| w.to_le_bytes()).collect();
     // An odd stride moves the pattern through the lanes.
     for (i, at) in (0..len - 8).step_by(4 * 1021).enumerate() {
         bytes[at..at + 4].copy_from_slice(&words[i % 16].to_le_bytes()[4..]);
@@ -87,7 +91,10 @@ fn lengths_and_offsets_do_not_matter() {
         for offset in [0, (1u64 << 42) - BLOCK_LEN as u64, 1 << 50] {
             let tile = &bytes[..blocks * BLOCK_LEN];
             let expected = measure::measure_tile(tile, offset, None);
-            assert!(gpu.measure_tile(tile, offset, None).unwrap() == expected, "{blocks} at {offset}");
+            assert!(
+                gpu.measure_tile(tile, offset, None).unwrap() == expected,
+                "{blocks} at {offset}"
+            );
         }
     }
     let words = Some(Words::F32);
@@ -123,7 +130,12 @@ impl TileFeed for Feed<'_> {
         TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, words: self.words }
     }
 
-    fn read(&self, job: &usize, range: Range<usize>, sink: &mut dyn FnMut(&[u8])) -> Result<(), ()> {
+    fn read(
+        &self,
+        job: &usize,
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ()> {
         // Uneven pieces, as a source may hand them over.
         for piece in self.bytes[job * BLOCK_LEN..][range].chunks(100_003) {
             sink(piece);
@@ -207,29 +219,94 @@ const MUTATIONS: &[Mutation] = &[
     // A wrong rotation.
     Mutation { kernel: 0, from: "*b ^ *c, 7u", to: "*b ^ *c, 8u", words: Words::Bits8 },
     // The chunk counter dropped, its carry dropped.
-    Mutation { kernel: 0, from: "params.first_chunk.x + chunk", to: "params.first_chunk.x", words: Words::Bits8 },
-    Mutation { kernel: 0, from: "params.first_chunk.y + carry", to: "params.first_chunk.y", words: Words::Bits8 },
+    Mutation {
+        kernel: 0,
+        from: "params.first_chunk.x + chunk",
+        to: "params.first_chunk.x",
+        words: Words::Bits8,
+    },
+    Mutation {
+        kernel: 0,
+        from: "params.first_chunk.y + carry",
+        to: "params.first_chunk.y",
+        words: Words::Bits8,
+    },
     // The last compression of a chunk not marked as the last.
     Mutation { kernel: 0, from: "i == 15u", to: "i == 16u", words: Words::Bits8 },
     // A tile that is one chunk too short: the poison shows.
-    Mutation { kernel: 0, from: "chunk >= params.chunks", to: "chunk + 1u >= params.chunks", words: Words::Bits8 },
+    Mutation {
+        kernel: 0,
+        from: "chunk >= params.chunks",
+        to: "chunk + 1u >= params.chunks",
+        words: Words::Bits8,
+    },
     // The order of children.
-    Mutation { kernel: 0, from: "parent(level[2u * thread], level[2u * thread + 1u])", to: "parent(level[2u * thread + 1u], level[2u * thread])", words: Words::Bits8 },
+    Mutation {
+        kernel: 0,
+        from: "parent(level[2u * thread], level[2u * thread + 1u])",
+        to: "parent(level[2u * thread + 1u], level[2u * thread])",
+        words: Words::Bits8,
+    },
     // The reduction without its last step, as a missing barrier would leave it.
-    Mutation { kernel: 0, from: "width > 0u; width /= 2u", to: "width > 1u; width /= 2u", words: Words::Bits8 },
+    Mutation {
+        kernel: 0,
+        from: "width > 0u; width /= 2u",
+        to: "width > 1u; width /= 2u",
+        words: Words::Bits8,
+    },
     // Counts: one unit left out, a half taken for the other, a replica forgotten, bytes misplaced.
-    Mutation { kernel: 1, from: "params.chunks * UNITS_A_CHUNK;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words", to: "params.chunks * UNITS_A_CHUNK - 1u;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words", words: Words::Bits16 },
-    Mutation { kernel: 1, from: "count_high(group.x, v[i] >> 16u);\n                count_low", to: "count_high(group.x, v[i] & 0xFFFFu);\n                count_low", words: Words::F32 },
-    Mutation { kernel: 1, from: "var tables = HIGH_REPLICAS;", to: "var tables = HIGH_REPLICAS - 1u;", words: Words::Bits16 },
+    Mutation {
+        kernel: 1,
+        from: "params.chunks * UNITS_A_CHUNK;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
+        to: "params.chunks * UNITS_A_CHUNK - 1u;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
+        words: Words::Bits16,
+    },
+    Mutation {
+        kernel: 1,
+        from: "count_high(group.x, v[i] >> 16u);\n                count_low",
+        to: "count_high(group.x, v[i] & 0xFFFFu);\n                count_low",
+        words: Words::F32,
+    },
+    Mutation {
+        kernel: 1,
+        from: "var tables = HIGH_REPLICAS;",
+        to: "var tables = HIGH_REPLICAS - 1u;",
+        words: Words::Bits16,
+    },
     Mutation { kernel: 1, from: "shift < 32u", to: "shift < 24u", words: Words::Bits8 },
     // Summary: the bound of a class, the carry of a sum, the order of keys, a row of one workgroup.
-    Mutation { kernel: 2, from: "magnitude < exponent", to: "magnitude <= exponent", words: Words::F32 },
-    Mutation { kernel: 2, from: "magnitude < exponent", to: "magnitude <= exponent", words: Words::F64 },
-    Mutation { kernel: 2, from: "before + part < before", to: "before + part <= before", words: Words::F32 },
+    Mutation {
+        kernel: 2,
+        from: "magnitude < exponent",
+        to: "magnitude <= exponent",
+        words: Words::F32,
+    },
+    Mutation {
+        kernel: 2,
+        from: "magnitude < exponent",
+        to: "magnitude <= exponent",
+        words: Words::F64,
+    },
+    Mutation {
+        kernel: 2,
+        from: "before + part < before",
+        to: "before + part <= before",
+        words: Words::F32,
+    },
     Mutation { kernel: 2, from: "~word, sign == 1u", to: "word, sign == 1u", words: Words::F32 },
-    Mutation { kernel: 2, from: "if thread < width {", to: "if thread + 1u < width {", words: Words::F64 },
+    Mutation {
+        kernel: 2,
+        from: "if thread < width {",
+        to: "if thread + 1u < width {",
+        words: Words::F64,
+    },
     Mutation { kernel: 2, from: "low < a.x", to: "low > a.x", words: Words::I64 },
-    Mutation { kernel: 2, from: "table < SUM_REPLICAS", to: "table < SUM_REPLICAS - 1u", words: Words::U32 },
+    Mutation {
+        kernel: 2,
+        from: "table < SUM_REPLICAS",
+        to: "table < SUM_REPLICAS - 1u",
+        words: Words::U32,
+    },
 ];
 
 #[test]
@@ -256,14 +333,21 @@ fn every_shader_is_valid_has_a_row_and_a_twin() {
     let root = env!("CARGO_MANIFEST_DIR");
     let files: BTreeSet<String> = fs::read_dir(format!("{root}/shaders"))
         .unwrap()
-        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_owned()))
+        .filter_map(|entry| {
+            Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_owned())
+        })
         .collect();
     let rows: BTreeSet<String> = KERNELS.iter().map(|kernel| kernel.name.to_owned()).collect();
     assert_eq!(files, rows, "one row in the kernel table for each shader");
     for kernel in KERNELS {
-        assert!(fs::exists(format!("{root}/src/measure/{}.rs", kernel.name)).unwrap(), "{}", kernel.name);
-        let module = naga::front::wgsl::parse_str(&kernel.source())
-            .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.source())));
+        assert!(
+            fs::exists(format!("{root}/src/measure/{}.rs", kernel.name)).unwrap(),
+            "{}",
+            kernel.name
+        );
+        let module = naga::front::wgsl::parse_str(&kernel.source()).unwrap_or_else(|error| {
+            panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.source()))
+        });
         let entries: BTreeSet<&str> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(entries, kernel.entries.iter().copied().collect(), "{}", kernel.name);
         // No optional capability: what is valid here runs on every WebGPU device.

@@ -1,185 +1,249 @@
-//! Which files are part of a model: a walk that follows nothing out of it.
+//! The files below a directory: which are part of the model, in an order that does not depend on
+//! that of the file system.
 
-use super::{FileIdentity, NotCovered, OpenOptions, Problem};
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use super::OpenOptions;
+use super::file::{OpenError, is_name_too_long, kind_of_special};
+use super::links::{Bounds, Target, TreeError, TreeRemark};
+use super::problem::{Named, NotCovered, Problem};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories deeper than this are not entered: no model has them, and a loop through mounts might.
-const MAX_DEPTH: usize = 64;
+/// How deep directories may be nested.
+pub(crate) const MAX_DEPTH: usize = 64;
 
-/// Top-level names that belong to git, not to the model (as in OpenSSF Model Signing).
-const GIT_NAMES: [&str; 4] = [".git", ".gitignore", ".gitattributes", ".github"];
-
-/// A file that was found.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Where its bytes are.
+/// A file that is part of the model; not opened yet.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub path: String,
     pub location: PathBuf,
-    /// Its state when it was found.
-    pub identity: FileIdentity,
 }
 
-/// All files under a root, and what is not one of them.
+/// What a directory holds.
 #[derive(Debug, Default)]
-pub struct Walk {
-    /// Regular files by relative path, `/`-separated.
-    pub files: BTreeMap<String, Found>,
-    /// What is wrong.
+pub(crate) struct Tree {
+    pub files: Vec<Found>,
+    /// Paths of the directories.
+    pub directories: BTreeSet<String>,
     pub problems: Vec<Problem>,
-    /// What is odd.
     pub remarks: Vec<Problem>,
-    /// What is left out, and why.
     pub not_covered: Vec<NotCovered>,
-    entered: HashSet<(u64, u64)>,
 }
 
-/// Walks the directory `root`.
-///
-/// # Errors
-/// When a directory cannot be listed.
-pub fn walk(root: &Path, options: &OpenOptions) -> Result<Walk, (PathBuf, io::Error)> {
-    let mut walk = Walk::default();
-    let canonical = root.canonicalize().map_err(|error| (root.to_owned(), error))?;
-    let mut pending = vec![(root.to_owned(), String::new(), 0)];
-    while let Some((directory, prefix, depth)) = pending.pop() {
-        let named = |error| (directory.clone(), error);
-        for entry in fs::read_dir(&directory).map_err(named)? {
-            let entry = entry.map_err(named)?;
-            let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-                let shown = format!("{prefix}{}", entry.file_name().to_string_lossy());
-                let message = "its name is not UTF-8: it cannot be named in a report or a seal";
-                walk.problems.push(Problem::new("format/file-name", &shown, message));
+/// A directory that was found and is to be listed.
+struct Pending {
+    /// Path relative to the root, empty for the root itself.
+    path: String,
+    location: PathBuf,
+    depth: usize,
+}
+
+struct Walk<'o> {
+    options: &'o OpenOptions,
+    bounds: Bounds,
+    visited: HashSet<(u64, u64)>,
+    pending: Vec<Pending>,
+    tree: Tree,
+}
+
+/// Lists a directory and everything below it.
+pub(crate) fn walk(root: &Path, options: &OpenOptions) -> Result<Tree, OpenError> {
+    let resolved = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
+    let mut walk = Walk {
+        options,
+        bounds: Bounds::new(resolved),
+        visited: HashSet::new(),
+        pending: Vec::new(),
+        tree: Tree::default(),
+    };
+    walk.pending.push(Pending { path: String::new(), location: root.to_owned(), depth: 0 });
+    while let Some(directory) = walk.pending.pop() {
+        walk.list(directory)?;
+    }
+    let mut tree = walk.tree;
+    tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+    tree.problems.sort_by(|a, b| a.file.cmp(&b.file));
+    tree.remarks.sort_by(|a, b| a.file.cmp(&b.file));
+    tree.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(tree)
+}
+
+/// Why a path is not part of the model, when it is not.
+fn left_out(path: &str, options: &OpenOptions) -> Option<&'static str> {
+    if options.exclude.iter().any(|excluded| excluded == path) {
+        return Some("excluded: a seal or signature is not part of what it covers");
+    }
+    match path {
+        ".git" | ".gitignore" | ".gitattributes" | ".github" if !options.include_git_paths => {
+            Some("git's own, not part of the model")
+        }
+        ".cache/huggingface" => Some("notes of the downloader, not part of the model"),
+        _ => None,
+    }
+}
+
+impl Walk<'_> {
+    fn list(&mut self, directory: Pending) -> Result<(), OpenError> {
+        let Pending { path, location, depth } = directory;
+        let failed = |error| match path.is_empty() {
+            true => OpenError::new(&location, error),
+            false => OpenError::of_found(&location, error),
+        };
+        let metadata = match fs::metadata(&location) {
+            Err(error) if is_name_too_long(&error) => return self.too_deep(&path),
+            other => other.map_err(failed)?,
+        };
+        if !self.visited.insert(identity(&metadata)) && !path.is_empty() {
+            self.leave_out(&path, "the same directory is covered under another path");
+            return Ok(());
+        }
+        if depth > MAX_DEPTH {
+            return self.too_deep(&path);
+        }
+        let mut entries: Vec<(OsString, fs::FileType)> = Vec::new();
+        for entry in fs::read_dir(&location).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            entries.push((entry.file_name(), kind));
+        }
+        entries.sort_by(|a, b| a.0.as_encoded_bytes().cmp(b.0.as_encoded_bytes()));
+
+        let first = self.pending.len();
+        for (name, kind) in entries {
+            let at = location.join(&name);
+            let join = |name: &str| match path.is_empty() {
+                true => name.to_owned(),
+                false => format!("{path}/{name}"),
+            };
+            let Some(name) = name.to_str() else {
+                self.problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
                 continue;
             };
-            let path = format!("{prefix}{name}");
-            if let Some(reason) = left_out(&path, options) {
-                walk.not_covered.push(NotCovered { path, reason });
-                continue;
-            }
-            let Some((location, metadata)) = walk.resolve(&path, entry.path(), &canonical, options)
-            else {
-                continue;
-            };
-            if metadata.is_dir() {
-                if depth == MAX_DEPTH {
-                    let message = format!("directories are nested more than {MAX_DEPTH} deep");
-                    walk.problems.push(Problem::new("format/too-deep", &path, message));
-                } else {
-                    pending.push((location, format!("{path}/"), depth + 1));
-                }
-            } else {
-                walk.add(path, location, &metadata);
-            }
+            self.entry(join(name), at, kind, depth)?;
         }
-    }
-    walk.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
-    walk.problems.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(walk)
-}
-
-fn left_out(path: &str, options: &OpenOptions) -> Option<String> {
-    if GIT_NAMES.contains(&path) {
-        return Some("belongs to git, not to the model".to_owned());
-    }
-    if path == ".cache/huggingface" {
-        return Some("download records of the Hugging Face client".to_owned());
-    }
-    let excluded = options.exclude.iter().any(|excluded| excluded == path);
-    excluded.then(|| "a seal is not part of what it seals".to_owned())
-}
-
-impl Walk {
-    /// Adds a regular file; anything else is a problem, and is never opened.
-    pub fn add(&mut self, path: String, location: PathBuf, metadata: &Metadata) {
-        if metadata.is_file() {
-            self.files.insert(path, Found { location, identity: FileIdentity::of(metadata) });
-            return;
-        }
-        let message = format!("it is {}, not a regular file", kind(metadata));
-        self.problems.push(Problem::new("format/special-file", &path, message));
+        // The stack gives the last one first.
+        self.pending[first..].reverse();
+        Ok(())
     }
 
-    /// Follows a link, if it may be followed. `None`: it is accounted for already.
-    fn resolve(
+    fn entry(
         &mut self,
-        path: &str,
-        entry: PathBuf,
-        root: &Path,
-        options: &OpenOptions,
-    ) -> Option<(PathBuf, Metadata)> {
-        let link = match fs::symlink_metadata(&entry) {
-            Ok(metadata) if metadata.is_symlink() => entry,
-            Ok(metadata) => return Some((entry, metadata)),
+        path: String,
+        location: PathBuf,
+        kind: fs::FileType,
+        depth: usize,
+    ) -> Result<(), OpenError> {
+        if let Some(reason) = left_out(&path, self.options) {
+            self.leave_out(&path, reason);
+        } else if kind.is_symlink() {
+            self.link(path, location, depth)?;
+        } else if kind.is_dir() {
+            self.tree.directories.insert(path.clone());
+            self.pending.push(Pending { path, location, depth: depth + 1 });
+        } else if kind.is_file() {
+            self.file(path, location);
+        } else {
+            self.problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: String, location: PathBuf) {
+        if path.chars().any(super::display::is_hidden) {
+            self.tree.remarks.push(TreeRemark::UnusualName.problem(&path));
+        }
+        self.tree.files.push(Found { path, location });
+    }
+
+    fn link(&mut self, path: String, location: PathBuf, depth: usize) -> Result<(), OpenError> {
+        let (target, inside) = match self.bounds.resolve(&location) {
             Err(error) => {
-                self.problems.push(unreadable(path, &error));
-                return None;
+                self.problem(&path, error);
+                return Ok(());
             }
+            Ok(Target::Inside(target)) => (target, true),
+            Ok(Target::Outside(target)) => (target, false),
         };
-        let (target, metadata) = match link.canonicalize().and_then(|t| Ok((t.metadata()?, t))) {
-            Ok((metadata, target)) => (target, metadata),
-            Err(error) => {
-                let message = format!("it is a link that leads nowhere: {error}");
-                self.problems.push(Problem::new("format/link-dangling", path, message));
-                return None;
+        let shown = target.to_string_lossy().into_owned();
+        if !inside && !self.options.allow_symlinks {
+            self.problem(&path, TreeError::LinkOut { target: shown });
+            return Ok(());
+        }
+        let metadata =
+            fs::metadata(&target).map_err(|error| OpenError::of_found(&target, error))?;
+        if metadata.is_dir() {
+            if location
+                .parent()
+                .and_then(|dir| fs::canonicalize(dir).ok())
+                .is_some_and(|dir| dir.starts_with(&target))
+            {
+                self.problem(&path, TreeError::LinkCycle);
+                return Ok(());
             }
-        };
-        let inside = target.starts_with(root);
-        if metadata.is_dir() && inside {
-            let reason =
-                "a link to a directory of the model; its files are covered under their own paths";
-            self.not_covered.push(NotCovered { path: path.to_owned(), reason: reason.to_owned() });
-            return None;
+            self.tree.directories.insert(path.clone());
+            if !inside {
+                self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
+                self.pending.push(Pending { path, location: target, depth: depth + 1 });
+            } else if self.is_left_out(&target) {
+                self.problem(&path, TreeError::LinkToLeftOut { target: shown });
+            } else {
+                self.leave_out(
+                    &path,
+                    "link to a directory inside the model; its files are covered under their own \
+                     paths",
+                );
+            }
+        } else if metadata.is_file() {
+            if !inside {
+                self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
+            }
+            self.file(path, target);
+        } else {
+            let what = kind_of_special(metadata.file_type());
+            self.problem(&path, TreeError::SpecialFile { what });
         }
-        if inside || (metadata.is_file() && in_cache_blobs(root, &target)) {
-            return Some((target, metadata));
-        }
-        if !options.allow_symlinks {
-            let message = format!(
-                "it is a link out of the model, to {}: --allow-symlinks follows it",
-                target.display()
-            );
-            self.problems.push(Problem::new("format/link-out", path, message));
-            return None;
-        }
-        if metadata.is_dir() && !self.entered.insert((metadata.dev(), metadata.ino())) {
-            let reason = "a link to a directory that is covered under another path";
-            self.not_covered.push(NotCovered { path: path.to_owned(), reason: reason.to_owned() });
-            return None;
-        }
-        let message = format!("it is a link out of the model, to {}", target.display());
-        self.remarks.push(Problem::remark("format/link-out", path, message));
-        Some((target, metadata))
+        Ok(())
+    }
+
+    /// Whether a directory in the root is, or is below, something that is left out.
+    fn is_left_out(&self, target: &Path) -> bool {
+        let Ok(relative) = target.strip_prefix(&self.bounds.root) else { return true };
+        relative.ancestors().any(|part| {
+            part.to_str().is_none_or(|part| {
+                let part = part.replace(std::path::MAIN_SEPARATOR, "/");
+                left_out(&part, self.options).is_some()
+            })
+        })
+    }
+
+    fn too_deep(&mut self, path: &str) -> Result<(), OpenError> {
+        self.problem(path, TreeError::TooDeep(MAX_DEPTH));
+        Ok(())
+    }
+
+    /// A problem, of something that therefore nothing covers.
+    fn problem(&mut self, path: &str, error: TreeError) {
+        let problem = error.problem(path);
+        self.leave_out(path, &error.to_string());
+        self.tree.problems.push(problem);
+    }
+
+    fn leave_out(&mut self, path: &str, reason: &str) {
+        self.tree.not_covered.push(NotCovered { path: path.to_owned(), reason: reason.to_owned() });
     }
 }
 
-/// Whether `root` is a snapshot of a Hugging Face cache (`models--…/snapshots/<commit>`) and the
-/// target one of the blobs of the same repository.
-fn in_cache_blobs(root: &Path, target: &Path) -> bool {
-    let snapshots =
-        root.ancestors().find(|a| a.file_name().is_some_and(|name| name == "snapshots"));
-    let Some(repository) = snapshots.and_then(Path::parent) else { return false };
-    let named = repository.file_name().and_then(|name| name.to_str());
-    named.is_some_and(|name| name.starts_with("models--"))
-        && target.starts_with(repository.join("blobs"))
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
 }
 
-fn kind(metadata: &Metadata) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
-    let kind = metadata.file_type();
-    if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_block_device() || kind.is_char_device() {
-        "a device"
-    } else {
-        "something else"
-    }
-}
-
-fn unreadable(path: &str, error: &io::Error) -> Problem {
-    Problem::new("format/special-file", path, format!("it cannot be examined: {error}"))
+/// Without inode numbers the bound on depth alone ends a cycle.
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, u64) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    (0, NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -4,19 +4,27 @@
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
 mod directory;
-mod identity;
+mod display;
+mod file;
+mod header;
 mod json;
+mod layout;
+mod links;
+mod naming;
 mod open;
-pub mod problem;
+mod problem;
 pub mod safetensors;
 pub mod shard_index;
 
-pub use identity::FileIdentity;
-pub use open::{OpenError, OpenOptions};
-pub use problem::Problem;
+pub use display::display_name;
+pub use file::OpenError;
+pub use header::HeaderError;
+pub use json::{JsonError, Place};
+pub use layout::HeaderTensor;
+pub use open::OpenOptions;
+pub use problem::{NotCovered, Problem};
 
 use crate::dtype::Dtype;
-use serde::Serialize;
 use std::path::PathBuf;
 
 /// A model as found on disk.
@@ -40,6 +48,33 @@ pub struct Checkpoint {
     pub not_covered: Vec<NotCovered>,
 }
 
+impl Checkpoint {
+    /// The tensors of one file, in order of offset.
+    pub fn tensors_of(&self, file: usize) -> &[Tensor] {
+        let from = self.tensors.partition_point(|tensor| tensor.file < file);
+        let to = self.tensors.partition_point(|tensor| tensor.file <= file);
+        &self.tensors[from..to]
+    }
+
+    /// The ranges of one file that belong to no tensor, in order: header, gaps, what follows the
+    /// last tensor; all of a file without tensors.
+    pub fn outside(&self, file: usize) -> Vec<[u64; 2]> {
+        let mut ranges = Vec::new();
+        let mut cursor = 0;
+        for tensor in self.tensors_of(file) {
+            if tensor.offset > cursor {
+                ranges.push([cursor, tensor.offset]);
+            }
+            cursor = cursor.max(tensor.offset + tensor.bytes);
+        }
+        match self.files.get(file) {
+            Some(file) if file.bytes > cursor => ranges.push([cursor, file.bytes]),
+            _ => {}
+        }
+        ranges
+    }
+}
+
 /// Container format of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -54,15 +89,6 @@ impl Format {
             Self::Safetensors => "safetensors",
         }
     }
-}
-
-/// Something under the path of a model that is not part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotCovered {
-    /// Path relative to the model.
-    pub path: String,
-    /// Why it is left out.
-    pub reason: String,
 }
 
 /// One file of a model.
@@ -89,6 +115,21 @@ pub enum FileKind {
     Damaged,
     /// Anything else: covered whole.
     Other,
+}
+
+/// What tells whether a file is still the one that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Device it is on.
+    pub device: u64,
+    /// Number of the inode on that device.
+    pub inode: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Modification time, seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// Change time, seconds and nanoseconds: moves also when the modification time was set back.
+    pub changed: (i64, i64),
 }
 
 /// One tensor: a byte range of a file.

@@ -1,268 +1,311 @@
-//! Opening a model: find its files, read their headers, give every tensor one name.
+//! From a path to a [`Checkpoint`].
 
-use super::directory::{self, Walk};
-use super::problem::quoted;
-use super::safetensors::{self, Entry, Header};
-use super::shard_index::{self, ShardIndex};
-use super::{Checkpoint, FileKind, Format, ModelFile, Problem, Tensor};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions as FileOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use super::directory::{self, Found, Tree};
+use super::display::display_name;
+use super::file::{self, OpenError, Opened, is_name_too_long, kind_of_special};
+use super::links::TreeError;
+use super::naming::{self, Indexed, directory_of};
+use super::problem::{Gathered, Named, Problem};
+use super::safetensors::{self, HeaderReport};
+use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
+use super::{Checkpoint, FileKind, Format, ModelFile, Tensor};
+use crate::severity::Severity;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How to open a model.
+/// How a model is opened.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// Follow links out of the model.
+    /// Follow links that lead out of the model.
     pub allow_symlinks: bool,
-    /// Relative paths that are not part of the model: its seals.
+    /// Take `.git`, `.gitignore`, `.gitattributes` and `.github` at the top as part of the model.
+    pub include_git_paths: bool,
+    /// Paths relative to the root that are not part of the model: its seal, its signature.
     pub exclude: Vec<String>,
-    /// Files that are known to belong together, from a seal: a file that is not among them cannot
-    /// change the names of their tensors.
+    /// The files that are known to belong to the model (those of a seal): files beside them cannot
+    /// change what their tensors are called.
     pub expected_files: Option<BTreeSet<String>>,
 }
 
-/// A model could not be examined at all.
+/// What a file given by itself can be wrong in.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
-pub struct OpenError {
-    path: String,
-    source: io::Error,
+enum SingleError {
+    #[error(
+        "not a safetensors file: its name does not end in .safetensors and it does not start with a header"
+    )]
+    NotSafetensors,
+    #[error("is the index of a sharded model; give the directory that holds it")]
+    IsIndex,
 }
 
-impl OpenError {
-    fn new(path: &Path, source: io::Error) -> Self {
-        Self { path: path.display().to_string(), source }
+impl Named for SingleError {
+    fn rule(&self) -> (&'static str, Severity) {
+        match self {
+            SingleError::NotSafetensors => ("format/not-safetensors", Severity::High),
+            SingleError::IsIndex => ("format/is-index", Severity::High),
+        }
     }
 }
-
-const INDEX: &str = ".safetensors.index.json";
 
 impl Checkpoint {
-    /// Opens the model at `path`, a file or a directory. Reads headers, never tensor data.
+    /// Opens a model: a directory or a single file. Reads names and headers only; whatever is wrong
+    /// with the structure is in [`Checkpoint::problems`].
     ///
     /// # Errors
-    /// [`OpenError`] when something cannot be read; whatever is wrong with what was read is in
-    /// [`Checkpoint::problems`].
+    ///
+    /// Only where something cannot be examined at all: it is not there, may not be read, or changed
+    /// while it was being read.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
-        let metadata = path.metadata().map_err(|error| OpenError::new(path, error))?;
-        let single = !metadata.is_dir();
-        let (root, walk) = if single {
-            let mut walk = Walk::default();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let location = path.canonicalize().map_err(|error| OpenError::new(path, error))?;
-            walk.add(name.unwrap_or_default(), location, &metadata);
-            (path.parent().unwrap_or(Path::new("")).to_owned(), walk)
+        let metadata = fs::metadata(path).map_err(|error| OpenError::new(path, error))?;
+        if metadata.is_dir() {
+            open_directory(path, options)
+        } else if metadata.is_file() {
+            open_file(path)
         } else {
-            let walk = directory::walk(path, options)
-                .map_err(|(path, error)| OpenError::new(&path, error))?;
-            (path.to_owned(), walk)
-        };
-        Opening::new(root, walk, single)?.checkpoint(path, options)
+            let what = kind_of_special(metadata.file_type());
+            Err(OpenError::Special { path: path.to_owned(), what })
+        }
     }
 }
 
-/// A model being opened.
-struct Opening {
-    root: PathBuf,
-    walk: Walk,
-    files: Vec<ModelFile>,
-    /// Header of every file that holds tensors, by path.
-    headers: BTreeMap<String, Header>,
-    indexes: BTreeMap<String, ShardIndex>,
-}
-
-impl Opening {
-    fn new(root: PathBuf, mut walk: Walk, single: bool) -> Result<Self, OpenError> {
-        let mut files = Vec::with_capacity(walk.files.len());
-        let mut headers = BTreeMap::new();
-        let mut indexes = BTreeMap::new();
-        for (path, found) in &walk.files {
-            let bytes = found.identity.bytes;
-            let mut kind = FileKind::Other;
-            if path.ends_with(".safetensors") || single {
-                let header = read_header(path, &found.location, bytes)
-                    .map_err(|error| OpenError::new(&found.location, error))?;
-                kind = if header.tensors.is_some() { FileKind::Tensors } else { FileKind::Damaged };
-                headers.insert(path.clone(), header);
-            } else if path.ends_with(INDEX) {
-                match read_index(path, &found.location, bytes)
-                    .map_err(|error| OpenError::new(&found.location, error))?
-                {
-                    Ok(index) => drop(indexes.insert(path.clone(), index)),
-                    Err(problem) => walk.problems.push(problem),
-                }
-            }
-            files.push(ModelFile {
-                path: path.clone(),
-                location: found.location.clone(),
-                bytes,
-                identity: found.identity.clone(),
-                kind,
-            });
+fn open_file(path: &Path) -> Result<Checkpoint, OpenError> {
+    let location = fs::canonicalize(path).map_err(|error| OpenError::new(path, error))?;
+    let opened = file::open(&location)?;
+    let name = path.file_name().or(location.file_name()).unwrap_or_default();
+    let mut problems = Vec::new();
+    let name = match name.to_str() {
+        Some(name) => name.to_owned(),
+        None => {
+            let shown = name.to_string_lossy().into_owned();
+            problems.push(TreeError::NameNotUtf8.problem(&shown));
+            shown
         }
-        Ok(Self { root, walk, files, headers, indexes })
-    }
-
-    fn checkpoint(mut self, path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
-        let mut problems = std::mem::take(&mut self.walk.problems);
-        let mut remarks = std::mem::take(&mut self.walk.remarks);
-        for header in self.headers.values_mut() {
-            problems.append(&mut header.problems);
-            remarks.append(&mut header.remarks);
-        }
-        for (path, index) in &self.indexes {
-            problems.append(&mut self.check_index(path, index));
-        }
-        let prefixes = self.prefixes(options, &mut remarks);
-        let mut tensors = Vec::new();
-        for (file, entry) in self.files.iter().enumerate() {
-            let Some(header) = self.headers.remove(&entry.path) else { continue };
-            let prefix = prefixes.get(&entry.path).map_or("", String::as_str);
-            for Entry { name, dtype, shape, range } in header.tensors.unwrap_or_default() {
-                let name = if prefix.is_empty() { name } else { format!("{prefix}{name}") };
-                let (offset, bytes) = (range[0], range[1] - range[0]);
-                tensors.push(Tensor { name, dtype, shape, file, offset, bytes });
-            }
-        }
-        let mut names = HashSet::with_capacity(tensors.len());
-        if let Some(twice) = tensors.iter().find(|tensor| !names.insert(tensor.name.as_str())) {
-            let file = &self.files[twice.file].path;
-            let message = format!("two files hold a tensor of the name {}", quoted(&twice.name));
-            problems
-                .push(Problem::new("format/duplicate-tensor", file, message).tensor(&twice.name));
-        }
-        Ok(Checkpoint {
-            path: path.to_owned(),
-            root: self.root,
-            format: Format::Safetensors,
-            files: self.files,
-            tensors,
-            problems,
-            remarks,
-            not_covered: self.walk.not_covered,
-        })
-    }
-
-    fn check_index(&self, path: &str, index: &ShardIndex) -> Vec<Problem> {
-        let directory = directory_of(path);
-        let shards = index.shards();
-        let mut held = BTreeMap::new();
-        let mut present = BTreeSet::new();
-        for shard in shards {
-            let full = format!("{directory}{shard}");
-            // What was found but is no regular file has a problem of its own.
-            let special = self.walk.not_covered.iter().any(|entry| entry.path == full);
-            if self.walk.files.contains_key(&full) || special {
-                present.insert(shard);
-            }
-            if let Some(Header { tensors: Some(tensors), problems, .. }) = self.headers.get(&full)
-                && problems.is_empty()
-            {
-                let entries = tensors.iter().map(|e| (e.name.as_str(), e.range[1] - e.range[0]));
-                held.insert(shard, entries.collect::<Vec<_>>());
-            }
-        }
-        shard_index::check(path, index, &held, &present)
-    }
-
-    /// What goes before the names of a file's tensors, so that every tensor of the model has one
-    /// name (`docs/formats.md`, "Names").
-    fn prefixes(
-        &self,
-        options: &OpenOptions,
-        remarks: &mut Vec<Problem>,
-    ) -> BTreeMap<String, String> {
-        let mut listed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        let mut primary: BTreeMap<String, &str> = BTreeMap::new();
-        for (path, index) in &self.indexes {
-            let directory = directory_of(path);
-            let shards = index.shards().into_iter().map(|shard| format!("{directory}{shard}"));
-            listed.insert(path, shards.collect());
-            // Of several indexes in a directory the plainest name is that of the model itself.
-            let chosen = primary.entry(directory.to_owned()).or_insert(path);
-            if (path.len(), path.as_str()) < (chosen.len(), chosen) {
-                *chosen = path;
-            }
-        }
-        let mut prefixes = BTreeMap::new();
-        let mut taken: BTreeMap<String, HashSet<&str>> = BTreeMap::new();
-        let known = |path: &str| options.expected_files.as_ref().is_none_or(|f| f.contains(path));
-        // Known files first: a file that was put beside them must not rename their tensors.
-        for round in [true, false] {
-            let mut here: BTreeMap<String, Vec<(&str, &Header)>> = BTreeMap::new();
-            for (path, header) in self.headers.iter().filter(|(path, _)| known(path) == round) {
-                here.entry(directory_of(path).to_owned()).or_default().push((path, header));
-            }
-            for (directory, files) in here {
-                let index = primary.get(&directory).and_then(|index| listed.get(index));
-                let names = |header: &'_ Header| -> Vec<String> {
-                    header.tensors.iter().flatten().map(|entry| entry.name.clone()).collect()
-                };
-                let mut count: BTreeMap<String, usize> = BTreeMap::new();
-                if index.is_none() {
-                    for name in files.iter().flat_map(|(_, header)| names(header)) {
-                        *count.entry(name).or_default() += 1;
-                    }
-                }
-                for (path, header) in files {
-                    let own = taken.entry(directory.clone()).or_default();
-                    let tensors = || header.tensors.iter().flatten().map(|e| e.name.as_str());
-                    let apart = match index {
-                        Some(listed) => !listed.contains(path),
-                        None => tensors().any(|name| count.get(name).is_some_and(|n| *n > 1)),
-                    } || (!round && tensors().any(|name| own.contains(name)));
-                    if apart {
-                        let message = "its tensors are named apart: it is not listed by the index, or other files hold tensors of the same names";
-                        remarks.push(Problem::remark("format/named-apart", path, message));
-                        prefixes.insert(path.to_owned(), format!("{path}:"));
-                    } else {
-                        own.extend(tensors());
-                        prefixes.insert(path.to_owned(), directory.clone());
-                    }
-                }
-            }
-        }
-        prefixes
-    }
-}
-
-/// The directory part of a relative path, with its `/`; empty at the top.
-fn directory_of(path: &str) -> &str {
-    path.rfind('/').map_or("", |at| &path[..=at])
-}
-
-fn read_header(path: &str, location: &Path, bytes: u64) -> io::Result<Header> {
-    let file = open_regular(location)?;
-    let start = read_start(&file, 24.min(bytes) as usize)?;
-    let len = match safetensors::header_len(path, &start, bytes) {
-        Ok(len) => len,
-        Err(problem) => return Ok(Header { problems: vec![problem], ..Header::default() }),
     };
-    // At most 100 MB, and not past the end of the file: checked just now.
-    let mut header = vec![0; len as usize];
-    file.read_exact_at(&mut header, 8)?;
-    Ok(safetensors::parse(path, &header, bytes))
-}
-
-fn read_index(path: &str, location: &Path, bytes: u64) -> io::Result<Result<ShardIndex, Problem>> {
-    if bytes > shard_index::MAX_LEN {
-        let message = format!("the index is over {} bytes long", shard_index::MAX_LEN);
-        return Ok(Err(Problem::new("format/index-json", path, message)));
+    let failed = |error| OpenError::of_found(&location, error);
+    let mut remarks = Vec::new();
+    let (mut kind, mut tensors) = (FileKind::Damaged, Vec::new());
+    if name.ends_with(shard_index::SUFFIX) {
+        problems.push(SingleError::IsIndex.problem(&name));
+    } else if !is_tensor_file(&name) && !safetensors::is_plausible(&opened).map_err(failed)? {
+        problems.push(SingleError::NotSafetensors.problem(&name));
+    } else {
+        let report = safetensors::read(&opened).map_err(failed)?;
+        problems.extend(report.errors.problems(&name));
+        remarks.extend(report.remarks.iter().map(|remark| remark.problem(&name)));
+        kind = kind_of(&report);
+        tensors = report.tensors.into_iter().map(|t| tensor(t, 0, None)).collect();
     }
-    let mut text = vec![0; bytes as usize];
-    open_regular(location)?.read_exact_at(&mut text, 0)?;
-    Ok(shard_index::parse(path, &text))
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        root: match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        },
+        format: Format::Safetensors,
+        files: vec![model_file(name, location, &opened, kind)],
+        tensors,
+        problems,
+        remarks,
+        not_covered: Vec::new(),
+    })
 }
 
-/// Opens without blocking, should a FIFO have taken the file's place.
-fn open_regular(location: &Path) -> io::Result<File> {
-    FileOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(location)
+fn is_tensor_file(name: &str) -> bool {
+    name.ends_with(".safetensors")
 }
 
-fn read_start(file: &File, len: usize) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; len];
-    file.read_exact_at(&mut start, 0)?;
-    Ok(start)
+fn kind_of(report: &HeaderReport) -> FileKind {
+    if report.readable { FileKind::Tensors } else { FileKind::Damaged }
+}
+
+fn model_file(path: String, location: PathBuf, opened: &Opened, kind: FileKind) -> ModelFile {
+    let identity = opened.identity.clone();
+    ModelFile { path, location, bytes: identity.bytes, identity, kind }
+}
+
+/// A tensor of a file, under the name given or the one in the header.
+fn tensor(found: super::layout::HeaderTensor, file: usize, name: Option<String>) -> Tensor {
+    Tensor {
+        name: name.unwrap_or(found.name),
+        dtype: found.dtype,
+        shape: found.shape,
+        file,
+        offset: found.offset,
+        bytes: found.bytes,
+    }
+}
+
+/// A directory while it is being read.
+#[derive(Default)]
+struct Reading {
+    files: Vec<ModelFile>,
+    /// Beside each file, its header when it is a tensor file.
+    reports: Vec<Option<HeaderReport>>,
+    indexes: Vec<Indexed>,
+}
+
+fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
+    let mut tree = directory::walk(path, options)?;
+    let mut reading = Reading::default();
+    for found in std::mem::take(&mut tree.files) {
+        reading.add(found, &mut tree)?;
+    }
+    reading.read_other_shards()?;
+    let Reading { files, mut reports, indexes } = reading;
+
+    let naming = naming::name_all(&files, &reports, &indexes, options.expected_files.as_ref());
+    let mut problems = std::mem::take(&mut tree.problems);
+    let mut remarks = std::mem::take(&mut tree.remarks);
+    for (at, report) in reports.iter().enumerate() {
+        let Some(report) = report else { continue };
+        let path = &files[at].path;
+        remarks.extend(report.remarks.iter().map(|remark| remark.problem(path)));
+        problems.extend(renamed(&report.errors, path, |name| {
+            naming.name(at, name).unwrap_or_else(|| name.to_owned())
+        }));
+    }
+    for (at, compared) in compare_indexes(&indexes, &files, &reports, &tree, &problems) {
+        let Indexed { path, index } = &indexes[at];
+        let name = |name: &str| format!("{}{name}", directory_of(path));
+        problems.extend(renamed(&index.errors, path, name));
+        problems.extend(renamed(&compared, path, name));
+    }
+    problems.extend(naming.problems.iter().cloned());
+    remarks.extend(naming.remarks.iter().cloned());
+    problems.sort_by(|a, b| a.file.cmp(&b.file));
+    remarks.sort_by(|a, b| a.file.cmp(&b.file));
+
+    let mut tensors = Vec::new();
+    for (at, report) in reports.iter_mut().enumerate() {
+        for found in report.iter_mut().flat_map(|report| std::mem::take(&mut report.tensors)) {
+            if let Some(name) = naming.name(at, &found.name) {
+                tensors.push(tensor(found, at, Some(name)));
+            }
+        }
+    }
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        root: path.to_owned(),
+        format: Format::Safetensors,
+        files,
+        tensors,
+        problems,
+        remarks,
+        not_covered: tree.not_covered,
+    })
+}
+
+/// Errors as problems, with the tensors under the names the model knows them by.
+fn renamed<E: Named>(
+    errors: &Gathered<E>,
+    file: &str,
+    name: impl Fn(&str) -> String,
+) -> Vec<Problem> {
+    let mut problems = errors.problems(file);
+    for problem in &mut problems {
+        if let Some(tensor) = &mut problem.tensor {
+            *tensor = name(tensor);
+        }
+        for tensor in &mut problem.affected {
+            *tensor = name(tensor);
+        }
+    }
+    problems
+}
+
+impl Reading {
+    fn add(&mut self, found: Found, tree: &mut Tree) -> Result<(), OpenError> {
+        let Found { path, location } = found;
+        let opened = match file::open(&location) {
+            Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
+                tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).problem(&path));
+                return Ok(());
+            }
+            other => other?,
+        };
+        let failed = |error| OpenError::of_found(&location, error);
+        let mut report = None;
+        if path.ends_with(shard_index::SUFFIX) {
+            let index = read_index(&opened).map_err(failed)?;
+            self.indexes.push(Indexed { path: path.clone(), index });
+        } else if is_tensor_file(&path) {
+            report = Some(safetensors::read(&opened).map_err(failed)?);
+        }
+        let kind = report.as_ref().map_or(FileKind::Other, kind_of);
+        self.files.push(model_file(path, location, &opened, kind));
+        self.reports.push(report);
+        Ok(())
+    }
+
+    /// Reads the shards whose names do not tell that they hold tensors: a loader would.
+    fn read_other_shards(&mut self) -> Result<(), OpenError> {
+        let mut listed: BTreeSet<String> = BTreeSet::new();
+        for Indexed { path, index } in &self.indexes {
+            let directory = directory_of(path);
+            listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
+        }
+        for (file, report) in self.files.iter_mut().zip(&mut self.reports) {
+            if report.is_some() || !listed.contains(&file.path) {
+                continue;
+            }
+            let opened = file::open(&file.location)?;
+            let read = safetensors::read(&opened)
+                .map_err(|error| OpenError::of_found(&file.location, error))?;
+            file.kind = kind_of(&read);
+            file.bytes = opened.identity.bytes;
+            file.identity = opened.identity;
+            *report = Some(read);
+        }
+        Ok(())
+    }
+}
+
+fn read_index(opened: &Opened) -> std::io::Result<ShardIndex> {
+    let bytes = opened.identity.bytes;
+    if bytes > MAX_INDEX {
+        let mut index = ShardIndex::default();
+        index.errors.push(IndexError::TooLarge { bytes });
+        return Ok(index);
+    }
+    Ok(shard_index::parse_index(&file::read_at(&opened.file, 0, bytes as usize)?))
+}
+
+/// Compares every index with the files it lists.
+fn compare_indexes(
+    indexes: &[Indexed],
+    files: &[ModelFile],
+    reports: &[Option<HeaderReport>],
+    tree: &Tree,
+    problems: &[Problem],
+) -> Vec<(usize, Gathered<IndexError>)> {
+    let by_path: BTreeMap<&str, usize> =
+        files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
+    let reported: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
+    let left_out: BTreeMap<&str, &str> =
+        tree.not_covered.iter().map(|left| (left.path.as_str(), left.reason.as_str())).collect();
+    let find = |path: &str| {
+        if let Some(report) = by_path.get(path).and_then(|&at| reports[at].as_ref()) {
+            return Shard::File(report);
+        }
+        // The path itself or a directory on the way to it.
+        let on_the_way = path.match_indices('/').map(|(end, _)| &path[..end]);
+        for part in std::iter::once(path).chain(on_the_way) {
+            if reported.contains(part) {
+                return Shard::Reported;
+            }
+            if let Some(reason) = left_out.get(part) {
+                return Shard::NotCovered(display_name(reason));
+            }
+        }
+        if tree.directories.contains(path) { Shard::Directory } else { Shard::Missing }
+    };
+    indexes
+        .iter()
+        .enumerate()
+        .map(|(at, Indexed { path, index })| {
+            let directory = directory_of(path);
+            (at, shard_index::compare(index, |shard| find(&format!("{directory}{shard}"))))
+        })
+        .collect()
 }

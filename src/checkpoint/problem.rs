@@ -1,68 +1,125 @@
-//! What is wrong, or merely odd, with the structure of a model.
+//! What is wrong with, or worth knowing about, the structure of a model.
 
+use super::display::display_name;
 use crate::severity::Severity;
+use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// One structural problem or remark. One line for people, a stable rule for machines.
+/// One thing that is wrong with the structure of a model (or, as a remark, unusual about it).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Rule id, `format/what-is-wrong`.
+    /// Stable identifier, `format/what-is-wrong`.
     pub rule: &'static str,
-    /// How bad it is.
+    /// How much it matters.
     pub severity: Severity,
-    /// The file, relative to the model.
+    /// File concerned, relative to the root, as it is (not escaped; a name that is not UTF-8 is
+    /// shown with replacement characters).
     pub file: String,
-    /// The tensor, when it is about one.
+    /// Tensor concerned, under the name it has (or would have) in [`super::Checkpoint::tensors`].
     pub tensor: Option<String>,
-    /// Half-open byte range in the file, when there is one.
+    /// Bytes concerned, half-open, from the start of the *file*.
     pub byte_range: Option<[u64; 2]>,
-    /// One line: place and reason.
+    /// Tensors that cannot be read because of it, where the problem is not about a single one.
+    pub affected: Vec<String>,
+    /// One line for people, names escaped.
     pub message: String,
 }
 
-impl Problem {
-    /// A problem of high severity: loaders may read something else than what was meant, or nothing.
-    pub fn new(rule: &'static str, file: &str, message: impl Into<String>) -> Self {
-        let message = one_line(&message.into());
-        Self {
+/// Something that exists under the path and is not part of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotCovered {
+    /// Path relative to the root.
+    pub path: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// A named error of structure: every variant has a rule of its own.
+pub(crate) trait Named: std::fmt::Display {
+    /// Rule identifier and severity.
+    fn rule(&self) -> (&'static str, Severity);
+    /// The tensor concerned, under its name in the header.
+    fn tensor(&self) -> Option<&str> {
+        None
+    }
+    /// The bytes of the file concerned.
+    fn byte_range(&self) -> Option<[u64; 2]> {
+        None
+    }
+    /// Tensors that cannot be read because of it, under their names in the header.
+    fn affected(&self) -> &[String] {
+        &[]
+    }
+
+    /// The problem that this error is, of `file`.
+    fn problem(&self, file: &str) -> Problem {
+        let (rule, severity) = self.rule();
+        Problem {
             rule,
-            severity: Severity::High,
+            severity,
             file: file.to_owned(),
-            tensor: None,
-            byte_range: None,
-            message,
+            tensor: self.tensor().map(str::to_owned),
+            byte_range: self.byte_range(),
+            affected: self.affected().to_vec(),
+            message: format!("{}: {self}", display_name(file)),
+        }
+    }
+}
+
+/// Errors of one file: the first few of each rule are kept, the others counted, so that a hostile
+/// file with a million faults gives a report of bounded size.
+#[derive(Debug, Clone)]
+pub(crate) struct Gathered<E> {
+    kept: Vec<E>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// How many errors of one rule are kept for one file.
+const KEPT: u64 = 16;
+
+impl<E> Default for Gathered<E> {
+    fn default() -> Self {
+        Gathered { kept: Vec::new(), counts: BTreeMap::new() }
+    }
+}
+
+impl<E: Named> Gathered<E> {
+    pub(crate) fn push(&mut self, error: E) {
+        let count = self.counts.entry(error.rule().0).or_insert(0);
+        *count += 1;
+        if *count <= KEPT {
+            self.kept.push(error);
         }
     }
 
-    /// Something legal that is worth knowing.
-    pub fn remark(rule: &'static str, file: &str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, ..Self::new(rule, file, message) }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
     }
 
-    /// Names the tensor.
-    pub fn tensor(mut self, name: &str) -> Self {
-        self.tensor = Some(name.to_owned());
-        self
+    /// The errors that were kept.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
+        self.kept.iter()
     }
 
-    /// Names the place in the file.
-    pub fn range(mut self, range: [u64; 2]) -> Self {
-        self.byte_range = Some(range);
-        self
+    /// All as problems of `file`; one more for each rule of which errors were only counted.
+    pub(crate) fn problems(&self, file: &str) -> Vec<Problem> {
+        let mut problems: Vec<_> = self.kept.iter().map(|error| error.problem(file)).collect();
+        for (&rule, &count) in self.counts.iter().filter(|(_, count)| **count > KEPT) {
+            let severity = problems.iter().find(|p| p.rule == rule).map(|p| p.severity);
+            problems.push(Problem {
+                rule,
+                severity: severity.unwrap_or(Severity::Medium),
+                file: file.to_owned(),
+                tensor: None,
+                byte_range: None,
+                affected: Vec::new(),
+                message: format!(
+                    "{}: the same problem ({rule}) {} more times",
+                    display_name(file),
+                    count - KEPT
+                ),
+            });
+        }
+        problems
     }
-}
-
-/// Control characters escaped: what a hostile file says must not steer a terminal.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
-    }
-    line
-}
-
-/// A name from a file in a message: quoted, escaped and not longer than a line.
-pub fn quoted(name: &str) -> String {
-    let clipped: String = name.chars().take(120).collect();
-    let rest = if clipped.len() < name.len() { "…" } else { "" };
-    format!("{clipped:?}{rest}")
 }

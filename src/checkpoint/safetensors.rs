@@ -1,388 +1,326 @@
-//! The header of a safetensors file: every invariant a check of its own, with a name of its own.
-//!
-//! A file is eight bytes with the length N of the header (u64, little-endian), N bytes of JSON, and
-//! the data. The data must be covered by the tensors without overlap or gap. After our own checks
-//! the reference reader (the `safetensors` crate) is asked, too: what it refuses, no loader loads.
+//! One safetensors file: its header is read and checked, its data is not touched.
 
-use super::json::Members;
-use super::problem::{Problem, quoted};
-use crate::dtype::Dtype;
-use serde_json::value::RawValue;
+use super::display::is_hidden;
+use super::file::{self, Opened};
+use super::header::{self, HeaderError, MAX_HEADER};
+use super::layout::{self, HeaderTensor, Layout};
+use super::problem::{Gathered, Named};
+use crate::severity::Severity;
+use std::io;
 
-/// Longest header, as in the reference reader.
-pub const MAX_HEADER: u64 = 100_000_000;
-
-/// Problems of single tensors that are listed before the rest is only counted.
-const LISTED: usize = 8;
-
-/// One tensor of a header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Name as in the header.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions.
-    pub shape: Vec<u64>,
-    /// First byte in the file and one past the last.
-    pub range: [u64; 2],
-}
-
-/// What a header says, as far as it is sound.
+/// What a header was found to say.
 #[derive(Debug, Default)]
-pub struct Header {
-    /// The layout, in order of offset; `None` when it cannot be relied on.
-    pub tensors: Option<Vec<Entry>>,
-    /// What is wrong.
-    pub problems: Vec<Problem>,
-    /// What is legal but odd.
-    pub remarks: Vec<Problem>,
+pub struct HeaderReport {
+    /// Tensors that can be read, in order of offset, then name.
+    pub tensors: Vec<HeaderTensor>,
+    /// Names of the tensors that are listed and cannot be read.
+    pub unreadable: Vec<String>,
+    /// Whether the layout could be read at all.
+    pub readable: bool,
+    pub(crate) errors: Gathered<HeaderError>,
+    pub(crate) remarks: Vec<HeaderRemark>,
 }
 
-/// The length of the header from the first bytes of a file of `file_len` bytes.
-///
-/// # Errors
-/// When there is no header of that length in the file.
-pub fn header_len(path: &str, start: &[u8], file_len: u64) -> Result<u64, Problem> {
-    let Some(prefix) = start.first_chunk::<8>() else {
-        let message = format!("the file has {file_len} bytes: not even the 8 of the header length");
-        return Err(Problem::new("format/header-missing", path, message));
+impl HeaderReport {
+    /// The errors found, at most a few of each kind.
+    pub fn errors(&self) -> impl Iterator<Item = &HeaderError> {
+        self.errors.iter()
+    }
+
+    /// Names of all listed tensors, readable or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|t| t.name.as_str()).chain(self.unreadable.iter().map(|n| &**n))
+    }
+
+    fn refused(error: HeaderError) -> HeaderReport {
+        let mut report = HeaderReport::default();
+        report.errors.push(error);
+        report
+    }
+}
+
+/// What is legal in a header and still worth a remark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderRemark {
+    #[error(
+        "{count} tensors do not start at a multiple of their element size (the first is {first}); \
+         loaders have to copy them"
+    )]
+    Misaligned { count: u64, first: String },
+    #[error(
+        "{count} tensor names are empty, very long or hold control characters (the first is \
+         {first})"
+    )]
+    UnusualNames { count: u64, first: String },
+}
+
+impl Named for HeaderRemark {
+    fn rule(&self) -> (&'static str, Severity) {
+        match self {
+            HeaderRemark::Misaligned { .. } => ("format/misaligned", Severity::Info),
+            HeaderRemark::UnusualNames { .. } => ("format/unusual-name", Severity::Info),
+        }
+    }
+}
+
+/// What every git-lfs pointer file starts with.
+const LFS_START: &[u8] = b"version https://git-lfs.github.com/";
+/// No pointer file is longer than this.
+const LFS_MAX: u64 = 1024;
+
+/// Reads and checks the header of an opened file.
+pub(crate) fn read(opened: &Opened) -> io::Result<HeaderReport> {
+    let bytes = opened.identity.bytes;
+    match bytes {
+        0 => return Ok(HeaderReport::refused(HeaderError::Empty)),
+        1..8 => return Ok(HeaderReport::refused(HeaderError::TooShort { bytes })),
+        _ => {}
+    }
+    let start = file::read_at(&opened.file, 0, 8)?;
+    if LFS_START.starts_with(&start) && bytes <= LFS_MAX {
+        let text = file::read_at(&opened.file, 0, bytes as usize)?;
+        if text.starts_with(LFS_START) {
+            return Ok(HeaderReport::refused(HeaderError::LfsPointer { size: lfs_size(&text) }));
+        }
+    }
+    let mut length = [0; 8];
+    length.copy_from_slice(&start);
+    let length = u64::from_le_bytes(length);
+    if let Err(error) = check_length(length, bytes) {
+        return Ok(HeaderReport::refused(error));
+    }
+    // At most 100 MB, and known to be in the file.
+    let text = file::read_at(&opened.file, 8, length as usize)?;
+    Ok(check_header(&text, bytes))
+}
+
+fn check_length(length: u64, file_bytes: u64) -> Result<(), HeaderError> {
+    let available = file_bytes.saturating_sub(8);
+    match length {
+        0 => Err(HeaderError::HeaderLengthZero),
+        _ if length > MAX_HEADER => Err(HeaderError::HeaderTooLarge { length }),
+        _ if length > available => Err(HeaderError::HeaderPastEnd { length, available }),
+        _ => Ok(()),
+    }
+}
+
+/// The size a pointer file states for the file it stands for.
+fn lfs_size(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("size "))?.trim().parse().ok()
+}
+
+/// Whether the first bytes of a file could be those of a safetensors file.
+pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
+    if opened.identity.bytes < 10 {
+        return Ok(false);
+    }
+    let start = file::read_at(&opened.file, 0, 10)?;
+    let mut length = [0; 8];
+    length.copy_from_slice(&start[..8]);
+    let length = u64::from_le_bytes(length);
+    let is_json = start[8] == b'{' || start[8].is_ascii_whitespace();
+    Ok(is_json && check_length(length, opened.identity.bytes).is_ok())
+}
+
+/// Checks the text of a header (without the 8 bytes of its length) of a file of that length; when
+/// all is well, asks the reference reader too.
+#[doc(hidden)]
+pub fn check_header(text: &[u8], file_bytes: u64) -> HeaderReport {
+    let mut report = check_header_alone(text, file_bytes);
+    if report.errors.is_empty()
+        && let Err(error) = serde_json::from_slice::<safetensors::tensor::Metadata>(text)
+    {
+        // The JSON error holds the text of the header: escaped, and one line.
+        let reason = super::display::display_name(&error.to_string());
+        report.errors.push(HeaderError::ReferenceRefuses { reason });
+    }
+    report
+}
+
+/// [`check_header`] without the reference reader.
+#[doc(hidden)]
+pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
+    if let Err(error) = check_length(text.len() as u64, file_bytes) {
+        return HeaderReport::refused(error);
+    }
+    let mut errors = Gathered::default();
+    let Some(entries) = header::parse(text, &mut errors) else {
+        return HeaderReport { errors, ..HeaderReport::default() };
     };
-    if start.starts_with(b"version https://git-lfs") {
-        let message = "this is a git-lfs pointer, not the weights: run `git lfs pull`";
-        return Err(Problem::new("format/lfs-pointer", path, message));
+    let data_start = 8 + text.len() as u64;
+    let Layout { tensors, unreadable } =
+        layout::check(entries, data_start, file_bytes, &mut errors);
+    HeaderReport {
+        remarks: remarks(&tensors),
+        // A header that only lists what cannot be read says nothing of the layout.
+        readable: !tensors.is_empty() || unreadable.is_empty(),
+        tensors,
+        unreadable,
+        errors,
     }
-    let len = u64::from_le_bytes(*prefix);
-    let problem =
-        |message: String| Err(Problem::new("format/header-length", path, message).range([0, 8]));
-    if len > MAX_HEADER {
-        return problem(format!("header length {len} is over the limit of {MAX_HEADER} bytes"));
-    }
-    if len > file_len - 8 {
-        return problem(format!(
-            "header length {len} is past the end of the file of {file_len} bytes"
-        ));
-    }
-    if len < 2 {
-        return problem(format!("header length {len} leaves no room for an object"));
-    }
-    Ok(len)
 }
 
-/// Checks the header text of a file of `file_len` bytes. `path` names it in problems.
-pub fn parse(path: &str, header: &[u8], file_len: u64) -> Header {
-    let mut found = Header::default();
-    match layout(path, header, file_len, &mut found) {
-        Ok(tensors) => found.tensors = Some(tensors),
-        Err(mut problems) => found.problems.append(&mut problems),
-    }
-    found
-}
-
-fn layout(
-    path: &str,
-    header: &[u8],
-    file_len: u64,
-    found: &mut Header,
-) -> Result<Vec<Entry>, Vec<Problem>> {
-    let data_start = 8 + header.len() as u64;
-    let whole = [8, data_start];
-    let text = std::str::from_utf8(header).map_err(|error| {
-        let at = error.valid_up_to();
-        let message = format!("the header is not UTF-8 at byte {at} of it");
-        vec![Problem::new("format/header-utf8", path, message).range([8 + at as u64, data_start])]
-    })?;
-    let json =
-        |message: String| vec![Problem::new("format/header-json", path, message).range(whole)];
-    if text.starts_with('\u{feff}') {
-        return Err(json("the header begins with a byte-order mark".to_owned()));
-    }
-    let members = Members::parse(text)
-        .map_err(|error| json(format!("the header is not a JSON object: {error}")))?;
-    if let Some(key) = members.duplicate() {
-        let message =
-            format!("{} stands twice in the header: loaders disagree on which counts", quoted(key));
-        return Err(vec![Problem::new("format/duplicate-key", path, message).range(whole)]);
-    }
-    let mut problems = Vec::new();
-    let mut entries = Vec::with_capacity(members.0.len());
-    for (name, value) in &members.0 {
-        if name == "__metadata__" {
-            found.problems.extend(metadata(path, value));
-            continue;
+fn remarks(tensors: &[HeaderTensor]) -> Vec<HeaderRemark> {
+    /// Longer than any framework makes them.
+    const LONG: usize = 1024;
+    let (mut misaligned, mut unusual) = (Vec::new(), Vec::new());
+    for tensor in tensors {
+        if tensor.bytes > 0
+            && !tensor.offset.is_multiple_of(u64::from(tensor.dtype.bits() / 8).max(1))
+        {
+            misaligned.push(&tensor.name);
         }
-        match entry(name, value, found, path) {
-            Ok((dtype, shape, [start, end])) => {
-                // Relative to the data; both fit, or the sum of a range past the file is caught below.
-                let range = [data_start.saturating_add(start), data_start.saturating_add(end)];
-                entries.push(Entry { name: name.clone().into_owned(), dtype, shape, range });
-            }
-            Err((rule, message)) => problems.push(
-                Problem::new(rule, path, format!("tensor {}: {message}", quoted(name)))
-                    .tensor(name),
-            ),
+        let name = &tensor.name;
+        if name.is_empty() || name.len() > LONG || name.chars().any(is_hidden) {
+            unusual.push(name);
         }
     }
-    if !problems.is_empty() {
-        let more = problems.len().saturating_sub(LISTED);
-        problems.truncate(LISTED);
-        if let (Some(last), true) = (problems.last_mut(), more > 0) {
-            last.message += &format!(" (and {more} more tensors)");
-        }
-        return Err(problems);
+    let mut remarks = Vec::new();
+    if let Some(first) = misaligned.first() {
+        let first = super::display::quoted(first);
+        remarks.push(HeaderRemark::Misaligned { count: misaligned.len() as u64, first });
     }
-    entries.sort_by(|a, b| (a.range, &a.name).cmp(&(b.range, &b.name)));
-    contiguous(path, &entries, data_start)?;
-    let end = entries.last().map_or(data_start, |entry| entry.range[1]);
-    if end > file_len {
-        found.problems.push(truncated(path, &entries, file_len, end));
-        entries.retain(|entry| entry.range[1] <= file_len);
-        return Ok(entries);
+    if let Some(first) = unusual.first() {
+        let first = super::display::quoted(first);
+        remarks.push(HeaderRemark::UnusualNames { count: unusual.len() as u64, first });
     }
-    if end < file_len {
-        let message = format!("{} bytes follow the last tensor", file_len - end);
-        found
-            .problems
-            .push(Problem::new("format/trailing-bytes", path, message).range([end, file_len]));
-    }
-    if found.problems.is_empty() {
-        reference_reader(path, text, found);
-    }
-    let misaligned = |e: &&Entry| {
-        let align = u64::from(e.dtype.bits() / 8).max(1);
-        !e.range[0].is_multiple_of(align) && e.range[1] > e.range[0]
-    };
-    let mut odd = entries.iter().filter(misaligned);
-    if let Some(first) = odd.next() {
-        let more = odd.count();
-        let message = format!(
-            "tensor {} starts at byte {}, not a multiple of its element size ({more} more like it): legal, slower to load",
-            quoted(&first.name),
-            first.range[0]
-        );
-        found.remarks.push(Problem::remark("format/misaligned", path, message).tensor(&first.name));
-    }
-    Ok(entries)
-}
-
-fn metadata(path: &str, value: &RawValue) -> Option<Problem> {
-    if value.get() == "null" {
-        return None;
-    }
-    let message = match Members::parse(value.get()) {
-        Err(_) => "__metadata__ is not an object".to_owned(),
-        Ok(members) => match (members.duplicate(), members.strings()) {
-            (Some(key), _) => format!("{} stands twice in __metadata__", quoted(key)),
-            (None, Err(key)) => {
-                format!("__metadata__: the value of {} is not a string", quoted(key))
-            }
-            (None, Ok(_)) => return None,
-        },
-    };
-    Some(Problem::new("format/metadata", path, message))
-}
-
-type Checked = (Dtype, Vec<u64>, [u64; 2]);
-
-fn entry(
-    name: &str,
-    value: &RawValue,
-    found: &mut Header,
-    path: &str,
-) -> Result<Checked, (&'static str, String)> {
-    let members = Members::parse(value.get())
-        .map_err(|_| ("format/entry", "it is not an object".to_owned()))?;
-    if let Some(key) = members.duplicate() {
-        return Err(("format/duplicate-key", format!("{} stands twice", quoted(key))));
-    }
-    let member = |key: &str| members.get(key).ok_or(("format/entry", format!("it has no {key}")));
-    let (dtype, shape, offsets) = (member("dtype")?, member("shape")?, member("data_offsets")?);
-    if members.0.len() > 3 && found.remarks.is_empty() {
-        let message = format!("tensor {} has members that loaders ignore", quoted(name));
-        found.remarks.push(Problem::remark("format/unknown-member", path, message).tensor(name));
-    }
-    let dtype_name: String = serde_json::from_str(dtype.get())
-        .map_err(|_| ("format/dtype", "its dtype is not a string".to_owned()))?;
-    let dtype: Dtype = dtype_name
-        .parse()
-        .map_err(|_| ("format/dtype", format!("its dtype {} is unknown", quoted(&dtype_name))))?;
-    let shape: Vec<u64> = serde_json::from_str(shape.get()).map_err(|error| {
-        ("format/shape", format!("its shape is not a list of dimensions: {}", reason(&error)))
-    })?;
-    let offsets: Vec<u64> = serde_json::from_str(offsets.get()).map_err(|error| {
-        ("format/offsets", format!("its data_offsets are not two offsets: {}", reason(&error)))
-    })?;
-    let &[start, end] = &offsets[..] else {
-        return Err(("format/offsets", format!("it has {} data_offsets, not two", offsets.len())));
-    };
-    if end < start {
-        return Err(("format/offsets", format!("its data_offsets are reversed: {start} to {end}")));
-    }
-    let elements = shape
-        .iter()
-        .try_fold(1u64, |product, dimension| product.checked_mul(*dimension))
-        .filter(|elements| elements.checked_mul(u64::from(dtype.bits())).is_some())
-        .ok_or(("format/shape", "the product of its dimensions overflows".to_owned()))?;
-    let bytes = dtype.byte_len(elements).ok_or((
-        "format/size-mismatch",
-        format!("{elements} elements of {} bits do not fill whole bytes", dtype.bits()),
-    ))?;
-    if bytes != end - start {
-        let message =
-            format!("its shape needs {bytes} bytes, its data_offsets hold {}", end - start);
-        return Err(("format/size-mismatch", message));
-    }
-    Ok((dtype, shape, [start, end]))
-}
-
-/// A parser's message without its line and column: those would be of a fragment.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
-}
-
-fn contiguous(path: &str, entries: &[Entry], data_start: u64) -> Result<(), Vec<Problem>> {
-    let mut position = data_start;
-    let mut before: Option<&Entry> = None;
-    for entry in entries {
-        let [start, end] = entry.range;
-        let name = quoted(&entry.name);
-        if start > position {
-            let message =
-                format!("{} bytes before tensor {name} belong to no tensor", start - position);
-            let problem = Problem::new("format/gap", path, message).range([position, start]);
-            return Err(vec![problem.tensor(&entry.name)]);
-        }
-        if start < position {
-            let other = before.map_or_else(|| "the header".to_owned(), |e| quoted(&e.name));
-            let message = format!("tensor {name} overlaps {other}");
-            let problem = Problem::new("format/overlap", path, message);
-            return Err(vec![problem.range([start, position.min(end)]).tensor(&entry.name)]);
-        }
-        position = end;
-        before = Some(entry);
-    }
-    Ok(())
-}
-
-fn truncated(path: &str, entries: &[Entry], file_len: u64, end: u64) -> Problem {
-    let lost: Vec<&Entry> = entries.iter().filter(|entry| entry.range[1] > file_len).collect();
-    let names: Vec<String> = lost.iter().take(3).map(|entry| quoted(&entry.name)).collect();
-    let more = if lost.len() > 3 { format!(" and {} more", lost.len() - 3) } else { String::new() };
-    let message = format!(
-        "the file ends {} bytes before its last tensor does: {}{more} cut off",
-        end - file_len,
-        names.join(", ")
-    );
-    let mut problem = Problem::new("format/truncated", path, message).range([file_len, end]);
-    if let [only] = &lost[..] {
-        problem = problem.tensor(&only.name);
-    }
-    problem
-}
-
-fn reference_reader(path: &str, text: &str, found: &mut Header) {
-    if let Err(error) = serde_json::from_str::<::safetensors::tensor::Metadata>(text) {
-        let message = format!("the reference reader refuses it: {error}");
-        found.problems.push(Problem::new("format/reference-reader-refuses", path, message));
-    }
+    remarks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::safetensors::tensor::TensorView;
+    use crate::dtype::Dtype;
     use proptest::prelude::*;
 
-    fn rules(header: &str, data: u64) -> Vec<&'static str> {
-        let found = parse("f", header.as_bytes(), 8 + header.len() as u64 + data);
-        found.problems.iter().map(|problem| problem.rule).collect()
+    /// Length, header text and data of a whole file, as the reference reader takes it.
+    fn whole(text: &[u8], data: usize) -> Vec<u8> {
+        [&(text.len() as u64).to_le_bytes()[..], text, &vec![0; data]].concat()
     }
 
-    #[test]
-    fn every_dtype_written_by_the_reference_reads_back() {
-        for dtype in Dtype::all() {
-            let theirs: ::safetensors::Dtype = serde_json::from_value(dtype.name().into()).unwrap();
-            let bytes = vec![0; dtype.byte_len(8).unwrap() as usize];
-            let view = TensorView::new(theirs, vec![2, 4], &bytes).unwrap();
-            let file = ::safetensors::serialize([("a.b", view)], None).unwrap();
-            let len = header_len("f", &file, file.len() as u64).unwrap();
-            let found = parse("f", &file[8..8 + len as usize], file.len() as u64);
-            assert_eq!(found.problems, []);
-            let start = 8 + len;
-            let range = [start, start + bytes.len() as u64];
-            let expected = Entry { name: "a.b".into(), dtype, shape: vec![2, 4], range };
-            assert_eq!(found.tensors.unwrap(), [expected]);
+    /// Whatever is accepted here, the reference reader accepts too, and reads the same.
+    fn accepted_alike(text: &[u8], data: usize) -> Result<bool, TestCaseError> {
+        let report = check_header_alone(text, (8 + text.len() + data) as u64);
+        if !report.errors.is_empty() {
+            return Ok(false);
         }
+        let whole = whole(text, data);
+        let theirs = ::safetensors::SafeTensors::deserialize(&whole);
+        prop_assert!(theirs.is_ok(), "{:?} of {}", theirs, String::from_utf8_lossy(text));
+        let theirs = theirs.unwrap();
+        prop_assert_eq!(theirs.len(), report.tensors.len());
+        for tensor in &report.tensors {
+            let view = theirs.tensor(&tensor.name).unwrap();
+            prop_assert_eq!(view.data().len() as u64, tensor.bytes);
+            let at = view.data().as_ptr() as usize - whole.as_ptr() as usize;
+            prop_assert_eq!(at as u64, tensor.offset);
+        }
+        Ok(true)
     }
 
-    #[test]
-    fn each_invariant_has_its_name() {
-        let one = |entry: &str| format!(r#"{{"a":{entry}}}"#);
-        for (header, data, rule) in [
-            (
-                one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#),
-                9,
-                "format/trailing-bytes",
-            ),
-            (one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#), 7, "format/truncated"),
-            (one(r#"{"dtype":"F32","shape":[2],"data_offsets":[4,12]}"#), 12, "format/gap"),
-            (one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,4]}"#), 4, "format/size-mismatch"),
-            (one(r#"{"dtype":"F4","shape":[3],"data_offsets":[0,2]}"#), 2, "format/size-mismatch"),
-            (one(r#"{"dtype":"f32","shape":[1],"data_offsets":[0,4]}"#), 4, "format/dtype"),
-            (one(r#"{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}"#), 4, "format/shape"),
-            (one(r#"{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}"#), 4, "format/shape"),
-            (one(r#"{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}"#), 4, "format/shape"),
-            (
-                one(
-                    r#"{"dtype":"F32","shape":[9223372036854775807,9223372036854775807,0],"data_offsets":[0,0]}"#,
-                ),
-                0,
-                "format/shape",
-            ),
-            (one(r#"{"dtype":"F32","shape":[1],"data_offsets":[4,0]}"#), 4, "format/offsets"),
-            (one(r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}"#), 4, "format/offsets"),
-            (
-                one(r#"{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}"#),
-                4,
-                "format/duplicate-key",
-            ),
-            (one("[]"), 0, "format/entry"),
-            ("[]".into(), 0, "format/header-json"),
-            ("{}x".into(), 0, "format/header-json"),
-            ("{}\0\0".into(), 0, "format/header-json"),
-            (r#"{"__metadata__":{"a":1}}"#.into(), 0, "format/metadata"),
-            (r#"{"__metadata__":{},"__metadata__":{}}"#.into(), 0, "format/duplicate-key"),
-        ] {
-            assert_eq!(rules(&header, data), [rule], "{header}");
-        }
-        assert_eq!(rules(r#"  {"__metadata__":null}   "#, 0), [""; 0], "legal");
+    /// Sound headers, and headers that are nearly so.
+    fn header() -> impl Strategy<Value = (String, usize)> {
+        let dtypes: Vec<Dtype> = Dtype::all().collect();
+        let tensor =
+            ("[a-c]{0,2}", proptest::sample::select(dtypes), prop::collection::vec(0u64..5, 0..3));
+        prop::collection::vec(tensor, 0..5).prop_map(|tensors| {
+            let mut start = 0;
+            let mut entries = vec![r#""__metadata__":{"format":"pt"}"#.to_owned()];
+            for (name, dtype, shape) in tensors {
+                let bits = shape.iter().product::<u64>() * u64::from(dtype.bits());
+                let end = start + bits / 8;
+                entries.push(format!(
+                    r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+                ));
+                start = end;
+            }
+            (format!("{{{}}}", entries.join(",")), start as usize)
+        })
     }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), len: u64) {
-            let _ = header_len("f", &bytes, len.max(bytes.len() as u64));
-            let _ = parse("f", &bytes, len);
+        fn arbitrary_bytes_do_not_panic(
+            text in prop::collection::vec(any::<u8>(), 0..200),
+            bytes: u64,
+        ) {
+            check_header(&text, bytes);
         }
 
         #[test]
-        fn a_damaged_header_is_refused_or_agreed_on(at in 0usize..1000, bit in 0u8..8) {
-            let data = [0u8; 24];
-            let view = |r: std::ops::Range<usize>, shape: &[usize]| {
-                TensorView::new(::safetensors::Dtype::F16, shape.to_vec(), &data[r]).unwrap()
-            };
-            let tensors = [("w.one", view(0..16, &[2, 4])), ("b", view(16..24, &[4]))];
-            let mut file = ::safetensors::serialize(tensors, None).unwrap();
-            let at = at % (file.len() - 24);
-            file[at] ^= 1 << bit;
-            if let Ok(len) = header_len("f", &file, file.len() as u64) {
-                let found = parse("f", &file[8..8 + len as usize], file.len() as u64);
-                // Whatever we accept, the reference accepts.
-                if found.problems.is_empty() {
-                    prop_assert!(::safetensors::SafeTensors::deserialize(&file).is_ok());
+        fn arbitrary_json_does_not_panic(
+            text in r#"[\[\]{}",:0-9a-e\\u._ -]{0,60}"#,
+            data in 0usize..9,
+        ) {
+            accepted_alike(text.as_bytes(), data)?;
+        }
+
+        #[test]
+        fn what_is_accepted_the_reference_accepts((text, data) in header()) {
+            accepted_alike(text.as_bytes(), data)?;
+        }
+
+        #[test]
+        fn mutated_headers_are_refused_or_read_alike(
+            (text, data) in header(),
+            mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..4),
+        ) {
+            let mut text = text.into_bytes();
+            for (at, byte, how) in mutations {
+                let at = at.index(text.len());
+                match how {
+                    0 => text[at] = byte,
+                    1 => text[at] = b"0123456789-.[]{},:\" "[usize::from(byte) % 20],
+                    2 => { text.remove(at); }
+                    _ => text.insert(at, byte),
+                }
+                if text.is_empty() {
+                    break;
                 }
             }
+            accepted_alike(&text, data)?;
+            check_header(&text, (8 + text.len() + data) as u64);
         }
+    }
+
+    #[test]
+    fn headers_of_the_reference_writer_are_read() {
+        for dtype in Dtype::all() {
+            let (bytes, elements) = dtype.granule();
+            let data = vec![1; (bytes * 6) as usize];
+            let theirs =
+                serde_json::from_value(serde_json::Value::String(dtype.name().into())).unwrap();
+            let shape = vec![2, 3 * elements as usize];
+            let view = ::safetensors::tensor::TensorView::new(theirs, shape, &data).unwrap();
+            let file = ::safetensors::serialize([("a", &view), ("b", &view)], None).unwrap();
+            let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+            let report = check_header(&file[8..8 + length], file.len() as u64);
+            assert!(report.errors.is_empty() && report.readable, "{dtype}");
+            assert_eq!(report.tensors.len(), 2);
+            let start = 8 + length as u64;
+            for (tensor, at) in report.tensors.iter().zip(0..) {
+                assert_eq!((tensor.dtype, tensor.bytes), (dtype, bytes * 6));
+                assert_eq!(tensor.shape, [2, 3 * elements]);
+                assert_eq!(tensor.offset, start + at * bytes * 6);
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_bytes_of_the_file() {
+        let report = check_header(b"{\"a\xff", 100);
+        assert_eq!(report.errors().next().unwrap().byte_range(), Some([11, 12]));
+        let report = check_header(b"{}  x", 13);
+        assert_eq!(report.errors().next().unwrap().byte_range(), Some([12, 13]));
+    }
+
+    #[test]
+    fn errors_of_one_kind_are_counted_beyond_a_few() {
+        let entries: Vec<_> = (0..1000).map(|n| format!("\"{n}\":null")).collect();
+        let text = format!("{{{}}}", entries.join(","));
+        let problems = check_header(text.as_bytes(), 8 + text.len() as u64).errors.problems("x");
+        assert_eq!(problems.len(), 17);
+        assert!(problems[16].message.ends_with("984 more times"), "{}", problems[16].message);
     }
 }

@@ -1,167 +1,440 @@
-//! The shard index of Hugging Face: `*.safetensors.index.json` says which shard holds which tensor.
+//! The index of a sharded checkpoint, `*.safetensors.index.json`: which file holds which tensor.
 
-use super::json::Members;
-use super::problem::{Problem, quoted};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use super::display::quoted;
+use super::header::MAX_TENSORS;
+use super::json::{self, Duplicates, JsonError, Key, Offer, Plain, Scalar, Sink};
+use super::problem::{Gathered, Named};
+use super::safetensors::HeaderReport;
+use crate::severity::Severity;
+use serde::de::{Error as _, MapAccess};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Longest index, like the longest header.
-pub const MAX_LEN: u64 = 100_000_000;
+/// How the name of an index ends.
+pub(crate) const SUFFIX: &str = ".safetensors.index.json";
+/// Longest index that is read.
+pub const MAX_INDEX: u64 = 100_000_000;
 
-/// How problems of the same kind are listed before the rest is only counted.
-const LISTED: usize = 4;
+/// Longest path of a shard, as operating systems have it.
+const MAX_PATH: usize = 4096;
+
+/// What can be wrong with a shard index.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum IndexError {
+    #[error("is {bytes} bytes long; an index of more than {MAX_INDEX} is not read")]
+    TooLarge { bytes: u64 },
+    #[error("starts with a byte-order mark; loaders refuse that")]
+    ByteOrderMark,
+    #[error("is {error}")]
+    NotUtf8 { error: JsonError },
+    #[error("is {error}")]
+    NotJson { error: JsonError },
+    #[error("is {error}")]
+    TooDeep { error: JsonError },
+    #[error("has {error}")]
+    Junk { error: JsonError },
+    #[error("is {found}, not a JSON object")]
+    NotAnObject { found: String },
+    #[error("has the key {} twice in one object", quoted(key))]
+    DuplicateKey { key: String },
+    #[error("has no 'weight_map', which says where the tensors are")]
+    NoWeightMap,
+    #[error("'weight_map' is {found}, not an object")]
+    WeightMapNotAnObject { found: String },
+    #[error("'weight_map' lists more than {MAX_TENSORS} tensors")]
+    TooManyTensors,
+    #[error("tensor {}: its shard is {found}, not a file name", quoted(tensor))]
+    ShardNotAString { tensor: String, found: String },
+    #[error("'metadata' is {found}, not an object")]
+    MetadataNotAnObject { found: String },
+    #[error("'metadata.total_size' is {found}, not a number of bytes")]
+    BadTotalSize { found: String },
+    #[error("'metadata.total_size' is {stated}, but the tensors of the shards take {actual} bytes")]
+    WrongTotalSize { stated: String, actual: u64 },
+
+    #[error("lists the shard {}, which {reason}; a shard is a file below the index", quoted(shard))]
+    ShardPath { shard: String, reason: &'static str },
+    #[error("lists the shard {}, which is missing ({tensors} tensors)", quoted(shard))]
+    ShardMissing { shard: String, tensors: usize },
+    #[error("lists the shard {}, which is a directory", quoted(shard))]
+    ShardIsDirectory { shard: String },
+    #[error("lists the shard {}, which is left out of the model: {reason}", quoted(shard))]
+    ShardNotCovered { shard: String, reason: String },
+    #[error(
+        "tensor {} is in two of the listed shards, {} and {}",
+        quoted(tensor),
+        quoted(first),
+        quoted(second)
+    )]
+    TensorInTwoShards { tensor: String, first: String, second: String },
+    #[error("tensor {} is not in {}, where the index has it{}", quoted(tensor), quoted(shard),
+        holder.as_ref().map(|h| format!("; it is in {}", quoted(h))).unwrap_or_default())]
+    TensorNotInShard { tensor: String, shard: String, holder: Option<String> },
+    #[error("tensor {} is in the shard {} and not in the index", quoted(tensor), quoted(shard))]
+    TensorNotInIndex { tensor: String, shard: String },
+}
+
+impl From<JsonError> for IndexError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::ByteOrderMark => IndexError::ByteOrderMark,
+            JsonError::NotUtf8 { .. } => IndexError::NotUtf8 { error },
+            JsonError::TooDeep { .. } => IndexError::TooDeep { error },
+            JsonError::Syntax { .. } => IndexError::NotJson { error },
+            JsonError::Junk { .. } => IndexError::Junk { error },
+        }
+    }
+}
+
+impl Named for IndexError {
+    fn rule(&self) -> (&'static str, Severity) {
+        use IndexError::*;
+        use Severity::*;
+        match self {
+            TooLarge { .. } => ("format/index-too-large", High),
+            ByteOrderMark => ("format/index-byte-order-mark", High),
+            NotUtf8 { .. } => ("format/index-not-utf8", High),
+            NotJson { .. } => ("format/index-not-json", High),
+            TooDeep { .. } => ("format/index-too-deep", High),
+            Junk { .. } => ("format/index-junk", High),
+            NotAnObject { .. } => ("format/index-not-object", High),
+            DuplicateKey { .. } => ("format/index-duplicate-key", Critical),
+            NoWeightMap => ("format/index-no-weight-map", High),
+            WeightMapNotAnObject { .. } => ("format/index-weight-map-not-object", High),
+            TooManyTensors => ("format/index-too-many-tensors", High),
+            ShardNotAString { .. } => ("format/index-shard-not-string", High),
+            MetadataNotAnObject { .. } => ("format/index-metadata-not-object", Low),
+            BadTotalSize { .. } => ("format/index-bad-total-size", Low),
+            WrongTotalSize { .. } => ("format/index-wrong-total-size", Low),
+            ShardPath { .. } => ("format/shard-path", High),
+            ShardMissing { .. } => ("format/shard-missing", High),
+            ShardIsDirectory { .. } => ("format/shard-is-directory", High),
+            ShardNotCovered { .. } => ("format/shard-not-covered", High),
+            TensorInTwoShards { .. } => ("format/tensor-in-two-shards", High),
+            TensorNotInShard { .. } => ("format/tensor-not-in-shard", High),
+            TensorNotInIndex { .. } => ("format/tensor-not-in-index", Medium),
+        }
+    }
+
+    fn tensor(&self) -> Option<&str> {
+        use IndexError::*;
+        match self {
+            ShardNotAString { tensor, .. }
+            | TensorInTwoShards { tensor, .. }
+            | TensorNotInShard { tensor, .. }
+            | TensorNotInIndex { tensor, .. } => Some(tensor),
+            _ => None,
+        }
+    }
+
+    fn byte_range(&self) -> Option<[u64; 2]> {
+        use IndexError::*;
+        match self {
+            ByteOrderMark => Some([0, 3]),
+            NotUtf8 { error } | NotJson { error } | TooDeep { error } | Junk { error } => {
+                Some([error.at(), error.at() + 1])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A size as the index spells it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum TotalSize {
+    Integer(u64),
+    Float(f64),
+}
 
 /// What an index says.
 #[derive(Debug, Default)]
 pub struct ShardIndex {
-    /// Shard by tensor, in byte order of the names.
+    /// Tensor name to shard, as listed (paths that lead out of the model are left out).
     pub weight_map: BTreeMap<String, String>,
-    /// `metadata.total_size`, when it is there.
-    pub total_size: Option<u64>,
+    total_size: Option<TotalSize>,
+    /// Whether there was a usable `weight_map`.
+    pub readable: bool,
+    pub(crate) errors: Gathered<IndexError>,
 }
 
 impl ShardIndex {
-    /// The shards it names.
-    pub fn shards(&self) -> BTreeSet<&str> {
+    /// The errors found, at most a few of each kind.
+    pub fn errors(&self) -> impl Iterator<Item = &IndexError> {
+        self.errors.iter()
+    }
+
+    /// The shards, each once, in byte order.
+    pub(crate) fn shards(&self) -> BTreeSet<&str> {
         self.weight_map.values().map(String::as_str).collect()
     }
 }
 
-/// Parses an index; `path` names it in problems.
-///
-/// # Errors
-/// The problem that keeps it from being used.
-pub fn parse(path: &str, bytes: &[u8]) -> Result<ShardIndex, Problem> {
-    let json = |message: String| Problem::new("format/index-json", path, message);
-    let duplicate = |key: &str| {
-        let message = format!("{} stands twice: loaders disagree on which counts", quoted(key));
-        Problem::new("format/duplicate-key", path, message)
-    };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| json(format!("the index is not UTF-8 at byte {}", error.valid_up_to())))?;
-    let members = Members::parse(text)
-        .map_err(|error| json(format!("the index is not a JSON object: {error}")))?;
-    if let Some(key) = members.duplicate() {
-        return Err(duplicate(key));
-    }
-    let mut index = ShardIndex::default();
-    let map =
-        members.get("weight_map").ok_or_else(|| json("the index has no weight_map".into()))?;
-    let map = Members::parse(map.get()).map_err(|_| json("weight_map is not an object".into()))?;
-    if let Some(key) = map.duplicate() {
-        return Err(duplicate(key));
-    }
-    let entries = map
-        .strings()
-        .map_err(|key| json(format!("the shard of {} is not a string", quoted(key))))?;
-    for (tensor, shard) in entries {
-        if !is_plain(&shard) {
-            let message =
-                format!("{} is not the name of a file in the same directory", quoted(&shard));
-            return Err(Problem::new("format/index-path", path, message).tensor(tensor));
+/// Reads the text of an index.
+#[doc(hidden)]
+pub fn parse_index(text: &[u8]) -> ShardIndex {
+    let mut top = Top::default();
+    let outcome = json::parse(text, &mut top);
+    let Top { mut index, duplicates, too_many, is_object, has_map } = top;
+    if let Err(error) = outcome {
+        // Junk behind the value does not change what it says; otherwise what was noted before the
+        // text went wrong is part of the same fault.
+        if !matches!(error, JsonError::Junk { .. }) {
+            index = ShardIndex::default();
         }
-        index.weight_map.insert(tensor.to_owned(), shard);
-    }
-    if let Some(metadata) = members.get("metadata") {
-        let metadata = Members::parse(metadata.get())
-            .map_err(|_| json("metadata is not an object".to_owned()))?;
-        if let Some(key) = metadata.duplicate() {
-            return Err(duplicate(key));
-        }
-        if let Some(size) = metadata.get("total_size") {
-            index.total_size = Some(total_size(size.get()).ok_or_else(|| {
-                let message =
-                    format!("total_size is {}, not a number of bytes", quoted(size.get()));
-                Problem::new("format/index-total-size", path, message)
-            })?);
+        index.errors.push(if too_many { IndexError::TooManyTensors } else { error.into() });
+        if !index.readable {
+            return index;
         }
     }
-    Ok(index)
-}
-
-/// A shard is a file beside its index: one plain component.
-fn is_plain(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0'])
-}
-
-/// An integer, also when some writer spelled it as a float.
-fn total_size(text: &str) -> Option<u64> {
-    if let Ok(size) = serde_json::from_str(text) {
-        return Some(size);
+    for key in duplicates {
+        index.errors.push(IndexError::DuplicateKey { key });
     }
-    let size: f64 = serde_json::from_str(text).ok()?;
-    (size >= 0.0 && size.fract() == 0.0 && size <= 2f64.powi(53)).then_some(size as u64)
+    if is_object && !has_map {
+        index.errors.push(IndexError::NoWeightMap);
+    }
+    let wrong: HashMap<String, &'static str> = index
+        .shards()
+        .into_iter()
+        .filter_map(|shard| Some((shard.to_owned(), leads_out(shard)?)))
+        .collect();
+    index.weight_map.retain(|_, shard| !wrong.contains_key(shard));
+    for (shard, reason) in BTreeMap::from_iter(wrong) {
+        index.errors.push(IndexError::ShardPath { shard, reason });
+    }
+    index
 }
 
-/// Compares an index with the tensors its shards hold (name and bytes, by shard; shards that could
-/// not be read are left out of `held`, and `present` has all that are there).
-pub fn check(
-    path: &str,
+/// Why a shard path is not that of a file below its index.
+fn leads_out(shard: &str) -> Option<&'static str> {
+    if shard.is_empty() {
+        Some("is empty")
+    } else if shard.len() > MAX_PATH {
+        Some("is too long for a path")
+    } else if shard.contains('\0') {
+        Some("holds a NUL")
+    } else if shard.contains('\\') {
+        Some("holds a backslash")
+    } else if shard.starts_with('/') || shard.as_bytes().get(1) == Some(&b':') {
+        Some("is an absolute path")
+    } else if shard.split('/').any(|part| part == "..") {
+        Some("leads out with '..'")
+    } else if shard.split('/').any(|part| part.is_empty() || part == ".") {
+        Some("has an empty component")
+    } else {
+        None
+    }
+}
+
+#[derive(Default)]
+struct Top {
+    index: ShardIndex,
+    duplicates: Vec<String>,
+    too_many: bool,
+    is_object: bool,
+    has_map: bool,
+}
+
+impl<'a> Sink<'a> for &mut Top {
+    type Out = ();
+
+    fn scalar(self, value: Scalar<'a>) {
+        self.index.errors.push(IndexError::NotAnObject { found: value.to_string() });
+    }
+
+    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
+        self.is_object = true;
+        let mut seen = HashSet::new();
+        while let Some(key) = object.next_key_seed(Offer(Key))? {
+            match &*key {
+                "weight_map" => {
+                    self.has_map = true;
+                    object.next_value_seed(Offer(WeightMap(self)))?;
+                }
+                "metadata" => object.next_value_seed(Offer(Metadata(self)))?,
+                _ => {
+                    object.next_value_seed(Offer(Duplicates(&mut self.duplicates)))?;
+                }
+            }
+            if let Some(key) = seen.replace(key) {
+                self.duplicates.push(key.into_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+struct WeightMap<'t>(&'t mut Top);
+
+impl<'a> Sink<'a> for WeightMap<'_> {
+    type Out = ();
+
+    fn scalar(self, value: Scalar<'a>) {
+        let found = value.to_string();
+        self.0.index.errors.push(IndexError::WeightMapNotAnObject { found });
+    }
+
+    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
+        let Top { index, duplicates, too_many, .. } = self.0;
+        index.readable = true;
+        let mut count = 0;
+        while let Some(tensor) = object.next_key_seed(Offer(Key))? {
+            count += 1;
+            if count > MAX_TENSORS {
+                *too_many = true;
+                return Err(A::Error::custom("too many tensors"));
+            }
+            match object.next_value_seed(Offer(Plain))? {
+                Scalar::Text(shard) => {
+                    let tensor = tensor.into_owned();
+                    if index.weight_map.insert(tensor.clone(), shard.into()).is_some() {
+                        duplicates.push(tensor);
+                    }
+                }
+                other => index.errors.push(IndexError::ShardNotAString {
+                    tensor: tensor.into_owned(),
+                    found: other.to_string(),
+                }),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Metadata<'t>(&'t mut Top);
+
+impl<'a> Sink<'a> for Metadata<'_> {
+    type Out = ();
+
+    fn scalar(self, value: Scalar<'a>) {
+        if value != Scalar::Null {
+            let found = value.to_string();
+            self.0.index.errors.push(IndexError::MetadataNotAnObject { found });
+        }
+    }
+
+    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
+        let Top { index, duplicates, .. } = self.0;
+        let mut seen = HashSet::new();
+        while let Some(key) = object.next_key_seed(Offer(Key))? {
+            let value = object.next_value_seed(Offer(Duplicates(duplicates)))?;
+            if key == "total_size" {
+                index.total_size = match value {
+                    Scalar::Unsigned(n) => Some(TotalSize::Integer(n)),
+                    Scalar::Float(x) if x >= 0.0 => Some(TotalSize::Float(x)),
+                    other => {
+                        let found = other.to_string();
+                        index.errors.push(IndexError::BadTotalSize { found });
+                        None
+                    }
+                };
+            }
+            if let Some(key) = seen.replace(key) {
+                duplicates.push(key.into_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a listed shard turned out to be.
+pub(crate) enum Shard<'r> {
+    /// A file whose header was read.
+    File(&'r HeaderReport),
+    /// Nothing of that name.
+    Missing,
+    Directory,
+    /// Left out of the model.
+    NotCovered(String),
+    /// Something that a problem of its own was reported for.
+    Reported,
+}
+
+/// Compares an index with its shards; `find` gives each by the path the index lists.
+pub(crate) fn compare<'r>(
     index: &ShardIndex,
-    held: &BTreeMap<&str, Vec<(&str, u64)>>,
-    present: &BTreeSet<&str>,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let prefix = path.rfind('/').map_or("", |at| &path[..=at]);
-    for shard in index.shards() {
-        if !present.contains(shard) {
-            let message = format!("the index names {}, which is not there", quoted(shard));
-            problems.push(Problem::new("format/index-missing-shard", path, message));
-        }
+    find: impl Fn(&str) -> Shard<'r>,
+) -> Gathered<IndexError> {
+    let mut errors = Gathered::default();
+    let mut reports: BTreeMap<&str, &HeaderReport> = BTreeMap::new();
+    let mut all_sound = index.errors.is_empty();
+    let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
+    for shard in index.weight_map.values() {
+        *listed.entry(shard).or_insert(0) += 1;
     }
-    let mut home: HashMap<&str, &str> = HashMap::new();
-    let mut twice = Vec::new();
-    let mut unlisted = Vec::new();
-    for (shard, tensors) in held {
-        for (tensor, _) in tensors {
-            if let Some(other) = home.insert(tensor, shard) {
-                twice.push((*tensor, format!("{} is in {other} and in {shard}", quoted(tensor))));
+    for (shard, tensors) in listed {
+        let name = shard.to_owned();
+        match find(shard) {
+            Shard::File(report) => {
+                all_sound &= report.errors.is_empty();
+                if report.readable {
+                    reports.insert(shard, report);
+                }
+                continue;
             }
-            match index.weight_map.get(*tensor) {
-                None => unlisted.push((
-                    *tensor,
-                    format!(
-                        "{prefix}{shard} holds {}, which the index does not list",
-                        quoted(tensor)
-                    ),
-                )),
-                Some(_) => {}
+            Shard::Missing => {
+                errors.push(IndexError::ShardMissing { shard: name, tensors });
             }
+            Shard::Directory => errors.push(IndexError::ShardIsDirectory { shard: name }),
+            Shard::NotCovered(reason) => {
+                errors.push(IndexError::ShardNotCovered { shard: name, reason });
+            }
+            Shard::Reported => {}
         }
+        all_sound = false;
     }
-    let mut absent = Vec::new();
+
+    // Every tensor with the shard that holds it, ordered so that equal names stand together.
+    let mut held: Vec<(&str, &str)> = reports
+        .iter()
+        .flat_map(|(&shard, report)| report.names().map(move |tensor| (tensor, shard)))
+        .collect();
+    held.sort_unstable();
+    let holders = |tensor: &str| {
+        let from = held.partition_point(|(name, _)| *name < tensor);
+        let to = held.partition_point(|(name, _)| *name <= tensor);
+        &held[from..to]
+    };
+
     for (tensor, shard) in &index.weight_map {
-        let readable = held.contains_key(shard.as_str());
-        if readable && home.get(tensor.as_str()) != Some(&shard.as_str()) {
-            let message = format!("the index says {} is in {shard}, and it is not", quoted(tensor));
-            absent.push((tensor.as_str(), message));
+        let holders = holders(tensor);
+        if reports.contains_key(shard.as_str()) && !holders.iter().any(|(_, s)| s == shard) {
+            errors.push(IndexError::TensorNotInShard {
+                tensor: tensor.clone(),
+                shard: shard.clone(),
+                holder: holders.first().map(|(_, s)| (*s).to_owned()),
+            });
         }
     }
-    // A tensor in two shards is in the wrong one, too: one cause, one problem.
-    let doubled: BTreeSet<&str> = twice.iter().map(|(tensor, _)| *tensor).collect();
-    absent.retain(|(tensor, _)| !doubled.contains(tensor));
-    for (rule, list) in [
-        ("format/duplicate-tensor", twice),
-        ("format/index-unlisted-tensor", unlisted),
-        ("format/index-absent-tensor", absent),
-    ] {
-        let more = list.len().saturating_sub(LISTED);
-        for (place, (tensor, mut message)) in list.into_iter().take(LISTED).enumerate() {
-            if place + 1 == LISTED && more > 0 {
-                message += &format!(" (and {more} more tensors)");
-            }
-            problems.push(Problem::new(rule, path, message).tensor(tensor));
+    for same in held.chunk_by(|a, b| a.0 == b.0) {
+        let (tensor, first) = same[0];
+        if let Some((_, second)) = same.iter().find(|(_, shard)| *shard != first) {
+            errors.push(IndexError::TensorInTwoShards {
+                tensor: tensor.to_owned(),
+                first: first.to_owned(),
+                second: (*second).to_owned(),
+            });
+        } else if !index.weight_map.contains_key(tensor) {
+            let (tensor, shard) = (tensor.to_owned(), first.to_owned());
+            errors.push(IndexError::TensorNotInIndex { tensor, shard });
         }
     }
-    let complete = problems.is_empty() && index.shards().iter().all(|s| held.contains_key(s));
-    let total: u64 = held.values().flatten().map(|(_, bytes)| bytes).sum();
-    if let Some(size) = index.total_size
-        && complete
-        && size != total
+
+    if all_sound
+        && errors.is_empty()
+        && let Some(stated) = index.total_size
     {
-        let message = format!("total_size is {size}, but the tensors have {total} bytes");
-        problems.push(Problem::new("format/index-total-size", path, message));
+        let actual = reports
+            .values()
+            .flat_map(|report| &report.tensors)
+            .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes));
+        let (agrees, stated) = match stated {
+            TotalSize::Integer(n) => (n == actual, n.to_string()),
+            TotalSize::Float(x) => (x == actual as f64, format!("{x:?}")),
+        };
+        if !agrees {
+            errors.push(IndexError::WrongTotalSize { stated, actual });
+        }
     }
-    problems
+    errors
 }
 
 #[cfg(test)]
@@ -169,56 +442,58 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rule(text: &str) -> &'static str {
-        parse("i", text.as_bytes()).map_or_else(|problem| problem.rule, |_| "sound")
+    fn rules(text: &str) -> Vec<&'static str> {
+        parse_index(text.as_bytes()).errors().map(|error| error.rule().0).collect()
     }
 
     #[test]
-    fn each_mistake_has_its_name() {
-        for (text, expected) in [
-            (r#"{"weight_map":{"a":"x.safetensors"}}"#, "sound"),
-            (r#"{"metadata":{"total_size":8.0},"weight_map":{}}"#, "sound"),
-            (r#"{"weight_map":{"a":"../x"}}"#, "format/index-path"),
-            (r#"{"weight_map":{"a":"/x"}}"#, "format/index-path"),
-            (r#"{"weight_map":{"a":"x","a":"y"}}"#, "format/duplicate-key"),
-            (r#"{"weight_map":{},"weight_map":{}}"#, "format/duplicate-key"),
-            (r#"{"weight_map":{"a":1}}"#, "format/index-json"),
-            (r#"{"weight_map":[]}"#, "format/index-json"),
-            (r#"{}"#, "format/index-json"),
-            (r#"[]"#, "format/index-json"),
-            (r#"{"weight_map":{},"metadata":{"total_size":-1}}"#, "format/index-total-size"),
+    fn a_plain_index_is_read() {
+        let index = parse_index(
+            br#"{"metadata":{"total_size":12.0,"x":null},"weight_map":{"a":"1.safetensors"},"y":[]}"#,
+        );
+        assert!(index.errors.is_empty() && index.readable);
+        assert_eq!(index.weight_map["a"], "1.safetensors");
+        assert_eq!(index.total_size, Some(TotalSize::Float(12.0)));
+    }
+
+    #[test]
+    fn faults_have_names() {
+        for (text, rule) in [
+            ("", "format/index-not-json"),
+            ("[]", "format/index-not-object"),
+            ("{}", "format/index-no-weight-map"),
+            ("{\"weight_map\":{}} x", "format/index-junk"),
+            ("{\"weight_map\":[]}", "format/index-weight-map-not-object"),
+            ("{\"weight_map\":{\"a\":1}}", "format/index-shard-not-string"),
+            (r#"{"weight_map":{"a":"x","\u0061":"y"}}"#, "format/index-duplicate-key"),
+            (r#"{"weight_map":{},"weight_map":{}}"#, "format/index-duplicate-key"),
+            (r#"{"weight_map":{},"x":[{"k":1,"k":2}]}"#, "format/index-duplicate-key"),
+            (r#"{"weight_map":{},"metadata":7}"#, "format/index-metadata-not-object"),
+            (r#"{"weight_map":{},"metadata":{"total_size":-1}}"#, "format/index-bad-total-size"),
+            (r#"{"weight_map":{"a":"../x"}}"#, "format/shard-path"),
+            (r#"{"weight_map":{"a":"/x"}}"#, "format/shard-path"),
+            (r#"{"weight_map":{"a":"C:x"}}"#, "format/shard-path"),
+            (r#"{"weight_map":{"a":"x\\y"}}"#, "format/shard-path"),
+            (r#"{"weight_map":{"a":"x\u0000"}}"#, "format/shard-path"),
+            (r#"{"weight_map":{"a":"x//y"}}"#, "format/shard-path"),
         ] {
-            assert_eq!(rule(text), expected, "{text}");
+            assert_eq!(rules(text), [rule], "{text}");
         }
-    }
-
-    #[test]
-    fn an_index_is_held_to_what_the_shards_hold() {
-        let index = parse("i", br#"{"metadata":{"total_size":12},"weight_map":{"a":"x","b":"y"}}"#)
-            .unwrap();
-        let check = |held: &[(&'static str, &[(&'static str, u64)])]| -> Vec<&'static str> {
-            let held: BTreeMap<_, _> = held.iter().map(|(s, t)| (*s, t.to_vec())).collect();
-            let present = held.keys().copied().collect();
-            check("i", &index, &held, &present).iter().map(|p| p.rule).collect()
-        };
-        assert_eq!(check(&[("x", &[("a", 4)]), ("y", &[("b", 8)])]), [""; 0]);
-        assert_eq!(check(&[("x", &[("a", 4)]), ("y", &[("b", 4)])]), ["format/index-total-size"]);
-        assert_eq!(check(&[("x", &[("a", 4)])]), ["format/index-missing-shard"]);
-        assert_eq!(check(&[("x", &[("a", 4)]), ("y", &[])]), ["format/index-absent-tensor"]);
-        assert_eq!(
-            check(&[("x", &[("a", 4)]), ("y", &[("a", 4), ("b", 8)])]),
-            ["format/duplicate-tensor"]
-        );
-        assert_eq!(
-            check(&[("x", &[("a", 4)]), ("y", &[("c", 4), ("b", 8)])]),
-            ["format/index-unlisted-tensor"]
-        );
     }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse("i", &bytes);
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            parse_index(&bytes);
+        }
+
+        #[test]
+        fn mutated_indexes_do_not_panic(at in 0usize..80, byte: u8) {
+            let mut text =
+                br#"{"metadata":{"total_size":12},"weight_map":{"a":"1.safetensors","b":"2"},"y":[]}"#
+                    .to_vec();
+            text[at] = byte;
+            let _ = compare(&parse_index(&text), |_| Shard::Missing);
         }
     }
 }

@@ -91,6 +91,9 @@ pub struct SealArgs {
     /// Follow links out of the model
     #[arg(long)]
     pub allow_symlinks: bool,
+    /// Take .git, .gitignore, .gitattributes and .github as part of the model
+    #[arg(long)]
+    pub no_ignore_git_paths: bool,
     #[command(flatten)]
     pub measuring: Measuring,
     #[command(flatten)]
@@ -116,6 +119,9 @@ pub struct VerifyArgs {
     /// Follow links out of the model
     #[arg(long)]
     pub allow_symlinks: bool,
+    /// Take .git, .gitignore, .gitattributes and .github as part of the model
+    #[arg(long)]
+    pub no_ignore_git_paths: bool,
     /// List every tensor in the JSON report
     #[arg(long)]
     pub full: bool,

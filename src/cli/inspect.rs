@@ -47,6 +47,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
             }))
             .collect::<Vec<_>>()
     ));
+    report.findings.extend(model.problems.iter().map(running::finding));
     report.judge(args.common.fail_on);
     let code = output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;

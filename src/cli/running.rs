@@ -12,6 +12,7 @@ use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::report::{Coverage, Engine, Model, Report};
 use tensorseal::seal::{self, Seal};
+use tensorseal::severity::Severity;
 use tensorseal::stream::progress::Progress;
 
 /// Where the seal of a model is, unless told otherwise.
@@ -63,18 +64,17 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Failure> {
     Checkpoint::open(path, options).map_err(Failure::incomplete)
 }
 
-/// Refuses a model that is not sound: for verbs that must produce something from it.
+/// Refuses a model that is not sound: for verbs that must produce something from it. What is only
+/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal.
 pub fn require_sound(model: &Checkpoint) -> Result<(), Failure> {
-    let Some(first) = model.problems.first() else { return Ok(()) };
-    let more = match model.problems.len() {
+    let grave: Vec<&Problem> =
+        model.problems.iter().filter(|problem| problem.severity > Severity::Low).collect();
+    let Some(first) = grave.first() else { return Ok(()) };
+    let more = match grave.len() {
         1 => String::new(),
         n => format!(" (and {} more problems)", n - 1),
     };
-    Err(Failure::incomplete(anyhow!("{}: {}{more}", problem_place(first), first.message)))
-}
-
-fn problem_place(problem: &Problem) -> String {
-    tensorseal::report::human::shown(&problem.file)
+    Err(Failure::incomplete(anyhow!("{}{more}", first.message)))
 }
 
 /// Measures a model while progress is drawn and Ctrl-C is heard.
@@ -155,7 +155,7 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &Seal, run: &RunRepo
         bytes_checked: run.bytes_read,
         not_covered: model.not_covered.clone(),
     };
-    report.findings.extend(model.remarks.iter().map(|remark| finding(remark)));
+    report.findings.extend(model.remarks.iter().map(finding));
 }
 
 /// A structural problem or remark as a finding.

@@ -14,6 +14,7 @@ pub fn run(args: &SealArgs) -> Outcome {
     let seal_there = Some(target.as_path()).filter(|path| running::may_hold_seal(path));
     let options = OpenOptions {
         allow_symlinks: args.allow_symlinks,
+        include_git_paths: args.no_ignore_git_paths,
         exclude: running::seals_inside(&args.model, seal_there),
         ..OpenOptions::default()
     };
@@ -37,6 +38,7 @@ pub fn run(args: &SealArgs) -> Outcome {
         source: target.display().to_string(),
         signed_by: None,
     });
+    report.findings.extend(model.problems.iter().map(running::finding));
     report.judge(args.common.fail_on);
     output::finish(&report, &args.common, &|out, palette| {
         writeln!(out, "sealed    {}", palette.bold(&target.display().to_string()))?;

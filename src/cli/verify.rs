@@ -28,6 +28,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     }
     let options = OpenOptions {
         allow_symlinks: args.allow_symlinks,
+        include_git_paths: args.no_ignore_git_paths,
         exclude: running::seals_inside(&args.model, args.seal.as_deref()),
         expected_files: sealed
             .as_ref()
@@ -108,7 +109,7 @@ fn file_name(path: &Path) -> String {
 fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
     let here: BTreeSet<&str> = model.files.iter().map(|file| file.path.as_str()).collect();
     let missing = sealed.is_some_and(|s| s.files.iter().any(|f| !here.contains(f.path.as_str())));
-    let said = |rule: &str| missing && rule == "format/index-missing-shard";
+    let said = |rule: &str| missing && rule == "format/shard-missing";
     model.problems.iter().filter(|p| !said(p.rule)).map(running::finding).collect()
 }
 

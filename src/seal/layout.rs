@@ -1,6 +1,6 @@
 //! Standing in for a header that cannot be read: the layout of a file as it was sealed.
 
-use super::document::Seal;
+use super::document::{Seal, TensorSeal};
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
 use std::collections::BTreeSet;
 
@@ -26,35 +26,42 @@ impl Damaged {
 pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
     let mut damaged = Damaged::default();
     for problem in &model.problems {
-        damaged.others.insert(problem.file.clone());
+        // A file that was cut or that grew still has the header it was sealed with.
+        let header = !matches!(problem.rule, "format/trailing-bytes" | "format/truncated");
+        let list = if header { &mut damaged.headers } else { &mut damaged.others };
+        list.insert(problem.file.clone());
     }
+    damaged.others.retain(|path| !damaged.headers.contains(path));
+    let Some(sealed) = sealed else { return damaged };
     for (index, file) in model.files.iter_mut().enumerate() {
-        if file.kind != FileKind::Damaged {
+        let tensor_file = file.kind != FileKind::Other;
+        if !tensor_file || !damaged.headers.contains(&file.path) {
             continue;
         }
-        damaged.headers.insert(file.path.clone());
-        damaged.others.remove(&file.path);
-        let Some(sealed) = sealed else { continue };
         let known = sealed.tensors.iter().filter(|tensor| tensor.file == file.path);
-        let before = model.tensors.len();
-        model.tensors.extend(
-            known
-                .filter(|t| t.offset.checked_add(t.bytes).is_some_and(|end| end <= file.bytes))
-                .map(|t| Tensor {
-                    name: t.name.clone(),
-                    dtype: t.dtype,
-                    shape: t.shape.clone(),
-                    file: index,
-                    offset: t.offset,
-                    bytes: t.bytes,
-                }),
-        );
-        if model.tensors.len() > before {
+        let fits =
+            |t: &&TensorSeal| t.offset.checked_add(t.bytes).is_some_and(|end| end <= file.bytes);
+        let sealed: Vec<Tensor> = known.filter(fits).map(|t| stand_in(t, index)).collect();
+        if !sealed.is_empty() {
             file.kind = FileKind::Tensors;
+            model.tensors.retain(|tensor| tensor.file != index);
+            model.tensors.extend(sealed);
         }
     }
     model.tensors.sort_by(|a, b| {
         (a.file, a.offset, a.bytes, &a.name).cmp(&(b.file, b.offset, b.bytes, &b.name))
     });
     damaged
+}
+
+/// A sealed tensor as if the header of `file` had listed it.
+fn stand_in(sealed: &TensorSeal, file: usize) -> Tensor {
+    Tensor {
+        name: sealed.name.clone(),
+        dtype: sealed.dtype,
+        shape: sealed.shape.clone(),
+        file,
+        offset: sealed.offset,
+        bytes: sealed.bytes,
+    }
 }
