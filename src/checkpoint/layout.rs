@@ -43,6 +43,10 @@ pub(crate) fn check(
     let mut sound: Vec<bool> =
         entries.iter().map(|entry| is_sound(entry, data_start, errors)).collect();
 
+    // An entry that is wrong by itself leaves gaps and overlaps behind: those are no second fault.
+    let mut together = Gathered::default();
+    let alone = errors.is_empty();
+
     let mut claims = Vec::with_capacity(entries.len());
     let mut all_known = true;
     for (at, entry) in entries.iter().enumerate() {
@@ -68,7 +72,7 @@ pub(crate) fn check(
             // The bytes stay with the tensor that comes first: read twice or more, a small file
             // could ask for any amount of work.
             sound[claim.entry] = false;
-            errors.push(HeaderError::Overlap {
+            together.push(HeaderError::Overlap {
                 tensor: name(claim),
                 other: owner.map(name).unwrap_or_default(),
                 range: in_file(claim.start, claim.end.min(cursor)),
@@ -89,14 +93,14 @@ pub(crate) fn check(
     }
     if !beyond.is_empty() && contiguous {
         // The ranges are as a writer makes them: it is the file that is too short.
-        errors.push(HeaderError::Truncated {
+        together.push(HeaderError::Truncated {
             missing: [file_bytes, data_start.saturating_add(cursor)],
             tensors: beyond.iter().map(|claim| name(claim)).collect(),
         });
     } else {
         for claim in &beyond {
             let range = in_file(claim.start, claim.end);
-            errors.push(HeaderError::RangePastEnd { tensor: name(claim), range, file_bytes });
+            together.push(HeaderError::RangePastEnd { tensor: name(claim), range, file_bytes });
         }
     }
 
@@ -106,15 +110,18 @@ pub(crate) fn check(
         for claim in &claims {
             if claim.start > cursor && cursor < data_bytes {
                 let range = in_file(cursor, claim.start.min(data_bytes));
-                errors.push(HeaderError::Gap { range });
+                together.push(HeaderError::Gap { range });
             }
             cursor = cursor.max(claim.end);
         }
         if cursor < data_bytes {
-            errors.push(HeaderError::TrailingBytes { range: in_file(cursor, data_bytes) });
+            together.push(HeaderError::TrailingBytes { range: in_file(cursor, data_bytes) });
         }
     }
     drop(claims);
+    if alone {
+        *errors = together;
+    }
     collect(entries, sound, data_start)
 }
 

@@ -85,6 +85,11 @@ impl<E> Default for Gathered<E> {
 
 impl<E: Named> Gathered<E> {
     pub(crate) fn push(&mut self, error: E) {
+        // An entry that is wrong in several ways is one fault: the first says what to look at.
+        let last = self.kept.last().and_then(|last| last.tensor());
+        if error.tensor().is_some() && error.tensor() == last {
+            return;
+        }
         let count = self.counts.entry(error.rule().0).or_insert(0);
         *count += 1;
         if *count <= KEPT {
