@@ -5,7 +5,7 @@ use super::{Failure, Outcome, output, running};
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
 use tensorseal::judge::integrity::{self, Options};
 use tensorseal::judge::{Finding, Severity, change};
 use tensorseal::report::human::Palette;
@@ -104,13 +104,26 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Structural problems as findings, except those that follow from a file that is missing: that is
-/// said by the comparison.
+/// Structural problems as findings, except an index that names a sealed shard which is gone: that
+/// the shard is missing is said by the comparison.
 fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
     let here: BTreeSet<&str> = model.files.iter().map(|file| file.path.as_str()).collect();
-    let missing = sealed.is_some_and(|s| s.files.iter().any(|f| !here.contains(f.path.as_str())));
-    let said = |rule: &str| missing && rule == "format/shard-missing";
-    model.problems.iter().filter(|p| !said(p.rule)).map(running::finding).collect()
+    let gone: Vec<&str> = sealed
+        .iter()
+        .flat_map(|seal| &seal.files)
+        .map(|file| file.path.as_str())
+        .filter(|path| !here.contains(path))
+        .collect();
+    let said = |problem: &Problem| {
+        problem.rule == "format/shard-missing"
+            && gone.iter().any(|path| problem.message.contains(&format!("'{}'", shard_name(path))))
+    };
+    model.problems.iter().filter(|problem| !said(problem)).map(running::finding).collect()
+}
+
+/// A shard as its index names it: a file in the same directory.
+fn shard_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Compares with the root that was given from elsewhere.

@@ -4,7 +4,9 @@
 //! are written where an integer serves, other numbers as the shortest decimal that reads back to the
 //! same f64, what is not finite as null, no white space, one newline at the end.
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Largest integer that every JSON reader keeps exactly: 2^53.
@@ -30,7 +32,32 @@ impl Serialize for Real {
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Real(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)))
+        // Not through `Option`: a member that is missing would pass for null.
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Real;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or null")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Real, E> {
+                Ok(Real(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Real, E> {
+                Ok(Real(value as f64))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Real, E> {
+                Ok(Real(value as f64))
+            }
+
+            fn visit_unit<E>(self) -> Result<Real, E> {
+                Ok(Real(f64::NAN))
+            }
+        }
+        deserializer.deserialize_any(Reader)
     }
 }
 
