@@ -133,7 +133,10 @@ pub fn failure(error: RunError) -> Failure {
     let code = match &error {
         RunError::Interrupted => exit::INTERRUPTED,
         RunError::Device(_) => exit::USAGE,
-        RunError::File(_) | RunError::Threads(..) | RunError::Disagree { .. } => exit::INCOMPLETE,
+        RunError::File(_)
+        | RunError::Threads(..)
+        | RunError::Disagree { .. }
+        | RunError::Unmeasured => exit::INCOMPLETE,
     };
     Failure { code, error: error.into() }
 }

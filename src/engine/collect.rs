@@ -7,6 +7,7 @@ use crate::measure::{BLOCK_LEN, TileMeasurement, Words};
 use crate::stream::plan::{Object, Plan};
 use crate::stream::queue::Tile;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 /// The measurements of one whole object.
@@ -78,13 +79,14 @@ pub struct Collector<'a> {
     slots: Vec<Slot>,
     pool: Mutex<HashMap<Words, Vec<Tables>>>,
     finish: &'a (dyn Fn(Finished<'_>) + Sync),
+    finished: AtomicUsize,
 }
 
 impl<'a> Collector<'a> {
     /// Nothing measured yet.
     pub fn new(plan: &'a Plan, finish: &'a (dyn Fn(Finished<'_>) + Sync)) -> Self {
         let slots = plan.objects.iter().map(|object| Mutex::new((object.bytes, None))).collect();
-        Self { plan, slots, pool: Mutex::default(), finish }
+        Self { plan, slots, pool: Mutex::default(), finish, finished: AtomicUsize::new(0) }
     }
 
     /// Adds a tile. `count` adds its words to the tables of its object. Returns whether that was
@@ -128,6 +130,11 @@ impl<'a> Collector<'a> {
         })
     }
 
+    /// Whether every object of the plan has been finished.
+    pub fn is_complete(&self) -> bool {
+        self.finished.load(SeqCst) == self.plan.objects.len()
+    }
+
     fn open(&self, object: &Object) -> Accumulator {
         let count = digest::block_count(object.bytes) as usize;
         let tables = object.words.map(|words| {
@@ -150,6 +157,7 @@ impl<'a> Collector<'a> {
             histogram: tables.as_ref().map(|tables| &tables.histogram),
             summary: tables.as_ref().and_then(|tables| tables.summary.as_ref()),
         });
+        self.finished.fetch_add(1, SeqCst);
         if let (Some(mut tables), Some(words)) = (tables, object.words) {
             let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = pool.entry(words).or_default();

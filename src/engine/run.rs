@@ -85,6 +85,9 @@ pub enum RunError {
         /// One past the last.
         end: u64,
     },
+    /// A tile was lost: a defect of this program, and never a pass.
+    #[error("not every byte was measured: this is a defect of tensorseal, please report it")]
+    Unmeasured,
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -198,13 +201,19 @@ pub fn run(
     let outcome = std::thread::scope(|scope| {
         let device = selector.as_ref().map(|selector| {
             let (shared, opened) = (&shared, opened.clone());
-            scope.spawn(move || drive_device(shared, selector, opened, options.lose_device_after))
+            scope.spawn(move || {
+                let _end = EndDevice(&shared.queue);
+                drive_device(shared, selector, opened, options.lose_device_after)
+            })
         });
         pool.broadcast(|_| Worker::new(&shared).work());
         device.and_then(|device| device.join().ok())
     });
     if let Some(error) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error);
+    }
+    if !shared.collector.is_complete() {
+        return Err(RunError::Unmeasured);
     }
     if let Some(outcome) = outcome {
         report.adapter = outcome.adapter;
@@ -226,6 +235,16 @@ pub fn run(
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it
+/// might give back.
+struct EndDevice<'a>(&'a TileQueue<'a>);
+
+impl Drop for EndDevice<'_> {
+    fn drop(&mut self) {
+        self.0.device_ended([]);
+    }
 }
 
 /// Who takes whole blocks, and which device to open.

@@ -125,7 +125,8 @@ impl<'a> TileQueue<'a> {
                 self.changed.notify_all();
                 return;
             }
-            if state.takers != Takers::Device {
+            // While a device has tiles, it may fail and give them back.
+            if state.takers == Takers::Cpu {
                 return;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
