@@ -203,7 +203,7 @@ fn an_unreadable_file_is_exit_3() {
     let model = write_model(&dir.path().join("model"), &small_tensors(1));
     assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
     let config = model.join("config.json");
-    fs::set_permissions(&config, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o000)).unwrap();
     let ran = run(&["verify", arg(&model), "--device", "cpu"]);
     assert_eq!(ran.code, if root { 0 } else { 3 }, "{}", ran.stderr);
     if !root {

@@ -100,6 +100,13 @@ impl Mapping {
     }
 }
 
+/// A tile that did not get under way, with everything that goes back.
+struct Returned<F: TileFeed> {
+    error: NotStarted<F::Error>,
+    slot: Slot,
+    job: F::Job,
+}
+
 /// Why a tile did not get under way.
 enum NotStarted<E> {
     Device(GpuError),
@@ -142,11 +149,16 @@ impl Gpu {
                 };
                 match self.start(feed, slot, job, kernels) {
                     Ok(tile) => flight.push_back(tile),
-                    Err((NotStarted::Bytes(error), slot, job)) => {
-                        free.push(slot);
-                        feed.failed(job, error);
+                    Err(returned) => {
+                        let Returned { error, slot, job } = *returned;
+                        match error {
+                            NotStarted::Bytes(error) => {
+                                free.push(slot);
+                                feed.failed(job, error);
+                            }
+                            NotStarted::Device(error) => break Some((error, Some(job))),
+                        }
                     }
-                    Err((NotStarted::Device(error), _, job)) => break Some((error, Some(job))),
                 }
                 continue;
             }
@@ -181,18 +193,17 @@ impl Gpu {
         Ok(slot)
     }
 
-    #[allow(clippy::type_complexity)] // slot and job go back with every error
     fn start<F: TileFeed>(
         &self,
         feed: &F,
         slot: Slot,
         job: F::Job,
         kernels: bool,
-    ) -> Result<InFlight<F::Job>, (NotStarted<F::Error>, Slot, F::Job)> {
+    ) -> Result<InFlight<F::Job>, Box<Returned<F>>> {
         let spec = feed.spec(&job);
         debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
         if let Err(error) = fill(feed, &slot, &job, spec.len) {
-            return Err((error, slot, job));
+            return Err(Box::new(Returned { error, slot, job }));
         }
         slot.staging.unmap();
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -203,7 +214,7 @@ impl Gpu {
         slot.download(&mut encoder, &spec);
         let submission = self.queue.submit([encoder.finish()]);
         if let Err(error) = self.check() {
-            return Err((NotStarted::Device(error), slot, job));
+            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
         }
         let staging = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
         let all = slot.readback.size();

@@ -1,0 +1,58 @@
+# Shared by the scripts beside it: finding and installing what they need. Sourced, not run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+testdata=${TENSORSEAL_TESTDATA:-$root/.testdata}
+
+say() { printf '%s\n' "$*" >&2; }
+heading() { printf '\n== %s\n' "$*"; }
+fail() {
+    say "error: $*"
+    exit 1
+}
+
+# Installs Debian packages that are missing.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "install these packages first: ${missing[*]}"
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "root or sudo is needed to install: ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq >&2
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# A C linker, and cargo of at least the version in Cargo.toml.
+need_rust() {
+    command -v cc >/dev/null || need_packages build-essential
+    # shellcheck disable=SC1091
+    [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+    if ! command -v cargo >/dev/null; then
+        need_packages rustup
+        rustup default stable >&2 || fail "no Rust toolchain: see https://rustup.rs"
+    fi
+    local has wants
+    has=$(cargo --version | cut -d' ' -f2)
+    wants=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    [ "$(printf '%s\n%s\n' "$wants" "$has" | sort -V | head -n 1)" = "$wants" ] ||
+        fail "cargo is $has, at least $wants is needed: rustup update stable"
+}
+
+# Python 3 with pip, to fetch the test model.
+need_pip() {
+    command -v python3 >/dev/null || need_packages python3 python3-pip
+    python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip
+}
+
+# A software Vulkan device: GPU tests fail without any.
+need_vulkan() {
+    ldconfig -p | grep -q 'libvulkan\.so\.1' && ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 && return
+    need_packages libvulkan1 mesa-vulkan-drivers
+}

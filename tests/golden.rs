@@ -1,0 +1,91 @@
+//! Golden values from independent implementations: see `testdata/README.md`.
+
+use serde_json::Value;
+use tensorseal::dtype::Dtype;
+use tensorseal::measure::{self, Words};
+use tensorseal::seal::distribution::{Resolution, distribution};
+use tensorseal::seal::document::root_text;
+use tensorseal::seal::root::{RootEntry, model_root};
+
+fn vector(path: &str) -> Value {
+    let path = format!("{}/testdata/{path}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn unhex(text: &Value) -> Vec<u8> {
+    let text = text.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+fn dtype(entry: &Value) -> Dtype {
+    entry["dtype"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_model_root_is_that_of_the_python_implementation() {
+    let vector = vector("root/root_vector.json");
+    let tensors: Vec<(String, Dtype, Vec<u64>, [u8; 32])> = vector["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let digest = *blake3::hash(&unhex(&entry["data"])).as_bytes();
+            assert_eq!(unhex(&entry["blake3"]), digest);
+            let shape = entry["shape"].as_array().unwrap();
+            let shape = shape.iter().map(|n| n.as_u64().unwrap()).collect();
+            (entry["name"].as_str().unwrap().to_owned(), dtype(entry), shape, digest)
+        })
+        .collect();
+    let mut sorted = tensors.clone();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(sorted, tensors, "byte order of the names");
+    let root = model_root(tensors.iter().map(|(name, dtype, shape, digest)| RootEntry {
+        name,
+        dtype: *dtype,
+        shape,
+        digest,
+    }));
+    assert_eq!(root_text(&root), vector["root"]);
+}
+
+#[test]
+fn statistics_are_those_of_numpy() {
+    let vector = vector("distribution/distribution_vector.json");
+    for entry in vector.as_array().unwrap() {
+        let (name, dtype, bytes) = (&entry["name"], dtype(entry), unhex(&entry["data"]));
+        let measured = measure::measure_tile(&bytes, 0, Some(Words::of(dtype)));
+        let d = distribution(dtype, &measured.histogram.unwrap(), measured.summary.as_ref());
+        for (key, mine) in [
+            ("count", d.count),
+            ("nan", d.nan),
+            ("positive_infinity", d.positive_infinity),
+            ("negative_infinity", d.negative_infinity),
+            ("zero", d.zero),
+        ] {
+            assert_eq!(entry[key], mine, "{dtype} {name} {key}");
+        }
+        // F32 is counted in bins of 2^-7: its mean and extremes are exact all the same.
+        let loose = if d.resolution == Resolution::Exact { 1e-12 } else { 0.02 };
+        let mut pairs = vec![
+            ("min", d.min.0, 0.0),
+            ("max", d.max.0, 0.0),
+            ("mean", d.mean.0, 1e-12),
+            ("standard_deviation", d.standard_deviation.0, loose),
+            ("skewness", d.skewness.0, loose),
+            ("kurtosis", d.kurtosis.0, loose),
+        ];
+        let quantiles = entry["quantiles"].as_array().unwrap();
+        pairs.extend(
+            d.quantiles.iter().map(|q| ("quantile", q.0, if loose < 0.01 { 0.0 } else { loose })),
+        );
+        let expected = pairs.iter().take(6).map(|(key, ..)| &entry[*key]).chain(quantiles);
+        for ((key, mine, tolerance), theirs) in pairs.iter().zip(expected) {
+            let theirs = theirs.as_f64().unwrap();
+            let scale = theirs.abs().max(if *key == "mean" { 1e-4 } else { 0.0 });
+            assert!(
+                (mine - theirs).abs() <= tolerance * scale,
+                "{dtype} {name} {key}: {mine} is not {theirs}"
+            );
+        }
+    }
+}
