@@ -1,0 +1,66 @@
+//! The CPU kernels on bytes in the cache, beside the copy that feeds them.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use tensorseal::measure::histogram::{Histogram, Table};
+use tensorseal::measure::summary::Summary;
+use tensorseal::measure::{Words, digest};
+
+const LEN: usize = 1 << 20;
+
+/// Words whose high halves are spread as those of weights are.
+fn weights(width: usize) -> Vec<u8> {
+    let mut random = vec![0u8; 4 * LEN];
+    blake3::Hasher::new().update(b"bench").finalize_xof().fill(&mut random);
+    let values = random.as_chunks::<4>().0.iter().map(|r| {
+        let sum: i32 = r.iter().map(|byte| i32::from(*byte) - 128).sum();
+        (sum as f32 + f32::from(r[0]) / 256.0) * 1e-4
+    });
+    let bytes: Vec<u8> = match width {
+        2 => values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+        4 => values.flat_map(f32::to_le_bytes).collect(),
+        8 => values.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+        _ => random.clone(),
+    };
+    bytes[..LEN].to_vec()
+}
+
+fn kernels(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cpu");
+    group.throughput(Throughput::Bytes(LEN as u64));
+    let bytes = weights(2);
+    let mut copy = vec![0; LEN];
+    group.bench_function("copy", |bench| bench.iter(|| copy.copy_from_slice(black_box(&bytes))));
+    group.bench_function("digest", |bench| {
+        bench.iter(|| {
+            let mut values = Vec::new();
+            digest::chaining_values(black_box(&bytes), 0, &mut values);
+            values
+        });
+    });
+    for (name, words) in [
+        ("histogram 8 bit", Words::Bits8),
+        ("histogram 16 bit", Words::Bits16),
+        ("histogram 32 bit", Words::F32),
+        ("histogram 64 bit", Words::F64),
+    ] {
+        let bytes = weights(words.width());
+        let mut table = Table::new();
+        let mut sum = Histogram::new(words);
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                table.count(words, black_box(&bytes));
+                table.drain_into(words, &mut sum);
+            });
+        });
+    }
+    for (name, words) in [("summary 32 bit", Words::F32), ("summary 64 bit", Words::F64)] {
+        let bytes = weights(words.width());
+        let mut summary = Summary::new(words);
+        group.bench_function(name, |bench| bench.iter(|| summary.add(black_box(&bytes))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
