@@ -387,6 +387,8 @@ fn inspect_lists_headers_only() {
     assert!(human.contains("layers.*.weight") && human.contains("× 2"), "{human}");
     let empty = TempDir::new().unwrap();
     assert_eq!(run(&["inspect", arg(empty.path())]).code, 4, "no tensor");
+    assert_eq!(run(&["seal", arg(empty.path())]).code, 4, "nothing to seal");
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
-use super::{Failure, Outcome, output, running};
+use super::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::checkpoint::{Checkpoint, FileKind, OpenOptions};
 use tensorseal::report::{Report, SealUsed};
 use tensorseal::seal::canonical;
 
@@ -21,6 +21,10 @@ pub fn run(args: &SealArgs) -> Outcome {
     let model = running::open(&args.model, &options)?;
     check_target(&target, &model)?;
     running::require_sound(&model)?;
+    if !model.files.iter().any(|file| file.kind == FileKind::Tensors) {
+        let error = anyhow!("{}: no safetensors file: nothing to seal", args.model.display());
+        return Err(Failure { code: exit::NOTHING, error });
+    }
     let (seal, run) = running::measure(
         &model,
         !args.digest_only,

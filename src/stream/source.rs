@@ -11,6 +11,9 @@ use std::os::unix::fs::FileExt;
 /// the tables of the kernels.
 pub const PIECE_LEN: usize = 128 << 10;
 
+/// Alignment of addresses that the kernel is asked about; larger pages are multiples of it.
+const PAGE: usize = 64 << 10;
+
 /// Why bytes could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -32,6 +35,10 @@ pub trait ByteSource: Send + Sync {
     /// # Errors
     /// [`ReadError`]; what the sink saw until then must be thrown away.
     fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError>;
+
+    /// The bytes `offset..offset + len` will be asked for soon: a hint, cheap where they are in
+    /// memory already.
+    fn read_ahead(&self, _offset: u64, _len: usize) {}
 }
 
 /// A memory-mapped file, guarded against truncation.
@@ -61,6 +68,28 @@ impl ByteSource for MapSource {
         let end = start.checked_add(len).ok_or(ReadError::Shrunk)?;
         sink(self.map.get(start..end).ok_or(ReadError::Shrunk)?);
         if self.guard.faulted() { Err(ReadError::Shrunk) } else { Ok(()) }
+    }
+
+    fn read_ahead(&self, offset: u64, len: usize) {
+        let Ok(start) = usize::try_from(offset) else { return };
+        let len = len.min(self.map.len().saturating_sub(start));
+        // Asking for pages that are there costs a look at each of them; one tells of its neighbours.
+        if len > 0 && !self.is_resident(start) {
+            let _ = self.map.advise_range(Advice::WillNeed, start, len);
+        }
+    }
+}
+
+impl MapSource {
+    /// Whether the page at `offset` is in memory.
+    fn is_resident(&self, offset: usize) -> bool {
+        let page = offset & !(PAGE - 1);
+        let mut resident = 0u8;
+        // SAFETY: the page lies inside the mapping, and mincore writes one byte for one page.
+        let asked = unsafe {
+            libc::mincore(self.map.as_ptr().add(page).cast_mut().cast(), 1, &mut resident)
+        };
+        asked == 0 && resident & 1 == 1
     }
 }
 
