@@ -57,7 +57,7 @@ pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
     let of = sealed.bytes.div_ceil(BLOCK_LEN as u64);
     let message = match of {
         1 => "its bytes are not the sealed ones".to_owned(),
-        _ => format!("{blocks} of its {of} blocks of 1 MiB are not the sealed ones"),
+        _ => format!("{blocks} of its {of} blocks of 1 MiB differ from the sealed ones"),
     };
     let listed: Vec<_> = ranges.iter().take(LISTED).collect();
     let finding = Finding::new("integrity/tensor-changed", message)
