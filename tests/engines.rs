@@ -138,7 +138,7 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
             ..RunOptions::default()
         };
         let (text, report) = seal(&lost);
-        assert!(report.fallback.is_some(), "the device was lost: {report:?}");
+        assert!(report.engine.fallback.is_some(), "the device was lost: {report:?}");
         if file_digests {
             assert!(report.file_digests.iter().all(Option::is_some));
         } else {

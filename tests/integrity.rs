@@ -300,7 +300,12 @@ fn an_expected_root_pins_model_and_seal() {
     expect(&model, &["--expect-root", &root], 1, &[("integrity/seal-invalid", "")]);
     // No seal is needed for the root alone.
     fs::remove_file(model.join("tensorseal.seal.json")).unwrap();
-    expect(&model, &["--expect-root", &root], 0, &[]);
+    let alone = expect(&model, &["--expect-root", &root], 0, &[]);
+    let left = alone["coverage"]["not_covered"].to_string();
+    assert!(
+        left.contains("config.json"),
+        "a root covers tensors only, and the report says so: {left}"
+    );
     assert_eq!(run(&["verify", arg(&model), "--expect-root", "blake3:12"]).code, 2);
 }
 
@@ -400,4 +405,28 @@ fn reports_are_written_whole_and_quiet_is_quiet() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     validate("tensorseal.report.1", &report);
+}
+
+#[test]
+fn damage_hides_nothing_that_is_worse() {
+    // An index whose total is wrong is untidy and can be sealed; changed afterwards, it is tampering.
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("model");
+    fs::create_dir(&model).unwrap();
+    write_shards(&model, &small_tensors(1), 2);
+    let index = model.join("model.safetensors.index.json");
+    let text = fs::read_to_string(&index).unwrap().replace("\"total_size\":", "\"total_size\":1");
+    fs::write(&index, &text).unwrap();
+    assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
+    expect(&model, &[], 0, &[("format/index-wrong-total-size", "model.safetensors.index.json")]);
+    fs::write(&index, text.replace("\"total_size\":1", "\"total_size\":2")).unwrap();
+    expect(&model, &[], 1, &[("format/index-wrong-total-size", "model.safetensors.index.json")]);
+    // Cut short, a file has lost tensors: as bad as if they had been removed.
+    let (_dir, model) = sealed();
+    let file = model.join("model.safetensors");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 2000]).unwrap();
+    let args = ["--fail-on", "critical"];
+    let report = expect(&model, &args, 1, &[("format/truncated", "model.safetensors")]);
+    assert_eq!(findings(&report)[0]["severity"], "critical");
 }

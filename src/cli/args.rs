@@ -58,6 +58,17 @@ pub struct Common {
     pub fail_on: Severity,
 }
 
+/// What belongs to a model.
+#[derive(Debug, Args)]
+pub struct Opening {
+    /// Follow links out of the model
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    /// Take .git, .gitignore, .gitattributes and .github as part of the model
+    #[arg(long)]
+    pub no_ignore_git_paths: bool,
+}
+
 /// How a model is measured.
 #[derive(Debug, Args)]
 pub struct Measuring {
@@ -88,12 +99,8 @@ pub struct SealArgs {
     /// Also digest each file whole, with BLAKE3 and SHA-256
     #[arg(long)]
     pub file_digests: bool,
-    /// Follow links out of the model
-    #[arg(long)]
-    pub allow_symlinks: bool,
-    /// Take .git, .gitignore, .gitattributes and .github as part of the model
-    #[arg(long)]
-    pub no_ignore_git_paths: bool,
+    #[command(flatten)]
+    pub opening: Opening,
     #[command(flatten)]
     pub measuring: Measuring,
     #[command(flatten)]
@@ -116,12 +123,8 @@ pub struct VerifyArgs {
     /// Also compare the SHA-256 of whole files, where the seal has it
     #[arg(long)]
     pub file_digests: bool,
-    /// Follow links out of the model
-    #[arg(long)]
-    pub allow_symlinks: bool,
-    /// Take .git, .gitignore, .gitattributes and .github as part of the model
-    #[arg(long)]
-    pub no_ignore_git_paths: bool,
+    #[command(flatten)]
+    pub opening: Opening,
     /// List every tensor in the JSON report
     #[arg(long)]
     pub full: bool,
@@ -138,9 +141,8 @@ pub struct InspectArgs {
     /// List every tensor instead of groups of alike ones
     #[arg(long)]
     pub full: bool,
-    /// Follow links out of the model
-    #[arg(long)]
-    pub allow_symlinks: bool,
+    #[command(flatten)]
+    pub opening: Opening,
     #[command(flatten)]
     pub common: Common,
 }

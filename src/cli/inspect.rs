@@ -5,18 +5,14 @@ use super::{Outcome, exit, output, running};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Tensor};
+use tensorseal::checkpoint::{Checkpoint, Tensor};
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
 use tensorseal::report::{Coverage, Model, Report};
 
 pub fn run(args: &InspectArgs) -> Outcome {
-    let options = OpenOptions {
-        allow_symlinks: args.allow_symlinks,
-        exclude: running::seals_inside(&args.model, None),
-        ..OpenOptions::default()
-    };
-    let model = running::open(&args.model, &options)?;
+    let exclude = running::seals_inside(&args.model, None);
+    let model = running::open(&args.model, &args.opening, exclude, None)?;
     running::require_sound(&model)?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
     let total = model.files.iter().map(|file| file.bytes).sum();

@@ -1,16 +1,17 @@
 //! What all measuring verbs do: open the model, run the engines, stop on Ctrl-C.
 
-use super::args::{Common, Measuring};
+use super::args::{Common, Measuring, Opening};
 use super::progress::Drawn;
 use super::{Failure, exit, output};
 use anyhow::anyhow;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::Finding;
-use tensorseal::report::{Coverage, Engine, Model, Report};
+use tensorseal::report::{Coverage, Model, Report};
 use tensorseal::seal::{self, Seal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::progress::Progress;
@@ -59,9 +60,21 @@ fn relative(model: &Path, path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
-/// Opens a model.
-pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Failure> {
-    Checkpoint::open(path, options).map_err(Failure::incomplete)
+/// Opens a model, without the seals `exclude`; `expected_files` are those of the seal it is compared
+/// with.
+pub fn open(
+    path: &Path,
+    opening: &Opening,
+    exclude: Vec<String>,
+    expected_files: Option<BTreeSet<String>>,
+) -> Result<Checkpoint, Failure> {
+    let options = OpenOptions {
+        allow_symlinks: opening.allow_symlinks,
+        include_git_paths: opening.no_ignore_git_paths,
+        exclude,
+        expected_files,
+    };
+    Checkpoint::open(path, &options).map_err(Failure::incomplete)
 }
 
 /// Refuses a model that is not sound: for verbs that must produce something from it. What is only
@@ -95,7 +108,7 @@ pub fn measure(
     if let Some(choice) = &run.choice {
         output::note(common, &format!("measured by {choice}"));
     }
-    if let Some(fallback) = &run.fallback {
+    if let Some(fallback) = &run.engine.fallback {
         output::note(common, &format!("the device was left: {fallback}"));
     }
     Ok((found, run))
@@ -152,10 +165,10 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &Seal, run: &RunRepo
         bytes: found.model.bytes,
         root: Some(found.model.root.clone()),
     };
-    report.engine = Some(Engine::from(run));
+    report.engine = Some(run.engine.clone());
     report.coverage = Coverage {
         bytes_total: found.model.bytes,
-        bytes_checked: run.bytes_read,
+        bytes_checked: run.engine.bytes_read,
         not_covered: model.not_covered.clone(),
     };
     report.findings.extend(model.remarks.iter().map(finding));

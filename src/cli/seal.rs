@@ -4,7 +4,7 @@ use super::args::SealArgs;
 use super::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, FileKind, OpenOptions};
+use tensorseal::checkpoint::{Checkpoint, FileKind};
 use tensorseal::report::{Report, SealUsed};
 use tensorseal::seal::canonical;
 
@@ -12,13 +12,8 @@ pub fn run(args: &SealArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
     // Whatever else is there stays part of the model, and is refused below.
     let seal_there = Some(target.as_path()).filter(|path| running::may_hold_seal(path));
-    let options = OpenOptions {
-        allow_symlinks: args.allow_symlinks,
-        include_git_paths: args.no_ignore_git_paths,
-        exclude: running::seals_inside(&args.model, seal_there),
-        ..OpenOptions::default()
-    };
-    let model = running::open(&args.model, &options)?;
+    let exclude = running::seals_inside(&args.model, seal_there);
+    let model = running::open(&args.model, &args.opening, exclude, None)?;
     check_target(&target, &model)?;
     running::require_sound(&model)?;
     if !model.files.iter().any(|file| file.kind == FileKind::Tensors) {

@@ -5,8 +5,9 @@ use super::{Failure, Outcome, output, running};
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
-use tensorseal::judge::integrity::{self, Options};
+use tensorseal::checkpoint::{Checkpoint, FileKind, NotCovered, Problem};
+use tensorseal::engine::device::DeviceChoice;
+use tensorseal::judge::integrity::{self, Differences, Options};
 use tensorseal::judge::{Finding, Severity, change};
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
@@ -26,15 +27,9 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     }
-    let options = OpenOptions {
-        allow_symlinks: args.allow_symlinks,
-        include_git_paths: args.no_ignore_git_paths,
-        exclude: running::seals_inside(&args.model, args.seal.as_deref()),
-        expected_files: sealed
-            .as_ref()
-            .map(|seal| seal.files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>()),
-    };
-    let mut model = running::open(&args.model, &options)?;
+    let exclude = running::seals_inside(&args.model, args.seal.as_deref());
+    let expected = sealed.as_ref().map(|s| s.files.iter().map(|file| file.path.clone()).collect());
+    let mut model = running::open(&args.model, &args.opening, exclude, expected)?;
     let damaged = layout::adopt(&mut model, sealed.as_ref());
     let file_digests =
         args.file_digests && sealed.iter().flat_map(|s| &s.files).any(|file| file.sha256.is_some());
@@ -45,6 +40,9 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     if args.full {
         report.tensors = serde_json::to_value(&found.tensors).ok();
     }
+    if sealed.is_none() {
+        report.coverage.not_covered.extend(beside_the_root(&model));
+    }
     if let Some(expected) = &args.expect_root {
         expect(expected, sealed.as_ref(), &found, &mut report);
     }
@@ -52,14 +50,22 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
     if let Some(sealed) = &trusted {
-        let mut differences = integrity::compare(
+        let differences = integrity::compare(
             sealed,
             &found,
             &damaged,
             Options { content_only: args.content_only },
         );
-        look_again(&mut differences, sealed, &model, args)?;
-        report.findings.append(&mut differences);
+        let Differences { mut findings, explained } = differences;
+        look_again(&mut findings, sealed, &model, args)?;
+        // What damage explains is not said twice, and makes the damage no less bad.
+        for problem in &mut report.findings {
+            let worst = problem.file.as_ref().and_then(|path| explained.get(path));
+            if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
+                problem.severity = worst.copied().unwrap_or(problem.severity);
+            }
+        }
+        report.findings.append(&mut findings);
     }
     report.judge(args.common.fail_on);
     let intact = trusted.filter(|_| report.findings.iter().all(|f| f.severity == Severity::Info));
@@ -138,6 +144,18 @@ fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut
     }
 }
 
+/// What a model root alone does not vouch for: everything that is not a tensor.
+fn beside_the_root(model: &Checkpoint) -> impl Iterator<Item = NotCovered> {
+    model.files.iter().map(|file| {
+        let what = match file.kind {
+            FileKind::Other => "the file",
+            _ => "its bytes outside tensors",
+        };
+        let reason = format!("{what}: not part of the model root, only a seal covers it");
+        NotCovered { path: file.path.clone(), reason }
+    })
+}
+
 /// Measures the values of changed tensors, to say what the change looks like.
 fn look_again(
     findings: &mut [Finding],
@@ -167,7 +185,10 @@ fn look_again(
         return Ok(());
     }
     let tensors: Vec<usize> = wanted.keys().copied().collect();
-    let options = running::run_options(&args.measuring, false);
+    // A few tensors, in the page cache: not worth a device.
+    let mut options = running::run_options(&args.measuring, false);
+    options.device = DeviceChoice::Cpu;
+    options.cross_check = 0.0;
     let after = seal::build::distributions(model, &tensors, &options, &Progress::default())
         .map_err(running::failure)?;
     for (index, after) in after {
@@ -190,7 +211,7 @@ fn summary(
     if let Some(source) = source {
         writeln!(out, "seal      {source}")?;
         let words = if pinned {
-            "unsigned seal, held to the expected root"
+            "unsigned seal: its tensors are held to the expected root, its other files only to the seal"
         } else {
             "unsigned seal: it proves nothing against someone who can write both; pin the root with --expect-root"
         };

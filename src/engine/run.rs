@@ -11,6 +11,7 @@ use crate::stream::lane::{FileDigests, Lane};
 use crate::stream::plan::{Object, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -34,9 +35,9 @@ pub struct RunOptions {
     pub lose_device_after: Option<u64>,
 }
 
-/// What a run did, besides its measurements.
-#[derive(Debug, Clone, Default)]
-pub struct RunReport {
+/// Who measured, and how fast: the only part of a report that depends on the machine.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct EngineUse {
     /// `cpu`, `gpu` or `cpu+gpu`: who measured.
     pub device: String,
     /// Name of the adapter, if one was used.
@@ -51,10 +52,17 @@ pub struct RunReport {
     pub gpu_share: f64,
     /// Why the device was left in the middle of the run.
     pub fallback: Option<String>,
-    /// What `auto` chose, in words.
-    pub choice: Option<String>,
     /// Tiles that both engines measured and agreed on.
     pub cross_checked: u64,
+}
+
+/// What a run did, besides its measurements.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// Who measured.
+    pub engine: EngineUse,
+    /// What `auto` chose, in words.
+    pub choice: Option<String>,
     /// By file of the model, when asked for.
     pub file_digests: Vec<Option<FileDigests>>,
 }
@@ -197,7 +205,6 @@ pub fn run(
         .thread_name(|i| format!("measure-{i}"))
         .build()
         .map_err(|error| RunError::Threads(threads, error.to_string()))?;
-    let mut report = RunReport { threads, bytes_read: bytes, ..RunReport::default() };
     let outcome = std::thread::scope(|scope| {
         let device = selector.as_ref().map(|selector| {
             let (shared, opened) = (&shared, opened.clone());
@@ -215,26 +222,28 @@ pub fn run(
     if !shared.collector.is_complete() {
         return Err(RunError::Unmeasured);
     }
-    if let Some(outcome) = outcome {
-        report.adapter = outcome.adapter;
-        report.fallback = outcome.fallback;
-        report.choice = outcome.choice;
-    }
+    let outcome = outcome.unwrap_or_default();
     let by_device = shared.device_bytes.load(Relaxed);
-    report.device = match by_device {
+    let device = match by_device {
         0 => "cpu",
         _ if takers == Takers::Device => "gpu",
         _ => "cpu+gpu",
-    }
-    .to_owned();
-    report.gpu_share = if bytes == 0 { 0.0 } else { by_device as f64 / bytes as f64 };
-    report.cross_checked = shared.cross_check.count();
-    if let Some(lanes) = &shared.lanes {
-        let digests = lanes.iter().zip(files).map(|(lane, file)| lane.finish(file.bytes));
-        report.file_digests = digests.collect();
-    }
-    report.seconds = started.elapsed().as_secs_f64();
-    Ok(report)
+    };
+    let lanes = shared.lanes.iter().flatten().zip(files);
+    Ok(RunReport {
+        engine: EngineUse {
+            device: device.to_owned(),
+            adapter: outcome.adapter,
+            threads,
+            bytes_read: bytes,
+            seconds: started.elapsed().as_secs_f64(),
+            gpu_share: if bytes == 0 { 0.0 } else { by_device as f64 / bytes as f64 },
+            fallback: outcome.fallback,
+            cross_checked: shared.cross_check.count(),
+        },
+        choice: outcome.choice,
+        file_digests: lanes.map(|(lane, file)| lane.finish(file.bytes)).collect(),
+    })
 }
 
 /// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it

@@ -22,12 +22,22 @@ pub struct Options {
     pub content_only: bool,
 }
 
-/// All differences between what was sealed and what was found, worst first.
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// All differences, worst first.
+    pub findings: Vec<Finding>,
+    /// By path of a damaged file, the severity of the worst difference that was left unsaid because
+    /// the damage explains it. The problems of that file are at least as bad.
+    pub explained: BTreeMap<String, Severity>,
+}
+
+/// All differences between what was sealed and what was found.
 ///
 /// `damaged` files have findings of their own already; what follows from those is not said again.
-pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options) -> Vec<Finding> {
+pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options) -> Differences {
     if let Some(finding) = other_model(sealed, found) {
-        return vec![finding];
+        return Differences { findings: vec![finding], explained: BTreeMap::new() };
     }
     let mut comparison = Comparison::new(sealed, found, damaged, options);
     comparison.tensors();
@@ -36,7 +46,7 @@ pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options)
     comparison.files();
     let mut findings = comparison.findings;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings
+    Differences { findings, explained: comparison.unsaid }
 }
 
 fn other_model(sealed: &Seal, found: &Seal) -> Option<Finding> {
@@ -86,6 +96,8 @@ struct Comparison<'a> {
     restructured: BTreeSet<&'a str>,
     /// Files of which nothing more needs to be said.
     explained: BTreeSet<&'a str>,
+    /// See [`Differences::explained`].
+    unsaid: BTreeMap<String, Severity>,
 }
 
 impl<'a> Comparison<'a> {
@@ -104,6 +116,22 @@ impl<'a> Comparison<'a> {
             bases: [data_starts(sealed), data_starts(found)],
             restructured: BTreeSet::new(),
             explained: BTreeSet::new(),
+            unsaid: BTreeMap::new(),
+        }
+    }
+
+    /// Leaves a finding unsaid that the damage of its file explains, and remembers how bad it was.
+    fn leave_unsaid(&mut self, path: &str, finding: &Finding) {
+        let worst = self.unsaid.entry(path.to_owned()).or_insert(finding.severity);
+        *worst = finding.severity.max(*worst);
+    }
+
+    /// Says a finding about a file, unless the damage of the file explains it.
+    fn say(&mut self, path: &str, explained: bool, finding: Finding) {
+        if explained {
+            self.leave_unsaid(path, &finding);
+        } else {
+            self.findings.push(finding);
         }
     }
 
@@ -173,16 +201,15 @@ impl<'a> Comparison<'a> {
         self.moved_findings();
         for sealed in std::mem::take(&mut self.missing) {
             // A file that is gone or damaged is one finding, not one for each of its tensors.
-            if self.damaged.has(&sealed.file)
-                || !self.found_files.contains_key(sealed.file.as_str())
-            {
+            let path = sealed.file.as_str();
+            if !self.found_files.contains_key(path) {
                 continue;
             }
-            self.findings.push(
-                Finding::new("integrity/tensor-missing", "it was sealed and is not in the model")
-                    .in_file(&sealed.file)
-                    .in_tensor(&sealed.name),
-            );
+            let message = "it was sealed and is not in the model";
+            let finding = Finding::new("integrity/tensor-missing", message)
+                .in_file(path)
+                .in_tensor(&sealed.name);
+            self.say(path, self.damaged.has(path), finding);
         }
         for found in std::mem::take(&mut self.added) {
             if self.sealed.file(&found.file).is_none() {
@@ -301,18 +328,15 @@ impl<'a> Comparison<'a> {
                     self.outside(file, now);
                 }
                 Some(now) if file.blake3 != now.blake3 || file.outside.is_some() => {
-                    if !self.damaged.has(path) {
-                        let message = format!(
-                            "its content is not the sealed one ({} bytes, sealed {})",
-                            now.bytes, file.bytes
-                        );
-                        self.findings.push(
-                            Finding::new("integrity/file-changed", message)
-                                .in_file(path)
-                                .with("bytes_sealed", file.bytes)
-                                .with("bytes_found", now.bytes),
-                        );
-                    }
+                    let message = format!(
+                        "its content is not the sealed one ({} bytes, sealed {})",
+                        now.bytes, file.bytes
+                    );
+                    let finding = Finding::new("integrity/file-changed", message)
+                        .in_file(path)
+                        .with("bytes_sealed", file.bytes)
+                        .with("bytes_found", now.bytes);
+                    self.say(path, self.damaged.has(path), finding);
                 }
                 Some(_) => {}
             }
@@ -351,11 +375,8 @@ impl<'a> Comparison<'a> {
     /// Bytes outside tensors. A layout that changed has its own findings, and so has a header that
     /// cannot be read: this is for text that says the same in other bytes.
     fn outside(&mut self, sealed: &FileSeal, found: &FileSeal) {
-        if self.options.content_only
-            || self.damaged.headers.contains(&sealed.path)
-            || self.layout(0, sealed) != self.layout(1, found)
-                && !self.damaged.others.contains(&sealed.path)
-        {
+        let others = self.damaged.others.contains(&sealed.path);
+        if self.options.content_only || self.layout(0, sealed) != self.layout(1, found) && !others {
             return;
         }
         let digests = |file: &FileSeal| -> BTreeMap<[u64; 2], [u8; 32]> {
@@ -365,7 +386,7 @@ impl<'a> Comparison<'a> {
         // Of a file that was cut or grew, only the stretches that are still there can be compared.
         let differs = |range: &&[u64; 2]| match now.get(*range) {
             Some(digest) => before.get(*range) != Some(digest),
-            None => !self.damaged.others.contains(&sealed.path),
+            None => !others,
         };
         let Some(range) =
             before.keys().chain(now.keys()).find(|r| before.contains_key(*r) && differs(r))
@@ -375,7 +396,7 @@ impl<'a> Comparison<'a> {
         let message = "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are";
         let mut finding = Finding::new("integrity/header-changed", message).in_file(&sealed.path);
         finding.byte_range = Some(*range);
-        self.findings.push(finding);
+        self.say(&sealed.path, self.damaged.headers.contains(&sealed.path), finding);
     }
 
     fn layout(&self, side: usize, file: &FileSeal) -> BTreeSet<Place<'a>> {

@@ -5,7 +5,7 @@ pub mod json;
 pub mod units;
 
 use crate::checkpoint::NotCovered;
-use crate::engine::RunReport;
+use crate::engine::EngineUse;
 use crate::judge::{Finding, Severity, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub struct Report {
     /// The model, as far as it could be read.
     pub model: Model,
     /// Who measured; null when nothing was measured.
-    pub engine: Option<Engine>,
+    pub engine: Option<EngineUse>,
     /// What was covered.
     pub coverage: Coverage,
     /// The seal that was written or compared with.
@@ -69,42 +69,6 @@ pub struct Model {
     pub bytes: u64,
     /// Model root, when all of it was measured.
     pub root: Option<String>,
-}
-
-/// The engines of a report: the only part that depends on the machine.
-#[derive(Debug, Serialize)]
-pub struct Engine {
-    /// `cpu`, `gpu` or `cpu+gpu`.
-    pub device: String,
-    /// Adapter, if one was used.
-    pub adapter: Option<String>,
-    /// CPU threads.
-    pub threads: usize,
-    /// Bytes measured.
-    pub bytes_read: u64,
-    /// Wall time.
-    pub seconds: f64,
-    /// Share of the bytes measured by a device.
-    pub gpu_share: f64,
-    /// Why the device was left in the middle of the run.
-    pub fallback: Option<String>,
-    /// Tiles that both engines measured and agreed on.
-    pub cross_checked: u64,
-}
-
-impl From<&RunReport> for Engine {
-    fn from(run: &RunReport) -> Self {
-        Self {
-            device: run.device.clone(),
-            adapter: run.adapter.clone(),
-            threads: run.threads,
-            bytes_read: run.bytes_read,
-            seconds: run.seconds,
-            gpu_share: run.gpu_share,
-            fallback: run.fallback.clone(),
-            cross_checked: run.cross_checked,
-        }
-    }
 }
 
 /// What a report speaks of, and what not.
