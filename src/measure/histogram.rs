@@ -6,47 +6,89 @@
 //! `shaders/histogram.wgsl`.
 
 use super::Words;
+use super::marks::Marks;
 
 /// Bins of a table of 16-bit values.
 pub const BINS: usize = 1 << 16;
 
 /// The counts of a tensor or a part of it. Merging adds them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Histogram {
-    /// Counts by the whole word (8 and 16 bits) or its highest 16 bits; 256 or 65,536 bins.
-    pub high: Vec<u64>,
-    /// Counts by the lowest 16 bits of wider words; empty for 8 and 16 bits.
-    pub low: Vec<u64>,
+    high: Vec<u64>,
+    low: Vec<u64>,
+    high_marks: Marks,
+    low_marks: Marks,
 }
+
+/// Equal counts: what is marked does not matter.
+impl PartialEq for Histogram {
+    fn eq(&self, other: &Self) -> bool {
+        self.high == other.high && self.low == other.low
+    }
+}
+
+impl Eq for Histogram {}
 
 impl Histogram {
     /// No counts yet.
     pub fn new(words: Words) -> Self {
         let (high, low) = bins(words);
-        Self { high: vec![0; high], low: vec![0; low] }
+        let none = Marks::NONE;
+        Self { high: vec![0; high], low: vec![0; low], high_marks: none, low_marks: none }
+    }
+
+    /// Counts by the whole word (8 and 16 bits) or its highest 16 bits; 256 or 65,536 bins.
+    pub fn high(&self) -> &[u64] {
+        &self.high
+    }
+
+    /// Counts by the lowest 16 bits of wider words; empty for 8 and 16 bits.
+    pub fn low(&self) -> &[u64] {
+        &self.low
+    }
+
+    /// Which bins of [`Histogram::high`] may have counts.
+    pub fn high_marks(&self) -> Marks {
+        self.high_marks
+    }
+
+    /// Which bins of [`Histogram::low`] may have counts.
+    pub fn low_marks(&self) -> Marks {
+        self.low_marks
     }
 
     /// Adds the counts of another part of the same tensor.
     pub fn merge(&mut self, other: &Self) {
-        add(&mut self.high, &other.high);
-        add(&mut self.low, &other.low);
+        add(&mut self.high, &other.high, other.high_marks);
+        add(&mut self.low, &other.low, other.low_marks);
+        self.high_marks.merge(&other.high_marks);
+        self.low_marks.merge(&other.low_marks);
     }
 
     /// Adds the 32-bit counts of a tile, as a device returns them.
     pub fn add_counts(&mut self, high: &[u32], low: &[u32]) {
-        add_narrow(&mut self.high, high);
-        add_narrow(&mut self.low, low);
+        add(&mut self.high, high, Marks::ALL);
+        add(&mut self.low, low, Marks::ALL);
+        self.high_marks = Marks::ALL;
+        self.low_marks = Marks::ALL;
     }
 
     /// The number of words counted.
     pub fn total(&self) -> u64 {
-        self.high.iter().sum()
+        let groups = self.high_marks.groups(self.high.len());
+        groups.map(|group| self.high[group].iter().sum::<u64>()).sum()
     }
 
     /// Sets all counts to zero, keeping the tables.
     pub fn clear(&mut self) {
-        self.high.fill(0);
-        self.low.fill(0);
+        for group in self.high_marks.groups(self.high.len()) {
+            self.high[group].fill(0);
+        }
+        for group in self.low_marks.groups(self.low.len()) {
+            self.low[group].fill(0);
+        }
+        self.high_marks = Marks::NONE;
+        self.low_marks = Marks::NONE;
     }
 }
 
@@ -59,15 +101,11 @@ pub fn bins(words: Words) -> (usize, usize) {
     }
 }
 
-fn add(sum: &mut [u64], part: &[u64]) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += part;
-    }
-}
-
-fn add_narrow(sum: &mut [u64], part: &[u32]) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += u64::from(*part);
+fn add<T: Copy + Into<u64>>(sum: &mut [u64], part: &[T], marks: Marks) {
+    for group in marks.groups(sum.len()) {
+        for (sum, part) in sum[group.clone()].iter_mut().zip(&part[group]) {
+            *sum += (*part).into();
+        }
     }
 }
 
@@ -89,7 +127,12 @@ pub struct Table {
     /// Second copy of `high` for every other word, so that runs of one value do not wait for their
     /// own store; for wide words, the table of low halves.
     other: Box<[u32; BINS]>,
+    high_marks: Marks,
+    other_marks: Marks,
 }
+
+/// Bytes of which the words are marked one by one; more are taken to be everywhere.
+const MARKED: usize = 16 << 10;
 
 impl Default for Table {
     fn default() -> Self {
@@ -101,12 +144,14 @@ impl Table {
     /// An empty table of 2 × 65,536 counts.
     pub fn new() -> Self {
         let zeros = || vec![0u32; BINS].into_boxed_slice().try_into().expect("BINS counts");
-        Self { high: zeros(), other: zeros() }
+        let none = Marks::NONE;
+        Self { high: zeros(), other: zeros(), high_marks: none, other_marks: none }
     }
 
     /// CPU kernel: counts the words of `bytes`. At most 2^32 − 1 words may be counted between two
     /// calls of [`Table::drain_into`].
     pub fn count(&mut self, words: Words, bytes: &[u8]) {
+        self.mark(words, bytes);
         let (lines, rest) = bytes.as_chunks::<LINE>();
         let count = match words.width() {
             1 => Self::count8,
@@ -122,6 +167,22 @@ impl Table {
             }
         }
         count(self, rest, 1);
+    }
+
+    /// Marks the bins that `bytes` count into.
+    fn mark(&mut self, words: Words, bytes: &[u8]) {
+        if bytes.len() > MARKED || words.width() == 1 {
+            // Of 8-bit words all 256 bins are four groups: not worth a look at each word.
+            self.high_marks = Marks::ALL;
+            self.other_marks = Marks::ALL;
+            return;
+        }
+        for word in bytes.chunks_exact(words.width()) {
+            let last = [word[word.len() - 2], word[word.len() - 1]];
+            self.high_marks.mark(u16::from_le_bytes(last));
+            let first = u16::from_le_bytes([word[0], word[1]]);
+            self.other_marks.mark(first);
+        }
     }
 
     #[inline(always)]
@@ -171,13 +232,24 @@ impl Table {
     /// Adds the counts to `sum` and empties the table.
     pub fn drain_into(&mut self, words: Words, sum: &mut Histogram) {
         let (high, low) = bins(words);
-        let wide = low != 0;
-        sum.add_counts(&self.high[..high], if wide { &self.other[..] } else { &[] });
-        if !wide {
-            add_narrow(&mut sum.high, &self.other[..high]);
+        let (high_marks, other_marks) = (self.high_marks, self.other_marks);
+        add(&mut sum.high, &self.high[..high], high_marks);
+        sum.high_marks.merge(&high_marks);
+        if low == 0 {
+            add(&mut sum.high, &self.other[..high], other_marks);
+            sum.high_marks.merge(&other_marks);
+        } else {
+            add(&mut sum.low, &self.other[..low], other_marks);
+            sum.low_marks.merge(&other_marks);
         }
-        self.high[..high].fill(0);
-        self.other[..high].fill(0);
+        for group in high_marks.groups(high) {
+            self.high[group].fill(0);
+        }
+        for group in other_marks.groups(high.max(low)) {
+            self.other[group].fill(0);
+        }
+        self.high_marks = Marks::NONE;
+        self.other_marks = Marks::NONE;
     }
 }
 
@@ -220,6 +292,24 @@ mod tests {
             bytes[run.min(end)..end].fill(byte);
             for words in Words::ALL {
                 prop_assert_eq!(histogram(words, &bytes), by_definition(words, &bytes));
+            }
+        }
+
+        #[test]
+        fn unmarked_bins_are_zero(bytes in prop::collection::vec(any::<u8>(), 0..200), more in 0usize..2) {
+            for words in Words::ALL {
+                let mut sum = histogram(words, &bytes);
+                if more == 1 {
+                    sum.merge(&histogram(words, &bytes[..bytes.len() / 2]));
+                }
+                let seen: u64 = sum.high_marks().groups(sum.high().len())
+                    .map(|g| sum.high()[g].iter().sum::<u64>()).sum();
+                prop_assert_eq!(seen, sum.high().iter().sum::<u64>());
+                let seen: u64 = sum.low_marks().groups(sum.low().len())
+                    .map(|g| sum.low()[g].iter().sum::<u64>()).sum();
+                prop_assert_eq!(seen, sum.low().iter().sum::<u64>());
+                sum.clear();
+                prop_assert_eq!(sum, Histogram::new(words));
             }
         }
 

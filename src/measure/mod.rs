@@ -6,6 +6,7 @@
 
 pub mod digest;
 pub mod histogram;
+pub mod marks;
 pub mod summary;
 
 use crate::dtype::{Dtype, Number};

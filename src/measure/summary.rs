@@ -6,6 +6,7 @@
 
 use super::Words;
 use super::histogram::BINS;
+use super::marks::Marks;
 
 /// How many words fall into each class. The order is that of the shader's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,9 +38,11 @@ impl Classes {
 }
 
 /// The summary of a tensor or a part of it. Merging adds counts and sums and widens the extremes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     words: Words,
+    /// Which bins of `low_sums` may have a sum.
+    marks: Marks,
     /// Class counts.
     pub classes: Classes,
     /// Smallest [`ordered_key`] of a finite word; `u64::MAX` when there is none.
@@ -53,6 +56,22 @@ pub struct Summary {
     /// 32-bit words.
     pub half_sums: [u128; 2],
 }
+
+/// Equal measurements: what is marked does not matter.
+impl PartialEq for Summary {
+    fn eq(&self, other: &Self) -> bool {
+        self.words == other.words
+            && self.classes == other.classes
+            && (self.min_key, self.max_key) == (other.min_key, other.max_key)
+            && self.low_sums == other.low_sums
+            && self.half_sums == other.half_sums
+    }
+}
+
+impl Eq for Summary {}
+
+/// Bytes of which the words are marked one by one; more are taken to be everywhere.
+const MARKED: usize = 16 << 10;
 
 /// Maps the bits of a word to an unsigned integer that orders as the value does (NaN excepted):
 /// for floats the sign bit is flipped for positive and all bits for negative words, for signed
@@ -102,6 +121,7 @@ impl Summary {
         let bins = if words.width() == 4 { BINS } else { 0 };
         Self {
             words,
+            marks: Marks::NONE,
             classes: Classes::default(),
             min_key: u64::MAX,
             max_key: 0,
@@ -120,9 +140,12 @@ impl Summary {
         self.classes.merge(&other.classes);
         self.min_key = self.min_key.min(other.min_key);
         self.max_key = self.max_key.max(other.max_key);
-        for (sum, part) in self.low_sums.iter_mut().zip(&other.low_sums) {
-            *sum += part;
+        for group in other.marks.groups(self.low_sums.len()) {
+            for (sum, part) in self.low_sums[group.clone()].iter_mut().zip(&other.low_sums[group]) {
+                *sum += part;
+            }
         }
+        self.marks.merge(&other.marks);
         for (sum, part) in self.half_sums.iter_mut().zip(other.half_sums) {
             *sum += part;
         }
@@ -131,15 +154,26 @@ impl Summary {
     /// Back to the summary of nothing, keeping the tables.
     pub fn clear(&mut self) {
         let mut low_sums = std::mem::take(&mut self.low_sums);
-        low_sums.fill(0);
+        for group in self.marks.groups(low_sums.len()) {
+            low_sums[group].fill(0);
+        }
         *self = Self {
             words: self.words,
+            marks: Marks::NONE,
             classes: Classes::default(),
             min_key: u64::MAX,
             max_key: 0,
             low_sums,
             half_sums: [0; 2],
         };
+    }
+
+    /// Sets the sums that a device returns.
+    pub fn set_low_sums(&mut self, sums: impl Iterator<Item = u64>) {
+        for (sum, part) in self.low_sums.iter_mut().zip(sums) {
+            *sum = part;
+        }
+        self.marks = Marks::ALL;
     }
 
     /// CPU kernel: adds the words of `bytes`; trailing bytes short of a word are not counted.
@@ -149,6 +183,7 @@ impl Summary {
             match self.words.width() {
                 4 => {
                     self.add_extremes32(part);
+                    self.mark(part);
                     for word in part.as_chunks::<4>().0 {
                         let v = u32::from_le_bytes(*word);
                         self.low_sums[(v >> 16) as usize] += u64::from(v as u16);
@@ -156,6 +191,16 @@ impl Summary {
                 }
                 _ => self.add64(part),
             }
+        }
+    }
+
+    fn mark(&mut self, bytes: &[u8]) {
+        if bytes.len() > MARKED {
+            self.marks = Marks::ALL;
+            return;
+        }
+        for word in bytes.as_chunks::<4>().0 {
+            self.marks.mark(u16::from_le_bytes([word[2], word[3]]));
         }
     }
 

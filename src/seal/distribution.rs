@@ -8,6 +8,7 @@ use super::canonical::Real;
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
 use crate::measure::Words;
 use crate::measure::histogram::Histogram;
+use crate::measure::marks::Marks;
 use crate::measure::summary::{Classes, Summary, from_ordered_key};
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,7 @@ pub fn distribution(
     histogram: &Histogram,
     summary: Option<&Summary>,
 ) -> Distribution {
-    let entropy = Real(entropy(&histogram.high));
+    let entropy = Real(entropy(histogram));
     match (dtype.number(), summary) {
         (Number::Packed, _) => {
             Distribution { count: histogram.total() * 4 / 3, entropy, ..nothing(Resolution::Bytes) }
@@ -127,16 +128,13 @@ fn nothing(resolution: Resolution) -> Distribution {
 
 /// Types of up to 16 bits: the histogram is all there is to know.
 fn narrow(dtype: Dtype, number: Number, histogram: &Histogram, entropy: Real) -> Distribution {
-    let nibbles = (dtype.bits() == 4).then(|| nibbles(&histogram.high));
-    let counts = nibbles.as_deref().unwrap_or(&histogram.high);
+    let nibbles = (dtype.bits() == 4).then(|| nibbles(histogram.high()));
+    let counts = nibbles.as_deref().unwrap_or(histogram.high());
     let bits = dtype.bits();
     let mut classes = Classes::default();
     let mut bins = Vec::new();
-    for code in in_value_order(number, bits) {
-        let count = counts[code as usize];
-        if count == 0 {
-            continue;
-        }
+    let marks = if nibbles.is_some() { Marks::ALL } else { histogram.high_marks() };
+    for (code, count) in in_value_order(number, counts, marks) {
         let (decoded, subnormal, index) = decode(number, bits, code);
         match decoded {
             Decoded::Nan => classes.nan += count,
@@ -168,7 +166,7 @@ fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real)
         && !matches!(number, Number::Float(_));
     let (resolution, bins) = if one_prefix {
         let prefix = from_ordered_key(words, summary.min_key) & !0xFFFF;
-        (Resolution::Exact, low_bins(words, number, prefix, &histogram.low))
+        (Resolution::Exact, low_bins(words, number, prefix, histogram))
     } else {
         (Resolution::Bin, high_bins(words, number, histogram, summary))
     };
@@ -192,11 +190,7 @@ fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real)
 fn high_bins(words: Words, number: Number, histogram: &Histogram, summary: &Summary) -> Vec<Bin> {
     let shift = 8 * words.width() as u32 - 16;
     let mut bins = Vec::new();
-    for high in in_value_order(number, 16) {
-        let count = histogram.high[high as usize];
-        if count == 0 {
-            continue;
-        }
+    for (high, count) in in_value_order(number, histogram.high(), histogram.high_marks()) {
         let base = high << shift;
         let value = match summary.low_sums.get(high as usize) {
             // The mean of a bin: within it a value is linear in its low half.
@@ -221,13 +215,14 @@ fn high_bins(words: Words, number: Number, histogram: &Histogram, summary: &Summ
 }
 
 /// The bins of the low table, when all values share their other bits.
-fn low_bins(words: Words, number: Number, prefix: u64, low: &[u64]) -> Vec<Bin> {
+fn low_bins(words: Words, number: Number, prefix: u64, histogram: &Histogram) -> Vec<Bin> {
     debug_assert!(!matches!(number, Number::Float(_)));
-    let counted = low.iter().enumerate().filter(|(_, count)| **count > 0);
-    counted
+    // Behind one prefix, values ascend as their low bits do, whatever the sign.
+    in_value_order(Number::Unsigned, histogram.low(), histogram.low_marks())
+        .into_iter()
         .map(|(bits, count)| {
-            let value = value_of(words, prefix | bits as u64);
-            Bin { value, count: *count, sign_exponent: magnitude_index(value) }
+            let value = value_of(words, prefix | bits);
+            Bin { value, count, sign_exponent: magnitude_index(value) }
         })
         .collect()
 }
@@ -264,16 +259,24 @@ fn decode(number: Number, bits: u32, code: u64) -> (Decoded, bool, usize) {
     }
 }
 
-/// All codes of `bits` bits from the smallest value to the largest.
-fn in_value_order(number: Number, bits: u32) -> Box<dyn Iterator<Item = u64>> {
-    let (half, all) = (1u64 << (bits - 1), 1u64 << bits);
+/// The codes that have counts, and their counts, from the smallest value to the largest.
+fn in_value_order(number: Number, counts: &[u64], marks: Marks) -> Vec<(u64, u64)> {
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    for group in marks.groups(counts.len()) {
+        let codes = group.filter(|code| counts[*code] > 0);
+        found.extend(codes.map(|code| (code as u64, counts[code])));
+    }
+    // The upper half of the codes has the sign bit set: it comes first, and of floats backwards.
+    let negative = found.partition_point(|(code, _)| *code < counts.len() as u64 / 2);
     match number {
         Number::Float(FloatFormat { signed: true, .. }) => {
-            Box::new((half..all).rev().chain(0..half))
+            found[negative..].reverse();
+            found.rotate_left(negative);
         }
-        Number::Signed => Box::new((half..all).chain(0..half)),
-        _ => Box::new(0..all),
+        Number::Signed => found.rotate_left(negative),
+        _ => {}
     }
+    found
 }
 
 /// Counts of 4-bit codes from counts of the bytes that hold two of them.
@@ -323,12 +326,13 @@ fn integer_mean(summary: &Summary, total: u64) -> f64 {
     sum as f64 / total as f64
 }
 
-fn entropy(counts: &[u64]) -> f64 {
-    let total: u64 = counts.iter().sum();
+fn entropy(histogram: &Histogram) -> f64 {
+    let total = histogram.total();
     if total == 0 {
         return f64::NAN;
     }
-    Sum::of(counts.iter().filter(|count| **count > 0).map(|count| {
+    let counts = in_value_order(Number::Unsigned, histogram.high(), histogram.high_marks());
+    Sum::of(counts.iter().map(|(_, count)| {
         let share = *count as f64 / total as f64;
         -share * libm::log2(share)
     }))

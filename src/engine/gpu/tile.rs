@@ -296,8 +296,6 @@ fn summary(words: Words, rows: &[u32], sums: &[u32]) -> Summary {
         total.half_sums[0] += u128::from(wide(rest[4], rest[5]));
         total.half_sums[1] += u128::from(wide(rest[6], rest[7]));
     }
-    for (sum, part) in total.low_sums.iter_mut().zip(sums.as_chunks::<2>().0) {
-        *sum = wide(part[0], part[1]);
-    }
+    total.set_low_sums(sums.as_chunks::<2>().0.iter().map(|part| wide(part[0], part[1])));
     total
 }
