@@ -29,14 +29,27 @@ need_packages() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# From the distribution where it packages rustup, else with rustup's own installer.
+install_rust() {
+    if apt-cache show rustup >/dev/null 2>&1; then
+        need_packages rustup
+        rustup default stable >&2
+    else
+        need_packages curl ca-certificates
+        say "installing Rust with rustup"
+        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default >&2
+    fi
+}
+
 # A C linker, and cargo of at least the version in Cargo.toml.
 need_rust() {
     command -v cc >/dev/null || need_packages build-essential
     # shellcheck disable=SC1091
     [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
     if ! command -v cargo >/dev/null; then
-        need_packages rustup
-        rustup default stable >&2 || fail "no Rust toolchain: see https://rustup.rs"
+        install_rust || fail "no Rust toolchain could be installed: see https://rustup.rs"
+        # shellcheck disable=SC1091
+        [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
     fi
     local has wants
     has=$(cargo --version | cut -d' ' -f2)
@@ -53,6 +66,6 @@ need_pip() {
 
 # A software Vulkan device: GPU tests fail without any.
 need_vulkan() {
-    ldconfig -p | grep -q 'libvulkan\.so\.1' && ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 && return
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q 'libvulkan\.so\.1' && ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 && return
     need_packages libvulkan1 mesa-vulkan-drivers
 }
