@@ -430,3 +430,20 @@ fn damage_hides_nothing_that_is_worse() {
     let report = expect(&model, &args, 1, &[("format/truncated", "model.safetensors")]);
     assert_eq!(findings(&report)[0]["severity"], "critical");
 }
+
+#[test]
+fn a_run_without_verdict_replaces_the_report_of_an_earlier_one() {
+    let (dir, model) = sealed();
+    let path = dir.path().join("report.json");
+    let target = format!("json={}", arg(&path));
+    let verdict = || -> Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+    assert_eq!(run(&["verify", arg(&model), "--report", &target]).code, 0);
+    assert_eq!(verdict()["verdict"], "pass");
+    fs::remove_dir_all(&model).unwrap();
+    let ran = run(&["verify", arg(&model), "--report", &target, "--format", "json"]);
+    assert_eq!(ran.code, 3);
+    validate("tensorseal.report.1", &verdict());
+    assert_eq!(verdict()["verdict"], "incomplete");
+    assert!(verdict()["error"].as_str().unwrap().contains("no such file"));
+    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), verdict());
+}

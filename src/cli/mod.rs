@@ -61,6 +61,15 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         output::error(&failure.error);
+        let reported = match &arguments.command {
+            Command::Seal(args) => Some(("seal", &args.model, &args.common)),
+            Command::Verify(args) => Some(("verify", &args.model, &args.common)),
+            Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
+            Command::Devices(_) | Command::Completions(_) => None,
+        };
+        if let Some((command, model, common)) = reported {
+            output::incomplete(command, model, common, &failure);
+        }
         failure.code
     }))
 }

@@ -20,8 +20,11 @@ fn colour() -> bool {
 
 /// Says on standard error why the command ends. The whole chain, in one line.
 pub fn error(error: &anyhow::Error) {
-    let text = format!("{error:#}").replace(['\n', '\r'], " ");
-    let _ = writeln!(io::stderr(), "tensorseal: error: {text}");
+    let _ = writeln!(io::stderr(), "tensorseal: error: {}", one_line(error));
+}
+
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace(['\n', '\r'], " ")
 }
 
 /// A message for people on standard error.
@@ -54,6 +57,25 @@ pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Fa
         Verdict::Fail => exit::FINDINGS,
         Verdict::Incomplete => exit::INCOMPLETE,
     })
+}
+
+/// Reports, to whoever asked for JSON or for a file, that a command has no verdict: a report of an
+/// earlier run must not stand in for this one.
+pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
+    let mut report = Report::new(command, &model.display().to_string());
+    report.error = Some(one_line(&failure.error));
+    for (format, path) in &common.report {
+        let body: Body<'_> = &|_, _| Ok(());
+        let written =
+            write_file(path, &|out| write(&report, *format, false, Palette::default(), body, out));
+        if let Err(failed) = written {
+            error(&failed.context(format!("cannot write the report to {}", path.display())));
+        }
+    }
+    if common.format == Format::Json {
+        // The exit code says it all, should this fail.
+        let _ = json::write(&report, &mut io::stdout().lock());
+    }
 }
 
 fn write(

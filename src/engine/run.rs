@@ -176,6 +176,7 @@ pub fn run(
     let bytes = plan.bytes();
     progress.expect(bytes);
     let (takers, selector) = choose(&options.device, bytes);
+    let small = options.device == DeviceChoice::Auto && selector.is_none();
     // A device that was asked for by name must be there before anything is read.
     let must_open = !matches!(options.device, DeviceChoice::Auto);
     let opened = match &selector {
@@ -241,7 +242,7 @@ pub fn run(
             fallback: outcome.fallback,
             cross_checked: shared.cross_check.count(),
         },
-        choice: outcome.choice,
+        choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: lanes.map(|(lane, file)| lane.finish(file.bytes)).collect(),
     })
 }
