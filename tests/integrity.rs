@@ -340,6 +340,14 @@ fn file_digests_are_those_of_the_whole_files() {
         }
     }
     expect(&model, &["--file-digests"], 0, &[]);
+    // A seal that lies about a whole file is found when it is asked for.
+    let seal = model.join("tensorseal.seal.json");
+    let text = fs::read_to_string(&seal).unwrap();
+    let at = text.find("\"sha256\":\"").unwrap() + 10;
+    let digit = if &text[at..=at] == "0" { "1" } else { "0" };
+    fs::write(&seal, format!("{}{digit}{}", &text[..at], &text[at + 1..])).unwrap();
+    expect(&model, &[], 0, &[]);
+    expect(&model, &["--file-digests"], 1, &[("integrity/seal-invalid", "config.json")]);
 }
 
 #[test]
@@ -375,6 +383,11 @@ fn what_is_missing_or_wrong_on_the_command_line_has_its_exit_code() {
     assert_eq!(code(&["seal", arg(&model), "-o", arg(&model.join("config.json"))]), 2);
     assert_eq!(code(&["seal", arg(&model), "-o", arg(&model)]), 2);
     assert_eq!(code(&["seal", arg(&model), "-o", "/nonexistent/x.json"]), 3);
+    assert_eq!(
+        code(&["seal", arg(&model), "-o", "/dev/null"]),
+        2,
+        "nothing is renamed over a device"
+    );
     assert_eq!(
         fs::read_to_string(model.join("config.json")).unwrap(),
         "{\"model_type\": \"test\"}\n"

@@ -5,6 +5,7 @@ use super::progress::Drawn;
 use super::{Failure, exit, output};
 use anyhow::anyhow;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +27,15 @@ pub fn default_seal(model: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a seal may be written to `path`: nothing is there, or something that begins like one.
+/// Whether a seal may be written to `path`: nothing is there, or a file that begins like one.
 pub fn may_hold_seal(path: &Path) -> bool {
     const START: &[u8] = b"{\"files\":[";
+    let Ok(metadata) = path.metadata() else { return true };
     let mut start = [0; START.len()];
-    match std::fs::File::open(path) {
-        Ok(mut file) => file.read_exact(&mut start).is_ok() && start == START,
-        Err(_) => true,
-    }
+    // Only a regular file is opened: anything else could hang.
+    metadata.is_file()
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
+        && start == START
 }
 
 /// Paths, relative to the model, of seals that are not part of it.

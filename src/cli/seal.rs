@@ -57,6 +57,9 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
         )));
     }
     let Ok(full) = target.canonicalize() else { return Ok(()) };
+    if !full.is_file() {
+        return Err(Failure::usage(anyhow!("{} is not a regular file", target.display())));
+    }
     match model.files.iter().find(|file| file.location == full || same_file(&file.location, &full))
     {
         Some(file) => Err(Failure::usage(anyhow!(

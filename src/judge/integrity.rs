@@ -44,6 +44,7 @@ pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options)
     comparison.pair_renamed();
     comparison.tensor_findings();
     comparison.files();
+    comparison.whole_files();
     let mut findings = comparison.findings;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Differences { findings, explained: comparison.unsaid }
@@ -354,6 +355,26 @@ impl<'a> Comparison<'a> {
                     .with("bytes", file.bytes)
                     .with("tensors", tensors),
             );
+        }
+    }
+
+    /// Digests of whole files, where both sides have them. Their parts were compared already: a
+    /// difference that is left is one of the seal with itself.
+    fn whole_files(&mut self) {
+        let differ =
+            |a: Option<[u8; 32]>, b: Option<[u8; 32]>| a.is_some() && b.is_some() && a != b;
+        for file in &self.sealed.files {
+            let path = file.path.as_str();
+            let Some(now) = self.found_files.get(path).copied() else { continue };
+            let layout = file.outside.is_some() || is_index(path);
+            let said = (self.options.content_only && layout)
+                || self.explained.contains(path)
+                || self.damaged.has(path)
+                || self.findings.iter().any(|finding| finding.file.as_deref() == Some(path));
+            if !said && (differ(file.sha256, now.sha256) || differ(file.blake3, now.blake3)) {
+                let message = "the sealed digests of the whole file are not those of its parts";
+                self.findings.push(Finding::new("integrity/seal-invalid", message).in_file(path));
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Longest seal that is read: that of a model of several hundred TB.
-const MAX_LEN: u64 = 16 << 30;
+/// Longest seal that is read: that of half a million tensors, or of 10 TB in large ones.
+const MAX_LEN: u64 = 1 << 30;
 
 /// A seal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +55,15 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
         }
         other => other?,
     };
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(SealError::NotAFile);
+    }
+    if metadata.len() > MAX_LEN {
+        return wrong(format!(
+            "it is {} bytes long; no seal is longer than {MAX_LEN}",
+            metadata.len()
+        ));
     }
     let mut reader = Hashing {
         inner: BufReader::with_capacity(1 << 16, file.take(MAX_LEN)),
