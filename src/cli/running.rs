@@ -186,5 +186,8 @@ pub fn finding(problem: &Problem) -> Finding {
     if finding.tensor.is_none() {
         finding.byte_range = problem.byte_range;
     }
+    if !problem.affected.is_empty() {
+        finding = finding.with("tensors_unreadable", problem.affected.len());
+    }
     finding
 }

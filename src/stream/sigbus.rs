@@ -71,7 +71,7 @@ fn install() -> io::Result<()> {
                 let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
                 let mut previous: libc::sigaction = std::mem::zeroed();
                 if libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut previous) != 0 {
-                    return Err(*libc::__errno_location());
+                    return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL));
                 }
                 // Stored before the handler is live: the handler reads it.
                 let _ = PREVIOUS.set((previous, page));
@@ -80,7 +80,7 @@ fn install() -> io::Result<()> {
                 action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
                 libc::sigemptyset(&mut action.sa_mask);
                 if libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) != 0 {
-                    return Err(*libc::__errno_location());
+                    return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL));
                 }
             }
             Ok(())

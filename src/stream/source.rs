@@ -87,7 +87,11 @@ impl MapSource {
         let mut resident = 0u8;
         // SAFETY: the page lies inside the mapping, and mincore writes one byte for one page.
         let asked = unsafe {
-            libc::mincore(self.map.as_ptr().add(page).cast_mut().cast(), 1, &mut resident)
+            libc::mincore(
+                self.map.as_ptr().add(page).cast_mut().cast(),
+                1,
+                (&raw mut resident).cast(),
+            )
         };
         asked == 0 && resident & 1 == 1
     }
