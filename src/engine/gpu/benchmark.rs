@@ -3,13 +3,11 @@
 use super::GpuError;
 use super::device::Gpu;
 use super::pipelines::{DIGEST, HISTOGRAM, KERNELS, SUMMARY};
-use super::ring::{TileFeed, TileSpec};
+use super::ring::{FromMemory, TileSpec};
 use super::tile::Slot;
-use crate::measure::{TILE_LEN, TileMeasurement, Words};
+use crate::measure::{TILE_LEN, Words};
 use serde::Serialize;
-use std::ops::Range;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use wgpu::{BufferUsages, CommandEncoderDescriptor};
 
@@ -82,7 +80,7 @@ impl Gpu {
             ("digest and histogram 16-bit, end to end", Some(Words::Bits16), true),
         ] {
             let rate = timed(|| {
-                let feed = Repeat { bytes: &bytes, words, left: AtomicU32::new(8) };
+                let feed = FromMemory::new(&bytes, 0, words, 8);
                 let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
                 streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
             })?;
@@ -113,39 +111,4 @@ fn weights(len: usize) -> Vec<u8> {
         (((sum as f32 + 0.5) * 1e-4).to_bits() >> 16) as u16
     });
     words.flat_map(u16::to_le_bytes).collect()
-}
-
-struct Repeat<'a> {
-    bytes: &'a [u8],
-    words: Option<Words>,
-    left: AtomicU32,
-}
-
-impl TileFeed for Repeat<'_> {
-    type Job = ();
-    type Error = std::convert::Infallible;
-
-    fn next(&self) -> Option<()> {
-        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok().map(drop)
-    }
-
-    fn spec(&self, (): &()) -> TileSpec {
-        TileSpec { offset: 0, len: self.bytes.len(), words: self.words }
-    }
-
-    fn read(
-        &self,
-        (): &(),
-        range: Range<usize>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Self::Error> {
-        sink(&self.bytes[range]);
-        Ok(())
-    }
-
-    fn done(&self, (): (), _measured: TileMeasurement) {}
-
-    fn failed(&self, (): (), error: Self::Error) {
-        match error {}
-    }
 }

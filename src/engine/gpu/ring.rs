@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::{CommandEncoderDescriptor, MapMode, SubmissionIndex, WriteOnly};
 
@@ -244,12 +244,7 @@ impl Gpu {
         if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
             return Err(GpuError::Failed(format!("{len} bytes are not a tile of whole blocks")));
         }
-        let feed = OneTile {
-            bytes,
-            spec: TileSpec { offset, len, words },
-            taken: Mutex::new(false),
-            measured: Mutex::new(None),
-        };
+        let feed = FromMemory::new(bytes, offset, words, 1);
         self.stream(&feed).map_err(|interrupted| interrupted.error)?;
         let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
@@ -283,21 +278,27 @@ fn fill<F: TileFeed>(
     })
 }
 
-/// A feed of one tile from memory.
-struct OneTile<'a> {
+/// A feed of one tile from memory, given a number of times; keeps the last measurement.
+pub(super) struct FromMemory<'a> {
     bytes: &'a [u8],
     spec: TileSpec,
-    taken: Mutex<bool>,
+    left: AtomicU32,
     measured: Mutex<Option<TileMeasurement>>,
 }
 
-impl TileFeed for OneTile<'_> {
+impl<'a> FromMemory<'a> {
+    pub fn new(bytes: &'a [u8], offset: u64, words: Option<Words>, times: u32) -> Self {
+        let spec = TileSpec { offset, len: bytes.len(), words };
+        Self { bytes, spec, left: AtomicU32::new(times), measured: Mutex::default() }
+    }
+}
+
+impl TileFeed for FromMemory<'_> {
     type Job = ();
     type Error = std::convert::Infallible;
 
     fn next(&self) -> Option<()> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        (!std::mem::replace(&mut *taken, true)).then_some(())
+        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(drop)
     }
 
     fn spec(&self, (): &()) -> TileSpec {
