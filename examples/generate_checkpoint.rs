@@ -53,7 +53,7 @@ struct Arguments {
     /// Element type
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: Dtype,
-    /// Number of files
+    /// Number of files, at most
     #[arg(long, default_value_t = 1)]
     shards: usize,
     /// Another seed, other weights
@@ -150,10 +150,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut random = Random(arguments.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let pool: Vec<f32> = (0..1 << 20).map(|_| random.normal() as f32).collect();
     let all = tensors(arguments.size / arguments.dtype.bytes());
-    let shards = arguments.shards.clamp(1, all.len());
+    // As many files as asked for, or a few less: each has the same number of tensors but the last.
+    let each = all.len().div_ceil(arguments.shards.clamp(1, all.len()));
+    let shards = all.len().div_ceil(each);
     let mut map = serde_json::Map::new();
     let mut total = 0;
-    for (index, part) in all.chunks(all.len().div_ceil(shards)).enumerate() {
+    for (index, part) in all.chunks(each).enumerate() {
         let name = match shards {
             1 => "model.safetensors".to_owned(),
             _ => format!("model-{:05}-of-{shards:05}.safetensors", index + 1),
