@@ -32,3 +32,4 @@ pub mod report;
 pub mod seal;
 pub mod severity;
 pub mod stream;
+pub mod watermark;

@@ -1,5 +1,6 @@
 //! Judgements: pure functions from measurements and a baseline to findings. No I/O, no device.
 
+pub mod bounds;
 pub mod change;
 pub mod finding;
 pub mod integrity;

@@ -1,0 +1,1 @@
+//! Watermarks: keyed marks in weights, and proof of their presence.
