@@ -4,6 +4,8 @@
 //! same name under `shaders/`. A kernel returns only integers, so that every engine, thread count
 //! and split of the work gives the same bits. Statistics are computed later, by [`crate::judge`].
 
+pub mod chips;
+pub mod correlation;
 pub mod digest;
 pub mod histogram;
 pub mod marks;

@@ -1,0 +1,431 @@
+//! `correlation`: the weights of a carrier block against the chips of a key.
+//!
+//! A carrier block is [`CARRIER_LEN`] consecutive elements of a tensor. With e the largest exponent
+//! among its finite non-zero elements, each becomes q = sign * round_half_away(|w| * 2^(14 - e)), at
+//! most 32,767; the kernel returns the sum of chip * q for each key, the sum of q^2, and the number
+//! of finite non-zero elements: integers, exact. Merging is concatenation. Shader twin:
+//! `shaders/correlation.wgsl`.
+//!
+//! Every value of a floating-point type of at most 32 bits is read from its bits as an integer times
+//! a power of two, subnormals included, so that no rounding but the one above takes place.
+
+use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
+use crate::dtype::{Dtype, Number, Special};
+
+/// Elements of a carrier block: one block of chips.
+pub const CARRIER_LEN: usize = 512;
+
+/// Bits kept below the leading bit of the largest element of a block.
+const KEPT_BITS: u32 = 14;
+
+/// Largest |q|.
+const SATURATED: u32 = 32_767;
+
+/// The leading bit of a normal significand, wherever its type has it.
+const LEADING: u32 = 23;
+
+/// How elements are read from their bits: what a kernel must know of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Elements {
+    /// Bytes an element takes: 1, 2 or 4.
+    pub width: usize,
+    /// Width of the mantissa field.
+    pub mantissa_bits: u32,
+    /// The smallest magnitude, as bits, that is not finite (one more than the largest magnitude where
+    /// all are finite).
+    pub limit: u32,
+}
+
+impl Elements {
+    /// Of floating-point types with a sign and 8, 16 or 32 bits; `None` for all others.
+    pub fn of(dtype: Dtype) -> Option<Elements> {
+        let Number::Float(format) = dtype.number() else { return None };
+        if !format.signed || !matches!(dtype.bits(), 8 | 16 | 32) || dtype == Dtype::C64 {
+            return None;
+        }
+        let infinity = ((1u32 << format.exponent_bits) - 1) << format.mantissa_bits;
+        let limit = match format.special {
+            Special::Ieee => infinity,
+            Special::AllOnesNan => infinity | ((1 << format.mantissa_bits) - 1),
+            // The one NaN of FNUZ types has the magnitude of zero, which is no carrier either.
+            Special::NegativeZeroNan | Special::None => 1 << (dtype.bits() - 1),
+        };
+        let width = dtype.bits() as usize / 8;
+        Some(Elements { width, mantissa_bits: format.mantissa_bits, limit })
+    }
+
+    /// Mask of the sign bit.
+    pub fn sign(&self) -> u32 {
+        1 << (8 * self.width - 1)
+    }
+
+    /// Bytes of a whole carrier block.
+    pub fn block_bytes(&self) -> usize {
+        CARRIER_LEN * self.width
+    }
+}
+
+/// A tensor that carries chips.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// How its elements are read.
+    pub elements: Elements,
+    /// The nonce of its chips.
+    pub nonce: Nonce,
+}
+
+/// What does not depend on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Energy {
+    /// Sum of q^2; less than 2^39.
+    pub energy: u64,
+    /// Finite non-zero elements; at most [`CARRIER_LEN`].
+    pub nonzero: u32,
+}
+
+/// The measurement of consecutive carrier blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Correlation {
+    /// By block.
+    pub energies: Vec<Energy>,
+    /// By key, then by block: the sum of chip * q; its magnitude is less than 2^24.
+    pub sums: Vec<Vec<i32>>,
+}
+
+impl Correlation {
+    /// Of nothing, for this number of keys.
+    pub fn new(keys: usize) -> Self {
+        Self { energies: Vec::new(), sums: vec![Vec::new(); keys] }
+    }
+
+    /// Adds the blocks that follow.
+    pub fn merge(&mut self, next: &Self) {
+        self.energies.extend_from_slice(&next.energies);
+        for (sums, more) in self.sums.iter_mut().zip(&next.sums) {
+            sums.extend_from_slice(more);
+        }
+    }
+
+    /// Back to nothing, keeping the memory.
+    pub fn clear(&mut self) {
+        self.energies.clear();
+        self.sums.iter_mut().for_each(Vec::clear);
+    }
+
+    /// CPU kernel: adds the blocks of `bytes`, which begin with carrier block `first` of the tensor.
+    /// Only the last block of a tensor may be shorter; trailing bytes short of an element are not
+    /// counted.
+    pub fn add(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
+        // Chips are made for many blocks at once: the cipher works on several side by side.
+        let mut stream = [0; BATCH * CHIP_BYTES];
+        let mut quantised = [[0; CARRIER_LEN]; BATCH];
+        let block_bytes = carrier.elements.block_bytes();
+        for (batch, bytes) in bytes.chunks(BATCH * block_bytes).enumerate() {
+            let first = first + (batch * BATCH) as u64;
+            let blocks = bytes.len().div_ceil(block_bytes);
+            for (part, q) in bytes.chunks(block_bytes).zip(&mut quantised) {
+                self.energies.push(quantise(carrier.elements, part, q));
+            }
+            for (key, sums) in keys.iter().zip(&mut self.sums) {
+                let stream = &mut stream[..blocks * CHIP_BYTES];
+                chips::fill(key, &carrier.nonce, first, stream);
+                for (q, chips) in quantised.iter().zip(stream.as_chunks().0) {
+                    sums.push(correlate(q, chips));
+                }
+            }
+        }
+    }
+}
+
+/// Blocks whose chips are made at once.
+const BATCH: usize = 16;
+
+/// The bits of the elements of a block, or (quantised) their q.
+type Bits = [u32; CARRIER_LEN];
+type Quantised = [i16; CARRIER_LEN];
+
+/// Quantises one block; elements that `bytes` does not have become zero.
+fn quantise(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature is there.
+        return unsafe { quantise_avx2(elements, bytes, q) };
+    }
+    quantise_portable(elements, bytes, q)
+}
+
+/// The sum of chip * q.
+fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature is there.
+        return unsafe { correlate_avx2(q, chips) };
+    }
+    correlate_portable(q, chips)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn quantise_avx2(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    quantise_portable(elements, bytes, q)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn correlate_avx2(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    correlate_portable(q, chips)
+}
+
+// The same text for every instruction set: loops over arrays of known length, which vectorise.
+
+#[inline(always)]
+fn quantise_portable(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    let mut bits: Bits = [0; CARRIER_LEN];
+    load(elements.width, bytes, &mut bits);
+    let (sign, mantissa_bits) = (elements.sign(), elements.mantissa_bits);
+    let (mut largest, mut nonzero) = (0, 0);
+    for word in &bits {
+        let magnitude = word & (sign - 1);
+        let magnitude = if magnitude < elements.limit { magnitude } else { 0 };
+        largest = largest.max(magnitude);
+        nonzero += u32::from(magnitude != 0);
+    }
+    if largest == 0 {
+        q.fill(0);
+        return Energy::default();
+    }
+    let Scale { lift, top } = Scale::of(largest, mantissa_bits);
+    let fraction = (1 << mantissa_bits) - 1;
+    for (word, q) in bits.iter().zip(q.iter_mut()) {
+        let magnitude = word & (sign - 1);
+        let magnitude = if magnitude < elements.limit { magnitude } else { 0 };
+        let exponent = magnitude >> mantissa_bits;
+        let implicit = u32::from(exponent != 0);
+        let significand = ((magnitude & fraction) | implicit << mantissa_bits)
+            << (LEADING - mantissa_bits + lift);
+        let shift = (top - (exponent - implicit)).min(31);
+        let rounded = ((significand >> shift) + 1) >> 1;
+        let rounded = rounded.min(SATURATED) as i16;
+        *q = if word & sign != 0 { -rounded } else { rounded };
+    }
+    let mut energy = 0;
+    for part in q.as_chunks::<32>().0 {
+        // At most 32 squares of less than 2^30: 35 bits.
+        let mut squares = [0u32; 16];
+        for (square, pair) in squares.iter_mut().zip(part.as_chunks::<2>().0) {
+            let [a, b] = pair.map(i32::from);
+            *square = (a * a + b * b) as u32;
+        }
+        energy += squares.iter().map(|square| u64::from(*square)).sum::<u64>();
+    }
+    Energy { energy, nonzero }
+}
+
+/// Where the quantisation of a block begins.
+struct Scale {
+    /// Bits that every significand is shifted up by, where the largest element is subnormal.
+    lift: u32,
+    /// Significands are shifted down by this, less their exponent; one bit is kept for rounding.
+    top: u32,
+}
+
+impl Scale {
+    /// `largest`: the largest magnitude of the block, as bits; not zero.
+    #[inline(always)]
+    fn of(largest: u32, mantissa_bits: u32) -> Scale {
+        let exponent = largest >> mantissa_bits;
+        let implicit = u32::from(exponent != 0);
+        let significand = (largest & ((1 << mantissa_bits) - 1)) | implicit << mantissa_bits;
+        let leading = significand.ilog2() + LEADING - mantissa_bits;
+        // A shift of at least one bit, so that there is always one to round by.
+        let lift = (KEPT_BITS + 1).saturating_sub(leading);
+        Scale { lift, top: exponent - implicit + leading + lift - KEPT_BITS - 1 }
+    }
+}
+
+/// The bits of the elements, the rest zero.
+#[inline(always)]
+fn load(width: usize, bytes: &[u8], bits: &mut Bits) {
+    match width {
+        1 => bytes.iter().zip(bits).for_each(|(byte, word)| *word = u32::from(*byte)),
+        2 => {
+            let elements = bytes.as_chunks::<2>().0.iter();
+            elements.zip(bits).for_each(|(e, word)| *word = u32::from(u16::from_le_bytes(*e)));
+        }
+        _ => {
+            let elements = bytes.as_chunks::<4>().0.iter();
+            elements.zip(bits).for_each(|(e, word)| *word = u32::from_le_bytes(*e));
+        }
+    }
+}
+
+#[inline(always)]
+fn correlate_portable(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    // All of them, less twice those whose chip is -1.
+    let mut sum = 0i32;
+    let (halves, _) = chips.as_chunks::<2>();
+    for (part, half) in q.as_chunks::<16>().0.iter().zip(halves) {
+        let half = u16::from_le_bytes(*half);
+        for (lane, q) in part.iter().enumerate() {
+            let negative = -i16::from(half & (1 << lane) != 0);
+            sum += i32::from((*q ^ negative) - negative);
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::Decoded;
+    use proptest::prelude::*;
+
+    const DTYPES: [Dtype; 7] = [
+        Dtype::F32,
+        Dtype::F16,
+        Dtype::BF16,
+        Dtype::F8_E4M3,
+        Dtype::F8_E5M2,
+        Dtype::F8_E4M3FNUZ,
+        Dtype::F8_E5M2FNUZ,
+    ];
+
+    /// The definition, in floating point: exact, since every value and every q is.
+    fn by_definition(dtype: Dtype, bytes: &[u8], chips: &[u8; CHIP_BYTES]) -> (Energy, i32) {
+        let Number::Float(format) = dtype.number() else { panic!("{dtype}") };
+        let value = |element: &[u8]| {
+            let code = element.iter().rev().fold(0, |code, byte| code << 8 | u64::from(*byte));
+            match format.decode(code) {
+                Decoded::Finite(value) => value,
+                _ => 0.0,
+            }
+        };
+        let values: Vec<f64> = bytes.chunks(dtype.bits() as usize / 8).map(value).collect();
+        let largest = values.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));
+        if largest == 0.0 {
+            return (Energy::default(), 0);
+        }
+        let exponent = libm::ilogb(largest);
+        let (mut energy, mut sum) = (0, 0);
+        for (i, value) in values.iter().enumerate() {
+            let scaled = libm::ldexp(value.abs(), 14 - exponent);
+            let q = (scaled.round() as i64).min(32_767);
+            energy += (q * q) as u64;
+            let negative = (*value < 0.0) ^ (chips[i / 8] >> (i % 8) & 1 == 1);
+            sum += if negative { -q } else { q };
+        }
+        let nonzero = values.iter().filter(|v| **v != 0.0).count() as u32;
+        (Energy { energy, nonzero }, sum as i32)
+    }
+
+    fn measured(dtype: Dtype, bytes: &[u8]) -> (Correlation, [u8; CHIP_BYTES]) {
+        let carrier = Carrier { elements: Elements::of(dtype).unwrap(), nonce: [3; 12] };
+        let key = ChipKey([9; 32]);
+        let mut correlation = Correlation::new(1);
+        correlation.add(&carrier, std::slice::from_ref(&key), 5, bytes);
+        let mut chips = [0; CHIP_BYTES];
+        chips::fill(&key, &carrier.nonce, 5, &mut chips);
+        (correlation, chips)
+    }
+
+    fn holds(dtype: Dtype, bytes: &[u8]) {
+        let (correlation, chips) = measured(dtype, bytes);
+        let (energy, sum) = by_definition(dtype, bytes, &chips);
+        assert_eq!(correlation.energies, [energy], "{dtype}");
+        assert_eq!(correlation.sums, [[sum]], "{dtype}");
+    }
+
+    #[test]
+    fn only_floats_of_at_most_32_bits_carry() {
+        for dtype in Dtype::all() {
+            assert_eq!(Elements::of(dtype).is_some(), DTYPES.contains(&dtype), "{dtype}");
+        }
+    }
+
+    /// All codes of the narrow types, with every magnitude once the largest of its block.
+    #[test]
+    fn every_code_of_every_narrow_type_is_read_by_value() {
+        for dtype in DTYPES {
+            let bits = dtype.bits();
+            let codes = if bits == 32 { 0..1 } else { 0..1u32 << bits.min(16) };
+            for start in codes.step_by(97) {
+                let block: Vec<u8> = (0..CARRIER_LEN as u32)
+                    .map(|i| if i % 7 == 0 { 0 } else { start.wrapping_add(i / 40) })
+                    .flat_map(|code| code.to_le_bytes()[..bits as usize / 8].to_vec())
+                    .collect();
+                holds(dtype, &block);
+            }
+        }
+    }
+
+    /// Codes around the edges of classes and binades, and any others.
+    fn code() -> impl Strategy<Value = u32> {
+        const EDGES: [u32; 12] = [
+            0,
+            1,
+            0x7F,
+            0x80,
+            0x7F80_0000,
+            0x0080_0000,
+            0x007F_FFFF,
+            0x7F7F_FFFF,
+            0xFF80_0000,
+            0x7FC0_0000,
+            0x3F80_0000,
+            0x3FFF_FFFF,
+        ];
+        (prop_oneof![any::<u32>(), prop::sample::select(EDGES.to_vec())], any::<bool>())
+            .prop_map(|(code, swap)| if swap { code.rotate_left(16) } else { code })
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_quantised_by_definition(
+            codes in prop::collection::vec(code(), 1..CARRIER_LEN + 1),
+            near in 0u32..32,
+            which in 0..DTYPES.len(),
+        ) {
+            let dtype = DTYPES[which];
+            let width = dtype.bits() as usize / 8;
+            // Some blocks span few exponents, so that rounding matters, others all of them.
+            let base = codes[0];
+            let mask = u32::MAX >> near;
+            let bytes: Vec<u8> = codes
+                .iter()
+                .flat_map(|code| ((base & !mask) | (code & mask)).to_le_bytes()[..width].to_vec())
+                .collect();
+            holds(dtype, &bytes);
+        }
+
+        #[test]
+        fn parts_merge_to_the_whole(seed in any::<u64>(), cut in 0u64..40, len in 1usize..40_000) {
+            let mut bytes = vec![0; len];
+            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            let carrier = Carrier { elements: Elements::of(Dtype::BF16).unwrap(), nonce: [1; 12] };
+            let keys = [ChipKey([1; 32]), ChipKey([2; 32])];
+            let mut whole = Correlation::new(2);
+            whole.add(&carrier, &keys, 0, &bytes);
+            let at = (cut as usize * carrier.elements.block_bytes()).min(len);
+            let mut parts = Correlation::new(2);
+            parts.add(&carrier, &keys, 0, &bytes[..at]);
+            let mut rest = Correlation::new(2);
+            rest.add(&carrier, &keys, cut.min(at.div_ceil(1024) as u64), &bytes[at..]);
+            if at.is_multiple_of(1024) {
+                parts.merge(&rest);
+                prop_assert_eq!(parts, whole);
+            }
+        }
+    }
+
+    #[test]
+    fn the_portable_kernels_are_the_dispatched_ones() {
+        let mut bytes = [0; 4 * CARRIER_LEN];
+        blake3::Hasher::new().update(b"dispatch").finalize_xof().fill(&mut bytes);
+        let elements = Elements::of(Dtype::F32).unwrap();
+        let (mut a, mut b) = ([0; CARRIER_LEN], [0; CARRIER_LEN]);
+        assert_eq!(quantise(elements, &bytes, &mut a), quantise_portable(elements, &bytes, &mut b));
+        assert_eq!(a, b);
+        let chips = bytes[..CHIP_BYTES].try_into().unwrap();
+        assert_eq!(correlate(&a, chips), correlate_portable(&a, chips));
+    }
+}
