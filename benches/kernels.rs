@@ -2,6 +2,9 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use tensorseal::dtype::Dtype;
+use tensorseal::measure::chips::ChipKey;
+use tensorseal::measure::correlation::{Carrier, Correlation, Elements};
 use tensorseal::measure::histogram::{Histogram, Table};
 use tensorseal::measure::summary::Summary;
 use tensorseal::measure::{Words, digest};
@@ -58,6 +61,24 @@ fn kernels(criterion: &mut Criterion) {
         let bytes = weights(words.width());
         let mut summary = Summary::new(words);
         group.bench_function(name, |bench| bench.iter(|| summary.add(black_box(&bytes))));
+    }
+    for (name, dtype, keys) in [
+        ("correlation F8, 1 key", Dtype::F8_E4M3, 1),
+        ("correlation BF16, 1 key", Dtype::BF16, 1),
+        ("correlation BF16, 8 keys", Dtype::BF16, 8),
+        ("correlation F32, 1 key", Dtype::F32, 1),
+    ] {
+        let bytes = weights(dtype.bits() as usize / 8);
+        let elements = Elements::of(dtype).expect("a type that carries");
+        let carrier = Carrier { elements, nonce: [1; 12] };
+        let keys: Vec<ChipKey> = (0..keys).map(|i| ChipKey([i; 32])).collect();
+        let mut sums = Correlation::new(keys.len());
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                sums.clear();
+                sums.add(&carrier, &keys, 0, black_box(&bytes));
+            });
+        });
     }
     group.finish();
 }

@@ -21,9 +21,6 @@ const KEPT_BITS: u32 = 14;
 /// Largest |q|.
 const SATURATED: u32 = 32_767;
 
-/// The leading bit of a normal significand, wherever its type has it.
-const LEADING: u32 = 23;
-
 /// How elements are read from their bits: what a kernel must know of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Elements {
@@ -120,17 +117,18 @@ impl Correlation {
         let mut stream = [0; BATCH * CHIP_BYTES];
         let mut quantised = [[0; CARRIER_LEN]; BATCH];
         let block_bytes = carrier.elements.block_bytes();
+        let isa = Isa::best();
         for (batch, bytes) in bytes.chunks(BATCH * block_bytes).enumerate() {
             let first = first + (batch * BATCH) as u64;
             let blocks = bytes.len().div_ceil(block_bytes);
             for (part, q) in bytes.chunks(block_bytes).zip(&mut quantised) {
-                self.energies.push(quantise(carrier.elements, part, q));
+                self.energies.push(isa.quantise(carrier.elements, part, q));
             }
             for (key, sums) in keys.iter().zip(&mut self.sums) {
                 let stream = &mut stream[..blocks * CHIP_BYTES];
                 chips::fill(key, &carrier.nonce, first, stream);
                 for (q, chips) in quantised.iter().zip(stream.as_chunks().0) {
-                    sums.push(correlate(q, chips));
+                    sums.push(isa.correlate(q, chips));
                 }
             }
         }
@@ -140,138 +138,238 @@ impl Correlation {
 /// Blocks whose chips are made at once.
 const BATCH: usize = 16;
 
-/// The bits of the elements of a block, or (quantised) their q.
-type Bits = [u32; CARRIER_LEN];
 type Quantised = [i16; CARRIER_LEN];
 
-/// Quantises one block; elements that `bytes` does not have become zero.
-fn quantise(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+/// Instruction sets that the kernels are compiled for; the default one of x86-64 has vectors of four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    Portable,
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the feature is there.
-        return unsafe { quantise_avx2(elements, bytes, q) };
-    }
-    quantise_portable(elements, bytes, q)
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
-/// The sum of chip * q.
-fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the feature is there.
-        return unsafe { correlate_avx2(q, chips) };
+impl Isa {
+    /// The best this processor has.
+    fn best() -> Isa {
+        Isa::available().last().copied().unwrap_or(Isa::Portable)
     }
-    correlate_portable(q, chips)
+
+    /// All that this processor has.
+    fn available() -> Vec<Isa> {
+        let mut all = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                all.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                all.push(Isa::Avx512);
+            }
+        }
+        all
+    }
+
+    /// Quantises one block; elements that `bytes` does not have become zero.
+    fn quantise(self, elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+        match self {
+            Isa::Portable => quantise(elements, bytes, q),
+            // SAFETY: these exist only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { quantise_avx2(elements, bytes, q) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { quantise_avx512(elements, bytes, q) },
+        }
+    }
+
+    /// The sum of chip * q.
+    fn correlate(self, q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+        match self {
+            Isa::Portable => correlate(q, chips),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { correlate_avx2(q, chips) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { correlate_avx512(q, chips) },
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn quantise_avx2(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
-    quantise_portable(elements, bytes, q)
+    quantise(elements, bytes, q)
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn quantise_avx512(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    quantise(elements, bytes, q)
+}
+
+/// Sixteen elements at a time: each lane looks for its bit in a copy of the sixteen chips.
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn correlate_avx2(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-    correlate_portable(q, chips)
+    use std::arch::x86_64::*;
+    let bits: [i16; 16] = std::array::from_fn(|lane| (1u16 << lane) as i16);
+    // SAFETY: unaligned loads of 32 bytes of arrays that have them.
+    let load = |lanes: &[i16; 16]| unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
+    let (bits, ones) = (load(&bits), _mm256_set1_epi16(1));
+    let mut sums = _mm256_setzero_si256();
+    for (part, half) in q.as_chunks::<16>().0.iter().zip(chips.as_chunks::<2>().0) {
+        let half = _mm256_set1_epi16(i16::from_le_bytes(*half));
+        let negative = _mm256_cmpeq_epi16(_mm256_and_si256(half, bits), bits);
+        let signed = _mm256_sub_epi16(_mm256_xor_si256(load(part), negative), negative);
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(signed, ones));
+    }
+    let mut lanes = [0i32; 8];
+    // SAFETY: an unaligned store of 32 bytes.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums) };
+    lanes.iter().sum()
 }
 
-// The same text for every instruction set: loops over arrays of known length, which vectorise.
+/// Thirty-two elements at a time: a word of chips is the mask of those to negate.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn correlate_avx512(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    use std::arch::x86_64::*;
+    let (zero, ones) = (_mm512_setzero_si512(), _mm512_set1_epi16(1));
+    let mut sums = zero;
+    for (part, word) in q.as_chunks::<32>().0.iter().zip(chips.as_chunks::<4>().0) {
+        // SAFETY: an unaligned load of 64 bytes of an array that has them.
+        let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
+        let signed = _mm512_mask_sub_epi16(part, u32::from_le_bytes(*word), zero, part);
+        sums = _mm512_add_epi32(sums, _mm512_madd_epi16(signed, ones));
+    }
+    _mm512_reduce_add_epi32(sums)
+}
+
+// One text for all instruction sets: loops over arrays of known length, which vectorise. Narrow types
+// are worked on in 16 bits, twice as many at a time.
 
 #[inline(always)]
-fn quantise_portable(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
-    let mut bits: Bits = [0; CARRIER_LEN];
-    load(elements.width, bytes, &mut bits);
-    let (sign, mantissa_bits) = (elements.sign(), elements.mantissa_bits);
-    let (mut largest, mut nonzero) = (0, 0);
-    for word in &bits {
-        let magnitude = word & (sign - 1);
-        let magnitude = if magnitude < elements.limit { magnitude } else { 0 };
-        largest = largest.max(magnitude);
-        nonzero += u32::from(magnitude != 0);
-    }
-    if largest == 0 {
-        q.fill(0);
-        return Energy::default();
-    }
-    let Scale { lift, top } = Scale::of(largest, mantissa_bits);
-    let fraction = (1 << mantissa_bits) - 1;
-    for (word, q) in bits.iter().zip(q.iter_mut()) {
-        let magnitude = word & (sign - 1);
-        let magnitude = if magnitude < elements.limit { magnitude } else { 0 };
-        let exponent = magnitude >> mantissa_bits;
-        let implicit = u32::from(exponent != 0);
-        let significand = ((magnitude & fraction) | implicit << mantissa_bits)
-            << (LEADING - mantissa_bits + lift);
-        let shift = (top - (exponent - implicit)).min(31);
-        let rounded = ((significand >> shift) + 1) >> 1;
-        let rounded = rounded.min(SATURATED) as i16;
-        *q = if word & sign != 0 { -rounded } else { rounded };
-    }
-    let mut energy = 0;
-    for part in q.as_chunks::<32>().0 {
-        // At most 32 squares of less than 2^30: 35 bits.
-        let mut squares = [0u32; 16];
-        for (square, pair) in squares.iter_mut().zip(part.as_chunks::<2>().0) {
-            let [a, b] = pair.map(i32::from);
-            *square = (a * a + b * b) as u32;
+fn quantise(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    let nonzero = match elements.width {
+        1 => {
+            let mut codes = [0u8; CARRIER_LEN];
+            copy(bytes, &mut codes);
+            quantise_narrow(elements, &codes.map(u16::from), q)
         }
-        energy += squares.iter().map(|square| u64::from(*square)).sum::<u64>();
+        2 => {
+            let mut words = [0u16; CARRIER_LEN];
+            copy(bytes, bytemuck::cast_slice_mut(&mut words));
+            quantise_narrow(elements, &words.map(u16::from_le), q)
+        }
+        _ => {
+            let mut words = [0u32; CARRIER_LEN];
+            copy(bytes, bytemuck::cast_slice_mut(&mut words));
+            quantise_wide(elements, &words.map(u32::from_le), q)
+        }
+    };
+    // Squares of less than 2^30, two at a time, in halves of 16 bits: no lane of 32 bits overflows.
+    let (mut low, mut high) = ([0u32; 16], [0u32; 16]);
+    let (left, right) = q.split_at(CARRIER_LEN / 2);
+    for (left, right) in left.as_chunks::<16>().0.iter().zip(right.as_chunks::<16>().0) {
+        for lane in 0..16 {
+            let (a, b) = (i32::from(left[lane]), i32::from(right[lane]));
+            let squares = (a * a + b * b) as u32;
+            low[lane] += squares & 0xFFFF;
+            high[lane] += squares >> 16;
+        }
     }
-    Energy { energy, nonzero }
+    let sum = |lanes: [u32; 16]| u64::from(lanes.iter().sum::<u32>());
+    Energy { energy: sum(low) + (sum(high) << 16), nonzero }
 }
+
+/// The bytes of a block, the rest zero.
+#[inline(always)]
+fn copy(bytes: &[u8], block: &mut [u8]) {
+    let len = bytes.len().min(block.len());
+    block[..len].copy_from_slice(&bytes[..len]);
+}
+
+/// The text of both widths: `$word` holds magnitudes and significands, the leading bit of a normal
+/// significand is moved to `$leading`.
+macro_rules! quantise_words {
+    ($name:ident, $word:ty, $leading:expr) => {
+        #[inline(always)]
+        fn $name(elements: Elements, words: &[$word; CARRIER_LEN], q: &mut Quantised) -> u32 {
+            let (sign, limit) = (elements.sign() as $word, elements.limit as $word);
+            let mantissa_bits = elements.mantissa_bits;
+            let (mut largest, mut nonzero) = (0, 0 as $word);
+            for word in words {
+                let magnitude = word & (sign - 1);
+                let magnitude = if magnitude < limit { magnitude } else { 0 };
+                largest = largest.max(magnitude);
+                nonzero += <$word>::from(magnitude != 0);
+            }
+            if largest == 0 {
+                q.fill(0);
+                return 0;
+            }
+            let Scale { lift, top } = Scale::of(largest.into(), mantissa_bits, $leading);
+            let top = top as $word;
+            let up = $leading - mantissa_bits + lift;
+            let fraction = (1 << mantissa_bits) - 1;
+            for (word, q) in words.iter().zip(q.iter_mut()) {
+                let magnitude = word & (sign - 1);
+                let magnitude = if magnitude < limit { magnitude } else { 0 };
+                let exponent = magnitude >> mantissa_bits;
+                let implicit = <$word>::from(exponent != 0);
+                let significand = ((magnitude & fraction) | implicit << mantissa_bits) << up;
+                let shift = top - (exponent - implicit);
+                let kept = if shift < <$word>::BITS as $word { significand >> shift } else { 0 };
+                // One bit more than q has, to round by.
+                let rounded = ((kept >> 1) + (kept & 1)).min(SATURATED as $word) as i16;
+                *q = if word & sign != 0 { -rounded } else { rounded };
+            }
+            nonzero.into()
+        }
+    };
+}
+
+quantise_words!(quantise_narrow, u16, 15);
+quantise_words!(quantise_wide, u32, 23);
 
 /// Where the quantisation of a block begins.
 struct Scale {
     /// Bits that every significand is shifted up by, where the largest element is subnormal.
     lift: u32,
-    /// Significands are shifted down by this, less their exponent; one bit is kept for rounding.
+    /// Significands are shifted down by this, less their exponent; one bit is kept to round by.
     top: u32,
 }
 
 impl Scale {
-    /// `largest`: the largest magnitude of the block, as bits; not zero.
+    /// `largest`: the largest magnitude of the block, as bits; not zero. `to`: where the leading bit
+    /// of a normal significand is moved.
     #[inline(always)]
-    fn of(largest: u32, mantissa_bits: u32) -> Scale {
+    fn of(largest: u32, mantissa_bits: u32, to: u32) -> Scale {
         let exponent = largest >> mantissa_bits;
         let implicit = u32::from(exponent != 0);
         let significand = (largest & ((1 << mantissa_bits) - 1)) | implicit << mantissa_bits;
-        let leading = significand.ilog2() + LEADING - mantissa_bits;
-        // A shift of at least one bit, so that there is always one to round by.
+        let leading = significand.ilog2() + to - mantissa_bits;
         let lift = (KEPT_BITS + 1).saturating_sub(leading);
         Scale { lift, top: exponent - implicit + leading + lift - KEPT_BITS - 1 }
     }
 }
 
-/// The bits of the elements, the rest zero.
 #[inline(always)]
-fn load(width: usize, bytes: &[u8], bits: &mut Bits) {
-    match width {
-        1 => bytes.iter().zip(bits).for_each(|(byte, word)| *word = u32::from(*byte)),
-        2 => {
-            let elements = bytes.as_chunks::<2>().0.iter();
-            elements.zip(bits).for_each(|(e, word)| *word = u32::from(u16::from_le_bytes(*e)));
-        }
-        _ => {
-            let elements = bytes.as_chunks::<4>().0.iter();
-            elements.zip(bits).for_each(|(e, word)| *word = u32::from_le_bytes(*e));
-        }
-    }
-}
-
-#[inline(always)]
-fn correlate_portable(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-    // All of them, less twice those whose chip is -1.
-    let mut sum = 0i32;
+fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    let mut sums = [0i32; 16];
     let (halves, _) = chips.as_chunks::<2>();
     for (part, half) in q.as_chunks::<16>().0.iter().zip(halves) {
         let half = u16::from_le_bytes(*half);
-        for (lane, q) in part.iter().enumerate() {
+        for (lane, (q, sum)) in part.iter().zip(&mut sums).enumerate() {
             let negative = -i16::from(half & (1 << lane) != 0);
-            sum += i32::from((*q ^ negative) - negative);
+            *sum += i32::from((*q ^ negative) - negative);
         }
     }
-    sum
+    sums.iter().sum()
 }
 
 #[cfg(test)]
@@ -418,14 +516,22 @@ mod tests {
     }
 
     #[test]
-    fn the_portable_kernels_are_the_dispatched_ones() {
+    fn every_instruction_set_gives_the_same() {
         let mut bytes = [0; 4 * CARRIER_LEN];
         blake3::Hasher::new().update(b"dispatch").finalize_xof().fill(&mut bytes);
-        let elements = Elements::of(Dtype::F32).unwrap();
-        let (mut a, mut b) = ([0; CARRIER_LEN], [0; CARRIER_LEN]);
-        assert_eq!(quantise(elements, &bytes, &mut a), quantise_portable(elements, &bytes, &mut b));
-        assert_eq!(a, b);
         let chips = bytes[..CHIP_BYTES].try_into().unwrap();
-        assert_eq!(correlate(&a, chips), correlate_portable(&a, chips));
+        for dtype in DTYPES {
+            let elements = Elements::of(dtype).unwrap();
+            let bytes = &bytes[..elements.block_bytes()];
+            let mut expected = [0; CARRIER_LEN];
+            let energy = Isa::Portable.quantise(elements, bytes, &mut expected);
+            let sum = Isa::Portable.correlate(&expected, chips);
+            for isa in Isa::available() {
+                let mut q = [0; CARRIER_LEN];
+                assert_eq!(isa.quantise(elements, bytes, &mut q), energy, "{isa:?} {dtype}");
+                assert_eq!(q, expected, "{isa:?} {dtype}");
+                assert_eq!(isa.correlate(&q, chips), sum, "{isa:?} {dtype}");
+            }
+        }
     }
 }
