@@ -9,6 +9,7 @@ pub mod correlation;
 pub mod digest;
 pub mod histogram;
 pub mod marks;
+pub mod slots;
 pub mod summary;
 
 use crate::dtype::{Dtype, Number};
