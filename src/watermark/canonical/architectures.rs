@@ -159,9 +159,9 @@ const fn decoder(name: &'static str, layer: &'static [&'static [Row]]) -> Archit
 pub(super) const ARCHITECTURES: &[Architecture] = &[
     decoder("llama", &[NORMS, ROTARY_ATTENTION, MLP, MIXTRAL]),
     decoder("qwen2", &[NORMS, ATTENTION, MLP]),
-    decoder("qwen2moe", &[NORMS, ATTENTION, MLP, QWEN_EXPERTS, SHARED_EXPERT]),
+    decoder("qwen2moe", &[NORMS, ATTENTION, QWEN_EXPERTS, SHARED_EXPERT]),
     decoder("qwen3", &[NORMS, ATTENTION, HEAD_NORMS, MLP]),
-    decoder("qwen3moe", &[NORMS, ATTENTION, HEAD_NORMS, MLP, QWEN_EXPERTS]),
+    decoder("qwen3moe", &[NORMS, ATTENTION, HEAD_NORMS, QWEN_EXPERTS]),
     decoder("gemma", &[NORMS, ATTENTION, MLP]),
     decoder("gemma2", &[FOUR_NORMS, ATTENTION, MLP]),
     decoder("gemma3", &[FOUR_NORMS, ATTENTION, HEAD_NORMS, MLP]),

@@ -204,6 +204,8 @@ mod tests {
         assert_eq!(once.is_empty(), name.is_empty(), "{name:?}");
     }
 
+    const OTHERS: &[&str] = &["base_model", "base_layer", "", "0", "weight", "é"];
+
     proptest! {
         #[test]
         fn any_text_is_canonical_after_one_pass(name in any::<String>()) {
@@ -216,7 +218,7 @@ mod tests {
                 prop_oneof![
                     prop::sample::select(INSERTED),
                     prop::sample::select(LEADING),
-                    prop::sample::select(&["base_model", "base_layer", "", "0", "weight", "é"][..]),
+                    prop::sample::select(OTHERS),
                 ],
                 0..9,
             ),

@@ -23,11 +23,13 @@ const DECODER: &[Tensor] = &[
     ("output.weight", "lm_head.weight", Plain),
     ("blk.11.attn_norm.weight", "model.layers.11.input_layernorm.weight", Plain),
     ("blk.11.attn_output.weight", "model.layers.11.self_attn.o_proj.weight", Plain),
-    ("blk.11.ffn_down.weight", "model.layers.11.mlp.down_proj.weight", Plain),
 ];
 
-const SEPARATE: &[Tensor] = &[
-    ("blk.11.attn_v.weight", "model.layers.11.self_attn.v_proj.weight", Plain),
+const VALUE: &[Tensor] =
+    &[("blk.11.attn_v.weight", "model.layers.11.self_attn.v_proj.weight", Plain)];
+
+const MLP: &[Tensor] = &[
+    ("blk.11.ffn_down.weight", "model.layers.11.mlp.down_proj.weight", Plain),
     ("blk.11.ffn_gate.weight", "model.layers.11.mlp.gate_proj.weight", Plain),
     ("blk.11.ffn_up.weight", "model.layers.11.mlp.up_proj.weight", Plain),
 ];
@@ -61,7 +63,8 @@ const QWEN_EXPERTS: &[Tensor] = &[
 #[test]
 fn llama_and_mistral() {
     check("llama", DECODER);
-    check("llama", SEPARATE);
+    check("llama", VALUE);
+    check("llama", MLP);
     check("llama", TWO_NORMS);
     check(
         "llama",
@@ -128,7 +131,7 @@ fn mixtral() {
 fn qwen() {
     for architecture in ["qwen2", "qwen2moe", "qwen3", "qwen3moe"] {
         check(architecture, DECODER);
-        check(architecture, SEPARATE);
+        check(architecture, VALUE);
         check(architecture, HALVES);
         check(architecture, TWO_NORMS);
     }
@@ -140,6 +143,8 @@ fn qwen() {
             ("blk.11.attn_v.bias", "model.layers.11.self_attn.v_proj.bias", Plain),
         ],
     );
+    check("qwen2", MLP);
+    check("qwen3", MLP);
     check("qwen3", HEAD_NORMS);
     check("qwen3moe", HEAD_NORMS);
     check("qwen3moe", QWEN_EXPERTS);
@@ -178,7 +183,8 @@ fn gemma() {
         [("gemma", TWO_NORMS), ("gemma2", FOUR_NORMS), ("gemma3", FOUR_NORMS)]
     {
         check(architecture, DECODER);
-        check(architecture, SEPARATE);
+        check(architecture, VALUE);
+        check(architecture, MLP);
         check(architecture, HALVES);
         check(architecture, norms);
     }
@@ -200,6 +206,7 @@ fn phi3() {
         &[
             ("blk.11.attn_qkv.weight", "model.layers.11.self_attn.qkv_proj.weight", Plain),
             ("blk.11.ffn_up.weight", "model.layers.11.mlp.gate_up_proj.weight", Plain),
+            ("blk.11.ffn_down.weight", "model.layers.11.mlp.down_proj.weight", Plain),
         ],
     );
     assert_eq!(from_gguf("phi3", "rope_factors_long.weight"), None);
@@ -325,6 +332,8 @@ fn other_names_have_no_counterpart() {
     }
 }
 
+const PARTS: &[&str] = &["blk", "attn_q", "ffn_gate", "ffn_up_exps", "weight", "bias"];
+
 proptest! {
     #[test]
     fn any_text_is_answered(architecture in 0..ARCHITECTURES.len(), name in any::<String>()) {
@@ -336,8 +345,7 @@ proptest! {
         architecture in 0..ARCHITECTURES.len(),
         parts in prop::collection::vec(
             prop_oneof![
-                prop::sample::select(&["blk", "attn_q", "ffn_gate", "ffn_up_exps", "weight", "bias"][..])
-                    .prop_map(str::to_owned),
+                prop::sample::select(PARTS).prop_map(str::to_owned),
                 any::<u64>().prop_map(|number| number.to_string()),
                 any::<String>(),
             ],
