@@ -1,0 +1,104 @@
+//! Canonical names of tensors in GGUF files.
+
+use super::architectures::{ARCHITECTURES, Row};
+use super::layout::Layout;
+use std::borrow::Cow;
+
+/// What a GGUF tensor is in the Hugging Face checkpoint of its architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its canonical name. With [`Layout::Experts`] the names of several tensors, with `*` for the
+    /// number of the expert; [`Mapped::tensor_name`] writes the name of each.
+    pub name: String,
+    /// How its elements are arranged.
+    pub layout: Layout,
+}
+
+impl Mapped {
+    /// The canonical name of the tensor that an element belongs to
+    /// ([`Element::expert`](super::layout::Element)).
+    pub fn tensor_name(&self, expert: u64) -> Cow<'_, str> {
+        match self.layout {
+            Layout::Experts => Cow::Owned(self.name.replacen('*', &expert.to_string(), 1)),
+            Layout::Plain | Layout::RotaryRows(_) | Layout::Transposed => Cow::Borrowed(&self.name),
+        }
+    }
+}
+
+/// The canonical name and the layout of a GGUF tensor, by the architecture in the metadata
+/// (`general.architecture`) and its name.
+///
+/// `None` for an architecture or a tensor that has no counterpart known here, among them those that
+/// the converter computes (`rope_freqs.weight`).
+///
+/// Distilbert is `bert` in GGUF and gets the names of bert, which its Hugging Face checkpoint does
+/// not have.
+///
+/// ```
+/// # use tensorseal::watermark::canonical::gguf::from_gguf;
+/// let mapped = from_gguf("llama", "blk.0.attn_q.weight").unwrap();
+/// assert_eq!(mapped.name, "layers.0.self_attn.q_proj.weight");
+/// ```
+pub fn from_gguf(architecture: &str, name: &str) -> Option<Mapped> {
+    let architecture = ARCHITECTURES.iter().find(|known| known.name == architecture)?;
+    let (stem, parameter) = name.rsplit_once('.')?;
+    let parameter = Parameter::parse(parameter)?;
+    let Some(within) = stem.strip_prefix("blk.") else {
+        let row = architecture.globals.iter().find(|row| row.gguf == stem)?;
+        return mapped("", row, parameter);
+    };
+    let (layer, tensor) = within.split_once('.')?;
+    let layer = format!("{}.{}.", architecture.layers, number(layer)?);
+    let row =
+        |gguf: &str| architecture.layer.iter().copied().flatten().find(|row| row.gguf == gguf);
+    match tensor.split_once('.') {
+        None => mapped(&layer, row(tensor)?, parameter),
+        // In older files each expert has a tensor of its own: `ffn_gate.0` and so on.
+        Some((tensor, expert)) => {
+            let expert = number(expert)?;
+            let stack = row(&format!("{tensor}_exps"))?;
+            let stack = mapped(&layer, stack, parameter)?;
+            let name = stack.tensor_name(expert.into()).into_owned();
+            Some(Mapped { name, layout: Layout::Plain })
+        }
+    }
+}
+
+/// The two parameters that a tensor can be of its module; both containers call them the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    Weight,
+    Bias,
+}
+
+impl Parameter {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "weight" => Some(Parameter::Weight),
+            "bias" => Some(Parameter::Bias),
+            _ => None,
+        }
+    }
+}
+
+fn mapped(layer: &str, row: &Row, parameter: Parameter) -> Option<Mapped> {
+    let hugging_face = row.hugging_face;
+    let (suffix, layout) = match (parameter, row.layout) {
+        (Parameter::Weight, layout) => ("weight", layout),
+        // The rows of a bias are permuted with those of its weight; a vector has no transpose.
+        (Parameter::Bias, Layout::RotaryRows(of)) => ("bias", Layout::RotaryRows(of)),
+        (Parameter::Bias, Layout::Plain | Layout::Transposed) => ("bias", Layout::Plain),
+        (Parameter::Bias, Layout::Experts) => return None,
+    };
+    Some(Mapped { name: format!("{layer}{hugging_face}.{suffix}"), layout })
+}
+
+/// A number as writers write it: two names must not mean the same layer.
+fn number(digits: &str) -> Option<u32> {
+    let canonical = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
+    // `parse` takes nothing but digits after a first digit, and not too many of them.
+    canonical.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,451 @@
+//! Where the elements of a stored tensor are in the Hugging Face tensor.
+//!
+//! Numbers of rows and columns are row-major, outermost dimension first (GGUF lists dimensions the
+//! other way round). Everything comes out of headers and is checked here; nothing panics.
+
+/// How a tensor of another container is arranged, compared with the Hugging Face tensor.
+///
+/// Only the arrangement: a value may differ by more than rounding. The gemma family stores 1 + g
+/// for the gain g of a norm, which is why (and because they are small) norms carry no mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Element for element the same.
+    Plain,
+    /// The rows of each head are interleaved for rotary position embedding on neighbouring pairs:
+    /// the Hugging Face rows of a head, read as (2, half), are stored as (half, 2)
+    /// (`LlamaModel.permute` of llama.cpp's `conversion/llama.py`).
+    RotaryRows(Projection),
+    /// A matrix stored with rows and columns exchanged (`Conv1D` of transformers' gpt2 keeps its
+    /// weight as (in, out), everything else as (out, in)).
+    Transposed,
+    /// Matrices of all experts on top of one another, one Hugging Face tensor each.
+    Experts,
+}
+
+/// Which heads the rows of a projection belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Projection {
+    /// One group of rows for each attention head.
+    Query,
+    /// One group of rows for each key-value head (grouped-query attention has fewer of them).
+    Key,
+}
+
+/// Numbers of heads, `attention.head_count` and `attention.head_count_kv` of GGUF metadata. A file
+/// without the second has as many key-value heads as attention heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Heads {
+    /// Attention (query) heads.
+    pub attention: u32,
+    /// Key-value heads.
+    pub key_value: u32,
+}
+
+/// A shape or a number of heads that a layout cannot have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// The layout needs another number of dimensions.
+    #[error("a tensor of {0} dimensions cannot have this layout")]
+    Dimensions(usize),
+    /// More elements than can be counted.
+    #[error("the tensor has too many elements")]
+    TooLarge,
+    /// No heads to divide the rows among.
+    #[error("the number of heads is zero")]
+    NoHeads,
+    /// The rows are not twice a whole number for each head.
+    #[error("{rows} rows cannot be divided into pairs for {heads} heads")]
+    UnevenHeads {
+        /// Rows of the tensor.
+        rows: u64,
+        /// Heads that share them.
+        heads: u32,
+    },
+}
+
+/// An element of a Hugging Face tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Element {
+    /// The expert whose tensor it is in; 0 where there is one tensor.
+    pub expert: u64,
+    /// Row-major index in that tensor.
+    pub index: u64,
+}
+
+/// The order of the elements within one matrix, with the numbers that a kernel needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// The same.
+    Same,
+    /// [`Layout::RotaryRows`] with this many pairs of rows a head.
+    Rotary {
+        /// Half the rows of a head; not 0 unless there are no rows.
+        half: u64,
+    },
+    /// [`Layout::Transposed`].
+    Transposed,
+}
+
+/// A layout applied to a shape: elements of the stored tensor to elements of Hugging Face tensors
+/// and back, one to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrangement {
+    experts: u64,
+    rows: u64,
+    columns: u64,
+    order: Order,
+}
+
+impl Layout {
+    /// Applies the layout to a stored tensor of the given dimensions.
+    ///
+    /// `dimensions` are row-major, outermost first. `heads` matter to [`Layout::RotaryRows`] only.
+    pub fn arrange(self, dimensions: &[u64], heads: Heads) -> Result<Arrangement, LayoutError> {
+        // With a zero counted as one: it must not hide that the others overflow among themselves.
+        let elements = dimensions.iter().try_fold(1u64, |all, &size| all.checked_mul(size.max(1)));
+        elements.ok_or(LayoutError::TooLarge)?;
+        let (experts, rows, columns) = match (self, dimensions) {
+            (Layout::Plain, []) => (1, 1, 1),
+            (Layout::Plain, [outer @ .., columns]) => (1, outer.iter().product(), *columns),
+            // A bias has the rows of its weight, in the same order.
+            (Layout::RotaryRows(_), &[rows]) => (1, rows, 1),
+            (Layout::RotaryRows(_) | Layout::Transposed, &[rows, columns]) => (1, rows, columns),
+            (Layout::Experts, &[experts, rows, columns]) => (experts, rows, columns),
+            _ => return Err(LayoutError::Dimensions(dimensions.len())),
+        };
+        let order = match self {
+            Layout::Plain | Layout::Experts => Order::Same,
+            Layout::Transposed => Order::Transposed,
+            Layout::RotaryRows(projection) => {
+                let heads = match projection {
+                    Projection::Query => heads.attention,
+                    Projection::Key => heads.key_value,
+                };
+                Order::Rotary { half: pairs_of_rows(rows, heads)? }
+            }
+        };
+        Ok(Arrangement { experts, rows, columns, order })
+    }
+}
+
+/// Half the rows of each of so many heads.
+fn pairs_of_rows(rows: u64, heads: u32) -> Result<u64, LayoutError> {
+    if heads == 0 {
+        return Err(LayoutError::NoHeads);
+    }
+    let halves = 2 * u64::from(heads);
+    if !rows.is_multiple_of(halves) {
+        return Err(LayoutError::UnevenHeads { rows, heads });
+    }
+    Ok(rows / halves)
+}
+
+impl Arrangement {
+    /// Matrices in the stored tensor, each a Hugging Face tensor; 1 unless experts are stacked.
+    pub fn experts(&self) -> u64 {
+        self.experts
+    }
+
+    /// Rows of each stored matrix; of a tensor in more dimensions, everything but the last.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Columns of each stored matrix.
+    pub fn columns(&self) -> u64 {
+        self.columns
+    }
+
+    /// Rows and columns of the Hugging Face tensor.
+    pub fn source_shape(&self) -> (u64, u64) {
+        match self.order {
+            Order::Transposed => (self.columns, self.rows),
+            Order::Same | Order::Rotary { .. } => (self.rows, self.columns),
+        }
+    }
+
+    /// The order of elements within each matrix.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Elements of one matrix; the product was checked when the shape was.
+    fn matrix(&self) -> u64 {
+        self.rows * self.columns
+    }
+
+    /// The row of the Hugging Face tensor that a stored row is. `None` past the end, and where
+    /// rows do not stay rows ([`Order::Transposed`]).
+    pub fn source_row(&self, row: u64) -> Option<u64> {
+        if row >= self.rows {
+            return None;
+        }
+        match self.order {
+            Order::Same => Some(row),
+            Order::Rotary { half } => {
+                let (head, at) = (row / (2 * half), row % (2 * half));
+                Some(head * 2 * half + at % 2 * half + at / 2)
+            }
+            Order::Transposed => None,
+        }
+    }
+
+    /// The stored row that a row of the Hugging Face tensor is: the inverse of
+    /// [`Arrangement::source_row`].
+    pub fn stored_row(&self, row: u64) -> Option<u64> {
+        if row >= self.rows {
+            return None;
+        }
+        match self.order {
+            Order::Same => Some(row),
+            Order::Rotary { half } => {
+                let (head, at) = (row / (2 * half), row % (2 * half));
+                Some(head * 2 * half + at % half * 2 + at / half)
+            }
+            Order::Transposed => None,
+        }
+    }
+
+    /// The element that is stored at a row-major index; `None` past the end.
+    pub fn source(&self, stored: u64) -> Option<Element> {
+        let matrix = self.matrix();
+        let expert = stored.checked_div(matrix).filter(|&expert| expert < self.experts)?;
+        let (row, column) = (stored % matrix / self.columns, stored % matrix % self.columns);
+        let index = match self.order {
+            Order::Transposed => column * self.rows + row,
+            Order::Same | Order::Rotary { .. } => self.source_row(row)? * self.columns + column,
+        };
+        Some(Element { expert, index })
+    }
+
+    /// The row-major index that an element is stored at, the inverse of [`Arrangement::source`];
+    /// `None` if there is no such element.
+    pub fn stored(&self, element: Element) -> Option<u64> {
+        let matrix = self.matrix();
+        let Element { expert, index } = element;
+        if expert >= self.experts || index >= matrix {
+            return None;
+        }
+        let (_, columns) = self.source_shape();
+        let (row, column) = (index / columns, index % columns);
+        let within = match self.order {
+            Order::Transposed => column * self.columns + row,
+            Order::Same | Order::Rotary { .. } => self.stored_row(row)? * self.columns + column,
+        };
+        Some(expert * matrix + within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const QUERY: Layout = Layout::RotaryRows(Projection::Query);
+    const KEY: Layout = Layout::RotaryRows(Projection::Key);
+    const ALL: &[Layout] = &[Layout::Plain, QUERY, KEY, Layout::Transposed, Layout::Experts];
+
+    fn heads(attention: u32, key_value: u32) -> Heads {
+        Heads { attention, key_value }
+    }
+
+    fn source_rows(arrangement: &Arrangement) -> Vec<u64> {
+        (0..arrangement.rows()).map(|row| arrangement.source_row(row).unwrap()).collect()
+    }
+
+    fn source_indices(arrangement: &Arrangement) -> Vec<(u64, u64)> {
+        let elements = arrangement.experts() * arrangement.rows() * arrangement.columns();
+        let source = |stored| arrangement.source(stored).unwrap();
+        (0..elements).map(source).map(|at| (at.expert, at.index)).collect()
+    }
+
+    #[test]
+    fn rotary_rows_by_hand() {
+        // One head of eight rows: (2, 4) is [0 1 2 3 / 4 5 6 7], read down its columns.
+        let one = QUERY.arrange(&[8, 3], heads(1, 1)).unwrap();
+        assert_eq!(source_rows(&one), [0, 4, 1, 5, 2, 6, 3, 7]);
+        assert_eq!(one.source(3), Some(Element { expert: 0, index: 12 }));
+        assert_eq!(one.stored(Element { expert: 0, index: 5 }), Some(8));
+        // Two heads of six rows.
+        let two = QUERY.arrange(&[12, 1], heads(2, 1)).unwrap();
+        assert_eq!(source_rows(&two), [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+        // The key has the heads of its own number; a bias goes like its weight.
+        let key = KEY.arrange(&[12], heads(2, 3)).unwrap();
+        assert_eq!(source_rows(&key), [0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11]);
+        assert_eq!(key.columns(), 1);
+    }
+
+    #[test]
+    fn a_transposed_matrix_by_hand() {
+        // Stored (2, 3); the Hugging Face tensor is (3, 2).
+        let arrangement = Layout::Transposed.arrange(&[2, 3], heads(0, 0)).unwrap();
+        let indices: Vec<u64> =
+            source_indices(&arrangement).into_iter().map(|(_, index)| index).collect();
+        assert_eq!(indices, [0, 2, 4, 1, 3, 5]);
+        assert_eq!(arrangement.source_shape(), (3, 2));
+        assert_eq!(arrangement.source_row(0), None);
+    }
+
+    #[test]
+    fn stacked_experts_by_hand() {
+        let arrangement = Layout::Experts.arrange(&[3, 2, 2], heads(0, 0)).unwrap();
+        let expected: Vec<(u64, u64)> =
+            (0..3).flat_map(|expert| (0..4).map(move |index| (expert, index))).collect();
+        assert_eq!(source_indices(&arrangement), expected);
+        assert_eq!(arrangement.source(12), None);
+        assert_eq!(arrangement.stored(Element { expert: 3, index: 0 }), None);
+        assert_eq!(arrangement.stored(Element { expert: 2, index: 4 }), None);
+    }
+
+    #[test]
+    fn plain_tensors_have_any_shape() {
+        for (dimensions, shape) in
+            [(&[][..], (1, 1)), (&[7], (1, 7)), (&[2, 3, 5], (6, 5)), (&[0, 4], (0, 4))]
+        {
+            let arrangement = Layout::Plain.arrange(dimensions, heads(0, 0)).unwrap();
+            assert_eq!(arrangement.source_shape(), shape);
+            let elements = shape.0 * shape.1;
+            let source = |stored| arrangement.source(stored).map(|element| element.index);
+            assert!((0..elements).all(|stored| source(stored) == Some(stored)));
+            assert_eq!(source(elements), None);
+        }
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused() {
+        let arrange =
+            |layout: Layout, dimensions: &[u64], heads| layout.arrange(dimensions, heads).err();
+        let uneven = |rows, heads| Some(LayoutError::UnevenHeads { rows, heads });
+        assert_eq!(arrange(QUERY, &[8, 2], heads(0, 1)), Some(LayoutError::NoHeads));
+        assert_eq!(arrange(KEY, &[8, 2], heads(1, 0)), Some(LayoutError::NoHeads));
+        assert_eq!(arrange(QUERY, &[8, 2], heads(3, 1)), uneven(8, 3));
+        assert_eq!(arrange(QUERY, &[6, 2], heads(2, 1)), uneven(6, 2));
+        assert_eq!(arrange(QUERY, &[8, 2], heads(u32::MAX, 1)), uneven(8, u32::MAX));
+        assert_eq!(arrange(QUERY, &[], heads(1, 1)), Some(LayoutError::Dimensions(0)));
+        assert_eq!(arrange(KEY, &[2, 2, 2], heads(1, 1)), Some(LayoutError::Dimensions(3)));
+        assert_eq!(
+            arrange(Layout::Transposed, &[8], heads(1, 1)),
+            Some(LayoutError::Dimensions(1))
+        );
+        assert_eq!(
+            arrange(Layout::Experts, &[8, 2], heads(1, 1)),
+            Some(LayoutError::Dimensions(2))
+        );
+        let large = 1 << 32;
+        for dimensions in [&[large, large, 1][..], &[large, 1, large], &[0, large, large]] {
+            for layout in [Layout::Plain, Layout::Experts] {
+                assert_eq!(arrange(layout, dimensions, heads(1, 1)), Some(LayoutError::TooLarge));
+            }
+        }
+        assert_eq!(arrange(QUERY, &[large, large], heads(1, 1)), Some(LayoutError::TooLarge));
+    }
+
+    #[test]
+    fn tensors_without_elements_have_none() {
+        for (layout, dimensions) in [
+            (QUERY, &[0, 4][..]),
+            (QUERY, &[4, 0]),
+            (Layout::Transposed, &[0, 4]),
+            (Layout::Experts, &[0, 4, 4]),
+            (Layout::Experts, &[4, 4, 0]),
+        ] {
+            let arrangement = layout.arrange(dimensions, heads(1, 1)).unwrap();
+            assert_eq!(arrangement.source(0), None, "{layout:?} {dimensions:?}");
+            assert_eq!(arrangement.stored(Element { expert: 0, index: 0 }), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_tensors_do_not_overflow() {
+        let last = u64::MAX - 1;
+        for (layout, dimensions) in [
+            (Layout::Plain, &[u64::MAX][..]),
+            (Layout::Transposed, &[u64::MAX / 3, 3]),
+            (Layout::Transposed, &[3, u64::MAX / 3]),
+            (Layout::Experts, &[3, 5, u64::MAX / 15]),
+            (QUERY, &[u64::MAX - 1, 1]),
+        ] {
+            let arrangement = layout.arrange(dimensions, heads(1, 1)).unwrap();
+            for stored in [last, last - 1, last / 2] {
+                if let Some(element) = arrangement.source(stored) {
+                    assert_eq!(arrangement.stored(element), Some(stored), "{layout:?}");
+                }
+            }
+            assert_eq!(arrangement.source(u64::MAX), None);
+        }
+    }
+
+    /// Reshape to (heads, 2, half, columns), exchange the middle axes: as the converter does it.
+    fn permuted(rows: u64, columns: u64, heads: u64) -> Vec<u64> {
+        let half = rows / heads / 2;
+        let mut stored = Vec::new();
+        for head in 0..heads {
+            for pair in 0..half {
+                for side in 0..2 {
+                    for column in 0..columns {
+                        stored.push(((head * 2 + side) * half + pair) * columns + column);
+                    }
+                }
+            }
+        }
+        stored
+    }
+
+    proptest! {
+        #[test]
+        fn rotary_rows_are_those_of_the_converter(
+            count in 1u32..6, half in 0u64..7, columns in 1u64..5,
+        ) {
+            let rows = u64::from(count) * 2 * half;
+            let arrangement = KEY.arrange(&[rows, columns], heads(0, count)).unwrap();
+            let indices: Vec<u64> =
+                source_indices(&arrangement).into_iter().map(|(_, index)| index).collect();
+            prop_assert_eq!(indices, permuted(rows, columns, count.into()));
+        }
+
+        #[test]
+        fn every_layout_is_undone_by_its_inverse(
+            layout in prop::sample::select(ALL),
+            experts in 1u64..4, pairs in 1u64..5, count in 1u32..5, columns in 1u64..6,
+        ) {
+            let rows = pairs * 2 * u64::from(count);
+            let dimensions = [experts, rows, columns];
+            let dimensions = match layout {
+                Layout::Plain | Layout::Experts => &dimensions[..],
+                Layout::RotaryRows(_) | Layout::Transposed => &dimensions[1..],
+            };
+            let arrangement = layout.arrange(dimensions, heads(count, count)).unwrap();
+            let elements: u64 = dimensions.iter().product();
+            let mut seen = std::collections::HashSet::new();
+            for stored in 0..elements {
+                let element = arrangement.source(stored).unwrap();
+                prop_assert_eq!(arrangement.stored(element), Some(stored));
+                prop_assert!(element.index < elements / arrangement.experts());
+                prop_assert!(seen.insert(element));
+            }
+            for row in 0..arrangement.rows() {
+                if let Some(source) = arrangement.source_row(row) {
+                    prop_assert_eq!(arrangement.stored_row(source), Some(row));
+                }
+            }
+        }
+
+        #[test]
+        fn any_numbers_are_answered(
+            dimensions in prop::collection::vec(any::<u64>(), 0..4),
+            shift in 0u32..64,
+            attention in any::<u32>(),
+            key_value in 0u32..9,
+            stored in any::<u64>(),
+        ) {
+            let dimensions: Vec<u64> = dimensions.iter().map(|size| size >> shift).collect();
+            for &layout in ALL {
+                if let Ok(arrangement) = layout.arrange(&dimensions, heads(attention, key_value))
+                    && let Some(element) = arrangement.source(stored)
+                {
+                    prop_assert_eq!(arrangement.stored(element), Some(stored));
+                }
+            }
+        }
+    }
+}
