@@ -82,13 +82,9 @@ fn every_dtype_is_sealed_alike_by_every_engine() {
     all_engines_agree(&model, dir.path());
 }
 
-/// `scripts/test` fetches it; `TENSORSEAL_TESTDATA` says where to.
 #[test]
 fn the_real_model_is_sealed_alike_by_every_engine() {
-    let data = std::env::var_os("TENSORSEAL_TESTDATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".testdata"), PathBuf::from);
-    let model = data.join("all-MiniLM-L6-v2");
-    assert!(model.is_dir(), "{} is not there: run scripts/fetch-testdata", model.display());
+    let model = real_model();
     let dir = TempDir::new().unwrap();
     all_engines_agree(&model, dir.path());
     // Extracted by the reference reader, tensors have the digests of the seal.

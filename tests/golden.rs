@@ -53,7 +53,7 @@ fn statistics_are_those_of_numpy() {
     let vector = vector("distribution/distribution_vector.json");
     for entry in vector.as_array().unwrap() {
         let (name, dtype, bytes) = (&entry["name"], dtype(entry), unhex(&entry["data"]));
-        let measured = measure::measure_tile(&bytes, 0, Some(Words::of(dtype)));
+        let measured = measure::measure_tile(&bytes, 0, Words::of(dtype).into(), &[]);
         let d = distribution(dtype, &measured.histogram.unwrap(), measured.summary.as_ref());
         for (key, mine) in [
             ("count", d.count),

@@ -2,13 +2,18 @@
 //!
 //! They need an adapter: lavapipe (`mesa-vulkan-drivers`) will do. Without one they fail.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use tensorseal::dtype::Dtype;
 use tensorseal::engine::gpu::pipelines::KERNELS;
 use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
-use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Words};
+use tensorseal::measure::chips::ChipKey;
+use tensorseal::measure::correlation::{Carrier, Elements};
+use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Wanted, Words};
 
 /// One device and one test at a time: several instances in a process hang some drivers.
 fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
@@ -61,8 +66,39 @@ fn edges(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn kinds() -> impl Iterator<Item = Option<Words>> {
-    std::iter::once(None).chain(Words::ALL.into_iter().map(Some))
+fn kinds() -> impl Iterator<Item = Wanted> {
+    std::iter::once(Wanted::DIGEST).chain(Words::ALL.into_iter().map(Wanted::from))
+}
+
+const CARRIER_DTYPES: [Dtype; 7] = [
+    Dtype::F32,
+    Dtype::F16,
+    Dtype::BF16,
+    Dtype::F8_E4M3,
+    Dtype::F8_E5M2,
+    Dtype::F8_E4M3FNUZ,
+    Dtype::F8_E5M2FNUZ,
+];
+
+/// Every type that carries chips.
+fn carriers() -> Vec<Wanted> {
+    CARRIER_DTYPES
+        .into_iter()
+        .filter_map(Elements::of)
+        .map(|elements| Wanted {
+            words: None,
+            carrier: Some(Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] }),
+        })
+        .collect()
+}
+
+/// Keys whose words differ, and one that is all zeros.
+fn keys() -> [ChipKey; 3] {
+    [
+        ChipKey(std::array::from_fn(|i| (i as u8).wrapping_mul(37))),
+        ChipKey([0xFF; 32]),
+        ChipKey([0; 32]),
+    ]
 }
 
 #[test]
@@ -75,9 +111,97 @@ fn all_kernels_agree_with_their_twins() {
         ("edges", edges(2 * BLOCK_LEN)),
     ] {
         for words in kinds() {
-            let expected = measure::measure_tile(&bytes, 0, words);
-            let measured = gpu.measure_tile(&bytes, 0, words).unwrap();
+            let expected = measure::measure_tile(&bytes, 0, words, &[]);
+            let measured = gpu.measure_tile(&bytes, 0, words, &[]).unwrap();
             assert!(measured == expected, "{name} {words:?}");
+        }
+    }
+}
+
+/// Elements whose blocks are all subnormal, all zero, all infinite or not a number, or have one
+/// element far above the others, in a row.
+fn odd_blocks(carrier: &Carrier, len: usize) -> Vec<u8> {
+    let width = carrier.elements.width;
+    let mut bytes = noise(6, len);
+    let top_byte = width - 1;
+    for (i, block) in bytes.chunks_mut(carrier.elements.block_bytes()).enumerate() {
+        match i % 5 {
+            // One infinity, or the first word that is not a number.
+            0 => {
+                let limit = carrier.elements.limit.to_le_bytes();
+                block[width * (i % 512)..][..width].copy_from_slice(&limit[..width]);
+            }
+            // No exponent bits: subnormal.
+            1 => {
+                let kept = (1u32 << carrier.elements.mantissa_bits) - 1;
+                for (at, element) in block.chunks_mut(width).enumerate() {
+                    let word =
+                        u32::from_le_bytes(std::array::from_fn(|j| *element.get(j).unwrap_or(&0)));
+                    let kept = kept >> (at % 3 + i % 21).min(31);
+                    let word = word & (kept | carrier.elements.sign());
+                    element.copy_from_slice(&word.to_le_bytes()[..width]);
+                }
+            }
+            2 => block.fill(0),
+            3 => block.fill(0xFF),
+            _ => block.chunks_mut(width).enumerate().for_each(|(at, element)| {
+                element[top_byte] = if at == 77 { 0x6F } else { element[top_byte] & 0x8F | 0x10 };
+            }),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn correlations_agree_with_their_twin() {
+    let (gpu, _alone) = gpu();
+    let keys = keys();
+    for wanted in carriers() {
+        let carrier = wanted.carrier.unwrap();
+        for (name, bytes) in [
+            ("noise", noise(7, BLOCK_LEN)),
+            ("edges", edges(BLOCK_LEN)),
+            ("ones", vec![0xFF; BLOCK_LEN]),
+            ("odd", odd_blocks(&carrier, BLOCK_LEN)),
+        ] {
+            for keys in [&keys[..], &keys[..1]] {
+                let expected = measure::measure_tile(&bytes, 0, wanted, keys);
+                assert_eq!(expected.correlation.as_ref().unwrap().sums.len(), keys.len());
+                let measured = gpu.measure_tile(&bytes, 0, wanted, keys).unwrap();
+                assert!(measured == expected, "{name} {carrier:?}, {} keys", keys.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn correlations_and_counts_share_a_tile_of_any_length_anywhere() {
+    let (gpu, _alone) = gpu();
+    let (bytes, keys) = (noise(8, 32 * BLOCK_LEN), keys());
+    for mut wanted in carriers() {
+        let block_bytes = wanted.carrier.unwrap().elements.block_bytes() as u64;
+        wanted.words = Some(Words::Bits16);
+        // Nearly to the end of the counter of chips.
+        for (blocks, offset) in [(32, 0), (3, 5 << 20), (2, (block_bytes << 32) - (3 << 20))] {
+            let tile = &bytes[..blocks * BLOCK_LEN];
+            let expected = measure::measure_tile(tile, offset, wanted, &keys);
+            let measured = gpu.measure_tile(tile, offset, wanted, &keys).unwrap();
+            assert!(measured == expected, "{blocks} blocks at {offset} as {wanted:?}");
+        }
+    }
+}
+
+/// All bytes of the real model, whatever they mean, as each type that carries chips.
+#[test]
+fn correlations_of_real_weights_agree() {
+    let (gpu, _alone) = gpu();
+    let model = fs::read(common::real_model().join("model.safetensors")).unwrap();
+    let keys = keys();
+    for wanted in carriers() {
+        for tile in [8, 40, 60] {
+            let tile = &model[tile * BLOCK_LEN..(tile + 2) * BLOCK_LEN];
+            let expected = measure::measure_tile(tile, 0, wanted, &keys);
+            assert!(gpu.measure_tile(tile, 0, wanted, &keys).unwrap() == expected, "{wanted:?}");
         }
     }
 }
@@ -90,17 +214,21 @@ fn lengths_and_offsets_do_not_matter() {
         // Chunk counters below, across and beyond 32 bits.
         for offset in [0, (1u64 << 42) - BLOCK_LEN as u64, 1 << 50] {
             let tile = &bytes[..blocks * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, offset, None);
+            let expected = measure::measure_tile(tile, offset, Wanted::DIGEST, &[]);
             assert!(
-                gpu.measure_tile(tile, offset, None).unwrap() == expected,
+                gpu.measure_tile(tile, offset, Wanted::DIGEST, &[]).unwrap() == expected,
                 "{blocks} at {offset}"
             );
         }
     }
-    let words = Some(Words::F32);
-    assert!(gpu.measure_tile(&bytes, 0, words).unwrap() == measure::measure_tile(&bytes, 0, words));
+    let words = Words::F32.into();
+    let expected = measure::measure_tile(&bytes, 0, words, &[]);
+    assert!(gpu.measure_tile(&bytes, 0, words, &[]).unwrap() == expected);
     for bad in [0, 1, BLOCK_LEN - 1, BLOCK_LEN + 4, 33 * BLOCK_LEN] {
-        assert!(gpu.measure_tile(&noise(0, bad), 0, None).is_err(), "{bad} bytes are no tile");
+        assert!(
+            gpu.measure_tile(&noise(0, bad), 0, Wanted::DIGEST, &[]).is_err(),
+            "{bad} bytes are no tile"
+        );
     }
 }
 
@@ -109,7 +237,8 @@ struct Feed<'a> {
     bytes: &'a [u8],
     next: Mutex<usize>,
     tiles: usize,
-    words: Option<Words>,
+    wanted: Wanted,
+    keys: Vec<ChipKey>,
     done: Mutex<Vec<(usize, TileMeasurement)>>,
     /// Called before each tile is given out.
     before: &'a (dyn Fn(usize) + Sync),
@@ -127,7 +256,11 @@ impl TileFeed for Feed<'_> {
     }
 
     fn spec(&self, job: &usize) -> TileSpec {
-        TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, words: self.words }
+        TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, wanted: self.wanted }
+    }
+
+    fn keys(&self) -> &[ChipKey] {
+        &self.keys
     }
 
     fn read(
@@ -156,11 +289,13 @@ impl TileFeed for Feed<'_> {
 fn a_stream_measures_every_tile_once() {
     let (gpu, _alone) = gpu();
     let bytes = noise(3, 11 * BLOCK_LEN);
+    let wanted = Wanted { words: Some(Words::Bits16), ..carriers()[0] };
     let feed = Feed {
         bytes: &bytes,
         next: Mutex::new(0),
         tiles: 11,
-        words: Some(Words::Bits16),
+        wanted,
+        keys: keys().to_vec(),
         done: Mutex::default(),
         before: &|_| {},
     };
@@ -170,7 +305,7 @@ fn a_stream_measures_every_tile_once() {
     assert_eq!(done.len(), 11);
     for (job, measured) in done {
         let tile = &bytes[job * BLOCK_LEN..(job + 1) * BLOCK_LEN];
-        let expected = measure::measure_tile(tile, (job * BLOCK_LEN) as u64, Some(Words::Bits16));
+        let expected = measure::measure_tile(tile, (job * BLOCK_LEN) as u64, wanted, &keys());
         assert!(measured == expected, "tile {job}");
     }
 }
@@ -184,7 +319,8 @@ fn a_device_that_is_lost_gives_back_what_it_did_not_measure() {
         bytes: &bytes,
         next: Mutex::new(0),
         tiles: 9,
-        words: None,
+        wanted: Wanted::DIGEST,
+        keys: Vec::new(),
         done: Mutex::default(),
         before: &|tile| {
             if tile == 5 {
@@ -200,10 +336,12 @@ fn a_device_that_is_lost_gives_back_what_it_did_not_measure() {
     assert_eq!(all, (0..given).collect::<Vec<_>>(), "each tile given out is done or given back");
     for (job, measured) in done {
         let tile = &bytes[job * BLOCK_LEN..(job + 1) * BLOCK_LEN];
-        assert!(measured == measure::measure_tile(tile, (job * BLOCK_LEN) as u64, None));
+        assert!(
+            measured == measure::measure_tile(tile, (job * BLOCK_LEN) as u64, Wanted::DIGEST, &[])
+        );
     }
     // And a new device works.
-    assert!(gpu.measure_tile(&bytes[..BLOCK_LEN], 0, None).is_err());
+    assert!(gpu.measure_tile(&bytes[..BLOCK_LEN], 0, Wanted::DIGEST, &[]).is_err());
     assert!(Gpu::open(&DeviceSelector::Any).is_ok());
 }
 
@@ -212,100 +350,230 @@ struct Mutation {
     kernel: usize,
     from: &'static str,
     to: &'static str,
-    words: Words,
+    wanted: Measured,
+}
+
+/// What a mutated kernel is given to measure.
+enum Measured {
+    Words(Words),
+    Carrier(Dtype),
 }
 
 const MUTATIONS: &[Mutation] = &[
     // A wrong rotation.
-    Mutation { kernel: 0, from: "*b ^ *c, 7u", to: "*b ^ *c, 8u", words: Words::Bits8 },
+    Mutation {
+        kernel: 0,
+        from: "*b ^ *c, 7u",
+        to: "*b ^ *c, 8u",
+        wanted: Measured::Words(Words::Bits8),
+    },
     // The chunk counter dropped, its carry dropped.
     Mutation {
         kernel: 0,
         from: "params.first_chunk.x + chunk",
         to: "params.first_chunk.x",
-        words: Words::Bits8,
+        wanted: Measured::Words(Words::Bits8),
     },
     Mutation {
         kernel: 0,
         from: "params.first_chunk.y + carry",
         to: "params.first_chunk.y",
-        words: Words::Bits8,
+        wanted: Measured::Words(Words::Bits8),
     },
     // The last compression of a chunk not marked as the last.
-    Mutation { kernel: 0, from: "i == 15u", to: "i == 16u", words: Words::Bits8 },
+    Mutation { kernel: 0, from: "i == 15u", to: "i == 16u", wanted: Measured::Words(Words::Bits8) },
     // A tile that is one chunk too short: the poison shows.
     Mutation {
         kernel: 0,
         from: "chunk >= params.chunks",
         to: "chunk + 1u >= params.chunks",
-        words: Words::Bits8,
+        wanted: Measured::Words(Words::Bits8),
     },
     // The order of children.
     Mutation {
         kernel: 0,
         from: "parent(level[2u * thread], level[2u * thread + 1u])",
         to: "parent(level[2u * thread + 1u], level[2u * thread])",
-        words: Words::Bits8,
+        wanted: Measured::Words(Words::Bits8),
     },
     // The reduction without its last step, as a missing barrier would leave it.
     Mutation {
         kernel: 0,
         from: "width > 0u; width /= 2u",
         to: "width > 1u; width /= 2u",
-        words: Words::Bits8,
+        wanted: Measured::Words(Words::Bits8),
     },
     // Counts: one unit left out, a half taken for the other, a replica forgotten, bytes misplaced.
     Mutation {
         kernel: 1,
         from: "params.chunks * UNITS_A_CHUNK;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
         to: "params.chunks * UNITS_A_CHUNK - 1u;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
-        words: Words::Bits16,
+        wanted: Measured::Words(Words::Bits16),
     },
     Mutation {
         kernel: 1,
         from: "count_high(group.x, v[i] >> 16u);\n                count_low",
         to: "count_high(group.x, v[i] & 0xFFFFu);\n                count_low",
-        words: Words::F32,
+        wanted: Measured::Words(Words::F32),
     },
     Mutation {
         kernel: 1,
         from: "var tables = HIGH_REPLICAS;",
         to: "var tables = HIGH_REPLICAS - 1u;",
-        words: Words::Bits16,
+        wanted: Measured::Words(Words::Bits16),
     },
-    Mutation { kernel: 1, from: "shift < 32u", to: "shift < 24u", words: Words::Bits8 },
+    Mutation {
+        kernel: 1,
+        from: "shift < 32u",
+        to: "shift < 24u",
+        wanted: Measured::Words(Words::Bits8),
+    },
     // Summary: the bound of a class, the carry of a sum, the order of keys, a row of one workgroup.
     Mutation {
         kernel: 2,
         from: "magnitude < exponent",
         to: "magnitude <= exponent",
-        words: Words::F32,
+        wanted: Measured::Words(Words::F32),
     },
     Mutation {
         kernel: 2,
         from: "magnitude < exponent",
         to: "magnitude <= exponent",
-        words: Words::F64,
+        wanted: Measured::Words(Words::F64),
     },
     Mutation {
         kernel: 2,
         from: "before + part < before",
         to: "before + part <= before",
-        words: Words::F32,
+        wanted: Measured::Words(Words::F32),
     },
-    Mutation { kernel: 2, from: "~word, sign == 1u", to: "word, sign == 1u", words: Words::F32 },
+    Mutation {
+        kernel: 2,
+        from: "~word, sign == 1u",
+        to: "word, sign == 1u",
+        wanted: Measured::Words(Words::F32),
+    },
     Mutation {
         kernel: 2,
         from: "if thread < width {",
         to: "if thread + 1u < width {",
-        words: Words::F64,
+        wanted: Measured::Words(Words::F64),
     },
-    Mutation { kernel: 2, from: "low < a.x", to: "low > a.x", words: Words::I64 },
+    Mutation { kernel: 2, from: "low < a.x", to: "low > a.x", wanted: Measured::Words(Words::I64) },
     Mutation {
         kernel: 2,
         from: "table < SUM_REPLICAS",
         to: "table < SUM_REPLICAS - 1u",
-        words: Words::U32,
+        wanted: Measured::Words(Words::U32),
+    },
+    // Correlation: a wrong rotation, fewer rounds, the counter dropped, the nonce of another tensor,
+    // the order of bits, of words and of keys.
+    Mutation {
+        kernel: 3,
+        from: "*b ^ *c, 7u",
+        to: "*b ^ *c, 6u",
+        wanted: Measured::Carrier(Dtype::BF16),
+    },
+    Mutation { kernel: 3, from: "i < 10u", to: "i < 9u", wanted: Measured::Carrier(Dtype::BF16) },
+    Mutation {
+        kernel: 3,
+        from: "params.first_block + first + thread",
+        to: "first + thread",
+        wanted: Measured::Carrier(Dtype::F16),
+    },
+    Mutation {
+        kernel: 3,
+        from: "counter, params.nonce",
+        to: "counter, params.nonce.zyx",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "chips >>= 1u",
+        to: "chips <<= 1u",
+        wanted: Measured::Carrier(Dtype::BF16),
+    },
+    Mutation {
+        kernel: 3,
+        from: "part / 4u][part % 4u]",
+        to: "part / 4u][3u - part % 4u]",
+        wanted: Measured::Carrier(Dtype::BF16),
+    },
+    Mutation {
+        kernel: 3,
+        from: "keys[2u * group.y], keys",
+        to: "keys[0], keys",
+        wanted: Measured::Carrier(Dtype::BF16),
+    },
+    // What is finite, what is subnormal, how it is rounded, and where it saturates.
+    Mutation {
+        kernel: 3,
+        from: "magnitude < params.limit",
+        to: "magnitude <= params.limit",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "magnitude < params.limit",
+        to: "magnitude <= params.limit",
+        wanted: Measured::Carrier(Dtype::F8_E5M2),
+    },
+    Mutation {
+        kernel: 3,
+        from: "u32((top_magnitude >> mantissa_bits) != 0u)",
+        to: "1u",
+        wanted: Measured::Carrier(Dtype::F16),
+    },
+    Mutation {
+        kernel: 3,
+        from: "KEPT_BITS + 1u - leading, leading < KEPT_BITS + 1u",
+        to: "0u, leading < KEPT_BITS + 1u",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "u32(exponent != 0u)",
+        to: "1u",
+        wanted: Measured::Carrier(Dtype::F16),
+    },
+    Mutation {
+        kernel: 3,
+        from: "(kept + 1u) >> 1u",
+        to: "kept >> 1u",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "min((kept + 1u) >> 1u, SATURATED)",
+        to: "((kept + 1u) >> 1u)",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation { kernel: 3, from: "down < 32u", to: "true", wanted: Measured::Carrier(Dtype::F32) },
+    // The energy: its carry, its high word, the count beside it.
+    Mutation {
+        kernel: 3,
+        from: "u32(word < low)",
+        to: "0u",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "(high >> 16u) + carry",
+        to: "carry",
+        wanted: Measured::Carrier(Dtype::F32),
+    },
+    Mutation {
+        kernel: 3,
+        from: "u32(magnitude != 0u)",
+        to: "1u",
+        wanted: Measured::Carrier(Dtype::F16),
+    },
+    // The last block left out: the poison shows.
+    Mutation {
+        kernel: 3,
+        from: "block < blocks",
+        to: "block + 1u < blocks",
+        wanted: Measured::Carrier(Dtype::BF16),
     },
 ];
 
@@ -317,13 +585,24 @@ fn a_wrong_shader_is_seen() {
     bytes[BLOCK_LEN..].copy_from_slice(&noise(5, BLOCK_LEN));
     let offset = (1u64 << 42) - BLOCK_LEN as u64;
     for mutation in MUTATIONS {
+        let (keys, odd) = (keys(), &mut Vec::new());
+        let (bytes, offset, wanted) = match mutation.wanted {
+            Measured::Words(words) => (&bytes, offset, words.into()),
+            Measured::Carrier(dtype) => {
+                let elements = Elements::of(dtype).unwrap();
+                let carrier = Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] };
+                let wanted = Wanted { words: None, carrier: Some(carrier) };
+                *odd = odd_blocks(&carrier, 2 * BLOCK_LEN);
+                (&*odd, BLOCK_LEN as u64, wanted)
+            }
+        };
         let mut sources = KERNELS.map(|kernel| kernel.source());
         let source = &mut sources[mutation.kernel];
         assert!(source.contains(mutation.from), "{:?} is not in the shader", mutation.from);
         *source = source.replacen(mutation.from, mutation.to, 1);
         let gpu = Gpu::with_sources(&DeviceSelector::Any, &sources).unwrap();
-        let measured = gpu.measure_tile(&bytes, offset, Some(mutation.words)).unwrap();
-        let expected = measure::measure_tile(&bytes, offset, Some(mutation.words));
+        let measured = gpu.measure_tile(bytes, offset, wanted, &keys).unwrap();
+        let expected = measure::measure_tile(bytes, offset, wanted, &keys);
         assert!(measured != expected, "{:?} -> {:?} goes unseen", mutation.from, mutation.to);
     }
 }

@@ -6,6 +6,14 @@ struct Params {
     chunks: u32,
     // The kind of words: the discriminant of `measure::Words`.
     words: u32,
+    // The nonce of the tensor's chips.
+    nonce: vec3<u32>,
+    // Number of the tile's first carrier block.
+    first_block: u32,
+    // Bytes of an element, width of its mantissa, and the smallest magnitude that is not finite.
+    width: u32,
+    mantissa_bits: u32,
+    limit: u32,
 }
 
 const BITS8 = 0u;

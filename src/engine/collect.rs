@@ -1,7 +1,9 @@
 //! Merging the measurements of tiles to those of their objects, whoever made them and in any order.
 
+use crate::measure::correlation::Correlation;
 use crate::measure::digest::{self, ChainingValue};
 use crate::measure::histogram::Histogram;
+use crate::measure::slots::SlotSums;
 use crate::measure::summary::Summary;
 use crate::measure::{BLOCK_LEN, TileMeasurement, Words};
 use crate::stream::plan::{Object, Plan};
@@ -23,6 +25,8 @@ pub struct Finished<'a> {
     pub histogram: Option<&'a Histogram>,
     /// Summary of its words, when asked for and wide enough.
     pub summary: Option<&'a Summary>,
+    /// By key of the plan: the sums of its correlations; empty when it is no carrier.
+    pub slots: Vec<SlotSums>,
 }
 
 /// The digest of a tile.
@@ -39,7 +43,28 @@ pub enum TileDigest {
 pub struct Accumulator {
     blocks: Vec<ChainingValue>,
     whole: Option<ChainingValue>,
-    tables: Option<Tables>,
+    parts: Parts,
+}
+
+/// What has been merged besides the digest.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Counting tables, when words are counted.
+    pub tables: Option<Tables>,
+    /// By key: sums of correlations.
+    pub slots: Vec<SlotSums>,
+    /// By key: which block carries what.
+    offsets: Vec<u32>,
+}
+
+impl Parts {
+    /// Adds the correlations of consecutive carrier blocks, from number `first` on.
+    pub fn correlate(&mut self, first: u64, correlation: &Correlation) {
+        let keys = self.slots.iter_mut().zip(&self.offsets).zip(&correlation.sums);
+        for ((slots, offset), sums) in keys {
+            slots.add(*offset, first, &correlation.energies, sums);
+        }
+    }
 }
 
 /// The counting tables of one object.
@@ -89,9 +114,9 @@ impl<'a> Collector<'a> {
         Self { plan, slots, pool: Mutex::default(), finish, finished: AtomicUsize::new(0) }
     }
 
-    /// Adds a tile. `count` adds its words to the tables of its object. Returns whether that was
-    /// the object's last tile.
-    pub fn add(&self, tile: Tile, digest: TileDigest, count: impl FnOnce(&mut Tables)) -> bool {
+    /// Adds a tile. `merge` adds what was measured besides its digest to that of its object. Returns
+    /// whether that was the object's last tile.
+    pub fn add(&self, tile: Tile, digest: TileDigest, merge: impl FnOnce(&mut Parts)) -> bool {
         let object = &self.plan.objects[tile.object];
         let mut slot = self.slots[tile.object].lock().unwrap_or_else(PoisonError::into_inner);
         let open = slot.1.get_or_insert_with(|| Box::new(self.open(object)));
@@ -102,9 +127,7 @@ impl<'a> Collector<'a> {
                 open.blocks[first..first + values.len()].copy_from_slice(&values);
             }
         }
-        if let Some(tables) = &mut open.tables {
-            count(tables);
-        }
+        merge(&mut open.parts);
         slot.0 -= tile.len as u64;
         if slot.0 > 0 {
             return false;
@@ -119,13 +142,19 @@ impl<'a> Collector<'a> {
 
     /// Adds a tile that was measured as one.
     pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
-        let TileMeasurement { blocks, histogram, summary } = measured;
-        self.add(tile, TileDigest::Blocks(blocks), |tables| {
-            if let Some(histogram) = &histogram {
-                tables.histogram.merge(histogram);
+        let TileMeasurement { blocks, histogram, summary, correlation } = measured;
+        let wanted = self.plan.wanted(&self.plan.objects[tile.object]);
+        self.add(tile, TileDigest::Blocks(blocks), |parts| {
+            if let Some(tables) = &mut parts.tables {
+                if let Some(histogram) = &histogram {
+                    tables.histogram.merge(histogram);
+                }
+                if let (Some(sum), Some(part)) = (&mut tables.summary, &summary) {
+                    sum.merge(part);
+                }
             }
-            if let (Some(sum), Some(part)) = (&mut tables.summary, &summary) {
-                sum.merge(part);
+            if let (Some(carrier), Some(correlation)) = (wanted.carrier, &correlation) {
+                parts.correlate(carrier.block_at(tile.start), correlation);
             }
         })
     }
@@ -142,11 +171,14 @@ impl<'a> Collector<'a> {
             pool.get_mut(&words).and_then(Vec::pop).unwrap_or_else(|| Tables::new(words))
         });
         let blocks = if count > 1 { vec![[0; 32]; count] } else { Vec::new() };
-        Accumulator { blocks, whole: None, tables }
+        let planned = object.carrier.and_then(|index| self.plan.carriers.get(index));
+        let offsets = planned.map(|planned| planned.offsets.clone()).unwrap_or_default();
+        let slots = vec![SlotSums::default(); offsets.len()];
+        Accumulator { blocks, whole: None, parts: Parts { tables, slots, offsets } }
     }
 
     fn close(&self, index: usize, object: &Object, done: Accumulator) {
-        let Accumulator { blocks, whole, tables } = done;
+        let Accumulator { blocks, whole, parts: Parts { tables, slots, .. } } = done;
         let digest = whole
             .or_else(|| digest::root(&blocks, object.bytes))
             .expect("an object has one digest or all of its blocks");
@@ -156,6 +188,7 @@ impl<'a> Collector<'a> {
             blocks,
             histogram: tables.as_ref().map(|tables| &tables.histogram),
             summary: tables.as_ref().and_then(|tables| tables.summary.as_ref()),
+            slots,
         });
         self.finished.fetch_add(1, SeqCst);
         if let (Some(mut tables), Some(words)) = (tables, object.words) {

@@ -2,10 +2,11 @@
 
 use super::collect::TileDigest;
 use super::run::{RunError, Shared};
+use crate::measure::correlation::Correlation;
 use crate::measure::digest::ChainingValue;
 use crate::measure::histogram::Table;
 use crate::measure::summary::Summary;
-use crate::measure::{self, BLOCK_LEN, Words};
+use crate::measure::{BLOCK_LEN, Words};
 use crate::stream::plan::Object;
 use crate::stream::queue::Tile;
 use crate::stream::source::{ByteSource, PIECE_LEN};
@@ -21,13 +22,20 @@ pub struct Worker<'a> {
     shared: &'a Shared<'a>,
     table: Table,
     summaries: HashMap<Words, Summary>,
+    correlation: Correlation,
     piece: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
     /// A worker on the queue of `shared`.
     pub(super) fn new(shared: &'a Shared<'a>) -> Self {
-        Self { shared, table: Table::new(), summaries: HashMap::new(), piece: Vec::new() }
+        Self {
+            shared,
+            table: Table::new(),
+            summaries: HashMap::new(),
+            correlation: Correlation::new(shared.plan.keys.len()),
+            piece: Vec::new(),
+        }
     }
 
     /// Measures tiles until there are no more, or the run fails.
@@ -80,8 +88,9 @@ impl<'a> Worker<'a> {
         while done < tile.len || (single && whole.is_none()) {
             let len = (tile.len - done).min(BLOCK_LEN);
             let mut hasher = blake3::Hasher::new();
-            hasher.set_input_offset(tile.start + done as u64);
-            self.read_block(object, source, position + done as u64, len, &mut hasher)?;
+            let start = tile.start + done as u64;
+            hasher.set_input_offset(start);
+            self.read_block(object, source, position + done as u64, start, len, &mut hasher)?;
             if single {
                 whole = Some(*hasher.finalize().as_bytes());
             } else {
@@ -92,27 +101,30 @@ impl<'a> Worker<'a> {
         self.finish(tile, object, blocks, whole)
     }
 
-    /// Feeds one block to the hasher and to the kernels that count words.
+    /// Feeds one block, which begins at `start` of its object, to the hasher and to the other kernels.
     fn read_block(
         &mut self,
         object: &Object,
         source: &dyn ByteSource,
         position: u64,
+        start: u64,
         len: usize,
         hasher: &mut blake3::Hasher,
     ) -> Result<(), RunError> {
         let shared = self.shared;
         let named = |error| RunError::from(shared.files.name_error(object.file, error));
-        let Some(words) = object.words else {
+        let wanted = shared.plan.wanted(object);
+        if wanted.only_digest() {
             // A single kernel reads each byte once, wherever it lies: no copy is needed.
             let mut sink = |bytes: &[u8]| {
                 hasher.update(bytes);
             };
             return source.read(position, len, &mut sink).map_err(named);
-        };
-        let mut summary = words
-            .has_summary()
-            .then(|| self.summaries.entry(words).or_insert_with(|| Summary::new(words)));
+        }
+        let mut summary = wanted
+            .words
+            .filter(|words| words.has_summary())
+            .map(|words| self.summaries.entry(words).or_insert_with(|| Summary::new(words)));
         let (table, piece) = (&mut self.table, &mut self.piece);
         let mut done = 0;
         while done < len {
@@ -122,9 +134,15 @@ impl<'a> Worker<'a> {
                 .read(position + done as u64, next, &mut |bytes| piece.extend_from_slice(bytes))
                 .map_err(named)?;
             hasher.update(piece);
-            table.count(words, piece);
+            if let Some(words) = wanted.words {
+                table.count(words, piece);
+            }
             if let Some(summary) = &mut summary {
                 summary.add(piece);
+            }
+            if let Some(carrier) = &wanted.carrier {
+                let first = carrier.block_at(start + done as u64);
+                self.correlation.add(carrier, &shared.plan.keys, first, piece);
             }
             done += next;
         }
@@ -139,13 +157,20 @@ impl<'a> Worker<'a> {
         whole: Option<ChainingValue>,
     ) -> Result<(), RunError> {
         let digest = whole.map_or(TileDigest::Blocks(blocks), TileDigest::Whole);
-        let (table, summaries) = (&mut self.table, &mut self.summaries);
-        let last = self.shared.collector.add(tile, digest, |tables| {
-            let Some(words) = object.words else { return };
-            table.drain_into(words, &mut tables.histogram);
-            if let (Some(sum), Some(part)) = (&mut tables.summary, summaries.get_mut(&words)) {
-                sum.merge(part);
-                part.clear();
+        let (table, summaries, correlation) =
+            (&mut self.table, &mut self.summaries, &mut self.correlation);
+        let wanted = self.shared.plan.wanted(object);
+        let last = self.shared.collector.add(tile, digest, |parts| {
+            if let (Some(words), Some(tables)) = (wanted.words, &mut parts.tables) {
+                table.drain_into(words, &mut tables.histogram);
+                if let (Some(sum), Some(part)) = (&mut tables.summary, summaries.get_mut(&words)) {
+                    sum.merge(part);
+                    part.clear();
+                }
+            }
+            if let Some(carrier) = wanted.carrier {
+                parts.correlate(carrier.block_at(tile.start), correlation);
+                correlation.clear();
             }
         });
         self.shared.tile_done(tile, object, last, false)
@@ -154,7 +179,7 @@ impl<'a> Worker<'a> {
     /// Measures one copy on both engines and holds them equal (`--cross-check`).
     fn measure_twice(&mut self, tile: Tile, object: &Object) -> Result<(), RunError> {
         let copy = self.shared.copy(tile)?;
-        let measured = measure::measure_tile(&copy, tile.start, object.words);
+        let measured = self.shared.measure_copy(&copy, tile.start, object);
         self.shared.cross_check.on_device(&copy, tile, object, &measured, self.shared)?;
         let last = self.shared.collector.add_measured(tile, measured);
         self.shared.tile_done(tile, object, last, false)

@@ -6,6 +6,7 @@ use super::device::DeviceChoice;
 use super::gpu::{DeviceSelector, Gpu, GpuError};
 use super::shared::{CrossCheck, drive_device};
 use crate::checkpoint::ModelFile;
+use crate::measure::{self, TileMeasurement};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::lane::{FileDigests, Lane};
 use crate::stream::plan::{Object, Plan};
@@ -141,6 +142,11 @@ impl Shared<'_> {
             lanes[object.file].submit(position, Arc::clone(&copy));
         }
         Ok(copy)
+    }
+
+    /// The CPU twins of all kernels over a copy of a part of an object.
+    pub fn measure_copy(&self, copy: &[u8], start: u64, object: &Object) -> TileMeasurement {
+        measure::measure_tile(copy, start, self.plan.wanted(object), &self.plan.keys)
     }
 
     pub fn tile_done(

@@ -3,7 +3,8 @@
 
 use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
 use super::run::{RunError, Shared};
-use crate::measure::{self, BLOCK_LEN, TileMeasurement};
+use crate::measure::chips::ChipKey;
+use crate::measure::{BLOCK_LEN, TileMeasurement};
 use crate::stream::plan::Object;
 use crate::stream::queue::Tile;
 use std::ops::Range;
@@ -39,7 +40,8 @@ pub(super) fn drive_device(
         }
     };
     let name = gpu.description().name.clone();
-    let only_digests = shared.plan.objects.iter().all(|object| object.words.is_none());
+    let plan = shared.plan;
+    let only_digests = plan.objects.iter().all(|object| plan.wanted(object).only_digest());
     if automatic && only_digests && gpu.description().is_discrete() {
         // Digests alone cost less than sending the bytes over the bus.
         shared.queue.device_ended([]);
@@ -63,8 +65,7 @@ pub(super) fn drive_device(
                 match &job.copy {
                     None => unread.push(job.tile),
                     Some(copy) => {
-                        let measured =
-                            measure::measure_tile(copy, job.tile.start, job.object.words);
+                        let measured = shared.measure_copy(copy, job.tile.start, &job.object);
                         feed.collect(&job, measured, false);
                     }
                 }
@@ -129,7 +130,12 @@ impl TileFeed for DeviceFeed<'_> {
     }
 
     fn spec(&self, job: &Job) -> TileSpec {
-        TileSpec { offset: job.tile.start, len: job.tile.len, words: job.object.words }
+        let wanted = self.shared.plan.wanted(&job.object);
+        TileSpec { offset: job.tile.start, len: job.tile.len, wanted }
+    }
+
+    fn keys(&self) -> &[ChipKey] {
+        &self.shared.plan.keys
     }
 
     fn read(
@@ -154,7 +160,7 @@ impl TileFeed for DeviceFeed<'_> {
         if job.checked
             && let Some(copy) = &job.copy
         {
-            let again = measure::measure_tile(copy, job.tile.start, job.object.words);
+            let again = self.shared.measure_copy(copy, job.tile.start, &job.object);
             if again != measured {
                 let adapter = &self.gpu.description().name;
                 return self.shared.fail(disagreement(self.shared, adapter, job.tile, &job.object));
@@ -209,7 +215,8 @@ impl CrossCheck {
         shared: &Shared<'_>,
     ) -> Result<(), RunError> {
         let Some(gpu) = &self.gpu else { return Ok(()) };
-        if gpu.measure_tile(copy, tile.start, object.words)? != *measured {
+        let plan = shared.plan;
+        if gpu.measure_tile(copy, tile.start, plan.wanted(object), &plan.keys)? != *measured {
             return Err(disagreement(shared, &gpu.description().name, tile, object));
         }
         self.agreed.fetch_add(1, Relaxed);

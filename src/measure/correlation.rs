@@ -63,12 +63,19 @@ impl Elements {
 }
 
 /// A tensor that carries chips.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
     /// How its elements are read.
     pub elements: Elements,
     /// The nonce of its chips.
     pub nonce: Nonce,
+}
+
+impl Carrier {
+    /// The carrier block that begins `offset` bytes into the tensor.
+    pub fn block_at(&self, offset: u64) -> u64 {
+        offset / self.elements.block_bytes() as u64
+    }
 }
 
 /// What does not depend on a key.

@@ -13,6 +13,8 @@ pub mod slots;
 pub mod summary;
 
 use crate::dtype::{Dtype, Number};
+use chips::ChipKey;
+use correlation::{Carrier, Correlation};
 use digest::ChainingValue;
 use histogram::Histogram;
 use summary::Summary;
@@ -91,6 +93,31 @@ impl Words {
     }
 }
 
+/// What is measured of an object besides its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// How its words are counted; `None`: they are not.
+    pub words: Option<Words>,
+    /// How its elements carry chips; `None`: they are not correlated.
+    pub carrier: Option<Carrier>,
+}
+
+impl Wanted {
+    /// Digests only.
+    pub const DIGEST: Wanted = Wanted { words: None, carrier: None };
+
+    /// Whether the digest is the only kernel.
+    pub fn only_digest(&self) -> bool {
+        *self == Wanted::DIGEST
+    }
+}
+
+impl From<Words> for Wanted {
+    fn from(words: Words) -> Self {
+        Wanted { words: Some(words), ..Wanted::DIGEST }
+    }
+}
+
 /// Everything measured of one tile: the value that engines return and that merges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TileMeasurement {
@@ -100,13 +127,21 @@ pub struct TileMeasurement {
     pub histogram: Option<Histogram>,
     /// Classes, extremes and sums, when asked for and [`Words::has_summary`].
     pub summary: Option<Summary>,
+    /// Correlations of the tile's carrier blocks with every key, when asked for.
+    pub correlation: Option<Correlation>,
 }
 
 /// The CPU twin of a whole tile: all kernels over one private copy.
 ///
-/// `offset` is the position of `bytes` in the object, a multiple of [`BLOCK_LEN`]; `words` is `None`
-/// when only digests are asked for. Trailing bytes short of a word are not counted.
-pub fn measure_tile(bytes: &[u8], offset: u64, words: Option<Words>) -> TileMeasurement {
+/// `offset` is the position of `bytes` in the object, a multiple of [`BLOCK_LEN`]; `keys` are those
+/// that carriers are correlated with. Trailing bytes short of a word are not counted.
+pub fn measure_tile(
+    bytes: &[u8],
+    offset: u64,
+    wanted: Wanted,
+    keys: &[ChipKey],
+) -> TileMeasurement {
+    let words = wanted.words;
     let mut blocks = Vec::new();
     digest::chaining_values(bytes, offset, &mut blocks);
     let histogram = words.map(|words| {
@@ -121,5 +156,10 @@ pub fn measure_tile(bytes: &[u8], offset: u64, words: Option<Words>) -> TileMeas
         summary.add(bytes);
         summary
     });
-    TileMeasurement { blocks, histogram, summary }
+    let correlation = wanted.carrier.map(|carrier| {
+        let mut correlation = Correlation::new(keys.len());
+        correlation.add(&carrier, keys, carrier.block_at(offset), bytes);
+        correlation
+    });
+    TileMeasurement { blocks, histogram, summary, correlation }
 }

@@ -428,7 +428,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of_bytes(dtype: Dtype, bytes: &[u8]) -> Distribution {
-        let measured = measure::measure_tile(bytes, 0, Some(Words::of(dtype)));
+        let measured = measure::measure_tile(bytes, 0, Words::of(dtype).into(), &[]);
         distribution(dtype, &measured.histogram.unwrap(), measured.summary.as_ref())
     }
 

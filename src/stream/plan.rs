@@ -1,7 +1,9 @@
 //! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
 
 use crate::checkpoint::{Checkpoint, FileKind};
-use crate::measure::Words;
+use crate::measure::chips::ChipKey;
+use crate::measure::correlation::Carrier;
+use crate::measure::{Wanted, Words};
 
 /// What an object is, by index into the checkpoint it was planned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,17 @@ pub struct Object {
     pub bytes: u64,
     /// How its words are counted; `None`: digested only.
     pub words: Option<Words>,
+    /// Index into [`Plan::carriers`]; `None`: not correlated.
+    pub carrier: Option<usize>,
+}
+
+/// A tensor that is correlated with the keys of a plan.
+#[derive(Debug, Clone)]
+pub struct PlannedCarrier {
+    /// How its elements carry chips.
+    pub carrier: Carrier,
+    /// By key: the offset that says which of its blocks carries which bit.
+    pub offsets: Vec<u32>,
 }
 
 /// All objects of a run, in order of file and offset.
@@ -34,6 +47,10 @@ pub struct Object {
 pub struct Plan {
     /// The objects; those of a file follow one another and never overlap.
     pub objects: Vec<Object>,
+    /// The keys that carriers are correlated with.
+    pub keys: Vec<ChipKey>,
+    /// Tensors that are correlated.
+    pub carriers: Vec<PlannedCarrier>,
 }
 
 impl Plan {
@@ -51,6 +68,7 @@ impl Plan {
                 offset: 0,
                 bytes: entry.bytes,
                 words: None,
+                carrier: None,
             };
             if entry.kind != FileKind::Tensors {
                 objects.push(whole);
@@ -63,6 +81,7 @@ impl Plan {
                 offset: start,
                 bytes: end - start,
                 words: None,
+                carrier: None,
             };
             while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
                 if tensor.offset < position
@@ -79,6 +98,7 @@ impl Plan {
                     offset: tensor.offset,
                     bytes: tensor.bytes,
                     words: distribution.then(|| Words::of(tensor.dtype)),
+                    carrier: None,
                 });
                 position = tensor.offset + tensor.bytes;
             }
@@ -86,7 +106,13 @@ impl Plan {
                 objects.push(outside(position, entry.bytes));
             }
         }
-        Plan { objects }
+        Plan { objects, ..Plan::default() }
+    }
+
+    /// What is measured of an object besides its digest.
+    pub fn wanted(&self, object: &Object) -> Wanted {
+        let carrier = object.carrier.and_then(|index| self.carriers.get(index));
+        Wanted { words: object.words, carrier: carrier.map(|planned| planned.carrier) }
     }
 
     /// Bytes of all objects.

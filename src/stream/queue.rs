@@ -221,9 +221,9 @@ mod tests {
     use crate::stream::plan::{Object, ObjectKind};
 
     fn plan(sizes: &[u64]) -> Plan {
-        let object =
-            |bytes| Object { kind: ObjectKind::File(0), file: 0, offset: 0, bytes, words: None };
-        Plan { objects: sizes.iter().copied().map(object).collect() }
+        let kind = ObjectKind::File(0);
+        let object = |bytes| Object { kind, file: 0, offset: 0, bytes, words: None, carrier: None };
+        Plan { objects: sizes.iter().copied().map(object).collect(), ..Plan::default() }
     }
 
     const SIZES: [u64; 7] =

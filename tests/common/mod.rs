@@ -10,6 +10,15 @@ use std::process::{Command, Output};
 /// A tensor to be written: name, dtype, shape, bytes.
 pub type Tensor<'a> = (&'a str, &'a str, &'a [u64], Vec<u8>);
 
+/// The directory of the real model: `scripts/test` fetches it; `TENSORSEAL_TESTDATA` says where to.
+pub fn real_model() -> PathBuf {
+    let data = std::env::var_os("TENSORSEAL_TESTDATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".testdata"), PathBuf::from);
+    let model = data.join("all-MiniLM-L6-v2");
+    assert!(model.is_dir(), "{} is not there: run scripts/fetch-testdata", model.display());
+    model
+}
+
 /// Bytes that look like nothing in particular, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

@@ -2,10 +2,13 @@
 
 use super::GpuError;
 use super::device::Gpu;
-use super::pipelines::{DIGEST, HISTOGRAM, KERNELS, SUMMARY};
+use super::pipelines::{CORRELATION, DIGEST, HISTOGRAM, KERNELS, SUMMARY};
 use super::ring::{FromMemory, TileSpec};
 use super::tile::Slot;
-use crate::measure::{TILE_LEN, Words};
+use crate::dtype::Dtype;
+use crate::measure::chips::ChipKey;
+use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::{TILE_LEN, Wanted, Words};
 use serde::Serialize;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -30,11 +33,16 @@ impl Gpu {
     /// When the device fails.
     pub fn benchmark(&self) -> Result<Vec<Rate>, GpuError> {
         let bytes = weights(TILE_LEN);
+        let key = [ChipKey([0x5A; 32])];
+        let carried = Wanted {
+            words: None,
+            carrier: Elements::of(Dtype::BF16).map(|elements| Carrier { elements, nonce: [7; 12] }),
+        };
         let mut rates = Vec::new();
         {
             let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let slot = Slot::new(self);
-            let spec = |words| TileSpec { offset: 0, len: TILE_LEN, words };
+            let slot = Slot::new(self, &self.upload_keys(&key));
+            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, wanted };
             let source = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("benchmark"),
                 size: TILE_LEN as u64,
@@ -48,18 +56,19 @@ impl Gpu {
             let mut encoder =
                 self.device.create_command_encoder(&CommandEncoderDescriptor::default());
             slot.load(&mut encoder, &source);
-            slot.measure(self, &mut encoder, &spec(Some(Words::Bits16)));
+            slot.measure(self, &mut encoder, &spec(Words::Bits16.into()));
             let warm = self.queue.submit([encoder.finish()]);
             self.wait(&warm)?;
-            for (kernel, words, detail) in [
-                (DIGEST, Words::Bits16, ""),
-                (HISTOGRAM, Words::Bits8, " 8-bit"),
-                (HISTOGRAM, Words::Bits16, " 16-bit"),
-                (HISTOGRAM, Words::F32, " 32-bit"),
-                (SUMMARY, Words::F32, " 32-bit"),
-                (SUMMARY, Words::F64, " 64-bit"),
+            for (kernel, wanted, detail) in [
+                (DIGEST, Wanted::DIGEST, ""),
+                (HISTOGRAM, Words::Bits8.into(), " 8-bit"),
+                (HISTOGRAM, Words::Bits16.into(), " 16-bit"),
+                (HISTOGRAM, Words::F32.into(), " 32-bit"),
+                (SUMMARY, Words::F32.into(), " 32-bit"),
+                (SUMMARY, Words::F64.into(), " 64-bit"),
+                (CORRELATION, carried, " bf16, one key"),
             ] {
-                let spec = spec(Some(words));
+                let spec = spec(wanted);
                 let rate = timed(|| {
                     let mut encoder =
                         self.device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -74,13 +83,14 @@ impl Gpu {
                 });
             }
         }
-        for (what, words, kernels) in [
-            ("copy alone, staged", None, false),
-            ("digest, end to end", None, true),
-            ("digest and histogram 16-bit, end to end", Some(Words::Bits16), true),
+        for (what, wanted, kernels) in [
+            ("copy alone, staged", Wanted::DIGEST, false),
+            ("digest, end to end", Wanted::DIGEST, true),
+            ("digest and histogram 16-bit, end to end", Words::Bits16.into(), true),
+            ("digest and correlation bf16, one key, end to end", carried, true),
         ] {
             let rate = timed(|| {
-                let feed = FromMemory::new(&bytes, 0, words, 8);
+                let feed = FromMemory::new(&bytes, 0, wanted, &key, 8);
                 let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
                 streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
             })?;

@@ -14,6 +14,7 @@ use wgpu::{
 const PARAMS: &str = include_str!("../../../shaders/include/params.wgsl");
 const U64: &str = include_str!("../../../shaders/include/u64.wgsl");
 const BLAKE3: &str = include_str!("../../../shaders/include/blake3.wgsl");
+const CHACHA20: &str = include_str!("../../../shaders/include/chacha20.wgsl");
 
 /// One shader.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +39,11 @@ pub const DIGEST: usize = 0;
 pub const HISTOGRAM: usize = 1;
 /// `summary`, an index into [`KERNELS`].
 pub const SUMMARY: usize = 2;
+/// `correlation`, an index into [`KERNELS`].
+pub const CORRELATION: usize = 3;
 
 /// All shaders. A file under `shaders/` without a row here fails a test.
-pub const KERNELS: [Kernel; 3] = [
+pub const KERNELS: [Kernel; 4] = [
     Kernel {
         name: "digest",
         parts: &[PARAMS, BLAKE3, include_str!("../../../shaders/digest.wgsl")],
@@ -59,6 +62,12 @@ pub const KERNELS: [Kernel; 3] = [
         entries: &["classes", "merge"],
         bindings: &[READ, WRITE, WRITE, WRITE, UNIFORM],
     },
+    Kernel {
+        name: "correlation",
+        parts: &[PARAMS, CHACHA20, include_str!("../../../shaders/correlation.wgsl")],
+        entries: &["correlate"],
+        bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
+    },
 ];
 
 impl Kernel {
@@ -75,6 +84,13 @@ pub(super) struct Params {
     pub first_chunk: [u32; 2],
     pub chunks: u32,
     pub words: u32,
+    pub nonce: [u32; 3],
+    pub first_block: u32,
+    pub width: u32,
+    pub mantissa_bits: u32,
+    pub limit: u32,
+    /// The size of a uniform is a multiple of 16.
+    pub padding: u32,
 }
 
 /// A shader compiled for a device.

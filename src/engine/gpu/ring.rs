@@ -2,8 +2,9 @@
 
 use super::GpuError;
 use super::device::Gpu;
-use super::tile::Slot;
-use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
+use super::tile::{Keys, Slot};
+use crate::measure::chips::ChipKey;
+use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,8 +23,8 @@ pub struct TileSpec {
     pub offset: u64,
     /// Length in bytes, a multiple of [`BLOCK_LEN`], at most [`TILE_LEN`].
     pub len: usize,
-    /// How its words are counted; `None`: digests only.
-    pub words: Option<Words>,
+    /// What is measured besides the digests.
+    pub wanted: Wanted,
 }
 
 /// Gives tiles to a device and takes their measurements.
@@ -38,6 +39,11 @@ pub trait TileFeed: Sync {
 
     /// What is to be measured.
     fn spec(&self, job: &Self::Job) -> TileSpec;
+
+    /// The keys that carriers are correlated with, the same for all tiles.
+    fn keys(&self) -> &[ChipKey] {
+        &[]
+    }
 
     /// Hands the bytes `range` of the tile to `sink`, in order, each once. Called from several
     /// threads for disjoint ranges.
@@ -74,7 +80,7 @@ struct InFlight<J> {
     spec: TileSpec,
     submission: SubmissionIndex,
     staging: Mapping,
-    readback: Mapping,
+    readbacks: Vec<Mapping>,
 }
 
 /// The outcome of a mapping that was asked for: 0 not yet, 1 mapped, 2 failed.
@@ -133,6 +139,7 @@ impl Gpu {
         let mut free: Vec<Slot> = Vec::new();
         let mut flight: VecDeque<InFlight<F::Job>> = VecDeque::new();
         let mut more = true;
+        let keys = self.upload_keys(feed.keys());
         let failure: Option<(GpuError, Option<F::Job>)> = loop {
             if more && flight.len() < SLOTS {
                 let Some(job) = feed.next() else {
@@ -142,7 +149,7 @@ impl Gpu {
                 // Slots come into being when they are needed: a short run has one.
                 let slot = match free.pop() {
                     Some(slot) => slot,
-                    None => match self.new_slot() {
+                    None => match self.new_slot(&keys) {
                         Ok(slot) => slot,
                         Err(error) => break Some((error, Some(job))),
                     },
@@ -182,8 +189,8 @@ impl Gpu {
         }
     }
 
-    fn new_slot(&self) -> Result<Slot, GpuError> {
-        let slot = Slot::new(self);
+    fn new_slot(&self, keys: &Keys) -> Result<Slot, GpuError> {
+        let slot = Slot::new(self, keys);
         self.check()?;
         // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
         let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
@@ -217,14 +224,15 @@ impl Gpu {
             return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
         }
         let staging = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
-        let all = slot.readback.size();
-        let readback = Mapping::request(&slot.readback, MapMode::Read, 0..all);
-        Ok(InFlight { slot, job, spec, submission, staging, readback })
+        let read =
+            |buffer: &&wgpu::Buffer| Mapping::request(buffer, MapMode::Read, 0..buffer.size());
+        let readbacks = slot.readbacks(&spec).iter().map(read).collect();
+        Ok(InFlight { slot, job, spec, submission, staging, readbacks })
     }
 
     fn finish<J>(&self, tile: &InFlight<J>) -> Result<TileMeasurement, GpuError> {
         self.wait(&tile.submission)?;
-        tile.readback.check("read-back")?;
+        tile.readbacks.iter().try_for_each(|mapping| mapping.check("read-back"))?;
         tile.staging.check("staging")?;
         tile.slot.results(&tile.spec)
     }
@@ -238,13 +246,14 @@ impl Gpu {
         &self,
         bytes: &[u8],
         offset: u64,
-        words: Option<Words>,
+        wanted: Wanted,
+        keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
         let len = bytes.len();
         if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
             return Err(GpuError::Failed(format!("{len} bytes are not a tile of whole blocks")));
         }
-        let feed = FromMemory::new(bytes, offset, words, 1);
+        let feed = FromMemory::new(bytes, offset, wanted, keys, 1);
         self.stream(&feed).map_err(|interrupted| interrupted.error)?;
         let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
@@ -282,14 +291,21 @@ fn fill<F: TileFeed>(
 pub(super) struct FromMemory<'a> {
     bytes: &'a [u8],
     spec: TileSpec,
+    keys: &'a [ChipKey],
     left: AtomicU32,
     measured: Mutex<Option<TileMeasurement>>,
 }
 
 impl<'a> FromMemory<'a> {
-    pub fn new(bytes: &'a [u8], offset: u64, words: Option<Words>, times: u32) -> Self {
-        let spec = TileSpec { offset, len: bytes.len(), words };
-        Self { bytes, spec, left: AtomicU32::new(times), measured: Mutex::default() }
+    pub fn new(
+        bytes: &'a [u8],
+        offset: u64,
+        wanted: Wanted,
+        keys: &'a [ChipKey],
+        times: u32,
+    ) -> Self {
+        let spec = TileSpec { offset, len: bytes.len(), wanted };
+        Self { bytes, spec, keys, left: AtomicU32::new(times), measured: Mutex::default() }
     }
 }
 
@@ -303,6 +319,10 @@ impl TileFeed for FromMemory<'_> {
 
     fn spec(&self, (): &()) -> TileSpec {
         self.spec
+    }
+
+    fn keys(&self) -> &[ChipKey] {
+        self.keys
     }
 
     fn read(

@@ -2,21 +2,37 @@
 
 use super::GpuError;
 use super::device::Gpu;
-use crate::measure::{self, BLOCK_LEN, Words};
+use crate::dtype::Dtype;
+use crate::measure::chips::ChipKey;
+use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::{self, BLOCK_LEN, Wanted, Words};
 
 /// Two blocks at a chunk counter that needs both words, with every class of float and some noise.
 const OFFSET: u64 = (1 << 42) - BLOCK_LEN as u64;
 
+/// Where the numbers of carrier blocks need most of a word.
+const CARRIER_OFFSET: u64 = 1 << 40;
+
 /// Compares every kernel with its CPU twin.
 pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
     let bytes = sample(2 * BLOCK_LEN);
-    for words in [Words::Bits8, Words::Bits16, Words::F32, Words::F64] {
-        let expected = measure::measure_tile(&bytes, OFFSET, Some(words));
-        let measured = gpu.measure_tile(&bytes, OFFSET, Some(words))?;
+    let keys = [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])];
+    let counted = [Words::Bits8, Words::Bits16, Words::F32, Words::F64];
+    let carriers = [Dtype::F8_E4M3, Dtype::BF16, Dtype::F32, Dtype::F16];
+    let carriers = carriers.into_iter().filter_map(Elements::of).map(|elements| Wanted {
+        carrier: Some(Carrier { elements, nonce: [7; 12] }),
+        ..Wanted::DIGEST
+    });
+    // Carriers end where the counter of their chips does, which is before the other offset.
+    let all = counted.into_iter().map(|words| (OFFSET, words.into()));
+    for (offset, wanted) in all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted))) {
+        let expected = measure::measure_tile(&bytes, offset, wanted, &keys);
+        let measured = gpu.measure_tile(&bytes, offset, wanted, &keys)?;
         for (kernel, equal) in [
             ("digest", measured.blocks == expected.blocks),
             ("histogram", measured.histogram == expected.histogram),
             ("summary", measured.summary == expected.summary),
+            ("correlation", measured.correlation == expected.correlation),
         ] {
             if !equal {
                 let name = gpu.description().name.clone();
