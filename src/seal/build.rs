@@ -3,12 +3,14 @@
 use super::SCHEMA;
 use super::distribution::{Distribution, distribution};
 use super::document::{FileSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
+use super::root::{RootEntry, model_root};
 use crate::checkpoint::{Checkpoint, FileKind};
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::measure::digest::ChainingValue;
 use crate::stream::plan::{Object, ObjectKind, Plan};
 use crate::stream::progress::Progress;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// What is kept of a measured object.
@@ -125,19 +127,41 @@ fn document(model: &Checkpoint, plan: &Plan, kept: Vec<Kept>, report: &RunReport
     // Byte order, as the document promises, whatever order the files were walked in.
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut seal = Seal {
-        model: ModelSeal {
-            bytes: files.iter().map(|file| file.bytes).sum(),
-            elements: tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
-            files: files.len() as u64,
-            format: model.format.name().to_owned(),
-            root: String::new(),
-            tensors: tensors.len() as u64,
-        },
-        files,
-        schema: SCHEMA.to_owned(),
-        tensors,
-    };
-    seal.model.root = root_text(&seal.root());
-    seal
+    let entries = tensors.iter().map(TensorSeal::root_entry);
+    Seal { model: totals(model, entries), files, schema: SCHEMA.to_owned(), tensors }
+}
+
+/// The model as a whole, given the digests of its tensors by their index. Tensors without a digest are
+/// left out, as in a seal.
+pub fn model_seal(model: &Checkpoint, digests: &HashMap<usize, ChainingValue>) -> ModelSeal {
+    let mut tensors: Vec<RootEntry<'_>> = model
+        .tensors
+        .iter()
+        .enumerate()
+        .filter_map(|(index, tensor)| {
+            let digest = digests.get(&index)?;
+            Some(RootEntry {
+                name: &tensor.name,
+                dtype: tensor.dtype,
+                shape: &tensor.shape,
+                digest,
+            })
+        })
+        .collect();
+    tensors.sort_by_key(|entry| entry.name);
+    totals(model, tensors.into_iter())
+}
+
+fn totals<'a>(
+    model: &Checkpoint,
+    tensors: impl ExactSizeIterator<Item = RootEntry<'a>> + Clone,
+) -> ModelSeal {
+    ModelSeal {
+        bytes: model.files.iter().map(|file| file.bytes).sum(),
+        elements: tensors.clone().map(|t| t.shape.iter().product::<u64>()).sum(),
+        files: model.files.len() as u64,
+        format: model.format.name().to_owned(),
+        root: root_text(&model_root(tensors.clone())),
+        tensors: tensors.len() as u64,
+    }
 }

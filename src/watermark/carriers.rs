@@ -1,0 +1,318 @@
+//! Which tensors of a model carry chips.
+//!
+//! Carriers are floating-point tensors of up to 32 bits an element, of two or more dimensions and at
+//! least [`MIN_ELEMENTS`] elements; position tables, norms and biases are not. Tensors with the same
+//! bytes (tied weights) and tensors with the same canonical name count once: whatever one of them shows
+//! by chance, the other shows again.
+
+use super::canonical::canonical_name;
+use super::key::chip_nonce;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::engine::{self, RunError, RunOptions};
+use crate::measure::chips::MAX_BLOCKS;
+use crate::measure::correlation::{CARRIER_LEN, Carrier, Elements};
+use crate::measure::digest::ChainingValue;
+use crate::stream::files::FileSet;
+use crate::stream::plan::{ObjectKind, Plan};
+use crate::stream::progress::Progress;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+/// Smaller tensors carry nothing.
+pub const MIN_ELEMENTS: u64 = 1 << 16;
+
+/// Bytes in the middle of a tensor that are looked at to find those that may be equal.
+const SAMPLE_LEN: u64 = 4096;
+
+/// A tensor that carries chips.
+#[derive(Debug, Clone)]
+pub struct CarrierTensor {
+    /// Index into [`Checkpoint::tensors`].
+    pub tensor: usize,
+    /// The name its chips follow from.
+    pub canonical: String,
+    /// How its elements carry them.
+    pub carrier: Carrier,
+    /// Number of its elements, finite or not.
+    pub elements: u64,
+}
+
+/// The carriers of a model.
+#[derive(Debug, Clone, Default)]
+pub struct Carriers {
+    /// Those that are correlated, each once, in order of their canonical names.
+    pub tensors: Vec<CarrierTensor>,
+    /// Tensors with the same bytes as a carrier, by index, and the index of the carrier in
+    /// [`Carriers::tensors`]: they are marked like it and not counted.
+    pub tied: Vec<(usize, usize)>,
+    /// Digests of the carriers that were compared with others, by tensor.
+    pub(super) compared: HashMap<usize, ChainingValue>,
+}
+
+impl Carriers {
+    /// The carriers of `model`. Tensors that may be equal to another are read to find out.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn find(
+        model: &Checkpoint,
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<Carriers, RunError> {
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, tensor) in model.tensors.iter().enumerate() {
+            let canonical = canonical_name(&tensor.name);
+            if !is_carrier(tensor, &canonical) {
+                continue;
+            }
+            let first = by_name.entry(canonical.into_owned()).or_insert(index);
+            if tensor.name < model.tensors[*first].name {
+                *first = index;
+            }
+        }
+        let candidates: Vec<usize> = by_name.values().copied().collect();
+        let compared = digests_of_alike(model, &candidates, options, progress)?;
+        let mut named: Vec<(String, usize)> = by_name.into_iter().collect();
+        // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
+        named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
+        let mut kept: HashMap<(&str, &[u64], ChainingValue), usize> = HashMap::new();
+        let (mut tensors, mut ties) = (Vec::new(), Vec::new());
+        for (canonical, index) in named {
+            let tensor = &model.tensors[index];
+            if let Some(digest) = compared.get(&index) {
+                let key = (tensor.dtype.name(), &tensor.shape[..], *digest);
+                if let Some(first) = kept.get(&key) {
+                    ties.push((index, *first));
+                    continue;
+                }
+                kept.insert(key, index);
+            }
+            if let Some(elements) = Elements::of(tensor.dtype) {
+                let carrier = Carrier { elements, nonce: chip_nonce(&canonical) };
+                let elements = tensor.shape.iter().product();
+                tensors.push(CarrierTensor { tensor: index, canonical, carrier, elements });
+            }
+        }
+        tensors.sort_by(|a, b| a.canonical.cmp(&b.canonical));
+        let places: HashMap<usize, usize> =
+            tensors.iter().enumerate().map(|(place, carrier)| (carrier.tensor, place)).collect();
+        let tied = ties
+            .into_iter()
+            .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
+            .collect();
+        Ok(Carriers { tensors, tied, compared })
+    }
+
+    /// Elements of all carriers.
+    pub fn elements(&self) -> u64 {
+        self.tensors.iter().map(|carrier| carrier.elements).sum()
+    }
+
+    /// Carrier blocks of all carriers.
+    pub fn blocks(&self) -> u64 {
+        self.tensors.iter().map(|carrier| carrier.elements.div_ceil(CARRIER_LEN as u64)).sum()
+    }
+
+    /// Canonical names of the carriers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|carrier| carrier.canonical.as_str())
+    }
+}
+
+/// Whether a tensor carries chips.
+fn is_carrier(tensor: &Tensor, canonical: &str) -> bool {
+    let elements =
+        tensor.shape.iter().try_fold(1u64, |product, dimension| product.checked_mul(*dimension));
+    let Some(elements) = elements else { return false };
+    Elements::of(tensor.dtype).is_some()
+        && tensor.shape.len() >= 2
+        && (MIN_ELEMENTS..=MAX_BLOCKS * CARRIER_LEN as u64).contains(&elements)
+        && !is_excluded(canonical)
+}
+
+/// Components of the names of position tables, from public architectures.
+const POSITIONS: &[&str] = &[
+    "wpe",
+    "pos_embed",
+    "pos_embedding",
+    "position_embedding",
+    "position_embeddings",
+    "positional_embedding",
+    "embed_positions",
+    "relative_attention_bias",
+    "rel_pos_bias",
+    "relative_position_bias_table",
+    "rotary_emb",
+];
+
+/// Position tables, norms and biases: small parts that a model is sensitive to.
+fn is_excluded(canonical: &str) -> bool {
+    let mut components = canonical.rsplit('.');
+    let last = components.next().unwrap_or_default();
+    // The last component is the parameter, the one before it the layer.
+    let layer = components.next().unwrap_or_default();
+    last == "bias"
+        || last.ends_with("_bias")
+        || [last, layer].iter().any(|part| is_norm(part))
+        || canonical.split('.').any(|part| POSITIONS.contains(&part))
+}
+
+fn is_norm(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    part.ends_with("norm") || part.starts_with("ln_") || part == "layer_norm"
+}
+
+/// What a tied pair is kept as: tables that others are tied to first, output heads last.
+fn rank(canonical: &str) -> u8 {
+    const HEADS: &[&str] =
+        &["lm_head.weight", "output.weight", "embed_out.weight", "cls.predictions.decoder.weight"];
+    match canonical {
+        "shared.weight" => 0,
+        name if HEADS.contains(&name) => 2,
+        _ => 1,
+    }
+}
+
+/// Digests of those tensors of the same type and shape whose middle is the same.
+fn digests_of_alike(
+    model: &Checkpoint,
+    candidates: &[usize],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, ChainingValue>, RunError> {
+    let mut alike: HashMap<(&str, &[u64]), Vec<usize>> = HashMap::new();
+    for index in candidates {
+        let tensor = &model.tensors[*index];
+        alike.entry((tensor.dtype.name(), &tensor.shape)).or_default().push(*index);
+    }
+    alike.retain(|_, tensors| tensors.len() > 1);
+    let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
+    let mut plan = Plan::everything(model, false);
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if wanted.contains(&index)));
+    let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
+    {
+        let files = FileSet::new(&model.files, &plan);
+        for object in &plan.objects {
+            let ObjectKind::Tensor(index) = object.kind else { continue };
+            if progress.stopped() {
+                return Err(RunError::Interrupted);
+            }
+            let len = object.bytes.min(SAMPLE_LEN);
+            let middle = object.offset + (object.bytes - len) / 2;
+            let mut hasher = blake3::Hasher::new();
+            let mut sink = |bytes: &[u8]| {
+                hasher.update(bytes);
+            };
+            files
+                .source(object.file)?
+                .read(middle, len as usize, &mut sink)
+                .map_err(|error| files.name_error(object.file, error))?;
+            files.object_done(object.file)?;
+            samples.insert(index, hasher.finalize());
+        }
+    }
+    let mut same: BTreeSet<usize> = BTreeSet::new();
+    for tensors in alike.values() {
+        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
+        for index in tensors {
+            let Some(sample) = samples.get(index) else { continue };
+            if let Some(first) = seen.insert(*sample, *index) {
+                same.extend([first, *index]);
+            }
+        }
+    }
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if same.contains(&index)));
+    if plan.objects.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
+    engine::run(&model.files, &plan, options, progress, &|finished| {
+        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            digests.insert(index, finished.digest);
+        }
+    })?;
+    Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::OpenOptions;
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+    fn find(tensors: &[(&str, Dtype, &[usize], u8)]) -> (tempfile::TempDir, Checkpoint, Carriers) {
+        let dir = tempfile::tempdir().unwrap();
+        let data: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, dtype, shape, seed)| {
+                let mut bytes = vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8];
+                blake3::Hasher::new().update(&[*seed]).finalize_xof().fill(&mut bytes);
+                bytes
+            })
+            .collect();
+        let views = tensors.iter().zip(&data).map(|((name, dtype, shape, _), data)| {
+            (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap())
+        });
+        let path = dir.path().join("model.safetensors");
+        serialize_to_file(views, None, &path).unwrap();
+        let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        let carriers =
+            Carriers::find(&model, &RunOptions::default(), &Progress::default()).unwrap();
+        (dir, model, carriers)
+    }
+
+    const LARGE: &[usize] = &[256, 256];
+
+    #[test]
+    fn large_float_matrices_carry_and_nothing_else() {
+        let (_dir, _, carriers) = find(&[
+            ("layers.0.q_proj.weight", Dtype::F32, LARGE, 1),
+            ("layers.0.k_proj.weight", Dtype::BF16, LARGE, 2),
+            ("layers.0.v_proj.weight", Dtype::F16, LARGE, 3),
+            ("layers.0.o_proj.weight", Dtype::F8_E4M3, LARGE, 4),
+            ("layers.0.small.weight", Dtype::F32, &[255, 257], 5),
+            ("layers.0.flat.weight", Dtype::F32, &[1 << 16], 6),
+            ("layers.0.codes.weight", Dtype::I32, LARGE, 7),
+            ("layers.0.double.weight", Dtype::F64, LARGE, 8),
+            ("layers.0.input_layernorm.weight", Dtype::F32, LARGE, 9),
+            ("layers.0.ln_1.weight", Dtype::F32, LARGE, 10),
+            ("layers.0.proj.bias", Dtype::F32, LARGE, 11),
+            ("embeddings.position_embeddings.weight", Dtype::F32, LARGE, 12),
+            ("wpe.weight", Dtype::F32, LARGE, 13),
+        ]);
+        let names: Vec<&str> = carriers.names().collect();
+        let projections = ["k_proj", "o_proj", "q_proj", "v_proj"];
+        assert_eq!(names, projections.map(|name| format!("layers.0.{name}.weight")));
+        assert_eq!(carriers.elements(), 4 << 16);
+        assert_eq!(carriers.blocks(), 512);
+        assert!(carriers.tied.is_empty());
+    }
+
+    #[test]
+    fn equal_tensors_count_once_as_the_one_that_is_kept() {
+        let (_dir, model, carriers) = find(&[
+            ("lm_head.weight", Dtype::F32, LARGE, 1),
+            ("model.embed_tokens.weight", Dtype::F32, LARGE, 1),
+            ("other.weight", Dtype::F32, LARGE, 2),
+            // The same bytes in another shape are another tensor.
+            ("turned.weight", Dtype::F32, &[128, 512], 1),
+        ]);
+        let names: Vec<&str> = carriers.names().collect();
+        assert_eq!(names, ["embed_tokens.weight", "other.weight", "turned.weight"]);
+        let (tied, first) = carriers.tied[0];
+        assert_eq!(model.tensors[tied].name, "lm_head.weight");
+        assert_eq!(carriers.tensors[first].canonical, "embed_tokens.weight");
+    }
+
+    #[test]
+    fn a_canonical_name_counts_once() {
+        let (_dir, model, carriers) = find(&[
+            ("module.x.weight", Dtype::F32, LARGE, 1),
+            ("model.x.weight", Dtype::F32, LARGE, 2),
+            ("x.weight", Dtype::F32, LARGE, 3),
+        ]);
+        assert_eq!(carriers.tensors.len(), 1);
+        assert_eq!(model.tensors[carriers.tensors[0].tensor].name, "model.x.weight");
+    }
+}

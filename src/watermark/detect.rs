@@ -1,0 +1,204 @@
+//! Measuring how the chips of keys correlate with a model: one pass over every byte, for any number
+//! of keys.
+
+use super::carriers::Carriers;
+use super::key::WatermarkKey;
+use crate::checkpoint::Checkpoint;
+use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::measure::digest::ChainingValue;
+use crate::measure::slots::SlotSums;
+use crate::seal::ModelSeal;
+use crate::seal::build;
+use crate::stream::plan::{ObjectKind, Plan, PlannedCarrier};
+use crate::stream::progress::Progress;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+/// The most keys of one detection.
+pub const MAX_KEYS: usize = 256;
+
+/// Sums of slots that are kept for the groups of all keys: what bounds the memory.
+const MAX_SUMS: usize = 4096;
+
+/// The group of what is left when a model has too many of them.
+const OTHERS: &str = "(others)";
+
+/// The sums of the carriers of one group: a layer, or a tensor that is in none.
+#[derive(Debug, Clone, Default)]
+pub struct GroupSums {
+    /// The common part of its names.
+    pub name: String,
+    /// By key.
+    pub sums: Vec<SlotSums>,
+}
+
+/// What was measured of a model.
+#[derive(Debug)]
+pub struct Measured {
+    /// The model and its root.
+    pub model: ModelSeal,
+    /// Who measured.
+    pub run: RunReport,
+    /// What carries.
+    pub carriers: Carriers,
+    /// By group, in the order of the tensors.
+    pub groups: Vec<GroupSums>,
+}
+
+/// Why a model could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    /// The run did not complete.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A tensor was not the same when it was read a second time.
+    #[error(
+        "{0} changed while it was being read: nothing can be said of it; try again when it is at rest"
+    )]
+    Changed(String),
+}
+
+/// Correlates every carrier of `model` with the chips of `keys` (at most [`MAX_KEYS`] are used), and
+/// digests every byte.
+///
+/// # Errors
+/// See [`DetectError`].
+pub fn measure(
+    model: &Checkpoint,
+    keys: &[WatermarkKey],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Measured, DetectError> {
+    let keys = &keys[..keys.len().min(MAX_KEYS)];
+    let carriers = Carriers::find(model, options, progress)?;
+    let plan = plan(model, &carriers, keys);
+    let groups = Groups::new(&carriers, keys.len());
+    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
+    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
+        let object = &plan.objects[finished.object];
+        let ObjectKind::Tensor(tensor) = object.kind else { return };
+        digests.lock().unwrap_or_else(PoisonError::into_inner).insert(tensor, finished.digest);
+        if let Some(carrier) = object.carrier {
+            groups.merge(carrier, &finished.slots);
+        }
+    })?;
+    let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
+    for (tensor, digest) in &carriers.compared {
+        if digests.get(tensor) != Some(digest) {
+            return Err(DetectError::Changed(model.tensors[*tensor].name.clone()));
+        }
+    }
+    let model = build::model_seal(model, &digests);
+    Ok(Measured { model, run, carriers, groups: groups.finish() })
+}
+
+fn plan(model: &Checkpoint, carriers: &Carriers, keys: &[WatermarkKey]) -> Plan {
+    let mut plan = Plan::everything(model, false);
+    plan.keys = keys.iter().map(WatermarkKey::chips).collect();
+    let places: HashMap<usize, usize> =
+        carriers.tensors.iter().enumerate().map(|(place, c)| (c.tensor, place)).collect();
+    for object in &mut plan.objects {
+        if let ObjectKind::Tensor(tensor) = object.kind {
+            object.carrier = places.get(&tensor).copied();
+        }
+    }
+    plan.carriers = carriers
+        .tensors
+        .iter()
+        .map(|carrier| PlannedCarrier {
+            carrier: carrier.carrier,
+            offsets: keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect(),
+        })
+        .collect();
+    plan
+}
+
+/// The groups of carriers while they are being measured.
+pub(super) struct Groups {
+    /// By carrier.
+    group_of: Vec<usize>,
+    groups: Vec<Mutex<GroupSums>>,
+}
+
+impl Groups {
+    /// Groups of these carriers, for this number of keys.
+    pub(super) fn new(carriers: &Carriers, keys: usize) -> Self {
+        let most = (MAX_SUMS / keys.max(1)).max(1);
+        let names: Vec<&str> = carriers.names().map(group_name).collect();
+        // In natural order: layer 10 after layer 9.
+        let mut order: Vec<&str> = names.clone();
+        order.sort_by_key(|name| natural(name));
+        order.dedup();
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for (place, name) in order.iter().enumerate() {
+            places.insert(name, place.min(most - 1));
+        }
+        let too_many = order.len() > most;
+        let named = order.iter().take(most).enumerate().map(|(place, name)| {
+            let name = if too_many && place == most - 1 { OTHERS } else { name };
+            Mutex::new(GroupSums { name: name.to_owned(), sums: vec![SlotSums::default(); keys] })
+        });
+        let groups = named.collect();
+        Self { group_of: names.iter().map(|name| places[name]).collect(), groups }
+    }
+
+    /// Adds the sums of a carrier.
+    pub(super) fn merge(&self, carrier: usize, sums: &[SlotSums]) {
+        let group = &self.groups[self.group_of[carrier]];
+        let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
+        for (whole, part) in group.sums.iter_mut().zip(sums) {
+            whole.merge(part);
+        }
+    }
+
+    /// All groups.
+    pub(super) fn finish(self) -> Vec<GroupSums> {
+        self.groups
+            .into_iter()
+            .map(|group| group.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+}
+
+/// The layer a tensor belongs to: its name up to the first number; a tensor in no layer is a group of
+/// its own, without the name of its parameter.
+fn group_name(canonical: &str) -> &str {
+    let mut end = 0;
+    for component in canonical.split('.') {
+        end += component.len();
+        if !component.is_empty() && component.bytes().all(|byte| byte.is_ascii_digit()) {
+            return &canonical[..end];
+        }
+        end += 1;
+    }
+    canonical.rsplit_once('.').map_or(canonical, |(stem, _)| stem)
+}
+
+/// A key that sorts numbers by value.
+fn natural(name: &str) -> Vec<(u64, &str)> {
+    name.split('.').map(|part| (part.parse().unwrap_or(u64::MAX), part)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_groups() {
+        for (name, group) in [
+            ("layers.10.self_attn.q_proj.weight", "layers.10"),
+            ("encoder.layer.3.attention.self.query.weight", "encoder.layer.3"),
+            ("embed_tokens.weight", "embed_tokens"),
+            ("weight", "weight"),
+            ("", ""),
+            ("a..1.b", "a..1"),
+            ("7", "7"),
+        ] {
+            assert_eq!(group_name(name), group);
+        }
+        let mut names = ["layers.10", "layers.9", "embed_tokens", "layers.2"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["embed_tokens", "layers.2", "layers.9", "layers.10"]);
+    }
+}

@@ -1,0 +1,310 @@
+//! Informed detection: the chips of keys against the difference of a model from its original.
+//!
+//! Of each element d = w' - w is formed in an f64: exact unless the exponents of the two differ by more
+//! than 29, and correctly rounded then, so that it is the same on every machine. Elements of which one
+//! value is zero, infinite or not a number are skipped. The differences of a carrier block then go the
+//! way of the weights in [`correlation`](crate::measure::correlation): on a common exponent, to integers.
+//!
+//! The original is needed beside the model, tensor by tensor, so this runs on the CPU alone.
+
+use super::carriers::Carriers;
+use super::detect::{GroupSums, Groups};
+use super::key::WatermarkKey;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dtype::{Decoded, Dtype, Number};
+use crate::engine::RunError;
+use crate::measure::chips::{self, CHIP_BYTES};
+use crate::measure::correlation::{CARRIER_LEN, Energy};
+use crate::measure::slots::SlotSums;
+use crate::stream::files::FileSet;
+use crate::stream::plan::{Object, ObjectKind, Plan};
+use crate::stream::progress::Progress;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use std::collections::HashMap;
+
+/// Carrier blocks of one piece of work.
+const PIECE_BLOCKS: u64 = 512;
+
+/// What was measured against an original.
+#[derive(Debug)]
+pub struct Informed {
+    /// By group of carriers.
+    pub groups: Vec<GroupSums>,
+    /// Carriers that have a counterpart of the same shape in the original.
+    pub paired: usize,
+}
+
+/// Correlates the difference of the carriers of `model` from the tensors of `original` that have the
+/// same canonical name and shape; element types may differ. Both models must have been measured by
+/// now: files that changed since they were opened are an error.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn measure(
+    model: &Checkpoint,
+    original: &Checkpoint,
+    carriers: &Carriers,
+    keys: &[WatermarkKey],
+    threads: usize,
+    progress: &Progress,
+) -> Result<Informed, RunError> {
+    let pairs = pairs(model, original, carriers);
+    let (ours, theirs) = (
+        plan_of(model, pairs.iter().map(|pair| carriers.tensors[pair.carrier].tensor)),
+        plan_of(original, pairs.iter().map(|pair| pair.original)),
+    );
+    progress.expect(ours.bytes() + theirs.bytes());
+    let files = [FileSet::new(&model.files, &ours), FileSet::new(&original.files, &theirs)];
+    let groups = Groups::new(carriers, keys.len());
+    let chip_keys: Vec<chips::ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    for pair in &pairs {
+        let carrier = &carriers.tensors[pair.carrier];
+        let tensors = [&model.tensors[carrier.tensor], &original.tensors[pair.original]];
+        let blocks = carrier.elements.div_ceil(CARRIER_LEN as u64);
+        let offsets: Vec<u32> =
+            keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
+        let starts: Vec<u64> = (0..blocks).step_by(PIECE_BLOCKS as usize).collect();
+        let sums = pool.install(|| {
+            starts
+                .par_iter()
+                .map(|first| {
+                    if progress.stopped() {
+                        return Err(RunError::Interrupted);
+                    }
+                    let elements = (PIECE_BLOCKS * CARRIER_LEN as u64)
+                        .min(carrier.elements - first * CARRIER_LEN as u64);
+                    let piece = Piece { first: *first, elements };
+                    let values = [0, 1].map(|side| piece.read(&files[side], tensors[side]));
+                    let [ours, theirs] = values;
+                    let (ours, theirs) = (ours?, theirs?);
+                    progress.add(piece.bytes(tensors[0]) + piece.bytes(tensors[1]));
+                    let mut sums = vec![SlotSums::default(); keys.len()];
+                    piece.correlate(
+                        &ours,
+                        &theirs,
+                        &chip_keys,
+                        &carrier.carrier.nonce,
+                        &offsets,
+                        &mut sums,
+                    );
+                    Ok(sums)
+                })
+                .try_reduce(
+                    || vec![SlotSums::default(); keys.len()],
+                    |mut whole, part| {
+                        whole.iter_mut().zip(&part).for_each(|(whole, part)| whole.merge(part));
+                        Ok(whole)
+                    },
+                )
+        })?;
+        groups.merge(pair.carrier, &sums);
+        for (files, tensor) in files.iter().zip(tensors) {
+            files.object_done(tensor.file)?;
+        }
+    }
+    Ok(Informed { groups: groups.finish(), paired: pairs.len() })
+}
+
+/// A carrier and its counterpart.
+struct Pair {
+    carrier: usize,
+    original: usize,
+}
+
+fn pairs(model: &Checkpoint, original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    for (index, tensor) in original.tensors.iter().enumerate() {
+        let canonical = super::canonical::canonical_name(&tensor.name).into_owned();
+        let first = by_name.entry(canonical).or_insert(index);
+        if tensor.name < original.tensors[*first].name {
+            *first = index;
+        }
+    }
+    let pair = |(place, carrier): (usize, &super::carriers::CarrierTensor)| {
+        let index = *by_name.get(&carrier.canonical)?;
+        let theirs = &original.tensors[index];
+        let same =
+            theirs.shape == model.tensors[carrier.tensor].shape && decoder(theirs.dtype).is_some();
+        same.then_some(Pair { carrier: place, original: index })
+    };
+    carriers.tensors.iter().enumerate().filter_map(pair).collect()
+}
+
+/// The tensors to be read, as a plan: a tensor that is read twice is in it twice.
+fn plan_of(model: &Checkpoint, tensors: impl Iterator<Item = usize>) -> Plan {
+    let objects = tensors.map(|index| {
+        let Tensor { file, offset, bytes, .. } = model.tensors[index];
+        let kind = ObjectKind::Tensor(index);
+        Object { kind, file, offset, bytes, words: None, carrier: None }
+    });
+    Plan { objects: objects.collect(), ..Plan::default() }
+}
+
+/// Reads the value of a code; zero for what is not finite.
+type Decoder = fn(Dtype, u64) -> f64;
+
+/// The bytes of an element and how it is read, for floating-point types of whole bytes.
+fn decoder(dtype: Dtype) -> Option<(usize, Decoder)> {
+    let whole = matches!(dtype.number(), Number::Float(format) if format.signed)
+        && matches!(dtype.bits(), 8 | 16 | 32 | 64);
+    let decode: Decoder = match dtype {
+        Dtype::C64 => return None,
+        Dtype::F32 => |_, code| finite(f64::from(f32::from_bits(code as u32))),
+        Dtype::BF16 => |_, code| finite(f64::from(f32::from_bits((code as u32) << 16))),
+        Dtype::F64 => |_, code| finite(f64::from_bits(code)),
+        _ => |dtype, code| match dtype.number() {
+            Number::Float(format) => match format.decode(code) {
+                Decoded::Finite(value) => value,
+                Decoded::Nan | Decoded::Infinity(_) => 0.0,
+            },
+            _ => 0.0,
+        },
+    };
+    whole.then_some((dtype.bits() as usize / 8, decode))
+}
+
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+/// Consecutive carrier blocks of one tensor.
+struct Piece {
+    first: u64,
+    elements: u64,
+}
+
+impl Piece {
+    fn bytes(&self, tensor: &Tensor) -> u64 {
+        self.elements * u64::from(tensor.dtype.bits()) / 8
+    }
+
+    /// The values of a tensor; zero for what is not finite.
+    fn read(&self, files: &FileSet<'_>, tensor: &Tensor) -> Result<Vec<f64>, RunError> {
+        let Some((width, decode)) = decoder(tensor.dtype) else { return Ok(Vec::new()) };
+        let start = tensor.offset + self.first * CARRIER_LEN as u64 * width as u64;
+        let mut copy = Vec::with_capacity(self.bytes(tensor) as usize);
+        files
+            .source(tensor.file)?
+            .read(start, copy.capacity(), &mut |bytes| copy.extend_from_slice(bytes))
+            .map_err(|error| files.name_error(tensor.file, error))?;
+        let value = |element: &[u8]| {
+            let mut code = [0; 8];
+            code[..width].copy_from_slice(element);
+            decode(tensor.dtype, u64::from_le_bytes(code))
+        };
+        Ok(copy.chunks_exact(width).map(value).collect())
+    }
+
+    fn correlate(
+        &self,
+        ours: &[f64],
+        theirs: &[f64],
+        keys: &[chips::ChipKey],
+        nonce: &chips::Nonce,
+        offsets: &[u32],
+        sums: &mut [SlotSums],
+    ) {
+        let mut quantised = Vec::with_capacity(ours.len());
+        let mut energies = Vec::new();
+        for (ours, theirs) in ours.chunks(CARRIER_LEN).zip(theirs.chunks(CARRIER_LEN)) {
+            energies.push(quantise(ours, theirs, &mut quantised));
+        }
+        let mut stream = vec![0; energies.len() * CHIP_BYTES];
+        for ((key, offset), sums) in keys.iter().zip(offsets).zip(sums) {
+            chips::fill(key, nonce, self.first, &mut stream);
+            let correlations: Vec<i32> = quantised
+                .chunks(CARRIER_LEN)
+                .zip(stream.as_chunks::<CHIP_BYTES>().0)
+                .map(|(block, chips)| {
+                    let signed = |(i, q): (usize, &i32)| {
+                        if chips[i / 8] >> (i % 8) & 1 == 0 { *q } else { -*q }
+                    };
+                    block.iter().enumerate().map(signed).sum()
+                })
+                .collect();
+            sums.add(*offset, self.first, &energies, &correlations);
+        }
+    }
+}
+
+/// The differences of a block as integers: q = sign * round_half_away(|d| * 2^(14 - e)), e the largest
+/// exponent among them, at most 32,767.
+fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
+    let difference = |(ours, theirs): (&f64, &f64)| {
+        if *ours == 0.0 || *theirs == 0.0 { 0.0 } else { finite(ours - theirs) }
+    };
+    let largest =
+        ours.iter().zip(theirs).map(difference).fold(0.0, |most: f64, d| most.max(d.abs()));
+    let mut energy = Energy::default();
+    if largest == 0.0 {
+        quantised.extend(ours.iter().map(|_| 0));
+        return energy;
+    }
+    let (_, exponent) = libm::frexp(largest);
+    for pair in ours.iter().zip(theirs) {
+        let d = difference(pair);
+        // frexp has its fraction in [1/2, 1): the exponent of the leading bit is one less.
+        let q = libm::round(libm::ldexp(d, 15 - exponent)).clamp(-32_767.0, 32_767.0) as i32;
+        energy.energy += u64::from(q.unsigned_abs()).pow(2);
+        energy.nonzero += u32::from(d != 0.0);
+        quantised.push(q);
+    }
+    energy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::correlation::{Correlation, Elements};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Differences from a power of two far below are the weights themselves, up to a rounding that
+        /// the 14 bits do not see.
+        #[test]
+        fn blocks_are_quantised_as_weights_are(
+            values in prop::collection::vec(-1000i32..1000, 512),
+            scale in -20i32..20,
+        ) {
+            let weights: Vec<f32> = values.iter().map(|v| (*v as f32) * (scale as f32).exp2()).collect();
+            let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let mut by_kernel = Correlation::new(0);
+            let elements = Elements::of(Dtype::F32).unwrap();
+            let carrier = crate::measure::correlation::Carrier { elements, nonce: [0; 12] };
+            by_kernel.add(&carrier, &[], 0, &bytes);
+            let ours: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+            let tiny = vec![libm::ldexp(1.0, -140); 512];
+            let mut quantised = Vec::new();
+            let energy = quantise(&ours, &tiny, &mut quantised);
+            prop_assert_eq!(energy, by_kernel.energies[0]);
+        }
+    }
+
+    #[test]
+    fn zeros_and_what_is_not_finite_are_skipped() {
+        let ours = [1.0, 0.0, finite(f64::NAN), 3.0, finite(f64::INFINITY), 2.0];
+        let theirs = [0.5, 1.0, 1.0, 0.0, 1.0, 2.0];
+        let mut quantised = Vec::new();
+        let energy = quantise(&ours, &theirs, &mut quantised);
+        assert_eq!(quantised, [16_384, 0, 0, 0, 0, 0]);
+        assert_eq!((energy.nonzero, energy.energy), (1, 1 << 28));
+        let none = quantise(&[1.0], &[1.0], &mut quantised);
+        assert_eq!(none, Energy::default());
+    }
+
+    #[test]
+    fn every_float_type_of_whole_bytes_is_read() {
+        for dtype in Dtype::all() {
+            let readable = decoder(dtype).is_some();
+            let expected =
+                ["F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F16", "BF16", "F32", "F64"];
+            assert_eq!(readable, expected.contains(&dtype.name()), "{dtype}");
+        }
+        let (width, decode) = decoder(Dtype::F16).unwrap();
+        assert_eq!((width, decode(Dtype::F16, 0x3C00), decode(Dtype::F16, 0x7C00)), (2, 1.0, 0.0));
+    }
+}
