@@ -6,13 +6,12 @@
 
 use super::SCHEME;
 use super::carriers::Carriers;
+use super::files;
 use super::key::{CONTEXT_COMMITMENT, WatermarkKey};
 use super::payload::Payload;
 use crate::seal::document::root_text;
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Schema name of a claim.
@@ -125,14 +124,7 @@ impl Claim {
             io::ErrorKind::NotFound => ClaimError::Missing(path.to_owned()),
             _ => ClaimError::Read { path: path.to_owned(), source },
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
+        let file = files::open_regular(path).map_err(failed)?;
         let mut text = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
         let malformed = |what: String| ClaimError::Malformed { path: path.to_owned(), what };

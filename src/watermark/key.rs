@@ -8,13 +8,13 @@
 //! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
 //! of its own, so that one derived value tells nothing of another.
 
-use super::SCHEME;
+use super::{SCHEME, files};
 use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -262,15 +262,8 @@ pub fn schema_of(path: &Path) -> Option<String> {
     serde_json::from_slice::<Head>(&text).ok().map(|head| head.schema)
 }
 
-/// Opens a regular file; a FIFO or a device in its place must not hang.
 fn open(path: &Path) -> Result<File, KeyError> {
-    let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("not a regular file")));
-    }
-    Ok(file)
+    files::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, KeyError> {

@@ -12,10 +12,13 @@ pub mod carriers;
 pub mod claim;
 pub mod detect;
 pub mod embed;
+mod files;
 pub mod informed;
 pub mod key;
 pub mod mark;
+mod names;
 pub mod payload;
+pub mod values;
 
 /// Name of the scheme: an additive spread-spectrum mark with one chip an element.
 pub const SCHEME: &str = "ts-spread/1";
