@@ -5,6 +5,7 @@ pub mod change;
 pub mod finding;
 pub mod integrity;
 pub mod rules;
+pub mod third_party;
 pub mod watermark;
 
 pub use crate::severity::Severity;

@@ -7,6 +7,9 @@ use crate::severity::Severity::{self, Critical, High, Medium};
 const CHANGED: &[&str] = &["AML.T0018", "AML.T0010.003", "LLM04", "SI-7"];
 const MALFORMED: &[&str] = &["AML.T0018.002", "AML.T0011.000", "LLM04", "SI-10"];
 
+/// Weights that may behave otherwise once they are quantised.
+const CONDITIONED: &[&str] = &["AML.T0018", "LLM04"];
+
 /// Id, usual severity, public ids. In order of the ids.
 const RULES: &[(&str, Severity, &[&str])] = &[
     ("integrity/dtype-changed", Critical, CHANGED),
@@ -22,6 +25,7 @@ const RULES: &[(&str, Severity, &[&str])] = &[
     ("integrity/tensor-missing", Critical, CHANGED),
     ("integrity/tensor-moved", Medium, CHANGED),
     ("integrity/tensor-renamed", Medium, CHANGED),
+    ("watermark/inside-intervals", Medium, CONDITIONED),
 ];
 
 /// Usual severity and public ids of a rule. Rules of the format area share theirs.
@@ -41,6 +45,7 @@ mod tests {
         assert!(RULES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(of("integrity/header-changed").0, Medium);
         assert_eq!(of("integrity/tensor-changed").0, Critical);
+        assert_eq!(of("watermark/inside-intervals").0, Medium);
         assert_eq!(of("format/overlap").0, High);
     }
 }

@@ -14,3 +14,11 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     }
     Ok(file)
 }
+
+/// The directory that a path lies in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -5,6 +5,7 @@
 //! - [`carriers`] says which tensors carry chips, under their [`canonical`] names.
 //! - [`embed`] writes a marked copy, block by block with [`mark`]; [`detect`] measures how the chips of keys correlate with a model,
 //!   and [`informed`] how they correlate with its difference from an original.
+//! - [`third_party`] measures the marks of other schemes, from keys of their own.
 //! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
 
 pub mod canonical;
@@ -18,6 +19,7 @@ pub mod key;
 pub mod mark;
 mod names;
 pub mod payload;
+pub mod third_party;
 pub mod values;
 
 /// Name of the scheme: an additive spread-spectrum mark with one chip an element.
