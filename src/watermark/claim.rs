@@ -6,13 +6,12 @@
 
 use super::SCHEME;
 use super::carriers::Carriers;
+use super::files;
 use super::key::{CONTEXT_COMMITMENT, WatermarkKey};
 use super::payload::Payload;
 use crate::seal::document::root_text;
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Schema name of a claim.
@@ -51,6 +50,17 @@ pub enum ClaimError {
     /// It is not there.
     #[error("{}: no such claim", .0.display())]
     Missing(PathBuf),
+    /// Something has the name already.
+    #[error("{} exists: a claim is never overwritten; choose another name", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
@@ -125,14 +135,7 @@ impl Claim {
             io::ErrorKind::NotFound => ClaimError::Missing(path.to_owned()),
             _ => ClaimError::Read { path: path.to_owned(), source },
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
+        let file = files::open_regular(path).map_err(failed)?;
         let mut text = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
         let malformed = |what: String| ClaimError::Malformed { path: path.to_owned(), what };
@@ -167,6 +170,31 @@ impl Claim {
             return Err("its carriers are not in order".to_owned());
         }
         Ok(claim)
+    }
+
+    /// Whether a claim can be written there: nothing has the name.
+    ///
+    /// # Errors
+    /// [`ClaimError::Exists`].
+    pub fn check_new(path: &Path) -> Result<(), ClaimError> {
+        match path.symlink_metadata() {
+            Ok(_) => Err(ClaimError::Exists(path.to_owned())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes the claim to a new file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ClaimError::Exists`] and [`ClaimError::Write`].
+    pub fn write_new(&self, path: &Path) -> Result<(), ClaimError> {
+        let failed = |source| ClaimError::Write { path: path.to_owned(), source };
+        let mut text = Vec::new();
+        self.write(&mut text).map_err(failed)?;
+        files::write_new(path, 0o666, &text).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => ClaimError::Exists(path.to_owned()),
+            _ => failed(error),
+        })
     }
 
     /// The text of the claim: members and carriers in order, so that equal claims are equal bytes.

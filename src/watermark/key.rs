@@ -8,13 +8,13 @@
 //! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
 //! of its own, so that one derived value tells nothing of another.
 
-use super::SCHEME;
+use super::{SCHEME, files};
 use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -174,9 +174,6 @@ impl WatermarkKey {
         if note.len() > MAX_NOTE {
             return Err(KeyError::LongNote);
         }
-        if path.symlink_metadata().is_ok() {
-            return Err(KeyError::Exists(path.to_owned()));
-        }
         let failed = |source| KeyError::Write { path: path.to_owned(), source };
         let document = Document {
             schema: SCHEMA.to_owned(),
@@ -189,21 +186,10 @@ impl WatermarkKey {
         serde_json::to_writer_pretty(&mut *text, &document)
             .map_err(|error| failed(error.into()))?;
         text.push(b'\n');
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new()
-            .prefix(".tensorseal-")
-            .permissions(std::fs::Permissions::from_mode(0o600))
-            .tempfile_in(directory)
-            .map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        files::write_new(path, 0o600, &text).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-            _ => failed(error.error),
-        })?;
-        Ok(())
+            _ => failed(error),
+        })
     }
 
     /// Reads a key file.
@@ -262,15 +248,8 @@ pub fn schema_of(path: &Path) -> Option<String> {
     serde_json::from_slice::<Head>(&text).ok().map(|head| head.schema)
 }
 
-/// Opens a regular file; a FIFO or a device in its place must not hang.
 fn open(path: &Path) -> Result<File, KeyError> {
-    let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("not a regular file")));
-    }
-    Ok(file)
+    files::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, KeyError> {

@@ -3,8 +3,9 @@
 //! - [`key`] is the secret, [`payload`] what a mark says, [`claim`] the commitment to both before a
 //!   release.
 //! - [`carriers`] says which tensors carry chips, under their [`canonical`] names.
-//! - [`embed`] writes a marked copy, block by block with [`mark`]; [`detect`] measures how the chips of keys correlate with a model,
-//!   and [`informed`] how they correlate with its difference from an original.
+//! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
+//!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
+//!   correlate with its difference from an original.
 //! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
 
 pub mod canonical;
@@ -12,10 +13,12 @@ pub mod carriers;
 pub mod claim;
 pub mod detect;
 pub mod embed;
+mod files;
 pub mod informed;
 pub mod key;
 pub mod mark;
 pub mod payload;
+pub mod strength;
 
 /// Name of the scheme: an additive spread-spectrum mark with one chip an element.
 pub const SCHEME: &str = "ts-spread/1";
