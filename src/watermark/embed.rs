@@ -63,7 +63,7 @@ pub enum EmbedError {
     Exists(PathBuf),
     /// It would change the model more than allowed.
     #[error(
-        "the mark changes the weights by more than allowed: {snr_db:.1} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
+        "the mark changes the weights by more than allowed: {snr_db:.2} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
     )]
     Loud {
         /// Measured signal to noise.

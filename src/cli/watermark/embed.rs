@@ -87,7 +87,15 @@ fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
             args.model.display()
         )));
     }
-    Ok(())
+    // Before hours of reading, not after.
+    match args.output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) if !parent.is_dir() => Err(Failure::incomplete(anyhow!(
+            "{}: cannot be written: there is no directory {}",
+            args.output.display(),
+            parent.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The mark that was asked for, or claimed.

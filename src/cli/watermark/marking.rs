@@ -110,7 +110,7 @@ impl Unmarked {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the mark would change the weights by {:.1} dB signal to noise, at least {LEAST_SNR_DB} dB are wanted: {} elements can carry at most --target-z {}, or use --force",
+            "the mark would change the weights by {:.2} dB signal to noise, at least {LEAST_SNR_DB} dB are wanted: {} elements can carry at most --target-z {}, or use --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()
