@@ -16,7 +16,7 @@ use serde::Serialize;
 pub const PRESENT: f64 = -9.0;
 
 /// `log10_p` above which a mark is absent, if the test would have shown it.
-pub const ABSENT: f64 = -6.0;
+pub const ABSENT: f64 = -4.0;
 
 /// By how many standard deviations a mark may fall short of what is expected of it.
 const MARGIN: f64 = 3.0;
