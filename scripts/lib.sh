@@ -67,6 +67,22 @@ need_pip() {
     python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip
 }
 
+# A virtual environment with what tests/python/requirements.txt names; sets $python.
+need_python() {
+    need_pip
+    local venv=$testdata/venv wants=$root/tests/python/requirements.txt
+    python=$venv/bin/python
+    cmp -s "$wants" "$venv/installed.txt" && return 0
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+    say "installing the Python packages of tests/python"
+    rm -rf "$venv"
+    mkdir -p "$testdata"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wants" ||
+        fail "cannot install the packages of tests/python/requirements.txt: is the network there?"
+    cp "$wants" "$venv/installed.txt"
+}
+
 # The software Vulkan device of Mesa, also beside a hardware one: GPU tests name it.
 need_vulkan() {
     need_packages libvulkan1 mesa-vulkan-drivers

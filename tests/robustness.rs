@@ -5,35 +5,63 @@ mod common;
 
 use common::*;
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A model of one sparse tensor, large enough that a run can be caught in the middle of it.
+/// A model of one sparse tensor, large enough that a run can be caught in the middle of it. The first
+/// weights are none of them zero, so that it can be marked.
 fn sparse_model(directory: &Path, bytes: u64) -> PathBuf {
     fs::create_dir_all(directory).unwrap();
     let path = directory.join("model.safetensors");
+    let rows = bytes / 1024;
     let header =
-        format!(r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#, bytes / 2);
+        format!(r#"{{"w":{{"dtype":"BF16","shape":[{rows},512],"data_offsets":[0,{bytes}]}}}}"#);
     fs::write(&path, file_of(&header, &[])).unwrap();
     let start = fs::metadata(&path).unwrap().len();
-    File::options().write(true).open(&path).unwrap().set_len(start + bytes).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(start + bytes).unwrap();
+    file.write_all_at(&vec![0x3C; WEIGHTS.min(bytes as usize)], start).unwrap();
     path
 }
 
-/// Starts to seal and waits until the model is mapped: the run is in the middle of it.
-fn caught_sealing(model: &Path, seal: &Path) -> Child {
-    let args = ["seal", arg(model), "-o", arg(seal), "--threads", "1", "--device", "cpu"];
-    let child = program(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let maps = format!("/proc/{}/maps", child.id());
+/// Starts the program and waits until the run is in the middle of its work.
+fn caught(args: &[&str], in_the_middle: &dyn Fn(&Child) -> bool) -> Child {
+    let child = program(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
-    while !fs::read_to_string(&maps).unwrap_or_default().contains("model.safetensors") {
-        assert!(started.elapsed() < Duration::from_secs(20), "the model is never mapped");
+    while !in_the_middle(&child) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{args:?} is never at work");
         std::thread::sleep(Duration::from_millis(1));
     }
     child
+}
+
+/// Starts to seal and waits until the model is mapped.
+fn caught_sealing(model: &Path, seal: &Path) -> Child {
+    let args = ["seal", arg(model), "-o", arg(seal), "--threads", "1", "--device", "cpu"];
+    caught(&args, &|child| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap_or_default();
+        maps.contains("model.safetensors")
+    })
+}
+
+/// Starts to embed a mark in a sparse model of this length, and waits until the copy is being written.
+/// Everything is in `directory`.
+fn caught_embedding(directory: &Path, bytes: u64) -> Child {
+    let model = sparse_model(&directory.join("model"), bytes);
+    let key = directory.join("key");
+    assert_eq!(run(&["watermark", "keygen", "-o", arg(&key)]).code, 0);
+    let out = directory.join("out");
+    let args = ["watermark", "embed", arg(model.parent().unwrap()), "--key", arg(&key)];
+    let more = ["-o", arg(&out), "--threads", "1", "--device", "cpu"];
+    caught(&[&args[..], &more].concat(), &|_| {
+        let temporary = |name: &str| name.starts_with(".tensorseal-");
+        fs::read_dir(directory)
+            .unwrap()
+            .any(|entry| temporary(entry.unwrap().file_name().to_str().unwrap()))
+    })
 }
 
 fn nothing_left(directory: &Path, allowed: &[&str]) {
@@ -46,6 +74,8 @@ fn nothing_left(directory: &Path, allowed: &[&str]) {
 }
 
 const LARGE: u64 = 3 << 30;
+/// Bytes of a sparse model that are no hole.
+const WEIGHTS: usize = 16 << 20;
 
 #[test]
 fn a_file_truncated_while_it_is_sealed_is_exit_3_with_its_name() {
@@ -75,7 +105,6 @@ fn a_file_replaced_or_written_to_while_it_is_sealed_is_exit_3() {
             let other = sparse_model(&dir.path().join("other"), 4096);
             fs::rename(other, &model).unwrap();
         } else {
-            use std::os::unix::fs::FileExt;
             File::options().write(true).open(&model).unwrap().write_at(b"x", LARGE).unwrap();
         }
         let ran = finished(child.wait_with_output().unwrap());
@@ -111,10 +140,36 @@ fn an_interrupted_run_ends_with_130_and_leaves_nothing() {
 }
 
 #[test]
+fn an_embedding_that_does_not_end_well_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let child = caught_embedding(dir.path(), LARGE);
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    nothing_left(dir.path(), &["model", "key"]);
+
+    let dir = TempDir::new().unwrap();
+    let child = caught_embedding(dir.path(), LARGE);
+    let model = dir.path().join("model/model.safetensors");
+    File::options().write(true).open(&model).unwrap().set_len(32 << 20).unwrap();
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("changed while it was being read"), "{}", ran.stderr);
+    nothing_left(dir.path(), &["model", "key"]);
+}
+
+#[test]
 fn private_memory_does_not_grow_with_the_model() {
     let dir = TempDir::new().unwrap();
     let model = sparse_model(dir.path(), 8 << 30);
-    let mut child = caught_sealing(&model, &dir.path().join("seal.json"));
+    stays_small(caught_sealing(&model, &dir.path().join("seal.json")));
+    let dir = TempDir::new().unwrap();
+    stays_small(caught_embedding(dir.path(), LARGE));
+}
+
+/// Watches a run to its end.
+fn stays_small(mut child: Child) {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0u64;
     while child.try_wait().unwrap().is_none() {

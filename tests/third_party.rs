@@ -955,6 +955,26 @@ fn small_keys() -> (Model, Vec<KeyFiles>) {
     (model, keys)
 }
 
+/// What is found with a key of any scheme is what the schema of reports says a detection is.
+#[test]
+fn detections_keep_to_the_published_schema() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/tensorseal.report.1.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let of_detections = json!({ "$defs": schema["$defs"], "$ref": "#/$defs/detection" });
+    let validator = jsonschema::validator_for(&of_detections).unwrap();
+    let (model, keys) = small_keys();
+    let mut found: Vec<Detection> = keys.iter().map(|key| model.judge(&key.read())).collect();
+    let progress = Progress::default();
+    let same = interval::measure(&model.checkpoint, &model.checkpoint, 1, &progress).unwrap();
+    found.push(intervals(&same, &format!("blake3:{}", "5".repeat(64))).0);
+    for found in found {
+        let document = serde_json::to_value(&found).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{document}: {errors:?}");
+    }
+}
+
 /// Every array of every scheme with some bytes changed, put in or taken out: the key is read or refused,
 /// and what is read measures without a panic.
 #[test]

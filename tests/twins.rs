@@ -206,6 +206,57 @@ fn correlations_of_real_weights_agree() {
     }
 }
 
+/// `testdata/watermark/chacha_chips.json`, made with numpy: the chips come out of the shader and of the
+/// CPU kernel, read from the correlations with powers of two.
+#[test]
+fn chips_are_the_golden_ones_on_every_engine() {
+    let (gpu, _alone) = gpu();
+    let path = format!("{}/testdata/watermark/chacha_chips.json", env!("CARGO_MANIFEST_DIR"));
+    let golden: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let bytes = |name: &str| -> Vec<u8> {
+        let text = golden[name].as_str().unwrap();
+        let digits = text.as_bytes().as_chunks::<2>().0;
+        digits
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    };
+    let key = [ChipKey(bytes("key_hex").try_into().unwrap())];
+    let carrier = Carrier {
+        elements: Elements::of(Dtype::F32).unwrap(),
+        nonce: bytes("nonce_hex").try_into().unwrap(),
+    };
+    let wanted = Wanted { words: None, carrier: Some(carrier) };
+    // What is kept of an element has 14 bits below the largest one: that many signs at a time.
+    const AT_ONCE: usize = 14;
+    let mut chips = [String::new(), String::new()];
+    for first in (0..64).step_by(AT_ONCE) {
+        let count = AT_ONCE.min(64 - first);
+        let mut tile = vec![0; BLOCK_LEN];
+        for block in tile.chunks_mut(carrier.elements.block_bytes()).take(2) {
+            for place in 0..count {
+                let weight = (-(place as f32)).exp2().to_le_bytes();
+                block[4 * (first + place)..][..4].copy_from_slice(&weight);
+            }
+        }
+        let measured = gpu.measure_tile(&tile, 0, wanted, &key).unwrap();
+        assert!(measured == measure::measure_tile(&tile, 0, wanted, &key));
+        for (chips, sum) in chips.iter_mut().zip(&measured.correlation.unwrap().sums[0]) {
+            // Each power of two is larger than all that follow: the sign of what is left is its own.
+            let mut left = *sum;
+            for place in 0..count {
+                let weight = 1 << (AT_ONCE - place);
+                chips.push(if left > 0 { '+' } else { '-' });
+                left -= if left > 0 { weight } else { -weight };
+            }
+            assert_eq!(left, 0);
+        }
+    }
+    assert_eq!(chips[0], golden["first64_chips"]);
+    assert_eq!(chips[1], golden["chips512_575"]);
+}
+
 #[test]
 fn lengths_and_offsets_do_not_matter() {
     let (gpu, _alone) = gpu();

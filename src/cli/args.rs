@@ -1,5 +1,6 @@
 //! Arguments, as documented by `--help`.
 
+use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tensorseal::engine::device::DeviceChoice;
@@ -27,6 +28,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// List what is in a model, reading headers only
     Inspect(InspectArgs),
+    /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
+    #[command(subcommand)]
+    Watermark(WatermarkCommand),
     /// List the devices that can measure, test them and time their kernels
     Devices(DevicesArgs),
     /// Print completions for a shell
@@ -192,7 +196,7 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok_or("expected a number from 0 to 100".to_owned())
 }
 
-fn root(text: &str) -> Result<[u8; 32], String> {
+pub fn root(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("blake3:")
         .and_then(tensorseal::seal::canonical::unhex)
         .ok_or("expected blake3: and 64 lower-case hexadecimal digits".to_owned())

@@ -9,6 +9,7 @@ mod progress;
 mod running;
 mod seal;
 mod verify;
+mod watermark;
 
 use args::{Arguments, Command};
 use clap::Parser;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
     };
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
+            Command::Watermark(command) => command.reported(),
             Command::Devices(_) | Command::Completions(_) => None,
         };
         if let Some((command, model, common)) = reported {

@@ -28,8 +28,8 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// A message for people on standard error.
-pub fn note(common: &Common, text: &str) {
-    if !common.quiet {
+pub fn note(quiet: bool, text: &str) {
+    if !quiet {
         let _ = writeln!(io::stderr(), "tensorseal: {text}");
     }
 }

@@ -1,6 +1,6 @@
 //! The progress line: rate and time left, on standard error, when that is a terminal.
 
-use super::args::{Common, Measuring};
+use super::args::Measuring;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ pub struct Drawn {
 
 impl Drawn {
     /// Starts to draw `progress`, or nothing.
-    pub fn start(progress: &Arc<Progress>, measuring: &Measuring, common: &Common) -> Drawn {
+    pub fn start(progress: &Arc<Progress>, measuring: &Measuring, quiet: bool) -> Drawn {
         let end = Arc::new(AtomicBool::new(false));
-        if measuring.no_progress || common.quiet || !stderr().is_terminal() {
+        if measuring.no_progress || quiet || !stderr().is_terminal() {
             return Drawn { end, thread: None };
         }
         let (shared, flag) = (Arc::clone(progress), Arc::clone(&end));

@@ -13,7 +13,7 @@ use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::report::{Coverage, Model, Report};
-use tensorseal::seal::{self, Seal};
+use tensorseal::seal::{self, ModelSeal, Seal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::progress::Progress;
 
@@ -50,7 +50,7 @@ pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
 }
 
 /// `path` relative to the directory `model`, with `/`, if it lies inside. It need not exist.
-fn relative(model: &Path, path: &Path) -> Option<String> {
+pub fn relative(model: &Path, path: &Path) -> Option<String> {
     let model = model.canonicalize().ok()?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -92,6 +92,21 @@ pub fn require_sound(model: &Checkpoint) -> Result<(), Failure> {
     Err(Failure::incomplete(anyhow!("{}{more}", first.message)))
 }
 
+/// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
+/// call: signals are handled once in a process.
+pub fn watched<T>(
+    measuring: &Measuring,
+    quiet: bool,
+    work: impl FnOnce(&Progress) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let progress = Arc::new(Progress::default());
+    stop_on_signals(&progress)?;
+    let drawn = Drawn::start(&progress, measuring, quiet);
+    let done = work(&progress);
+    drop(drawn);
+    done
+}
+
 /// Measures a model while progress is drawn and Ctrl-C is heard.
 pub fn measure(
     model: &Checkpoint,
@@ -100,20 +115,22 @@ pub fn measure(
     measuring: &Measuring,
     common: &Common,
 ) -> Result<(Seal, RunReport), Failure> {
-    let progress = Arc::new(Progress::default());
     let options = run_options(measuring, file_digests);
-    stop_on_signals(&progress)?;
-    let drawn = Drawn::start(&progress, measuring, common);
-    let measured = seal::build::measure(model, distributions, &options, &progress);
-    drop(drawn);
-    let (found, run) = measured.map_err(failure)?;
+    let (found, run) = watched(measuring, common.quiet, |progress| {
+        seal::build::measure(model, distributions, &options, progress).map_err(failure)
+    })?;
+    say_who_measured(&run, common.quiet);
+    Ok((found, run))
+}
+
+/// Says on standard error what `auto` chose, and that a device was left.
+pub fn say_who_measured(run: &RunReport, quiet: bool) {
     if let Some(choice) = &run.choice {
-        output::note(common, &format!("measured by {choice}"));
+        output::note(quiet, &format!("measured by {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
-        output::note(common, &format!("the device was left: {fallback}"));
+        output::note(quiet, &format!("the device was left: {fallback}"));
     }
-    Ok((found, run))
 }
 
 /// The options of a run.
@@ -157,19 +174,19 @@ pub fn failure(error: RunError) -> Failure {
 }
 
 /// Fills in what every measuring verb reports.
-pub fn fill(report: &mut Report, model: &Checkpoint, found: &Seal, run: &RunReport) {
+pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &RunReport) {
     report.model = Model {
         path: model.path.display().to_string(),
-        format: found.model.format.clone(),
-        files: found.model.files,
-        tensors: found.model.tensors,
-        elements: found.model.elements,
-        bytes: found.model.bytes,
-        root: Some(found.model.root.clone()),
+        format: found.format.clone(),
+        files: found.files,
+        tensors: found.tensors,
+        elements: found.elements,
+        bytes: found.bytes,
+        root: Some(found.root.clone()),
     };
     report.engine = Some(run.engine.clone());
     report.coverage = Coverage {
-        bytes_total: found.model.bytes,
+        bytes_total: found.bytes,
         bytes_checked: run.engine.bytes_read,
         not_covered: model.not_covered.clone(),
     };

@@ -31,7 +31,7 @@ pub fn run(args: &SealArgs) -> Outcome {
         .with_context(|| format!("cannot write the seal to {}", target.display()))
         .map_err(Failure::incomplete)?;
     let mut report = Report::new("seal", &args.model.display().to_string());
-    running::fill(&mut report, &model, &seal, &run);
+    running::fill(&mut report, &model, &seal.model, &run);
     report.seal = Some(SealUsed {
         digest: Some(file_digest(&target)?),
         source: target.display().to_string(),

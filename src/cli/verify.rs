@@ -35,7 +35,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         args.file_digests && sealed.iter().flat_map(|s| &s.files).any(|file| file.sha256.is_some());
     let (found, run) =
         running::measure(&model, false, file_digests, &args.measuring, &args.common)?;
-    running::fill(&mut report, &model, &found, &run);
+    running::fill(&mut report, &model, &found.model, &run);
     report.findings.extend(problems(&model, sealed.as_ref()));
     if args.full {
         report.tensors = serde_json::to_value(&found.tensors).ok();

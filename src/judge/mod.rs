@@ -2,8 +2,10 @@
 
 pub mod bounds;
 pub mod change;
+pub mod embedding;
 pub mod finding;
 pub mod integrity;
+pub mod presence;
 pub mod rules;
 pub mod third_party;
 pub mod watermark;

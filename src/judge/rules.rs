@@ -2,10 +2,13 @@
 //!
 //! Public ids follow MITRE ATLAS, OWASP Top 10 for LLM applications and NIST SP 800-53 / 800-218A.
 
-use crate::severity::Severity::{self, Critical, High, Medium};
+use crate::severity::Severity::{self, Critical, High, Info, Low, Medium};
 
 const CHANGED: &[&str] = &["AML.T0018", "AML.T0010.003", "LLM04", "SI-7"];
 const MALFORMED: &[&str] = &["AML.T0018.002", "AML.T0011.000", "LLM04", "SI-10"];
+
+/// No public catalogue has an id for it.
+const NONE: &[&str] = &[];
 
 /// Weights that may behave otherwise once they are quantised.
 const CONDITIONED: &[&str] = &["AML.T0018", "LLM04"];
@@ -25,7 +28,18 @@ const RULES: &[(&str, Severity, &[&str])] = &[
     ("integrity/tensor-missing", Critical, CHANGED),
     ("integrity/tensor-moved", Medium, CHANGED),
     ("integrity/tensor-renamed", Medium, CHANGED),
+    ("watermark/absent", High, NONE),
+    ("watermark/claim-invalid", Critical, NONE),
+    ("watermark/claim-not-opened", Critical, NONE),
+    ("watermark/faint", Low, NONE),
+    ("watermark/inconclusive", High, NONE),
     ("watermark/inside-intervals", Medium, CONDITIONED),
+    ("watermark/loud", Low, NONE),
+    ("watermark/other-original", Critical, NONE),
+    ("watermark/payload-weak", Low, NONE),
+    ("watermark/present", High, NONE),
+    ("watermark/uncommitted-key", Info, NONE),
+    ("watermark/unpublished-original", Info, NONE),
 ];
 
 /// Usual severity and public ids of a rule. Rules of the format area share theirs.

@@ -16,9 +16,9 @@
 use super::bounds::{fair_coins_tail_log10, normal_tail_log10, signs_tail_log10};
 use super::finding::Finding;
 use super::watermark::{
-    ABSENT, Detection, GroupZ, MARGIN, Mode, PRESENT, Presence, STRONGEST_ALPHA, Test, Tested,
-    nothing,
+    ABSENT, Detection, GroupZ, MARGIN, Mode, PRESENT, Presence, Test, Tested, nothing,
 };
+use crate::watermark::strength::STRONGEST_ALPHA;
 use crate::watermark::third_party::interval::Counts;
 use crate::watermark::third_party::{
     Coins, Inner, Intervals, PartMeasured, Scheme, Statistic, ThirdPartyMeasured,

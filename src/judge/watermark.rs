@@ -9,6 +9,7 @@ use super::bounds::signs_tail_log10;
 use crate::measure::slots::{CODED_BITS, SlotSum, SlotSums};
 use crate::watermark::SCHEME;
 use crate::watermark::payload::{self, MIN_BLOCKS, Payload, Word};
+use crate::watermark::strength::STRONGEST_ALPHA;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,11 +18,7 @@ use std::collections::BTreeMap;
 pub const PRESENT: f64 = -9.0;
 
 /// `log10_p` above which a mark is absent, if the test would have shown it.
-pub const ABSENT: f64 = -6.0;
-
-/// The strongest mark that is looked for when no claim says how strong it was: one that changes its
-/// model by 30 dB, the most that `embed` does without being forced.
-pub(super) const STRONGEST_ALPHA: f64 = 0.031_622_776_601_683_79;
+pub const ABSENT: f64 = -4.0;
 
 /// By how many standard deviations a mark may fall short of what is expected of it.
 pub(super) const MARGIN: f64 = 3.0;
@@ -173,12 +170,17 @@ pub struct Detection {
     pub evidence: BTreeMap<&'static str, Value>,
 }
 
-/// z of a sum of correlations, less what its rounding can have added.
-fn z_of(sum: &SlotSum, error: f64) -> Option<f64> {
+/// z of a sum of correlations, less what its rounding can have added; `None` for a sum of nothing.
+pub fn z_of(sum: &SlotSum, error: f64) -> Option<f64> {
     let correlation = sum.correlation();
     // Besides the rounding of the terms: that of the conversion, the square root and the division.
     let lost = error + correlation.abs() * f64::EPSILON * 4.0;
     (sum.elements > 0).then(|| (correlation - lost) / libm::sqrt(sum.elements as f64))
+}
+
+/// z of all blocks under a word.
+pub fn z_under(sums: &SlotSums, word: &Word) -> Option<f64> {
+    z_of(&under(sums, word), sums.error())
 }
 
 /// All blocks under a word.
@@ -255,14 +257,14 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         best.accepted = Some(payload::PLAIN);
     }
     let total = &best.total;
-    let error = total.error();
-    let under_accepted = |sums: &SlotSums| best.accepted.as_ref().map(|word| under(sums, word));
+    let under_accepted =
+        |sums: &SlotSums| best.accepted.as_ref().and_then(|word| z_under(sums, word));
     let groups =
         best.measured.groups.iter().filter(|(_, sums)| sums.blocks > 0).map(|(name, sums)| {
             GroupZ {
                 name: (*name).to_owned(),
                 elements: sums.elements(),
-                z: under_accepted(sums).and_then(|sum| z_of(&sum, sums.error())),
+                z: under_accepted(sums),
                 z_pilot: z_of(&sums.pilot(), sums.error()),
             }
         });
@@ -275,8 +277,8 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         scheme: SCHEME,
         key_id: key_id.to_owned(),
         verdict,
-        z: under_accepted(total).and_then(|sum| z_of(&sum, error)),
-        z_pilot: z_of(&total.pilot(), error),
+        z: under_accepted(total),
+        z_pilot: z_of(&total.pilot(), total.error()),
         log10_p: Some(log10_p),
         payload: best.payload.map(|payload| payload.to_string()),
         payload_ok: best.read,
@@ -291,7 +293,7 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
 }
 
 /// Whether the mark that was looked for would have been seen: by its claimed strength, or else the
-/// strongest one, which is a quarter of the blocks at least.
+/// strongest that `embed` makes without being forced, whose pilot is a quarter of the blocks.
 fn has_power(total: &SlotSums, context: &Context, log10_tries: f64) -> bool {
     let (alpha, elements) = match &context.claimed {
         Some(claimed) => (claimed.alpha, total.elements()),

@@ -6,6 +6,8 @@ pub mod units;
 
 use crate::checkpoint::NotCovered;
 use crate::engine::EngineUse;
+use crate::judge::embedding::Embedding;
+use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -38,6 +40,9 @@ pub struct Report {
     pub error: Option<String>,
     /// Findings, worst first.
     pub findings: Vec<Finding>,
+    /// What was found of marks, or the mark that was embedded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
     /// Tensors, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Value>,
@@ -93,6 +98,31 @@ pub struct SealUsed {
     pub signed_by: Option<String>,
 }
 
+/// The watermark of a report.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Watermark {
+    /// One key was looked for.
+    Detected(Box<Detection>),
+    /// Several keys were, in the order they were given.
+    AllDetected(Vec<Detection>),
+    /// A mark was embedded.
+    Embedded(Embedding),
+}
+
+impl Watermark {
+    /// The outcome for each key.
+    pub fn detected(mut detections: Vec<Detection>) -> Self {
+        match detections.pop() {
+            Some(only) if detections.is_empty() => Self::Detected(Box::new(only)),
+            last => {
+                detections.extend(last);
+                Self::AllDetected(detections)
+            }
+        }
+    }
+}
+
 impl Report {
     /// An empty report of a command.
     pub fn new(command: &'static str, path: &str) -> Self {
@@ -107,6 +137,7 @@ impl Report {
             verdict: Verdict::Incomplete,
             error: None,
             findings: Vec::new(),
+            watermark: None,
             tensors: None,
         }
     }

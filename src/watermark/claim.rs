@@ -50,6 +50,17 @@ pub enum ClaimError {
     /// It is not there.
     #[error("{}: no such claim", .0.display())]
     Missing(PathBuf),
+    /// Something has the name already.
+    #[error("{} exists: a claim is never overwritten; choose another name", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
@@ -159,6 +170,31 @@ impl Claim {
             return Err("its carriers are not in order".to_owned());
         }
         Ok(claim)
+    }
+
+    /// Whether a claim can be written there: nothing has the name.
+    ///
+    /// # Errors
+    /// [`ClaimError::Exists`].
+    pub fn check_new(path: &Path) -> Result<(), ClaimError> {
+        match path.symlink_metadata() {
+            Ok(_) => Err(ClaimError::Exists(path.to_owned())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes the claim to a new file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ClaimError::Exists`] and [`ClaimError::Write`].
+    pub fn write_new(&self, path: &Path) -> Result<(), ClaimError> {
+        let failed = |source| ClaimError::Write { path: path.to_owned(), source };
+        let mut text = Vec::new();
+        self.write(&mut text).map_err(failed)?;
+        files::write_new(path, 0o666, &text).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => ClaimError::Exists(path.to_owned()),
+            _ => failed(error),
+        })
     }
 
     /// The text of the claim: members and carriers in order, so that equal claims are equal bytes.

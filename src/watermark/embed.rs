@@ -5,6 +5,7 @@
 //! is made under another name and renamed when it is whole.
 
 use super::carriers::Carriers;
+use super::files;
 use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
 use super::mark::{Change, DITHER_BYTES, Rounding};
 use super::payload::{PLAIN, Payload, Word};
@@ -33,6 +34,8 @@ pub struct Mark {
     pub payload: Option<Payload>,
     /// Its strength, relative to the weights of a block.
     pub alpha: f64,
+    /// Signal to noise, in dB, below which nothing is written; negative infinity: anything goes.
+    pub least_snr_db: f64,
 }
 
 /// Pieces that are worked on together: what is kept of each is small, but not nothing.
@@ -58,6 +61,16 @@ pub enum EmbedError {
     /// Something has the name already.
     #[error("{} exists: a marked model is always a new one; choose another name", .0.display())]
     Exists(PathBuf),
+    /// It would change the model more than allowed.
+    #[error(
+        "the mark changes the weights by more than allowed: {snr_db:.2} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
+    )]
+    Loud {
+        /// Measured signal to noise.
+        snr_db: f64,
+        /// The least that was wanted.
+        least_snr_db: f64,
+    },
     /// The copy could not be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
@@ -86,10 +99,7 @@ pub fn write(
         return Err(EmbedError::Exists(out.to_owned()));
     }
     let failed = |source| EmbedError::Write { path: out.to_owned(), source };
-    let directory = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = files::directory_of(out);
     let marker = Marker::new(model, carriers, key, mark, threads, progress)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp");
@@ -130,7 +140,7 @@ struct Marker<'a> {
     marked: HashMap<usize, Marked<'a>>,
     key: ChipKey,
     word: Word,
-    alpha: f64,
+    mark: Mark,
     pool: rayon::ThreadPool,
     progress: &'a Progress,
 }
@@ -194,7 +204,7 @@ impl<'a> Marker<'a> {
             marked: marked.collect(),
             key: key.chips(),
             word: mark.payload.map_or(PLAIN, Payload::word),
-            alpha: mark.alpha,
+            mark: *mark,
             pool,
             progress,
         })
@@ -227,6 +237,10 @@ impl<'a> Marker<'a> {
             }
             file.sync_all().map_err(failed)?;
             whole.bytes += entry.bytes;
+        }
+        let (snr_db, least_snr_db) = (whole.change.snr_db(), self.mark.least_snr_db);
+        if snr_db < least_snr_db {
+            return Err(EmbedError::Loud { snr_db, least_snr_db });
         }
         Ok(whole)
     }
@@ -304,7 +318,7 @@ impl<'a> Marker<'a> {
                 Slot::Pilot => 1,
                 Slot::Bit(bit) => self.word[bit],
             };
-            let strength = self.alpha * f64::from(sign);
+            let strength = self.mark.alpha * f64::from(sign);
             change.merge(&marked.rounding.mark(part, chips, dither, strength));
         }
         if !marked.counts {

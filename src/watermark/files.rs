@@ -1,9 +1,9 @@
-//! Small files that are secrets or evidence: opened without hanging, and read no further than to a
-//! limit.
+//! Small files that are secrets or evidence: opened without hanging, written whole and never over
+//! something else.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Opens a regular file. A FIFO or a device in its place must not hang.
@@ -15,10 +15,49 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Writes a new file with these permissions, less the umask: under another name first, so that it is
+/// there whole or not at all. [`io::ErrorKind::AlreadyExists`] when something has the name.
+pub(super) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let directory = directory_of(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".tensorseal-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    // The name itself is as durable as the bytes.
+    File::open(directory)?.sync_all()
+}
+
 /// The directory that a path lies in.
 pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn files_are_new_and_regular() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_new(&path, 0o600, b"one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = write_new(&path, 0o600, b"two").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+        assert!(open_regular(&path).is_ok());
+        assert!(open_regular(dir.path()).is_err());
+        assert_eq!(directory_of(Path::new("file")), Path::new("."));
     }
 }

@@ -15,7 +15,7 @@ use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -176,9 +176,6 @@ impl WatermarkKey {
         if note.len() > MAX_NOTE {
             return Err(KeyError::LongNote);
         }
-        if path.symlink_metadata().is_ok() {
-            return Err(KeyError::Exists(path.to_owned()));
-        }
         let failed = |source| KeyError::Write { path: path.to_owned(), source };
         let document = Document {
             schema: SCHEMA.to_owned(),
@@ -191,21 +188,10 @@ impl WatermarkKey {
         serde_json::to_writer_pretty(&mut *text, &document)
             .map_err(|error| failed(error.into()))?;
         text.push(b'\n');
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new()
-            .prefix(".tensorseal-")
-            .permissions(std::fs::Permissions::from_mode(0o600))
-            .tempfile_in(directory)
-            .map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        files::write_new(path, 0o600, &text).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-            _ => failed(error.error),
-        })?;
-        Ok(())
+            _ => failed(error),
+        })
     }
 
     /// Reads a key file.

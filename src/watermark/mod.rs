@@ -3,8 +3,9 @@
 //! - [`key`] is the secret, [`payload`] what a mark says, [`claim`] the commitment to both before a
 //!   release.
 //! - [`carriers`] says which tensors carry chips, under their [`canonical`] names.
-//! - [`embed`] writes a marked copy, block by block with [`mark`]; [`detect`] measures how the chips of keys correlate with a model,
-//!   and [`informed`] how they correlate with its difference from an original.
+//! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
+//!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
+//!   correlate with its difference from an original.
 //! - [`third_party`] measures the marks of other schemes, from keys of their own.
 //! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
 
@@ -19,6 +20,7 @@ pub mod key;
 pub mod mark;
 mod names;
 pub mod payload;
+pub mod strength;
 pub mod third_party;
 pub mod values;
 

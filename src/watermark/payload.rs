@@ -192,6 +192,34 @@ mod tests {
         }
     }
 
+    /// The table of `docs/watermark.md`: how often a payload is read back, by the z that its blocks show
+    /// together.
+    #[test]
+    fn payloads_are_read_as_often_as_documented() {
+        const TRIALS: u64 = 1000;
+        for (z, documented) in [(14.0, 0.59), (16.0, 0.91), (18.0, 0.99), (20.0, 0.999)] {
+            let read = |trial: u64| {
+                let payload = Payload(trial.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let mut bytes = vec![0; 32 * CODED_BITS];
+                blake3::Hasher::new().update(&trial.to_le_bytes()).finalize_xof().fill(&mut bytes);
+                // 256 coins have a standard deviation of 8.
+                let noise = |bytes: &[u8]| {
+                    let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
+                    (f64::from(ones) - 128.0) / 8.0
+                };
+                let mut seen = soft(&payload.word());
+                for (seen, bytes) in seen.iter_mut().zip(bytes.chunks(32)) {
+                    *seen = *seen * z / (CODED_BITS as f64).sqrt() + noise(bytes);
+                }
+                decode(&seen).payload == Some(payload)
+            };
+            let share = (0..TRIALS).filter(|trial| read(*trial)).count() as f64 / TRIALS as f64;
+            println!("data z {z}: {share} read");
+            let deviation = (documented * (1.0 - documented) / TRIALS as f64).sqrt();
+            assert!((share - documented).abs() <= 4.0 * deviation + 0.005, "{z}: {share}");
+        }
+    }
+
     #[test]
     fn payloads_are_16_digits() {
         assert_eq!("00000000000000ff".parse(), Ok(Payload(255)));

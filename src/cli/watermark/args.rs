@@ -1,0 +1,173 @@
+//! Arguments of `tensorseal watermark`.
+
+use crate::cli::args::{Common, Measuring, Opening, root};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tensorseal::judge::presence::Expected;
+use tensorseal::watermark::payload::Payload;
+use tensorseal::watermark::strength::Strength;
+
+#[derive(Debug, Subcommand)]
+pub enum WatermarkCommand {
+    /// Make a secret key and print its id
+    Keygen(KeygenArgs),
+    /// Commit to a key, a payload and an unmarked model, before the marked one is released
+    Claim(ClaimArgs),
+    /// Write a marked copy of a model
+    Embed(EmbedArgs),
+    /// Look for the marks of keys in a model
+    Detect(DetectArgs),
+}
+
+impl WatermarkCommand {
+    /// The verbs that report: name, model and where to.
+    pub fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
+        match self {
+            Self::Embed(args) => Some(("watermark embed", &args.model, &args.common)),
+            Self::Detect(args) => Some(("watermark detect", &args.model, &args.common)),
+            Self::Keygen(_) | Self::Claim(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Where to write the key: readable by you alone, never over something else
+    #[arg(short, long, value_name = "KEY")]
+    pub output: PathBuf,
+    /// A note to keep in the key file
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub note: String,
+    /// Print only the key id
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How strong a mark is.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct StrengthArgs {
+    /// Strength, by the z that detection is to show (default: 60)
+    #[arg(long, value_name = "Z", value_parser = target_z)]
+    target_z: Option<f64>,
+    /// Strength, by the share of a block's root mean square that each weight moves
+    #[arg(long, value_name = "A", value_parser = alpha)]
+    alpha: Option<f64>,
+}
+
+impl StrengthArgs {
+    /// What was asked for, if anything was.
+    pub fn wanted(&self) -> Option<Strength> {
+        self.target_z.map(Strength::TargetZ).or(self.alpha.map(Strength::Alpha))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ClaimArgs {
+    /// The unmarked model: a file or a directory
+    pub model: PathBuf,
+    /// The key of the mark
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// What the mark is to say: 16 hexadecimal digits; a mark without payload shows presence only
+    #[arg(long, value_name = "HEX16")]
+    pub payload: Option<Payload>,
+    #[command(flatten)]
+    pub strength: StrengthArgs,
+    /// Write the claim to a new file instead of standard output
+    #[arg(short, long, value_name = "CLAIM")]
+    pub output: Option<PathBuf>,
+    /// Print only the claim and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
+}
+
+#[derive(Debug, Args)]
+pub struct EmbedArgs {
+    /// The unmarked model: a file or a directory
+    pub model: PathBuf,
+    /// The key of the mark
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// What the mark is to say: 16 hexadecimal digits; a mark without payload shows presence only
+    #[arg(long, value_name = "HEX16")]
+    pub payload: Option<Payload>,
+    #[command(flatten)]
+    pub strength: StrengthArgs,
+    /// Embed exactly what was claimed: payload and strength of this claim, on the model it names
+    #[arg(long, value_name = "CLAIM", conflicts_with_all = ["payload", "target_z", "alpha"])]
+    pub claim: Option<PathBuf>,
+    /// Where to write the marked model: a new file for a file, a new directory for a directory
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Also below 30 dB, and over a mark of the same key
+    #[arg(long)]
+    pub force: bool,
+    /// Refused: a marked model is always a new one
+    #[arg(long, hide = true)]
+    pub in_place: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct DetectArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// The key of a mark (repeatable: all are looked for in one pass)
+    #[arg(long, value_name = "KEY", required = true)]
+    pub key: Vec<PathBuf>,
+    /// A claim that one of the keys must open: its payload and strength are those tested
+    #[arg(long, value_name = "CLAIM")]
+    pub claim: Option<PathBuf>,
+    /// Also correlate the difference from this unmarked model
+    #[arg(long, value_name = "MODEL")]
+    pub original: Option<PathBuf>,
+    /// Root of the original, from a publication that is older than the key
+    #[arg(long, value_name = "blake3:HEX", value_parser = root, requires = "original")]
+    pub original_root: Option<[u8; 32]>,
+    /// Pass when every mark is present, or when every mark is absent
+    #[arg(long, value_enum, default_value = "present")]
+    pub expect: Expect,
+    #[command(flatten)]
+    pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Expect {
+    /// The check of an owner
+    Present,
+    /// The check of whoever must not ship another's model
+    Absent,
+}
+
+impl From<Expect> for Expected {
+    fn from(expect: Expect) -> Self {
+        match expect {
+            Expect::Present => Self::Present,
+            Expect::Absent => Self::Absent,
+        }
+    }
+}
+
+fn target_z(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|z| (1.0..=1e6).contains(z));
+    number.ok_or("expected a number from 1 to 1000000".to_owned())
+}
+
+fn alpha(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|alpha| *alpha > 0.0 && *alpha < 1.0);
+    number.ok_or("expected a number between 0 and 1, such as 0.001".to_owned())
+}

@@ -1,0 +1,54 @@
+//! `tensorseal watermark claim`: the commitment to a mark, before the marked model is released.
+
+use super::args::ClaimArgs;
+use super::{claim_failure, marking, read_key};
+use crate::cli::{Failure, Outcome, exit, output, running};
+use anyhow::Context;
+use std::io::{self, Write};
+use tensorseal::watermark::claim::Claim;
+use tensorseal::watermark::strength::{DEFAULT_TARGET_Z, Strength};
+
+pub fn run(args: &ClaimArgs) -> Outcome {
+    let key = read_key(&args.key)?;
+    if let Some(path) = &args.output {
+        // Before hours of reading, not after.
+        Claim::check_new(path).map_err(claim_failure)?;
+    }
+    let model = marking::open(&args.model, &args.opening)?;
+    let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
+        marking::measure(&model, &key, &args.measuring, progress)
+    })?;
+    running::say_who_measured(&unmarked.measured.run, args.quiet);
+    unmarked.refuse_marked()?;
+    unmarked.check_payload(args.payload)?;
+    let strength = args.strength.wanted().unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
+    let claim = Claim::new(
+        &key,
+        args.payload,
+        unmarked.alpha(strength, false)?,
+        &unmarked.measured.model.root,
+        &unmarked.measured.carriers,
+        unmarked.elements(),
+    );
+    match &args.output {
+        Some(path) => {
+            claim.write_new(path).map_err(claim_failure)?;
+            if !args.quiet {
+                let text =
+                    format!("commitment  {}\nwritten     {}", claim.commitment, path.display());
+                // The claim is there, whether this could be said or not.
+                writeln!(io::stdout(), "{text}").unwrap_or(());
+            }
+        }
+        None => {
+            let mut out = io::stdout().lock();
+            let printed = claim.write(&mut out).and_then(|()| out.flush());
+            printed.context("cannot write to standard output").map_err(Failure::incomplete)?;
+        }
+    }
+    output::note(
+        args.quiet,
+        "sign and timestamp this claim, and keep the unmarked model, before the marked one is released",
+    );
+    Ok(exit::PASS)
+}

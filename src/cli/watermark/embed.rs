@@ -1,0 +1,175 @@
+//! `tensorseal watermark embed`: a marked copy of a model.
+
+use super::args::EmbedArgs;
+use super::{claim_failure, marking, read_key};
+use crate::cli::{Failure, Outcome, output, running};
+use anyhow::anyhow;
+use std::io::{self, Write};
+use std::path::Path;
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::embedding::{self, Embedding};
+use tensorseal::report::human::Palette;
+use tensorseal::report::units::grouped;
+use tensorseal::report::{Report, Watermark};
+use tensorseal::watermark::claim::Claim;
+use tensorseal::watermark::embed::{self, EmbedError, Mark};
+use tensorseal::watermark::key::WatermarkKey;
+use tensorseal::watermark::strength::{DEFAULT_TARGET_Z, LEAST_SNR_DB, Strength};
+
+pub fn run(args: &EmbedArgs) -> Outcome {
+    if args.in_place {
+        return Err(Failure::usage(anyhow!(
+            "--in-place: a marked model is always a new one, so that nothing is lost; name it with -o"
+        )));
+    }
+    let key = read_key(&args.key)?;
+    let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
+    check_target(args)?;
+    let model = marking::open(&args.model, &args.opening)?;
+    marking::refuse_keys_inside(&model)?;
+    let options = running::run_options(&args.measuring, false);
+    let (unmarked, mark, embedded) =
+        running::watched(&args.measuring, args.common.quiet, |progress| {
+            let unmarked = marking::measure(&model, &key, &args.measuring, progress)?;
+            if !args.force {
+                unmarked.refuse_marked()?;
+            }
+            let mark = mark(args, claim.as_ref(), &unmarked)?;
+            let carriers = &unmarked.measured.carriers;
+            let embedded = embed::write(
+                &model,
+                carriers,
+                &key,
+                &mark,
+                &args.output,
+                options.threads,
+                progress,
+            )
+            .map_err(embed_failure)?;
+            Ok((unmarked, mark, embedded))
+        })?;
+    let measured = &unmarked.measured;
+    running::say_who_measured(&measured.run, args.common.quiet);
+    let carriers = measured.carriers.tensors.len() as u64;
+    let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
+    let mut report = Report::new("watermark embed", &args.model.display().to_string());
+    running::fill(&mut report, &model, &measured.model, &measured.run);
+    report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(findings);
+    report.judge(args.common.fail_on);
+    let body = lines(&embedding, &args.output, &model);
+    report.watermark = Some(Watermark::Embedded(embedding));
+    output::finish(&report, &args.common, &|out, palette| write_lines(out, palette, &body))
+}
+
+/// A claim that says how the model is to be marked.
+fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
+    let claim = Claim::read(path).map_err(claim_failure)?;
+    if !claim.is_opened_by(key) {
+        return Err(Failure::usage(anyhow!(
+            "{}: this claim is of key {}, and {} does not open it",
+            path.display(),
+            claim.key_id,
+            key.id()
+        )));
+    }
+    Ok(claim)
+}
+
+fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
+    if args.output.symlink_metadata().is_ok() {
+        return Err(Failure::usage(EmbedError::Exists(args.output.clone())));
+    }
+    if running::relative(&args.model, &args.output).is_some() {
+        return Err(Failure::usage(anyhow!(
+            "{} lies inside {}: write the marked model beside it",
+            args.output.display(),
+            args.model.display()
+        )));
+    }
+    // Before hours of reading, not after.
+    match args.output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) if !parent.is_dir() => Err(Failure::incomplete(anyhow!(
+            "{}: cannot be written: there is no directory {}",
+            args.output.display(),
+            parent.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The mark that was asked for, or claimed.
+fn mark(
+    args: &EmbedArgs,
+    claim: Option<&Claim>,
+    unmarked: &marking::Unmarked,
+) -> Result<Mark, Failure> {
+    let least_snr_db = if args.force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
+    let (payload, strength) = match claim {
+        None => (args.payload, args.strength.wanted()),
+        Some(claim) => {
+            let root = &unmarked.measured.model.root;
+            if claim.unmarked_root != *root {
+                return Err(Failure::usage(anyhow!(
+                    "the claim is of a model with root {}, this one has {root}",
+                    claim.unmarked_root
+                )));
+            }
+            (claim.payload(), Some(Strength::Alpha(claim.alpha)))
+        }
+    };
+    unmarked.check_payload(payload)?;
+    let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
+    Ok(Mark { payload, alpha: unmarked.alpha(strength, args.force)?, least_snr_db })
+}
+
+fn embed_failure(error: EmbedError) -> Failure {
+    match error {
+        EmbedError::Run(error) => running::failure(error),
+        EmbedError::Exists(_) | EmbedError::Loud { .. } => Failure::usage(error),
+        EmbedError::Write { .. } => Failure::incomplete(error),
+    }
+}
+
+/// What is said of the mark: labels and texts.
+fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
+    let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
+    let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;
+    let what = if model.path.is_dir() { "directory" } else { "file" };
+    vec![
+        ("marked", format!("{} (a new {what})", out.display())),
+        ("key", mark.key_id.clone()),
+        ("payload", mark.payload.clone().unwrap_or_else(|| "none: presence only".to_owned())),
+        (
+            "strength",
+            format!(
+                "alpha {:.6}, expected z {:.1}; written z {}, pilot z {}",
+                mark.alpha,
+                mark.z_expected,
+                z(mark.z),
+                z(mark.z_pilot)
+            ),
+        ),
+        (
+            "change",
+            format!(
+                "{} dB signal to noise, {share:.1} % of {} elements in {} carriers",
+                mark.snr_db.map_or("-".to_owned(), |snr| format!("{snr:.2}")),
+                grouped(mark.elements),
+                grouped(mark.carriers)
+            ),
+        ),
+    ]
+}
+
+fn write_lines(
+    out: &mut dyn Write,
+    palette: Palette,
+    lines: &[(&'static str, String)],
+) -> io::Result<()> {
+    for (label, text) in lines {
+        let text = if *label == "marked" { palette.bold(text) } else { text.clone() };
+        writeln!(out, "{label:<9} {text}")?;
+    }
+    Ok(())
+}

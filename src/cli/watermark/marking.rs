@@ -1,0 +1,119 @@
+//! What `claim` and `embed` have in common: an unmarked model, measured, and the mark it is to get.
+
+use super::{detect_failure, no_carriers};
+use crate::cli::args::{Measuring, Opening};
+use crate::cli::{Failure, running};
+use anyhow::anyhow;
+use std::path::Path;
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::bounds::signs_tail_log10;
+use tensorseal::judge::watermark::{PRESENT, z_of};
+use tensorseal::measure::slots::SlotSums;
+use tensorseal::report::units::grouped;
+use tensorseal::stream::progress::Progress;
+use tensorseal::watermark::detect::{self, Measured};
+use tensorseal::watermark::key::{self, WatermarkKey};
+use tensorseal::watermark::payload::{MIN_BLOCKS, Payload};
+use tensorseal::watermark::strength::{
+    LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
+};
+
+/// A model that is to be marked.
+pub struct Unmarked {
+    /// Its root, carriers and engine.
+    pub measured: Measured,
+    /// How the key correlates with it already.
+    total: SlotSums,
+}
+
+/// Opens a model that is to be marked: it must be sound.
+pub fn open(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure> {
+    let exclude = running::seals_inside(path, None);
+    let model = running::open(path, opening, exclude, None)?;
+    running::require_sound(&model)?;
+    Ok(model)
+}
+
+/// Refuses a model that has a key among its files: it would be copied and published with it.
+pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
+    let holds_key = |path: &Path, bytes: u64| {
+        bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
+    };
+    match model.files.iter().find(|file| holds_key(&file.location, file.bytes)) {
+        None => Ok(()),
+        Some(file) => Err(Failure::usage(anyhow!(
+            "{}: this is a secret key, and would be copied into the marked model: move it out of {}",
+            file.path,
+            model.root.display()
+        ))),
+    }
+}
+
+/// Measures a model that is to be marked with `key`.
+pub fn measure(
+    model: &Checkpoint,
+    key: &WatermarkKey,
+    measuring: &Measuring,
+    progress: &Progress,
+) -> Result<Unmarked, Failure> {
+    let options = running::run_options(measuring, false);
+    let measured = detect::measure(model, std::slice::from_ref(key), &options, progress)
+        .map_err(detect_failure)?;
+    let mut total = SlotSums::default();
+    measured.groups.iter().flat_map(|group| &group.sums).for_each(|sums| total.merge(sums));
+    if total.blocks == 0 {
+        return Err(no_carriers(&model.path));
+    }
+    Ok(Unmarked { measured, total })
+}
+
+impl Unmarked {
+    /// Finite non-zero elements of the carriers.
+    pub fn elements(&self) -> u64 {
+        self.total.elements()
+    }
+
+    /// Refuses a model with a mark of the key already: the two would be one that is too strong.
+    pub fn refuse_marked(&self) -> Result<(), Failure> {
+        let z = z_of(&self.total.pilot(), self.total.error()).unwrap_or(0.0);
+        if signs_tail_log10(z) > PRESENT {
+            return Ok(());
+        }
+        Err(Failure::usage(anyhow!(
+            "the model has a mark of this key already (pilot z {z:.1}): take the unmarked model, or another key, or --force"
+        )))
+    }
+
+    /// Refuses a payload where there is no room for it.
+    pub fn check_payload(&self, payload: Option<Payload>) -> Result<(), Failure> {
+        if payload.is_none() || self.total.blocks >= MIN_BLOCKS {
+            return Ok(());
+        }
+        Err(Failure::usage(anyhow!(
+            "the model has {} carrier blocks of 512 elements, a payload needs {}: without --payload it can be marked for presence",
+            grouped(self.total.blocks),
+            grouped(MIN_BLOCKS)
+        )))
+    }
+
+    /// The alpha of a strength, refused where it changes the model too much.
+    pub fn alpha(&self, strength: Strength, force: bool) -> Result<f64, Failure> {
+        let alpha = strength.alpha(self.elements());
+        if alpha >= 1.0 {
+            return Err(Failure::usage(anyhow!(
+                "the model has {} elements that can carry: that z would need an alpha of {alpha:.2}, as large as the weights; choose a smaller one",
+                grouped(self.elements())
+            )));
+        }
+        if alpha <= STRONGEST_ALPHA || force {
+            return Ok(alpha);
+        }
+        let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
+        Err(Failure::usage(anyhow!(
+            "the mark would change the weights by {:.2} dB signal to noise, at least {LEAST_SNR_DB} dB are wanted: {} elements can carry at most --target-z {}, or use --force",
+            snr_db(alpha),
+            grouped(self.elements()),
+            most.floor()
+        )))
+    }
+}

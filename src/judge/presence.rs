@@ -1,0 +1,146 @@
+//! What follows from the detection of a mark: whether it is as expected, and whether it is evidence.
+
+use super::Finding;
+use super::watermark::{ABSENT, Detection, Mode, PRESENT, Presence};
+
+/// What is expected of a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// It is there: the check of an owner.
+    #[default]
+    Present,
+    /// It is not: the check of whoever must not ship another's model.
+    Absent,
+}
+
+/// Where the original of an informed detection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Original {
+    /// Its root is the one that was published, as the caller says.
+    Published,
+    /// Nobody says so.
+    Unpublished,
+}
+
+/// Holds a detection against what was expected of it. `original` is that of an informed detection.
+pub fn findings(
+    detection: &Detection,
+    expected: Expected,
+    original: Option<Original>,
+) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = disappointment(detection, expected).into_iter().collect();
+    if !detection.committed {
+        let message = format!(
+            "uncommitted key: not evidence of ownership; keys that fit can be found for any weights, so only one that was committed to before the model was published counts (key {})",
+            detection.key_id
+        );
+        findings.push(Finding::new("watermark/uncommitted-key", message));
+    }
+    if detection.mode == Mode::Informed && original == Some(Original::Unpublished) {
+        let message = "the original was taken on trust: not evidence; one that fits can be made from any model and key, so only an original whose root was published before the key was drawn counts (--original-root)";
+        findings.push(Finding::new("watermark/unpublished-original", message));
+    }
+    findings
+}
+
+fn disappointment(detection: &Detection, expected: Expected) -> Option<Finding> {
+    let key = &detection.key_id;
+    let chance = chance(detection.log10_p);
+    let (rule, message) = match (detection.verdict, expected) {
+        (Presence::Present, Expected::Present) | (Presence::Absent, Expected::Absent) => {
+            return None;
+        }
+        (Presence::Present, Expected::Absent) => (
+            "watermark/present",
+            format!("the mark of key {key} is there: chance has {chance} for it"),
+        ),
+        (Presence::Absent, Expected::Present) => (
+            "watermark/absent",
+            format!(
+                "the mark of key {key} is not there: nothing beyond chance ({chance}), where a mark would show"
+            ),
+        ),
+        (Presence::Inconclusive, _) => ("watermark/inconclusive", inconclusive(detection)),
+    };
+    Some(Finding::new(rule, message).with("log10_p", detection.log10_p))
+}
+
+/// A probability in words, from its decimal logarithm.
+fn chance(log10_p: Option<f64>) -> String {
+    log10_p.map_or("no bound".to_owned(), |log10_p| format!("10^{log10_p:.1}"))
+}
+
+fn inconclusive(detection: &Detection) -> String {
+    let Detection { key_id, log10_p, elements, .. } = detection;
+    if *elements == 0 {
+        return format!(
+            "nothing can be said of key {key_id}: no carrier has a finite non-zero element"
+        );
+    }
+    let chance = chance(*log10_p);
+    if log10_p.is_some_and(|log10_p| log10_p <= ABSENT) {
+        return format!(
+            "key {key_id} shows more than chance explains well ({chance}), but less than the 10^{PRESENT} that a mark must show"
+        );
+    }
+    format!(
+        "nothing can be said of key {key_id}: nothing beyond chance was seen ({chance}), but a mark on these {elements} elements might not have been seen either"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::watermark::judge;
+
+    fn detection(verdict: Presence, log10_p: f64, elements: u64) -> Detection {
+        let log10_p = Some(log10_p);
+        Detection { verdict, log10_p, elements, ..judge("k", &[], &Default::default()) }
+    }
+
+    fn rules(detection: &Detection, expected: Expected) -> Vec<&'static str> {
+        findings(detection, expected, None).iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn only_what_was_expected_passes() {
+        let uncommitted = "watermark/uncommitted-key";
+        let present = detection(Presence::Present, -50.0, 9);
+        let absent = detection(Presence::Absent, 0.0, 9);
+        let unclear = detection(Presence::Inconclusive, -7.0, 9);
+        for (found, expected, rule) in [
+            (&present, Expected::Present, None),
+            (&present, Expected::Absent, Some("watermark/present")),
+            (&absent, Expected::Absent, None),
+            (&absent, Expected::Present, Some("watermark/absent")),
+            (&unclear, Expected::Absent, Some("watermark/inconclusive")),
+            (&unclear, Expected::Present, Some("watermark/inconclusive")),
+        ] {
+            let all: Vec<&str> = rule.into_iter().chain([uncommitted]).collect();
+            assert_eq!(rules(found, expected), all);
+        }
+        let committed = Detection { committed: true, ..present };
+        assert!(rules(&committed, Expected::Present).is_empty());
+    }
+
+    #[test]
+    fn the_three_ways_of_not_knowing_are_told_apart() {
+        let said = |log10_p, elements| {
+            let found = detection(Presence::Inconclusive, log10_p, elements);
+            findings(&found, Expected::Present, None)[0].message.clone()
+        };
+        assert!(said(0.0, 0).contains("no carrier has a finite"));
+        assert!(said(-7.0, 9).contains("more than chance explains"));
+        assert!(said(-1.0, 9).contains("might not have been seen"));
+    }
+
+    #[test]
+    fn an_original_on_trust_is_no_evidence() {
+        let mut found = detection(Presence::Present, -50.0, 9);
+        found.committed = true;
+        found.mode = Mode::Informed;
+        let rule = |original| findings(&found, Expected::Present, original).pop().map(|f| f.rule);
+        assert_eq!(rule(Some(Original::Unpublished)), Some("watermark/unpublished-original"));
+        assert_eq!(rule(Some(Original::Published)), None);
+    }
+}

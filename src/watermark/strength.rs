@@ -1,0 +1,116 @@
+//! How strong a mark is: what it will show, and what it does to the weights.
+//!
+//! A mark of strength alpha moves each element by alpha times the root mean square of its carrier block.
+//! Over n finite non-zero elements its z is expected to be alpha * sqrt(n): the chips agree with
+//! themselves n times, each time by alpha, against a noise of sqrt(n).
+
+use super::mark::Change;
+
+/// The expected z of a mark whose strength was not chosen.
+pub const DEFAULT_TARGET_Z: f64 = 60.0;
+
+/// Marks that change their model by more than this are refused, in dB of signal to noise.
+pub const LEAST_SNR_DB: f64 = 30.0;
+
+/// Marks above this are not warned of, in dB.
+pub const QUIET_SNR_DB: f64 = 45.0;
+
+/// The alpha of a mark of [`LEAST_SNR_DB`] in a type so wide that rounding adds nothing: 10^(-30/20).
+pub const STRONGEST_ALPHA: f64 = 0.031_622_776_601_683_79;
+
+/// The z of the data blocks from which a payload is read back 999 times of 1000 (measured:
+/// `docs/watermark.md`).
+pub const READABLE_DATA_Z: f64 = 20.0;
+
+/// Share of the blocks that are pilots: their z is the square root of it times that of all.
+const PILOT_SHARE: f64 = 0.25;
+
+/// How strong a mark is asked to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Strength {
+    /// By the z that is expected over all carriers.
+    TargetZ(f64),
+    /// By the share of a block's root mean square that each element moves.
+    Alpha(f64),
+}
+
+impl Strength {
+    /// alpha for a model with this many finite non-zero carrier elements (at least one).
+    pub fn alpha(self, elements: u64) -> f64 {
+        match self {
+            Self::TargetZ(z) => z / libm::sqrt(elements.max(1) as f64),
+            Self::Alpha(alpha) => alpha,
+        }
+    }
+}
+
+/// The z that is expected of a mark.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// Over all carrier blocks.
+    pub all: f64,
+    /// Over the pilot blocks.
+    pub pilot: f64,
+    /// Over the blocks that carry a payload.
+    pub data: f64,
+}
+
+/// The z that is expected of strength `alpha` over `elements` finite non-zero elements.
+pub fn expected_z(alpha: f64, elements: u64) -> Expected {
+    let all = alpha * libm::sqrt(elements as f64);
+    Expected {
+        all,
+        pilot: all * libm::sqrt(PILOT_SHARE),
+        data: all * libm::sqrt(1.0 - PILOT_SHARE),
+    }
+}
+
+/// Signal to noise of strength `alpha` in dB, where rounding adds nothing: -20 log10(alpha). Dithered
+/// rounding in a narrow type makes it less.
+pub fn snr_db(alpha: f64) -> f64 {
+    -20.0 * libm::log10(alpha)
+}
+
+/// The largest target z whose signal to noise is `snr_db`, on a model that `change` was measured on at
+/// strength `alpha`.
+///
+/// The noise of a mark is alpha^2 + b * alpha of the signal: the shift itself, and what dithered
+/// rounding adds, which grows with the share of the elements that are moved to another step. b is taken
+/// from the measurement.
+pub fn target_for_snr(change: &Change, alpha: f64, snr_db: f64) -> f64 {
+    let noise = change.noise / change.signal;
+    let rounding = ((noise - alpha * alpha) / alpha).max(0.0);
+    let wanted = libm::exp10(-snr_db / 10.0);
+    let half = rounding / 2.0;
+    let quieter = libm::sqrt(half * half + wanted) - half;
+    expected_z(quieter, change.elements).all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_met_and_parted() {
+        let alpha = Strength::TargetZ(60.0).alpha(22_484_736);
+        let expected = expected_z(alpha, 22_484_736);
+        assert!((expected.all - 60.0).abs() < 1e-9);
+        assert_eq!((expected.pilot, (expected.data * 1000.0).round()), (30.0, 51_962.0));
+        assert_eq!(Strength::Alpha(0.001).alpha(7), 0.001);
+        assert!((snr_db(STRONGEST_ALPHA) - LEAST_SNR_DB).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_quieter_target_is_as_quiet_as_it_says() {
+        // Without rounding the noise is alpha^2, with it b alpha more.
+        for b in [0.0, 0.004] {
+            let noise = |alpha: f64| alpha * alpha + b * alpha;
+            let (alpha, elements) = (0.0126, 22_484_736);
+            let change = Change { signal: 5.0, noise: 5.0 * noise(alpha), elements, changed: 1 };
+            let target = target_for_snr(&change, alpha, QUIET_SNR_DB);
+            let quieter = Strength::TargetZ(target).alpha(elements);
+            let snr = -10.0 * libm::log10(noise(quieter));
+            assert!((snr - QUIET_SNR_DB).abs() < 1e-9, "{snr}");
+        }
+    }
+}
