@@ -10,6 +10,7 @@
 //!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
 
 use super::arrays::{Array, ArrayError, NamedError, Role, shown};
+use super::descriptor::MAX_PARTS;
 use super::key::Commitment;
 use super::measured::{Inner, PartMeasured, Statistic};
 use super::places::{Places, Window};
@@ -68,7 +69,7 @@ impl Normal {
         }
         let names = shelf.names(&part.xi)?;
         if names.len() > most {
-            let what = format!("has {} tensors; a key has at most 4096 parts", names.len());
+            let what = format!("has {} tensors; a key has at most {MAX_PARTS} parts", names.len());
             return Err(ArrayError::Unfit(what).of(&part.xi));
         }
         let mut all = Vec::with_capacity(names.len());
