@@ -7,6 +7,7 @@ pub mod finding;
 pub mod integrity;
 pub mod presence;
 pub mod rules;
+pub mod third_party;
 pub mod watermark;
 
 pub use crate::severity::Severity;

@@ -45,24 +45,29 @@ pub fn findings(
 
 fn disappointment(detection: &Detection, expected: Expected) -> Option<Finding> {
     let key = &detection.key_id;
-    let log10_p = detection.log10_p;
+    let chance = chance(detection.log10_p);
     let (rule, message) = match (detection.verdict, expected) {
         (Presence::Present, Expected::Present) | (Presence::Absent, Expected::Absent) => {
             return None;
         }
         (Presence::Present, Expected::Absent) => (
             "watermark/present",
-            format!("the mark of key {key} is there: chance has 10^{log10_p:.1} for it"),
+            format!("the mark of key {key} is there: chance has {chance} for it"),
         ),
         (Presence::Absent, Expected::Present) => (
             "watermark/absent",
             format!(
-                "the mark of key {key} is not there: nothing beyond chance (10^{log10_p:.1}), where a mark would show"
+                "the mark of key {key} is not there: nothing beyond chance ({chance}), where a mark would show"
             ),
         ),
         (Presence::Inconclusive, _) => ("watermark/inconclusive", inconclusive(detection)),
     };
-    Some(Finding::new(rule, message).with("log10_p", log10_p))
+    Some(Finding::new(rule, message).with("log10_p", detection.log10_p))
+}
+
+/// A probability in words, from its decimal logarithm.
+fn chance(log10_p: Option<f64>) -> String {
+    log10_p.map_or("no bound".to_owned(), |log10_p| format!("10^{log10_p:.1}"))
 }
 
 fn inconclusive(detection: &Detection) -> String {
@@ -72,13 +77,14 @@ fn inconclusive(detection: &Detection) -> String {
             "nothing can be said of key {key_id}: no carrier has a finite non-zero element"
         );
     }
-    if *log10_p <= ABSENT {
+    let chance = chance(*log10_p);
+    if log10_p.is_some_and(|log10_p| log10_p <= ABSENT) {
         return format!(
-            "key {key_id} shows more than chance explains well (10^{log10_p:.1}), but less than the 10^{PRESENT} that a mark must show"
+            "key {key_id} shows more than chance explains well ({chance}), but less than the 10^{PRESENT} that a mark must show"
         );
     }
     format!(
-        "nothing can be said of key {key_id}: nothing beyond chance was seen (10^{log10_p:.1}), but a mark on these {elements} elements might not have been seen either"
+        "nothing can be said of key {key_id}: nothing beyond chance was seen ({chance}), but a mark on these {elements} elements might not have been seen either"
     )
 }
 
@@ -88,6 +94,7 @@ mod tests {
     use crate::judge::watermark::judge;
 
     fn detection(verdict: Presence, log10_p: f64, elements: u64) -> Detection {
+        let log10_p = Some(log10_p);
         Detection { verdict, log10_p, elements, ..judge("k", &[], &Default::default()) }
     }
 

@@ -10,6 +10,9 @@ const MALFORMED: &[&str] = &["AML.T0018.002", "AML.T0011.000", "LLM04", "SI-10"]
 /// No public catalogue has an id for it.
 const NONE: &[&str] = &[];
 
+/// Weights that may behave otherwise once they are quantised.
+const CONDITIONED: &[&str] = &["AML.T0018", "LLM04"];
+
 /// Id, usual severity, public ids. In order of the ids.
 const RULES: &[(&str, Severity, &[&str])] = &[
     ("integrity/dtype-changed", Critical, CHANGED),
@@ -30,6 +33,7 @@ const RULES: &[(&str, Severity, &[&str])] = &[
     ("watermark/claim-not-opened", Critical, NONE),
     ("watermark/faint", Low, NONE),
     ("watermark/inconclusive", High, NONE),
+    ("watermark/inside-intervals", Medium, CONDITIONED),
     ("watermark/loud", Low, NONE),
     ("watermark/other-original", Critical, NONE),
     ("watermark/payload-weak", Low, NONE),
@@ -55,6 +59,7 @@ mod tests {
         assert!(RULES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(of("integrity/header-changed").0, Medium);
         assert_eq!(of("integrity/tensor-changed").0, Critical);
+        assert_eq!(of("watermark/inside-intervals").0, Medium);
         assert_eq!(of("format/overlap").0, High);
     }
 }

@@ -11,6 +11,8 @@ use crate::watermark::SCHEME;
 use crate::watermark::payload::{self, MIN_BLOCKS, Payload, Word};
 use crate::watermark::strength::STRONGEST_ALPHA;
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// `log10_p` at or below which a mark is present.
 pub const PRESENT: f64 = -9.0;
@@ -19,7 +21,7 @@ pub const PRESENT: f64 = -9.0;
 pub const ABSENT: f64 = -4.0;
 
 /// By how many standard deviations a mark may fall short of what is expected of it.
-const MARGIN: f64 = 3.0;
+pub(super) const MARGIN: f64 = 3.0;
 
 /// Words that a decoder chooses from: all payloads with their checksum, and all 96 bits when the
 /// checksum is wrong. One bit more than their number (`docs/watermark.md`).
@@ -98,6 +100,8 @@ pub enum Tested {
     Decoded,
     /// All blocks under the claimed word.
     Claimed,
+    /// Everything that the key of another scheme names.
+    Stated,
 }
 
 /// One test of one key.
@@ -107,8 +111,8 @@ pub struct Test {
     pub mode: Mode,
     /// Which blocks.
     pub word: Tested,
-    /// The statistic: standard normal or lighter in the tail under the null.
-    pub z: f64,
+    /// The statistic: standard normal or lighter in the tail under the null; null for counts of bits.
+    pub z: Option<f64>,
     /// Proven bound on the probability of such a z for one fixed word, decimal logarithm.
     pub log10_bound: f64,
     /// Words that were chosen from, decimal logarithm.
@@ -142,8 +146,9 @@ pub struct Detection {
     /// Of the pilot blocks; null when there are none.
     pub z_pilot: Option<f64>,
     /// Bound on the probability of this outcome or a stronger one without the mark, decimal
-    /// logarithm: the smallest of all tests, times their number and the number of keys.
-    pub log10_p: f64,
+    /// logarithm: the smallest of all tests, times their number and the number of keys; null where no
+    /// such bound is claimed.
+    pub log10_p: Option<f64>,
     /// 16 hexadecimal digits.
     pub payload: Option<String>,
     /// Whether the blocks themselves say this payload, with the right checksum.
@@ -160,6 +165,9 @@ pub struct Detection {
     pub groups: Vec<GroupZ>,
     /// Every test that [`Detection::log10_p`] counts.
     pub tests: Vec<Test>,
+    /// The numbers of another scheme.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<&'static str, Value>,
 }
 
 /// z of a sum of correlations, less what its rounding can have added; `None` for a sum of nothing.
@@ -203,7 +211,8 @@ fn look<'a>(measured: &'a Measured<'a>, context: &Context) -> Looked<'a> {
     let test = |word: Tested, sum: &SlotSum, log2_words: f64| {
         let z = z_of(sum, error)?;
         let log10_words = log2_words * std::f64::consts::LOG10_2;
-        Some(Test { mode: measured.mode, word, z, log10_bound: signs_tail_log10(z), log10_words })
+        let log10_bound = signs_tail_log10(z);
+        Some(Test { mode: measured.mode, word, z: Some(z), log10_bound, log10_words })
     };
     let decoded = (total.blocks >= MIN_BLOCKS).then(|| {
         let correlations: [f64; CODED_BITS] =
@@ -270,7 +279,7 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         verdict,
         z: under_accepted(total),
         z_pilot: z_of(&total.pilot(), total.error()),
-        log10_p,
+        log10_p: Some(log10_p),
         payload: best.payload.map(|payload| payload.to_string()),
         payload_ok: best.read,
         elements: total.elements(),
@@ -279,6 +288,7 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         committed: context.claimed.is_some(),
         groups: groups.collect(),
         tests,
+        evidence: BTreeMap::new(),
     }
 }
 
@@ -293,14 +303,15 @@ fn has_power(total: &SlotSums, context: &Context, log10_tries: f64) -> bool {
     signs_tail_log10(least) + log10_tries <= PRESENT
 }
 
-fn nothing(key_id: &str) -> Detection {
+/// The judgement on a key that nothing was measured of.
+pub(super) fn nothing(key_id: &str) -> Detection {
     Detection {
         scheme: SCHEME,
         key_id: key_id.to_owned(),
         verdict: Presence::Inconclusive,
         z: None,
         z_pilot: None,
-        log10_p: 0.0,
+        log10_p: Some(0.0),
         payload: None,
         payload_ok: false,
         elements: 0,
@@ -309,6 +320,7 @@ fn nothing(key_id: &str) -> Detection {
         committed: false,
         groups: Vec::new(),
         tests: Vec::new(),
+        evidence: BTreeMap::new(),
     }
 }
 
@@ -365,10 +377,10 @@ mod tests {
         // The pilot's p, or that of the word times 2^65; three tests.
         let pilot = signs_tail_log10(found.z_pilot.unwrap());
         let word = signs_tail_log10(found.z.unwrap()) + 65.0 * std::f64::consts::LOG10_2;
-        assert!((found.log10_p - (pilot.min(word) + 3f64.log10())).abs() < 1e-9);
+        assert!((found.log10_p.unwrap() - (pilot.min(word) + 3f64.log10())).abs() < 1e-9);
         // More keys: more tries.
         let many = judged(&marked, &Context { keys: 100, claimed: None });
-        assert!((many.log10_p - found.log10_p - 2.0).abs() < 1e-9);
+        assert!((many.log10_p.unwrap() - found.log10_p.unwrap() - 2.0).abs() < 1e-9);
     }
 
     #[test]
@@ -381,7 +393,7 @@ mod tests {
         let found = judged(&marked, &claimed(7));
         assert_eq!(found.verdict, Presence::Present);
         assert!(found.committed && found.tests.len() == 1);
-        assert!((found.log10_p - signs_tail_log10(found.z.unwrap())).abs() < 1e-9);
+        assert!((found.log10_p.unwrap() - signs_tail_log10(found.z.unwrap())).abs() < 1e-9);
         assert!(found.payload_ok);
         // Another payload differs in many bits of the code; the pilot still shows, and the blocks say
         // something else.
@@ -401,7 +413,7 @@ mod tests {
         for seed in 10..60 {
             let found = judged(&sums(20_000, 0.0, &payload::PLAIN, seed), &ONE_KEY);
             assert_eq!(found.verdict, Presence::Absent, "seed {seed}: {found:?}");
-            assert!(found.z.is_none() && found.payload.is_none() && found.log10_p > -3.0);
+            assert!(found.z.is_none() && found.payload.is_none() && found.log10_p.unwrap() > -3.0);
         }
         // 60 blocks: even the strongest mark would not have been seen.
         let few = judged(&sums(60, 0.0, &payload::PLAIN, 4), &ONE_KEY);
@@ -414,7 +426,7 @@ mod tests {
         );
         assert_eq!(weak.verdict, Presence::Inconclusive);
         let nothing = judged(&SlotSums::default(), &ONE_KEY);
-        assert_eq!((nothing.verdict, nothing.log10_p), (Presence::Inconclusive, 0.0));
+        assert_eq!((nothing.verdict, nothing.log10_p), (Presence::Inconclusive, Some(0.0)));
         assert_eq!(judge("id", &[], &ONE_KEY).verdict, Presence::Inconclusive);
     }
 
@@ -429,7 +441,7 @@ mod tests {
         let both = judge("id", &measured, &ONE_KEY);
         let one = judge("id", &measured[1..], &ONE_KEY);
         assert_eq!((both.mode, both.z), (Mode::Informed, one.z));
-        assert!((both.log10_p - one.log10_p - 2f64.log10()).abs() < 1e-9);
+        assert!((both.log10_p.unwrap() - one.log10_p.unwrap() - 2f64.log10()).abs() < 1e-9);
     }
 
     #[test]

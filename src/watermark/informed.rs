@@ -10,17 +10,16 @@
 use super::carriers::Carriers;
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
+use super::names::by_canonical;
+use super::values::{Decoder, Values, finite, plan_of};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::dtype::{Decoded, Dtype, Number};
 use crate::engine::RunError;
 use crate::measure::chips::{self, CHIP_BYTES};
 use crate::measure::correlation::{CARRIER_LEN, Energy};
 use crate::measure::slots::SlotSums;
 use crate::stream::files::FileSet;
-use crate::stream::plan::{Object, ObjectKind, Plan};
 use crate::stream::progress::Progress;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use std::collections::HashMap;
 
 /// Carrier blocks of one piece of work.
 const PIECE_BLOCKS: u64 = 512;
@@ -49,10 +48,10 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Informed, RunError> {
     let pairs = pairs(model, original, carriers);
-    let (ours, theirs) = (
-        plan_of(model, pairs.iter().map(|pair| carriers.tensors[pair.carrier].tensor)),
-        plan_of(original, pairs.iter().map(|pair| pair.original)),
-    );
+    let ours = pairs.iter().map(|pair| carriers.tensors[pair.carrier].tensor);
+    let ours = plan_of(ours.map(|index| (index, &model.tensors[index])));
+    let theirs = pairs.iter().map(|pair| (pair.original, &original.tensors[pair.original]));
+    let theirs = plan_of(theirs);
     progress.expect(ours.bytes() + theirs.bytes());
     let files = [FileSet::new(&model.files, &ours), FileSet::new(&original.files, &theirs)];
     let groups = Groups::new(carriers, keys.len());
@@ -116,59 +115,15 @@ struct Pair {
 }
 
 fn pairs(model: &Checkpoint, original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
-    let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (index, tensor) in original.tensors.iter().enumerate() {
-        let canonical = super::canonical::canonical_name(&tensor.name).into_owned();
-        let first = by_name.entry(canonical).or_insert(index);
-        if tensor.name < original.tensors[*first].name {
-            *first = index;
-        }
-    }
+    let by_name = by_canonical(original);
     let pair = |(place, carrier): (usize, &super::carriers::CarrierTensor)| {
         let index = *by_name.get(&carrier.canonical)?;
         let theirs = &original.tensors[index];
-        let same =
-            theirs.shape == model.tensors[carrier.tensor].shape && decoder(theirs.dtype).is_some();
+        let same = theirs.shape == model.tensors[carrier.tensor].shape
+            && Decoder::of_weights(theirs.dtype).is_some();
         same.then_some(Pair { carrier: place, original: index })
     };
     carriers.tensors.iter().enumerate().filter_map(pair).collect()
-}
-
-/// The tensors to be read, as a plan: a tensor that is read twice is in it twice.
-fn plan_of(model: &Checkpoint, tensors: impl Iterator<Item = usize>) -> Plan {
-    let objects = tensors.map(|index| {
-        let Tensor { file, offset, bytes, .. } = model.tensors[index];
-        let kind = ObjectKind::Tensor(index);
-        Object { kind, file, offset, bytes, words: None, carrier: None }
-    });
-    Plan { objects: objects.collect(), ..Plan::default() }
-}
-
-/// Reads the value of a code; zero for what is not finite.
-type Decoder = fn(Dtype, u64) -> f64;
-
-/// The bytes of an element and how it is read, for floating-point types of whole bytes.
-fn decoder(dtype: Dtype) -> Option<(usize, Decoder)> {
-    let whole = matches!(dtype.number(), Number::Float(format) if format.signed)
-        && matches!(dtype.bits(), 8 | 16 | 32 | 64);
-    let decode: Decoder = match dtype {
-        Dtype::C64 => return None,
-        Dtype::F32 => |_, code| finite(f64::from(f32::from_bits(code as u32))),
-        Dtype::BF16 => |_, code| finite(f64::from(f32::from_bits((code as u32) << 16))),
-        Dtype::F64 => |_, code| finite(f64::from_bits(code)),
-        _ => |dtype, code| match dtype.number() {
-            Number::Float(format) => match format.decode(code) {
-                Decoded::Finite(value) => value,
-                Decoded::Nan | Decoded::Infinity(_) => 0.0,
-            },
-            _ => 0.0,
-        },
-    };
-    whole.then_some((dtype.bits() as usize / 8, decode))
-}
-
-fn finite(value: f64) -> f64 {
-    if value.is_finite() { value } else { 0.0 }
 }
 
 /// Consecutive carrier blocks of one tensor.
@@ -184,19 +139,9 @@ impl Piece {
 
     /// The values of a tensor; zero for what is not finite.
     fn read(&self, files: &FileSet<'_>, tensor: &Tensor) -> Result<Vec<f64>, RunError> {
-        let Some((width, decode)) = decoder(tensor.dtype) else { return Ok(Vec::new()) };
-        let start = tensor.offset + self.first * CARRIER_LEN as u64 * width as u64;
-        let mut copy = Vec::with_capacity(self.bytes(tensor) as usize);
-        files
-            .source(tensor.file)?
-            .read(start, copy.capacity(), &mut |bytes| copy.extend_from_slice(bytes))
-            .map_err(|error| files.name_error(tensor.file, error))?;
-        let value = |element: &[u8]| {
-            let mut code = [0; 8];
-            code[..width].copy_from_slice(element);
-            decode(tensor.dtype, u64::from_le_bytes(code))
-        };
-        Ok(copy.chunks_exact(width).map(value).collect())
+        let Some(decoder) = Decoder::of_weights(tensor.dtype) else { return Ok(Vec::new()) };
+        let values = Values::new(files, tensor, decoder);
+        Ok(values.read(self.first * CARRIER_LEN as u64, self.elements as usize)?)
     }
 
     fn correlate(
@@ -259,6 +204,7 @@ fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::Dtype;
     use crate::measure::correlation::{Correlation, Elements};
     use proptest::prelude::*;
 
@@ -294,17 +240,5 @@ mod tests {
         assert_eq!((energy.nonzero, energy.energy), (1, 1 << 28));
         let none = quantise(&[1.0], &[1.0], &mut quantised);
         assert_eq!(none, Energy::default());
-    }
-
-    #[test]
-    fn every_float_type_of_whole_bytes_is_read() {
-        for dtype in Dtype::all() {
-            let readable = decoder(dtype).is_some();
-            let expected =
-                ["F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F16", "BF16", "F32", "F64"];
-            assert_eq!(readable, expected.contains(&dtype.name()), "{dtype}");
-        }
-        let (width, decode) = decoder(Dtype::F16).unwrap();
-        assert_eq!((width, decode(Dtype::F16, 0x3C00), decode(Dtype::F16, 0x7C00)), (2, 1.0, 0.0));
     }
 }

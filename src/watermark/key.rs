@@ -8,6 +8,8 @@
 //! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
 //! of its own, so that one derived value tells nothing of another.
 
+use super::third_party::descriptor::scheme_of;
+use super::third_party::scheme::{Scheme, SchemeError};
 use super::{SCHEME, files};
 use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
@@ -201,11 +203,18 @@ impl WatermarkKey {
         let metadata =
             file.metadata().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         let mode = metadata.permissions().mode() & 0o7777;
+        let text = read_small(path, file)?;
+        let malformed = |what| KeyError::Malformed { path: path.to_owned(), what };
+        // Those of other schemes need not be secret: they are told as what they are.
+        if let Some(other) =
+            scheme_of(&text).filter(|scheme| Scheme::all().any(|s| s.name() == scheme))
+        {
+            return Err(malformed(of_other_scheme(&other)));
+        }
         if mode & 0o077 != 0 {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }
-        let text = read_small(path, file)?;
-        Self::parse(&text).map_err(|what| KeyError::Malformed { path: path.to_owned(), what })
+        Self::parse(&text).map_err(malformed)
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
@@ -219,8 +228,7 @@ impl WatermarkKey {
             return Err(format!("its schema is {:?}, not {SCHEMA:?}", clip(&head.schema)));
         }
         if head.scheme.as_deref() != Some(SCHEME) {
-            let scheme = head.scheme.as_deref().unwrap_or("");
-            return Err(format!("it is a key of scheme {:?}, not {SCHEME:?}", clip(scheme)));
+            return Err(of_other_scheme(head.scheme.as_deref().unwrap_or("")));
         }
         let document: Document = serde_json::from_slice(text).map_err(place)?;
         let secret = Zeroizing::new(
@@ -231,6 +239,18 @@ impl WatermarkKey {
             return Err("its key and its key id do not belong together".to_owned());
         }
         Ok(key)
+    }
+}
+
+/// What is said of a key of another scheme.
+fn of_other_scheme(name: &str) -> String {
+    let what = format!("it is a key of scheme {:?}, not {SCHEME:?}", clip(name));
+    match name.parse() {
+        Ok(Scheme::Interval) | Err(SchemeError::Unknown) => what,
+        Ok(scheme) => format!("{what}: give --scheme {scheme}"),
+        Err(SchemeError::Refused { reason, .. }) => {
+            format!("{what}, and cannot be checked from weights alone: {reason}")
+        }
     }
 }
 
@@ -368,6 +388,8 @@ mod tests {
             (sound[..sound.len() - 5].to_owned(), "ends early"),
             (String::new(), "ends early"),
             (sound.replace("ts-spread/1", "uchida"), "scheme \"uchida\""),
+            (sound.replace("ts-spread/1", "uchida"), "give --scheme uchida"),
+            (sound.replace("ts-spread/1", "seal"), "cannot be checked from weights alone"),
             (sound.replace("watermark-key/1", "seal/1"), "schema is \"tensorseal.seal/1\""),
             (sound.replace(&secret, &secret[1..]), "64 lower-case"),
             (sound.replace(&secret, &secret.to_uppercase()), "64 lower-case"),

@@ -6,6 +6,7 @@
 //! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
 //!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
 //!   correlate with its difference from an original.
+//! - [`third_party`] measures the marks of other schemes, from keys of their own.
 //! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
 
 pub mod canonical;
@@ -17,8 +18,11 @@ mod files;
 pub mod informed;
 pub mod key;
 pub mod mark;
+mod names;
 pub mod payload;
 pub mod strength;
+pub mod third_party;
+pub mod values;
 
 /// Name of the scheme: an additive spread-spectrum mark with one chip an element.
 pub const SCHEME: &str = "ts-spread/1";

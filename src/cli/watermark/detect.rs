@@ -179,9 +179,9 @@ fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Res
     writeln!(out, "key       {}  {}", found.key_id, palette.dim(found.scheme))?;
     writeln!(
         out,
-        "mark      {}  by chance at most 10^{:.1}, z {}, pilot z {}",
+        "mark      {}  by chance at most {}, z {}, pilot z {}",
         palette.bold(&found.verdict.name().to_uppercase()),
-        found.log10_p,
+        found.log10_p.map_or("-".to_owned(), |log10_p| format!("10^{log10_p:.1}")),
         z(found.z),
         z(found.z_pilot)
     )?;

@@ -1,0 +1,84 @@
+//! The tensors of a model by their canonical names.
+
+use super::canonical::canonical_name;
+use crate::checkpoint::Checkpoint;
+use std::collections::BTreeMap;
+
+/// Index of the tensor of each canonical name; of several that share one, the first in the order of
+/// their own names.
+pub(super) fn by_canonical(model: &Checkpoint) -> BTreeMap<String, usize> {
+    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, tensor) in model.tensors.iter().enumerate() {
+        let canonical = canonical_name(&tensor.name).into_owned();
+        let first = by_name.entry(canonical).or_insert(index);
+        if tensor.name < model.tensors[*first].name {
+            *first = index;
+        }
+    }
+    by_name
+}
+
+/// Finds the tensors that a key names: by the name as it is, or else by the canonical one.
+pub(super) struct Names<'a> {
+    model: &'a Checkpoint,
+    exact: BTreeMap<&'a str, usize>,
+    canonical: BTreeMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    /// Of a model.
+    pub(super) fn of(model: &'a Checkpoint) -> Self {
+        let names = model.tensors.iter().enumerate();
+        let exact = names.map(|(index, tensor)| (tensor.name.as_str(), index)).collect();
+        Self { model, exact, canonical: by_canonical(model) }
+    }
+
+    /// Index of a tensor in [`Checkpoint::tensors`].
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        let exact = self.exact.get(name);
+        exact.or_else(|| self.canonical.get(canonical_name(name).as_ref())).copied()
+    }
+
+    /// Whether a tensor lies in its file as a whole: one of a damaged model may not.
+    pub(super) fn is_whole(&self, index: usize) -> bool {
+        let tensor = &self.model.tensors[index];
+        let elements = tensor.shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
+        let end = tensor.offset.checked_add(tensor.bytes);
+        elements.and_then(|elements| tensor.dtype.byte_len(elements)) == Some(tensor.bytes)
+            && end.is_some_and(|end| end <= self.model.files[tensor.file].bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::OpenOptions;
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+    #[test]
+    fn the_name_as_it_is_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let names = ["module.x.weight", "model.x.weight", "y.weight"];
+        let views = names.map(|name| (name, TensorView::new(Dtype::U8, vec![1], &[7]).unwrap()));
+        serialize_to_file(views, None, &path).unwrap();
+        let mut model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        let found = |model: &Checkpoint, name: &str| {
+            Names::of(model).find(name).map(|index| model.tensors[index].name.clone())
+        };
+        for (name, expected) in [
+            ("module.x.weight", Some("module.x.weight")),
+            ("x.weight", Some("model.x.weight")),
+            ("model.y.weight", Some("y.weight")),
+            ("z.weight", None),
+            ("", None),
+        ] {
+            assert_eq!(found(&model, name).as_deref(), expected, "{name}");
+        }
+        assert!(Names::of(&model).is_whole(0));
+        model.tensors[0].bytes += 1;
+        assert!(!Names::of(&model).is_whole(0));
+        model.tensors[1].offset = u64::MAX;
+        assert!(!Names::of(&model).is_whole(1));
+    }
+}

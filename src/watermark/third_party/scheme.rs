@@ -1,0 +1,133 @@
+//! The schemes of others: those that can be checked from weights alone, and those that cannot.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A scheme that is checked from weights alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// Bits read from the mean filter of a layer by a projection matrix: Uchida et al., 2017.
+    Uchida,
+    /// The same reading, of the bits of a user's code: DeepMarks, Chen et al., 2018.
+    DeepMarks,
+    /// Signs added to the codes of a quantised model at secret places: EmMark, 2024.
+    EmMark,
+    /// Bits that are the hash of the key which reads them, from filtered weights: NeuralMark, 2026.
+    NeuralMark,
+    /// Normal numbers added to the weights, as GaussMark does.
+    Gaussian,
+    /// A sequence of signs added to the weights, as CDMA carriers and MaleficNet do.
+    Signs,
+    /// Weights moved within their quantisation intervals: Li et al., 2023. Has no key.
+    Interval,
+}
+
+/// Every scheme that is checked, and its name.
+const CHECKED: &[(Scheme, &str)] = &[
+    (Scheme::Uchida, "uchida"),
+    (Scheme::DeepMarks, "deepmarks"),
+    (Scheme::EmMark, "emmark"),
+    (Scheme::NeuralMark, "neuralmark"),
+    (Scheme::Gaussian, "gaussian"),
+    (Scheme::Signs, "signs"),
+    (Scheme::Interval, "interval"),
+];
+
+/// Schemes that need the model to be run, and what for.
+pub const REFUSED: &[(&str, &str)] = &[
+    ("deepsigns", "its bits are in the mean activations of chosen inputs, not in the weights"),
+    ("freemark", "its bits are read from activations on secret trigger inputs"),
+    ("fsw", "its mark is in a subspace of what the model computes for chosen inputs"),
+    (
+        "gaussmark-text",
+        "its statistic is the gradient of the likelihood of a text; for a perturbation that is kept \
+         as numbers there is the scheme gaussian",
+    ),
+    ("seal", "its bits are in the hidden representations of anchor inputs"),
+];
+
+/// Why a scheme cannot be checked from weights alone; `None` for every other name.
+pub fn refused(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
+}
+
+impl Scheme {
+    /// Every scheme that is checked.
+    pub fn all() -> impl Iterator<Item = Scheme> {
+        CHECKED.iter().map(|(scheme, _)| *scheme)
+    }
+
+    /// Its name in key files, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        // The table has every scheme; `every_scheme_has_its_name` holds it to that.
+        CHECKED.iter().find(|(scheme, _)| *scheme == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No scheme that can be checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemeError {
+    /// It needs the model to be run.
+    #[error("the scheme {name} cannot be checked from weights alone: {reason}")]
+    Refused {
+        /// Its name.
+        name: &'static str,
+        /// What it needs.
+        reason: &'static str,
+    },
+    /// Nothing of this name is known.
+    #[error("no such scheme; known are {}", known())]
+    Unknown,
+}
+
+fn known() -> String {
+    CHECKED.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for Scheme {
+    type Err = SchemeError;
+
+    fn from_str(name: &str) -> Result<Self, SchemeError> {
+        if let Some((name, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            return Err(SchemeError::Refused { name, reason });
+        }
+        let found = CHECKED.iter().find(|(_, known)| *known == name);
+        found.map(|(scheme, _)| *scheme).ok_or(SchemeError::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheme_has_its_name() {
+        use Scheme::*;
+        for scheme in [Uchida, DeepMarks, EmMark, NeuralMark, Gaussian, Signs, Interval] {
+            assert_eq!(scheme.to_string().parse(), Ok(scheme));
+            assert!(Scheme::all().any(|listed| listed == scheme) && !scheme.name().is_empty());
+            assert_eq!(refused(scheme.name()), None);
+        }
+    }
+
+    #[test]
+    fn what_needs_the_model_to_run_is_refused_with_a_reason() {
+        for name in ["deepsigns", "seal", "fsw", "freemark", "gaussmark-text"] {
+            let reason = refused(name).unwrap();
+            assert!(reason.len() > 20 && !reason.contains('\n'));
+            let said = name.parse::<Scheme>().unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains(reason), "{said}");
+        }
+        for name in ["", "Uchida", "ts-spread/1", "uchida "] {
+            assert_eq!(name.parse::<Scheme>(), Err(SchemeError::Unknown));
+            assert_eq!(refused(name), None);
+        }
+        assert!(SchemeError::Unknown.to_string().contains("uchida, deepmarks"));
+    }
+}
