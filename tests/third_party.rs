@@ -1,11 +1,9 @@
 //! Marks of other schemes: golden values from NumPy, wrong keys, and every refusal, through the library.
 
 mod common;
-#[path = "common/keys.rs"]
-mod keys;
 
+use common::keys::*;
 use common::{noise, safetensors};
-use keys::*;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;

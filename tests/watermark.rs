@@ -292,6 +292,14 @@ fn a_claim_binds_key_payload_strength_and_model() {
     assert_eq!((code, rules(&found)[0].0.as_str()), (1, "watermark/claim-not-opened"));
     assert_eq!(found["watermark"]["verdict"], "present", "the key is looked for all the same");
 
+    // A mark that says something else than its claim.
+    let other_claim = w.path("other-claim.json");
+    let payload = ["--payload", "1111111111111111", "--target-z", "50"];
+    assert_eq!(claim_of(&w.key, &other_claim, &payload).code, 0);
+    let (code, found) = w.detect(&w.path("out"), &["--claim", arg(&other_claim)]);
+    assert_eq!((code, rules(&found)[0].0.as_str()), (1, "watermark/other-payload"));
+    assert_eq!(found["watermark"]["payload_read"], PAYLOAD);
+
     // Damaged claims are findings, one that is not there is a mistake.
     for text in ["", "[]", "{}", "{\"schema\": 1}", &document.to_string()[..200]] {
         fs::write(&path, text).unwrap();

@@ -29,6 +29,14 @@ pub fn findings(
     original: Option<Original>,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = disappointment(detection, expected).into_iter().collect();
+    if let Some(read) = &detection.payload_read
+        && detection.committed
+        && !detection.payload_ok
+    {
+        let claimed = detection.payload.as_deref().unwrap_or("none");
+        let message = format!("the mark says payload {read}, the claim says {claimed}");
+        findings.push(Finding::new("watermark/other-payload", message));
+    }
     if !detection.committed {
         let message = format!(
             "uncommitted key: not evidence of ownership; keys that fit can be found for any weights, so only one that was committed to before the model was published counts (key {})",
@@ -132,6 +140,16 @@ mod tests {
         assert!(said(0.0, 0).contains("no carrier has a finite"));
         assert!(said(-7.0, 9).contains("more than chance explains"));
         assert!(said(-1.0, 9).contains("might not have been seen"));
+    }
+
+    #[test]
+    fn a_mark_that_says_something_else_than_its_claim_is_told() {
+        let mut found = detection(Presence::Present, -50.0, 9);
+        found.committed = true;
+        found.payload_read = Some("0000000000000007".to_owned());
+        assert_eq!(rules(&found, Expected::Present), ["watermark/other-payload"]);
+        (found.payload, found.payload_ok) = (found.payload_read.clone(), true);
+        assert!(rules(&found, Expected::Present).is_empty());
     }
 
     #[test]

@@ -36,6 +36,7 @@ const RULES: &[(&str, Severity, &[&str])] = &[
     ("watermark/inside-intervals", Medium, CONDITIONED),
     ("watermark/loud", Low, NONE),
     ("watermark/other-original", Critical, NONE),
+    ("watermark/other-payload", High, NONE),
     ("watermark/payload-weak", Low, NONE),
     ("watermark/present", High, NONE),
     ("watermark/uncommitted-key", Info, NONE),

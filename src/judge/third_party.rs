@@ -193,6 +193,13 @@ pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Findi
         (0, 1..) => Presence::Absent,
         _ => Presence::Inconclusive,
     };
+    if verdict == Presence::Inconclusive && findings.is_empty() {
+        let message = format!(
+            "nothing can be said of intervals: {} values differ from the base model, too few in any tensor",
+            total.changed
+        );
+        findings.push(Finding::new("watermark/inconclusive", message));
+    }
     let mut detection = Detection {
         scheme: Scheme::Interval.name(),
         verdict,

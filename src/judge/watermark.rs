@@ -153,6 +153,8 @@ pub struct Detection {
     pub payload: Option<String>,
     /// Whether the blocks themselves say this payload, with the right checksum.
     pub payload_ok: bool,
+    /// What the blocks say with the right checksum, whatever is claimed.
+    pub payload_read: Option<String>,
     /// Finite non-zero elements of the carriers.
     pub elements: u64,
     /// Carrier blocks that have such elements.
@@ -198,8 +200,8 @@ struct Looked<'a> {
     total: SlotSums,
     tests: Vec<Test>,
     payload: Option<Payload>,
-    /// Whether the blocks themselves say this payload, with its checksum.
-    read: bool,
+    /// What the blocks themselves say, with its checksum.
+    read: Option<Payload>,
     /// The word to report, when one is accepted.
     accepted: Option<Word>,
 }
@@ -235,7 +237,7 @@ fn look<'a>(measured: &'a Measured<'a>, context: &Context) -> Looked<'a> {
         }
         (payload, accepted) = (read, read.and(decoded).map(|decoded| decoded.word));
     }
-    Looked { measured, total, tests, payload, read: read.is_some() && read == payload, accepted }
+    Looked { measured, total, tests, payload, read, accepted }
 }
 
 /// Judges one key by everything that was measured of it: one entry, or a blind and an informed one.
@@ -281,7 +283,8 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         z_pilot: z_of(&total.pilot(), total.error()),
         log10_p: Some(log10_p),
         payload: best.payload.map(|payload| payload.to_string()),
-        payload_ok: best.read,
+        payload_ok: best.read.is_some() && best.read == best.payload,
+        payload_read: best.read.map(|payload| payload.to_string()),
         elements: total.elements(),
         blocks: total.blocks,
         mode: best.measured.mode,
@@ -314,6 +317,7 @@ pub(super) fn nothing(key_id: &str) -> Detection {
         log10_p: Some(0.0),
         payload: None,
         payload_ok: false,
+        payload_read: None,
         elements: 0,
         blocks: 0,
         mode: Mode::Blind,
@@ -399,6 +403,7 @@ mod tests {
         // something else.
         let other = judged(&marked, &claimed(8));
         assert!(other.z.unwrap() < found.z.unwrap() - 10.0 && !other.payload_ok);
+        assert_eq!(other.payload_read.as_deref(), Some("0000000000000007"));
     }
 
     #[test]

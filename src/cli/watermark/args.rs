@@ -3,9 +3,13 @@
 use crate::cli::args::{Common, Measuring, Opening, root};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 use tensorseal::judge::presence::Expected;
+use tensorseal::watermark;
 use tensorseal::watermark::payload::Payload;
 use tensorseal::watermark::strength::Strength;
+use tensorseal::watermark::third_party::Scheme;
+use tensorseal::watermark::third_party::scheme::SchemeError;
 
 #[derive(Debug, Subcommand)]
 pub enum WatermarkCommand {
@@ -123,26 +127,56 @@ pub struct DetectArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// The key of a mark (repeatable: all are looked for in one pass)
-    #[arg(long, value_name = "KEY", required = true)]
+    #[arg(long, value_name = "KEY", required_unless_present = "original")]
     pub key: Vec<PathBuf>,
+    /// The scheme of the keys: ts-spread/1, uchida, deepmarks, emmark, neuralmark, gaussian, signs, or
+    /// interval, which has no key and compares with --original
+    #[arg(long, value_name = "SCHEME", default_value = "ts-spread/1")]
+    pub scheme: SchemeChoice,
     /// A claim that one of the keys must open: its payload and strength are those tested
     #[arg(long, value_name = "CLAIM")]
     pub claim: Option<PathBuf>,
-    /// Also correlate the difference from this unmarked model
+    /// Id of a key of another scheme, from a publication that is older than the model (repeatable)
+    #[arg(long, value_name = "HEX64")]
+    pub key_id: Vec<String>,
+    /// Also correlate the difference from this unmarked model; the base model of --scheme interval
     #[arg(long, value_name = "MODEL")]
     pub original: Option<PathBuf>,
     /// Root of the original, from a publication that is older than the key
     #[arg(long, value_name = "blake3:HEX", value_parser = root, requires = "original")]
     pub original_root: Option<[u8; 32]>,
-    /// Pass when every mark is present, or when every mark is absent
-    #[arg(long, value_enum, default_value = "present")]
-    pub expect: Expect,
+    /// Pass when every mark is present (the default), or when every mark is absent
+    #[arg(long, value_enum)]
+    pub expect: Option<Expect>,
     #[command(flatten)]
     pub opening: Opening,
     #[command(flatten)]
     pub measuring: Measuring,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// The scheme of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemeChoice {
+    /// Our own.
+    Native,
+    /// One of others.
+    ThirdParty(Scheme),
+}
+
+impl FromStr for SchemeChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == watermark::SCHEME {
+            return Ok(Self::Native);
+        }
+        text.parse().map(Self::ThirdParty).map_err(|error| match error {
+            SchemeError::Unknown => format!("{error}, and {}", watermark::SCHEME),
+            refused => refused.to_string(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,18 +1,15 @@
-//! `tensorseal watermark detect`: the marks of keys in a model.
+//! Marks of our own scheme.
 
-use super::args::DetectArgs;
-use super::{detect_failure, no_carriers, read_key};
-use crate::cli::{Failure, Outcome, output, running};
+use super::{conclude, open};
+use crate::cli::watermark::args::DetectArgs;
+use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
+use crate::cli::{Failure, Outcome, running};
 use anyhow::anyhow;
-use std::io::{self, Write};
-use std::path::Path;
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::Finding;
 use tensorseal::judge::presence::{self, Original};
-use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, Mode, Presence};
-use tensorseal::report::human::{Palette, shown};
-use tensorseal::report::units::grouped;
-use tensorseal::report::{Report, Watermark};
+use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use tensorseal::report::Report;
 use tensorseal::seal::{build, document::root_text};
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::claim::{Claim, ClaimError};
@@ -20,10 +17,12 @@ use tensorseal::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
 use tensorseal::watermark::informed;
 use tensorseal::watermark::key::WatermarkKey;
 
-/// Groups that are listed for people; the JSON report has all of them.
-const LISTED_GROUPS: usize = 40;
-
 pub fn run(args: &DetectArgs) -> Outcome {
+    if !args.key_id.is_empty() {
+        return Err(Failure::usage(anyhow!(
+            "--key-id is for keys of other schemes: a key of this one is committed to with --claim"
+        )));
+    }
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
@@ -67,27 +66,22 @@ pub fn run(args: &DetectArgs) -> Outcome {
         .collect();
     for detection in &detections {
         let original = beside.as_ref().map(|beside| beside.original);
-        report.findings.extend(presence::findings(detection, args.expect.into(), original));
+        let expected = args.expect.map(Into::into).unwrap_or_default();
+        report.findings.extend(presence::findings(detection, expected, original));
     }
-    report.judge(args.common.fail_on);
-    let shown = detections.clone();
-    report.watermark = Some(Watermark::detected(detections));
-    output::finish(&report, &args.common, &|out, palette| {
-        shown.iter().try_for_each(|detection| describe(out, palette, detection))
-    })
+    conclude(report, detections, &args.common)
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
+    if args.key.is_empty() {
+        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+    }
     if args.key.len() > MAX_KEYS {
         return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be looked for at once")));
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
-    for (at, key) in keys.iter().enumerate() {
-        if keys[..at].iter().any(|earlier| earlier.id() == key.id()) {
-            return Err(Failure::usage(anyhow!("key {} was given twice", key.id())));
-        }
-    }
+    super::refuse_twice(keys.iter().map(WatermarkKey::id))?;
     Ok(keys)
 }
 
@@ -114,14 +108,8 @@ fn read_claim(
             findings.push(Finding::new("watermark/claim-invalid", message).in_file(&name));
             Ok(None)
         }
-        Err(error) => Err(super::claim_failure(error)),
+        Err(error) => Err(claim_failure(error)),
     }
-}
-
-fn open(path: &Path, args: &DetectArgs) -> Result<Checkpoint, Failure> {
-    let model = running::open(path, &args.opening, running::seals_inside(path, None), None)?;
-    running::require_sound(&model)?;
-    Ok(model)
 }
 
 /// What was measured beside an original.
@@ -170,62 +158,4 @@ fn usable(beside: Beside, args: &DetectArgs, findings: &mut Vec<Finding>) -> Opt
     };
     findings.push(Finding::new("watermark/other-original", message));
     None
-}
-
-/// A detection for people.
-fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
-    let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
-    writeln!(out)?;
-    writeln!(out, "key       {}  {}", found.key_id, palette.dim(found.scheme))?;
-    writeln!(
-        out,
-        "mark      {}  by chance at most {}, z {}, pilot z {}",
-        palette.bold(&found.verdict.name().to_uppercase()),
-        found.log10_p.map_or("-".to_owned(), |log10_p| format!("10^{log10_p:.1}")),
-        z(found.z),
-        z(found.z_pilot)
-    )?;
-    if let Some(payload) = &found.payload {
-        let read = if found.payload_ok { "read, checksum right" } else { "claimed, not read" };
-        writeln!(out, "payload   {}  {read}", palette.bold(payload))?;
-    }
-    let mode = match found.mode {
-        Mode::Blind => "weights alone",
-        Mode::Informed => "difference from the original",
-    };
-    writeln!(
-        out,
-        "carriers  {} elements in {} blocks, {mode}",
-        grouped(found.elements),
-        grouped(found.blocks)
-    )?;
-    let evidence = if found.committed {
-        "the key opens the claim: what counts is that the claim is older than the publication of the model"
-    } else {
-        "uncommitted key: not evidence of ownership"
-    };
-    writeln!(out, "evidence  {evidence}")?;
-    if found.verdict == Presence::Present { groups(out, palette, found) } else { Ok(()) }
-}
-
-/// Where the mark is.
-fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
-    let name = |name: &str| shown(name);
-    let width = |names: &[String]| names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
-    let names: Vec<String> =
-        found.groups.iter().take(LISTED_GROUPS).map(|group| name(&group.name)).collect();
-    let width = width(&names).max(5);
-    writeln!(out)?;
-    writeln!(out, "{:<width$}  {:>15}  {:>8}  {:>8}", "group", "elements", "z", "pilot z")?;
-    for (name, group) in names.iter().zip(&found.groups) {
-        let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
-        let (all, pilot) = (z(group.z), z(group.z_pilot));
-        let elements = grouped(group.elements);
-        writeln!(out, "{name:<width$}  {elements:>15}  {all:>8}  {pilot:>8}")?;
-    }
-    if found.groups.len() > LISTED_GROUPS {
-        let more = grouped((found.groups.len() - LISTED_GROUPS) as u64);
-        writeln!(out, "{}", palette.dim(&format!("… and {more} more (all with --format json)")))?;
-    }
-    Ok(())
 }

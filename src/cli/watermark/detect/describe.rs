@@ -1,0 +1,80 @@
+//! A detection for people.
+
+use std::io::{self, Write};
+use tensorseal::judge::watermark::{Detection, Mode, Presence};
+use tensorseal::report::human::{Palette, shown};
+use tensorseal::report::units::grouped;
+use tensorseal::watermark::SCHEME;
+
+/// Groups that are listed for people; the JSON report has all of them.
+const LISTED_GROUPS: usize = 40;
+
+/// A detection for people.
+pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
+    let native = found.scheme == SCHEME;
+    let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
+    writeln!(out)?;
+    writeln!(out, "key       {}  {}", found.key_id, palette.dim(found.scheme))?;
+    let mut line = palette.bold(&found.verdict.name().to_uppercase());
+    if let Some(log10_p) = found.log10_p {
+        line += &format!("  by chance at most 10^{log10_p:.1}");
+    }
+    if native {
+        line += &format!(", z {}, pilot z {}", z(found.z), z(found.z_pilot));
+    } else if found.z.is_some() {
+        line += &format!(", z {}", z(found.z));
+    }
+    writeln!(out, "mark      {line}")?;
+    if let Some(payload) = &found.payload {
+        let read = if found.payload_ok { "read, checksum right" } else { "claimed, not read" };
+        writeln!(out, "payload   {}  {read}", palette.bold(payload))?;
+    }
+    let mode = match found.mode {
+        Mode::Blind => "weights alone",
+        Mode::Informed => "difference from the original",
+    };
+    let blocks =
+        if native { format!(" in {} blocks", grouped(found.blocks)) } else { String::new() };
+    writeln!(out, "carriers  {} elements{blocks}, {mode}", grouped(found.elements))?;
+    for (name, value) in found.evidence.iter().filter(|(_, value)| value.is_number()) {
+        writeln!(out, "          {} {value}", name.replace('_', " "))?;
+    }
+    if found.log10_p.is_some() {
+        writeln!(out, "evidence  {}", evidence(found.committed, native))?;
+    }
+    let shown = found.verdict == Presence::Present && !found.groups.is_empty();
+    if shown { groups(out, palette, found) } else { Ok(()) }
+}
+
+/// What the key proves, in the words that must be said.
+fn evidence(committed: bool, native: bool) -> &'static str {
+    match (committed, native) {
+        (true, true) => {
+            "the key opens the claim: what counts is that the claim is older than the publication of the model"
+        }
+        (true, false) => {
+            "the key has the published id: what counts is that its publication is older than that of the model"
+        }
+        (false, _) => "uncommitted key: not evidence of ownership",
+    }
+}
+
+/// Where the mark is.
+fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
+    let names: Vec<String> =
+        found.groups.iter().take(LISTED_GROUPS).map(|group| shown(&group.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+    writeln!(out)?;
+    writeln!(out, "{:<width$}  {:>15}  {:>8}  {:>8}", "group", "elements", "z", "pilot z")?;
+    for (name, group) in names.iter().zip(&found.groups) {
+        let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
+        let (all, pilot) = (z(group.z), z(group.z_pilot));
+        let elements = grouped(group.elements);
+        writeln!(out, "{name:<width$}  {elements:>15}  {all:>8}  {pilot:>8}")?;
+    }
+    if found.groups.len() > LISTED_GROUPS {
+        let more = grouped((found.groups.len() - LISTED_GROUPS) as u64);
+        writeln!(out, "{}", palette.dim(&format!("… and {more} more (all with --format json)")))?;
+    }
+    Ok(())
+}

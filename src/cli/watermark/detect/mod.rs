@@ -1,0 +1,52 @@
+//! `tensorseal watermark detect`: the marks of keys in a model.
+
+mod describe;
+mod native;
+mod third_party;
+
+use super::args::{DetectArgs, SchemeChoice};
+use crate::cli::args::Common;
+use crate::cli::{Failure, Outcome, output, running};
+use anyhow::anyhow;
+use std::collections::BTreeSet;
+use std::path::Path;
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::watermark::Detection;
+use tensorseal::report::{Report, Watermark};
+use tensorseal::watermark::third_party::Scheme;
+
+pub fn run(args: &DetectArgs) -> Outcome {
+    match args.scheme {
+        SchemeChoice::Native => native::run(args),
+        SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
+        SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
+    }
+}
+
+/// Opens a model that must be sound: of damaged weights nothing can be said.
+fn open(path: &Path, args: &DetectArgs) -> Result<Checkpoint, Failure> {
+    let model = running::open(path, &args.opening, running::seals_inside(path, None), None)?;
+    running::require_sound(&model)?;
+    Ok(model)
+}
+
+/// A key that is looked for twice would be paid for as two.
+fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            return Err(Failure::usage(anyhow!("key {id} was given twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Draws the verdict and writes the report.
+fn conclude(mut report: Report, detections: Vec<Detection>, common: &Common) -> Outcome {
+    report.judge(common.fail_on);
+    let shown = detections.clone();
+    report.watermark = Some(Watermark::detected(detections));
+    output::finish(&report, common, &|out, palette| {
+        shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
+    })
+}

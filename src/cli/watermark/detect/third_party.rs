@@ -1,0 +1,140 @@
+//! Marks of other schemes.
+
+use super::{conclude, open, refuse_twice};
+use crate::cli::watermark::args::{DetectArgs, Expect};
+use crate::cli::{Failure, Outcome, exit, running};
+use anyhow::anyhow;
+use std::path::Path;
+use tensorseal::judge::presence;
+use tensorseal::judge::third_party::{Context, intervals, judge};
+use tensorseal::judge::watermark::Detection;
+use tensorseal::report::Report;
+use tensorseal::seal::build;
+use tensorseal::watermark::SCHEME;
+use tensorseal::watermark::third_party::{
+    Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, interval, measure,
+};
+
+/// Looks for the marks of keys of `scheme`.
+pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
+    refuse_native_options(args, true)?;
+    if args.key.is_empty() {
+        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+    }
+    let mut report = Report::new("watermark detect", &args.model.display().to_string());
+    let model = open(&args.model, args)?;
+    let options = running::run_options(&args.measuring, false);
+    let (seal, run, detections) =
+        running::watched(&args.measuring, args.common.quiet, |progress| {
+            let keys: Vec<ThirdPartyKey> = args
+                .key
+                .iter()
+                .map(|path| {
+                    let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
+                    check_scheme(path, &key, scheme)?;
+                    Ok(key)
+                })
+                .collect::<Result<_, Failure>>()?;
+            refuse_twice(keys.iter().map(ThirdPartyKey::id))?;
+            // Every byte, so that the report says which model it speaks of.
+            let (seal, run) =
+                build::measure(&model, false, &options, progress).map_err(running::failure)?;
+            let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
+            for key in &keys {
+                let measured = measure(&model, key, options.threads, progress).map_err(failure)?;
+                let committed = args.key_id.iter().any(|id| id == key.id());
+                let context = Context { keys: keys.len(), committed };
+                detections.push(judge(key.id(), &measured, &context));
+            }
+            Ok((seal, run, detections))
+        })?;
+    running::say_who_measured(&run, args.common.quiet);
+    running::fill(&mut report, &model, &seal.model, &run);
+    report.findings.extend(model.problems.iter().map(running::finding));
+    let expected = args.expect.map(Into::into).unwrap_or_default();
+    for detection in &detections {
+        report.findings.extend(presence::findings(detection, expected, None));
+    }
+    conclude(report, detections, &args.common)
+}
+
+/// Looks for changes inside quantisation intervals.
+pub fn compare(args: &DetectArgs) -> Outcome {
+    refuse_native_options(args, false)?;
+    let usage = |text: &str| Err(Failure::usage(anyhow!("--scheme interval {text}")));
+    if !args.key.is_empty() || !args.key_id.is_empty() {
+        return usage("has no key: it compares with --original");
+    }
+    if args.expect == Some(Expect::Present) {
+        return usage("warns of a pattern and never shows that a mark is present");
+    }
+    let Some(base) = &args.original else {
+        return usage("compares with a base model: name it with --original");
+    };
+    let mut report = Report::new("watermark detect", &args.model.display().to_string());
+    let (model, base) = (open(&args.model, args)?, open(base, args)?);
+    let options = running::run_options(&args.measuring, false);
+    let (seal, base_seal, run, measured) =
+        running::watched(&args.measuring, args.common.quiet, |progress| {
+            let (seal, run) =
+                build::measure(&model, false, &options, progress).map_err(running::failure)?;
+            let (base_seal, _) =
+                build::measure(&base, false, &options, progress).map_err(running::failure)?;
+            let measured =
+                interval::measure(&model, &base, options.threads, progress).map_err(failure)?;
+            Ok((seal, base_seal, run, measured))
+        })?;
+    running::say_who_measured(&run, args.common.quiet);
+    running::fill(&mut report, &model, &seal.model, &run);
+    report.findings.extend(model.problems.iter().map(running::finding));
+    if measured.tensors.is_empty() {
+        let error = anyhow!("the two models have no matrix of floats with the same name and shape");
+        return Err(Failure { code: exit::NOTHING, error });
+    }
+    let (detection, findings) = intervals(&measured, &base_seal.model.root);
+    report.findings.extend(findings);
+    conclude(report, vec![detection], &args.common)
+}
+
+/// Options that mean something for our own scheme only.
+fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), Failure> {
+    for (given, name) in [
+        (args.claim.is_some(), "--claim"),
+        (args.original_root.is_some(), "--original-root"),
+        (with_original && args.original.is_some(), "--original"),
+    ] {
+        if given {
+            return Err(Failure::usage(anyhow!(
+                "{name} is for {SCHEME}: a key of another scheme is committed to by its id (--key-id)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_scheme(path: &Path, key: &ThirdPartyKey, scheme: Scheme) -> Result<(), Failure> {
+    if key.scheme() == scheme {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!(
+        "{}: it is a key of scheme {}, not {scheme}: give --scheme {}",
+        path.display(),
+        key.scheme(),
+        key.scheme()
+    )))
+}
+
+fn key_failure(error: ThirdPartyKeyError) -> Failure {
+    match error {
+        ThirdPartyKeyError::Interrupted => Failure { code: exit::INTERRUPTED, error: error.into() },
+        _ => Failure::usage(error),
+    }
+}
+
+/// A key that is for no tensor of this model matched nothing.
+fn failure(error: ThirdPartyError) -> Failure {
+    match error {
+        ThirdPartyError::Run(error) => running::failure(error),
+        _ => Failure { code: exit::NOTHING, error: error.into() },
+    }
+}
