@@ -27,7 +27,7 @@ impl WatermarkCommand {
     /// The verbs that report: name, model and where to.
     pub fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
         match self {
-            Self::Embed(args) => Some(("watermark embed", &args.model, &args.common)),
+            Self::Embed(args) => Some(("watermark embed", &args.marking.model, &args.common)),
             Self::Detect(args) => Some(("watermark detect", &args.model, &args.common)),
             Self::Keygen(_) | Self::Claim(_) => None,
         }
@@ -66,8 +66,9 @@ impl StrengthArgs {
     }
 }
 
+/// What is marked, and how.
 #[derive(Debug, Args)]
-pub struct ClaimArgs {
+pub struct Marking {
     /// The unmarked model: a file or a directory
     pub model: PathBuf,
     /// The key of the mark
@@ -78,6 +79,12 @@ pub struct ClaimArgs {
     pub payload: Option<Payload>,
     #[command(flatten)]
     pub strength: StrengthArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ClaimArgs {
+    #[command(flatten)]
+    pub marking: Marking,
     /// Write the claim to a new file instead of standard output
     #[arg(short, long, value_name = "CLAIM")]
     pub output: Option<PathBuf>,
@@ -92,16 +99,8 @@ pub struct ClaimArgs {
 
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// The unmarked model: a file or a directory
-    pub model: PathBuf,
-    /// The key of the mark
-    #[arg(long, value_name = "KEY")]
-    pub key: PathBuf,
-    /// What the mark is to say: 16 hexadecimal digits; a mark without payload shows presence only
-    #[arg(long, value_name = "HEX16")]
-    pub payload: Option<Payload>,
     #[command(flatten)]
-    pub strength: StrengthArgs,
+    pub marking: Marking,
     /// Embed exactly what was claimed: payload and strength of this claim, on the model it names
     #[arg(long, value_name = "CLAIM", conflicts_with_all = ["payload", "target_z", "alpha"])]
     pub claim: Option<PathBuf>,

@@ -9,22 +9,22 @@ use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::strength::{DEFAULT_TARGET_Z, Strength};
 
 pub fn run(args: &ClaimArgs) -> Outcome {
-    let key = read_key(&args.key)?;
+    let key = read_key(&args.marking.key)?;
     if let Some(path) = &args.output {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = marking::open(&args.model, &args.opening)?;
+    let model = marking::open(&args.marking.model, &args.opening)?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
     running::say_who_measured(&unmarked.measured.run, args.quiet);
     unmarked.refuse_marked()?;
-    unmarked.check_payload(args.payload)?;
-    let strength = args.strength.wanted().unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
+    unmarked.check_payload(args.marking.payload)?;
+    let strength = args.marking.strength.wanted().unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
     let claim = Claim::new(
         &key,
-        args.payload,
+        args.marking.payload,
         unmarked.alpha(strength, false)?,
         &unmarked.measured.model.root,
         &unmarked.measured.carriers,

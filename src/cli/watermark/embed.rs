@@ -22,10 +22,10 @@ pub fn run(args: &EmbedArgs) -> Outcome {
             "--in-place: a marked model is always a new one, so that nothing is lost; name it with -o"
         )));
     }
-    let key = read_key(&args.key)?;
+    let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
     check_target(args)?;
-    let model = marking::open(&args.model, &args.opening)?;
+    let model = marking::open(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     let options = running::run_options(&args.measuring, false);
     let (unmarked, mark, embedded) =
@@ -52,7 +52,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     running::say_who_measured(&measured.run, args.common.quiet);
     let carriers = measured.carriers.tensors.len() as u64;
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
-    let mut report = Report::new("watermark embed", &args.model.display().to_string());
+    let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
     running::fill(&mut report, &model, &measured.model, &measured.run);
     report.findings.extend(model.problems.iter().map(running::finding));
     report.findings.extend(findings);
@@ -80,11 +80,11 @@ fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
     if args.output.symlink_metadata().is_ok() {
         return Err(Failure::usage(EmbedError::Exists(args.output.clone())));
     }
-    if running::relative(&args.model, &args.output).is_some() {
+    if running::relative(&args.marking.model, &args.output).is_some() {
         return Err(Failure::usage(anyhow!(
             "{} lies inside {}: write the marked model beside it",
             args.output.display(),
-            args.model.display()
+            args.marking.model.display()
         )));
     }
     // Before hours of reading, not after.
@@ -106,7 +106,7 @@ fn mark(
 ) -> Result<Mark, Failure> {
     let least_snr_db = if args.force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
     let (payload, strength) = match claim {
-        None => (args.payload, args.strength.wanted()),
+        None => (args.marking.payload, args.marking.strength.wanted()),
         Some(claim) => {
             let root = &unmarked.measured.model.root;
             if claim.unmarked_root != *root {
