@@ -60,7 +60,7 @@ impl World {
     /// A key of this name.
     fn key(&self, name: &str) -> PathBuf {
         let path = self.path(name);
-        assert_eq!(run(&["watermark", "keygen", "-o", arg(&path), "--quiet"]).code, 0);
+        write_key(&path, name);
         path
     }
 
@@ -95,7 +95,7 @@ fn world() -> World {
     let dir = TempDir::new().unwrap();
     let model = write_model(&dir.path().join("model"), &tensors());
     let key = dir.path().join("key.json");
-    assert_eq!(run(&["watermark", "keygen", "-o", arg(&key)]).code, 0);
+    write_key(&key, "key.json");
     World { dir, model, key }
 }
 
@@ -105,7 +105,9 @@ fn write_tensors(path: &Path, tensors: &[Tensor]) {
 
 #[test]
 fn keys_are_private_new_and_named() {
-    let w = world();
+    let mut w = world();
+    w.key = w.path("new.json");
+    assert_eq!(run(&["watermark", "keygen", "-o", arg(&w.key)]).code, 0);
     let mode = fs::metadata(&w.key).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let before = fs::read_to_string(&w.key).unwrap();

@@ -42,7 +42,7 @@ fn marked() -> &'static Marked {
     MARKED.get_or_init(|| {
         let directory = TempDir::new().unwrap();
         let key = directory.path().join("key.json");
-        assert_eq!(run(&["watermark", "keygen", "-o", arg(&key)]).code, 0);
+        write_key(&key, "owner");
         let marked = Marked { directory, key };
         for target in [60, 30] {
             let out = marked.model(target);
@@ -149,7 +149,7 @@ fn new_shards_and_other_prefixes_change_nothing() {
 fn two_owners_do_not_disturb_each_other() {
     let directory = TempDir::new().unwrap();
     let (key, out) = (directory.path().join("key.json"), directory.path().join("both"));
-    assert_eq!(run(&["watermark", "keygen", "-o", arg(&key)]).code, 0);
+    write_key(&key, "second owner");
     let (model, first) = (marked().model(30), arg(&marked().key));
     let second = "fedcba9876543210";
     let (code, _) = report(&[

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use tensorseal::watermark::key::WatermarkKey;
 
 /// A tensor to be written: name, dtype, shape, bytes.
 pub type Tensor<'a> = (&'a str, &'a str, &'a [u64], Vec<u8>);
@@ -176,6 +177,12 @@ pub fn rules(report: &Value) -> Vec<(String, String)> {
             (text(&finding["rule"]), text(place))
         })
         .collect()
+}
+
+/// Writes the watermark key of this name: always the same, so that tests do not depend on chance.
+pub fn write_key(path: &Path, name: &str) {
+    let secret = blake3::derive_key("tensorseal 2026-11-24 keys of tests v1", name.as_bytes());
+    WatermarkKey::from_secret(&secret).write_new(path, "for the tests").unwrap();
 }
 
 /// A path as an argument.
