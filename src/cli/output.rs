@@ -23,8 +23,17 @@ pub fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "tensorseal: error: {}", one_line(error));
 }
 
+/// The whole chain, each cause once: many errors tell their cause themselves.
 fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace(['\n', '\r'], " ")
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.replace(['\n', '\r'], " ")
 }
 
 /// A message for people on standard error.
@@ -123,4 +132,19 @@ pub fn write_file(
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_is_told_once_and_in_one_line() {
+        let cause = io::Error::other("not a regular file");
+        let told = anyhow!(cause).context("key: cannot be read: not a regular file");
+        assert_eq!(one_line(&told), "key: cannot be read: not a regular file");
+        let untold = anyhow!("no\nspace").context("cannot write");
+        assert_eq!(one_line(&untold), "cannot write: no space");
+    }
 }
