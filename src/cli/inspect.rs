@@ -11,9 +11,7 @@ use tensorseal::report::units::{bytes, grouped};
 use tensorseal::report::{Coverage, Model, Report};
 
 pub fn run(args: &InspectArgs) -> Outcome {
-    let exclude = running::seals_inside(&args.model, None);
-    let model = running::open(&args.model, &args.opening, exclude, None)?;
-    running::require_sound(&model)?;
+    let model = running::open_sound(&args.model, &args.opening)?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
     let total = model.files.iter().map(|file| file.bytes).sum();
     report.model = Model {

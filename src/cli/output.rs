@@ -107,15 +107,20 @@ fn write(
     human::findings(report, palette, out)
 }
 
+/// The directory that a path lies in.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
 pub fn write_file(
     path: &Path,
     content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp");
     #[cfg(unix)]

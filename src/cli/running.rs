@@ -52,11 +52,7 @@ pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
 /// `path` relative to the directory `model`, with `/`, if it lies inside. It need not exist.
 pub fn relative(model: &Path, path: &Path) -> Option<String> {
     let model = model.canonicalize().ok()?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let full = parent.canonicalize().ok()?.join(path.file_name()?);
+    let full = output::directory_of(path).canonicalize().ok()?.join(path.file_name()?);
     let parts: Option<Vec<_>> =
         full.strip_prefix(model).ok()?.components().map(|c| c.as_os_str().to_str()).collect();
     Some(parts?.join("/"))
@@ -77,6 +73,13 @@ pub fn open(
         expected_files,
     };
     Checkpoint::open(path, &options).map_err(Failure::incomplete)
+}
+
+/// Opens a model that something is made from, or that a number is drawn from: it must be sound.
+pub fn open_sound(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure> {
+    let model = open(path, opening, seals_inside(path, None), None)?;
+    require_sound(&model)?;
+    Ok(model)
 }
 
 /// Refuses a model that is not sound: for verbs that must produce something from it. What is only

@@ -207,11 +207,7 @@ pub fn run(
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("measure-{i}"))
-        .build()
-        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    let pool = thread_pool(threads)?;
     let outcome = std::thread::scope(|scope| {
         let device = selector.as_ref().map(|selector| {
             let (shared, opened) = (&shared, opened.clone());
@@ -251,6 +247,18 @@ pub fn run(
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: lanes.map(|(lane, file)| lane.finish(file.bytes)).collect(),
     })
+}
+
+/// CPU threads to measure with; 0: as many as the system offers.
+///
+/// # Errors
+/// [`RunError::Threads`].
+pub fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("measure-{i}"))
+        .build()
+        .map_err(|error| RunError::Threads(threads, error.to_string()))
 }
 
 /// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it

@@ -15,9 +15,7 @@
 
 use super::bounds::{fair_coins_tail_log10, normal_tail_log10, signs_tail_log10};
 use super::finding::Finding;
-use super::watermark::{
-    ABSENT, Detection, GroupZ, MARGIN, Mode, PRESENT, Presence, Test, Tested, nothing,
-};
+use super::watermark::{Detection, GroupZ, MARGIN, Mode, PRESENT, Presence, Test, Tested, nothing};
 use crate::watermark::strength::STRONGEST_ALPHA;
 use crate::watermark::third_party::interval::Counts;
 use crate::watermark::third_party::{
@@ -80,11 +78,7 @@ pub fn judge(key_id: &str, measured: &ThirdPartyMeasured, context: &Context) -> 
     detection.z = z;
     detection.log10_p = Some(log10_p);
     detection.tests = vec![Test { mode, word: Tested::Stated, z, log10_bound, log10_words: 0.0 }];
-    detection.verdict = match log10_p {
-        p if p <= PRESENT => Presence::Present,
-        p if p > ABSENT && has_power => Presence::Absent,
-        _ => Presence::Inconclusive,
-    };
+    detection.verdict = Presence::of(log10_p, has_power);
     detection
 }
 

@@ -78,6 +78,15 @@ pub enum Presence {
 }
 
 impl Presence {
+    /// The verdict on a probability, by whether a mark would have been seen.
+    pub(super) fn of(log10_p: f64, has_power: bool) -> Self {
+        match log10_p {
+            p if p <= PRESENT => Self::Present,
+            p if p > ABSENT && has_power => Self::Absent,
+            _ => Self::Inconclusive,
+        }
+    }
+
     /// As in the JSON report.
     pub fn name(self) -> &'static str {
         match self {
@@ -270,11 +279,7 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
                 z_pilot: z_of(&sums.pilot(), sums.error()),
             }
         });
-    let verdict = match log10_p {
-        p if p <= PRESENT => Presence::Present,
-        p if p > ABSENT && has_power(total, context, log10_tries) => Presence::Absent,
-        _ => Presence::Inconclusive,
-    };
+    let verdict = Presence::of(log10_p, has_power(total, context, log10_tries));
     Detection {
         scheme: SCHEME,
         key_id: key_id.to_owned(),

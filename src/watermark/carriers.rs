@@ -5,8 +5,8 @@
 //! bytes (tied weights) and tensors with the same canonical name count once: whatever one of them shows
 //! by chance, the other shows again.
 
-use super::canonical::canonical_name;
 use super::key::chip_nonce;
+use super::names::by_canonical;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::{self, RunError, RunOptions};
 use crate::measure::chips::MAX_BLOCKS;
@@ -15,7 +15,7 @@ use crate::measure::digest::ChainingValue;
 use crate::stream::files::FileSet;
 use crate::stream::plan::{ObjectKind, Plan};
 use crate::stream::progress::Progress;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 /// Smaller tensors carry nothing.
@@ -59,17 +59,7 @@ impl Carriers {
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
-        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, tensor) in model.tensors.iter().enumerate() {
-            let canonical = canonical_name(&tensor.name);
-            if !is_carrier(tensor, &canonical) {
-                continue;
-            }
-            let first = by_name.entry(canonical.into_owned()).or_insert(index);
-            if tensor.name < model.tensors[*first].name {
-                *first = index;
-            }
-        }
+        let by_name = by_canonical(model, is_carrier);
         let candidates: Vec<usize> = by_name.values().copied().collect();
         let compared = digests_of_alike(model, &candidates, options, progress)?;
         let mut named: Vec<(String, usize)> = by_name.into_iter().collect();

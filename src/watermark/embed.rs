@@ -10,7 +10,7 @@ use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
 use super::mark::{Change, DITHER_BYTES, Rounding};
 use super::payload::{PLAIN, Payload, Word};
 use crate::checkpoint::Checkpoint;
-use crate::engine::RunError;
+use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES, ChipKey};
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
 use crate::measure::slots::{Slot, SlotSums};
@@ -206,10 +206,7 @@ impl<'a> Marker<'a> {
         });
         let plan = Plan::everything(model, false);
         progress.expect(plan.bytes());
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+        let pool = engine::thread_pool(threads)?;
         Ok(Self {
             model,
             files: FileSet::new(&model.files, &plan),

@@ -13,7 +13,7 @@ use super::key::WatermarkKey;
 use super::names::by_canonical;
 use super::values::{Decoder, Values, finite, plan_of};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::engine::RunError;
+use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES};
 use crate::measure::correlation::{CARRIER_LEN, Energy};
 use crate::measure::slots::SlotSums;
@@ -56,10 +56,7 @@ pub fn measure(
     let files = [FileSet::new(&model.files, &ours), FileSet::new(&original.files, &theirs)];
     let groups = Groups::new(carriers, keys.len());
     let chip_keys: Vec<chips::ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    let pool = engine::thread_pool(threads)?;
     for pair in &pairs {
         let carrier = &carriers.tensors[pair.carrier];
         let tensors = [&model.tensors[carrier.tensor], &original.tensors[pair.original]];
@@ -115,7 +112,7 @@ struct Pair {
 }
 
 fn pairs(model: &Checkpoint, original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
-    let by_name = by_canonical(original);
+    let by_name = by_canonical(original, |_, _| true);
     let pair = |(place, carrier): (usize, &super::carriers::CarrierTensor)| {
         let index = *by_name.get(&carrier.canonical)?;
         let theirs = &original.tensors[index];

@@ -1,16 +1,22 @@
 //! The tensors of a model by their canonical names.
 
 use super::canonical::canonical_name;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use std::collections::BTreeMap;
 
-/// Index of the tensor of each canonical name; of several that share one, the first in the order of
-/// their own names.
-pub(super) fn by_canonical(model: &Checkpoint) -> BTreeMap<String, usize> {
+/// Index of the tensor of each canonical name, among the tensors that are wanted by themselves and that
+/// name; of several that share one, the first in the order of their own names.
+pub(super) fn by_canonical(
+    model: &Checkpoint,
+    is_wanted: impl Fn(&Tensor, &str) -> bool,
+) -> BTreeMap<String, usize> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
-        let canonical = canonical_name(&tensor.name).into_owned();
-        let first = by_name.entry(canonical).or_insert(index);
+        let canonical = canonical_name(&tensor.name);
+        if !is_wanted(tensor, &canonical) {
+            continue;
+        }
+        let first = by_name.entry(canonical.into_owned()).or_insert(index);
         if tensor.name < model.tensors[*first].name {
             *first = index;
         }
@@ -30,13 +36,18 @@ impl<'a> Names<'a> {
     pub(super) fn of(model: &'a Checkpoint) -> Self {
         let names = model.tensors.iter().enumerate();
         let exact = names.map(|(index, tensor)| (tensor.name.as_str(), index)).collect();
-        Self { model, exact, canonical: by_canonical(model) }
+        Self { model, exact, canonical: by_canonical(model, |_, _| true) }
     }
 
     /// Index of a tensor in [`Checkpoint::tensors`].
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         let exact = self.exact.get(name);
         exact.or_else(|| self.canonical.get(canonical_name(name).as_ref())).copied()
+    }
+
+    /// Index of the tensor of each canonical name.
+    pub(super) fn canonical(&self) -> &BTreeMap<String, usize> {
+        &self.canonical
     }
 
     /// Whether a tensor lies in its file as a whole: one of a damaged model may not.

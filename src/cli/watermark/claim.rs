@@ -6,7 +6,6 @@ use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::Context;
 use std::io::{self, Write};
 use tensorseal::watermark::claim::Claim;
-use tensorseal::watermark::strength::{DEFAULT_TARGET_Z, Strength};
 
 pub fn run(args: &ClaimArgs) -> Outcome {
     let key = read_key(&args.marking.key)?;
@@ -14,18 +13,17 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = marking::open(&args.marking.model, &args.opening)?;
+    let model = running::open_sound(&args.marking.model, &args.opening)?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
     running::say_who_measured(&unmarked.measured.run, args.quiet);
     unmarked.refuse_marked()?;
-    unmarked.check_payload(args.marking.payload)?;
-    let strength = args.marking.strength.wanted().unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
+    let mark = unmarked.mark(args.marking.payload, args.marking.strength.wanted(), false)?;
     let claim = Claim::new(
         &key,
-        args.marking.payload,
-        unmarked.alpha(strength, false)?,
+        mark.payload,
+        mark.alpha,
         &unmarked.measured.model.root,
         &unmarked.measured.carriers,
         unmarked.elements(),

@@ -14,7 +14,7 @@ use tensorseal::report::{Report, Watermark};
 use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::embed::{self, EmbedError, Mark};
 use tensorseal::watermark::key::WatermarkKey;
-use tensorseal::watermark::strength::{DEFAULT_TARGET_Z, LEAST_SNR_DB, Strength};
+use tensorseal::watermark::strength::Strength;
 
 pub fn run(args: &EmbedArgs) -> Outcome {
     if args.in_place {
@@ -25,7 +25,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
     check_target(args)?;
-    let model = marking::open(&args.marking.model, &args.opening)?;
+    let model = running::open_sound(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     let options = running::run_options(&args.measuring, false);
     let (unmarked, mark, embedded) =
@@ -88,14 +88,15 @@ fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
         )));
     }
     // Before hours of reading, not after.
-    match args.output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) if !parent.is_dir() => Err(Failure::incomplete(anyhow!(
-            "{}: cannot be written: there is no directory {}",
-            args.output.display(),
-            parent.display()
-        ))),
-        _ => Ok(()),
+    let directory = output::directory_of(&args.output);
+    if directory.is_dir() {
+        return Ok(());
     }
+    Err(Failure::incomplete(anyhow!(
+        "{}: cannot be written: there is no directory {}",
+        args.output.display(),
+        directory.display()
+    )))
 }
 
 /// The mark that was asked for, or claimed.
@@ -104,7 +105,6 @@ fn mark(
     claim: Option<&Claim>,
     unmarked: &marking::Unmarked,
 ) -> Result<Mark, Failure> {
-    let least_snr_db = if args.force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
     let (payload, strength) = match claim {
         None => (args.marking.payload, args.marking.strength.wanted()),
         Some(claim) => {
@@ -118,9 +118,7 @@ fn mark(
             (claim.payload(), Some(Strength::Alpha(claim.alpha)))
         }
     };
-    unmarked.check_payload(payload)?;
-    let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
-    Ok(Mark { payload, alpha: unmarked.alpha(strength, args.force)?, least_snr_db })
+    unmarked.mark(payload, strength, args.force)
 }
 
 fn embed_failure(error: EmbedError) -> Failure {

@@ -1,7 +1,7 @@
 //! What `claim` and `embed` have in common: an unmarked model, measured, and the mark it is to get.
 
 use super::{detect_failure, no_carriers};
-use crate::cli::args::{Measuring, Opening};
+use crate::cli::args::Measuring;
 use crate::cli::{Failure, running};
 use anyhow::anyhow;
 use std::path::Path;
@@ -12,10 +12,11 @@ use tensorseal::measure::slots::SlotSums;
 use tensorseal::report::units::grouped;
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::detect::{self, Measured};
+use tensorseal::watermark::embed::Mark;
 use tensorseal::watermark::key::{self, WatermarkKey};
 use tensorseal::watermark::payload::{MIN_BLOCKS, Payload};
 use tensorseal::watermark::strength::{
-    LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
+    DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
 
 /// A model that is to be marked.
@@ -24,14 +25,6 @@ pub struct Unmarked {
     pub measured: Measured,
     /// How the key correlates with it already.
     total: SlotSums,
-}
-
-/// Opens a model that is to be marked: it must be sound.
-pub fn open(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure> {
-    let exclude = running::seals_inside(path, None);
-    let model = running::open(path, opening, exclude, None)?;
-    running::require_sound(&model)?;
-    Ok(model)
 }
 
 /// Refuses a model that has a key among its files: it would be copied and published with it.
@@ -84,8 +77,21 @@ impl Unmarked {
         )))
     }
 
+    /// The mark that is asked for, refused where it does not fit or changes the model too much.
+    pub fn mark(
+        &self,
+        payload: Option<Payload>,
+        strength: Option<Strength>,
+        force: bool,
+    ) -> Result<Mark, Failure> {
+        self.check_payload(payload)?;
+        let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
+        let least_snr_db = if force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
+        Ok(Mark { payload, alpha: self.alpha(strength, force)?, least_snr_db })
+    }
+
     /// Refuses a payload where there is no room for it.
-    pub fn check_payload(&self, payload: Option<Payload>) -> Result<(), Failure> {
+    fn check_payload(&self, payload: Option<Payload>) -> Result<(), Failure> {
         if payload.is_none() || self.total.blocks >= MIN_BLOCKS {
             return Ok(());
         }
@@ -97,7 +103,7 @@ impl Unmarked {
     }
 
     /// The alpha of a strength, refused where it changes the model too much.
-    pub fn alpha(&self, strength: Strength, force: bool) -> Result<f64, Failure> {
+    fn alpha(&self, strength: Strength, force: bool) -> Result<f64, Failure> {
         let alpha = strength.alpha(self.elements());
         if alpha >= 1.0 {
             return Err(Failure::usage(anyhow!(

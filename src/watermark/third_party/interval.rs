@@ -17,10 +17,10 @@
 use super::ThirdPartyError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
-use crate::engine::RunError;
+use crate::engine::{self, RunError};
 use crate::stream::files::FileSet;
 use crate::stream::progress::Progress;
-use crate::watermark::names::{Names, by_canonical};
+use crate::watermark::names::Names;
 use crate::watermark::values::{Decoder, PIECE_LEN, Values, plan_of};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -107,12 +107,11 @@ struct Pair<'a> {
 }
 
 fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<Pair<'a>> {
-    let theirs = by_canonical(base);
     let (our_names, their_names) = (Names::of(model), Names::of(base));
-    let pair = |(canonical, ours): (String, usize)| {
-        let theirs = *theirs.get(&canonical)?;
-        let is_whole = our_names.is_whole(ours) && their_names.is_whole(theirs);
-        let (ours, base) = (&model.tensors[ours], &base.tensors[theirs]);
+    let pair = |(canonical, ours): (&String, &usize)| {
+        let theirs = their_names.canonical().get(canonical)?;
+        let is_whole = our_names.is_whole(*ours) && their_names.is_whole(*theirs);
+        let (ours, base) = (&model.tensors[*ours], &base.tensors[*theirs]);
         let decoders = [Decoder::of_weights(ours.dtype)?, Decoder::of_weights(base.dtype)?];
         // None of the dimensions is 0 then, and their product fits.
         if !is_whole || ours.shape != base.shape || ours.bytes == 0 {
@@ -122,7 +121,7 @@ fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<Pair<'a>> {
         let row = ours.shape.get(1..)?.iter().product::<u64>();
         (ours.shape.len() >= 2 && row > 1).then_some(Pair { ours, base, decoders })
     };
-    by_canonical(model).into_iter().filter_map(pair).collect()
+    our_names.canonical().iter().filter_map(pair).collect()
 }
 
 /// Compares the tensors of floats that both models have, by their canonical names and with the same
@@ -143,10 +142,7 @@ pub fn measure(
     ];
     progress.expect(plans.iter().map(|plan| plan.bytes()).sum());
     let files = [FileSet::new(&model.files, &plans[0]), FileSet::new(&base.files, &plans[1])];
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    let pool = engine::thread_pool(threads)?;
     let mut found = Intervals::default();
     for pair in &pairs {
         let rows = Rows::of(pair, &files, progress);

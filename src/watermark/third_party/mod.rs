@@ -30,7 +30,7 @@ pub use scheme::{Scheme, refused};
 
 use crate::checkpoint::{Checkpoint, Tensor, display_name};
 use crate::dtype::Dtype;
-use crate::engine::RunError;
+use crate::engine::{self, RunError};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::progress::Progress;
 use crate::watermark::names::Names;
@@ -194,10 +194,7 @@ pub fn measure(
     let of_key =
         plan_of(key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)));
     progress.expect(of_model.bytes() + of_key.bytes());
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| RunError::Threads(threads, error.to_string()))?;
+    let pool = engine::thread_pool(threads)?;
     let run = Run {
         model: FileSet::new(&model.files, &of_model),
         key: FileSet::new(&key.files, &of_key),

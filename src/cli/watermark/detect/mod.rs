@@ -6,11 +6,9 @@ mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
 use crate::cli::args::Common;
-use crate::cli::{Failure, Outcome, output, running};
+use crate::cli::{Failure, Outcome, output};
 use anyhow::anyhow;
 use std::collections::BTreeSet;
-use std::path::Path;
-use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::watermark::Detection;
 use tensorseal::report::{Report, Watermark};
 use tensorseal::watermark::third_party::Scheme;
@@ -21,13 +19,6 @@ pub fn run(args: &DetectArgs) -> Outcome {
         SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
         SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
     }
-}
-
-/// Opens a model that must be sound: of damaged weights nothing can be said.
-fn open(path: &Path, args: &DetectArgs) -> Result<Checkpoint, Failure> {
-    let model = running::open(path, &args.opening, running::seals_inside(path, None), None)?;
-    running::require_sound(&model)?;
-    Ok(model)
 }
 
 /// A key that is looked for twice would be paid for as two.

@@ -1,6 +1,6 @@
 //! Marks of our own scheme.
 
-use super::{conclude, open};
+use super::conclude;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
 use crate::cli::{Failure, Outcome, running};
@@ -26,8 +26,9 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let model = open(&args.model, args)?;
-    let original = args.original.as_deref().map(|path| open(path, args)).transpose()?;
+    let open = |path| running::open_sound(path, &args.opening);
+    let model = open(&args.model)?;
+    let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
         let options = running::run_options(&args.measuring, false);
         let measured =
@@ -44,7 +45,13 @@ pub fn run(args: &DetectArgs) -> Outcome {
     running::say_who_measured(&measured.run, args.common.quiet);
     running::fill(&mut report, &model, &measured.model, &measured.run);
     report.findings.extend(model.problems.iter().map(running::finding));
-    let beside = beside.and_then(|beside| usable(beside, args, &mut report.findings));
+    let beside = match beside.transpose() {
+        Ok(beside) => beside,
+        Err(why) => {
+            report.findings.push(Finding::new("watermark/other-original", why));
+            None
+        }
+    };
     let informed = beside.as_ref().map(|beside| &beside.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
@@ -114,13 +121,12 @@ fn read_claim(
 
 /// What was measured beside an original.
 struct Beside {
-    root: String,
-    paired: usize,
     groups: Vec<GroupSums>,
     original: Original,
 }
 
-/// Digests the original, and correlates the difference from it.
+/// Digests the original, and correlates the difference from it. One that is another than the published
+/// one, or has nothing in common with the model, is not used: that is said instead.
 fn beside(
     original: &Checkpoint,
     model: &Checkpoint,
@@ -128,34 +134,24 @@ fn beside(
     keys: &[WatermarkKey],
     args: &DetectArgs,
     progress: &Progress,
-) -> Result<Beside, Failure> {
+) -> Result<Result<Beside, String>, Failure> {
     let options = running::run_options(&args.measuring, false);
     let (seal, run) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
+    let found = seal.model.root;
+    let published = args.original_root.map(|root| root_text(&root));
+    if let Some(root) = published.as_ref().filter(|root| **root != found) {
+        return Ok(Err(format!(
+            "the original has root {found}, the published one {root}: not used"
+        )));
+    }
     let informed =
         informed::measure(model, original, &measured.carriers, keys, run.engine.threads, progress)
             .map_err(running::failure)?;
-    let published = args.original_root.is_some();
-    Ok(Beside {
-        root: seal.model.root,
-        paired: informed.paired,
-        groups: informed.groups,
-        original: if published { Original::Published } else { Original::Unpublished },
-    })
-}
-
-/// An original that is another than the published one, or has nothing in common, is not used.
-fn usable(beside: Beside, args: &DetectArgs, findings: &mut Vec<Finding>) -> Option<Beside> {
-    let published = args.original_root.map(|root| root_text(&root));
-    let message = match published {
-        Some(root) if root != beside.root => {
-            format!("the original has root {}, the published one {root}: not used", beside.root)
-        }
-        _ if beside.paired == 0 => {
-            "the original has no carrier of the same name and shape: not used".to_owned()
-        }
-        _ => return Some(beside),
-    };
-    findings.push(Finding::new("watermark/other-original", message));
-    None
+    if informed.paired == 0 {
+        let why = "the original has no carrier of the same name and shape: not used";
+        return Ok(Err(why.to_owned()));
+    }
+    let original = published.map_or(Original::Unpublished, |_| Original::Published);
+    Ok(Ok(Beside { groups: informed.groups, original }))
 }

@@ -1,6 +1,6 @@
 //! Marks of other schemes.
 
-use super::{conclude, open, refuse_twice};
+use super::{conclude, refuse_twice};
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{Failure, Outcome, exit, running};
 use anyhow::anyhow;
@@ -22,7 +22,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
         return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = open(&args.model, args)?;
+    let model = running::open_sound(&args.model, &args.opening)?;
     let options = running::run_options(&args.measuring, false);
     let (seal, run, detections) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -72,7 +72,8 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         return usage("compares with a base model: name it with --original");
     };
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let (model, base) = (open(&args.model, args)?, open(base, args)?);
+    let model = running::open_sound(&args.model, &args.opening)?;
+    let base = running::open_sound(base, &args.opening)?;
     let options = running::run_options(&args.measuring, false);
     let (seal, base_seal, run, measured) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
