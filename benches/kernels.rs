@@ -6,8 +6,11 @@ use tensorseal::dtype::Dtype;
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::correlation::{Carrier, Correlation, Elements};
 use tensorseal::measure::histogram::{Histogram, Table};
+use tensorseal::measure::structure::{Layout, Structure};
 use tensorseal::measure::summary::Summary;
+use tensorseal::measure::windows::CLASSES;
 use tensorseal::measure::{Words, digest};
+use tensorseal::stream::source::PIECE_LEN;
 
 const LEN: usize = 1 << 20;
 
@@ -79,6 +82,36 @@ fn kernels(criterion: &mut Criterion) {
                 sums.add(&carrier, &keys, 0, black_box(&bytes));
             });
         });
+    }
+    for dtype in [Dtype::BF16, Dtype::F32] {
+        let bytes = weights(dtype.bits() as usize / 8);
+        let elements = Elements::of(dtype).expect("a floating-point type");
+        let all = Layout { phase: 64, elements: Some(elements), columns: 1024 };
+        let whole = Structure::touched(&all, 0, LEN as u64);
+        let mut only = |name: &str, mut part: Structure| {
+            group.bench_function(format!("{name} {dtype}"), |bench| {
+                bench.iter(|| {
+                    for (piece, start) in
+                        black_box(&bytes).chunks(PIECE_LEN).zip((0..).step_by(PIECE_LEN))
+                    {
+                        part.add(&all, start, piece);
+                    }
+                    // Counters of a window and of a row are for one pass.
+                    part.windows.iter_mut().for_each(|w| w.windows.fill([0; CLASSES]));
+                    part.magnitudes.iter_mut().for_each(|m| {
+                        m.rows.fill(0);
+                        m.columns.fill(0);
+                    });
+                    part.low_bits.iter_mut().for_each(|bits| bits.blocks.fill(Default::default()));
+                });
+            });
+        };
+        let pages = Structure { windows: None, low_bits: None, magnitudes: None, ..whole.clone() };
+        let Structure { windows, low_bits, magnitudes, .. } = whole;
+        only("pages", pages.clone());
+        only("pages and windows", Structure { windows, ..pages.clone() });
+        only("pages and low bits", Structure { low_bits, ..pages.clone() });
+        only("pages and magnitudes", Structure { magnitudes, ..pages });
     }
     group.finish();
 }

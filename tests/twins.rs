@@ -86,8 +86,8 @@ fn carriers() -> Vec<Wanted> {
         .into_iter()
         .filter_map(Elements::of)
         .map(|elements| Wanted {
-            words: None,
             carrier: Some(Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] }),
+            ..Wanted::DIGEST
         })
         .collect()
 }
@@ -227,7 +227,7 @@ fn chips_are_the_golden_ones_on_every_engine() {
         elements: Elements::of(Dtype::F32).unwrap(),
         nonce: bytes("nonce_hex").try_into().unwrap(),
     };
-    let wanted = Wanted { words: None, carrier: Some(carrier) };
+    let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
     // What is kept of an element has 14 bits below the largest one: that many signs at a time.
     const AT_ONCE: usize = 14;
     let mut chips = [String::new(), String::new()];
@@ -642,7 +642,7 @@ fn a_wrong_shader_is_seen() {
             Measured::Carrier(dtype) => {
                 let elements = Elements::of(dtype).unwrap();
                 let carrier = Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] };
-                let wanted = Wanted { words: None, carrier: Some(carrier) };
+                let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
                 *odd = odd_blocks(&carrier, 2 * BLOCK_LEN);
                 (&*odd, BLOCK_LEN as u64, wanted)
             }

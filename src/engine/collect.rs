@@ -4,6 +4,7 @@ use crate::measure::correlation::Correlation;
 use crate::measure::digest::{self, ChainingValue};
 use crate::measure::histogram::Histogram;
 use crate::measure::slots::SlotSums;
+use crate::measure::structure::Structure;
 use crate::measure::summary::Summary;
 use crate::measure::{BLOCK_LEN, TileMeasurement, Words};
 use crate::stream::plan::{Object, Plan};
@@ -27,6 +28,8 @@ pub struct Finished<'a> {
     pub summary: Option<&'a Summary>,
     /// By key of the plan: the sums of its correlations; empty when it is no carrier.
     pub slots: Vec<SlotSums>,
+    /// Its structure, when asked for.
+    pub structure: Option<Structure>,
 }
 
 /// The digest of a tile.
@@ -53,6 +56,8 @@ pub struct Parts {
     pub tables: Option<Tables>,
     /// By key: sums of correlations.
     pub slots: Vec<SlotSums>,
+    /// The structure, when it is measured.
+    pub structure: Option<Structure>,
     /// By key: which block carries what.
     offsets: Vec<u32>,
 }
@@ -142,7 +147,7 @@ impl<'a> Collector<'a> {
 
     /// Adds a tile that was measured as one.
     pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
-        let TileMeasurement { blocks, histogram, summary, correlation } = measured;
+        let TileMeasurement { blocks, histogram, summary, correlation, structure } = measured;
         let wanted = self.plan.wanted(&self.plan.objects[tile.object]);
         self.add(tile, TileDigest::Blocks(blocks), |parts| {
             if let Some(tables) = &mut parts.tables {
@@ -155,6 +160,9 @@ impl<'a> Collector<'a> {
             }
             if let (Some(carrier), Some(correlation)) = (wanted.carrier, &correlation) {
                 parts.correlate(carrier.block_at(tile.start), correlation);
+            }
+            if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
+                whole.merge(part);
             }
         })
     }
@@ -174,11 +182,13 @@ impl<'a> Collector<'a> {
         let planned = object.carrier.and_then(|index| self.plan.carriers.get(index));
         let offsets = planned.map(|planned| planned.offsets.clone()).unwrap_or_default();
         let slots = vec![SlotSums::default(); offsets.len()];
-        Accumulator { blocks, whole: None, parts: Parts { tables, slots, offsets } }
+        let structure = object.layout.map(|layout| Structure::touched(&layout, 0, object.bytes));
+        let parts = Parts { tables, slots, structure, offsets };
+        Accumulator { blocks, whole: None, parts }
     }
 
     fn close(&self, index: usize, object: &Object, done: Accumulator) {
-        let Accumulator { blocks, whole, parts: Parts { tables, slots, .. } } = done;
+        let Accumulator { blocks, whole, parts: Parts { tables, slots, structure, .. } } = done;
         let digest = whole
             .or_else(|| digest::root(&blocks, object.bytes))
             .expect("an object has one digest or all of its blocks");
@@ -189,6 +199,7 @@ impl<'a> Collector<'a> {
             histogram: tables.as_ref().map(|tables| &tables.histogram),
             summary: tables.as_ref().and_then(|tables| tables.summary.as_ref()),
             slots,
+            structure,
         });
         self.finished.fetch_add(1, SeqCst);
         if let (Some(mut tables), Some(words)) = (tables, object.words) {

@@ -5,6 +5,7 @@ use super::run::{RunError, Shared};
 use crate::measure::correlation::Correlation;
 use crate::measure::digest::ChainingValue;
 use crate::measure::histogram::Table;
+use crate::measure::structure::Structure;
 use crate::measure::summary::Summary;
 use crate::measure::{BLOCK_LEN, Words};
 use crate::stream::plan::Object;
@@ -23,6 +24,8 @@ pub struct Worker<'a> {
     table: Table,
     summaries: HashMap<Words, Summary>,
     correlation: Correlation,
+    /// Of the tile at hand.
+    structure: Option<Structure>,
     piece: Vec<u8>,
 }
 
@@ -34,6 +37,7 @@ impl<'a> Worker<'a> {
             table: Table::new(),
             summaries: HashMap::new(),
             correlation: Correlation::new(shared.plan.keys.len()),
+            structure: None,
             piece: Vec::new(),
         }
     }
@@ -81,6 +85,8 @@ impl<'a> Worker<'a> {
         source: &dyn ByteSource,
         position: u64,
     ) -> Result<(), RunError> {
+        self.structure =
+            object.layout.map(|layout| Structure::touched(&layout, tile.start, tile.len as u64));
         let mut blocks = Vec::with_capacity(tile.len.div_ceil(BLOCK_LEN));
         let mut whole = None;
         let single = object.bytes <= BLOCK_LEN as u64;
@@ -144,6 +150,9 @@ impl<'a> Worker<'a> {
                 let first = carrier.block_at(start + done as u64);
                 self.correlation.add(carrier, &shared.plan.keys, first, piece);
             }
+            if let (Some(structure), Some(layout)) = (&mut self.structure, &wanted.layout) {
+                structure.add(layout, start + done as u64, piece);
+            }
             done += next;
         }
         Ok(())
@@ -160,6 +169,7 @@ impl<'a> Worker<'a> {
         let (table, summaries, correlation) =
             (&mut self.table, &mut self.summaries, &mut self.correlation);
         let wanted = self.shared.plan.wanted(object);
+        let structure = self.structure.take();
         let last = self.shared.collector.add(tile, digest, |parts| {
             if let (Some(words), Some(tables)) = (wanted.words, &mut parts.tables) {
                 table.drain_into(words, &mut tables.histogram);
@@ -171,6 +181,9 @@ impl<'a> Worker<'a> {
             if let Some(carrier) = wanted.carrier {
                 parts.correlate(carrier.block_at(tile.start), correlation);
                 correlation.clear();
+            }
+            if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
+                whole.merge(part);
             }
         });
         self.shared.tile_done(tile, object, last, false)

@@ -8,15 +8,22 @@ pub mod chips;
 pub mod correlation;
 pub mod digest;
 pub mod histogram;
+pub mod isa;
+pub mod low_bits;
+pub mod magnitudes;
 pub mod marks;
+pub mod pages;
 pub mod slots;
+pub mod structure;
 pub mod summary;
+pub mod windows;
 
 use crate::dtype::{Dtype, Number};
 use chips::ChipKey;
 use correlation::{Carrier, Correlation};
 use digest::ChainingValue;
 use histogram::Histogram;
+use structure::{Layout, Structure};
 use summary::Summary;
 
 /// Length of a block in bytes: the granularity of kept chaining values (1024 BLAKE3 chunks).
@@ -100,11 +107,13 @@ pub struct Wanted {
     pub words: Option<Words>,
     /// How its elements carry chips; `None`: they are not correlated.
     pub carrier: Option<Carrier>,
+    /// How its structure is measured; `None`: it is not.
+    pub layout: Option<Layout>,
 }
 
 impl Wanted {
     /// Digests only.
-    pub const DIGEST: Wanted = Wanted { words: None, carrier: None };
+    pub const DIGEST: Wanted = Wanted { words: None, carrier: None, layout: None };
 
     /// Whether the digest is the only kernel.
     pub fn only_digest(&self) -> bool {
@@ -129,6 +138,8 @@ pub struct TileMeasurement {
     pub summary: Option<Summary>,
     /// Correlations of the tile's carrier blocks with every key, when asked for.
     pub correlation: Option<Correlation>,
+    /// The structure of the tile, when asked for.
+    pub structure: Option<Structure>,
 }
 
 /// The CPU twin of a whole tile: all kernels over one private copy.
@@ -161,5 +172,12 @@ pub fn measure_tile(
         correlation.add(&carrier, keys, carrier.block_at(offset), bytes);
         correlation
     });
-    TileMeasurement { blocks, histogram, summary, correlation }
+    let structure = wanted.layout.map(|layout| {
+        let mut structure = Structure::touched(&layout, offset, bytes.len() as u64);
+        for (block, start) in bytes.chunks(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
+            structure.add(&layout, start, block);
+        }
+        structure
+    });
+    TileMeasurement { blocks, histogram, summary, correlation, structure }
 }

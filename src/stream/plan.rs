@@ -2,8 +2,9 @@
 
 use crate::checkpoint::{Checkpoint, FileKind};
 use crate::measure::chips::ChipKey;
-use crate::measure::correlation::Carrier;
-use crate::measure::{Wanted, Words};
+use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::structure::Layout;
+use crate::measure::{Wanted, Words, magnitudes, pages};
 
 /// What an object is, by index into the checkpoint it was planned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Object {
     pub words: Option<Words>,
     /// Index into [`Plan::carriers`]; `None`: not correlated.
     pub carrier: Option<usize>,
+    /// How its structure is measured; `None`: it is not.
+    pub layout: Option<Layout>,
 }
 
 /// A tensor that is correlated with the keys of a plan.
@@ -69,6 +72,7 @@ impl Plan {
                 bytes: entry.bytes,
                 words: None,
                 carrier: None,
+                layout: None,
             };
             if entry.kind != FileKind::Tensors {
                 objects.push(whole);
@@ -82,6 +86,7 @@ impl Plan {
                 bytes: end - start,
                 words: None,
                 carrier: None,
+                layout: None,
             };
             while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
                 if tensor.offset < position
@@ -99,6 +104,7 @@ impl Plan {
                     bytes: tensor.bytes,
                     words: distribution.then(|| Words::of(tensor.dtype)),
                     carrier: None,
+                    layout: None,
                 });
                 position = tensor.offset + tensor.bytes;
             }
@@ -112,7 +118,27 @@ impl Plan {
     /// What is measured of an object besides its digest.
     pub fn wanted(&self, object: &Object) -> Wanted {
         let carrier = object.carrier.and_then(|index| self.carriers.get(index));
-        Wanted { words: object.words, carrier: carrier.map(|planned| planned.carrier) }
+        Wanted {
+            words: object.words,
+            carrier: carrier.map(|planned| planned.carrier),
+            layout: object.layout,
+        }
+    }
+
+    /// Asks for the structure of every tensor, too.
+    pub fn with_structure(mut self, model: &Checkpoint) -> Plan {
+        for object in &mut self.objects {
+            if let ObjectKind::Tensor(index) = object.kind {
+                let tensor = &model.tensors[index];
+                let elements = Elements::of(tensor.dtype);
+                object.layout = Some(Layout {
+                    phase: pages::phase(object.offset),
+                    elements,
+                    columns: magnitudes::columns(&tensor.shape).unwrap_or(0),
+                });
+            }
+        }
+        self
     }
 
     /// Bytes of all objects.

@@ -161,7 +161,7 @@ pub fn plan_of<'a>(tensors: impl Iterator<Item = (usize, &'a Tensor)>) -> Plan {
     let objects = tensors.map(|(index, tensor)| {
         let Tensor { file, offset, bytes, .. } = *tensor;
         let kind = ObjectKind::Tensor(index);
-        Object { kind, file, offset, bytes, words: None, carrier: None }
+        Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
     });
     Plan { objects: objects.collect(), ..Plan::default() }
 }

@@ -35,8 +35,8 @@ impl Gpu {
         let bytes = weights(TILE_LEN);
         let key = [ChipKey([0x5A; 32])];
         let carried = Wanted {
-            words: None,
             carrier: Elements::of(Dtype::BF16).map(|elements| Carrier { elements, nonce: [7; 12] }),
+            ..Wanted::DIGEST
         };
         let mut rates = Vec::new();
         {

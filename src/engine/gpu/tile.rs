@@ -346,7 +346,7 @@ impl Slot {
             (Some(slot), Some(carrier)) => Some(slot.results(carrier_blocks(spec, carrier))?),
             _ => None,
         };
-        Ok(TileMeasurement { blocks, histogram, summary, correlation })
+        Ok(TileMeasurement { blocks, histogram, summary, correlation, structure: None })
     }
 }
 
