@@ -110,37 +110,32 @@ fn count8(thresholds: &[u32; CLASSES - 1], bytes: &[u8]) -> Window {
     classes(bytes.len(), above)
 }
 
-/// The text of both widths: lanes count elements at or above each threshold.
+/// The text of both widths: one pass over the magnitudes for each threshold. Magnitudes have no sign
+/// bit, and signed lanes compare in one instruction.
 macro_rules! count {
     ($name:ident, $word:ty, $bytes:literal) => {
         #[inline(always)]
         fn $name(thresholds: &[u32; CLASSES - 1], words: &[[u8; $bytes]]) -> Window {
-            const LANES: usize = 32 / $bytes;
-            let thresholds = thresholds.map(|t| t as $word);
-            let mut lanes = [[0 as $word; LANES]; CLASSES - 1];
-            let mut count = |group: &[[u8; $bytes]; LANES]| {
-                let magnitudes = group.map(|w| <$word>::from_le_bytes(w) & (<$word>::MAX >> 1));
-                for (lanes, threshold) in lanes.iter_mut().zip(thresholds) {
-                    for (lane, magnitude) in lanes.iter_mut().zip(magnitudes) {
-                        *lane += <$word>::from(magnitude >= threshold);
-                    }
-                }
-            };
-            let (groups, rest) = words.as_chunks::<LANES>();
-            groups.iter().for_each(&mut count);
-            if !rest.is_empty() {
-                // Zeros are at or above no threshold.
-                let mut group = [[0; $bytes]; LANES];
-                group[..rest.len()].copy_from_slice(rest);
-                count(&group);
+            let mut magnitudes = [0 as $word; WINDOW_LEN];
+            for (magnitude, word) in magnitudes.iter_mut().zip(words) {
+                *magnitude = <$word>::from_le_bytes(*word) & <$word>::MAX;
             }
-            classes(words.len(), lanes.map(|lanes| lanes.iter().sum::<$word>() as u16))
+            // The zeros behind a shorter last window are at or above no threshold.
+            let above = thresholds.map(|threshold| {
+                let threshold = <$word>::try_from(threshold).unwrap_or(<$word>::MAX);
+                let mut above: $word = 0;
+                for magnitude in &magnitudes {
+                    above += <$word>::from(*magnitude >= threshold);
+                }
+                above as u16
+            });
+            classes(words.len(), above)
         }
     };
 }
 
-count!(count16, u16, 2);
-count!(count32, u32, 4);
+count!(count16, i16, 2);
+count!(count32, i32, 4);
 
 #[cfg(test)]
 mod tests {
