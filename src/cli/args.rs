@@ -26,6 +26,8 @@ pub enum Command {
     Seal(SealArgs),
     /// Compare a model with its seal and say what changed, where, and what it looks like
     Verify(VerifyArgs),
+    /// Find what is wrong with the weights of a model, without trusting anything
+    Audit(AuditArgs),
     /// List what is in a model, reading headers only
     Inspect(InspectArgs),
     /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
@@ -130,6 +132,31 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub opening: Opening,
     /// List every tensor in the JSON report
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// A seal, or another model, that these weights are compared with
+    #[arg(long, value_name = "SEAL|MODEL")]
+    pub baseline: Option<PathBuf>,
+    /// Write suspicious streams of low bits, as found, into this new directory: for responders; nothing
+    /// is run
+    #[arg(long, value_name = "DIR")]
+    pub extract: Option<PathBuf>,
+    /// Also measure spectra, where time allows: a second pass over the matrices
+    #[arg(long)]
+    pub spectra: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// List the facts of every tensor in the JSON report
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]

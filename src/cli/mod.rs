@@ -1,6 +1,7 @@
 //! The command line: one file a verb, each from arguments to a library call to a report.
 
 mod args;
+mod audit;
 mod completions;
 mod devices;
 mod inspect;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         let reported = match &arguments.command {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
+            Command::Audit(args) => Some(("audit", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
             Command::Devices(_) | Command::Completions(_) => None,

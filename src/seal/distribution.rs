@@ -78,6 +78,29 @@ pub struct SignExponent {
     pub first: u64,
 }
 
+impl SignExponent {
+    /// The counts, by index: `(2·e + sign, count)`, zeros left out. Empty when the text is no such list
+    /// or has more than 65,536 numbers.
+    pub fn decode(&self) -> Vec<(u64, u64)> {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        const MOST: usize = 1 << 16;
+        let Ok(bytes) = STANDARD.decode(&self.counts) else { return Vec::new() };
+        let mut counts = Vec::new();
+        let (mut index, mut count, mut shift) = (self.first, 0u64, 0);
+        for byte in bytes.into_iter().take(MOST) {
+            count |= u64::from(byte & 0x7F).checked_shl(shift).unwrap_or(0);
+            shift += 7;
+            if byte & 0x80 == 0 {
+                if count > 0 {
+                    counts.push((index, count));
+                }
+                (index, count, shift) = (index.saturating_add(1), 0, 0);
+            }
+        }
+        counts
+    }
+}
+
 /// One distinct value, or one bin of values that lie close together.
 #[derive(Debug, Clone, Copy)]
 struct Bin {

@@ -1,0 +1,79 @@
+//! What a tensor does, and in which layer: from its name alone.
+//!
+//! Every family of models numbers its layers, and names the tensors of all layers alike:
+//! `model.layers.7.mlp.up_proj.weight`, `h.7.mlp.c_fc.weight`, `encoder.layer.7.output.dense.weight`,
+//! `blocks.7.attn.qkv.weight`, `layer2.1.conv1.weight`. The first number is the layer; the name
+//! without it is the role. Further numbers (experts, sub-blocks) belong to the role.
+
+/// Role and layer of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Role {
+    /// The name with `*` for the layer. Tensors of equal roles are siblings.
+    pub role: String,
+    /// The number of the layer; `None`: outside the layers.
+    pub depth: Option<u64>,
+}
+
+/// Of a tensor of this name.
+pub fn role(name: &str) -> Role {
+    let mut depth = None;
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('.') {
+        let number = part.parse().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
+        match number {
+            Some(number) if depth.is_none() && !parts.is_empty() => {
+                depth = Some(number);
+                parts.push("*");
+            }
+            _ => parts.push(part),
+        }
+    }
+    Role { role: parts.join("."), depth }
+}
+
+/// A short title of a role: what follows the layer, without `.weight`.
+pub fn title(role: &str) -> &str {
+    let own = role.split_once("*.").map_or(role, |(_, own)| own);
+    own.strip_suffix(".weight").unwrap_or(own)
+}
+
+/// Whether the name tells of a table that is looked up by row: some of its rows may never have been
+/// trained.
+pub fn is_table(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "embed",
+        "emb.",
+        "wte",
+        "wpe",
+        "shared.",
+        "lm_head",
+        "vocab",
+        "decoder.bias",
+        "output.weight",
+    ];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_told_by_their_numbers() {
+        for (name, expected, depth) in [
+            ("model.layers.7.mlp.up_proj.weight", "model.layers.*.mlp.up_proj.weight", Some(7)),
+            ("h.11.attn.c_attn.weight", "h.*.attn.c_attn.weight", Some(11)),
+            ("encoder.layer.0.output.dense.bias", "encoder.layer.*.output.dense.bias", Some(0)),
+            ("layer2.1.conv1.weight", "layer2.*.conv1.weight", Some(1)),
+            ("model.layers.3.experts.5.w1.weight", "model.layers.*.experts.5.w1.weight", Some(3)),
+            ("model.embed_tokens.weight", "model.embed_tokens.weight", None),
+            ("0", "0", None),
+        ] {
+            assert_eq!(role(name), Role { role: expected.into(), depth }, "{name}");
+        }
+        assert_eq!(title("model.layers.*.mlp.up_proj.weight"), "mlp.up_proj");
+        assert_eq!(title("model.norm.weight"), "model.norm");
+        assert!(is_table("model.embed_tokens.weight") && !is_table("h.*.mlp.c_fc.weight"));
+    }
+}

@@ -1,0 +1,58 @@
+//! One pass over a model for an audit.
+
+use super::facts::TensorFacts;
+use super::pages;
+use crate::checkpoint::Checkpoint;
+use crate::engine::collect::Finished;
+use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::measure::digest::ChainingValue;
+use crate::seal::ModelSeal;
+use crate::seal::build::model_seal;
+use crate::stream::plan::{ObjectKind, Plan};
+use crate::stream::progress::Progress;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What an audit measured.
+#[derive(Debug)]
+pub struct Audited {
+    /// By tensor of the model, those that fit their file.
+    pub facts: Vec<TensorFacts>,
+    /// The model as a whole.
+    pub model: ModelSeal,
+    /// Who measured.
+    pub run: RunReport,
+    /// Share of the doubled pages that is looked for: 1 up to [`pages::EXACT_BYTES`].
+    pub page_share: f64,
+}
+
+/// Measures every byte of `model`, and the structure of its tensors.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn measure(
+    model: &Checkpoint,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Audited, RunError> {
+    let plan = Plan::everything(model, true).with_structure(model);
+    let zeros = pages::sampling(plan.bytes());
+    let facts: Vec<Mutex<Option<TensorFacts>>> =
+        model.tensors.iter().map(|_| Mutex::default()).collect();
+    let finish = |finished: Finished<'_>| {
+        let object = &plan.objects[finished.object];
+        if let (ObjectKind::Tensor(index), Some(layout)) = (object.kind, &object.layout) {
+            let found = TensorFacts::new(index, &model.tensors[index], layout, finished, zeros);
+            *facts[index].lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
+    };
+    let run = engine::run(&model.files, &plan, options, progress, &finish)?;
+    let facts: Vec<TensorFacts> = facts
+        .into_iter()
+        .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect();
+    let digests: HashMap<usize, ChainingValue> =
+        facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
+    let page_share = libm::ldexp(1.0, -(zeros as i32));
+    Ok(Audited { model: model_seal(model, &digests), facts, run, page_share })
+}
