@@ -1,0 +1,1 @@
+"""Small networks, really trained: what an audit must not complain about."""
