@@ -10,21 +10,25 @@ use crate::measure::correlation::Elements;
 use crate::measure::histogram::Histogram;
 use serde::Serialize;
 
-/// Codes of a binade whose counts give the slope: the first and the last of an even stretch.
-const SLOPE_CODES: [usize; 2] = [1, 15];
+/// Codes beside an edge that tell the density there.
+const BESIDE: usize = 8;
 
-/// Counts at the lower edges of the normal binades, signs and binades added up.
+/// Relative difference of the densities above and below an edge from which it is no smooth place.
+const STEEP: f64 = 0.15;
+
+/// Counts at the lower edges of the normal binades where the density is smooth, signs and binades added
+/// up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Edges {
     /// Values whose mantissa is zero.
     pub zeroth: u64,
     /// Values whose mantissa is one step.
     pub first: u64,
-    /// Values whose mantissa is 15 steps.
-    pub fifteenth: u64,
-    /// Normal binades that have values.
-    pub binades: u32,
-    /// Values in them.
+    /// Values whose mantissa is eight steps.
+    pub eighth: u64,
+    /// Edges that were counted.
+    pub edges: u32,
+    /// Values of all normal binades.
     pub normal: u64,
 }
 
@@ -40,12 +44,17 @@ impl Edges {
         for sign in [0, elements.sign() as usize] {
             for binade in (step..elements.limit as usize).step_by(step) {
                 let codes = &counts[sign + binade..sign + binade + step];
-                let values: u64 = codes.iter().sum();
-                edges.zeroth += codes[0];
-                edges.first += codes[SLOPE_CODES[0]];
-                edges.fifteenth += codes[SLOPE_CODES[1]];
-                edges.normal += values;
-                edges.binades += u32::from(values > 0 && sign == 0);
+                edges.normal += codes.iter().sum::<u64>();
+                // Below the edge a step is half as wide; below the first binade it is as wide, and so
+                // are subnormal numbers.
+                let below = &counts[sign + binade - BESIDE..sign + binade];
+                let width = if binade == step { 1.0 } else { 2.0 };
+                if is_smooth(&codes[1..=BESIDE], below, width) {
+                    edges.zeroth += codes[0];
+                    edges.first += codes[1];
+                    edges.eighth += codes[BESIDE];
+                    edges.edges += 1;
+                }
             }
         }
         Some(edges)
@@ -55,18 +64,90 @@ impl Edges {
     /// edges. NaN without values there.
     ///
     /// With a decline of s a step, n0 is 3/4 · n1 · (1 + s) and R falls by 0.49 · s; s is measured
-    /// between the first and the fifteenth step.
+    /// between the first and the eighth step.
     pub fn ratio(&self) -> f64 {
-        let (n0, n1, n15) = (self.zeroth as f64, self.first as f64, self.fifteenth as f64);
-        let slope = (n1 - n15) / (n1 + n15) / 7.0;
+        let (n0, n1, n8) = (self.zeroth as f64, self.first as f64, self.eighth as f64);
+        let slope = (n1 - n8) / (n1 + n8) * 2.0 / SLOPE_STEPS;
         (n1 - n0) / (n1 + n0) + 0.49 * slope
     }
 
     /// Standard deviation of [`Edges::ratio`] by counting alone: each value at the edge falls on one of
-    /// two codes (binomial variance), and the slope adds a seventh of as much.
+    /// two codes (binomial variance), and so does each one that tells the slope.
     pub fn deviation(&self) -> f64 {
-        let at_edge = (self.zeroth + self.first) as f64;
-        let slope = 0.49 / 7.0;
-        libm::sqrt((1.0 + slope * slope) / at_edge)
+        let slope = 0.49 * 2.0 / SLOPE_STEPS;
+        let of_edge = 1.0 / (self.zeroth + self.first) as f64;
+        let of_slope = slope * slope / (self.first + self.eighth) as f64;
+        libm::sqrt(of_edge + of_slope)
+    }
+}
+
+/// Steps between the codes that tell the slope.
+const SLOPE_STEPS: f64 = (BESIDE - 1) as f64;
+
+/// Whether the density goes on across an edge, within what counting allows.
+fn is_smooth(above: &[u64], below: &[u64], width: f64) -> bool {
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
+    let (up, down) = (sum(above), sum(below) * width);
+    let by_counting = 4.0 * libm::sqrt(up + down * width);
+    up > 0.0 && libm::fabs(up - down) <= STEEP * (up + down) / 2.0 + by_counting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::Dtype;
+    use crate::measure::Words;
+    use crate::measure::histogram::Table;
+
+    fn normal(seed: u64, len: usize) -> impl Iterator<Item = f64> {
+        let mut bytes = vec![0; 16 * len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        let uniform = |bytes: &[u8; 8]| (u64::from_le_bytes(*bytes) as f64 + 1.0) / 1.85e19;
+        let pairs: Vec<[f64; 2]> = bytes
+            .as_chunks::<16>()
+            .0
+            .iter()
+            .map(|pair| [0, 8].map(|at| uniform(pair[at..].first_chunk().unwrap())))
+            .collect();
+        // Box and Muller, 1958.
+        pairs.into_iter().map(|[u, v]| libm::sqrt(-2.0 * libm::log(u)) * libm::cos(6.283_185_307_179_586 * v))
+    }
+
+    fn edges(words: &[u16]) -> Edges {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (mut table, mut histogram) = (Table::new(), Histogram::new(Words::Bits16));
+        table.count(Words::Bits16, &bytes);
+        table.drain_into(Words::Bits16, &mut histogram);
+        Edges::of(&Elements::of(Dtype::BF16).unwrap(), &histogram).unwrap()
+    }
+
+    #[test]
+    fn rounding_leaves_a_seventh_and_random_bits_none() {
+        let rounded: Vec<u16> = normal(1, 2_000_000)
+            .map(|x| half::bf16::from_f64(0.03 * x).to_bits())
+            .collect();
+        let found = edges(&rounded);
+        let z = |edges: &Edges, expected: f64| (edges.ratio() - expected) / edges.deviation();
+        assert!(z(&found, 1.0 / 7.0).abs() < 4.0, "{found:?} {}", found.ratio());
+        let mut random = vec![0; rounded.len()];
+        blake3::Hasher::new().update(b"payload").finalize_xof().fill(&mut random);
+        let hidden: Vec<u16> =
+            rounded.iter().zip(&random).map(|(word, bit)| word & !1 | u16::from(bit & 1)).collect();
+        let found = edges(&hidden);
+        assert!(z(&found, 0.0).abs() < 4.0, "{found:?} {}", found.ratio());
+        assert!(z(&found, 1.0 / 7.0) < -20.0);
+        let truncated: Vec<u16> =
+            normal(1, 2_000_000).map(|x| ((0.03 * x as f32).to_bits() >> 16) as u16).collect();
+        assert!(z(&edges(&truncated), 0.0).abs() < 4.0);
+    }
+
+    #[test]
+    fn an_edge_where_the_density_ends_is_left_out() {
+        // Uniform up to a power of two: nothing lies above it.
+        let words: Vec<u16> = (0..1_000_000)
+            .map(|i| half::bf16::from_f64(f64::from(i % 99_991) / 99_991.0 / 256.0).to_bits())
+            .collect();
+        let found = edges(&words);
+        assert!((found.ratio() - 1.0 / 7.0).abs() < 6.0 * found.deviation(), "{}", found.ratio());
     }
 }

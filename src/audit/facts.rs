@@ -1,6 +1,7 @@
 //! The facts of one tensor that judgements start from.
 
 use super::edges::Edges;
+use super::look::Seen;
 use super::pages::{PageFacts, Prints};
 use super::streams::LowBitFacts;
 use super::sums::Sums;
@@ -8,7 +9,6 @@ use super::windows::WindowFacts;
 use crate::checkpoint::Tensor;
 use crate::dtype::{Dtype, Number};
 use crate::engine::collect::Finished;
-use crate::measure::correlation::Elements;
 use crate::measure::digest::ChainingValue;
 use crate::measure::structure::Layout;
 use crate::seal::distribution::{Distribution, distribution};
@@ -52,6 +52,20 @@ pub struct TensorFacts {
     /// Its columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Sums>,
+    /// What a second look found.
+    #[serde(skip)]
+    pub seen: Seen,
+}
+
+/// How far the largest values lie above the usual ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The largest exponent (base 2).
+    pub largest: i32,
+    /// The largest exponent once the largest one of every 10,000 values, and at least one, is left out.
+    pub usual: i32,
+    /// Their difference.
+    pub binades: i32,
 }
 
 impl TensorFacts {
@@ -87,13 +101,22 @@ impl TensorFacts {
             low_bits,
             rows: magnitudes.map(|m| sums(&m.rows, layout.columns.into())),
             columns: magnitudes.map(|m| sums(&m.columns, m.rows.len() as u64)),
+            seen: Seen::default(),
             distribution,
         })
     }
 
-    /// How its elements are read, if they are floating-point numbers of 8, 16 or 32 bits.
-    pub fn elements(dtype: Dtype) -> Option<Elements> {
-        Elements::of(dtype)
+    /// How far its largest values lie above the usual ones; `None` with fewer than three values.
+    pub fn exponent_gap(&self) -> Option<Gap> {
+        let largest = self.exponents.last()?.0;
+        let values: u64 = self.exponents.iter().map(|(_, count)| count).sum();
+        let left_out = values.div_ceil(10_000);
+        let mut passed = 0;
+        let usual = self.exponents.iter().rev().find_map(|(exponent, count)| {
+            passed += count;
+            (passed > left_out).then_some(*exponent)
+        })?;
+        (values >= 3).then_some(Gap { largest, usual, binades: largest - usual })
     }
 }
 

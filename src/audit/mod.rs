@@ -5,7 +5,10 @@
 //! (but for one fingerprint a page). What it means is said by [`crate::judge`].
 
 pub mod edges;
+pub mod extract;
 pub mod facts;
+pub mod look;
+pub mod magic;
 pub mod pages;
 pub mod roles;
 pub mod run;

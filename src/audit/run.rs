@@ -1,7 +1,7 @@
 //! One pass over a model for an audit.
 
 use super::facts::TensorFacts;
-use super::pages;
+use super::{look, pages};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
@@ -47,10 +47,11 @@ pub fn measure(
         }
     };
     let run = engine::run(&model.files, &plan, options, progress, &finish)?;
-    let facts: Vec<TensorFacts> = facts
+    let mut facts: Vec<TensorFacts> = facts
         .into_iter()
         .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect();
+    look::look(model, &mut facts)?;
     let digests: HashMap<usize, ChainingValue> =
         facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
     let page_share = libm::ldexp(1.0, -(zeros as i32));

@@ -1,28 +1,50 @@
-//! What the streams of low bits look like: are neighbours independent of one another?
+//! What the streams of low bits look like: do bytes lie in them?
 //!
-//! Weights that lie side by side know nothing of each other's low bits, so a byte of a stream is as
-//! probable as the product of its parts' own probabilities. Bytes of programs, archives and texts are
-//! not. What is uniformly random looks like weights here.
+//! Weights that lie side by side are exchangeable: nothing tells the first half of the elements that a
+//! byte of a stream is made of from the second half. So a byte and the same byte with its halves
+//! exchanged are equally probable, whatever the distribution of the weights, whatever changes from row
+//! to row. Bytes of programs, archives and texts are not like that: `e` is 0x65, and 0x56 is `V`. Bytes
+//! that are uniformly random are, and look like weights here.
 
 use crate::measure::BLOCK_LEN;
 use crate::measure::correlation::Elements;
 use crate::measure::histogram::{BINS, Histogram};
 use crate::measure::low_bits::{Bits, COUNTED, GROUP_LEN, LowBits, WIDTHS};
+use crate::seal::distribution::Distribution;
 use serde::Serialize;
 
-/// Degrees of freedom of the bytes of a stream.
-pub const BYTE_FREEDOM: f64 = 255.0;
+/// Streams whose bytes fall into halves of whole elements: those of 1, 2 and 4 bits.
+const HALVED: usize = 3;
 
-/// Blocks kept one by one, for each stream.
-const KEPT: usize = 64;
+/// Least expected count of a pair of bytes, below which Pearson's approximation is not used.
+const LEAST_PAIR: u64 = 10;
 
-/// A block of 1 MiB whose bits agree with their neighbours more or less than elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct OddBlock {
-    /// Its number in the tensor.
-    pub index: u64,
-    /// Share of bits that equal the next one, and the eighth next one.
-    pub agreement: [f64; 2],
+/// Robust standard deviations from which a block's agreement is odd.
+const ODD_FROM: f64 = 8.0;
+
+/// Normalised statistic from which a tensor is looked at again.
+const SUSPICIOUS_FROM: f64 = 12.0;
+
+/// Pearson's chi-square, and how large the effect is whatever the number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct ChiSquare {
+    /// The statistic.
+    pub value: f64,
+    /// Its degrees of freedom.
+    pub freedom: f64,
+    /// The statistic by byte (Cohen's w²).
+    pub effect: f64,
+}
+
+impl ChiSquare {
+    /// (x - f) / sqrt(2 f): about standard normal under the null hypothesis.
+    pub fn z(&self) -> f64 {
+        if self.freedom > 0.0 {
+            (self.value - self.freedom) / libm::sqrt(2.0 * self.freedom)
+        } else {
+            0.0
+        }
+    }
 }
 
 /// One stream.
@@ -30,22 +52,18 @@ pub struct OddBlock {
 pub struct StreamFacts {
     /// Bits it takes of an element.
     pub bits: usize,
-    /// Bits it has.
+    /// Bytes it has.
     pub total: u64,
-    /// Pearson's chi-square of its bytes against independence of neighbouring elements, with 255 degrees
-    /// of freedom; NaN when bytes are not counted.
-    pub chi_square: f64,
-    /// Chi-square by byte (Cohen's w²): the size of the effect, whatever the length.
-    pub effect: f64,
+    /// Bytes against bytes with their halves exchanged; none for streams whose bytes have no such halves.
+    pub asymmetry: Option<ChiSquare>,
     /// Share of ones.
     pub ones: f64,
-    /// Share of bits that equal the next one, and the eighth next one, within words.
+    /// Share of bits that equal the next one, and the eighth next one, within words of 64 bits.
     pub agreement: [f64; 2],
-    /// What independence of neighbouring elements would give.
-    pub expected: [f64; 2],
-    /// Blocks whose agreement lies farthest from the median block's, farthest first.
-    pub odd: Vec<OddBlock>,
-    /// Counts of the bytes; emptied where they are not drawn.
+    /// Bytes of the tensor, whole blocks of 1 MiB, in which agreement is unlike that of the median block.
+    pub odd: Option<[u64; 2]>,
+    /// Counts of the bytes.
+    #[serde(skip)]
     pub bytes: Vec<u64>,
 }
 
@@ -56,6 +74,8 @@ pub struct LowBitFacts {
     pub streams: Vec<StreamFacts>,
     /// Distinct values of the lowest 16 bits (of a 16-bit type: distinct values).
     pub distinct: u64,
+    /// 32-bit types: the lowest bytes that are not zero against all being equally frequent.
+    pub lowest_byte: Option<ChiSquare>,
     /// 32-bit types: elements whose lower half is zero although they are not.
     pub empty_halves: u64,
 }
@@ -63,170 +83,179 @@ pub struct LowBitFacts {
 impl LowBitFacts {
     /// From the streams and the counts of a tensor; `zeros`: its elements that are zero.
     pub fn new(elements: &Elements, low_bits: &LowBits, histogram: &Histogram, zeros: u64) -> Self {
-        let low = if elements.width == 4 { histogram.low() } else { histogram.high() };
-        let mut marginal = [0u64; 256];
+        let wide = elements.width == 4;
+        let low = if wide { histogram.low() } else { histogram.high() };
+        let mut lowest = [0u64; 256];
         let mut distinct = 0;
         for (code, count) in low.iter().enumerate().take(BINS) {
-            marginal[code & 0xFF] += count;
+            lowest[code & 0xFF] += count;
             distinct += u64::from(*count > 0);
         }
-        let empty_halves = match elements.width {
-            4 => histogram.low()[0].saturating_sub(zeros),
-            _ => 0,
-        };
-        let streams = (0..WIDTHS.len())
-            .map(|index| stream(index, elements.width, low_bits, &marginal))
-            .collect();
-        LowBitFacts { streams, distinct, empty_halves }
+        LowBitFacts {
+            streams: (0..WIDTHS.len())
+                .map(|index| stream(index, elements.width, low_bits, &lowest))
+                .collect(),
+            distinct,
+            lowest_byte: wide.then(|| evenness(&lowest[1..])),
+            empty_halves: if wide { low[0].saturating_sub(zeros) } else { 0 },
+        }
+    }
+
+    /// Whether its streams deserve a second look. A finding asks for more.
+    pub fn is_suspicious(&self) -> bool {
+        let of_halves = self.streams.iter().filter_map(|stream| stream.asymmetry);
+        of_halves.chain(self.lowest_byte).any(|chi_square| chi_square.z() > SUSPICIOUS_FROM)
+    }
+
+    /// Whether some lower halves are empty and some are not: neither a plain F32 tensor nor one that was
+    /// widened from 16 bits.
+    pub fn has_mixed_halves(&self, distribution: &Distribution) -> bool {
+        let nonzero = distribution.count - distribution.zero;
+        let share = self.empty_halves as f64 / nonzero.max(1) as f64;
+        share > 0.02 && self.empty_halves < nonzero
     }
 }
 
-fn stream(index: usize, width: usize, low_bits: &LowBits, marginal: &[u64; 256]) -> StreamFacts {
+fn stream(index: usize, width: usize, low_bits: &LowBits, lowest: &[u64; 256]) -> StreamFacts {
     let bits = WIDTHS[index];
     let sums = low_bits.blocks.iter().fold([0u64; 3], |sums, block| {
-        let part = block[index];
-        [
-            sums[0] + u64::from(part.ones),
-            sums[1] + u64::from(part.lag1),
-            sums[2] + u64::from(part.lag8),
-        ]
+        let Bits { ones, lag1, lag8 } = block[index];
+        [sums[0] + u64::from(ones), sums[1] + u64::from(lag1), sums[2] + u64::from(lag8)]
     });
-    let symbols = probabilities(marginal, bits);
-    let (chi_square, total_bytes, bytes) = match low_bits.bytes.get(index) {
-        Some(counts) if index < COUNTED => {
-            let total: u64 = counts.iter().sum();
-            (chi_square(counts, &byte_probabilities(&symbols, bits)), total, counts.to_vec())
-        }
-        _ => (f64::NAN, 0, marginal.to_vec()),
-    };
-    // Every stream of k bits has k words for each group; the words of stream 1 tell the groups.
-    let groups: u64 = low_bits.bytes[0].iter().sum::<u64>() / 8;
+    // Every stream of k bits has k words of 64 bits for each group of elements.
+    let groups = low_bits.bytes[0].iter().sum::<u64>() / 8;
     let words = groups * bits as u64;
-    let share = |count: u64, each: u64| count as f64 / (words * each) as f64;
-    let agreement = [share(sums[1], 63), share(sums[2], 56)];
+    let share = |count: u64, each: u64| count as f64 / (words * each).max(1) as f64;
+    let counts = if index < COUNTED { &low_bits.bytes[index] } else { lowest };
     StreamFacts {
         bits,
-        total: 64 * words,
-        chi_square,
-        effect: chi_square / total_bytes as f64,
+        total: 8 * words,
+        asymmetry: (index < HALVED).then(|| asymmetry(counts)),
         ones: share(sums[0], 64),
-        agreement,
-        expected: expected_agreement(&symbols, bits),
+        agreement: [share(sums[1], 63), share(sums[2], 56)],
         odd: odd_blocks(low_bits, index, width),
-        bytes,
+        bytes: counts.to_vec(),
     }
 }
 
-/// Probabilities of the lowest `bits` bits of an element.
-fn probabilities(marginal: &[u64; 256], bits: usize) -> Vec<f64> {
-    let mut counts = vec![0u64; 1 << bits];
-    for (byte, count) in marginal.iter().enumerate() {
-        counts[byte & ((1 << bits) - 1)] += count;
-    }
-    let total: u64 = counts.iter().sum();
-    counts.iter().map(|count| *count as f64 / total as f64).collect()
-}
-
-/// Probabilities of the bytes of a stream whose elements are independent.
-fn byte_probabilities(symbols: &[f64], bits: usize) -> Vec<f64> {
-    let marginal = |from: usize, len: usize, value: usize| -> f64 {
-        let fits = |symbol: &usize| symbol >> from & ((1 << len) - 1) == value;
-        (0..symbols.len()).filter(fits).map(|symbol| symbols[symbol]).sum()
-    };
-    // A byte begins at one of these bits of an element, equally often.
-    let starts: Vec<usize> = if 8 % bits == 0 { vec![0] } else { (0..bits).collect() };
-    let mut bytes = vec![0.0; 256];
-    for start in &starts {
-        // The parts of elements that a byte is made of: first bit in the element, bits.
-        let mut parts = Vec::new();
-        let (mut from, mut left) = (*start, 8);
-        while left > 0 {
-            let len = (bits - from).min(left);
-            let table: Vec<f64> = (0..1 << len).map(|value| marginal(from, len, value)).collect();
-            parts.push((len, table));
-            left -= len;
-            from = 0;
-        }
-        for (byte, probability) in bytes.iter_mut().enumerate() {
-            let mut rest = byte;
-            let mut product = 1.0;
-            for (len, table) in &parts {
-                product *= table[rest & ((1 << len) - 1)];
-                rest >>= len;
-            }
-            *probability += product / starts.len() as f64;
+/// Each pair of bytes that are one another with halves exchanged: (a - b)² / (a + b), one degree of
+/// freedom a pair (a conditional test: given their sum, the two are a fair coin's).
+fn asymmetry(counts: &[u64; 256]) -> ChiSquare {
+    let mut sum = ChiSquare::default();
+    for (byte, count) in counts.iter().enumerate() {
+        let exchanged = (byte & 15) << 4 | byte >> 4;
+        let other = counts[exchanged];
+        if byte < exchanged && count + other >= LEAST_PAIR {
+            let difference = *count as f64 - other as f64;
+            sum.value += difference * difference / (count + other) as f64;
+            sum.freedom += 1.0;
         }
     }
-    bytes
+    sum.effect = sum.value / counts.iter().sum::<u64>().max(1) as f64;
+    sum
 }
 
-fn chi_square(counts: &[u64; 256], probabilities: &[f64]) -> f64 {
+/// Against equal frequencies.
+fn evenness(counts: &[u64]) -> ChiSquare {
     let total: u64 = counts.iter().sum();
-    let terms = counts.iter().zip(probabilities).map(|(count, probability)| {
-        let expected = total as f64 * probability;
+    let expected = total as f64 / counts.len() as f64;
+    if expected < LEAST_PAIR as f64 {
+        return ChiSquare::default();
+    }
+    let terms = counts.iter().map(|count| {
         let difference = *count as f64 - expected;
-        if expected > 0.0 { difference * difference / expected } else { 0.0 }
+        difference * difference / expected
     });
-    terms.sum()
+    let value: f64 = terms.sum();
+    ChiSquare { value, freedom: counts.len() as f64 - 1.0, effect: value / total as f64 }
 }
 
-/// Agreement at lags 1 and 8 within words of 64 bits, were elements independent.
-fn expected_agreement(symbols: &[f64], bits: usize) -> [f64; 2] {
-    let one = |bit: usize| -> f64 {
-        let has = |symbol: &usize| symbol >> bit & 1 == 1;
-        (0..symbols.len()).filter(has).map(|symbol| symbols[symbol]).sum()
-    };
-    let ones: Vec<f64> = (0..bits).map(one).collect();
-    let within = |a: usize, b: usize| -> f64 {
-        let same = |symbol: &usize| (symbol >> a ^ symbol >> b) & 1 == 0;
-        (0..symbols.len()).filter(same).map(|symbol| symbols[symbol]).sum()
-    };
-    [1, 8].map(|lag| {
-        // Bits of `bits` words in turn: each place of an element begins as many pairs.
-        let (mut sum, mut pairs) = (0.0, 0.0);
-        for place in 0..64 * bits {
-            if place % 64 + lag > 63 {
-                continue;
-            }
-            let (a, b) = (place % bits, (place + lag) % bits);
-            let apart = (place + lag) / bits > place / bits;
-            sum += match apart {
-                true => ones[a] * ones[b] + (1.0 - ones[a]) * (1.0 - ones[b]),
-                false => within(a, b),
-            };
-            pairs += 1.0;
-        }
-        sum / pairs
-    })
-}
-
-fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Vec<OddBlock> {
+fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2]> {
     // Only whole blocks are compared: the last one has fewer pairs.
     let whole = low_bits.blocks.len().saturating_sub(1);
-    if whole < 2 {
-        return Vec::new();
+    if whole < 3 {
+        return None;
     }
     let words = (BLOCK_LEN / width / GROUP_LEN * WIDTHS[stream]) as f64;
-    let mut odd: Vec<OddBlock> = low_bits.blocks[..whole]
-        .iter()
-        .zip(0..)
-        .map(|(block, index)| {
-            let Bits { lag1, lag8, .. } = block[stream];
-            let agreement = [f64::from(lag1) / (63.0 * words), f64::from(lag8) / (56.0 * words)];
-            OddBlock { index, agreement }
-        })
-        .collect();
-    let median = |lag: usize| {
-        let mut all: Vec<f64> = odd.iter().map(|block| block.agreement[lag]).collect();
-        all.sort_unstable_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let medians = [median(0), median(1)];
-    let far = |block: &OddBlock| {
-        let [a, b] = [0, 1].map(|lag| libm::fabs(block.agreement[lag] - medians[lag]));
-        a.max(b)
-    };
-    odd.sort_by(|a, b| far(b).total_cmp(&far(a)).then(a.index.cmp(&b.index)));
-    odd.truncate(KEPT);
-    odd
+    let mut odd: Vec<usize> = Vec::new();
+    for (pairs, lag) in [(63.0 * words, 0), (56.0 * words, 1)] {
+        let agreement: Vec<f64> = low_bits.blocks[..whole]
+            .iter()
+            .map(|block| {
+                let Bits { lag1, lag8, .. } = block[stream];
+                f64::from([lag1, lag8][lag]) / pairs
+            })
+            .collect();
+        let median = median(agreement.clone());
+        let deviations = agreement.iter().map(|share| libm::fabs(share - median)).collect();
+        // No less than a fair coin's: half the square root of the pairs.
+        let spread = (1.4826 * self::median(deviations)).max(0.5 / libm::sqrt(pairs));
+        let is_odd = |index: &usize| libm::fabs(agreement[*index] - median) > ODD_FROM * spread;
+        odd.extend((0..whole).filter(is_odd));
+    }
+    let (first, last) = (odd.iter().min()?, odd.iter().max()?);
+    let block = BLOCK_LEN as u64;
+    Some([*first as u64 * block, (*last as u64 + 1) * block])
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::Dtype;
+    use crate::measure::Words;
+    use crate::measure::histogram::Table;
+
+    fn facts(words: &[u16]) -> LowBitFacts {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let elements = Elements::of(Dtype::BF16).unwrap();
+        let mut low_bits = LowBits::touched(0, bytes.len() as u64);
+        for (block, start) in bytes.chunks(BLOCK_LEN).zip((0..).step_by(BLOCK_LEN)) {
+            low_bits.add(&elements, start, block);
+        }
+        let (mut table, mut histogram) = (Table::new(), Histogram::new(Words::Bits16));
+        table.count(Words::Bits16, &bytes);
+        table.drain_into(Words::Bits16, &mut histogram);
+        LowBitFacts::new(&elements, &low_bits, &histogram, 0)
+    }
+
+    /// Rows of different granularity: what independence of neighbours would be wrong about.
+    fn weights(len: usize) -> Vec<u16> {
+        let mut noise = vec![0; 2 * len];
+        blake3::Hasher::new().update(b"weights").finalize_xof().fill(&mut noise);
+        let words = noise.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word));
+        words.enumerate().map(|(i, w)| if i / 1024 % 2 == 0 { w } else { w & 0xFFF0 }).collect()
+    }
+
+    #[test]
+    fn weights_are_exchangeable_and_text_is_not() {
+        let mut words = weights(1 << 20);
+        let clean = facts(&words);
+        assert!(!clean.is_suspicious(), "{clean:?}");
+        let text = b"The quick brown fox jumps over the lazy dog. ";
+        for (bit, word) in words.iter_mut().take(1 << 19).enumerate() {
+            let byte = text[bit / 8 % text.len()];
+            *word = *word & !1 | u16::from(byte >> (bit % 8) & 1);
+        }
+        let hidden = facts(&words);
+        assert!(hidden.is_suspicious());
+        let z = |facts: &LowBitFacts, stream: usize| facts.streams[stream].asymmetry.unwrap().z();
+        assert!(z(&hidden, 0) > 1000.0 && z(&clean, 0) < 6.0);
+        // One block of two MiB holds it.
+        assert!((hidden.streams[0].ones - 0.5).abs() < 0.1);
+    }
+
+    #[test]
+    fn blocks_that_differ_are_located() {
+        let mut words = weights(6 << 19);
+        for word in &mut words[2 << 19..3 << 19] {
+            *word &= !1;
+        }
+        let block = BLOCK_LEN as u64;
+        assert_eq!(facts(&words).streams[0].odd, Some([2 * block, 3 * block]));
+    }
 }

@@ -1,0 +1,298 @@
+//! A second look at the few tensors that need one: where exactly are the values that stand out, how far
+//! does a constant run go, does a file begin in the low bits?
+//!
+//! What is read again are pieces of a few hundred KiB, from files that must still be what they were.
+
+use super::extract::{Extractor, Stream, searched};
+use super::facts::TensorFacts;
+use super::magic;
+use super::pages::Run;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dtype::{Dtype, Number};
+use crate::measure::correlation::Elements;
+use crate::measure::pages::{PAGE_LEN, phase};
+use crate::measure::windows::WINDOW_LEN;
+use crate::stream::files::{FileError, FileSet};
+use crate::stream::plan::{Object, ObjectKind, Plan};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Bytes that are read at once.
+const PIECE_LEN: u64 = 256 << 10;
+
+/// Bytes at the start of each tensor in which files are looked for: every payload begins somewhere near.
+const START_LEN: u64 = 16 << 10;
+
+/// Positions kept one by one.
+const KEPT: usize = 16;
+
+/// Constant runs that are followed to their ends, for each tensor.
+const FOLLOWED: usize = 64;
+
+/// How far a constant run is followed.
+const FARTHEST: u64 = 64 << 20;
+
+/// Binades above the usual ones from which values are located.
+const LOCATED_ABOVE: i32 = 4;
+
+/// Elements of a tensor, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Places {
+    /// How many.
+    pub count: u64,
+    /// The first ones, ascending.
+    pub first: Vec<u64>,
+    /// The last one.
+    pub last: u64,
+}
+
+impl Places {
+    fn add(&mut self, element: u64) {
+        self.count += 1;
+        self.last = element;
+        if self.first.len() < KEPT {
+            self.first.push(element);
+        }
+    }
+
+    /// Half-open range from the first to the last.
+    pub fn hull(&self) -> Option<[u64; 2]> {
+        self.first.first().map(|first| [*first, self.last + 1])
+    }
+}
+
+/// A stretch of equal 32-bit words, in bytes of the tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// First byte.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// The word.
+    pub word: u32,
+}
+
+/// A file that begins in a stream of low bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hidden {
+    /// The stream.
+    pub stream: Stream,
+    /// Element with which the file begins.
+    pub element: u64,
+    /// What kind of file.
+    pub kind: &'static str,
+}
+
+/// What a second look found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Values that are not finite.
+    pub not_finite: Places,
+    /// Values far above the usual ones.
+    pub above: Places,
+    /// Constant runs, followed to their ends.
+    pub stretches: Vec<Stretch>,
+    /// Files in the low bits.
+    pub hidden: Vec<Hidden>,
+    /// Of a type of 32 bits: elements whose lower half is not zero, where most are.
+    pub full_halves: Places,
+}
+
+/// Looks again at every tensor that needs it.
+///
+/// # Errors
+/// When a file cannot be read or changed.
+pub fn look(model: &Checkpoint, facts: &mut [TensorFacts]) -> Result<(), FileError> {
+    let plan = Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
+    let files = FileSet::new(&model.files, &plan);
+    facts.par_iter_mut().try_for_each(|facts| {
+        let tensor = &model.tensors[facts.tensor];
+        let reader = Reader { files: &files, tensor };
+        facts.seen = reader.look(facts)?;
+        files.object_done(tensor.file)
+    })
+}
+
+fn object(model: &Checkpoint, facts: &TensorFacts) -> Object {
+    let Tensor { file, offset, bytes, .. } = model.tensors[facts.tensor];
+    let kind = ObjectKind::Tensor(facts.tensor);
+    Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
+}
+
+struct Reader<'a> {
+    files: &'a FileSet<'a>,
+    tensor: &'a Tensor,
+}
+
+impl Reader<'_> {
+    fn look(&self, facts: &TensorFacts) -> Result<Seen, FileError> {
+        let mut seen = Seen::default();
+        let dtype = self.tensor.dtype;
+        if !dtype.is_float() {
+            return Ok(seen);
+        }
+        self.values(facts, &mut seen)?;
+        if facts.pages.constant > 0 && facts.distinct > 1 {
+            for run in facts.pages.runs.iter().take(FOLLOWED) {
+                let stretch = self.follow(run)?;
+                if seen.stretches.last() != Some(&stretch) {
+                    seen.stretches.push(stretch);
+                }
+            }
+        }
+        if let Some(elements) = Elements::of(dtype).filter(|elements| elements.width >= 2) {
+            let whole = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
+            self.files_in(&elements, whole, facts, &mut seen)?;
+        }
+        Ok(seen)
+    }
+
+    /// The bytes `start..start + len` of the tensor, as far as it has them.
+    fn bytes(&self, start: u64, len: u64) -> Result<Vec<u8>, FileError> {
+        let len = len.min(self.tensor.bytes.saturating_sub(start)) as usize;
+        let mut copy = Vec::with_capacity(len);
+        if len > 0 {
+            self.files
+                .source(self.tensor.file)?
+                .read(self.tensor.offset + start, len, &mut |bytes| copy.extend_from_slice(bytes))
+                .map_err(|error| self.files.name_error(self.tensor.file, error))?;
+        }
+        Ok(copy)
+    }
+
+    /// Locates values: one walk over the tensor, if anything stands out.
+    fn values(&self, facts: &TensorFacts, seen: &mut Seen) -> Result<(), FileError> {
+        let Some(elements) = Elements::of(self.tensor.dtype) else { return Ok(()) };
+        let distribution = &facts.distribution;
+        let not_finite = distribution.nan
+            + distribution.positive_infinity
+            + distribution.negative_infinity
+            > 0;
+        let cutoff = facts
+            .exponent_gap()
+            .filter(|gap| gap.binades > LOCATED_ABOVE)
+            .and_then(|gap| magnitude_of(self.tensor.dtype, gap.usual + LOCATED_ABOVE));
+        let mixed = facts.low_bits.as_ref().is_some_and(|low| low.has_mixed_halves(distribution));
+        if !not_finite && cutoff.is_none() && !mixed {
+            return Ok(());
+        }
+        let width = elements.width;
+        let mut element = 0;
+        for start in (0..self.tensor.bytes).step_by(PIECE_LEN as usize) {
+            for code in self.bytes(start, PIECE_LEN)?.chunks_exact(width) {
+                let mut word = [0; 4];
+                word[..width].copy_from_slice(code);
+                let word = u32::from_le_bytes(word);
+                let magnitude = word & (elements.sign() - 1);
+                if magnitude >= elements.limit {
+                    seen.not_finite.add(element);
+                } else if cutoff.is_some_and(|cutoff| magnitude >= cutoff) {
+                    seen.above.add(element);
+                }
+                if mixed && word & 0xFFFF != 0 {
+                    seen.full_halves.add(element);
+                }
+                element += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a constant run beyond its pages, word by word.
+    fn follow(&self, run: &Run) -> Result<Stretch, FileError> {
+        let phase = u64::from(phase(self.tensor.offset));
+        let word = run.word.to_le_bytes();
+        let mut start = run.page * PAGE_LEN - phase;
+        let mut end = start + run.pages * PAGE_LEN;
+        let (first, last) = (start, end);
+        while start > 0 && first - start < FARTHEST {
+            let len = start.min(PIECE_LEN);
+            let piece = self.bytes(start - len, len)?;
+            let same = piece.rchunks_exact(4).take_while(|other| **other == word).count() as u64 * 4;
+            start -= same;
+            if same + 3 < len {
+                break;
+            }
+        }
+        while end < self.tensor.bytes && end - last < FARTHEST {
+            let piece = self.bytes(end, PIECE_LEN)?;
+            let same = piece.chunks_exact(4).take_while(|other| **other == word).count() as u64 * 4;
+            end += same;
+            if same + 3 < piece.len() as u64 || same == 0 {
+                break;
+            }
+        }
+        Ok(Stretch { start, end, word: run.word })
+    }
+
+    /// Looks for files: in all streams at the tensor's start, in its raw bytes where windows are
+    /// foreign, and in the whole of it when its low bits are suspicious.
+    fn files_in(
+        &self,
+        elements: &Elements,
+        whole: bool,
+        facts: &TensorFacts,
+        seen: &mut Seen,
+    ) -> Result<(), FileError> {
+        let width = elements.width;
+        let mut found = Vec::new();
+        let most = if whole { self.tensor.bytes } else { START_LEN.min(self.tensor.bytes) };
+        for (stream, shift) in searched(width) {
+            if let Some(hidden) = self.file_in(stream, shift, width, most)? {
+                found.push(hidden);
+            }
+        }
+        let windows = facts.windows.iter().flat_map(|windows| windows.foreign());
+        for window in windows.take(FOLLOWED) {
+            let first = window.index * WINDOW_LEN as u64;
+            let bytes = self.bytes(first * width as u64, (WINDOW_LEN * width) as u64)?;
+            if let Some((at, kind)) = magic::find(&bytes) {
+                let bits = 8 * width as u32;
+                let stream = Stream { bits, order: super::extract::Order::LowFirst };
+                found.push(Hidden { stream, element: first + (at / width) as u64, kind });
+            }
+        }
+        // One file shows in several streams: the one that meets it first has all of it.
+        found.sort_by_key(|hidden| (hidden.element, std::cmp::Reverse(hidden.stream.bits)));
+        found.dedup_by_key(|hidden| hidden.element);
+        found.truncate(KEPT);
+        seen.hidden = found;
+        Ok(())
+    }
+
+    fn file_in(
+        &self,
+        stream: Stream,
+        shift: usize,
+        width: usize,
+        most: u64,
+    ) -> Result<Option<Hidden>, FileError> {
+        let mut extractor = Extractor::new(stream, width);
+        let mut made = Vec::new();
+        // Bytes of the stream that were searched and dropped.
+        let mut dropped = 0u64;
+        let mut start = (shift * width) as u64;
+        while start < most {
+            let len = PIECE_LEN.min(most - start);
+            extractor.add(&self.bytes(start, len)?, &mut made);
+            start += len;
+            if let Some((at, kind)) = magic::find(&made) {
+                let bit = 8 * (dropped + at as u64);
+                let element = shift as u64 + bit / u64::from(stream.bits);
+                return Ok(Some(Hidden { stream, element, kind }));
+            }
+            // What a signature may need of the end is searched again.
+            let done = made.len().saturating_sub(magic::LONGEST);
+            made.drain(..done);
+            dropped += done as u64;
+        }
+        Ok(None)
+    }
+}
+
+/// The smallest magnitude, as bits, of values of 2^`exponent` and more.
+fn magnitude_of(dtype: Dtype, exponent: i32) -> Option<u32> {
+    let Number::Float(format) = dtype.number() else { return None };
+    let field = exponent + format.bias;
+    (field > 0 && field < 1 << format.exponent_bits).then(|| (field as u32) << format.mantissa_bits)
+}

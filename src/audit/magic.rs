@@ -1,0 +1,155 @@
+//! What files begin with: signatures that random bytes do not have by chance.
+//!
+//! A bare magic number of two to four bytes turns up in every gigabyte of noise. Each signature here
+//! asks for more of the header than that: at least 40 bits are fixed, so that one is met by chance once
+//! in 2^40 places.
+
+/// Bytes that must follow a place for its signature to be told.
+pub const LONGEST: usize = 1100;
+
+/// The kind of file that begins at the start of `bytes`; `None`: none that is known.
+pub fn at_start(bytes: &[u8]) -> Option<&'static str> {
+    let (first, rest) = bytes.split_first()?;
+    // The first byte decides for nearly all places.
+    match first {
+        0x7F => elf(rest),
+        b'M' => pe(bytes),
+        0xCE | 0xCF | 0xFE | 0xCA => mach_o(bytes),
+        b'P' => zip(bytes),
+        0x1F => gzip(bytes),
+        0xFD => bytes.starts_with(b"\xFD7zXZ\0").then_some("xz archive"),
+        b'7' => bytes.starts_with(b"7z\xBC\xAF\x27\x1C").then_some("7z archive"),
+        b'B' => bzip2(bytes),
+        b'R' => bytes.starts_with(b"Rar!\x1A\x07").then_some("RAR archive"),
+        b'%' => bytes.starts_with(b"%PDF-1.").then_some("PDF document"),
+        b'#' => script(bytes),
+        0x80 => pickle(bytes),
+        0x00 => bytes.starts_with(b"\0asm\x01\0\0\0").then_some("WebAssembly module"),
+        _ => None,
+    }
+}
+
+/// The first place in `bytes` where a known kind of file begins.
+pub fn find(bytes: &[u8]) -> Option<(usize, &'static str)> {
+    (0..bytes.len()).find_map(|at| {
+        let end = (at + LONGEST).min(bytes.len());
+        at_start(&bytes[at..end]).map(|kind| (at, kind))
+    })
+}
+
+fn elf(rest: &[u8]) -> Option<&'static str> {
+    // Class, byte order and version (System V ABI, ELF header).
+    let known = rest.starts_with(b"ELF")
+        && matches!(rest.get(3), Some(1 | 2))
+        && matches!(rest.get(4), Some(1 | 2))
+        && rest.get(5) == Some(&1);
+    known.then_some("ELF executable")
+}
+
+fn pe(bytes: &[u8]) -> Option<&'static str> {
+    if !bytes.starts_with(b"MZ") {
+        return None;
+    }
+    // The header's place is at 0x3C (Microsoft PE format, MS-DOS stub).
+    let at = u32::from_le_bytes(*bytes.get(0x3C..)?.first_chunk()?) as usize;
+    (at < 1024 && bytes.get(at..)?.starts_with(b"PE\0\0")).then_some("Windows executable")
+}
+
+fn mach_o(bytes: &[u8]) -> Option<&'static str> {
+    let magic = u32::from_le_bytes(*bytes.first_chunk()?);
+    let word = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).copied();
+    let (kind, file_type) = match magic {
+        0xFEED_FACE | 0xFEED_FACF => {
+            (u32::from_le_bytes(word(4)?), u32::from_le_bytes(word(12)?))
+        }
+        0xCEFA_EDFE | 0xCFFA_EDFE => {
+            (u32::from_be_bytes(word(4)?), u32::from_be_bytes(word(12)?))
+        }
+        _ => return None,
+    };
+    // x86, ARM and PowerPC, each with 64 bits or not.
+    let known = matches!(kind & 0x00FF_FFFF, 7 | 12 | 18) && (1..=12).contains(&file_type);
+    known.then_some("Mach-O executable")
+}
+
+fn zip(bytes: &[u8]) -> Option<&'static str> {
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return None;
+    }
+    // Version needed and method (APPNOTE 4.4.3 and 4.4.5).
+    let version = u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?) & 0xFF;
+    let method = u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
+    let known = (10..=63).contains(&version) && matches!(method, 0 | 8 | 9 | 12 | 14 | 93 | 95 | 98 | 99);
+    known.then_some("zip archive")
+}
+
+fn gzip(bytes: &[u8]) -> Option<&'static str> {
+    // Method, flags, extra flags and system (RFC 1952, 2.3).
+    let [0x1F, 0x8B, 8, flags, _, _, _, _, extra, system] = bytes.first_chunk::<10>()? else {
+        return None;
+    };
+    let known = matches!(flags, 0 | 8) && matches!(extra, 0 | 2 | 4) && matches!(system, 0 | 3 | 255);
+    known.then_some("gzip archive")
+}
+
+fn bzip2(bytes: &[u8]) -> Option<&'static str> {
+    let known = bytes.starts_with(b"BZh")
+        && matches!(bytes.get(3), Some(b'1'..=b'9'))
+        && bytes.get(4..)?.starts_with(b"\x31\x41\x59\x26\x53\x59");
+    known.then_some("bzip2 archive")
+}
+
+fn script(bytes: &[u8]) -> Option<&'static str> {
+    [&b"#!/bin/"[..], b"#!/usr/", b"#! /bin/", b"#! /usr/"]
+        .iter()
+        .any(|start| bytes.starts_with(start))
+        .then_some("script")
+}
+
+fn pickle(bytes: &[u8]) -> Option<&'static str> {
+    // Protocol 4 or 5 and a frame of less than 16 MiB (PEP 3154).
+    let [0x80, 4 | 5, 0x95, _, _, _, 0, 0, 0, 0, 0] = bytes.first_chunk::<11>()? else {
+        return None;
+    };
+    Some("pickle")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_by_their_headers() {
+        let mut pe = vec![0; 256];
+        pe[..2].copy_from_slice(b"MZ");
+        pe[0x3C] = 0x80;
+        pe[0x80..0x84].copy_from_slice(b"PE\0\0");
+        for (bytes, kind) in [
+            (b"\x7FELF\x02\x01\x01\0".to_vec(), "ELF executable"),
+            (pe, "Windows executable"),
+            (b"\xCF\xFA\xED\xFE\x0C\0\0\x01\0\0\0\0\x02\0\0\0".to_vec(), "Mach-O executable"),
+            (b"PK\x03\x04\x14\0\0\0\x08\0".to_vec(), "zip archive"),
+            (b"\x1F\x8B\x08\0\0\0\0\0\0\x03".to_vec(), "gzip archive"),
+            (b"BZh91AY&SY".to_vec(), "bzip2 archive"),
+            (b"#!/bin/sh\n".to_vec(), "script"),
+            (b"\x80\x04\x95\x10\0\0\0\0\0\0\0".to_vec(), "pickle"),
+        ] {
+            assert_eq!(at_start(&bytes), Some(kind));
+            let hidden = [&[0x55; 100], &bytes[..]].concat();
+            assert_eq!(find(&hidden), Some((100, kind)));
+            // A bare magic number is not enough.
+            assert_eq!(find(&hidden[..104]), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn noise_has_no_signature() {
+        let mut noise = vec![0; 8 << 20];
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
+        assert_eq!(find(&noise), None);
+        assert_eq!(find(&[]), None);
+        for first in 0..=255 {
+            assert_eq!(at_start(&[first]), None);
+        }
+    }
+}
