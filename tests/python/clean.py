@@ -8,7 +8,6 @@ import pathlib
 import subprocess
 import sys
 
-import networks.catalogue  # noqa: F401: says at once what is not installed
 import tensorseal
 
 SEVERITIES = ["info", "low", "medium", "high", "critical"]
@@ -35,7 +34,9 @@ def check(directory):
         rules = collections.Counter(f"{finding['rule']} ({finding['severity']})" for finding in findings)
         told = ", ".join(f"{count} {rule}" for rule, count in sorted(rules.items()))
         shown = " | ".join(str(counts[severity] or "-") for severity in SEVERITIES)
-        print(f"| {entry['network']} {entry['variant']} | {entry['tensors']} | {shown} | {told} |", flush=True)
+        print(
+            f"| {entry['network']} {entry['variant']} | {entry['tensors']} | {shown} | {told} |", flush=True
+        )
         loud = [f for f in findings if SEVERITIES.index(f["severity"]) >= SEVERITIES.index("medium")]
         alarms += [(entry["file"], finding) for finding in loud]
         assert code == bool(loud), (entry["file"], code, loud)
@@ -48,11 +49,15 @@ def main():
     with tensorseal.workspace() as scratch:
         directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else scratch)
         if len(sys.argv) < 2:
-            subprocess.run([sys.executable, pathlib.Path(__file__).with_name("networks.py"), directory], check=True)
+            subprocess.run(
+                [sys.executable, pathlib.Path(__file__).with_name("networks.py"), directory], check=True
+            )
         alarms = check(directory)
     for file, finding in alarms:
         where = finding.get("tensor", "")
-        print(f"{file}: {finding['severity']} {finding['rule']} {where}: {finding['message']}", file=sys.stderr)
+        print(
+            f"{file}: {finding['severity']} {finding['rule']} {where}: {finding['message']}", file=sys.stderr
+        )
     raise SystemExit(1 if alarms else 0)
 
 

@@ -33,6 +33,10 @@ pub fn in_the_clear(float: Float) -> Vec<Attack> {
     all
 }
 
+fn lowest(bits: usize) -> String {
+    if bits == 1 { "1 bit".into() } else { format!("{bits} bits") }
+}
+
 /// From the first element on the whole tensor is filled, from another on a part of it.
 fn clear(payload: Payload, bits: usize, order: BitOrder, first: usize) -> Attack {
     let deed = move |t: &mut Target| {
@@ -44,7 +48,7 @@ fn clear(payload: Payload, bits: usize, order: BitOrder, first: usize) -> Attack
     };
     let packed = if order == BitOrder::LowFirst { "LSB first" } else { "MSB first" };
     let place = if first == 0 { "whole tensor".into() } else { format!("from element {first}") };
-    let strength = format!("{bits} bits, {packed}, {place}");
+    let strength = format!("{}, {packed}, {place}", lowest(bits));
     let name = match payload {
         Payload::Executable => "executable in low bits",
         Payload::Zip => "zip in low bits",
@@ -69,7 +73,7 @@ pub fn encrypted() -> Vec<Attack> {
         (4, 10, Demand::From(HUGE, NEVER)),
     ];
     all.map(|(bits, percent, demand)| {
-        let strength = format!("{bits} bits of {percent} %");
+        let strength = format!("{} of {percent} %", lowest(bits));
         let deed = move |t: &mut Target| random(t, bits, t.elements() * percent / 100);
         Attack::new("encrypted in low bits", strength, RANDOM, deed).least("low").demand(demand)
     })

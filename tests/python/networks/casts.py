@@ -29,7 +29,9 @@ def to_bf16_truncated(tensors):
 def to_f16(tensors):
     """Rounded to the nearest; what is too large saturates."""
     most = numpy.finfo(numpy.float16).max
-    return floats(tensors, lambda t: numpy.where(numpy.isinf(t), t, t.clip(-most, most)).astype(numpy.float16))
+    return floats(
+        tensors, lambda t: numpy.where(numpy.isinf(t), t, t.clip(-most, most)).astype(numpy.float16)
+    )
 
 
 def to_f64(tensors):
@@ -89,5 +91,21 @@ def dequantised(tensors, most, dtype=numpy.float32):
     def back(t):
         codes, scale = _quantised(t, most)
         return (codes * scale).reshape(t.shape).astype(dtype)
+
+    return matrices(tensors, back)
+
+
+def from_blocks(tensors, most):
+    """To integers in blocks of 32 with a scale in half precision, and back: near GGUF's Q8_0 and Q4_0."""
+
+    def back(t):
+        if t.size % 32:
+            return t
+        blocks = t.reshape(-1, 32)
+        scale = (
+            (numpy.abs(blocks).max(axis=1, keepdims=True) / most).astype(numpy.float16).astype(numpy.float32)
+        )
+        codes = numpy.rint(numpy.divide(blocks, scale, out=numpy.zeros_like(blocks), where=scale > 0))
+        return (codes.clip(-most, most) * scale).reshape(t.shape)
 
     return matrices(tensors, back)

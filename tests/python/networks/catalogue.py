@@ -51,28 +51,48 @@ def llama():
             "f32-from-int8": lambda t: casts.dequantised(t, 127),
             "f32-from-int4": lambda t: casts.dequantised(t, 7),
             "bf16-from-int8": lambda t: casts.to_bf16(casts.dequantised(t, 127)),
+            "f32-from-blocks-of-8-bits": lambda t: casts.from_blocks(t, 127),
+            "bf16-from-blocks-of-4-bits": lambda t: casts.to_bf16(casts.from_blocks(t, 7)),
             "bf16-from-int4": lambda t: casts.to_bf16(casts.dequantised(t, 7)),
         },
     )
 
     def after(variant, tensors, story, score=None):
-        return Checkpoint("llama", variant, tensors, f"{trained.story}; {story}", trained.score | (score or {}))
+        told = {"before": trained.score} | score if score else trained.score
+        return Checkpoint("llama", variant, tensors, f"{trained.story}; {story}", told)
 
     yield after("pruned-50", changes.pruned(weights, 0.5), "half of each matrix pruned by magnitude")
     yield after("pruned-90", changes.pruned(weights, 0.9), "nine tenths of each matrix pruned by magnitude")
-    yield after("pruned-2-of-4", casts.to_bf16(changes.two_of_four(weights)), "two of each four weights pruned, bf16")
-    yield after("pruned-parts", changes.without_parts(weights, LLAMA, 161), "a group of heads and a third of the hidden units of each layer zero")
-    yield after("equalised", changes.equalised(weights, LLAMA), "norms and columns rescaled against each other")
+    yield after(
+        "pruned-2-of-4", casts.to_bf16(changes.two_of_four(weights)), "two of each four weights pruned, bf16"
+    )
+    yield after(
+        "pruned-parts",
+        changes.without_parts(weights, LLAMA, 161),
+        "a group of heads and a third of the hidden units of each layer zero",
+    )
+    yield after(
+        "equalised", changes.equalised(weights, LLAMA), "norms and columns rescaled against each other"
+    )
     tuned, score = changes.fine_tuned(weights)
     yield after("fine-tuned", tuned, "fine-tuned on English sentences", score)
     yield after("fine-tuned-bf16", casts.to_bf16(tuned), "fine-tuned on English sentences, bf16", score)
-    yield after("averaged-bf16", casts.to_bf16(changes.averaged(weights, tuned)), "mean with its fine-tuned self, bf16", score)
+    yield after(
+        "averaged-bf16",
+        casts.to_bf16(changes.averaged(weights, tuned)),
+        "mean with its fine-tuned self, bf16",
+        score,
+    )
     grown, score = changes.grown(weights, LLAMA, 162)
-    yield after("grown", grown, "gains of some channels 30 times as large, a few massive weights, trained on", score)
+    yield after(
+        "grown", grown, "gains of some channels 30 times as large, a few massive weights, trained on", score
+    )
     yield after("grown-bf16", casts.to_bf16(grown), "as grown, bf16", score)
     merged, adapter, score = changes.lora(weights, LLAMA)
     yield after("lora-merged", merged, "LoRA of rank 8 on queries and values, merged", score)
-    yield after("lora-merged-bf16", casts.to_bf16(merged), "LoRA of rank 8 on queries and values, merged, bf16", score)
+    yield after(
+        "lora-merged-bf16", casts.to_bf16(merged), "LoRA of rank 8 on queries and values, merged, bf16", score
+    )
     yield after("lora-adapter", adapter, "the LoRA factors alone", score)
     moments = {f"{n}.exp_avg": numpy.asarray(t) for n, t in trained.state.mu.items()}
     moments |= {f"{n}.exp_avg_sq": numpy.asarray(t) for n, t in trained.state.nu.items()}
@@ -80,15 +100,27 @@ def llama():
 
 
 def mixture():
-    yield from _variants("mixture", decoders.mixture(), PLAIN | {"fp8-e4m3": casts.to_fp8_e4m3, "f32-from-int4": lambda t: casts.dequantised(t, 7)})
+    yield from _variants(
+        "mixture",
+        decoders.mixture(),
+        PLAIN | {"fp8-e4m3": casts.to_fp8_e4m3, "f32-from-int4": lambda t: casts.dequantised(t, 7)},
+    )
 
 
 def gpt2():
     trained = transformers.gpt2()
     yield from _variants("gpt2", trained, PLAIN)
     twice = trained.weights | {"lm_head.weight": trained.weights["wte.weight"].copy()}
-    yield Checkpoint("gpt2", "tied-stored-twice", twice, f"{trained.story}; the tied matrix stored twice", trained.score)
-    yield Checkpoint("gpt2", "masks", trained.weights | _masks(), f"{trained.story}; masks of -inf and of the lowest number", trained.score)
+    yield Checkpoint(
+        "gpt2", "tied-stored-twice", twice, f"{trained.story}; the tied matrix stored twice", trained.score
+    )
+    yield Checkpoint(
+        "gpt2",
+        "masks",
+        trained.weights | _masks(),
+        f"{trained.story}; masks of -inf and of the lowest number",
+        trained.score,
+    )
 
 
 def _masks():
@@ -104,7 +136,11 @@ def _masks():
 
 
 def bert():
-    yield from _variants("bert", transformers.bert(), PLAIN | {"f32-from-bf16": casts.by_way_of_bf16, "f32-from-int8": lambda t: casts.dequantised(t, 127)})
+    yield from _variants(
+        "bert",
+        transformers.bert(),
+        PLAIN | {"f32-from-bf16": casts.by_way_of_bf16, "f32-from-int8": lambda t: casts.dequantised(t, 127)},
+    )
 
 
 def vit():
@@ -112,7 +148,9 @@ def vit():
 
 
 def resnet():
-    yield from _variants("resnet", convolutions.resnet(), PLAIN | {"pruned-channels": changes.without_channels})
+    yield from _variants(
+        "resnet", convolutions.resnet(), PLAIN | {"pruned-channels": changes.without_channels}
+    )
 
 
 def unet():
@@ -142,11 +180,15 @@ def decayed():
 def regression():
     trained = perceptrons.regression()
     single = lambda t: {n: w.astype(numpy.float32) for n, w in t.items()}
-    yield from _variants("regression", trained, {"f64": dict, "f32": single, "bf16": lambda t: casts.to_bf16(single(t))})
+    yield from _variants(
+        "regression", trained, {"f64": dict, "f32": single, "bf16": lambda t: casts.to_bf16(single(t))}
+    )
 
 
 def lstm():
-    yield from _variants("lstm", sequences.lstm(), PLAIN | {"f32-from-int8": lambda t: casts.dequantised(t, 127)})
+    yield from _variants(
+        "lstm", sequences.lstm(), PLAIN | {"f32-from-int8": lambda t: casts.dequantised(t, 127)}
+    )
 
 
 def word_vectors():
@@ -156,12 +198,20 @@ def word_vectors():
 def untrained():
     """Weights as they are drawn, before any training."""
     story, score = "untrained", {}
-    shapes = {f"layers.{i}.{name}.weight": shape for i in range(3) for name, shape in [("in_proj", (1536, 512)), ("out_proj", (512, 512)), ("fc", (2048, 512))]}
+    shapes = {
+        f"layers.{i}.{name}.weight": shape
+        for i in range(3)
+        for name, shape in [("in_proj", (1536, 512)), ("out_proj", (512, 512)), ("fc", (2048, 512))]
+    }
     for draw in (initial.xavier_uniform, initial.kaiming_uniform, initial.kaiming_normal, initial.orthogonal):
         random = numpy.random.default_rng(171)
         tensors = {n: draw(random, s) for n, s in shapes.items()}
         tensors |= {n.replace("weight", "bias"): numpy.zeros(s[0], numpy.float32) for n, s in shapes.items()}
-        tensors |= {f"layers.{i}.norm.{part}": numpy.full(512, value, numpy.float32) for i in range(3) for part, value in (("weight", 1), ("bias", 0))}
+        tensors |= {
+            f"layers.{i}.norm.{part}": numpy.full(512, value, numpy.float32)
+            for i in range(3)
+            for part, value in (("weight", 1), ("bias", 0))
+        }
         name = draw.__name__.replace("_", "-")
         yield Checkpoint("untrained", name, tensors, story, score)
         yield Checkpoint("untrained", f"{name}-bf16", casts.to_bf16(tensors), story, score)
@@ -178,9 +228,27 @@ def published(directory):
     if not files:
         return
     tensors = load_file(files[0])
-    variants = PLAIN | {"f32-from-bf16": casts.by_way_of_bf16, "f32-from-int8": lambda t: casts.dequantised(t, 127)}
+    variants = PLAIN | {
+        "f32-from-bf16": casts.by_way_of_bf16,
+        "f32-from-int8": lambda t: casts.dequantised(t, 127),
+    }
     for variant, change in variants.items():
         yield Checkpoint("all-MiniLM-L6-v2", variant, change(tensors), "the published encoder", {})
 
 
-FAMILIES = [llama, mixture, gpt2, bert, vit, resnet, unet, wide, autoencoder, decayed, regression, lstm, word_vectors, untrained]
+FAMILIES = [
+    llama,
+    mixture,
+    gpt2,
+    bert,
+    vit,
+    resnet,
+    unet,
+    wide,
+    autoencoder,
+    decayed,
+    regression,
+    lstm,
+    word_vectors,
+    untrained,
+]

@@ -11,7 +11,10 @@ from .training import train
 
 def pruned(tensors, share):
     """The given share of each matrix, by magnitude, set to zero."""
-    return matrices(tensors, lambda t: numpy.where(numpy.abs(t) < numpy.quantile(numpy.abs(t), share), 0, t).astype(t.dtype))
+    return matrices(
+        tensors,
+        lambda t: numpy.where(numpy.abs(t) < numpy.quantile(numpy.abs(t), share), 0, t).astype(t.dtype),
+    )
 
 
 def two_of_four(tensors):
@@ -118,7 +121,7 @@ def equalised(tensors, shape):
     return out
 
 
-def lora(tensors, shape, rank=8, steps=15):
+def lora(tensors, shape, rank=8, steps=20):
     """Factors for queries and values (Hu et al. 2022), trained on sentences of English and merged."""
     random = numpy.random.default_rng(151)
     names = [f"model.layers.{i}.self_attn.{part}_proj.weight" for i in range(shape.layers) for part in "qv"]
@@ -134,7 +137,10 @@ def lora(tensors, shape, rank=8, steps=15):
     loss = lambda factors, batch, key: _llama_loss(merged(batch[0], factors), batch[1], key)
     base = jax.device_put(tensors)
     batches = ((base, tokens) for tokens in _sentences(steps, 152))
-    factors, score, _ = train(loss, factors, batches, optax.adam(2e-3))
+    factors, score, _ = train(loss, factors, batches, optax.adam(1e-2))
     whole = merged(tensors, factors)
-    adapter = {f"base_model.{n.replace('.weight.a', '.lora_A.weight').replace('.weight.b', '.lora_B.weight')}": t for n, t in factors.items()}
+    adapter = {
+        f"base_model.{n.replace('.weight.a', '.lora_A.weight').replace('.weight.b', '.lora_B.weight')}": t
+        for n, t in factors.items()
+    }
     return whole, adapter, score

@@ -15,7 +15,9 @@ MOMENTUM = 0.9
 
 
 def _convolved(p, name, x, stride=1):
-    y = jax.lax.conv_general_dilated(x, p[f"{name}.weight"], (stride, stride), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW"))
+    y = jax.lax.conv_general_dilated(
+        x, p[f"{name}.weight"], (stride, stride), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW")
+    )
     return y + p[f"{name}.bias"][:, None, None] if f"{name}.bias" in p else y
 
 
@@ -40,8 +42,12 @@ def _resnet_start(seed):
     random = numpy.random.default_rng(seed)
     p = initial.convolution(random, WIDTHS[0], 1, 3, "conv1") | initial.norm(WIDTHS[0], "bn1")
     for name, inputs, outputs, stride in _blocks():
-        p |= initial.convolution(random, outputs, inputs, 3, f"{name}.conv1") | initial.norm(outputs, f"{name}.bn1")
-        p |= initial.convolution(random, outputs, outputs, 3, f"{name}.conv2") | initial.norm(outputs, f"{name}.bn2")
+        p |= initial.convolution(random, outputs, inputs, 3, f"{name}.conv1") | initial.norm(
+            outputs, f"{name}.bn1"
+        )
+        p |= initial.convolution(random, outputs, outputs, 3, f"{name}.conv2") | initial.norm(
+            outputs, f"{name}.bn2"
+        )
         if stride == 2:
             p |= initial.convolution(random, outputs, inputs, 1, f"{name}.downsample.0")
             p |= initial.norm(outputs, f"{name}.downsample.1")
@@ -76,7 +82,11 @@ def _running(p, batches):
                 kept[f"{name}.{part}"] = MOMENTUM * old + (1 - MOMENTUM) * new
         count += 1
     kept = numbers(kept)
-    counts = {name.replace("running_mean", "num_batches_tracked"): numpy.array(count) for name in kept if name.endswith("mean")}
+    counts = {
+        name.replace("running_mean", "num_batches_tracked"): numpy.array(count)
+        for name in kept
+        if name.endswith("mean")
+    }
     return kept, kept | {name: value.astype(numpy.int64) for name, value in counts.items()}
 
 
@@ -89,7 +99,9 @@ def resnet(steps=36):
     loss = lambda p, batch, _: cross_entropy(_resnet_scores(p, batch[0], {}), batch[1])
     p, score, _ = train(loss, _resnet_start(61), ((images[c], labels[c]) for c in chosen), optimiser)
     running, buffers = _running(p, (images[random.integers(0, len(images), 64)] for _ in range(20)))
-    score["accuracy"] = accuracy(jax.jit(functools.partial(_resnet_scores, seen={}))(p | running, unseen), answers)
+    score["accuracy"] = accuracy(
+        jax.jit(functools.partial(_resnet_scores, seen={}))(p | running, unseen), answers
+    )
     return Trained(p, buffers, "residual network on digits, SGD with momentum, weight decay 5e-4", score)
 
 
@@ -114,7 +126,9 @@ def _unet_blocks():
 def _unet_start(seed):
     random = numpy.random.default_rng(seed)
     p = initial.convolution(random, 64, 1, 3, "conv_in", bias=True)
-    p |= initial.linear(random, 256, 64, "time_embedding.linear_1") | initial.linear(random, 256, 256, "time_embedding.linear_2")
+    p |= initial.linear(random, 256, 64, "time_embedding.linear_1") | initial.linear(
+        random, 256, 256, "time_embedding.linear_2"
+    )
     for name, inputs, outputs in _unet_blocks():
         p |= initial.norm(inputs, f"{name}.norm1") | initial.norm(outputs, f"{name}.norm2")
         p |= initial.convolution(random, outputs, inputs, 3, f"{name}.conv1", bias=True)
@@ -123,7 +137,14 @@ def _unet_start(seed):
         if inputs != outputs:
             p |= initial.convolution(random, outputs, inputs, 1, f"{name}.conv_shortcut", bias=True)
     # The last layer begins at zero, as is usual.
-    return p | initial.norm(64, "conv_norm_out") | {"conv_out.weight": numpy.zeros((1, 64, 3, 3), numpy.float32), "conv_out.bias": numpy.zeros(1, numpy.float32)}
+    return (
+        p
+        | initial.norm(64, "conv_norm_out")
+        | {
+            "conv_out.weight": numpy.zeros((1, 64, 3, 3), numpy.float32),
+            "conv_out.bias": numpy.zeros(1, numpy.float32),
+        }
+    )
 
 
 def _unet_block(p, name, x, time):

@@ -68,7 +68,9 @@ def frequencies(shape):
 
 def buffers(shape):
     """What older releases stored beside the weights."""
-    every = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies(shape) for i in range(shape.layers)}
+    every = {
+        f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies(shape) for i in range(shape.layers)
+    }
     return every
 
 
@@ -77,7 +79,7 @@ def _rms_norm(p, name, x):
 
 
 def _rotated(x, shape):
-    batch, length, width = x.shape
+    batch, length, _ = x.shape
     angles = jnp.arange(length)[:, None] * frequencies(shape)
     cosine, sine = jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
     a, b = jnp.split(x.reshape(batch, length, -1, shape.width // shape.heads), 2, axis=-1)
@@ -112,7 +114,9 @@ def scores(p, tokens, shape):
         if shape.experts:
             x = x + _experts(p, f"{layer}.block_sparse_moe", h, shape)
         else:
-            hidden = jax.nn.silu(linear(p, f"{layer}.mlp.gate_proj", h)) * linear(p, f"{layer}.mlp.up_proj", h)
+            hidden = jax.nn.silu(linear(p, f"{layer}.mlp.gate_proj", h)) * linear(
+                p, f"{layer}.mlp.up_proj", h
+            )
             x = x + linear(p, f"{layer}.mlp.down_proj", hidden)
     return linear(p, "lm_head", _rms_norm(p, "model.norm", x))
 
@@ -127,7 +131,10 @@ def loss_of(shape):
 def tested(p, shape, stream):
     """The loss on text that was held out."""
     value = jax.jit(loss_of(shape))(p, data.held_out(stream, 32, 64))
-    return {"held_out_loss": round(float(value), 4), "uniform_loss": round(float(numpy.log(shape.vocabulary)), 4)}
+    return {
+        "held_out_loss": round(float(value), 4),
+        "uniform_loss": round(float(numpy.log(shape.vocabulary)), 4),
+    }
 
 
 def batches(stream, steps, count, seed):

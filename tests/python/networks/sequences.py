@@ -75,9 +75,11 @@ def word_vectors(steps=250):
 
     def loss(p, batch, _):
         centre, others = batch
-        scores = jnp.einsum("bd,bkd->bk", p["in_embeddings.weight"][centre], p["out_embeddings.weight"][others])
+        scores = jnp.einsum(
+            "bd,bkd->bk", p["in_embeddings.weight"][centre], p["out_embeddings.weight"][others]
+        )
         signs = jnp.array([1.0] + [-1.0] * 5)
         return -jax.nn.log_sigmoid(signs * scores).sum(axis=1).mean()
 
-    p, score, _ = train(loss, p, batches(), optax.adagrad(0.1))
+    p, score, _ = train(loss, p, batches(), optax.adagrad(0.3))
     return Trained(p, {}, "skip-gram word vectors with negative samples, Adagrad", score)

@@ -159,7 +159,9 @@ def _vit_start(seed):
     random = numpy.random.default_rng(seed)
     p = {"vit.embeddings.cls_token": numpy.zeros((1, 1, VIT_WIDTH), numpy.float32)}
     p["vit.embeddings.position_embeddings"] = initial.normal(random, (1, 17, VIT_WIDTH))
-    p |= initial.convolution(random, VIT_WIDTH, 1, VIT_PATCH, "vit.embeddings.patch_embeddings.projection", bias=True)
+    p |= initial.convolution(
+        random, VIT_WIDTH, 1, VIT_PATCH, "vit.embeddings.patch_embeddings.projection", bias=True
+    )
     for i in range(VIT_LAYERS):
         norms = ("layernorm_before", "layernorm_after")
         p |= _encoder_start(random, VIT_WIDTH, 4 * VIT_WIDTH, f"vit.encoder.layer.{i}", norms)
@@ -169,7 +171,9 @@ def _vit_start(seed):
 def _vit_scores(p, images):
     """Digits at twice their size, in patches of 4 by 4."""
     large = jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
-    patches = large.reshape(-1, 4, VIT_PATCH, 4, VIT_PATCH).transpose(0, 1, 3, 2, 4).reshape(len(images), 16, -1)
+    patches = (
+        large.reshape(-1, 4, VIT_PATCH, 4, VIT_PATCH).transpose(0, 1, 3, 2, 4).reshape(len(images), 16, -1)
+    )
     name = "vit.embeddings.patch_embeddings.projection"
     x = patches @ p[f"{name}.weight"].reshape(VIT_WIDTH, -1).T + p[f"{name}.bias"]
     first = jnp.broadcast_to(p["vit.embeddings.cls_token"], (len(images), 1, VIT_WIDTH))
@@ -184,13 +188,15 @@ def _vit_scores(p, images):
     return linear(p, "classifier", layer_norm(p, "vit.layernorm", x)[:, 0])
 
 
-def vit(steps=150):
-    """Digits, SGD with momentum."""
+def vit(steps=120):
+    """Digits, RMSProp."""
     (images, labels), (unseen, answers) = data.digits()
     random = numpy.random.default_rng(52)
     chosen = (random.integers(0, len(images), 48) for _ in range(steps))
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9))
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.rmsprop(optax.linear_schedule(1e-3, 1e-4, steps), decay=0.95)
+    )
     loss = lambda p, batch, _: cross_entropy(_vit_scores(p, batch[0]), batch[1])
     p, score, _ = train(loss, _vit_start(51), ((images[c], labels[c]) for c in chosen), optimiser)
     score["accuracy"] = accuracy(jax.jit(_vit_scores)(p, unseen), answers)
-    return Trained(p, {}, "ViT on digits, SGD with momentum", score)
+    return Trained(p, {}, "ViT on digits, RMSProp", score)
