@@ -110,7 +110,9 @@ mod tests {
             .map(|pair| [0, 8].map(|at| uniform(pair[at..].first_chunk().unwrap())))
             .collect();
         // Box and Muller, 1958.
-        pairs.into_iter().map(|[u, v]| libm::sqrt(-2.0 * libm::log(u)) * libm::cos(6.283_185_307_179_586 * v))
+        pairs
+            .into_iter()
+            .map(|[u, v]| libm::sqrt(-2.0 * libm::log(u)) * libm::cos(6.283_185_307_179_586 * v))
     }
 
     fn edges(words: &[u16]) -> Edges {
@@ -123,9 +125,8 @@ mod tests {
 
     #[test]
     fn rounding_leaves_a_seventh_and_random_bits_none() {
-        let rounded: Vec<u16> = normal(1, 2_000_000)
-            .map(|x| half::bf16::from_f64(0.03 * x).to_bits())
-            .collect();
+        let rounded: Vec<u16> =
+            normal(1, 2_000_000).map(|x| half::bf16::from_f64(0.03 * x).to_bits()).collect();
         let found = edges(&rounded);
         let z = |edges: &Edges, expected: f64| (edges.ratio() - expected) / edges.deviation();
         assert!(z(&found, 1.0 / 7.0).abs() < 4.0, "{found:?} {}", found.ratio());

@@ -103,7 +103,8 @@ pub struct Seen {
 /// # Errors
 /// When a file cannot be read or changed.
 pub fn look(model: &Checkpoint, facts: &mut [TensorFacts]) -> Result<(), FileError> {
-    let plan = Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
+    let plan =
+        Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
     let files = FileSet::new(&model.files, &plan);
     facts.par_iter_mut().try_for_each(|facts| {
         let tensor = &model.tensors[facts.tensor];
@@ -164,10 +165,8 @@ impl Reader<'_> {
     fn values(&self, facts: &TensorFacts, seen: &mut Seen) -> Result<(), FileError> {
         let Some(elements) = Elements::of(self.tensor.dtype) else { return Ok(()) };
         let distribution = &facts.distribution;
-        let not_finite = distribution.nan
-            + distribution.positive_infinity
-            + distribution.negative_infinity
-            > 0;
+        let not_finite =
+            distribution.nan + distribution.positive_infinity + distribution.negative_infinity > 0;
         let cutoff = facts
             .exponent_gap()
             .filter(|gap| gap.binades > LOCATED_ABOVE)
@@ -208,7 +207,8 @@ impl Reader<'_> {
         while start > 0 && first - start < FARTHEST {
             let len = start.min(PIECE_LEN);
             let piece = self.bytes(start - len, len)?;
-            let same = piece.rchunks_exact(4).take_while(|other| **other == word).count() as u64 * 4;
+            let same =
+                piece.rchunks_exact(4).take_while(|other| **other == word).count() as u64 * 4;
             start -= same;
             if same + 3 < len {
                 break;

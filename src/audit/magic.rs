@@ -59,12 +59,8 @@ fn mach_o(bytes: &[u8]) -> Option<&'static str> {
     let magic = u32::from_le_bytes(*bytes.first_chunk()?);
     let word = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()).copied();
     let (kind, file_type) = match magic {
-        0xFEED_FACE | 0xFEED_FACF => {
-            (u32::from_le_bytes(word(4)?), u32::from_le_bytes(word(12)?))
-        }
-        0xCEFA_EDFE | 0xCFFA_EDFE => {
-            (u32::from_be_bytes(word(4)?), u32::from_be_bytes(word(12)?))
-        }
+        0xFEED_FACE | 0xFEED_FACF => (u32::from_le_bytes(word(4)?), u32::from_le_bytes(word(12)?)),
+        0xCEFA_EDFE | 0xCFFA_EDFE => (u32::from_be_bytes(word(4)?), u32::from_be_bytes(word(12)?)),
         _ => return None,
     };
     // x86, ARM and PowerPC, each with 64 bits or not.
@@ -79,7 +75,8 @@ fn zip(bytes: &[u8]) -> Option<&'static str> {
     // Version needed and method (APPNOTE 4.4.3 and 4.4.5).
     let version = u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?) & 0xFF;
     let method = u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
-    let known = (10..=63).contains(&version) && matches!(method, 0 | 8 | 9 | 12 | 14 | 93 | 95 | 98 | 99);
+    let known =
+        (10..=63).contains(&version) && matches!(method, 0 | 8 | 9 | 12 | 14 | 93 | 95 | 98 | 99);
     known.then_some("zip archive")
 }
 
@@ -88,7 +85,8 @@ fn gzip(bytes: &[u8]) -> Option<&'static str> {
     let [0x1F, 0x8B, 8, flags, _, _, _, _, extra, system] = bytes.first_chunk::<10>()? else {
         return None;
     };
-    let known = matches!(flags, 0 | 8) && matches!(extra, 0 | 2 | 4) && matches!(system, 0 | 3 | 255);
+    let known =
+        matches!(flags, 0 | 8) && matches!(extra, 0 | 2 | 4) && matches!(system, 0 | 3 | 255);
     known.then_some("gzip archive")
 }
 

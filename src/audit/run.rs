@@ -1,7 +1,8 @@
 //! One pass over a model for an audit.
 
 use super::facts::TensorFacts;
-use super::{look, pages};
+use super::look;
+use super::pages::{self, Doubled, Prints};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
@@ -10,7 +11,7 @@ use crate::seal::ModelSeal;
 use crate::seal::build::model_seal;
 use crate::stream::plan::{ObjectKind, Plan};
 use crate::stream::progress::Progress;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 /// What an audit measured.
@@ -22,6 +23,8 @@ pub struct Audited {
     pub model: ModelSeal,
     /// Who measured.
     pub run: RunReport,
+    /// Pages that occur twice, by index into `facts`; equal tensors are looked at once.
+    pub doubled: Vec<Doubled>,
     /// Share of the doubled pages that is looked for: 1 up to [`pages::EXACT_BYTES`].
     pub page_share: f64,
 }
@@ -54,6 +57,21 @@ pub fn measure(
     look::look(model, &mut facts)?;
     let digests: HashMap<usize, ChainingValue> =
         facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
+    let doubled = doubled(&mut facts);
     let page_share = libm::ldexp(1.0, -(zeros as i32));
-    Ok(Audited { model: model_seal(model, &digests), facts, run, page_share })
+    Ok(Audited { model: model_seal(model, &digests), facts, run, doubled, page_share })
+}
+
+/// Finds doubled pages, and lets the fingerprints go.
+fn doubled(facts: &mut [TensorFacts]) -> Vec<Doubled> {
+    let mut contents = HashSet::new();
+    for facts in facts.iter_mut() {
+        if !contents.insert(facts.digest) {
+            facts.prints = Prints::default();
+        }
+    }
+    let prints: Vec<&Prints> = facts.iter().map(|facts| &facts.prints).collect();
+    let doubled = pages::doubled(&prints);
+    facts.iter_mut().for_each(|facts| facts.prints = Prints::default());
+    doubled
 }

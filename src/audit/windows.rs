@@ -44,7 +44,8 @@ const EXTREME: [usize; 3] = [1, CLASSES - 2, CLASSES - 1];
 impl WindowFacts {
     /// From all windows of a tensor.
     pub fn new(windows: &Windows) -> WindowFacts {
-        let mut facts = WindowFacts { count: windows.windows.len() as u64, ..WindowFacts::default() };
+        let mut facts =
+            WindowFacts { count: windows.windows.len() as u64, ..WindowFacts::default() };
         for window in &windows.windows {
             for (class, count) in facts.classes.iter_mut().zip(window) {
                 *class += u64::from(*count);

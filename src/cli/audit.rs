@@ -2,8 +2,8 @@
 
 use super::args::AuditArgs;
 use super::{Failure, output, running};
-use tensorseal::audit;
 use tensorseal::report::Report;
+use tensorseal::{audit, judge};
 
 pub fn run(args: &AuditArgs) -> Result<u8, Failure> {
     let model =
@@ -15,6 +15,8 @@ pub fn run(args: &AuditArgs) -> Result<u8, Failure> {
     running::say_who_measured(&audited.run, args.common.quiet);
     let mut report = Report::new("audit", &args.model.display().to_string());
     running::fill(&mut report, &model, &audited.model, &audited.run);
+    report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(judge::audit::judge(&model, &audited));
     if args.full {
         let facts = audited.facts.iter().map(
             |facts| serde_json::json!({"name": model.tensors[facts.tensor].name, "facts": facts}),

@@ -1,5 +1,6 @@
 //! Judgements: pure functions from measurements and a baseline to findings. No I/O, no device.
 
+pub mod audit;
 pub mod bounds;
 pub mod change;
 pub mod embedding;

@@ -1,0 +1,145 @@
+//! What is wrong with weights, judged from the facts of an audit alone.
+//!
+//! One file for each kind of check. Thresholds stand beside the check they belong to, with what was
+//! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
+//! bounds of p-values, and [`holm`] decides over all tensors and checks of a model together.
+
+mod cohorts;
+mod edges;
+mod holm;
+mod pages;
+mod precision;
+mod streams;
+mod sums;
+mod tensors;
+mod values;
+mod windows;
+
+use super::finding::Finding;
+use crate::audit::roles::{self, Role};
+use crate::audit::{Audited, TensorFacts};
+use crate::checkpoint::{Checkpoint, Tensor};
+use std::collections::BTreeMap;
+
+/// Family-wise probability of a false alarm, over all tensors and all checks with a p-value.
+pub const FAMILY_ALPHA_LOG10: f64 = -6.0;
+
+/// A tensor under judgement.
+struct Subject<'a> {
+    tensor: &'a Tensor,
+    file: &'a str,
+    facts: &'a TensorFacts,
+    role: Role,
+    /// Whether it is a table that is looked up by row.
+    table: bool,
+}
+
+impl Subject<'_> {
+    fn finding(&self, rule: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
+    }
+
+    /// Elements.
+    fn count(&self) -> u64 {
+        self.facts.distribution.count
+    }
+
+    /// Share of elements that are zero.
+    fn zeros(&self) -> f64 {
+        self.facts.distribution.zero as f64 / self.count().max(1) as f64
+    }
+
+    /// Bytes of a row: a step of the first dimension. Zero with fewer than two dimensions.
+    fn row_bytes(&self) -> u64 {
+        match self.tensor.shape.split_first() {
+            Some((rows, rest)) if !rest.is_empty() && *rows > 0 => self.tensor.bytes / rows,
+            _ => 0,
+        }
+    }
+
+    /// Gives a finding its place, in bytes of the tensor.
+    fn at(&self, mut finding: Finding, range: [u64; 2]) -> Finding {
+        let bits = u64::from(self.tensor.dtype.bits());
+        let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
+        finding.byte_range = Some(range);
+        finding.element_range = Some(elements);
+        let row = self.row_bytes();
+        if row > 0 {
+            finding.row_range = Some([range[0] / row, range[1].div_ceil(row)]);
+        }
+        finding
+    }
+
+    /// Gives a finding its place, in elements of the tensor.
+    fn at_elements(&self, finding: Finding, elements: [u64; 2]) -> Finding {
+        let bits = u64::from(self.tensor.dtype.bits());
+        let range = elements.map(|element| element * bits / 8);
+        Finding { element_range: Some(elements), ..self.at(finding, range) }
+    }
+
+    /// All of it.
+    fn whole(&self, finding: Finding) -> Finding {
+        self.at(finding, [0, self.tensor.bytes])
+    }
+}
+
+/// Tensors of one role, by depth.
+type Siblings<'a> = BTreeMap<&'a str, Vec<&'a Subject<'a>>>;
+
+/// All findings about the weights of a model, in order of the tensors.
+pub fn judge(model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
+    let subjects: Vec<Subject<'_>> = audited
+        .facts
+        .iter()
+        .map(|facts| {
+            let tensor = &model.tensors[facts.tensor];
+            Subject {
+                tensor,
+                file: &model.files[tensor.file].path,
+                facts,
+                role: roles::role(&tensor.name),
+                table: roles::is_table(&tensor.name),
+            }
+        })
+        .collect();
+    let mut siblings: Siblings<'_> = BTreeMap::new();
+    for subject in subjects.iter().filter(|subject| subject.role.depth.is_some()) {
+        siblings.entry(&subject.role.role).or_default().push(subject);
+    }
+    for group in siblings.values_mut() {
+        group.sort_by_key(|subject| subject.role.depth);
+    }
+    let mut findings = Vec::new();
+    let mut tests = Vec::new();
+    for subject in &subjects {
+        if !subject.tensor.dtype.is_float() {
+            continue;
+        }
+        let foreign = windows::judge(subject, &mut findings);
+        values::judge(subject, foreign, &mut findings);
+        pages::constant_runs(subject, &mut findings);
+        tests.extend(streams::tests(subject, &mut findings));
+    }
+    tests.extend(edges::tests(&subjects));
+    findings.extend(holm::rejected(tests, FAMILY_ALPHA_LOG10));
+    findings.extend(pages::doubled(&subjects, &audited.doubled));
+    findings.extend(sums::judge(&subjects));
+    findings.extend(cohorts::judge(&siblings));
+    findings.extend(tensors::judge(&subjects, &siblings));
+    findings.extend(precision::judge(&subjects, &siblings));
+    let order: BTreeMap<&str, usize> =
+        subjects.iter().enumerate().map(|(i, s)| (s.tensor.name.as_str(), i)).collect();
+    findings.sort_by_key(|f| (order.get(f.tensor.as_deref().unwrap_or("")).copied(), f.rule));
+    findings
+}
+
+/// Names of tensors for a message: the first few, and how many more.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const LISTED: usize = 3;
+    let total = names.len();
+    let first: Vec<String> = names.take(LISTED).map(|name| format!("{name:?}")).collect();
+    match total.saturating_sub(LISTED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}

@@ -1,0 +1,135 @@
+//! Files and other structured data in the low bits of weights.
+
+use super::Subject;
+use super::holm::{Test, chi_square_tail_log10};
+use crate::audit::streams::{ChiSquare, LowBitFacts};
+use crate::judge::finding::Finding;
+use serde_json::json;
+
+/// Normalised asymmetry from which bytes lie in a stream. Clean weights have up to 12, and up to 5 where
+/// they were not decayed to nothing.
+const ASYMMETRY_FROM: f64 = 20.0;
+
+/// Effect from which a table's asymmetry is more than that of rows which repeat, and a sparse tensor's
+/// more than that of its pattern. Clean ones have up to 0.011 and 0.035.
+const EFFECT_FROM: f64 = 0.05;
+
+/// Effect from which the lowest bytes of 32-bit weights are uneven. Clean ones have up to 0.075.
+const UNEVEN_FROM: f64 = 0.3;
+
+/// Share of zeros from which a tensor is sparse.
+const SPARSE_FROM: f64 = 0.01;
+
+/// Tests of the streams of a tensor; files that were met are findings at once.
+pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
+    let hidden = files(subject, findings);
+    let Some(low_bits) = &subject.facts.low_bits else { return Vec::new() };
+    let mut tests: Vec<Test> = Vec::new();
+    // The streams of a tensor overlap: the strongest speaks for all.
+    let mut strongest: Option<(usize, ChiSquare)> = None;
+    for stream in &low_bits.streams {
+        let Some(chi_square) = stream.asymmetry else { continue };
+        let log10_p = chi_square_tail_log10(chi_square.value, chi_square.freedom);
+        tests.push(Test { log10_p, finding: None });
+        if is_byte_like(subject, &chi_square)
+            && strongest.is_none_or(|(_, other)| chi_square.z() > other.z())
+        {
+            strongest = Some((tests.len() - 1, chi_square));
+        }
+    }
+    if let Some((index, chi_square)) = strongest.filter(|_| !hidden) {
+        tests[index].finding = Some(structured(subject, low_bits, index, &chi_square));
+    } else if !hidden && let Some(test) = uneven(subject, low_bits) {
+        tests.push(test);
+    }
+    tests
+}
+
+fn is_byte_like(subject: &Subject<'_>, chi_square: &ChiSquare) -> bool {
+    let usual = !subject.table && subject.zeros() < SPARSE_FROM;
+    chi_square.z() >= ASYMMETRY_FROM && (usual || chi_square.effect >= EFFECT_FROM)
+}
+
+fn structured(
+    subject: &Subject<'_>,
+    low_bits: &LowBitFacts,
+    index: usize,
+    chi_square: &ChiSquare,
+) -> Finding {
+    let stream = &low_bits.streams[index];
+    let bits = match stream.bits {
+        1 => "the lowest bits".to_owned(),
+        bits => format!("the lowest {bits} bits"),
+    };
+    let message = format!(
+        "{bits} of its values make bytes, as those of programs, archives or text do: neighbours of weights are exchangeable, these are not"
+    );
+    let finding = subject
+        .finding("payload/low-bits", message)
+        .with("bits", stream.bits)
+        .with("asymmetry", chi_square.value)
+        .with("degrees_of_freedom", chi_square.freedom)
+        .with("effect", chi_square.effect)
+        .with("z", chi_square.z())
+        .with("threshold_z", ASYMMETRY_FROM)
+        .with("ones", stream.ones)
+        .with("agreement", json!(stream.agreement));
+    match stream.odd {
+        Some(range) => subject.at(finding, range),
+        None => subject.whole(finding),
+    }
+}
+
+/// The lowest bytes of 32-bit weights that are full of values: noise, unless something lies in them.
+fn uneven(subject: &Subject<'_>, low_bits: &LowBitFacts) -> Option<Test> {
+    let chi_square = low_bits.lowest_byte?;
+    let log10_p = chi_square_tail_log10(chi_square.value, chi_square.freedom);
+    // Values of a grid have few lower halves: that of weights has as many as chance gives.
+    const HALVES: f64 = 65_536.0;
+    let full = HALVES * (1.0 - libm::exp(-(subject.count() as f64) / HALVES));
+    let is_grid = (low_bits.distinct as f64) < 0.5 * full;
+    let rejects = chi_square.effect >= UNEVEN_FROM && !is_grid && subject.zeros() < SPARSE_FROM;
+    let finding = rejects.then(|| {
+        let message = "the lowest bytes of its values are unevenly spread, as bytes of files are and those of weights are not";
+        let finding = subject
+            .finding("payload/low-bits", message)
+            .with("bits", 8)
+            .with("chi_square", chi_square.value)
+            .with("degrees_of_freedom", chi_square.freedom)
+            .with("effect", chi_square.effect)
+            .with("threshold_effect", UNEVEN_FROM);
+        match low_bits.streams.last().and_then(|stream| stream.odd) {
+            Some(range) => subject.at(finding, range),
+            None => subject.whole(finding),
+        }
+    });
+    Some(Test { log10_p, finding })
+}
+
+/// Files that begin in the low bits, or in the bytes themselves; whether there are any.
+fn files(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> bool {
+    for hidden in &subject.facts.seen.hidden {
+        let width = subject.tensor.dtype.bits();
+        let stream = hidden.stream;
+        let message = if stream.bits == width {
+            format!("a file begins among its values: {}", hidden.kind)
+        } else {
+            format!(
+                "a file begins in the lowest {} of its values ({}): {}",
+                if stream.bits == 1 { "bit".to_owned() } else { format!("{} bits", stream.bits) },
+                stream.order.name(),
+                hidden.kind
+            )
+        };
+        let finding = subject
+            .finding("payload/file-magic", message)
+            .with("kind", hidden.kind)
+            .with("bits", stream.bits)
+            .with("order", stream.order.name())
+            .with("element", hidden.element);
+        let end = subject.facts.windows.as_ref().map_or(0, |windows| windows.end * 4096);
+        let end = if stream.bits == width && end > hidden.element { end } else { u64::MAX };
+        findings.push(subject.at_elements(finding, [hidden.element, end.min(subject.count())]));
+    }
+    !subject.facts.seen.hidden.is_empty()
+}
