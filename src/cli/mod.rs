@@ -3,6 +3,7 @@
 mod args;
 mod completions;
 mod devices;
+mod explain;
 mod inspect;
 mod output;
 mod progress;
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
@@ -68,7 +70,7 @@ pub fn main() -> ExitCode {
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
-            Command::Devices(_) | Command::Completions(_) => None,
+            Command::Devices(_) | Command::Explain(_) | Command::Completions(_) => None,
         };
         if let Some((command, model, common)) = reported {
             output::incomplete(command, model, common, &failure);

@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-/// Schema name of the data file and of what `explain --format json` prints.
-pub const SCHEMA: &str = "tensorseal.rules/1";
-
 /// One rule, its family's text filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rule {
@@ -56,6 +53,8 @@ pub struct Catalogue {
 /// Everything the data file says.
 #[derive(Debug)]
 pub struct Rules {
+    /// Schema name of the data file and of what `explain --format json` prints.
+    pub schema: &'static str,
     /// Version of the data file: a date.
     pub version: &'static str,
     /// The public catalogues, by short name.
@@ -107,6 +106,7 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
 });
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
+    schema: &DOCUMENT.schema,
     version: &DOCUMENT.version,
     catalogues: &DOCUMENT.catalogues,
     all: DOCUMENT.rule.iter().map(rule).collect(),
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_data_file_is_sound() {
-        assert_eq!(DOCUMENT.schema, SCHEMA);
+        assert_eq!(rules().schema, "tensorseal.rules/1");
         let all = &rules().all;
         assert!(all.windows(2).all(|pair| pair[0].id < pair[1].id), "in order, each once");
         for (rule, entry) in all.iter().zip(&DOCUMENT.rule) {
