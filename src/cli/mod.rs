@@ -6,6 +6,7 @@ mod devices;
 mod explain;
 mod inspect;
 mod output;
+mod profiles;
 mod progress;
 mod running;
 mod seal;
