@@ -1,9 +1,9 @@
 //! How bad something is: shared by structural problems and by findings.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -22,7 +22,7 @@ impl std::str::FromStr for Severity {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical]
+        Self::ALL
             .into_iter()
             .find(|severity| severity.name() == name)
             .ok_or_else(|| "expected info, low, medium, high or critical".to_owned())
@@ -30,6 +30,9 @@ impl std::str::FromStr for Severity {
 }
 
 impl Severity {
+    /// All of them, mildest first.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ pub mod safetensors;
 pub mod shard_index;
 
 pub use display::display_name;
+pub(crate) use display::is_hidden;
 pub use file::OpenError;
 pub use header::HeaderError;
 pub use json::{JsonError, Place};

@@ -35,6 +35,8 @@ pub enum Command {
     Watermark(WatermarkCommand),
     /// List the devices that can measure, test them and time their kernels
     Devices(DevicesArgs),
+    /// Say what a rule means, how it is measured, how often it is wrong, and what to do
+    Explain(ExplainArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
@@ -47,15 +49,32 @@ pub enum Format {
     Json,
 }
 
+/// What a report can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For machines
+    Json,
+    /// As on the terminal
+    Human,
+    /// One self-contained page
+    Html,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML, for test reports
+    Junit,
+    /// A summary for pull requests and job pages
+    Markdown,
+}
+
 /// What every verb understands.
 #[derive(Debug, Args)]
 pub struct Common {
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
-    /// Also write a report to a file: json=PATH or human=PATH (repeatable)
+    /// Also write a report to a file, as json, human, html, sarif, junit or markdown (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_target)]
-    pub report: Vec<(Format, PathBuf)>,
+    pub report: Vec<(ReportFormat, PathBuf)>,
     /// Print only findings and errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -189,20 +208,31 @@ pub struct DevicesArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A rule, as it stands in a report, or an area: format, integrity, watermark, weights, payload, lineage
+    /// (default: list all)
+    pub rule: Option<String>,
+    /// What is printed on standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-fn report_target(text: &str) -> Result<(Format, PathBuf), String> {
+fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
     match text.split_once('=') {
         Some((_, "")) => Err("the path is empty".to_owned()),
-        Some(("json", path)) => Ok((Format::Json, path.into())),
-        Some(("human", path)) => Ok((Format::Human, path.into())),
-        Some((other, _)) => {
-            Err(format!("unknown report format {other:?}: json and human can be written"))
-        }
-        None => Err("expected FORMAT=PATH, such as json=report.json".to_owned()),
+        Some((name, path)) => match ReportFormat::from_str(name, false) {
+            Ok(format) => Ok((format, path.into())),
+            Err(_) => Err(format!(
+                "unknown report format {name:?}: json, human, html, sarif, junit and markdown can be written"
+            )),
+        },
+        None => Err("expected FORMAT=PATH, such as html=report.html".to_owned()),
     }
 }
 

@@ -4,8 +4,10 @@ mod args;
 mod audit;
 mod completions;
 mod devices;
+mod explain;
 mod inspect;
 mod output;
+mod profiles;
 mod progress;
 mod running;
 mod seal;
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args),
     };
     ExitCode::from(outcome.unwrap_or_else(|failure| {
@@ -71,7 +74,7 @@ pub fn main() -> ExitCode {
             Command::Audit(args) => Some(("audit", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
-            Command::Devices(_) | Command::Completions(_) => None,
+            Command::Devices(_) | Command::Explain(_) | Command::Completions(_) => None,
         };
         if let Some((command, model, common)) = reported {
             output::incomplete(command, model, common, &failure);

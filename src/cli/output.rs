@@ -1,19 +1,19 @@
 //! Where results, messages and reports go.
 
-use super::args::{Common, Format};
+use super::args::{Common, Format, ReportFormat};
 use super::{Failure, exit};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
-use tensorseal::report::{Report, human, json};
+use tensorseal::report::{Report, html, human, json, junit, markdown, sarif};
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
 
 /// Whether a person with a colour terminal reads standard output.
-fn colour() -> bool {
+pub fn colour() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     wanted && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
@@ -46,9 +46,7 @@ pub fn note(quiet: bool, text: &str) {
 /// Writes the report everywhere it was asked for and gives the exit code of its verdict.
 pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
     for (format, path) in &common.report {
-        let written =
-            write_file(path, &|out| write(report, *format, false, Palette::default(), body, out));
-        written
+        write_file(path, &|out| write_as(report, *format, body, out))
             .with_context(|| format!("cannot write the report to {}", path.display()))
             .map_err(Failure::incomplete)?;
     }
@@ -73,10 +71,10 @@ pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Fa
 pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
     let mut report = Report::new(command, &model.display().to_string());
     report.error = Some(one_line(&failure.error));
+    report.exit_code = Some(failure.code);
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
-        let written =
-            write_file(path, &|out| write(&report, *format, false, Palette::default(), body, out));
+        let written = write_file(path, &|out| write_as(&report, *format, body, out));
         if let Err(failed) = written {
             error(&failed.context(format!("cannot write the report to {}", path.display())));
         }
@@ -84,6 +82,22 @@ pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure:
     if common.format == Format::Json {
         // The exit code says it all, should this fail.
         let _ = json::write(&report, &mut io::stdout().lock());
+    }
+}
+
+fn write_as(
+    report: &Report,
+    format: ReportFormat,
+    body: Body<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        ReportFormat::Json => json::write(report, out),
+        ReportFormat::Human => write(report, Format::Human, false, Palette::default(), body, out),
+        ReportFormat::Html => html::write(report, out),
+        ReportFormat::Sarif => sarif::write(report, out),
+        ReportFormat::Junit => junit::write(report, out),
+        ReportFormat::Markdown => markdown::write(report, out),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tensorseal verify`: measure a model and compare it with its seal.
 
 use super::args::VerifyArgs;
-use super::{Failure, Outcome, output, running};
+use super::{Failure, Outcome, output, profiles, running};
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,6 +10,7 @@ use tensorseal::engine::device::DeviceChoice;
 use tensorseal::judge::integrity::{self, Differences, Options};
 use tensorseal::judge::{Finding, Severity, change};
 use tensorseal::report::human::Palette;
+use tensorseal::report::profile::Profile;
 use tensorseal::report::units::count;
 use tensorseal::report::{Report, SealUsed};
 use tensorseal::seal::read::SealError;
@@ -57,7 +58,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
             Options { content_only: args.content_only },
         );
         let Differences { mut findings, explained } = differences;
-        look_again(&mut findings, sealed, &model, args)?;
+        report.profiles = look_again(&mut findings, sealed, &model, args)?;
         // What damage explains is not said twice, and makes the damage no less bad.
         for problem in &mut report.findings {
             let worst = problem.file.as_ref().and_then(|path| explained.get(path));
@@ -68,6 +69,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         report.findings.append(&mut findings);
     }
     report.judge(args.common.fail_on);
+    profiles::place(&mut report, &model);
     let intact = trusted.filter(|_| report.findings.iter().all(|f| f.severity == Severity::Info));
     let source = report.seal.as_ref().map(|seal| seal.source.clone());
     let pinned = args.expect_root.is_some();
@@ -156,13 +158,13 @@ fn beside_the_root(model: &Checkpoint) -> impl Iterator<Item = NotCovered> {
     })
 }
 
-/// Measures the values of changed tensors, to say what the change looks like.
+/// Measures the values of changed tensors, to say what the change looks like, and to draw it.
 fn look_again(
     findings: &mut [Finding],
     sealed: &Seal,
     model: &Checkpoint,
     args: &VerifyArgs,
-) -> Result<(), Failure> {
+) -> Result<Vec<Profile>, Failure> {
     let names: HashMap<&str, usize> =
         model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
     let mut wanted: HashMap<usize, &mut Finding> = HashMap::new();
@@ -181,8 +183,9 @@ fn look_again(
         sealed.tensors[index].distribution.as_ref()
     };
     wanted.retain(|index, _| before(&model.tensors[*index].name).is_some());
+    let mut drawn = Vec::new();
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(drawn);
     }
     let tensors: Vec<usize> = wanted.keys().copied().collect();
     // A few tensors, in the page cache: not worth a device.
@@ -196,9 +199,10 @@ fn look_again(
             (wanted.get_mut(&index), before(&model.tensors[index].name))
         {
             change::describe(finding, before, &after);
+            drawn.push(profiles::compared(model, index, before, &after));
         }
     }
-    Ok(())
+    Ok(drawn)
 }
 
 fn summary(

@@ -35,7 +35,8 @@ impl Palette {
         self.paint(Style::new().dimmed(), text)
     }
 
-    fn severity(self, severity: Severity) -> String {
+    /// The name of a severity, in its colour and padded to the longest.
+    pub fn severity(self, severity: Severity) -> String {
         let colour = match severity {
             Severity::Critical | Severity::High => AnsiColor::Red,
             Severity::Medium => AnsiColor::Yellow,

@@ -1,7 +1,16 @@
-//! Reports: the same facts for machines ([`json`]) and for people ([`human`]).
+//! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`]) and for people ([`human`],
+//! [`html`], [`markdown`]).
 
+pub mod evidence;
+pub mod html;
 pub mod human;
 pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod profile;
+pub mod sarif;
+pub mod shown;
+pub mod summary;
 pub mod units;
 
 use crate::checkpoint::NotCovered;
@@ -9,6 +18,7 @@ use crate::engine::EngineUse;
 use crate::judge::embedding::Embedding;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
+use profile::Profile;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -40,6 +50,15 @@ pub struct Report {
     pub error: Option<String>,
     /// Findings, worst first.
     pub findings: Vec<Finding>,
+    /// What is drawn of tensors; empty: nothing was measured that can be drawn.
+    #[serde(skip)]
+    pub profiles: Vec<Profile>,
+    /// Lowest severity that makes the command fail.
+    #[serde(skip)]
+    pub fail_on: Severity,
+    /// The exit code, where the verdict alone does not give it.
+    #[serde(skip)]
+    pub exit_code: Option<u8>,
     /// What was found of marks, or the mark that was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
@@ -137,6 +156,9 @@ impl Report {
             verdict: Verdict::Incomplete,
             error: None,
             findings: Vec::new(),
+            profiles: Vec::new(),
+            fail_on: Severity::Medium,
+            exit_code: None,
             watermark: None,
             tensors: None,
         }
@@ -145,6 +167,7 @@ impl Report {
     /// Sorts the findings and draws the verdict from them.
     pub fn judge(&mut self, fail_on: Severity) {
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        self.fail_on = fail_on;
         let failed = self.findings.iter().any(|finding| finding.severity >= fail_on);
         self.verdict = if failed { Verdict::Fail } else { Verdict::Pass };
     }

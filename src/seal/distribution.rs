@@ -11,6 +11,7 @@ use crate::measure::histogram::Histogram;
 use crate::measure::marks::Marks;
 use crate::measure::summary::{Classes, Summary, from_ordered_key};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The quantiles that are kept, in thousandths.
 pub const QUANTILES: [u64; 9] = [1, 10, 50, 250, 500, 750, 950, 990, 999];
@@ -52,6 +53,53 @@ pub struct Distribution {
     pub subnormal: u64,
     /// Zeros of either sign.
     pub zero: u64,
+}
+
+impl Distribution {
+    /// (base-2 exponent, count) of the finite non-zero values, ascending; subnormal ones count as of
+    /// the smallest normal exponent. Empty where the counts do not say or are malformed.
+    pub fn exponents(&self, dtype: Dtype) -> Vec<(i32, u64)> {
+        let mut zeros = self.zero;
+        let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
+        for (index, count) in self.sign_exponent.decoded() {
+            let field = (index / 2) as i32;
+            // Zeros are counted with the smallest exponent field, of either sign.
+            let of_zeros = if field == 0 { count.min(zeros) } else { 0 };
+            zeros -= of_zeros;
+            let exponent = match dtype.number() {
+                Number::Float(format) => field.max(1) - format.bias,
+                _ => field - 1,
+            };
+            let total = counts.entry(exponent).or_default();
+            *total = total.saturating_add(count - of_zeros);
+        }
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl SignExponent {
+    /// Most indexes: those of a type with 11 bits of exponent.
+    const INDEXES: u64 = 4096;
+
+    /// Index and count, ascending; of malformed counts what comes before the fault.
+    fn decoded(&self) -> Vec<(u64, u64)> {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let bytes = STANDARD.decode(&self.counts).unwrap_or_default();
+        let (mut all, mut index) = (Vec::new(), self.first);
+        let (mut count, mut shift) = (0u64, 0);
+        for byte in bytes {
+            if index >= Self::INDEXES || shift > 63 {
+                break;
+            }
+            count |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                all.push((index, count));
+                (count, shift, index) = (0, 0, index + 1);
+            }
+        }
+        all
+    }
 }
 
 /// How finely the counts resolve the values.

@@ -1,0 +1,123 @@
+//! `tensorseal explain`: what a rule means.
+
+use super::args::{ExplainArgs, Format};
+use super::{Failure, Outcome, exit, output};
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use std::io::{self, Write};
+use tensorseal::judge::rules::{self, Rule, catalogue_of, rules};
+use tensorseal::report::human::Palette;
+
+/// Width of the text, in columns.
+const WIDTH: usize = 96;
+
+/// Ids that are suggested for one that does not exist.
+const SUGGESTED: usize = 3;
+
+pub fn run(args: &ExplainArgs) -> Outcome {
+    let chosen = chosen(args.rule.as_deref())?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = match (args.format, &chosen) {
+        (Format::Json, _) => machine(&chosen, &mut out),
+        (Format::Human, Chosen::One(rule)) => page(rule, Palette::new(output::colour()), &mut out),
+        (Format::Human, Chosen::Several(all)) => {
+            list(all, Palette::new(output::colour()), &mut out)
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit::PASS),
+        other => other
+            .context("cannot write to standard output")
+            .map(|()| exit::PASS)
+            .map_err(Failure::incomplete),
+    }
+}
+
+enum Chosen {
+    One(&'static Rule),
+    Several(Vec<&'static Rule>),
+}
+
+/// The rule of an id, the rules of an area, or all.
+fn chosen(wanted: Option<&str>) -> Result<Chosen, Failure> {
+    let Some(wanted) = wanted else { return Ok(Chosen::Several(rules().all.iter().collect())) };
+    if let Some(rule) = rules::rule_of(wanted) {
+        return Ok(Chosen::One(rule));
+    }
+    let area = wanted.trim_end_matches('/');
+    let of_area: Vec<_> = rules().all.iter().filter(|rule| rule.area() == area).collect();
+    if of_area.is_empty() {
+        let nearest = rules::nearest(wanted, SUGGESTED).join(", ");
+        let error = anyhow!("no rule is called {wanted:?}; the nearest are {nearest}");
+        return Err(Failure::usage(error));
+    }
+    Ok(Chosen::Several(of_area))
+}
+
+fn list(all: &[&Rule], palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    let width = all.iter().map(|rule| rule.id.len()).max().unwrap_or_default();
+    let mut area = "";
+    for rule in all {
+        if !area.is_empty() && area != rule.area() {
+            writeln!(out)?;
+        }
+        area = rule.area();
+        let severity = palette.severity(rule.severity);
+        writeln!(out, "{severity}  {:<width$}  {}", rule.id, palette.dim(rule.title))?;
+    }
+    Ok(())
+}
+
+fn page(rule: &Rule, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}  {}", palette.bold(rule.id), rule.title)?;
+    writeln!(out, "usually {}", palette.severity(rule.severity).trim_end())?;
+    for (heading, text) in [
+        ("What it means", rule.meaning),
+        ("What it does not say", rule.limits),
+        ("How it is measured", rule.measured),
+        ("False alarms", rule.false_alarms),
+        ("What to do", rule.action),
+    ] {
+        writeln!(out, "\n{}", palette.bold(heading))?;
+        for line in textwrap::wrap(text, WIDTH - 2) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    if !rule.references.is_empty() {
+        writeln!(out, "\n{}", palette.bold("Public ids"))?;
+        for (title, ids) in by_catalogue(rule) {
+            writeln!(out, "  {title}: {}", ids.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// The public ids of a rule under the titles and versions of their catalogues.
+fn by_catalogue(rule: &Rule) -> Vec<(String, Vec<&'static str>)> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for reference in &rule.references {
+        let title = catalogue_of(reference)
+            .map(|(_, found)| format!("{} ({})", found.title, found.version))
+            .unwrap_or_default();
+        match groups.iter_mut().find(|group| group.0 == title) {
+            Some(group) => group.1.push(reference),
+            None => groups.push((title, vec![reference])),
+        }
+    }
+    groups
+}
+
+fn machine(chosen: &Chosen, out: &mut dyn Write) -> io::Result<()> {
+    let listed = match chosen {
+        Chosen::One(rule) => vec![*rule],
+        Chosen::Several(all) => all.clone(),
+    };
+    let document = json!({
+        "schema": rules().schema,
+        "version": rules().version,
+        "catalogues": rules().catalogues,
+        "rules": listed,
+    });
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,166 @@
+//! The page for people: one file that needs nothing else, has no script, and tells with words and
+//! signs what it tells with colours.
+//!
+//! It is well-formed XML as well, so that a strict parser can hold it to its structure. Its policy
+//! allows one style sheet, by its digest, and nothing else: should text of a model ever come through
+//! as markup, it still loads and runs nothing.
+
+mod escape;
+mod facts;
+mod findings;
+mod map;
+mod plots;
+mod tensors;
+
+use super::{Report, summary};
+use crate::judge::{Severity, Verdict};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Writes the page.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let chapters = findings::Chapters::of(report);
+    let flagged = Flagged::of(report, &chapters);
+    head(report, out)?;
+    facts::write(report, out)?;
+    map::write(report, &flagged, out)?;
+    findings::write(&chapters, out)?;
+    tensors::write(report, &flagged, out)?;
+    let tool = &report.tool;
+    writeln!(
+        out,
+        "<footer><p>{} {} · rules of {} · this page loads nothing and runs nothing</p></footer>\n\
+         </main>\n</body>\n</html>",
+        tool.name,
+        tool.version,
+        crate::judge::rules::rules().version
+    )
+}
+
+/// The sign of a severity: what colour alone must not say.
+fn sign(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "✖",
+        Severity::High => "▲",
+        Severity::Medium => "◆",
+        Severity::Low => "●",
+        Severity::Info => "○",
+    }
+}
+
+/// Sign and name of a severity, in its colours.
+fn badge(severity: Severity) -> String {
+    let name = severity.name();
+    format!(
+        "<span class=\"badge {name}\"><span aria-hidden=\"true\">{}</span> {name}</span>",
+        sign(severity)
+    )
+}
+
+/// The tensors with findings that are more than remarks.
+struct Flagged<'a> {
+    tensors: HashMap<&'a str, Flag>,
+}
+
+/// What is wrong with one tensor.
+struct Flag {
+    worst: Severity,
+    findings: u64,
+    /// Numbers of its findings on the page, with their rules.
+    listed: Vec<(usize, &'static str, Severity)>,
+}
+
+impl<'a> Flagged<'a> {
+    fn of(report: &'a Report, chapters: &findings::Chapters<'a>) -> Self {
+        let mut tensors: HashMap<&str, Flag> = HashMap::new();
+        for finding in report.findings.iter().filter(|f| f.severity > Severity::Info) {
+            let Some(tensor) = &finding.tensor else { continue };
+            let flag = tensors.entry(tensor).or_insert(Flag {
+                worst: finding.severity,
+                findings: 0,
+                listed: Vec::new(),
+            });
+            flag.worst = flag.worst.max(finding.severity);
+            flag.findings += 1;
+        }
+        for (number, finding) in chapters.listed() {
+            if let Some(flag) = finding.tensor.as_deref().and_then(|t| tensors.get_mut(t)) {
+                flag.listed.push((number, finding.rule, finding.severity));
+            }
+        }
+        Self { tensors }
+    }
+
+    fn get(&self, tensor: &str) -> Option<&Flag> {
+        self.tensors.get(tensor)
+    }
+}
+
+fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let verdict = summary::verdict(report.verdict);
+    let (class, mark) = match report.verdict {
+        Verdict::Pass => ("pass", "✔"),
+        Verdict::Fail => ("fail", "✖"),
+        Verdict::Incomplete => ("incomplete", "!"),
+    };
+    writeln!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+         style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <meta name=\"referrer\" content=\"no-referrer\"/>\n\
+         <title>{verdict}: {} (tensorseal {})</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
+        escape::plain_name(&report.model.path),
+        report.command,
+    )?;
+    writeln!(
+        out,
+        "<header class=\"{class}\">\n<p class=\"kicker\">tensorseal {}</p>\n<h1>{}</h1>\n\
+         <p class=\"verdict\"><strong><span aria-hidden=\"true\">{mark}</span> {verdict}</strong> {}</p>",
+        report.command,
+        escape::name(&report.model.path),
+        escape::text(&summary::sentence(report))
+    )?;
+    tally(report, out)?;
+    writeln!(out, "</header>")
+}
+
+/// How many findings there are of each severity.
+fn tally(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    if report.findings.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<ul class=\"tally\" aria-label=\"Findings by severity\">")?;
+    for (severity, count) in summary::counts(report) {
+        let name = severity.name();
+        let inside = format!(
+            "<span aria-hidden=\"true\">{}</span> <b>{}</b> {name}",
+            sign(severity),
+            super::units::grouped(count as u64)
+        );
+        match count {
+            0 => writeln!(out, "<li class=\"none\">{inside}</li>")?,
+            _ => writeln!(out, "<li class=\"{name}\"><a href=\"#{name}\">{inside}</a></li>")?,
+        }
+    }
+    writeln!(out, "</ul>")
+}
+
+/// The place of a finding on the page.
+fn anchor(number: usize) -> String {
+    format!("f{number}")
+}
+
+#[cfg(test)]
+mod tests;

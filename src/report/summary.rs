@@ -1,0 +1,126 @@
+//! What every written report says in the same words: the verdict, one sentence, places, counts.
+
+use super::Report;
+use super::shown;
+use super::units::{count, grouped};
+use crate::judge::rules::rule_of;
+use crate::judge::{Finding, Severity, Verdict};
+
+/// The verdict in a word.
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Incomplete => "INCOMPLETE",
+    }
+}
+
+/// The exit code of the command, as far as the report knows it.
+pub fn exit_code(report: &Report) -> u8 {
+    report.exit_code.unwrap_or(match report.verdict {
+        Verdict::Pass => 0,
+        Verdict::Fail => 1,
+        Verdict::Incomplete => 3,
+    })
+}
+
+/// Number of findings of each severity, worst first.
+pub fn counts(report: &Report) -> impl Iterator<Item = (Severity, usize)> + '_ {
+    let of = |severity| report.findings.iter().filter(|f| f.severity == severity).count();
+    Severity::ALL.into_iter().rev().map(move |severity| (severity, of(severity)))
+}
+
+/// The verdict in one sentence.
+pub fn sentence(report: &Report) -> String {
+    if let Some(error) = &report.error {
+        return format!("It could not be completed: {}", shown::clipped(error, shown::MESSAGE));
+    }
+    let limit = report.fail_on.name();
+    let said = report.findings.iter().filter(|f| f.severity > Severity::Info).count();
+    let failing = report.findings.iter().filter(|f| f.severity >= report.fail_on).count() as u64;
+    let worst = report.findings.iter().max_by_key(|f| f.severity);
+    match (report.verdict, worst) {
+        (Verdict::Incomplete, _) => "It could not be completed.".to_owned(),
+        (Verdict::Fail, Some(worst)) => {
+            let title = rule_of(worst.rule).map_or(worst.rule, |rule| rule.title);
+            let first = if failing == 1 { "" } else { "the worst " };
+            let severity = worst.severity.name();
+            format!(
+                "{} at or above the limit ({limit}), {first}{severity}: {}.",
+                count(failing, "finding"),
+                lower_first(title)
+            )
+        }
+        (Verdict::Fail, None) => "It failed.".to_owned(),
+        (Verdict::Pass, _) if said > 0 => {
+            format!("{}, all below the limit ({limit}).", count(said as u64, "finding"))
+        }
+        (Verdict::Pass, _) if report.command == "verify" && report.seal.is_some() => {
+            "Nothing differs from the seal.".to_owned()
+        }
+        (Verdict::Pass, _) => "Nothing was found that is more than a remark.".to_owned(),
+    }
+}
+
+/// A title inside a sentence: an abbreviation stays as it is.
+fn lower_first(title: &str) -> String {
+    let mut chars = title.chars();
+    let first_word = title.split(' ').next().unwrap_or_default();
+    match chars.next() {
+        Some(first) if !first_word.chars().skip(1).any(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => title.to_owned(),
+    }
+}
+
+/// What a finding is about: its tensor, else its file.
+pub fn place(finding: &Finding) -> Option<&str> {
+    finding.tensor.as_deref().or(finding.file.as_deref())
+}
+
+/// Where in it, in words: ranges and, of tensors, the file.
+pub fn ranges(finding: &Finding) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (name, part) in [
+        ("bytes", finding.byte_range),
+        ("elements", finding.element_range),
+        ("rows", finding.row_range),
+    ] {
+        if let Some([start, end]) = part {
+            parts.push(format!("{name} {}..{}", grouped(start), grouped(end)));
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(rules: &[&'static str]) -> Report {
+        let mut report = Report::new("verify", "model");
+        report.findings = rules.iter().map(|rule| Finding::new(rule, "m")).collect();
+        report.judge(Severity::Medium);
+        report
+    }
+
+    #[test]
+    fn one_sentence_says_it() {
+        let said = |rules: &[&'static str]| sentence(&report(rules));
+        assert_eq!(said(&[]), "Nothing was found that is more than a remark.");
+        assert_eq!(said(&["watermark/faint"]), "1 finding, all below the limit (medium).");
+        assert_eq!(
+            said(&["integrity/tensor-moved", "integrity/tensor-changed"]),
+            "2 findings at or above the limit (medium), the worst critical: tensor that changed."
+        );
+        assert_eq!(
+            said(&["weights/not-finite"]),
+            "1 finding at or above the limit (medium), high: NaN or infinite values."
+        );
+        let mut broken = Report::new("seal", "model");
+        broken.error = Some("model: no\nsuch file".to_owned());
+        assert_eq!(sentence(&broken), "It could not be completed: model: no\\nsuch file");
+        assert_eq!(exit_code(&broken), 3);
+    }
+}
