@@ -108,8 +108,9 @@ fn columns(
         for (var i = 0u; i < ROWS_A_THREAD; i++) {
             let row = first_row + i * rows_at_once;
             let position = row * params.columns + column;
+            // Before the tile, this wraps around to more elements than there are.
             let element = position - params.first_column;
-            if row < params.rows && position >= params.first_column && element < elements {
+            if row < params.rows && element < elements {
                 let word = element / a_word;
                 sum += steps(tile[word / 4u][word % 4u], element % a_word * bits, bits);
             }

@@ -40,8 +40,9 @@ fn fingerprint(
     if touched {
         any_word = tile[begin];
         for (var i = part; i < PAGE_WORDS; i += THREADS_A_PAGE) {
+            // Before the tile, this wraps around to more words than there are.
             let at = first + i - params.head;
-            if first + i >= params.head && at < words {
+            if at < words {
                 let word = tile[at];
                 sum = add64(sum, multiply64(keys[i], word));
                 difference |= word ^ any_word;

@@ -177,7 +177,7 @@ mod tests {
                     word[..elements.width].copy_from_slice(element);
                     let magnitude = u32::from_le_bytes(word) & (elements.sign() - 1);
                     if magnitude < elements.limit {
-                        let steps = (u64::from(magnitude) * 16 >> elements.mantissa_bits) as u32;
+                        let steps = ((u64::from(magnitude) * 16) >> elements.mantissa_bits) as u32;
                         expected.rows[at / columns as usize] += steps;
                         expected.columns[at % columns as usize] += steps;
                     }
