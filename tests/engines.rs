@@ -1,5 +1,5 @@
-//! Seals are byte-identical whatever measured them: CPU, GPU, both on one queue, any thread count,
-//! and a device that is lost in the middle. Needs an adapter; lavapipe will do.
+//! Seals are byte-identical and structures equal whatever measured them: CPU, GPU, both on one queue,
+//! any thread count, and a device that is lost in the middle. Needs an adapter; lavapipe will do.
 
 mod common;
 
@@ -10,9 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::dtype::Dtype;
-use tensorseal::engine::RunOptions;
+use tensorseal::engine::collect::Finished;
 use tensorseal::engine::device::DeviceChoice;
+use tensorseal::engine::{self, EngineUse, RunOptions};
+use tensorseal::measure::BLOCK_LEN;
+use tensorseal::measure::structure::Structure;
 use tensorseal::seal::{build, canonical};
+use tensorseal::stream::plan::{Object, Plan};
 use tensorseal::stream::progress::Progress;
 
 /// One device at a time in a process.
@@ -140,6 +144,86 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
         } else {
             assert!(text == expected, "{:?}", lost.device);
         }
+    }
+}
+
+/// The structure of every tensor, as a run finds it.
+fn structures(model: &Checkpoint, options: &RunOptions) -> (Vec<Option<Structure>>, EngineUse) {
+    let plan = Plan::everything(model, true).with_structure(model);
+    let found: Mutex<Vec<Option<Structure>>> = Mutex::new(vec![None; plan.objects.len()]);
+    let finish = |finished: Finished<'_>| {
+        found.lock().unwrap()[finished.object] = finished.structure;
+    };
+    let report = engine::run(&model.files, &plan, options, &Progress::default(), &finish)
+        .expect("GPU tests need an adapter: install mesa-vulkan-drivers");
+    (found.into_inner().unwrap(), report.engine)
+}
+
+/// The same from the bytes of the files, without an engine.
+fn expected_structures(path: &Path, model: &Checkpoint) -> Vec<Option<Structure>> {
+    let plan = Plan::everything(model, true).with_structure(model);
+    let files: Vec<Vec<u8>> =
+        model.files.iter().map(|file| fs::read(path.join(&file.path)).unwrap()).collect();
+    let of = |object: &Object| {
+        object.layout.map(|layout| {
+            let mut structure = Structure::touched(&layout, 0, object.bytes);
+            let start = object.offset as usize;
+            let bytes = &files[object.file][start..start + object.bytes as usize];
+            for (index, block) in bytes.chunks(BLOCK_LEN).enumerate() {
+                structure.add(&layout, (index * BLOCK_LEN) as u64, block);
+            }
+            structure
+        })
+    };
+    plan.objects.iter().map(of).collect()
+}
+
+#[test]
+fn every_engine_finds_the_same_structure() {
+    let _alone = alone();
+    let dir = TempDir::new().unwrap();
+    let path = every_dtype(&dir.path().join("model"));
+    let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+    let expected = expected_structures(&path, &model);
+    let measured = |of: fn(&Structure) -> bool| expected.iter().flatten().any(of);
+    assert!(measured(|s| s.low_bits.is_some()) && measured(|s| s.magnitudes.is_some()));
+    let shared = DeviceChoice::CpuAnd("llvmpipe".into());
+    for (device, threads, cross_check) in [
+        (DeviceChoice::Cpu, 1, 0.0),
+        (DeviceChoice::Cpu, 2, 100.0),
+        (DeviceChoice::Gpu, 1, 0.0),
+        (DeviceChoice::Gpu, 2, 100.0),
+        (shared, 2, 0.0),
+    ] {
+        let options = RunOptions { device, threads, cross_check, ..RunOptions::default() };
+        let (found, engine) = structures(&model, &options);
+        assert!(found == expected, "{options:?}");
+        assert_eq!(engine.cross_checked > 0, cross_check > 0.0, "{engine:?}");
+        match options.device {
+            DeviceChoice::Cpu => assert_eq!(engine.gpu_share, 0.0, "{engine:?}"),
+            DeviceChoice::Gpu => assert!(engine.gpu_share > 0.5, "{engine:?}"),
+            // Who is faster takes more.
+            _ => assert_eq!(engine.fallback, None, "{engine:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_device_lost_in_the_middle_loses_no_structure() {
+    let _alone = alone();
+    let dir = TempDir::new().unwrap();
+    let tensors: Vec<Tensor> = vec![
+        ("a", "BF16", &[10_000, 4999], noise(3, 2 * 10_000 * 4999)),
+        ("b", "F32", &[30 << 8, 1024], noise(4, 30 << 20)),
+    ];
+    let path = write_model(&dir.path().join("model"), &tensors);
+    let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+    let expected = expected_structures(&path, &model);
+    for device in [DeviceChoice::Gpu, DeviceChoice::CpuAnd("llvmpipe".into())] {
+        let lost = RunOptions { device, lose_device_after: Some(1), ..RunOptions::default() };
+        let (found, engine) = structures(&model, &lost);
+        assert!(engine.fallback.is_some(), "the device was lost: {engine:?}");
+        assert!(found == expected, "{:?}", lost.device);
     }
 }
 

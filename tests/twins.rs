@@ -4,67 +4,17 @@
 
 mod common;
 
+use common::device::{Feed, alone, edges, gpu};
+use common::noise;
 use std::collections::BTreeSet;
 use std::fs;
-use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Mutex;
 use tensorseal::dtype::Dtype;
 use tensorseal::engine::gpu::pipelines::KERNELS;
-use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
+use tensorseal::engine::gpu::{DeviceSelector, Gpu};
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::correlation::{Carrier, Elements};
-use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Wanted, Words};
-
-/// One device and one test at a time: several instances in a process hang some drivers.
-fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    let guard = alone();
-    let open = || {
-        Gpu::open(&DeviceSelector::Any)
-            .expect("GPU tests need an adapter: install mesa-vulkan-drivers")
-    };
-    (GPU.get_or_init(open), guard)
-}
-
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-/// Words where classes begin and end, in all positions of a 16-byte unit.
-fn edges(len: usize) -> Vec<u8> {
-    let words: [u64; 16] = [
-        0,
-        1,
-        1 << 63,
-        (1 << 63) | 1,
-        0x7FF0_0000_0000_0000,
-        0xFFF0_0000_0000_0000,
-        0x7FF0_0000_0000_0001,
-        0x7FEF_FFFF_FFFF_FFFF,
-        0x000F_FFFF_FFFF_FFFF,
-        0x0010_0000_0000_0000,
-        0x7F80_0000_FF80_0000,
-        0x7F80_0001_007F_FFFF,
-        0x8080_0000_0080_0000,
-        0x3F80_0000_BF80_0000,
-        u64::MAX,
-        0x7F7F_FFFF_FF7F_FFFF,
-    ];
-    let mut bytes: Vec<u8> =
-        words.iter().cycle().take(len / 8).flat_map(|w| w.to_le_bytes()).collect();
-    // An odd stride moves the pattern through the lanes.
-    for (i, at) in (0..len - 8).step_by(4 * 1021).enumerate() {
-        bytes[at..at + 4].copy_from_slice(&words[i % 16].to_le_bytes()[4..]);
-    }
-    bytes
-}
+use tensorseal::measure::{self, BLOCK_LEN, Wanted, Words};
 
 fn kinds() -> impl Iterator<Item = Wanted> {
     std::iter::once(Wanted::DIGEST).chain(Words::ALL.into_iter().map(Wanted::from))
@@ -280,59 +230,6 @@ fn lengths_and_offsets_do_not_matter() {
             gpu.measure_tile(&noise(0, bad), 0, Wanted::DIGEST, &[]).is_err(),
             "{bad} bytes are no tile"
         );
-    }
-}
-
-/// Tiles from memory, by number.
-struct Feed<'a> {
-    bytes: &'a [u8],
-    next: Mutex<usize>,
-    tiles: usize,
-    wanted: Wanted,
-    keys: Vec<ChipKey>,
-    done: Mutex<Vec<(usize, TileMeasurement)>>,
-    /// Called before each tile is given out.
-    before: &'a (dyn Fn(usize) + Sync),
-}
-
-impl TileFeed for Feed<'_> {
-    type Job = usize;
-    type Error = ();
-
-    fn next(&self) -> Option<usize> {
-        let mut next = self.next.lock().unwrap();
-        (self.before)(*next);
-        *next += 1;
-        (*next <= self.tiles).then(|| *next - 1)
-    }
-
-    fn spec(&self, job: &usize) -> TileSpec {
-        TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, wanted: self.wanted }
-    }
-
-    fn keys(&self) -> &[ChipKey] {
-        &self.keys
-    }
-
-    fn read(
-        &self,
-        job: &usize,
-        range: Range<usize>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), ()> {
-        // Uneven pieces, as a source may hand them over.
-        for piece in self.bytes[job * BLOCK_LEN..][range].chunks(100_003) {
-            sink(piece);
-        }
-        Ok(())
-    }
-
-    fn done(&self, job: usize, measured: TileMeasurement) {
-        self.done.lock().unwrap().push((job, measured));
-    }
-
-    fn failed(&self, _job: usize, _error: ()) {
-        panic!("the bytes are in memory");
     }
 }
 

@@ -170,12 +170,12 @@ fn gather<const WIDTH: usize, const K: usize>(eight: &[u8]) -> u64 {
         let word = u64::from_le_bytes(*word);
         let low = (1u64 << K) - 1;
         let gathered = if WIDTH == 2 {
-            let quarters = word & low * 0x0001_0001_0001_0001;
+            let quarters = word & (low * 0x0001_0001_0001_0001);
             let halves =
                 (quarters | quarters >> (16 - K)) & (((1u64 << (2 * K)) - 1) * 0x1_0000_0001);
             (halves | halves >> (32 - 2 * K)) & ((1u64 << (4 * K)) - 1)
         } else {
-            let halves = word & low * 0x1_0000_0001;
+            let halves = word & (low * 0x1_0000_0001);
             (halves | halves >> (32 - K)) & ((1u64 << (2 * K)) - 1)
         };
         all |= gathered << (index * lanes * K);

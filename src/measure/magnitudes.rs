@@ -13,6 +13,7 @@
 
 use super::correlation::Elements;
 use super::isa;
+use std::ops::RangeInclusive;
 
 /// Steps of a binade.
 pub const STEPS: u32 = 16;
@@ -20,11 +21,11 @@ pub const STEPS: u32 = 16;
 /// Bits of the mantissa that are looked at.
 const KEPT_BITS: u32 = 4;
 
-/// Shortest rows that are measured.
-const LEAST_COLUMNS: u64 = 32;
-
 /// Most rows and most columns: of so many steps of at most 4,080, sums have 32 bits.
 const MOST: u64 = 1 << 20;
+
+/// Elements of the shortest and of the longest rows that are measured.
+pub const COLUMNS: RangeInclusive<u64> = 32..=MOST;
 
 /// Sums over the elements of rows and columns, in steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,7 +46,7 @@ pub fn columns(shape: &[u64]) -> Option<u32> {
         return None;
     }
     let columns = rest.iter().try_fold(1u64, |all, more| all.checked_mul(*more))?;
-    (LEAST_COLUMNS..=MOST).contains(&columns).then_some(columns as u32)
+    COLUMNS.contains(&columns).then_some(columns as u32)
 }
 
 impl Magnitudes {
@@ -176,7 +177,7 @@ mod tests {
                     word[..elements.width].copy_from_slice(element);
                     let magnitude = u32::from_le_bytes(word) & (elements.sign() - 1);
                     if magnitude < elements.limit {
-                        let steps = (u64::from(magnitude) * 16 >> elements.mantissa_bits) as u32;
+                        let steps = ((u64::from(magnitude) * 16) >> elements.mantissa_bits) as u32;
                         expected.rows[at / columns as usize] += steps;
                         expected.columns[at % columns as usize] += steps;
                     }

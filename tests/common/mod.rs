@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod attacks;
+pub mod device;
 pub mod keys;
 pub mod weights;
 

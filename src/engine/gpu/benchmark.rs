@@ -2,12 +2,15 @@
 
 use super::GpuError;
 use super::device::Gpu;
-use super::pipelines::{CORRELATION, DIGEST, HISTOGRAM, KERNELS, SUMMARY};
+use super::pipelines::{
+    CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
+};
 use super::ring::{FromMemory, TileSpec};
 use super::tile::Slot;
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::structure::Layout;
 use crate::measure::{TILE_LEN, Wanted, Words};
 use serde::Serialize;
 use std::sync::PoisonError;
@@ -38,10 +41,16 @@ impl Gpu {
             carrier: Elements::of(Dtype::BF16).map(|elements| Carrier { elements, nonce: [7; 12] }),
             ..Wanted::DIGEST
         };
+        let elements = Elements::of(Dtype::BF16);
+        let ordered = Wanted {
+            layout: Some(Layout { phase: 64, elements, columns: 4096 }),
+            ..Wanted::DIGEST
+        };
+        let structured = Wanted { words: Some(Words::Bits16), ..ordered };
         let mut rates = Vec::new();
         {
             let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let slot = Slot::new(self, &self.upload_keys(&key));
+            let mut slot = Slot::new(self, &self.upload_keys(&key));
             let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, wanted };
             let source = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("benchmark"),
@@ -67,8 +76,13 @@ impl Gpu {
                 (SUMMARY, Words::F32.into(), " 32-bit"),
                 (SUMMARY, Words::F64.into(), " 64-bit"),
                 (CORRELATION, carried, " bf16, one key"),
+                (PAGES, ordered, ""),
+                (WINDOWS, ordered, " bf16"),
+                (LOW_BITS, ordered, " bf16"),
+                (MAGNITUDES, ordered, " bf16, rows of 4096"),
             ] {
                 let spec = spec(wanted);
+                slot.fit(self, &spec)?;
                 let rate = timed(|| {
                     let mut encoder =
                         self.device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -88,6 +102,7 @@ impl Gpu {
             ("digest, end to end", Wanted::DIGEST, true),
             ("digest and histogram 16-bit, end to end", Words::Bits16.into(), true),
             ("digest and correlation bf16, one key, end to end", carried, true),
+            ("digest, histogram and structure bf16, end to end", structured, true),
         ] {
             let rate = timed(|| {
                 let feed = FromMemory::new(&bytes, 0, wanted, &key, 8);

@@ -1,15 +1,19 @@
 //! The GPU engine: tiles stream through compute shaders that return integers.
 //!
 //! [`adapter`] finds devices, [`pipelines`] is the table of kernels, [`tile`] encodes one tile and
-//! reads its results, [`ring`] keeps several tiles in flight, [`self_test`] holds a device to known
-//! answers before it is trusted, [`benchmark`] times it.
+//! reads its results (of what only some runs ask for: [`correlation`] and [`structure`]), [`ring`]
+//! keeps several tiles in flight, [`self_test`] holds a device to known answers before it is trusted,
+//! [`benchmark`] times it.
 
 pub mod adapter;
 pub mod benchmark;
+mod buffers;
+mod correlation;
 mod device;
 pub mod pipelines;
 pub mod ring;
 mod self_test;
+mod structure;
 mod tile;
 
 pub use adapter::{AdapterDescription, DeviceSelector, adapters};

@@ -14,6 +14,7 @@ use wgpu::{
 const PARAMS: &str = include_str!("../../../shaders/include/params.wgsl");
 const U64: &str = include_str!("../../../shaders/include/u64.wgsl");
 const BLAKE3: &str = include_str!("../../../shaders/include/blake3.wgsl");
+const STRUCTURE: &str = include_str!("../../../shaders/include/structure.wgsl");
 const CHACHA20: &str = include_str!("../../../shaders/include/chacha20.wgsl");
 
 /// One shader.
@@ -41,9 +42,17 @@ pub const HISTOGRAM: usize = 1;
 pub const SUMMARY: usize = 2;
 /// `correlation`, an index into [`KERNELS`].
 pub const CORRELATION: usize = 3;
+/// `pages`, an index into [`KERNELS`].
+pub const PAGES: usize = 4;
+/// `windows`, an index into [`KERNELS`].
+pub const WINDOWS: usize = 5;
+/// `low_bits`, an index into [`KERNELS`].
+pub const LOW_BITS: usize = 6;
+/// `magnitudes`, an index into [`KERNELS`].
+pub const MAGNITUDES: usize = 7;
 
 /// All shaders. A file under `shaders/` without a row here fails a test.
-pub const KERNELS: [Kernel; 4] = [
+pub const KERNELS: [Kernel; 8] = [
     Kernel {
         name: "digest",
         parts: &[PARAMS, BLAKE3, include_str!("../../../shaders/digest.wgsl")],
@@ -67,6 +76,30 @@ pub const KERNELS: [Kernel; 4] = [
         parts: &[PARAMS, CHACHA20, include_str!("../../../shaders/correlation.wgsl")],
         entries: &["correlate"],
         bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "pages",
+        parts: &[STRUCTURE, U64, include_str!("../../../shaders/pages.wgsl")],
+        entries: &["fingerprint"],
+        bindings: &[READ, READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "windows",
+        parts: &[STRUCTURE, include_str!("../../../shaders/windows.wgsl")],
+        entries: &["classes"],
+        bindings: &[READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "low_bits",
+        parts: &[STRUCTURE, include_str!("../../../shaders/low_bits.wgsl")],
+        entries: &["streams"],
+        bindings: &[READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "magnitudes",
+        parts: &[STRUCTURE, include_str!("../../../shaders/magnitudes.wgsl")],
+        entries: &["rows", "columns"],
+        bindings: &[READ, WRITE, UNIFORM],
     },
 ];
 

@@ -1,8 +1,9 @@
 //! Several tiles in flight: while one computes, the next is copied and the one before is read.
 
 use super::GpuError;
+use super::correlation::Keys;
 use super::device::Gpu;
-use super::tile::{Keys, Slot};
+use super::tile::Slot;
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
 use rayon::prelude::*;
@@ -203,12 +204,15 @@ impl Gpu {
     fn start<F: TileFeed>(
         &self,
         feed: &F,
-        slot: Slot,
+        mut slot: Slot,
         job: F::Job,
         kernels: bool,
     ) -> Result<InFlight<F::Job>, Box<Returned<F>>> {
         let spec = feed.spec(&job);
         debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
+        if let Err(error) = slot.fit(self, &spec) {
+            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
+        }
         if let Err(error) = fill(feed, &slot, &job, spec.len) {
             return Err(Box::new(Returned { error, slot, job }));
         }

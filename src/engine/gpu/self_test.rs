@@ -5,13 +5,22 @@ use super::device::Gpu;
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
-use crate::measure::{self, BLOCK_LEN, Wanted, Words};
+use crate::measure::structure::{Layout, Structure};
+use crate::measure::{self, BLOCK_LEN, TileMeasurement, Wanted, Words};
 
 /// Two blocks at a chunk counter that needs both words, with every class of float and some noise.
 const OFFSET: u64 = (1 << 42) - BLOCK_LEN as u64;
 
 /// Where the numbers of carrier blocks need most of a word.
 const CARRIER_OFFSET: u64 = 1 << 40;
+
+/// Types, phases and lengths of rows, which end anywhere in a page, a window and a workgroup.
+const LAYOUTS: [(Dtype, u32, u32); 4] = [
+    (Dtype::F8_E4M3, 4092, 33),
+    (Dtype::BF16, 1240, 1000),
+    (Dtype::F16, 4, 70_001),
+    (Dtype::F32, 64, 100),
+];
 
 /// Compares every kernel with its CPU twin.
 pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
@@ -23,9 +32,14 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
         carrier: Some(Carrier { elements, nonce: [7; 12] }),
         ..Wanted::DIGEST
     });
+    let layouts = LAYOUTS.map(|(dtype, phase, columns)| Wanted {
+        layout: Some(Layout { phase, elements: Elements::of(dtype), columns }),
+        ..Wanted::DIGEST
+    });
     // Carriers end where the counter of their chips does, which is before the other offset.
     let all = counted.into_iter().map(|words| (OFFSET, words.into()));
-    for (offset, wanted) in all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted))) {
+    let all = all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted)));
+    for (offset, wanted) in all.chain(layouts.map(|wanted| (OFFSET, wanted))) {
         let expected = measure::measure_tile(&bytes, offset, wanted, &keys);
         let measured = gpu.measure_tile(&bytes, offset, wanted, &keys)?;
         for (kernel, equal) in [
@@ -33,6 +47,13 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
             ("histogram", measured.histogram == expected.histogram),
             ("summary", measured.summary == expected.summary),
             ("correlation", measured.correlation == expected.correlation),
+            ("pages", part(&measured, |s| &s.pages) == part(&expected, |s| &s.pages)),
+            ("windows", part(&measured, |s| &s.windows) == part(&expected, |s| &s.windows)),
+            ("low_bits", part(&measured, |s| &s.low_bits) == part(&expected, |s| &s.low_bits)),
+            (
+                "magnitudes",
+                part(&measured, |s| &s.magnitudes) == part(&expected, |s| &s.magnitudes),
+            ),
         ] {
             if !equal {
                 let name = gpu.description().name.clone();
@@ -43,10 +64,15 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
     Ok(())
 }
 
+/// A part of the structure of a tile.
+fn part<T>(tile: &TileMeasurement, of: impl Fn(&Structure) -> &T) -> Option<&T> {
+    tile.structure.as_ref().map(of)
+}
+
 fn sample(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(b"known answer").finalize_xof().fill(&mut bytes);
-    let edges: [u32; 10] = [
+    let edges: [u32; 13] = [
         0,
         1 << 31,
         1,
@@ -57,11 +83,17 @@ fn sample(len: usize) -> Vec<u8> {
         0x7FC0_0000,
         0x7FF0_0000,
         0xFFFF_FFFF,
+        // Where classes of windows begin: 2^-7, 2 and 2^16.
+        0x3C00_0000,
+        0x4000_0000,
+        0x4780_0000,
     ];
     for (word, edge) in
         bytes.as_chunks_mut::<4>().0.iter_mut().step_by(97).zip(edges.iter().cycle())
     {
         *word = edge.to_le_bytes();
     }
+    // Pages of one word.
+    bytes[3 << 16..4 << 16].fill(0x3C);
     bytes
 }

@@ -1,18 +1,19 @@
 //! One tile on the device: its buffers, its commands, its results.
 
 use super::GpuError;
+use super::buffers::{Poison, READ_BACK, RETURNED, buffer, filled, mapped, words_at};
+use super::correlation::{CorrelationSlot, Keys, carrier_blocks, carrier_params};
 use super::device::Gpu;
-use super::pipelines::{CORRELATION, Compiled, DIGEST, HISTOGRAM, Params, SUMMARY};
+use super::pipelines::{
+    CORRELATION, Compiled, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params, SUMMARY, WINDOWS,
+};
 use super::ring::TileSpec;
-use crate::measure::chips::{self, ChipKey};
-use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation, Energy};
+use super::structure::StructureSlot;
 use crate::measure::histogram::{BINS, Histogram, bins};
+use crate::measure::pages;
 use crate::measure::summary::{Classes, Summary};
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
-use wgpu::{
-    BindGroup, Buffer, BufferBinding, BufferDescriptor, BufferUsages, CommandEncoder, ComputePass,
-    Device,
-};
+use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass, Device};
 
 const CHUNK_LEN: u64 = 1024;
 
@@ -39,76 +40,28 @@ const SUMS_AT: u64 = ROWS_AT + ROWS_LEN;
 const SUMS_LEN: u64 = BINS as u64 * 8;
 const RESULTS_LEN: u64 = SUMS_AT + SUMS_LEN;
 
-/// Carrier blocks of a workgroup of `shaders/correlation.wgsl`, and the most that a tile has.
-const BLOCKS_A_GROUP: usize = 16;
-const MOST_CARRIER_BLOCKS: u64 = (TILE_LEN / CARRIER_LEN) as u64;
-/// Bytes that the kernel returns of a carrier block, and of it with each key.
-const ENERGY_LEN: u64 = 8;
-const SUM_LEN: u64 = 4;
-
 /// Buffers that the tiles use one after the other; the queue keeps them apart.
 pub(super) struct Scratch {
     chunk_values: Buffer,
     count_replicas: Buffer,
     sum_replicas: Buffer,
-    /// All ones: results begin as this, so that a word no kernel wrote is seen.
-    poison: Buffer,
+    pub poison: Poison,
+    pub page_keys: Buffer,
 }
 
 impl Scratch {
     pub fn new(device: &Device) -> Self {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        let scratch = Self {
+        // Little-endian: the low word of each comes first.
+        let page_keys: Vec<u8> = pages::KEYS.iter().flat_map(|key| key.to_le_bytes()).collect();
+        Self {
             chunk_values: buffer(device, TILE_LEN as u64 / CHUNK_LEN * 32, storage),
             count_replicas: buffer(device, COUNT_REPLICAS * BINS as u64 * 4, storage),
             sum_replicas: buffer(device, SUM_REPLICAS * BINS as u64 * 8, storage),
-            poison: device.create_buffer(&BufferDescriptor {
-                label: Some("poison"),
-                size: RESULTS_LEN,
-                usage: BufferUsages::COPY_SRC,
-                mapped_at_creation: true,
-            }),
-        };
-        if let Ok(mut view) = scratch.poison.slice(..).get_mapped_range_mut() {
-            view.slice(..).fill(0xFF);
+            poison: Poison::new(device),
+            page_keys: filled(device, &page_keys, BufferUsages::STORAGE),
         }
-        scratch.poison.unmap();
-        scratch
     }
-}
-
-fn buffer(device: &Device, size: u64, usage: BufferUsages) -> Buffer {
-    device.create_buffer(&BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
-}
-
-/// The keys of a run, on the device.
-pub(super) struct Keys {
-    count: usize,
-    words: Buffer,
-}
-
-impl Gpu {
-    /// Copies the keys of a run to the device.
-    pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> Keys {
-        // A binding must not be empty.
-        let size = 32 * keys.len().max(1) as u64;
-        let words = buffer(&self.device, size, BufferUsages::STORAGE | BufferUsages::COPY_DST);
-        for (key, at) in keys.iter().zip((0..).step_by(32)) {
-            self.queue.write_buffer(&words, at, bytemuck::cast_slice(&key.words()));
-        }
-        Keys { count: keys.len(), words }
-    }
-}
-
-/// What the correlations of a tile need: only there when a run has keys.
-struct CorrelationSlot {
-    keys: usize,
-    /// Energies of all blocks, and for each key the sums of all blocks.
-    energies: Buffer,
-    sums: Buffer,
-    /// Energies, then sums, of the blocks that the tile has.
-    readback: Buffer,
-    bind: BindGroup,
 }
 
 /// The buffers of one tile in flight.
@@ -122,17 +75,14 @@ pub(super) struct Slot {
     params: Buffer,
     binds: [BindGroup; 3],
     correlation: Option<CorrelationSlot>,
+    structure: Option<StructureSlot>,
 }
 
 impl Slot {
     pub fn new(gpu: &Gpu, keys: &Keys) -> Self {
         let device = &gpu.device;
         let tile = buffer(device, TILE_LEN as u64, BufferUsages::STORAGE | BufferUsages::COPY_DST);
-        let results = buffer(
-            device,
-            RESULTS_LEN,
-            BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
-        );
+        let results = buffer(device, RESULTS_LEN, RETURNED);
         let params = buffer(
             device,
             size_of::<Params>() as u64,
@@ -177,38 +127,33 @@ impl Slot {
                 ],
             ),
         ];
-        let correlation = (keys.count > 0).then(|| {
-            let returned = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-            let sums_len = keys.count as u64 * SUM_LEN;
-            let energies = buffer(device, MOST_CARRIER_BLOCKS * ENERGY_LEN, returned);
-            let sums = buffer(device, MOST_CARRIER_BLOCKS * sums_len, returned);
-            let readback = buffer(
-                device,
-                MOST_CARRIER_BLOCKS * (ENERGY_LEN + sums_len),
-                BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            );
-            let bind = bind(
-                CORRELATION,
-                &[
-                    tile_all.clone(),
-                    keys.words.as_entire_binding(),
-                    energies.as_entire_binding(),
-                    sums.as_entire_binding(),
-                    params_all.clone(),
-                ],
-            );
-            CorrelationSlot { keys: keys.count, energies, sums, readback, bind }
-        });
+        let correlation = CorrelationSlot::new(gpu, keys, &tile, &params);
         let staging =
             buffer(device, TILE_LEN as u64, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
-        let readback = buffer(device, RESULTS_LEN, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
-        Self { staging, readback, tile, results, params, binds, correlation }
+        let readback = buffer(device, RESULTS_LEN, READ_BACK);
+        let structure = None;
+        Self { staging, readback, tile, results, params, binds, correlation, structure }
+    }
+
+    /// Makes room for what is asked for of this tile.
+    ///
+    /// # Errors
+    /// When the device has none, or does not measure such a tile.
+    pub fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
+        let Some(layout) = &spec.wanted.layout else { return Ok(()) };
+        let slot = self.structure.get_or_insert_with(|| StructureSlot::new(gpu, &self.tile));
+        slot.fit(gpu, &self.tile, spec, layout)?;
+        gpu.check()
     }
 
     /// The buffers that the host reads after this tile.
     pub fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
         let correlation = self.correlation.as_ref().filter(|_| spec.wanted.carrier.is_some());
-        std::iter::once(&self.readback).chain(correlation.map(|slot| &slot.readback)).collect()
+        let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
+        std::iter::once(&self.readback)
+            .chain(correlation.map(|slot| &slot.readback))
+            .chain(structure.into_iter().flat_map(|(slot, layout)| slot.readbacks(layout)))
+            .collect()
     }
 
     /// Encodes the copy of the staged bytes to the device.
@@ -231,23 +176,25 @@ impl Slot {
             ..carrier_params(spec)
         };
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
+        if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
+            slot.set_params(gpu, spec, layout);
+        }
     }
 
     /// Encodes all kernels of a tile, over the one copy of its bytes.
     pub fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         self.set_params(gpu, spec);
-        encoder.copy_buffer_to_buffer(
-            &gpu.scratch.poison,
-            0,
-            &self.results,
-            0,
-            results_len(spec.wanted.words),
-        );
+        gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.wanted.words));
         self.encode_kernel(gpu, encoder, spec, DIGEST);
         if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
             let blocks = carrier_blocks(spec, carrier);
             slot.poison(gpu, encoder, blocks);
             self.encode_kernel(gpu, encoder, spec, CORRELATION);
+        }
+        if let Some(layout) = &spec.wanted.layout {
+            for kernel in StructureSlot::kernels(layout) {
+                self.encode_kernel(gpu, encoder, spec, kernel);
+            }
         }
         if let Some(words) = spec.wanted.words {
             self.encode_kernel(gpu, encoder, spec, HISTOGRAM);
@@ -265,40 +212,54 @@ impl Slot {
         spec: &TileSpec,
         kernel: usize,
     ) {
+        let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
         match kernel {
             HISTOGRAM => encoder.clear_buffer(&gpu.scratch.count_replicas, 0, None),
             SUMMARY => encoder.clear_buffer(&gpu.scratch.sum_replicas, 0, None),
+            PAGES | WINDOWS | LOW_BITS | MAGNITUDES => {
+                if let Some((slot, layout)) = structure {
+                    slot.prepare(gpu, encoder, spec, layout, kernel);
+                }
+            }
             _ => {}
         }
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let compiled = &gpu.kernels[kernel];
-        if kernel == CORRELATION {
-            if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
-                let groups = carrier_blocks(spec, carrier).div_ceil(BLOCKS_A_GROUP);
-                pass.set_bind_group(0, &slot.bind, &[]);
-                pass.set_pipeline(compiled.entry("correlate"));
-                pass.dispatch_workgroups(groups as u32, slot.keys as u32, 1);
+        match kernel {
+            CORRELATION => {
+                if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
+                    slot.dispatch(gpu, &mut pass, carrier_blocks(spec, carrier));
+                }
             }
-            return;
+            PAGES | WINDOWS | LOW_BITS | MAGNITUDES => {
+                if let Some((slot, layout)) = structure {
+                    slot.dispatch(gpu, &mut pass, spec, layout, kernel);
+                }
+            }
+            _ => self.count(gpu, &mut pass, spec, kernel),
         }
+    }
+
+    /// Encodes one of the kernels that count words, or the digest.
+    fn count(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, spec: &TileSpec, kernel: usize) {
+        let compiled = &gpu.kernels[kernel];
         pass.set_bind_group(0, &self.binds[kernel], &[]);
         let words = spec.wanted.words.unwrap_or(Words::Bits8);
         let (high, low) = bins(words);
         match kernel {
             DIGEST => {
                 let chunks = (spec.len as u64 / CHUNK_LEN) as u32;
-                dispatch(&mut pass, compiled, "chunks", chunks.div_ceil(64));
-                dispatch(&mut pass, compiled, "blocks", (spec.len / BLOCK_LEN) as u32);
+                dispatch(pass, compiled, "chunks", chunks.div_ceil(64));
+                dispatch(pass, compiled, "blocks", (spec.len / BLOCK_LEN) as u32);
             }
             HISTOGRAM => {
                 let entry = if words == Words::Bits8 { "count_bytes" } else { "count_words" };
-                dispatch(&mut pass, compiled, entry, GROUPS);
-                dispatch(&mut pass, compiled, "merge", ((high + low) / 256) as u32);
+                dispatch(pass, compiled, entry, GROUPS);
+                dispatch(pass, compiled, "merge", ((high + low) / 256) as u32);
             }
             _ => {
-                dispatch(&mut pass, compiled, "classes", GROUPS);
+                dispatch(pass, compiled, "classes", GROUPS);
                 if words.width() == 4 {
-                    dispatch(&mut pass, compiled, "merge", (BINS / 256) as u32);
+                    dispatch(pass, compiled, "merge", (BINS / 256) as u32);
                 }
             }
         }
@@ -309,19 +270,16 @@ impl Slot {
         let len = results_len(spec.wanted.words);
         encoder.copy_buffer_to_buffer(&self.results, 0, &self.readback, 0, len);
         if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
-            let (energies, sums) = slot.lens(carrier_blocks(spec, carrier));
-            encoder.copy_buffer_to_buffer(&slot.energies, 0, &slot.readback, 0, energies);
-            encoder.copy_buffer_to_buffer(&slot.sums, 0, &slot.readback, energies, sums);
+            slot.download(encoder, carrier_blocks(spec, carrier));
+        }
+        if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
+            slot.download(encoder, spec, layout);
         }
     }
 
     /// Reads the results out of the mapped read-back buffer.
     pub fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
-        let view = self
-            .readback
-            .slice(..results_len(spec.wanted.words))
-            .get_mapped_range()
-            .map_err(|error| GpuError::Failed(error.to_string()))?;
+        let view = mapped(&self.readback, results_len(spec.wanted.words))?;
         let bytes: &[u8] = &view;
         let (values, _) = bytes.as_chunks::<32>();
         let blocks = values[..spec.len / BLOCK_LEN].to_vec();
@@ -346,68 +304,12 @@ impl Slot {
             (Some(slot), Some(carrier)) => Some(slot.results(carrier_blocks(spec, carrier))?),
             _ => None,
         };
-        Ok(TileMeasurement { blocks, histogram, summary, correlation, structure: None })
-    }
-}
-
-impl CorrelationSlot {
-    /// Bytes of the energies and of the sums of so many blocks.
-    fn lens(&self, blocks: usize) -> (u64, u64) {
-        (blocks as u64 * ENERGY_LEN, (blocks * self.keys) as u64 * SUM_LEN)
-    }
-
-    /// Fills what the kernel will write with ones, so that a word it does not write is seen.
-    fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
-        let (energies, sums) = self.lens(blocks);
-        for (buffer, len) in [(&self.energies, energies), (&self.sums, sums)] {
-            for at in (0..len).step_by(RESULTS_LEN as usize) {
-                let part = RESULTS_LEN.min(len - at);
-                encoder.copy_buffer_to_buffer(&gpu.scratch.poison, 0, buffer, at, part);
-            }
-        }
-    }
-
-    fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
-        let (energies, sums) = self.lens(blocks);
-        let view = self
-            .readback
-            .slice(..energies + sums)
-            .get_mapped_range()
-            .map_err(|error| GpuError::Failed(error.to_string()))?;
-        let pairs = words_at(&view, 0, 2 * blocks);
-        let sums = words_at(&view, energies, self.keys * blocks);
-        drop(view);
-        self.readback.unmap();
-        let energy = |pair: &[u32; 2]| Energy {
-            energy: u64::from(pair[1] & 0xFFFF) << 32 | u64::from(pair[0]),
-            nonzero: pair[1] >> 16,
+        let structure = match (&self.structure, &spec.wanted.layout) {
+            (Some(slot), Some(layout)) => Some(slot.results(spec, layout)?),
+            _ => None,
         };
-        Ok(Correlation {
-            energies: pairs.as_chunks().0.iter().map(energy).collect(),
-            sums: sums
-                .chunks(blocks)
-                .map(|key| key.iter().map(|sum| *sum as i32).collect())
-                .collect(),
-        })
+        Ok(TileMeasurement { blocks, histogram, summary, correlation, structure })
     }
-}
-
-/// Carrier blocks of a tile: it is whole blocks of 1 MiB, so they are whole, too.
-fn carrier_blocks(spec: &TileSpec, carrier: &Carrier) -> usize {
-    spec.len / carrier.elements.block_bytes()
-}
-
-/// The members of [`Params`] that tell of carriers; zero when there are none.
-fn carrier_params(spec: &TileSpec) -> Params {
-    let mut params: Params = bytemuck::Zeroable::zeroed();
-    if let Some(carrier) = &spec.wanted.carrier {
-        params.nonce = chips::words(&carrier.nonce);
-        params.first_block = carrier.block_at(spec.offset) as u32;
-        params.width = carrier.elements.width as u32;
-        params.mantissa_bits = carrier.elements.mantissa_bits;
-        params.limit = carrier.elements.limit;
-    }
-    params
 }
 
 fn dispatch(pass: &mut ComputePass<'_>, kernel: &Compiled, entry: &str, groups: u32) {
@@ -425,12 +327,6 @@ fn results_len(words: Option<Words>) -> u64 {
             _ => SUMS_AT,
         },
     }
-}
-
-/// Device words, whatever the alignment of the mapped bytes and the byte order of the host.
-fn words_at(bytes: &[u8], at: u64, count: usize) -> Vec<u32> {
-    let at = at as usize;
-    bytes[at..at + 4 * count].as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
 }
 
 /// Merges the rows of the workgroups.
