@@ -63,7 +63,7 @@ impl PageFacts {
         let phase = u64::from(phase);
         let first = phase.div_ceil(PAGE_LEN);
         let end = ((phase + bytes) / PAGE_LEN).max(first);
-        let whole = &pages.pages[first as usize..(end as usize).min(pages.pages.len())];
+        let whole = pages.pages.get(first as usize..end as usize).unwrap_or_default();
         let mut facts = PageFacts { pages: whole.len() as u64, ..PageFacts::default() };
         let mut prints = Prints { first, ..Prints::default() };
         for (page, number) in whole.iter().zip(first..) {
@@ -216,6 +216,17 @@ mod tests {
         assert_eq!(facts.pages, 2);
         let pair = Doubled { here: (0, 1), there: (0, 2), pages: 1, times: 2 };
         assert_eq!(doubled(&[&prints]), [pair]);
+    }
+
+    #[test]
+    fn a_tensor_within_a_page_has_none() {
+        for (phase, len) in [(8, 100), (4, 0), (0, 4095), (4092, 4100)] {
+            let (facts, prints) = facts(phase, &vec![7; len], 0);
+            assert_eq!(
+                (facts.pages, prints.prints.len()),
+                (u64::from(len == 4100), usize::from(len == 4100))
+            );
+        }
     }
 
     #[test]
