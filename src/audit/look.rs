@@ -29,6 +29,9 @@ const KEPT: usize = 16;
 /// Constant runs that are followed to their ends, for each tensor.
 const FOLLOWED: usize = 64;
 
+/// Share of zeros from which low bits are those of a sparse tensor.
+const SPARSE_FROM: f64 = 0.2;
+
 /// How far a constant run is followed.
 const FARTHEST: u64 = 64 << 20;
 
@@ -142,7 +145,10 @@ impl Reader<'_> {
             }
         }
         if let Some(elements) = Elements::of(dtype).filter(|elements| elements.width >= 2) {
-            let whole = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
+            let zeros = facts.distribution.zero as f64 / facts.distribution.count.max(1) as f64;
+            let suspicious = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
+            // Sparse tensors have streams of their own kind, and nothing is to be met in them.
+            let whole = suspicious && zeros < SPARSE_FROM;
             self.files_in(&elements, whole, facts, &mut seen)?;
         }
         Ok(seen)

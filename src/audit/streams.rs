@@ -25,6 +25,10 @@ const ODD_FROM: f64 = 8.0;
 /// Normalised statistic from which a tensor is looked at again.
 const SUSPICIOUS_FROM: f64 = 12.0;
 
+/// Effects below which rows that repeat, or a grid, explain it.
+const SUSPICIOUS_EFFECT: f64 = 3e-4;
+const UNEVEN_FROM: f64 = 0.2;
+
 /// Pearson's chi-square, and how large the effect is whatever the number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct ChiSquare {
@@ -101,10 +105,14 @@ impl LowBitFacts {
         }
     }
 
-    /// Whether its streams deserve a second look. A finding asks for more.
+    /// Whether files are to be looked for in all of its streams. A finding asks for more.
     pub fn is_suspicious(&self) -> bool {
         let of_halves = self.streams.iter().filter_map(|stream| stream.asymmetry);
-        of_halves.chain(self.lowest_byte).any(|chi_square| chi_square.z() > SUSPICIOUS_FROM)
+        let uneven = self.lowest_byte.filter(|lowest| lowest.effect > UNEVEN_FROM);
+        of_halves
+            .filter(|asymmetry| asymmetry.effect > SUSPICIOUS_EFFECT)
+            .chain(uneven)
+            .any(|chi_square| chi_square.z() > SUSPICIOUS_FROM)
     }
 
     /// Whether some lower halves are empty and some are not: neither a plain F32 tensor nor one that was

@@ -4,7 +4,7 @@ use super::{Siblings, Subject};
 use crate::judge::finding::Finding;
 
 /// Layers that a cohort needs.
-const LEAST: usize = 4;
+const LEAST: usize = 5;
 
 /// Layers on each side that a layer is compared with: models change with depth, slowly.
 const BESIDE: usize = 2;
@@ -25,7 +25,16 @@ const LEAST_ELEMENTS: u64 = 1024;
 
 /// Judges all cohorts.
 pub fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
-    siblings.values().filter(|group| group.len() >= LEAST).flat_map(|group| cohort(group)).collect()
+    siblings
+        .iter()
+        .filter(|(role, group)| group.len() >= LEAST && !is_state(role))
+        .flat_map(|(_, group)| cohort(group))
+        .collect()
+}
+
+/// Moments of an optimiser, which follow the gradients.
+fn is_state(role: &str) -> bool {
+    ["exp_avg", "momentum", "optimizer", "optim."].iter().any(|part| role.contains(part))
 }
 
 fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {

@@ -14,6 +14,9 @@ const GRID: u64 = 256;
 /// one patch.
 const DENSE: f64 = 0.9;
 
+/// Distinct lower halves below which they are those of constants.
+const FEW_HALVES: u64 = 16;
+
 /// Judges precision.
 pub fn judge(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     subjects
@@ -55,6 +58,8 @@ fn low_half(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
         full.hull().filter(|_| low_bits.has_mixed_halves(&subject.facts.distribution))
     {
         let dense = full.count as f64 >= DENSE * (hull[1] - hull[0]) as f64;
+        let outside = subject.count() - (hull[1] - hull[0]);
+        let dense = dense && outside as f64 >= DENSE * low_bits.empty_halves as f64;
         let row = subject.row_bytes() / 4;
         let is_rows = row > 0 && hull.iter().all(|end| end.is_multiple_of(row));
         // Rows that were trained after the others were widened are usual.
@@ -77,7 +82,8 @@ fn low_half(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
         .filter(|other| other.role.depth != subject.role.depth)
         .collect();
     let alone = others.len() > 1 && others.iter().all(|other| is_widened(other));
-    if !alone || low_bits.empty_halves > subject.count() / 50 || subject.tensor.shape.len() < 2 {
+    let few = low_bits.empty_halves <= subject.count() / 50 && low_bits.distinct >= FEW_HALVES;
+    if !alone || !few || subject.tensor.shape.len() < 2 {
         return None;
     }
     let message = format!(

@@ -20,6 +20,9 @@ const UNEVEN_FROM: f64 = 0.3;
 /// Share of zeros from which a tensor is sparse.
 const SPARSE_FROM: f64 = 0.01;
 
+/// Share from which its streams show the pattern of its zeros and nothing else.
+const MOSTLY_ZERO_FROM: f64 = 0.2;
+
 /// Tests of the streams of a tensor; files that were met are findings at once.
 pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
     let hidden = files(subject, findings);
@@ -47,7 +50,8 @@ pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
 
 fn is_byte_like(subject: &Subject<'_>, chi_square: &ChiSquare) -> bool {
     let usual = !subject.table && subject.zeros() < SPARSE_FROM;
-    chi_square.z() >= ASYMMETRY_FROM && (usual || chi_square.effect >= EFFECT_FROM)
+    chi_square.z() >= ASYMMETRY_FROM
+        && (usual || subject.zeros() < MOSTLY_ZERO_FROM && chi_square.effect >= EFFECT_FROM)
 }
 
 fn structured(

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Elements from which equal tensors are no coincidence of small numbers.
 const LEAST_ELEMENTS: u64 = 1024;
 
+/// Distinct values below which a tensor is a mask or another constant of the architecture.
+const FEW_VALUES: u64 = 16;
+
 /// Judges whole tensors.
 pub fn judge(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
@@ -32,7 +35,7 @@ fn constant(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
         .flatten()
         .filter(|other| other.role.depth != subject.role.depth)
         .collect();
-    let alone = others.len() > 1 && others.iter().all(|other| !is_constant(other));
+    let alone = others.len() > 1 && others.iter().all(|other| other.facts.distinct >= FEW_VALUES);
     // Biases and norms begin as constants, and so do adapters and the last layer of each block.
     if !alone && (subject.tensor.shape.len() < 2 || !others.is_empty()) {
         return None;
@@ -100,6 +103,7 @@ fn is_stray_copy(
     one_role
         && first.tensor.dtype.is_float()
         && first.tensor.shape.len() > 1
+        && first.facts.distinct >= FEW_VALUES
         && depths.len() == group.len()
         && group.len() < layers
         && !whole
