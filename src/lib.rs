@@ -28,6 +28,7 @@ pub mod dtype;
 pub mod engine;
 pub mod judge;
 pub mod measure;
+pub mod pinpoint;
 pub mod report;
 pub mod seal;
 pub mod severity;
