@@ -8,10 +8,13 @@
 mod chunk;
 mod compress;
 pub mod explain;
-// pub mod places;
-// pub mod search;
+pub mod fine;
+mod fine_write;
+pub mod places;
+pub mod search;
 mod subtree;
 mod vector;
 
 pub use chunk::CHUNK_LEN;
+pub use fine_write::{FineWriteError, write as write_fine};
 pub use subtree::{Subtree, chunk_values, merge};
