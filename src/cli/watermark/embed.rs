@@ -11,6 +11,7 @@ use tensorseal::judge::embedding::{self, Embedding};
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::grouped;
 use tensorseal::report::{Report, Watermark};
+use tensorseal::stream::copy::CopyError;
 use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::embed::{self, EmbedError, Mark};
 use tensorseal::watermark::key::WatermarkKey;
@@ -78,7 +79,7 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
 
 fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
     if args.output.symlink_metadata().is_ok() {
-        return Err(Failure::usage(EmbedError::Exists(args.output.clone())));
+        return Err(Failure::usage(CopyError::Exists(args.output.clone())));
     }
     if running::relative(&args.marking.model, &args.output).is_some() {
         return Err(Failure::usage(anyhow!(
@@ -124,8 +125,8 @@ fn mark(
 fn embed_failure(error: EmbedError) -> Failure {
     match error {
         EmbedError::Run(error) => running::failure(error),
-        EmbedError::Exists(_) | EmbedError::Loud { .. } => Failure::usage(error),
-        EmbedError::Write { .. } => Failure::incomplete(error),
+        EmbedError::Copy(CopyError::Exists(_)) | EmbedError::Loud { .. } => Failure::usage(error),
+        EmbedError::Copy(_) => Failure::incomplete(error),
     }
 }
 
