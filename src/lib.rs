@@ -29,6 +29,7 @@ pub mod engine;
 pub mod judge;
 pub mod measure;
 pub mod pinpoint;
+pub mod repair;
 pub mod report;
 pub mod seal;
 pub mod severity;

@@ -5,9 +5,12 @@ mod completions;
 mod devices;
 mod inspect;
 mod output;
+mod pinpointing;
 mod progress;
+mod repair;
 mod running;
 mod seal;
+mod sealed;
 mod verify;
 mod watermark;
 
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         let reported = match &arguments.command {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
+            Command::Repair(args) => Some(("repair", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
             Command::Devices(_) | Command::Completions(_) => None,

@@ -4,6 +4,7 @@ use super::Finding;
 use super::change::place;
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
 use crate::pinpoint::explain::{Difference, Explanation, Searched};
+use crate::pinpoint::places::Place;
 use crate::pinpoint::search::Pinpointed;
 use crate::seal::TensorSeal;
 use serde_json::{Map, Value, json};
@@ -36,53 +37,64 @@ struct Shown {
 
 /// Adds what was found of all places of a changed tensor to its finding, and narrows its ranges to it.
 pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pinpointed<'_>]) {
-    let elements = |difference: &Difference| elements(tensor.dtype, difference);
-    describe(finding, places, 0, &elements);
-    if let Some(hull) = hull(places) {
+    let elements = |difference: &Difference, _| elements(tensor.dtype, difference);
+    describe(finding, places, &|_| 0, &elements);
+    if let Some(hull) = hull(places, &|_| 0) {
         *finding = place(finding.clone(), tensor, hull);
     }
 }
 
 /// The same of bytes outside tensors, or of another file.
 pub fn describe_bytes(finding: &mut Finding, places: &[&Pinpointed<'_>]) {
-    let object = places.first().map_or(0, |found| found.place.object);
-    describe(finding, places, object, &|difference| bytes(difference, object));
-    if let Some([start, end]) = hull(places) {
-        finding.byte_range = Some([object + start, object + end]);
+    // Ranges of such a finding count from the start of the file.
+    describe(finding, places, &|place| place.object, &bytes);
+    if let Some(hull) = hull(places, &|place| place.object) {
+        finding.byte_range = Some(hull);
     }
+}
+
+/// What the ranges of a finding about a place count from, less the start of its object.
+type Base<'a> = &'a dyn Fn(&Place<'_>) -> u64;
+
+fn moved([start, end]: [u64; 2], base: u64) -> [u64; 2] {
+    [base + start, base + end]
 }
 
 fn describe(
     finding: &mut Finding,
     places: &[&Pinpointed<'_>],
-    object: u64,
-    changed: &dyn Fn(&Difference) -> Vec<Changed>,
+    base: Base<'_>,
+    changed: &dyn Fn(&Difference, u64) -> Vec<Changed>,
 ) {
     if places.is_empty() {
         return;
     }
-    let all: Vec<&Explanation> = places.iter().flat_map(|found| &found.explanations).collect();
-    let (explained, unexplained): (Vec<&Explanation>, Vec<&Explanation>) =
-        all.iter().partition(|explanation| !explanation.differences.is_empty());
-    let differences = || explained.iter().flat_map(|explanation| &explanation.differences);
-    let flipped: u64 = differences().map(|difference| u64::from(difference.bits())).sum();
-    let changes: Vec<Changed> = differences().flat_map(changed).collect();
-    let not_searched: Vec<[u64; 2]> =
-        places.iter().flat_map(|found| found.not_searched.iter().copied()).collect();
-    let file_ranges = |ranges: &mut dyn Iterator<Item = [u64; 2]>| {
-        let moved = ranges.map(|[start, end]| [object + start, object + end]);
-        Value::from(moved.take(LISTED).map(|range| json!(range)).collect::<Vec<_>>())
-    };
+    let (mut changes, mut explained, mut flipped) = (Vec::new(), 0u64, 0u64);
+    let (mut unexplained, mut not_searched) = (Vec::new(), Vec::new());
+    for found in places {
+        let base = base(&found.place);
+        for Explanation { range, searched, differences } in &found.explanations {
+            if differences.is_empty() {
+                unexplained.push((*searched, moved(*range, base)));
+            } else {
+                explained += 1;
+            }
+            flipped += differences.iter().map(|d| u64::from(d.bits())).sum::<u64>();
+            changes.extend(differences.iter().flat_map(|difference| changed(difference, base)));
+        }
+        not_searched.extend(found.not_searched.iter().map(|range| moved(*range, base)));
+    }
+    let failed: Vec<[u64; 2]> = unexplained.iter().map(|(_, range)| *range).collect();
     finding.evidence.insert(
         "pinpointed",
         json!({
             "bits_flipped": flipped,
             "changes": changes.iter().take(LISTED).map(Changed::json).collect::<Vec<_>>(),
             "changes_total": changes.len(),
-            "explained": explained.len(),
-            "unexplained": file_ranges(&mut unexplained.iter().map(|e| e.range)),
-            "unexplained_total": unexplained.len(),
-            "not_searched": file_ranges(&mut not_searched.iter().copied()),
+            "explained": explained,
+            "unexplained": &failed[..failed.len().min(LISTED)],
+            "unexplained_total": failed.len(),
+            "not_searched": &not_searched[..not_searched.len().min(LISTED)],
             "not_searched_total": not_searched.len(),
         }),
     );
@@ -97,23 +109,14 @@ fn describe(
             "no one or two flipped bits, no changed byte and no changed aligned 16-bit word",
         ),
     ] {
-        let failed: Vec<_> = unexplained.iter().filter(|e| e.searched == searched).collect();
-        let Some(first) = failed.first() else { continue };
-        let [start, end] = first.range;
-        let more = match failed.len() {
-            1 => String::new(),
-            n => format!(" or {} more", ranges(n - 1)),
-        };
-        let (start, end) = (object + start, object + end);
-        parts.push(format!("{tried} explains bytes {start}..{end}{more}"));
+        let failed: Vec<[u64; 2]> =
+            unexplained.iter().filter(|(how, _)| *how == searched).map(|(_, r)| *r).collect();
+        if let Some(named) = named_ranges(&failed, "or") {
+            parts.push(format!("{tried} explains {named}"));
+        }
     }
-    if let Some([start, end]) = not_searched.first() {
-        let more = match not_searched.len() {
-            1 => String::new(),
-            n => format!(" and {} more", ranges(n - 1)),
-        };
-        let (start, end) = (object + start, object + end);
-        parts.push(format!("bytes {start}..{end}{more} were not searched for flipped bits"));
+    if let Some(named) = named_ranges(&not_searched, "and") {
+        parts.push(format!("{named} were not searched for flipped bits"));
     }
     for part in parts {
         finding.message.push_str("; ");
@@ -121,19 +124,27 @@ fn describe(
     }
 }
 
-fn ranges(number: usize) -> String {
-    if number == 1 { "1 range".to_owned() } else { format!("{number} ranges") }
+/// The first range, and how many more there are.
+fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
+    let [start, end] = all.first()?;
+    let more = match all.len() {
+        1 => String::new(),
+        2 => format!(" {and} 1 range more"),
+        n => format!(" {and} {} ranges more", n - 1),
+    };
+    Some(format!("bytes {start}..{end}{more}"))
 }
 
 /// The smallest range that holds all that changed.
-fn hull(places: &[&Pinpointed<'_>]) -> Option<[u64; 2]> {
+fn hull(places: &[&Pinpointed<'_>], base: Base<'_>) -> Option<[u64; 2]> {
     let ranges = places.iter().flat_map(|found| {
+        let base = base(&found.place);
         let exact = found.explanations.iter().flat_map(|explanation| {
             let bytes = explanation.differences.iter().flat_map(Difference::bytes);
             let known: Vec<[u64; 2]> = bytes.map(|(at, ..)| [at, at + 1]).collect();
             if known.is_empty() { vec![explanation.range] } else { known }
         });
-        exact.chain(found.not_searched.iter().copied())
+        exact.chain(found.not_searched.iter().copied()).map(move |range| moved(range, base))
     });
     ranges.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])])
 }

@@ -25,7 +25,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     }
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
-    check_target(args)?;
+    running::check_copy(&args.marking.model, &args.output)?;
     let model = running::open_sound(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     let options = running::run_options(&args.measuring, false);
@@ -75,29 +75,6 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
         )));
     }
     Ok(claim)
-}
-
-fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
-    if args.output.symlink_metadata().is_ok() {
-        return Err(Failure::usage(CopyError::Exists(args.output.clone())));
-    }
-    if running::relative(&args.marking.model, &args.output).is_some() {
-        return Err(Failure::usage(anyhow!(
-            "{} lies inside {}: write the marked model beside it",
-            args.output.display(),
-            args.marking.model.display()
-        )));
-    }
-    // Before hours of reading, not after.
-    let directory = output::directory_of(&args.output);
-    if directory.is_dir() {
-        return Ok(());
-    }
-    Err(Failure::incomplete(anyhow!(
-        "{}: cannot be written: there is no directory {}",
-        args.output.display(),
-        directory.display()
-    )))
 }
 
 /// The mark that was asked for, or claimed.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pinpoint::places::{Place, Subject};
+use crate::pinpoint::places::Subject;
 
 fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
     TensorSeal {
