@@ -1,6 +1,6 @@
 //! What all measuring verbs do: open the model, run the engines, stop on Ctrl-C.
 
-use super::args::{Common, Measuring, Opening};
+use super::args::{Measuring, Opening};
 use super::progress::Drawn;
 use super::{Failure, exit, output, sealed};
 use anyhow::anyhow;
@@ -14,7 +14,7 @@ use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::pinpoint::fine;
 use tensorseal::report::{Coverage, Model, Report};
-use tensorseal::seal::{self, ModelSeal, Seal};
+use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
