@@ -264,10 +264,11 @@ fn with_the_sidecar_small_changes_of_a_kib_are_found() {
     assert_eq!(report(&["verify", arg(&model)]).0, 0);
     let late = 1_100_000;
     for (tensor, masks) in [
-        // Two bits of one KiB, near its end so that the search is short in a debug build.
-        ("embed.weight", vec![(1_048_576 + 1000, 1), (1_048_576 + 1023, 128)]),
+        // Two bits of one KiB, as far apart as may be.
+        ("embed.weight", vec![(1_048_576, 1), (1_048_576 + 1023, 128)]),
         ("layers.0.weight", vec![(late, 0xB7)]),
-        ("layers.1.bias", vec![(3998, 0xFF), (3999, 0x0F)]),
+        // In the last KiB of the tensor, which is short: so is the search.
+        ("embed.weight", vec![(1_399_998, 0xFF), (1_399_999, 0x0F)]),
         // Two KiB of one block, one bit each.
         ("layers.1.weight", vec![(10, 1), (5000, 16)]),
     ] {

@@ -6,6 +6,7 @@ use super::compress::{PARENT, Parent, ROOT, state_of};
 use crate::measure::digest::{ChainingValue, chaining_value};
 use blake3::hazmat::{Mode, merge_subtrees_non_root};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
 
 /// Bytes as they were found, whose value was sealed: a block (1 MiB) of an object, or a whole object
 /// of at most that.
@@ -48,8 +49,8 @@ impl<'a> Subtree<'a> {
 
 /// The non-root chaining values of the chunks of `bytes`, which lie `offset` into their object.
 pub fn chunk_values(bytes: &[u8], offset: u64) -> Vec<ChainingValue> {
-    let positions = (offset..).step_by(CHUNK_LEN);
-    bytes.chunks(CHUNK_LEN).zip(positions).map(|(chunk, at)| chaining_value(chunk, at)).collect()
+    let value = |(index, chunk)| chaining_value(chunk, offset + (index * CHUNK_LEN) as u64);
+    bytes.par_chunks(CHUNK_LEN).enumerate().with_min_len(128).map(value).collect()
 }
 
 /// Merges the values of all chunks of a subtree; `None` of no chunks, and of a root that is one
