@@ -1,7 +1,7 @@
 //! What was pinpointed of a change: exact bits, elements and values, in numbers and in words.
 
 use super::Finding;
-use super::change::place;
+use super::change::{LISTED as LISTED_RANGES, place};
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
 use crate::pinpoint::explain::{Difference, Explanation, Searched};
 use crate::pinpoint::places::Place;
@@ -9,7 +9,7 @@ use crate::pinpoint::search::Pinpointed;
 use crate::seal::TensorSeal;
 use serde_json::{Map, Value, json};
 
-/// Changed elements and ranges that a finding lists one by one.
+/// Changed elements, and ranges without an explanation, that a finding lists one by one.
 const LISTED: usize = 64;
 
 /// Changed elements that are spelled out in the message.
@@ -41,6 +41,10 @@ pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pi
     describe(finding, places, &|_| 0, &elements);
     if let Some(hull) = hull(places, &|_| 0) {
         *finding = place(finding.clone(), tensor, hull);
+        // Whole blocks, unless the sidecar knows better.
+        let ranges = changed_ranges(places);
+        finding.evidence.insert("ranges_total", ranges.len().into());
+        finding.evidence.insert("ranges", json!(&ranges[..ranges.len().min(LISTED_RANGES)]));
     }
 }
 
@@ -133,6 +137,22 @@ fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
         n => format!(" {and} {} ranges more", n - 1),
     };
     Some(format!("bytes {start}..{end}{more}"))
+}
+
+/// The blocks or chunks that changed, adjacent ones joined.
+fn changed_ranges(places: &[&Pinpointed<'_>]) -> Vec<[u64; 2]> {
+    let mut all: Vec<[u64; 2]> = Vec::new();
+    for found in places {
+        let searched = found.explanations.iter().map(|explanation| explanation.range);
+        // In order: what was not searched is what came last.
+        for [start, end] in searched.chain(found.not_searched.iter().copied()) {
+            match all.last_mut() {
+                Some(last) if last[1] == start => last[1] = end,
+                _ => all.push([start, end]),
+            }
+        }
+    }
+    all
 }
 
 /// The smallest range that holds all that changed.

@@ -111,6 +111,7 @@ fn what_is_not_explained_is_said() {
     let evidence = &finding.evidence["pinpointed"];
     assert_eq!(evidence["unexplained"], json!([[1024, 2048], [4096, 5120]]));
     assert_eq!(evidence["not_searched"], json!([[8192, 9216]]));
+    assert_eq!(finding.evidence["ranges"], json!([[1024, 2048], [4096, 5120], [8192, 9216]]));
 
     let place = pinpointed(vec![failed(Searched::Bits, [0, 1000])], vec![], 50);
     let mut finding = Finding::new("integrity/header-changed", "it changed");

@@ -130,7 +130,7 @@ fn chunk_values_say_which_chunks_changed() {
     assert_eq!(changed_chunks(&subtree, &values), Some(vec![2, 5]));
     assert_eq!(chunk_range(&subtree, 5), [5 * 1024, 5 * 1024 + 10]);
     // Values that are not the sealed ones are not believed.
-    for wrong in [&values[..5], &[], &vec![[0; 32]; 6]] {
+    for wrong in [&values[..5], &[], &[[0; 32]; 6]] {
         assert_eq!(changed_chunks(&subtree, wrong), None);
     }
 }
