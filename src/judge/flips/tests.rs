@@ -55,7 +55,7 @@ fn elements_bits_and_values_are_those_of_the_type() {
     );
     assert_eq!(
         one(Dtype::F64, 8, 1.5f64.to_bits(), 0.1f64.to_bits() ^ 1).split(" (").nth(1),
-        Some("sealed 1.5, found 0.09999999999999999)")
+        Some("sealed 1.5, found 0.10000000000000002)")
     );
     assert_eq!(one(Dtype::I8, 0, 0x7F, 0xFF), "bit 7 of element 0 (sealed 127, found -1)");
     assert_eq!(one(Dtype::U64, 8, 0, 1 << 63).split("found ").nth(1), Some("9223372036854775808)"));
