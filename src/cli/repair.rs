@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::engine::RunReport;
 use tensorseal::judge::integrity::{self, Options};
-use tensorseal::judge::{Finding, Severity};
+use tensorseal::judge::{Finding, Severity, Verdict};
 use tensorseal::pinpoint::fine;
 use tensorseal::pinpoint::search::Limits;
 use tensorseal::repair::{self, RepairError};
@@ -49,9 +49,9 @@ pub fn run(args: &RepairArgs) -> Outcome {
     running::fill(&mut report, &model, &found.model, &run);
     report.findings.append(&mut findings);
     report.judge(args.common.fail_on);
-    if let (Done::Unknown, true) = (&done, report.verdict == tensorseal::judge::Verdict::Pass) {
+    if matches!(done, Done::Unknown) && report.verdict == Verdict::Pass {
         // Whatever is let pass elsewhere: nothing was repaired.
-        report.verdict = tensorseal::judge::Verdict::Fail;
+        report.verdict = Verdict::Fail;
     }
     let repaired: Vec<String> = report
         .findings
