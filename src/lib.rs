@@ -7,7 +7,9 @@
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
 //! - [`seal`] is the document of what a model is.
+//! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
+//! - [`repair`] puts pinpointed bits back, into a copy.
 //! - [`report`] tells people and machines.
 //!
 //! ```no_run
@@ -29,6 +31,8 @@ pub mod dtype;
 pub mod engine;
 pub mod judge;
 pub mod measure;
+pub mod pinpoint;
+pub mod repair;
 pub mod report;
 pub mod seal;
 pub mod severity;

@@ -7,10 +7,13 @@ mod devices;
 mod explain;
 mod inspect;
 mod output;
+mod pinpointing;
 mod profiles;
 mod progress;
+mod repair;
 mod running;
 mod seal;
+mod sealed;
 mod verify;
 mod watermark;
 
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
             Command::Audit(args) => Some(("audit", &args.model, &args.common)),
+            Command::Repair(args) => Some(("repair", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
             Command::Devices(_) | Command::Explain(_) | Command::Completions(_) => None,

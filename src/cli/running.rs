@@ -1,8 +1,8 @@
 //! What all measuring verbs do: open the model, run the engines, stop on Ctrl-C.
 
-use super::args::{Common, Measuring, Opening};
+use super::args::{Measuring, Opening};
 use super::progress::Drawn;
-use super::{Failure, exit, output};
+use super::{Failure, exit, output, sealed};
 use anyhow::anyhow;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,9 +12,11 @@ use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::Finding;
+use tensorseal::pinpoint::fine;
 use tensorseal::report::{Coverage, Model, Report};
-use tensorseal::seal::{self, ModelSeal, Seal};
+use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
+use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
 
 /// Where the seal of a model is, unless told otherwise.
@@ -38,15 +40,38 @@ pub fn may_hold_seal(path: &Path) -> bool {
         && start == START
 }
 
-/// Paths, relative to the model, of seals that are not part of it.
+/// Paths, relative to the model, of seals and their fine sidecars that are not part of it.
 pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
-    let mut inside = vec![seal::FILE_NAME.to_owned()];
-    if let Some(path) = named.and_then(|path| relative(model, path))
-        && !inside.contains(&path)
-    {
-        inside.push(path);
+    let mut inside = vec![seal::FILE_NAME.to_owned(), fine::FILE_NAME.to_owned()];
+    let sidecar = named.map(fine::path_of).filter(|path| sealed::is_fine(path));
+    for path in named.into_iter().chain(sidecar.as_deref()) {
+        inside.extend(relative(model, path).filter(|path| !inside.contains(path)));
     }
     inside
+}
+
+/// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
+pub fn check_copy(model: &Path, output: &Path) -> Result<(), Failure> {
+    if output.symlink_metadata().is_ok() {
+        return Err(Failure::usage(CopyError::Exists(output.to_owned())));
+    }
+    if relative(model, output).is_some() {
+        return Err(Failure::usage(anyhow!(
+            "{} lies inside {}: write the copy beside it",
+            output.display(),
+            model.display()
+        )));
+    }
+    // Before hours of reading, not after.
+    let directory = output::directory_of(output);
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::incomplete(anyhow!(
+        "{}: cannot be written: there is no directory {}",
+        output.display(),
+        directory.display()
+    )))
 }
 
 /// `path` relative to the directory `model`, with `/`, if it lies inside. It need not exist.
@@ -108,22 +133,6 @@ pub fn watched<T>(
     let done = work(&progress);
     drop(drawn);
     done
-}
-
-/// Measures a model while progress is drawn and Ctrl-C is heard.
-pub fn measure(
-    model: &Checkpoint,
-    distributions: bool,
-    file_digests: bool,
-    measuring: &Measuring,
-    common: &Common,
-) -> Result<(Seal, RunReport), Failure> {
-    let options = run_options(measuring, file_digests);
-    let (found, run) = watched(measuring, common.quiet, |progress| {
-        seal::build::measure(model, distributions, &options, progress).map_err(failure)
-    })?;
-    say_who_measured(&run, common.quiet);
-    Ok((found, run))
 }
 
 /// Says on standard error what `auto` chose, and that a device was left.

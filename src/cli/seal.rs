@@ -1,12 +1,19 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
-use super::{Failure, Outcome, exit, output, running};
+use super::{Failure, Outcome, exit, output, running, sealed};
 use anyhow::{Context, anyhow};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tempfile::NamedTempFile;
 use tensorseal::checkpoint::{Checkpoint, FileKind};
+use tensorseal::pinpoint::fine::{self, Fine};
+use tensorseal::pinpoint::{self, FineWriteError};
 use tensorseal::report::{Report, SealUsed};
-use tensorseal::seal::canonical;
+use tensorseal::seal::{Seal, build, canonical};
+use tensorseal::stream::progress::Progress;
 
 pub fn run(args: &SealArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
@@ -20,16 +27,31 @@ pub fn run(args: &SealArgs) -> Outcome {
         let error = anyhow!("{}: no safetensors file: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
-    let (seal, run) = running::measure(
-        &model,
-        !args.digest_only,
-        args.file_digests,
-        &args.measuring,
-        &args.common,
-    )?;
+    let fine_path = fine::path_of(&target);
+    if args.fine {
+        check_fine(&fine_path, &args.model, &model)?;
+    }
+    let options = running::run_options(&args.measuring, args.file_digests);
+    let (seal, run, sidecar) = running::watched(&args.measuring, args.common.quiet, |progress| {
+        let (seal, run) = build::measure(&model, !args.digest_only, &options, progress)
+            .map_err(running::failure)?;
+        let write = || write_fine(&model, &seal, &fine_path, options.threads, progress);
+        let sidecar = args.fine.then(write).transpose()?;
+        Ok((seal, run, sidecar))
+    })?;
+    running::say_who_measured(&run, args.common.quiet);
     output::write_file(&target, &|out| canonical::write(&seal, out))
         .with_context(|| format!("cannot write the seal to {}", target.display()))
         .map_err(Failure::incomplete)?;
+    if let Some(sidecar) = sidecar {
+        sidecar.persist(&fine_path).map_err(|error| fine_failure(&fine_path, error.error))?;
+    } else if sealed::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
+        let path = fine_path.display();
+        output::note(
+            args.common.quiet,
+            &format!("{path} is of an older seal: remove it, or seal with --fine"),
+        );
+    }
     let mut report = Report::new("seal", &args.model.display().to_string());
     running::fill(&mut report, &model, &seal.model, &run);
     report.seal = Some(SealUsed {
@@ -41,6 +63,9 @@ pub fn run(args: &SealArgs) -> Outcome {
     report.judge(args.common.fail_on);
     output::finish(&report, &args.common, &|out, palette| {
         writeln!(out, "sealed    {}", palette.bold(&target.display().to_string()))?;
+        if args.fine {
+            writeln!(out, "fine      {}", fine_path.display())?;
+        }
         writeln!(
             out,
             "unsigned  whoever can write the model can write this seal: keep the root elsewhere"
@@ -69,6 +94,49 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
+}
+
+/// The sidecar must not take the place of anything but an older one.
+fn check_fine(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Failure> {
+    let inside = running::relative(given, path);
+    let part = model.files.iter().any(|file| Some(&file.path) == inside.as_ref());
+    if part || path.symlink_metadata().is_ok() && !sealed::is_fine(path) {
+        let path = path.display();
+        return Err(Failure::usage(anyhow!(
+            "{path} is there and is no fine sidecar: it would be overwritten"
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the sidecar beside the seal, under another name until the seal is there, too.
+fn write_fine(
+    model: &Checkpoint,
+    seal: &Seal,
+    path: &Path,
+    threads: usize,
+    progress: &Progress,
+) -> Result<NamedTempFile, Failure> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tensorseal-").suffix(".tmp").permissions(Permissions::from_mode(0o666));
+    let file = builder
+        .tempfile_in(output::directory_of(path))
+        .map_err(|error| fine_failure(path, error))?;
+    pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
+        match error {
+            FineWriteError::Run(error) => running::failure(error),
+            FineWriteError::Io(error) => fine_failure(path, error),
+        }
+    })?;
+    file.as_file().sync_all().map_err(|error| fine_failure(path, error))?;
+    Ok(file)
+}
+
+fn fine_failure(path: &Path, error: io::Error) -> Failure {
+    let path = path.display();
+    Failure::incomplete(
+        anyhow::Error::from(error).context(format!("cannot write the fine sidecar to {path}")),
+    )
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

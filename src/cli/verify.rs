@@ -1,19 +1,20 @@
 //! `tensorseal verify`: measure a model and compare it with its seal.
 
 use super::args::VerifyArgs;
-use super::{Failure, Outcome, output, profiles, running};
-use std::collections::{BTreeSet, HashMap};
+use super::pinpointing::{self, Compared};
+use super::{Failure, Outcome, output, profiles, running, sealed};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
-use std::path::Path;
 use tensorseal::checkpoint::{Checkpoint, FileKind, NotCovered, Problem};
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::judge::integrity::{self, Differences, Options};
+use tensorseal::judge::integrity::{self, Options};
 use tensorseal::judge::{Finding, Severity, change};
+use tensorseal::pinpoint::fine;
+use tensorseal::pinpoint::search::Limits;
+use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::profile::Profile;
 use tensorseal::report::units::count;
-use tensorseal::report::{Report, SealUsed};
-use tensorseal::seal::read::SealError;
 use tensorseal::seal::{self, Seal, document, layout};
 use tensorseal::stream::progress::Progress;
 
@@ -22,7 +23,8 @@ const LOOKED_AT: usize = 64;
 
 pub fn run(args: &VerifyArgs) -> Outcome {
     let mut report = Report::new("verify", &args.model.display().to_string());
-    let sealed = sealed(args, &mut report)?;
+    let optional = args.expect_root.is_some() && args.seal.is_none();
+    let sealed = sealed::read(&args.model, args.seal.as_deref(), optional, &mut report)?;
     if sealed.is_none() && !report.findings.is_empty() && args.expect_root.is_none() {
         // A seal that cannot be trusted says nothing of the model.
         report.judge(args.common.fail_on);
@@ -34,10 +36,29 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     let damaged = layout::adopt(&mut model, sealed.as_ref());
     let file_digests =
         args.file_digests && sealed.iter().flat_map(|s| &s.files).any(|file| file.sha256.is_some());
-    let (found, run) =
-        running::measure(&model, false, file_digests, &args.measuring, &args.common)?;
+    let trusted = sealed.as_ref().filter(|seal| {
+        args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
+    });
+    let mut findings = problems(&model, sealed.as_ref());
+    let options = running::run_options(&args.measuring, file_digests);
+    let (found, run, explained) =
+        running::watched(&args.measuring, args.common.quiet, |progress| {
+            let (found, run) = seal::build::measure(&model, false, &options, progress)
+                .map_err(running::failure)?;
+            let mut explained = BTreeMap::new();
+            if let Some(sealed) = trusted {
+                let content_only = Options { content_only: args.content_only };
+                let differences = integrity::compare(sealed, &found, &damaged, content_only);
+                findings.extend(differences.findings);
+                explained = differences.explained;
+                let compared =
+                    Compared { model: &model, sealed, found: &found, damaged: &damaged.headers };
+                pinpoint(&compared, &mut findings, args, progress)?;
+            }
+            Ok((found, run, explained))
+        })?;
+    running::say_who_measured(&run, args.common.quiet);
     running::fill(&mut report, &model, &found.model, &run);
-    report.findings.extend(problems(&model, sealed.as_ref()));
     if args.full {
         report.tensors = serde_json::to_value(&found.tensors).ok();
     }
@@ -47,69 +68,48 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     if let Some(expected) = &args.expect_root {
         expect(expected, sealed.as_ref(), &found, &mut report);
     }
-    let trusted = sealed.filter(|seal| {
-        args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
-    });
-    if let Some(sealed) = &trusted {
-        let differences = integrity::compare(
-            sealed,
-            &found,
-            &damaged,
-            Options { content_only: args.content_only },
-        );
-        let Differences { mut findings, explained } = differences;
+    if let Some(sealed) = trusted {
         report.profiles = look_again(&mut findings, sealed, &model, args)?;
-        // What damage explains is not said twice, and makes the damage no less bad.
-        for problem in &mut report.findings {
-            let worst = problem.file.as_ref().and_then(|path| explained.get(path));
-            if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
-                problem.severity = worst.copied().unwrap_or(problem.severity);
-            }
-        }
-        report.findings.append(&mut findings);
     }
+    // What damage explains is not said twice, and makes the damage no less bad.
+    for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
+        let worst = problem.file.as_ref().and_then(|path| explained.get(path));
+        if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
+            problem.severity = worst.copied().unwrap_or(problem.severity);
+        }
+    }
+    report.findings.append(&mut findings);
     report.judge(args.common.fail_on);
     profiles::place(&mut report, &model);
-    let intact = trusted.filter(|_| report.findings.iter().all(|f| f.severity == Severity::Info));
+    let intact = trusted.filter(|_| report.findings.iter().all(|f| f.severity <= Severity::Info));
     let source = report.seal.as_ref().map(|seal| seal.source.clone());
     let pinned = args.expect_root.is_some();
     output::finish(&report, &args.common, &|out, palette| {
-        summary(out, palette, source.as_deref(), intact.as_ref(), pinned)
+        summary(out, palette, source.as_deref(), intact, pinned)
     })
 }
 
-/// Reads the seal. What is wrong with it is a finding; that there is none is not.
-fn sealed(args: &VerifyArgs, report: &mut Report) -> Result<Option<Seal>, Failure> {
-    let path = args.seal.clone().unwrap_or_else(|| running::default_seal(&args.model));
-    if !args.model.exists() && !args.model.is_symlink() {
-        let error = anyhow::anyhow!("{}: no such file or directory", args.model.display());
-        return Err(Failure::incomplete(error));
+/// Searches what changed for flipped bits; what is wrong with the fine sidecar is a finding.
+fn pinpoint(
+    compared: &Compared<'_>,
+    findings: &mut Vec<Finding>,
+    args: &VerifyArgs,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let path = sealed::place(&args.model, args.seal.as_deref());
+    let mut of_fine = Vec::new();
+    let fine = sealed::fine(&path, compared.sealed, &mut of_fine);
+    if !args.no_pinpoint {
+        let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
+        let limits = Limits { searches: args.pinpointing.pinpoint_limit };
+        let threads = args.measuring.threads;
+        let (search, _) =
+            pinpointing::pinpoint(compared, &mut all, fine, limits, threads, progress)
+                .map_err(running::failure)?;
+        of_fine.extend(search.fine.map(|e| sealed::fine_finding(&fine::path_of(&path), &e)));
     }
-    let mut used = |digest: Option<String>| {
-        let source = path.display().to_string();
-        report.seal = Some(SealUsed { digest, source, signed_by: None });
-    };
-    match seal::read::read(&path) {
-        Ok((seal, digest)) => {
-            used(Some(document::root_text(&digest)));
-            Ok(Some(seal))
-        }
-        Err(SealError::Missing(_)) if args.expect_root.is_some() && args.seal.is_none() => Ok(None),
-        Err(error @ SealError::Missing(_)) => Err(Failure::usage(error)),
-        Err(error) if error.is_content() => {
-            used(None);
-            let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
-            report
-                .findings
-                .push(Finding::new("integrity/seal-invalid", message).in_file(&file_name(&path)));
-            Ok(None)
-        }
-        Err(error) => Err(Failure::incomplete(error)),
-    }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    findings.append(&mut of_fine);
+    Ok(())
 }
 
 /// Structural problems as findings, except an index that names a sealed shard which is gone: that

@@ -8,7 +8,7 @@ use crate::seal::distribution::Distribution;
 use serde_json::{Value, json};
 
 /// Changed stretches that a finding lists one by one; the rest is in its byte range.
-const LISTED: usize = 16;
+pub(super) const LISTED: usize = 16;
 
 /// Half-open byte ranges of the blocks that differ, adjacent ones joined. A tensor of one block
 /// differs as a whole.

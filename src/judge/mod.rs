@@ -5,6 +5,7 @@ pub mod bounds;
 pub mod change;
 pub mod embedding;
 pub mod finding;
+pub mod flips;
 pub mod integrity;
 pub mod presence;
 pub mod rules;

@@ -2,8 +2,9 @@
 //!
 //! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
 //! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
-//! digests that do not merge, [`progress`] counts.
+//! digests that do not merge, [`progress`] counts, [`copy`] writes a model anew.
 
+pub mod copy;
 pub mod files;
 pub mod lane;
 pub mod plan;

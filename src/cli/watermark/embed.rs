@@ -11,6 +11,7 @@ use tensorseal::judge::embedding::{self, Embedding};
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::grouped;
 use tensorseal::report::{Report, Watermark};
+use tensorseal::stream::copy::CopyError;
 use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::embed::{self, EmbedError, Mark};
 use tensorseal::watermark::key::WatermarkKey;
@@ -24,7 +25,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     }
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
-    check_target(args)?;
+    running::check_copy(&args.marking.model, &args.output)?;
     let model = running::open_sound(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     let options = running::run_options(&args.measuring, false);
@@ -76,29 +77,6 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
     Ok(claim)
 }
 
-fn check_target(args: &EmbedArgs) -> Result<(), Failure> {
-    if args.output.symlink_metadata().is_ok() {
-        return Err(Failure::usage(EmbedError::Exists(args.output.clone())));
-    }
-    if running::relative(&args.marking.model, &args.output).is_some() {
-        return Err(Failure::usage(anyhow!(
-            "{} lies inside {}: write the marked model beside it",
-            args.output.display(),
-            args.marking.model.display()
-        )));
-    }
-    // Before hours of reading, not after.
-    let directory = output::directory_of(&args.output);
-    if directory.is_dir() {
-        return Ok(());
-    }
-    Err(Failure::incomplete(anyhow!(
-        "{}: cannot be written: there is no directory {}",
-        args.output.display(),
-        directory.display()
-    )))
-}
-
 /// The mark that was asked for, or claimed.
 fn mark(
     args: &EmbedArgs,
@@ -124,8 +102,8 @@ fn mark(
 fn embed_failure(error: EmbedError) -> Failure {
     match error {
         EmbedError::Run(error) => running::failure(error),
-        EmbedError::Exists(_) | EmbedError::Loud { .. } => Failure::usage(error),
-        EmbedError::Write { .. } => Failure::incomplete(error),
+        EmbedError::Copy(CopyError::Exists(_)) | EmbedError::Loud { .. } => Failure::usage(error),
+        EmbedError::Copy(_) => Failure::incomplete(error),
     }
 }
 

@@ -1,0 +1,209 @@
+//! Words of 32 bits, several side by side: what the compression function is written over.
+//!
+//! One text of it serves all instruction sets. Explicit vectors, since a compiler that does not
+//! optimise leaves loops over arrays as they are.
+
+/// A vector of 32-bit words.
+///
+/// # Safety
+/// The methods may be called only where the processor has the instruction set of the vector.
+pub(super) trait Vector: Copy {
+    /// Words side by side; a divisor of [`MOST_LANES`].
+    const LANES: usize;
+
+    /// The same word in every lane.
+    unsafe fn splat(word: u32) -> Self;
+
+    /// The first [`Vector::LANES`] of these words.
+    unsafe fn load(words: &[u32; MOST_LANES]) -> Self;
+
+    /// Wrapping sums.
+    unsafe fn add(self, other: Self) -> Self;
+
+    /// Exclusive or.
+    unsafe fn xor(self, other: Self) -> Self;
+
+    /// Rotated right; `RIGHT + LEFT` is 32.
+    unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self;
+
+    /// A bit for each lane that is equal, lane 0 lowest.
+    unsafe fn equal(self, other: Self) -> u32;
+}
+
+/// Lanes of the widest vector.
+pub(super) const MOST_LANES: usize = 16;
+
+impl Vector for u32 {
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(word: u32) -> Self {
+        word
+    }
+
+    #[inline(always)]
+    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        words[0]
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        self ^ other
+    }
+
+    #[inline(always)]
+    unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self {
+        self.rotate_right(RIGHT as u32)
+    }
+
+    #[inline(always)]
+    unsafe fn equal(self, other: Self) -> u32 {
+        u32::from(self == other)
+    }
+}
+
+/// Four words: what every 64-bit processor has registers for, and compilers find.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Four([u32; 4]);
+
+impl Vector for Four {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(word: u32) -> Self {
+        Four([word; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        Four([words[0], words[1], words[2], words[3]])
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Four([a.wrapping_add(e), b.wrapping_add(f), c.wrapping_add(g), d.wrapping_add(h)])
+    }
+
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Four([a ^ e, b ^ f, c ^ g, d ^ h])
+    }
+
+    #[inline(always)]
+    unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self {
+        Four(self.0.map(|word| word.rotate_right(RIGHT as u32)))
+    }
+
+    #[inline(always)]
+    unsafe fn equal(self, other: Self) -> u32 {
+        let lanes = self.0.iter().zip(other.0).enumerate();
+        lanes.map(|(lane, (a, b))| u32::from(*a == b) << lane).sum()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{MOST_LANES, Vector};
+    use std::arch::x86_64::*;
+
+    // SAFETY of all blocks: the caller promises the instruction set, and loads are of arrays that are
+    // at least as long as the vector.
+
+    impl Vector for __m256i {
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(word: u32) -> Self {
+            unsafe { _mm256_set1_epi32(word as i32) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+            unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm256_add_epi32(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn xor(self, other: Self) -> Self {
+            unsafe { _mm256_xor_si256(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self {
+            // Whole bytes move in one instruction.
+            unsafe {
+                match RIGHT {
+                    16 => {
+                        let places = _mm256_broadcastsi128_si256(_mm_set_epi8(
+                            13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2,
+                        ));
+                        _mm256_shuffle_epi8(self, places)
+                    }
+                    8 => {
+                        let places = _mm256_broadcastsi128_si256(_mm_set_epi8(
+                            12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1,
+                        ));
+                        _mm256_shuffle_epi8(self, places)
+                    }
+                    _ => _mm256_or_si256(
+                        _mm256_srli_epi32::<RIGHT>(self),
+                        _mm256_slli_epi32::<LEFT>(self),
+                    ),
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn equal(self, other: Self) -> u32 {
+            unsafe {
+                let equal = _mm256_cmpeq_epi32(self, other);
+                _mm256_movemask_ps(_mm256_castsi256_ps(equal)) as u32
+            }
+        }
+    }
+
+    impl Vector for __m512i {
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(word: u32) -> Self {
+            unsafe { _mm512_set1_epi32(word as i32) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+            unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm512_add_epi32(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn xor(self, other: Self) -> Self {
+            unsafe { _mm512_xor_si512(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self {
+            unsafe { _mm512_ror_epi32::<RIGHT>(self) }
+        }
+
+        #[inline(always)]
+        unsafe fn equal(self, other: Self) -> u32 {
+            unsafe { u32::from(_mm512_cmpeq_epi32_mask(self, other)) }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Repair: a copy of a damaged model with the pinpointed bits put back.
+//!
+//! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
+//! on the copy, not concluded.
+
+use crate::checkpoint::{Checkpoint, OpenError, OpenOptions};
+use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::judge::integrity::{self, Options};
+use crate::judge::{Finding, Severity};
+use crate::pinpoint::explain::Difference;
+use crate::pinpoint::search::Pinpointed;
+use crate::seal::layout::Damaged;
+use crate::seal::{Seal, build};
+use crate::stream::copy::{CopyError, Copying, Piece};
+use crate::stream::plan::Plan;
+use crate::stream::progress::Progress;
+use std::path::Path;
+
+/// A byte that is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Patch {
+    /// Index of its file.
+    pub file: usize,
+    /// Position in the file.
+    pub position: u64,
+    /// What it was sealed as.
+    pub sealed: u8,
+}
+
+/// A model could not be repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The copy could not be written.
+    #[error(transparent)]
+    Copy(CopyError),
+    /// Something could not be measured.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The copy could not be read back.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The copy is not the sealed model; nothing was kept of it.
+    #[error("the repaired copy is not the sealed model")]
+    Remaining(Vec<Finding>),
+}
+
+impl From<CopyError> for RepairError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::File(error) => RepairError::Run(error.into()),
+            CopyError::Interrupted => RepairError::Run(RunError::Interrupted),
+            error => RepairError::Copy(error),
+        }
+    }
+}
+
+/// The bytes that make `model` as it was sealed, as far as they are known, in order.
+pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
+    let mut all: Vec<Patch> = Vec::new();
+    for Pinpointed { place, explanations, .. } in found {
+        let Some(file) = model.files.iter().position(|file| file.path == place.file) else {
+            continue;
+        };
+        let differences = explanations.iter().flat_map(|explanation| &explanation.differences);
+        all.extend(differences.flat_map(Difference::bytes).map(|(at, sealed, _)| Patch {
+            file,
+            position: place.object + at,
+            sealed,
+        }));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Writes a copy of `model` to `out`, which must not exist, with these patches (in order), and holds it
+/// to the seal. `model` has the layout it was sealed with. Gives what was measured of the copy.
+///
+/// # Errors
+/// See [`RepairError`]; nothing is left behind.
+pub fn write(
+    model: &Checkpoint,
+    sealed: &Seal,
+    patches: &[Patch],
+    out: &Path,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(Seal, RunReport), RepairError> {
+    let plan = Plan::everything(model, false);
+    progress.expect(plan.bytes());
+    let pool = engine::thread_pool(options.threads)?;
+    let copying = Copying { model, plan: &plan, pool: &pool, progress };
+    let mut measured = None;
+    copying.write(
+        out,
+        &|piece, bytes, ()| put_back(piece, bytes, patches),
+        &mut |()| {},
+        |copy| {
+            measured = Some(accept(model, sealed, copy, options, progress)?);
+            Ok::<_, RepairError>(())
+        },
+    )?;
+    measured.ok_or(RepairError::Run(RunError::Unmeasured))
+}
+
+fn put_back(piece: &Piece<'_>, bytes: &mut [u8], patches: &[Patch]) {
+    let start = piece.object.offset + piece.start;
+    let key = |position| (piece.object.file, position);
+    let from = patches.partition_point(|p| (p.file, p.position) < key(start));
+    let to = patches.partition_point(|p| (p.file, p.position) < key(start + piece.len as u64));
+    for patch in &patches[from..to] {
+        bytes[(patch.position - start) as usize] = patch.sealed;
+    }
+}
+
+/// Opens the copy as anyone would, measures it and compares it with the seal.
+fn accept(
+    model: &Checkpoint,
+    sealed: &Seal,
+    copy: &Path,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(Seal, RunReport), RepairError> {
+    let opening = OpenOptions {
+        // Everything that was copied is part of the model.
+        include_git_paths: true,
+        expected_files: Some(sealed.files.iter().map(|file| file.path.clone()).collect()),
+        ..OpenOptions::default()
+    };
+    let mut copied = Checkpoint::open(copy, &opening)?;
+    // A single file still has the name of a temporary one.
+    if let ([copied], [original], true) =
+        (&mut copied.files[..], &model.files[..], model.path.is_file())
+    {
+        copied.path.clone_from(&original.path);
+    }
+    let options = RunOptions {
+        file_digests: sealed.files.iter().any(|file| file.sha256.is_some()),
+        ..options.clone()
+    };
+    let (found, run) = build::measure(&copied, false, &options, progress)?;
+    let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
+    let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
+    remaining.findings.extend(
+        grave.map(|problem| {
+            Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file)
+        }),
+    );
+    if found.model.root == sealed.model.root && remaining.findings.is_empty() {
+        return Ok((found, run));
+    }
+    Err(RepairError::Remaining(remaining.findings))
+}
