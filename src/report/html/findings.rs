@@ -99,9 +99,9 @@ fn write_part(
                 "<h4>{} <code>{}</code></h4>\n<p>{} {}</p>\n<p><b>What to do.</b> {}</p>",
                 escape::text(rule.title),
                 rule.id,
-                escape::text(rule.meaning),
-                escape::text(rule.limits),
-                escape::text(rule.action)
+                prose(rule.meaning),
+                prose(rule.limits),
+                prose(rule.action)
             )?;
             references(&rule.references, out)?;
         }
@@ -115,6 +115,17 @@ fn write_part(
         writeln!(out, "<p class=\"more\">… and {more} more (all in the JSON report)</p>")?;
     }
     writeln!(out, "</section>")
+}
+
+/// The text of a rule: what stands in backticks is code.
+fn prose(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(index, part)| match index % 2 {
+            0 => escape::text(part),
+            _ => format!("<code>{}</code>", escape::text(part)),
+        })
+        .collect()
 }
 
 fn references(references: &[&'static str], out: &mut dyn Write) -> io::Result<()> {

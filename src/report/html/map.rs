@@ -177,6 +177,6 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "<span class=\"blank\">blank: no such tensor; a number: so many tensors</span></p>"
+        "<span class=\"blank\">blank: no such tensor; a number: so many tensors with findings</span></p>"
     )
 }
