@@ -72,6 +72,9 @@ fn sarif_schema() -> Value {
     let package = packages.iter().find(|package| package["name"] == "serde-sarif").unwrap();
     let manifest = Path::new(package["manifest_path"].as_str().unwrap());
     let text = fs::read_to_string(manifest.with_file_name("src").join("schema.json")).unwrap();
+    // The published pattern of languages has a bracket that closes nothing: no regular expression to
+    // a strict reader.
+    let text = text.replace("-[a-zA-Z]{2}]?$", "-[a-zA-Z]{2}?$");
     serde_json::from_str(&text).unwrap()
 }
 
@@ -99,11 +102,13 @@ fn a_damaged_model_is_told_in_every_format() {
 
     let json: Value = serde_json::from_str(&reports["json"]).unwrap();
     validate("tensorseal.report.1", &json);
-    assert_eq!(json["findings"].as_array().unwrap().len(), 2);
+    assert_eq!(findings(&json).len(), 2);
+    assert_eq!(json["findings"].as_array().unwrap().len(), 3, "and a remark on the name");
 
     let log = holds_to_the_standard(&reports["sarif"]);
     let results = log["runs"][0]["results"].as_array().unwrap();
-    assert_eq!(results.len(), 2);
+    assert_eq!(results.len(), 3);
+    assert_eq!(results[2]["kind"], "informational");
     assert_eq!(results[0]["ruleId"], "integrity/tensor-changed");
     let physical = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(physical["artifactLocation"]["uri"], "model.safetensors");

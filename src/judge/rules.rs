@@ -189,6 +189,7 @@ mod tests {
             assert!(entry.family.iter().all(|name| DOCUMENT.family.contains_key(name)), "{id}");
             for text in [rule.meaning, rule.limits, rule.measured, rule.false_alarms, rule.action] {
                 assert!(text.ends_with('.') && text == text.trim(), "{id}: {text:?}");
+                assert_eq!(text.matches('`').count() % 2, 0, "{id}: {text:?}");
             }
             assert!(!rule.title.is_empty() && !rule.title.ends_with('.'), "{id}");
             for reference in &rule.references {

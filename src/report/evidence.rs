@@ -1,4 +1,4 @@
-//! The evidence of a finding as tables: numbers as people read them, before and after side by side.
+//! The evidence of a finding: numbers as people read them, before and after side by side.
 
 use super::shown;
 use super::units::grouped;
@@ -11,40 +11,50 @@ const VALUE: usize = 240;
 /// Endings of keys that belong side by side.
 const PAIRS: [[&str; 2]; 3] = [["sealed", "found"], ["before", "after"], ["baseline", "now"]];
 
-/// A table: headings of its value columns (none: there is but one), and rows of label and values.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Table {
-    /// Headings.
-    pub columns: Vec<&'static str>,
-    /// Label and values.
-    pub rows: Vec<(String, Vec<String>)>,
+/// What a finding rests on.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Values that are there before and after.
+    pub pairs: Vec<Pairs>,
+    /// Label and value of all others.
+    pub single: Vec<(String, String)>,
 }
 
-/// The tables of an evidence: pairs first.
-pub fn tables(evidence: &BTreeMap<&'static str, Value>) -> Vec<Table> {
-    let mut single = Table { columns: Vec::new(), rows: Vec::new() };
-    let mut pairs: Vec<Table> =
-        PAIRS.iter().map(|pair| Table { columns: pair.to_vec(), rows: Vec::new() }).collect();
-    for (key, value) in evidence {
-        let paired = PAIRS.iter().zip(&mut pairs).find_map(|([first, second], table)| {
-            let partner = |from: &str, to: &str| {
-                let stem = key.strip_suffix(from)?.strip_suffix('_')?;
-                Some((stem, evidence.get(format!("{stem}_{to}").as_str())))
-            };
-            if let Some((stem, Some(after))) = partner(first, second) {
-                table.rows.push((label(stem), vec![shown_value(value), shown_value(after)]));
-                return Some(());
+/// A table of two columns.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Its headings.
+    pub columns: [&'static str; 2],
+    /// Label and values.
+    pub rows: Vec<(String, [String; 2])>,
+}
+
+impl Evidence {
+    /// Of the evidence of a finding.
+    pub fn of(evidence: &BTreeMap<&'static str, Value>) -> Self {
+        let mut pairs = PAIRS.map(|columns| Pairs { columns, rows: Vec::new() });
+        let mut single = Vec::new();
+        for (key, value) in evidence {
+            let paired = pairs.iter_mut().any(|table| {
+                let [first, second] = table.columns;
+                let partner = |from: &str, to: &str| {
+                    let stem = key.strip_suffix(from)?.strip_suffix('_')?;
+                    Some((stem, evidence.get(format!("{stem}_{to}").as_str())?))
+                };
+                if let Some((stem, after)) = partner(first, second) {
+                    table.rows.push((label(stem), [shown_value(value), shown_value(after)]));
+                    return true;
+                }
+                // Its partner says it.
+                partner(second, first).is_some()
+            });
+            if !paired {
+                single.push((label(key), shown_value(value)));
             }
-            // Its partner has said it.
-            partner(second, first).and_then(|(_, other)| other).map(|_| ())
-        });
-        if paired.is_none() {
-            single.rows.push((label(key), vec![shown_value(value)]));
         }
+        let pairs = pairs.into_iter().filter(|table| !table.rows.is_empty()).collect();
+        Self { pairs, single }
     }
-    pairs.push(single);
-    pairs.retain(|table| !table.rows.is_empty());
-    pairs
 }
 
 fn label(key: &str) -> String {
@@ -118,20 +128,12 @@ mod tests {
             ("nan_found", json!(3)),
             ("ranges", json!([[0, 1_048_576], [4, 5]])),
         ]);
-        let tables = tables(&evidence);
-        assert_eq!(tables[0].columns, ["sealed", "found"]);
-        let row = |label: &str, values: &[&str]| {
-            (label.to_owned(), values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>())
-        };
-        assert_eq!(tables[0].rows, [row("mean", &["-1.5e-7", "0.25"])]);
-        assert_eq!(
-            tables[1].rows,
-            [
-                row("blocks", &["12,345"]),
-                row("nan found", &["3"]),
-                row("ranges", &["0..1,048,576; 4..5"])
-            ]
-        );
+        let Evidence { pairs, single } = Evidence::of(&evidence);
+        assert_eq!(pairs.len(), 1);
+        assert_eq!(pairs[0].columns, ["sealed", "found"]);
+        assert_eq!(pairs[0].rows, [("mean".into(), ["-1.5e-7".into(), "0.25".into()])]);
+        let expected = [("blocks", "12,345"), ("nan found", "3"), ("ranges", "0..1,048,576; 4..5")];
+        assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
     }
 
     #[test]

@@ -544,6 +544,22 @@ mod tests {
     }
 
     #[test]
+    fn exponents_are_those_of_the_values() {
+        let values = [0.0f32, -0.0, 1.0, -1.5, 0.75, 3e38, 1e-40, f32::NAN, f32::INFINITY];
+        let d = of_bytes(Dtype::F32, &bytes_of(&values, f32::to_le_bytes));
+        assert_eq!(d.exponents(Dtype::F32), [(-126, 1), (-1, 1), (0, 2), (127, 1)]);
+        let d = of_bytes(Dtype::I8, &[0, 1, 255, 5, 127]);
+        assert_eq!(d.exponents(Dtype::I8), [(0, 2), (2, 1), (6, 1)]);
+        assert!(of_bytes(Dtype::BF16, &[]).exponents(Dtype::BF16).is_empty());
+        // As a seal that cannot be trusted may say.
+        let odd = |counts: &str, first| SignExponent { counts: counts.to_owned(), first };
+        assert_eq!(odd("AQI=", 3).decoded(), [(3, 1), (4, 2)]);
+        assert!(odd("AQI=", u64::MAX).decoded().is_empty());
+        assert!(odd("not base64", 0).decoded().is_empty());
+        assert!(odd("////////////////////", 0).decoded().is_empty());
+    }
+
+    #[test]
     fn an_empty_tensor_has_no_statistics() {
         for dtype in Dtype::all() {
             let d = of_bytes(dtype, &[]);

@@ -1,19 +1,19 @@
 //! The findings: a chapter for each severity, a part for each rule, which is explained once.
 
-use super::{anchor, badge, escape};
+use super::{Flagged, anchor, badge, card, escape};
 use crate::judge::rules::{catalogue_of, rule_of};
 use crate::judge::{Finding, Severity};
-use crate::report::evidence::{self, Table};
+use crate::report::evidence::{Evidence, Pairs};
 use crate::report::units::{count, grouped};
 use crate::report::{Report, summary};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Findings of one rule that are listed one by one; the rest is counted.
-const OF_RULE: usize = 60;
+const OF_RULE: usize = 40;
 
 /// Findings of the whole page that are.
-const OF_PAGE: usize = 400;
+const OF_PAGE: usize = 240;
 
 /// Findings in the order of the page.
 pub struct Chapters<'a> {
@@ -59,7 +59,11 @@ impl<'a> Chapters<'a> {
     }
 }
 
-pub fn write(chapters: &Chapters<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(
+    chapters: &Chapters<'_>,
+    flagged: &Flagged<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "<section aria-labelledby=\"findings\">\n<h2 id=\"findings\">Findings</h2>")?;
     if chapters.chapters.is_empty() {
         writeln!(out, "<p>None.</p>")?;
@@ -74,14 +78,19 @@ pub fn write(chapters: &Chapters<'_>, out: &mut dyn Write) -> io::Result<()> {
             name = severity.name(),
         )?;
         for part in parts {
-            write_part(part, *severity, out)?;
+            write_part(part, *severity, flagged, out)?;
         }
         writeln!(out, "</section>")?;
     }
     writeln!(out, "</section>")
 }
 
-fn write_part(part: &Part<'_>, severity: Severity, out: &mut dyn Write) -> io::Result<()> {
+fn write_part(
+    part: &Part<'_>,
+    severity: Severity,
+    flagged: &Flagged<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "<section class=\"rule {}\">", severity.name())?;
     match rule_of(part.rule) {
         Some(rule) => {
@@ -90,22 +99,33 @@ fn write_part(part: &Part<'_>, severity: Severity, out: &mut dyn Write) -> io::R
                 "<h4>{} <code>{}</code></h4>\n<p>{} {}</p>\n<p><b>What to do.</b> {}</p>",
                 escape::text(rule.title),
                 rule.id,
-                escape::text(rule.meaning),
-                escape::text(rule.limits),
-                escape::text(rule.action)
+                prose(rule.meaning),
+                prose(rule.limits),
+                prose(rule.action)
             )?;
             references(&rule.references, out)?;
         }
         None => writeln!(out, "<h4><code>{}</code></h4>", escape::text(part.rule))?,
     }
     for (number, finding) in &part.listed {
-        write_finding(*number, finding, out)?;
+        write_finding(*number, finding, flagged, out)?;
     }
     if part.total > part.listed.len() {
         let more = grouped((part.total - part.listed.len()) as u64);
         writeln!(out, "<p class=\"more\">… and {more} more (all in the JSON report)</p>")?;
     }
     writeln!(out, "</section>")
+}
+
+/// The text of a rule: what stands in backticks is code.
+fn prose(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(index, part)| match index % 2 {
+            0 => escape::text(part),
+            _ => format!("<code>{}</code>", escape::text(part)),
+        })
+        .collect()
 }
 
 fn references(references: &[&'static str], out: &mut dyn Write) -> io::Result<()> {
@@ -133,7 +153,12 @@ fn references(references: &[&'static str], out: &mut dyn Write) -> io::Result<()
     writeln!(out, "</p>")
 }
 
-fn write_finding(number: usize, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+fn write_finding(
+    number: usize,
+    finding: &Finding,
+    flagged: &Flagged<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let place = summary::place(finding).map(escape::name);
     writeln!(
         out,
@@ -149,30 +174,38 @@ fn write_finding(number: usize, finding: &Finding, out: &mut dyn Write) -> io::R
     if let Some(other) = &finding.other_tensor {
         where_in.push(format!("other tensor {}", escape::name(other)));
     }
+    let flag = finding.tensor.as_deref().and_then(|tensor| flagged.get(tensor));
+    if let Some(number) = flag.and_then(|flag| flag.card) {
+        where_in.push(format!("<a href=\"#{}\">plots</a>", card(number)));
+    }
     if !where_in.is_empty() {
         writeln!(out, "<p class=\"where\">{}</p>", where_in.join(" · "))?;
     }
-    let tables = evidence::tables(&finding.evidence);
-    if !tables.is_empty() {
+    let evidence = Evidence::of(&finding.evidence);
+    if !evidence.pairs.is_empty() {
         writeln!(out, "<div class=\"evidence\">")?;
-        for table in &tables {
+        for table in &evidence.pairs {
             write_table(number, table, out)?;
         }
         writeln!(out, "</div>")?;
     }
+    if !evidence.single.is_empty() {
+        write!(out, "<dl class=\"numbers\">")?;
+        for (label, value) in &evidence.single {
+            let (label, value) = (escape::text(label), escape::text(value));
+            write!(out, "<div><dt>{label}</dt><dd>{value}</dd></div>")?;
+        }
+        writeln!(out, "</dl>")?;
+    }
     writeln!(out, "</article>")
 }
 
-fn write_table(number: usize, table: &Table, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "<table aria-label=\"Evidence of finding {number}\">")?;
-    if !table.columns.is_empty() {
-        write!(out, "<thead><tr><td></td>")?;
-        for column in &table.columns {
-            write!(out, "<th scope=\"col\">{column}</th>")?;
-        }
-        write!(out, "</tr></thead>")?;
+fn write_table(number: usize, table: &Pairs, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "<table aria-label=\"Evidence of finding {number}\"><thead><tr><td></td>")?;
+    for column in table.columns {
+        write!(out, "<th scope=\"col\">{column}</th>")?;
     }
-    write!(out, "<tbody>")?;
+    write!(out, "</tr></thead><tbody>")?;
     for (label, values) in &table.rows {
         write!(out, "<tr><th scope=\"row\">{}</th>", escape::text(label))?;
         for value in values {

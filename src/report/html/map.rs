@@ -84,7 +84,7 @@ impl Map {
     }
 }
 
-/// The roles, in order of their names; of too many those with the worst findings, then the most
+/// The roles, in order of their names, those that no layer has last; of too many those with the worst findings, then the most
 /// tensors, and one for all others.
 fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     let mut roles: BTreeMap<&str, Cell> = BTreeMap::new();
@@ -96,8 +96,10 @@ fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     if many {
         ranked.sort_by_key(|(_, cell)| std::cmp::Reverse((cell.worst, cell.tensors)));
         ranked.truncate(COLUMNS - 1);
-        ranked.sort_by_key(|(role, _)| *role);
     }
+    let layered: BTreeSet<&str> =
+        profiles.iter().filter(|p| p.depth.is_some()).map(|p| p.role.as_str()).collect();
+    ranked.sort_by_key(|(role, _)| (!layered.contains(role), *role));
     let mut names: Vec<String> = ranked.into_iter().map(|(role, _)| role.to_owned()).collect();
     if many {
         names.push("all other roles".to_owned());
@@ -175,6 +177,6 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "<span class=\"blank\">blank: no such tensor; a number: so many tensors</span></p>"
+        "<span class=\"blank\">blank: no such tensor; a number: so many tensors with findings</span></p>"
     )
 }

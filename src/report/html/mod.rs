@@ -12,11 +12,13 @@ mod map;
 mod plots;
 mod tensors;
 
+use super::profile::Profile;
 use super::{Report, summary};
 use crate::judge::{Severity, Verdict};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
@@ -32,8 +34,8 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     head(report, out)?;
     facts::write(report, out)?;
     map::write(report, &flagged, out)?;
-    findings::write(&chapters, out)?;
-    tensors::write(report, &flagged, out)?;
+    findings::write(&chapters, &flagged, out)?;
+    tensors::write(&flagged, out)?;
     let tool = &report.tool;
     writeln!(
         out,
@@ -68,12 +70,18 @@ fn badge(severity: Severity) -> String {
 /// The tensors with findings that are more than remarks.
 struct Flagged<'a> {
     tensors: HashMap<&'a str, Flag>,
+    /// Those that are drawn, worst first.
+    drawn: Vec<&'a Profile>,
+    /// Those that could be and are not.
+    not_drawn: usize,
 }
 
 /// What is wrong with one tensor.
 struct Flag {
     worst: Severity,
     findings: u64,
+    /// Number of its card, when it is drawn.
+    card: Option<usize>,
     /// Numbers of its findings on the page, with their rules.
     listed: Vec<(usize, &'static str, Severity)>,
 }
@@ -86,6 +94,7 @@ impl<'a> Flagged<'a> {
             let flag = tensors.entry(tensor).or_insert(Flag {
                 worst: finding.severity,
                 findings: 0,
+                card: None,
                 listed: Vec::new(),
             });
             flag.worst = flag.worst.max(finding.severity);
@@ -96,7 +105,23 @@ impl<'a> Flagged<'a> {
                 flag.listed.push((number, finding.rule, finding.severity));
             }
         }
-        Self { tensors }
+        let mut drawn: Vec<(&Profile, Reverse<Severity>, usize)> = Vec::new();
+        for profile in &report.profiles {
+            if let Some(flag) = tensors.get(profile.tensor.as_str()) {
+                let first = flag.listed.first().map_or(usize::MAX, |listed| listed.0);
+                drawn.push((profile, Reverse(flag.worst), first));
+            }
+        }
+        drawn.sort_by_key(|(_, worst, first)| (*worst, *first));
+        let not_drawn = drawn.len().saturating_sub(tensors::DRAWN);
+        let drawn: Vec<&Profile> =
+            drawn.into_iter().take(tensors::DRAWN).map(|(profile, ..)| profile).collect();
+        for (index, profile) in drawn.iter().enumerate() {
+            if let Some(flag) = tensors.get_mut(profile.tensor.as_str()) {
+                flag.card = Some(index + 1);
+            }
+        }
+        Self { tensors, drawn, not_drawn }
     }
 
     fn get(&self, tensor: &str) -> Option<&Flag> {
@@ -160,6 +185,11 @@ fn tally(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 /// The place of a finding on the page.
 fn anchor(number: usize) -> String {
     format!("f{number}")
+}
+
+/// The place of the plots of a tensor.
+fn card(number: usize) -> String {
+    format!("t{number}")
 }
 
 #[cfg(test)]

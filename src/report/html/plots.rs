@@ -8,10 +8,10 @@ use std::io::{self, Write};
 
 /// Size of a plot and the box of its axes, in units of the drawing.
 const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 170.0;
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = 452.0;
-const TOP: f64 = 24.0;
+const HEIGHT: f64 = 178.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 442.0;
+const TOP: f64 = 18.0;
 const BOTTOM: f64 = 142.0;
 
 /// Bars of an exponent plot.
@@ -103,7 +103,7 @@ pub fn exponents(
             let _ = write!(
                 svg,
                 "<path class=\"axis\" d=\"M{middle:.1} {BOTTOM}v3\"/><text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\">{at}</text>",
-                BOTTOM + 14.0
+                BOTTOM + 15.0
             );
         }
         at += tick;
@@ -166,7 +166,7 @@ pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
         let _ = write!(
             svg,
             "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">0x{at:02x}</text>",
-            BOTTOM + 14.0
+            BOTTOM + 15.0
         );
     }
     for share in [0.0, top / total] {
@@ -265,7 +265,7 @@ fn figure(svg: &str, axis: &str, told: &str, keys: &str, out: &mut dyn Write) ->
         "<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{told}\">{svg}\
          <text class=\"title\" x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{axis}</text></svg>\n\
          <figcaption>{keys}{told}</figcaption>\n</figure>",
-        HEIGHT - 2.0
+        HEIGHT - 4.0
     )
 }
 

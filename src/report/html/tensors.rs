@@ -1,14 +1,12 @@
 //! The tensors with findings: what they are and what was drawn of them.
 
-use super::{Flag, Flagged, anchor, escape, plots, sign};
-use crate::report::Report;
+use super::{Flag, Flagged, anchor, card, escape, plots, sign};
 use crate::report::profile::Profile;
 use crate::report::units::{bytes, count, grouped};
-use std::cmp::Reverse;
 use std::io::{self, Write};
 
 /// Tensors that are drawn; the rest is counted.
-const DRAWN: usize = 40;
+pub const DRAWN: usize = 40;
 
 /// Findings of one tensor that are named; the rest is counted.
 const NAMED: usize = 8;
@@ -16,34 +14,32 @@ const NAMED: usize = 8;
 /// Streams of low bits that are drawn of one tensor.
 const STREAMS: usize = 8;
 
-pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let mut shown: Vec<(&Profile, &Flag)> = report
-        .profiles
-        .iter()
-        .filter_map(|profile| Some((profile, flagged.get(&profile.tensor)?)))
-        .collect();
-    if shown.is_empty() {
+pub fn write(flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
+    if flagged.drawn.is_empty() {
         return Ok(());
     }
-    shown.sort_by_key(|(_, flag)| {
-        (Reverse(flag.worst), flag.listed.first().map_or(usize::MAX, |l| l.0))
-    });
-    let total = shown.len();
     writeln!(
         out,
         "<section aria-labelledby=\"tensors\">\n<h2 id=\"tensors\">Tensors with findings</h2>"
     )?;
-    for (profile, flag) in shown.into_iter().take(DRAWN) {
-        card(profile, flag, out)?;
+    for (index, profile) in flagged.drawn.iter().enumerate() {
+        if let Some(flag) = flagged.get(&profile.tensor) {
+            write_card(index + 1, profile, flag, out)?;
+        }
     }
-    if total > DRAWN {
-        let more = count((total - DRAWN) as u64, "more tensor");
+    if flagged.not_drawn > 0 {
+        let more = count(flagged.not_drawn as u64, "more tensor");
         writeln!(out, "<p class=\"more\">… and {more} with findings, not drawn</p>")?;
     }
     writeln!(out, "</section>")
 }
 
-fn card(profile: &Profile, flag: &Flag, out: &mut dyn Write) -> io::Result<()> {
+fn write_card(
+    number: usize,
+    profile: &Profile,
+    flag: &Flag,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut facts = vec![
         format!("{} {}", escape::text(&profile.dtype), shape(&profile.shape)),
         bytes(profile.bytes),
@@ -57,7 +53,8 @@ fn card(profile: &Profile, flag: &Flag, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "<article class=\"tensor\">\n<h3>{}</h3>\n<p class=\"where\">{}</p>\n<ul class=\"of\">",
+        "<article class=\"tensor\" id=\"{}\">\n<h3>{}</h3>\n<p class=\"where\">{}</p>\n<ul class=\"of\">",
+        card(number),
         escape::name(&profile.tensor),
         facts.join(" · ")
     )?;

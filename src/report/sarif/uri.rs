@@ -46,7 +46,10 @@ impl Places {
 
     /// All files, in the order of their indexes.
     pub fn artifacts(&self) -> Vec<Value> {
-        let location = |uri| json!({ "location": { "uri": uri, "uriBaseId": MODEL } });
+        let location = |uri| {
+            let location = json!({ "uri": uri, "uriBaseId": MODEL });
+            json!({ "location": location, "roles": ["analysisTarget"] })
+        };
         self.files.values().map(|(uri, _)| location(uri)).collect()
     }
 
