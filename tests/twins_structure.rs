@@ -225,6 +225,7 @@ const MUTATIONS: &[Mutation] = &[
     change(PAGES, Dtype::BF16, "sums[thread], 0u, MIXED", "sums[thread], any_word, MIXED"),
     change(PAGES, Dtype::BF16, "width > 0u; width", "width > 1u; width"),
     change(PAGES, Dtype::BF16, BARRIER, ""),
+    change(PAGES, Dtype::BF16, "workgroupBarrier();\n    }\n    if part", "}\n    if part"),
     // Windows: thresholds, magnitudes, lanes, the reduction.
     change(WINDOWS, Dtype::F16, "value >= params.thresholds[0]", "value > params.thresholds[0]"),
     change(WINDOWS, Dtype::BF16, "value >= params.thresholds[1]", "value > params.thresholds[1]"),
@@ -236,6 +237,7 @@ const MUTATIONS: &[Mutation] = &[
     change(WINDOWS, Dtype::BF16, "sum.middle.w, sum.high.xyz", "sum.low.w, sum.high.xyz"),
     change(WINDOWS, Dtype::BF16, "width > 0u; width", "width > 1u; width"),
     change(WINDOWS, Dtype::BF16, BARRIER, ""),
+    change(WINDOWS, Dtype::BF16, "workgroupBarrier();\n    }\n    if part", "}\n    if part"),
     change(WINDOWS, Dtype::BF16, "if part == 0u {", "if part == 0u && window > 0u {"),
     // Streams: widths, what does not fit a word, lags, halves of a stretch, the order of bits.
     change(LOW_BITS, Dtype::BF16, "stream_bits(3u, 7u", "stream_bits(3u, 6u"),
@@ -259,6 +261,7 @@ const MUTATIONS: &[Mutation] = &[
     change(LOW_BITS, Dtype::BF16, "i < THREADS; i += ADDERS", "i < THREADS - 1u; i += ADDERS"),
     change(LOW_BITS, Dtype::BF16, BARRIER, ""),
     change(LOW_BITS, Dtype::BF16, "take their place.\n        workgroupBarrier();", "\n"),
+    change(LOW_BITS, Dtype::BF16, "workgroupBarrier();\n    if thread < C", "if thread < C"),
     // Steps: what is finite, what is kept of the mantissa.
     change(MAGNITUDES, Dtype::BF16, "value < params.limit", "value <= params.limit"),
     change(MAGNITUDES, Dtype::F8_E4M3, "value < params.limit", "true"),
@@ -274,7 +277,13 @@ const MUTATIONS: &[Mutation] = &[
     // Columns: where they begin, the rest of a panel, the element in its word.
     change(MAGNITUDES, Dtype::BF16, "position - params.first_column;", "position;"),
     change(MAGNITUDES, Dtype::F8_E4M3, "element % a_word * bits", "0u"),
-    change(MAGNITUDES, Dtype::BF16, "&& element < elements", ""),
+    change(MAGNITUDES, Dtype::BF16, "element < elements", "element + 1u < elements"),
+    change(
+        MAGNITUDES,
+        Dtype::BF16,
+        "workgroupBarrier();\n    if thread < panel",
+        "if thread < panel",
+    ),
     change(MAGNITUDES, Dtype::BF16, "row < params.rows &&", "row + 1u < params.rows &&"),
     change(MAGNITUDES, Dtype::BF16, "+ thread / panel", ""),
     change(MAGNITUDES, Dtype::BF16, "params.rows + column", "params.rows + column + 1u"),

@@ -32,14 +32,12 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
         carrier: Some(Carrier { elements, nonce: [7; 12] }),
         ..Wanted::DIGEST
     });
-    let layouts = LAYOUTS.map(|(dtype, phase, columns)| Wanted {
-        layout: Some(Layout { phase, elements: Elements::of(dtype), columns }),
-        ..Wanted::DIGEST
+    let all = counted.into_iter().zip(LAYOUTS).map(|(words, (dtype, phase, columns))| {
+        let layout = Some(Layout { phase, elements: Elements::of(dtype), columns });
+        (OFFSET, Wanted { layout, ..words.into() })
     });
     // Carriers end where the counter of their chips does, which is before the other offset.
-    let all = counted.into_iter().map(|words| (OFFSET, words.into()));
-    let all = all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted)));
-    for (offset, wanted) in all.chain(layouts.map(|wanted| (OFFSET, wanted))) {
+    for (offset, wanted) in all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted))) {
         let expected = measure::measure_tile(&bytes, offset, wanted, &keys);
         let measured = gpu.measure_tile(&bytes, offset, wanted, &keys)?;
         for (kernel, equal) in [
