@@ -106,6 +106,14 @@ impl TensorFacts {
         })
     }
 
+    /// Lets the counts go that nothing will be said about: 10 KiB a tensor.
+    pub fn forget_plain_streams(&mut self) {
+        if let Some(low_bits) = self.low_bits.as_mut().filter(|low_bits| !low_bits.is_suspicious())
+        {
+            low_bits.streams.iter_mut().for_each(|stream| stream.bytes = Vec::new());
+        }
+    }
+
     /// How far its largest values lie above the usual ones; `None` with fewer than three values.
     pub fn exponent_gap(&self) -> Option<Gap> {
         let largest = self.exponents.last()?.0;

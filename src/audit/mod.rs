@@ -4,6 +4,7 @@
 //! the structure after everything usual was dropped, so that what is kept does not grow with a tensor
 //! (but for one fingerprint a page). What it means is said by [`crate::judge`].
 
+pub mod carve;
 pub mod edges;
 pub mod extract;
 pub mod facts;

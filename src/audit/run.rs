@@ -29,6 +29,9 @@ pub struct Audited {
     pub page_share: f64,
 }
 
+/// Tensors up to which the bytes of all streams are kept, to be drawn.
+const DRAWN: usize = 4096;
+
 /// Measures every byte of `model`, and the structure of its tensors.
 ///
 /// # Errors
@@ -45,7 +48,10 @@ pub fn measure(
     let finish = |finished: Finished<'_>| {
         let object = &plan.objects[finished.object];
         if let (ObjectKind::Tensor(index), Some(layout)) = (object.kind, &object.layout) {
-            let found = TensorFacts::new(index, &model.tensors[index], layout, finished, zeros);
+            let mut found = TensorFacts::new(index, &model.tensors[index], layout, finished, zeros);
+            if model.tensors.len() > DRAWN {
+                found.iter_mut().for_each(TensorFacts::forget_plain_streams);
+            }
             *facts[index].lock().unwrap_or_else(PoisonError::into_inner) = found;
         }
     };

@@ -211,9 +211,6 @@ pub struct AuditArgs {
     /// is run
     #[arg(long, value_name = "DIR")]
     pub extract: Option<PathBuf>,
-    /// Also measure spectra, where time allows: a second pass over the matrices
-    #[arg(long)]
-    pub spectra: bool,
     #[command(flatten)]
     pub opening: Opening,
     /// List the facts of every tensor in the JSON report

@@ -1,9 +1,11 @@
 //! What reports draw of tensors, and where in its file each lies.
 
 use std::collections::{HashMap, HashSet};
+use tensorseal::audit::{Audited, roles};
 use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::Severity;
 use tensorseal::report::Report;
-use tensorseal::report::profile::Profile;
+use tensorseal::report::profile::{LowBits, Profile};
 use tensorseal::seal::distribution::Distribution;
 
 /// The place of a tensor.
@@ -52,4 +54,34 @@ pub fn place(report: &mut Report, model: &Checkpoint) {
     report.profiles.extend(wanted.into_iter().map(|index| placed(model, index)));
     // They come from maps: in order, so that reports are the same each time.
     report.profiles.sort_by(|a, b| a.tensor.cmp(&b.tensor));
+}
+
+/// All tensors of an audited model, for the map; those with findings with what was measured of them.
+pub fn audited(report: &Report, model: &Checkpoint, audited: &Audited) -> Vec<Profile> {
+    let flagged: HashSet<&str> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Info)
+        .filter_map(|finding| finding.tensor.as_deref())
+        .collect();
+    let mut profiles: Vec<Profile> = audited
+        .facts
+        .iter()
+        .map(|facts| {
+            let mut profile = placed(model, facts.tensor);
+            let roles::Role { role, depth } = roles::role(&profile.tensor);
+            profile.role = roles::title(&role).to_owned();
+            profile.depth = depth;
+            if flagged.contains(profile.tensor.as_str()) {
+                profile.exponents.clone_from(&facts.exponents);
+                let streams = facts.low_bits.iter().flat_map(|low_bits| &low_bits.streams);
+                profile.low_bits = streams
+                    .map(|stream| LowBits { bits: stream.bits as u32, bytes: stream.bytes.clone() })
+                    .collect();
+            }
+            profile
+        })
+        .collect();
+    profiles.sort_by(|a, b| a.tensor.cmp(&b.tensor));
+    profiles
 }

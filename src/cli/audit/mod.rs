@@ -1,0 +1,84 @@
+//! `tensorseal audit`: what is wrong with the weights of a model, without trusting anything.
+
+mod carving;
+
+use super::args::AuditArgs;
+use super::{Failure, Outcome, output, profiles, running};
+use std::io::{self, Write};
+use tensorseal::audit::{self, Audited};
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::{self, Severity};
+use tensorseal::report::Report;
+use tensorseal::report::human::Palette;
+use tensorseal::report::units::count;
+
+/// Runs the verb.
+pub fn run(args: &AuditArgs) -> Outcome {
+    if let Some(directory) = &args.extract {
+        carving::require_new(directory)?;
+    }
+    let exclude = running::seals_inside(&args.model, None);
+    let model = running::open(&args.model, &args.opening, exclude, None)?;
+    let options = running::run_options(&args.measuring, false);
+    let audited = running::watched(&args.measuring, args.common.quiet, |progress| {
+        audit::measure(&model, &options, progress).map_err(running::failure)
+    })?;
+    running::say_who_measured(&audited.run, args.common.quiet);
+    let mut report = Report::new("audit", &args.model.display().to_string());
+    running::fill(&mut report, &model, &audited.model, &audited.run);
+    report.findings.extend(model.problems.iter().map(running::finding));
+    let found = judge::audit::judge(&model, &audited);
+    if let Some(directory) = &args.extract {
+        let written = carving::write(&model, &found, directory)?;
+        output::note(args.common.quiet, &written);
+    }
+    report.findings.extend(found);
+    if args.full {
+        let facts = audited.facts.iter().map(
+            |facts| serde_json::json!({"name": model.tensors[facts.tensor].name, "facts": facts}),
+        );
+        report.tensors = Some(facts.collect());
+    }
+    report.judge(args.common.fail_on);
+    report.profiles = profiles::audited(&report, &model, &audited);
+    output::finish(&report, &args.common, &|out, palette| {
+        summary(out, palette, &model, &audited, &report)
+    })
+}
+
+/// What was looked at, and what the remarks are.
+fn summary(
+    out: &mut dyn Write,
+    palette: Palette,
+    model: &Checkpoint,
+    audited: &Audited,
+    report: &Report,
+) -> io::Result<()> {
+    let judged = audited.facts.iter().filter(|f| model.tensors[f.tensor].dtype.is_float()).count();
+    let others = model.tensors.len() - judged;
+    let and = match others {
+        0 => String::new(),
+        n => format!("; {} of other types: digests and pages only", count(n as u64, "tensor")),
+    };
+    writeln!(out, "audited   {}{and}", count(judged as u64, "tensor of weights"))?;
+    if audited.page_share < 1.0 {
+        let rate = 1.0 / audited.page_share;
+        writeln!(out, "pages     one of {rate:.0} doubled pages is found in a model of this size")?;
+    }
+    let remarks = report.findings.iter().filter(|f| f.severity == Severity::Info).count();
+    if report.findings.len() > remarks {
+        let hint = "what a finding means and what to do: tensorseal explain RULE";
+        writeln!(out, "{}", palette.dim(hint))?;
+    }
+    Ok(())
+}
+
+/// What of a finding's evidence is a number.
+fn number(finding: &judge::Finding, key: &str) -> Option<u64> {
+    finding.evidence.get(key)?.as_u64()
+}
+
+/// A failure to write what was asked for.
+fn cannot_write(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::incomplete(error)
+}
