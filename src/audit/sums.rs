@@ -30,6 +30,8 @@ pub struct Sums {
     pub spread: f64,
     /// How many have no finite non-zero value above the first step.
     pub dead: u64,
+    /// From the first of those to one past the last.
+    pub dead_rows: Option<[u64; 2]>,
     /// The most extreme ones that are not dead, by |z|.
     pub outliers: Vec<Outlier>,
     /// Quantiles of the means in binades: 0, 1/4, 1/2, 3/4, 1, relative to the smallest exponent.
@@ -44,8 +46,11 @@ impl Sums {
             sums.iter().filter(|sum| **sum > 0).map(|sum| f64::from(*sum) / per).collect();
         let dead = (sums.len() - means.len()) as u64;
         let count = sums.len() as u64;
+        let mut zeros =
+            sums.iter().zip(0u64..).filter(|(sum, _)| **sum == 0).map(|(_, index)| index);
+        let dead_rows = zeros.next().map(|first| [first, zeros.next_back().unwrap_or(first) + 1]);
         if means.is_empty() {
-            return Sums { count, dead, ..Sums::default() };
+            return Sums { count, dead, dead_rows, ..Sums::default() };
         }
         means.sort_unstable_by(f64::total_cmp);
         let at = |share: usize| means[(means.len() - 1) * share / 4];
@@ -72,6 +77,6 @@ impl Sums {
             outliers.truncate(KEPT);
         }
         outliers.sort_unstable_by(by_size);
-        Sums { count, spread, dead, outliers, quantiles }
+        Sums { count, spread, dead, dead_rows, outliers, quantiles }
     }
 }

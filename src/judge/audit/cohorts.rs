@@ -1,6 +1,6 @@
 //! One layer unlike its siblings.
 
-use super::{Siblings, Subject};
+use super::{Siblings, Subject, is_state};
 use crate::judge::finding::Finding;
 
 /// Layers that a cohort needs.
@@ -30,11 +30,6 @@ pub fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
         .filter(|(role, group)| group.len() >= LEAST && !is_state(role))
         .flat_map(|(_, group)| cohort(group))
         .collect()
-}
-
-/// Moments of an optimiser, which follow the gradients.
-fn is_state(role: &str) -> bool {
-    ["exp_avg", "momentum", "optimizer", "optim."].iter().any(|part| role.contains(part))
 }
 
 fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {

@@ -19,8 +19,8 @@ const LEAST_DISTINCT: u64 = 1024;
 const ROUNDED: f64 = 1.0 / 7.0;
 const ROUNDED_FROM: f64 = 0.1;
 
-/// Standard deviations below the usual R. Clean tensors lie up to 4.1 below it.
-const BELOW: f64 = 6.0;
+/// Standard deviations below the usual R. Clean tensors lie up to 2.8 below it.
+const BELOW: f64 = 5.0;
 
 /// Other tensors that must say what is usual.
 const LEAST_OTHERS: usize = 2;

@@ -1,6 +1,6 @@
 //! Rows and columns that are far larger than their like: a neuron that was scaled.
 
-use super::Subject;
+use super::{Subject, is_state};
 use crate::audit::sums::{Outlier, Sums};
 use crate::judge::finding::Finding;
 use crate::severity::Severity;
@@ -8,9 +8,9 @@ use serde_json::json;
 use std::collections::HashMap;
 
 /// Robust standard deviations, and binades, above the median from which a row was scaled. Clean tensors
-/// that are no tables have rows of 11 deviations with 2.1 binades at most, columns of 18 with 0.7.
-const Z_FROM: f64 = 12.0;
-const BINADES_FROM: f64 = 2.5;
+/// that are no tables have rows and columns up to 2.1 binades above it.
+const Z_FROM: f64 = 6.0;
+const BINADES_FROM: f64 = 2.6;
 
 /// From here on it is remarkable.
 const REMARKABLE_Z: f64 = 9.0;
@@ -18,6 +18,9 @@ const REMARKABLE_BINADES: f64 = 1.3;
 
 /// Spread of rows, in binades, from which no row is too large.
 const WIDE: f64 = 1.0;
+
+/// Share of zeros from which a tensor is sparse.
+const SPARSE_FROM: f64 = 0.01;
 
 /// Rows that a statistic needs.
 const LEAST: u64 = 16;
@@ -41,19 +44,39 @@ pub fn judge(subjects: &[Subject<'_>]) -> Vec<Finding> {
         shared.get(&(sums.count, outlier.index)).is_none_or(|tensors| *tensors < SHARED_FROM)
     };
     let mut findings = Vec::new();
-    for subject in subjects.iter().filter(|subject| !subject.table) {
+    for subject in subjects.iter().filter(|s| !s.table && !is_state(&s.role.role)) {
+        findings.extend(dead(subject));
         for (rule, what, sums) in [
             ("weights/row-outlier", "row", &subject.facts.rows),
             ("weights/column-outlier", "column", &subject.facts.columns),
         ] {
             let Some(sums) = sums.as_ref().filter(|sums| sums.count >= LEAST) else { continue };
-            let outliers: Vec<&Outlier> = large(sums, REMARKABLE_Z, REMARKABLE_BINADES)
+            let outliers: Vec<&Outlier> = large(sums, Z_FROM, REMARKABLE_BINADES)
+                .filter(|o| o.z >= REMARKABLE_Z || o.binades >= BINADES_FROM)
                 .filter(|outlier| own(sums, outlier))
                 .collect();
             findings.extend(said(subject, rule, what, sums, &outliers));
         }
     }
     findings
+}
+
+/// Rows of zeros in a tensor that has no other zeros: a remark, since units die.
+fn dead(subject: &Subject<'_>) -> Option<Finding> {
+    let rows =
+        subject.facts.rows.as_ref().filter(|rows| rows.dead > 0 && rows.dead < rows.count)?;
+    let elements = subject.count() / rows.count.max(1);
+    let elsewhere = subject.facts.distribution.zero.saturating_sub(rows.dead * elements);
+    if elsewhere as f64 > SPARSE_FROM * subject.count() as f64 {
+        return None;
+    }
+    let message = format!("{} of its {} rows are zero", rows.dead, rows.count);
+    let mut finding = subject.finding("weights/row-outlier", message).with("rows_zero", rows.dead);
+    finding.severity = Severity::Info;
+    Some(match rows.dead_rows {
+        Some(range) => subject.at(finding, range.map(|row| row * subject.row_bytes())),
+        None => finding,
+    })
 }
 
 /// The outliers upwards.

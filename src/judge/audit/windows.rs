@@ -4,6 +4,9 @@ use super::Subject;
 use crate::judge::finding::Finding;
 use crate::measure::windows::WINDOW_LEN;
 
+/// Share of foreign values from which they are foreign because they are not finite.
+const NOT_FINITE_SHARE: f64 = 0.9;
+
 /// Judges the windows of a tensor; returns the elements that are foreign, if any are.
 ///
 /// Clean checkpoints have none: weights below 2^-24 or from 16 on do not come in patches.
@@ -13,6 +16,12 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Option<[u64;
     let window = WINDOW_LEN as u64;
     let range = [first.index * window, (windows.end * window).min(subject.count())];
     let elements: u64 = windows.kept.iter().map(|odd| u64::from(odd.foreign)).sum();
+    let values = &subject.facts.distribution;
+    let not_finite = values.nan + values.positive_infinity + values.negative_infinity;
+    if not_finite as f64 >= NOT_FINITE_SHARE * elements as f64 {
+        // That they are not finite is the finding.
+        return None;
+    }
     if let Some(hidden) = subject.facts.seen.hidden.iter().find(|h| range[0] <= h.element) {
         if hidden.element < range[1] {
             // The file that lies there is the finding.
