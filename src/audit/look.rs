@@ -87,7 +87,7 @@ pub struct Hidden {
 }
 
 /// What a second look found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Seen {
     /// Values that are not finite.
     pub not_finite: Places,
@@ -95,6 +95,8 @@ pub struct Seen {
     pub above: Places,
     /// Constant runs, followed to their ends.
     pub stretches: Vec<Stretch>,
+    /// 32-bit types: share of the non-zero values of the first rows that occur again within their row.
+    pub repeated: f64,
     /// Files in the low bits.
     pub hidden: Vec<Hidden>,
     /// Of a type of 32 bits: elements whose lower half is not zero, where most are.
@@ -144,6 +146,9 @@ impl Reader<'_> {
                 }
             }
         }
+        if dtype == Dtype::F32 {
+            seen.repeated = self.repeated()?;
+        }
         if let Some(elements) = Elements::of(dtype).filter(|elements| elements.width >= 2) {
             let zeros = facts.distribution.zero as f64 / facts.distribution.count.max(1) as f64;
             let suspicious = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
@@ -165,6 +170,24 @@ impl Reader<'_> {
                 .map_err(|error| self.files.name_error(self.tensor.file, error))?;
         }
         Ok(copy)
+    }
+
+    /// Share of the non-zero values at the tensor's start that occur again within their row.
+    fn repeated(&self) -> Result<f64, FileError> {
+        const LONGEST_ROW: u64 = 1024;
+        let columns: u64 = self.tensor.shape.iter().skip(1).product();
+        let row = columns.clamp(1, LONGEST_ROW) as usize;
+        let bytes = self.bytes(0, START_LEN)?;
+        let (mut values, mut distinct) = (0, 0);
+        for row in bytes.as_chunks::<4>().0.chunks(row).filter(|row| row.len() >= 64) {
+            let mut words: Vec<u32> = row.iter().map(|word| u32::from_le_bytes(*word)).collect();
+            words.retain(|word| word << 1 != 0);
+            values += words.len();
+            words.sort_unstable();
+            words.dedup();
+            distinct += words.len();
+        }
+        Ok(if values == 0 { 0.0 } else { 1.0 - distinct as f64 / values as f64 })
     }
 
     /// Locates values: one walk over the tensor, if anything stands out.

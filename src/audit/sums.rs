@@ -48,7 +48,7 @@ impl Sums {
         let count = sums.len() as u64;
         let mut zeros =
             sums.iter().zip(0u64..).filter(|(sum, _)| **sum == 0).map(|(_, index)| index);
-        let dead_rows = zeros.next().map(|first| [first, zeros.next_back().unwrap_or(first) + 1]);
+        let dead_rows = zeros.next().map(|first| [first, zeros.last().unwrap_or(first) + 1]);
         if means.is_empty() {
             return Sums { count, dead, dead_rows, ..Sums::default() };
         }

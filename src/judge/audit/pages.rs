@@ -36,7 +36,10 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         .seen
         .stretches
         .iter()
-        .filter(|stretch| !(stretch.word == 0 && sparse) && !is_rows(subject, stretch))
+        .filter(|stretch| {
+            let of_zeros = stretch.word == 0 && (sparse || is_rows(subject, stretch));
+            !of_zeros && !(subject.table && is_rows(subject, stretch))
+        })
         .collect();
     let (Some(first), Some(last)) = (unusual.first(), unusual.last()) else { return };
     let bytes: u64 = unusual.iter().map(|stretch| stretch.end - stretch.start).sum();
@@ -46,9 +49,9 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     };
     let places = unusual.len();
     let message = match places {
-        1 => format!("{bytes} bytes in a row are {what}, and they begin or end within a row"),
+        1 => format!("{bytes} bytes in a row are {what}, where all around there are weights"),
         _ => {
-            format!("{places} stretches of {what}, {bytes} bytes in all, begin or end within a row")
+            format!("{places} stretches of {what}, {bytes} bytes in all, lie among weights")
         }
     };
     let listed: Vec<_> = unusual.iter().take(LISTED).map(|s| [s.start, s.end]).collect();

@@ -10,6 +10,12 @@ const LEAST_ELEMENTS: u64 = 4096;
 /// Most distinct values of a tensor that is a grid of integers, with one scale.
 const GRID: u64 = 256;
 
+/// Distinct lower halves of values that were widened from F16: three bits of the mantissa.
+const WIDENED_F16: u64 = 8;
+
+/// Share of the values of a row that occur again within it, from which they lie on a grid.
+const REPEATED: f64 = 0.2;
+
 /// Share of the elements between the first and the last full lower half that must be full, for them to be
 /// one patch.
 const DENSE: f64 = 0.9;
@@ -36,8 +42,13 @@ fn is_widened(subject: &Subject<'_>) -> bool {
 }
 
 fn fake(subject: &Subject<'_>) -> Option<Finding> {
-    let message = if is_widened(subject) {
+    let low = subject.facts.low_bits.as_ref().map_or(u64::MAX, |low| low.distinct);
+    let wide = subject.tensor.dtype == Dtype::F32;
+    let message = if is_widened(subject) || (wide && low <= WIDENED_F16) {
         "its values have 16 bits and are stored in 32".to_owned()
+    } else if wide && subject.facts.seen.repeated > REPEATED {
+        "many of its values occur again within a row, as integers with a scale for each row do"
+            .to_owned()
     } else if subject.tensor.dtype.bits() == 16 && (3..=GRID).contains(&subject.facts.distinct) {
         format!(
             "it has {} distinct values, as integers with one scale have",
@@ -63,7 +74,7 @@ fn low_half(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
         let row = subject.row_bytes() / 4;
         let is_rows = row > 0 && hull.iter().all(|end| end.is_multiple_of(row));
         // Rows that were trained after the others were widened are usual.
-        if !dense || is_rows {
+        if !dense || (is_rows && subject.table) {
             return None;
         }
         let message = format!(
