@@ -22,6 +22,9 @@ const ROUNDED_FROM: f64 = 0.1;
 /// Standard deviations below the usual R. Clean tensors lie up to 2.8 below it.
 const BELOW: f64 = 5.0;
 
+/// Share of random bits from which a cast that truncates explains them.
+const TRUNCATED_FROM: f64 = 0.85;
+
 /// Other tensors that must say what is usual.
 const LEAST_OTHERS: usize = 2;
 
@@ -56,8 +59,10 @@ fn test(subject: &Subject<'_>, edges: &Edges, expected: f64, asked: bool) -> Tes
     // Of the binomial distribution the normal one is an approximation; it is good at 10^4 counts and
     // more, and the threshold was measured.
     let log10_p = normal_tail_log10(-z).min(0.0);
-    let finding = (z <= -BELOW).then(|| {
-        let share = (1.0 - ratio / expected).clamp(0.0, 1.0);
+    let share = (1.0 - ratio / expected).clamp(0.0, 1.0);
+    // Alone, a tensor without any trace of rounding is one that was truncated.
+    let told = asked || share < TRUNCATED_FROM;
+    let finding = (z <= -BELOW && told).then(|| {
         let message = format!(
             "the lowest bits of about {:.0} % of its values are random: rounding leaves R = {expected:.3} at the edges of binades, here it is {ratio:.3}; an encrypted payload does that, and so does a cast that truncates",
             100.0 * share
