@@ -28,6 +28,8 @@ pub struct Edges {
     pub eighth: u64,
     /// Edges that were counted.
     pub edges: u32,
+    /// Values with even and with odd mantissas, beyond the first step.
+    pub parity: [u64; 2],
     /// Values of all normal binades.
     pub normal: u64,
 }
@@ -45,6 +47,10 @@ impl Edges {
             for binade in (step..elements.limit as usize).step_by(step) {
                 let codes = &counts[sign + binade..sign + binade + step];
                 edges.normal += codes.iter().sum::<u64>();
+                for pair in codes[2..].as_chunks::<2>().0 {
+                    edges.parity[0] += pair[0];
+                    edges.parity[1] += pair[1];
+                }
                 // Below the edge a step is half as wide; below the first binade it is as wide, and so
                 // are subnormal numbers.
                 let below = &counts[sign + binade - BESIDE..sign + binade];
@@ -69,6 +75,17 @@ impl Edges {
         let (n0, n1, n8) = (self.zeroth as f64, self.first as f64, self.eighth as f64);
         let slope = (n1 - n8) / (n1 + n8) * 2.0 / SLOPE_STEPS;
         (n1 - n0) / (n1 + n0) + 0.49 * slope
+    }
+
+    /// Share of values that lay on the grid of a 16-bit type with three more bits before they were rounded:
+    /// ties then go to even codes, which get 9 points of that grid where odd ones get 7, and code 0 gets 7.
+    /// Such values have R = 0. Zero up to an imbalance that the slope of the density makes.
+    pub fn from_grid(&self) -> f64 {
+        const BY_SLOPE: f64 = 0.006;
+        const OF_GRID: f64 = 2.0 / 16.0;
+        let [even, odd] = self.parity.map(|count| count as f64);
+        let imbalance = (even - odd) / (even + odd).max(1.0);
+        ((imbalance - BY_SLOPE) / OF_GRID).clamp(0.0, 1.0)
     }
 
     /// Standard deviation of [`Edges::ratio`] by counting alone: each value at the edge falls on one of
@@ -140,6 +157,25 @@ mod tests {
         let truncated: Vec<u16> =
             normal(1, 2_000_000).map(|x| ((0.03 * x as f32).to_bits() >> 16) as u16).collect();
         assert!(z(&edges(&truncated), 0.0).abs() < 4.0);
+    }
+
+    #[test]
+    fn values_that_came_from_f16_are_told_by_ties() {
+        let of = |share: usize| {
+            let words: Vec<u16> = normal(3, 2_000_000)
+                .enumerate()
+                .map(|(i, x)| {
+                    let x = 0.05 * x;
+                    let x = if i % 100 < share { half::f16::from_f64(x).to_f64() } else { x };
+                    half::bf16::from_f64(x).to_bits()
+                })
+                .collect();
+            edges(&words)
+        };
+        assert_eq!(of(0).from_grid(), 0.0);
+        let half = of(50);
+        assert!((half.from_grid() - 0.5).abs() < 0.1, "{half:?}");
+        assert!((half.ratio() - 0.5 / 7.0).abs() < 0.02, "{}", half.ratio());
     }
 
     #[test]

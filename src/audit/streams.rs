@@ -26,7 +26,7 @@ const ODD_FROM: f64 = 8.0;
 const SUSPICIOUS_FROM: f64 = 12.0;
 
 /// Effects below which rows that repeat, or a grid, explain it.
-const SUSPICIOUS_EFFECT: f64 = 3e-4;
+const SUSPICIOUS_EFFECT: f64 = 0.012;
 const UNEVEN_FROM: f64 = 0.2;
 
 /// Pearson's chi-square, and how large the effect is whatever the number of bytes.

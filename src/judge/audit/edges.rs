@@ -15,6 +15,9 @@ const ASKED_FROM: u64 = 100_000;
 const LEAST_EDGES: u32 = 8;
 const LEAST_DISTINCT: u64 = 1024;
 
+/// Share of values that were rounded twice up to which the rest can be judged.
+const MOST_FROM_GRID: f64 = 0.5;
+
 /// R of weights that were rounded to nearest, and from where on a file's usual one says that they were.
 const ROUNDED: f64 = 1.0 / 7.0;
 const ROUNDED_FROM: f64 = 0.1;
@@ -39,7 +42,8 @@ pub fn tests(subjects: &[Subject<'_>]) -> Vec<Test> {
                     && edges.edges >= LEAST_EDGES
                     && edges.zeroth + edges.first > 0
             })?;
-            (subject.facts.distinct >= LEAST_DISTINCT).then_some((subject, edges))
+            let plain = edges.from_grid() < MOST_FROM_GRID;
+            (plain && subject.facts.distinct >= LEAST_DISTINCT).then_some((subject, edges))
         })
     };
     let mut usual: Vec<f64> = of(ASKED_FROM).map(|(_, edges)| edges.ratio()).collect();
@@ -55,6 +59,7 @@ pub fn tests(subjects: &[Subject<'_>]) -> Vec<Test> {
 
 fn test(subject: &Subject<'_>, edges: &Edges, expected: f64, asked: bool) -> Test {
     let (ratio, deviation) = (edges.ratio(), edges.deviation());
+    let expected = expected * (1.0 - edges.from_grid());
     let z = (ratio - expected) / deviation;
     // Of the binomial distribution the normal one is an approximation; it is good at 10^4 counts and
     // more, and the threshold was measured.
