@@ -21,7 +21,7 @@ use serde::Serialize;
 const PIECE_LEN: u64 = 256 << 10;
 
 /// Bytes at the start of each tensor in which files are looked for: every payload begins somewhere near.
-const START_LEN: u64 = 16 << 10;
+const START_LEN: u64 = 8 << 10;
 
 /// Positions kept one by one.
 const KEPT: usize = 16;

@@ -60,7 +60,7 @@ fn summary(
         0 => String::new(),
         n => format!("; {} of other types: digests and pages only", count(n as u64, "tensor")),
     };
-    writeln!(out, "audited   {}{and}", count(judged as u64, "tensor of weights"))?;
+    writeln!(out, "audited   {}{and}", count(judged as u64, "weight tensor"))?;
     if audited.page_share < 1.0 {
         let rate = 1.0 / audited.page_share;
         writeln!(out, "pages     one of {rate:.0} doubled pages is found in a model of this size")?;
