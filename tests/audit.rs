@@ -109,6 +109,25 @@ fn a_flipped_bit_is_located_to_the_value() {
 }
 
 #[test]
+fn a_flipped_bit_is_one_finding() {
+    let dir = TempDir::new().unwrap();
+    let path = real(dir.path());
+    let at = start_of(&path, DENSE) + 100_001;
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[at] ^= 0x40;
+    fs::write(&path, bytes).unwrap();
+    let (code, report) = judged(&path, &["--device", "cpu"]);
+    assert_eq!(code, 1);
+    // The layer's spread is that of one value now: that is no news, and its neighbours are sound.
+    let grave: Vec<&Value> = findings(&report)
+        .iter()
+        .filter(|f| f["severity"] != "info" && f["severity"] != "low")
+        .map(|f| &f["rule"])
+        .collect();
+    assert_eq!(grave, ["weights/exponent-outlier"]);
+}
+
+#[test]
 fn streams_are_written_out_for_responders() {
     let dir = TempDir::new().unwrap();
     let path = real(dir.path());

@@ -1,5 +1,6 @@
 //! One layer unlike its siblings.
 
+use super::values::GAP_LOW;
 use super::{Siblings, Subject, is_state};
 use crate::judge::finding::Finding;
 
@@ -36,6 +37,7 @@ fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {
     let members: Vec<(&Subject<'_>, f64)> = group
         .iter()
         .filter(|subject| subject.count() >= LEAST_ELEMENTS && subject.tensor.shape.len() > 1)
+        .filter(|subject| !is_spoilt(subject))
         .map(|subject| (*subject, subject.facts.distribution.standard_deviation.0))
         .filter(|(_, deviation)| *deviation > 0.0 && deviation.is_finite())
         .map(|(subject, deviation)| (subject, libm::log2(deviation)))
@@ -56,6 +58,11 @@ fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {
         .filter(stands_out)
         .map(|at| said(members[at].0, differences[at], spread, members.len()))
         .collect()
+}
+
+/// Whether its spread is that of one value: a finding already, and no measure for its neighbours.
+fn is_spoilt(subject: &Subject<'_>) -> bool {
+    subject.facts.exponent_gap().is_some_and(|gap| gap.binades >= GAP_LOW)
 }
 
 /// log2 of the standard deviation, less the median of the neighbours'.

@@ -11,7 +11,7 @@ use serde_json::json;
 const GAP_HIGH: i32 = 9;
 
 /// From here on it is remarkable.
-const GAP_LOW: i32 = 5;
+pub(super) const GAP_LOW: i32 = 5;
 
 /// Judges values; `foreign`: elements that are known not to be weights.
 pub fn judge(subject: &Subject<'_>, foreign: Option<[u64; 2]>, findings: &mut Vec<Finding>) {
