@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn block(seed: usize) -> Vec<f64> {
-        let value = |i: usize| ((i * 37 + seed * 11) % 63) as f64 / 63.0 - 0.5;
+        let value = |i: usize| ((i * 37 + seed * 11) % 63) as f64 / 63.0 - 0.49;
         let mut block: Vec<f64> = (0..BLOCK).map(value).collect();
         block[7] = 1.0;
         block

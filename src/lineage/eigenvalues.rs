@@ -57,10 +57,11 @@ fn rotate(a: &mut Matrix, p: usize, q: usize) -> bool {
         row[p] = cosine * x - sine * y;
         row[q] = sine * x + cosine * y;
     }
-    for column in 0..SIZE {
-        let (x, y) = (a[p][column], a[q][column]);
-        a[p][column] = cosine * x - sine * y;
-        a[q][column] = sine * x + cosine * y;
+    let (above, below) = a.split_at_mut(q);
+    for (first, second) in above[p].iter_mut().zip(&mut below[0]) {
+        let (x, y) = (*first, *second);
+        *first = cosine * x - sine * y;
+        *second = sine * x + cosine * y;
     }
     true
 }
