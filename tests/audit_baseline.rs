@@ -329,6 +329,56 @@ fn a_seal_without_statistics_still_tells_what_changed() {
 }
 
 #[test]
+fn a_sketch_says_how_far_weights_moved() {
+    for (dtype, share) in [(Dtype::F32, 1e-3), (Dtype::F32, 0.03), (Dtype::BF16, 0.1)] {
+        let pair = Pair::changed(dtype, |all| {
+            for (tensor, seed) in all.iter_mut().zip(1..) {
+                noisy(&mut tensor.values, share, seed);
+            }
+            all.sort_by_key(|w| std::cmp::Reverse(w.values.len()));
+        });
+        let seal = pair.directory.path().join("sketched.json");
+        let ran = run(&["seal", arg(&pair.baseline), "-o", arg(&seal), "--sketch"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let document: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+        validate("tensorseal.seal.1", &document);
+        let sketches = document["tensors"].as_array().unwrap().iter();
+        assert_eq!(sketches.filter(|tensor| tensor.get("sketch").is_some()).count(), 13);
+        let bytes = fs::metadata(&pair.baseline).unwrap().len();
+        assert!(fs::metadata(&seal).unwrap().len() <= bytes / 1000 + 33 * 2048);
+        let (code, found) = lineage(&pair.model, &seal);
+        assert_eq!((code, ids(&found)), (0, vec!["lineage/changed"]));
+        let listed = found[0]["evidence"]["changed"].as_array().unwrap();
+        let known = |c: &&Value| c.get("relative_norm_estimated").is_some();
+        let sketched: Vec<&Value> = listed.iter().filter(known).collect();
+        assert!(sketched.len() >= 6, "{listed:#?}");
+        for tensor in sketched {
+            // One in twenty may lie outside of its interval: twice as wide for all of them.
+            let number = |value: &Value| value.as_f64().unwrap();
+            let interval = &tensor["relative_norm_interval"];
+            let (low, high) = (number(&interval[0]) / 2.0, number(&interval[1]) * 2.0);
+            assert!(low < share && share < high, "{dtype:?} {share}: {tensor:#}");
+        }
+    }
+}
+
+#[test]
+fn a_sketch_tells_a_large_change() {
+    let pair = Pair::changed(Dtype::F32, |all| noisy(&mut of(all, DENSE).values, 3.0, 5));
+    let seal = pair.directory.path().join("sketched.json");
+    let ran = run(&["seal", arg(&pair.baseline), "-o", arg(&seal), "--sketch"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (_, found) = lineage(&pair.model, &seal);
+    let large = the(&found, "lineage/large-change");
+    assert_eq!(large["tensor"], DENSE);
+    // Such noise leaves a cosine of 0.32, and normed vectors at a distance of 1.17.
+    let estimated = large["evidence"]["relative_norm_estimated"].as_f64().unwrap();
+    assert!((0.6..2.2).contains(&estimated), "{estimated}");
+    let ran = run(&["seal", arg(&pair.baseline), "--sketch", "--digest-only"]);
+    assert_eq!(ran.code, 2, "statistics are what an audit compares");
+}
+
+#[test]
 fn reports_do_not_depend_on_the_threads() {
     let pair = Pair::changed(Dtype::F32, |all| {
         add_low_rank(of(all, DENSE), 3, 0.01, 5);

@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::lineage::codes::{BITS, Codes};
 use crate::lineage::pairs::Changed;
 use crate::lineage::{Difference, Drift, Pairs};
+use crate::seal::sketch::Moved;
 use crate::seal::{Seal, TensorSeal};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -43,6 +44,8 @@ pub struct Comparison<'a> {
     pub pairs: &'a Pairs,
     /// For each changed one, where the other model is at hand: the difference.
     pub differences: &'a [Option<Difference>],
+    /// By tensor of the model, where the seal has a sketch of it: how far it moved.
+    pub moved: &'a HashMap<usize, Moved>,
 }
 
 /// A changed tensor under judgement.
@@ -54,6 +57,7 @@ struct Subject<'a> {
     facts: Option<&'a TensorFacts>,
     drift: Option<Drift>,
     difference: Option<&'a Difference>,
+    moved: Option<Moved>,
 }
 
 /// All findings about a model and its baseline: one about the whole, those about tensors in their order.
@@ -73,7 +77,8 @@ pub fn judge(comparison: &Comparison<'_>) -> Vec<Finding> {
             });
         let difference = comparison.differences.get(index).and_then(Option::as_ref);
         let file = &comparison.model.files[tensor.file].path;
-        Subject { tensor, file, sealed, pair: *pair, facts, drift, difference }
+        let moved = comparison.moved.get(&pair.tensor).copied();
+        Subject { tensor, file, sealed, pair: *pair, facts, drift, difference, moved }
     };
     let subjects: Vec<Subject<'_>> =
         comparison.pairs.changed.iter().enumerate().map(|(i, pair)| subject((i, pair))).collect();
@@ -166,6 +171,10 @@ impl Subject<'_> {
             if difference.numbers {
                 numbers["relative_norm"] = difference.relative().into();
             }
+        }
+        if let Some(moved) = &self.moved {
+            numbers["relative_norm_estimated"] = moved.relative.into();
+            numbers["relative_norm_interval"] = json!(moved.interval);
         }
         if let Some(drift) = &self.drift {
             numbers["psi"] = drift.psi.into();
@@ -299,6 +308,18 @@ fn drifted(subject: &Subject<'_>, baseline: &Seal) -> Option<Finding> {
 }
 
 fn large(subject: &Subject<'_>) -> Option<Finding> {
+    if let Some(moved) = subject.moved.filter(|moved| moved.interval[0] > LARGE) {
+        let message = format!(
+            "its change is about {:.2} times as large as the baseline's values, by its sketch",
+            moved.relative
+        );
+        let finding = subject
+            .finding("lineage/large-change", message)
+            .with("relative_norm_estimated", moved.relative)
+            .with("relative_norm_interval", json!(moved.interval))
+            .with("threshold", LARGE);
+        return Some(subject.placed(finding));
+    }
     let difference = subject.numeric()?;
     let relative = difference.relative();
     if relative <= LARGE || !relative.is_finite() && difference.norm_before > 0.0 {

@@ -11,6 +11,7 @@ use tensorseal::engine::RunOptions;
 use tensorseal::judge::{self, Finding};
 use tensorseal::lineage::{self, Difference, Pairs};
 use tensorseal::report::Report;
+use tensorseal::seal::sketch::{self, Moved, Sketch};
 use tensorseal::seal::{self, Seal};
 use tensorseal::stream::progress::Progress;
 
@@ -27,6 +28,7 @@ pub struct Compared {
     seal: Seal,
     pairs: Pairs,
     differences: Vec<Option<Difference>>,
+    moved: HashMap<usize, Moved>,
 }
 
 /// The baseline's path, if it is that of a seal.
@@ -70,7 +72,9 @@ impl Baseline {
         let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
         match self {
             Self::Seal(seal) => {
-                Ok(Compared { pairs: pairs(&seal), seal: *seal, differences: Vec::new() })
+                let pairs = pairs(&seal);
+                let moved = moved(model, &seal, &pairs, options, progress)?;
+                Ok(Compared { seal: *seal, pairs, differences: Vec::new(), moved })
             }
             Self::Model(original) => {
                 let (seal, _) = seal::build::measure(&original, true, options, progress)
@@ -86,10 +90,36 @@ impl Baseline {
                     progress,
                 )
                 .map_err(running::failure)?;
-                Ok(Compared { seal, pairs, differences })
+                Ok(Compared { seal, pairs, differences, moved: HashMap::new() })
             }
         }
     }
+}
+
+/// How far the changed tensors that the seal has a sketch of moved: these are read again.
+fn moved(
+    model: &Checkpoint,
+    seal: &Seal,
+    pairs: &Pairs,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, Moved>, Failure> {
+    let sketched: HashMap<usize, &Sketch> = pairs
+        .changed
+        .iter()
+        .filter_map(|pair| Some((pair.tensor, seal.tensors[pair.baseline].sketch.as_ref()?)))
+        .filter(|(_, sketch)| sketch.key == sketch::KEY)
+        .collect();
+    if sketched.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut tensors: Vec<usize> = sketched.keys().copied().collect();
+    tensors.sort_unstable();
+    let found = sketch::measure(model, &tensors, options, progress).map_err(running::failure)?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].moved(&now)?)))
+        .collect())
 }
 
 impl Compared {
@@ -105,6 +135,7 @@ impl Compared {
             baseline: &self.seal,
             pairs: &self.pairs,
             differences: &self.differences,
+            moved: &self.moved,
         })
     }
 }
