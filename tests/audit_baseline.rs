@@ -222,6 +222,18 @@ fn a_scaled_tensor_drifts_and_is_large() {
 }
 
 #[test]
+fn a_vector_that_drifts_is_no_alarm() {
+    let bias = "encoder.layer.2.intermediate.dense.bias";
+    let pair = Pair::changed(Dtype::F32, |all| {
+        of(all, bias).values.iter_mut().for_each(|v| *v *= 4.0);
+    });
+    for (code, found) in [pair.beside_model(), pair.beside_seal()] {
+        let drift = the(&found, "lineage/drift");
+        assert_eq!((code, &drift["severity"], &drift["tensor"]), (0, &"low".into(), &bias.into()));
+    }
+}
+
+#[test]
 fn swapped_renamed_missing_and_other_tensors_are_counted() {
     let pair = Pair::changed(Dtype::F32, |all| {
         let query = of(all, QUERY).values.clone();
