@@ -24,6 +24,7 @@ const COLUMNS: u64 = 1 << 16;
 pub struct Comparison {
     /// How a unit is read: an element, or a byte where elements are not whole bytes or not plain numbers.
     pub decoder: Decoder,
+    dtype: Dtype,
     /// Whether the units are the elements.
     pub numbers: bool,
     /// Columns of the matrix of the first dimension by all others; `None`: no rank is looked for.
@@ -50,6 +51,7 @@ impl Comparison {
         let matrix = tensor.shape.len() > 1 && rows.min(columns) >= LEAST_SIDE && format.is_some();
         let in_blocks = tensor.shape.last().is_some_and(|len| len % BLOCK as u64 == 0);
         Some(Comparison {
+            dtype,
             decoder: numbers.or_else(|| Decoder::of_numbers(Dtype::U8))?,
             numbers: numbers.is_some(),
             columns: matrix.then_some(columns),
@@ -64,24 +66,21 @@ impl Comparison {
 
     /// Compares consecutive units, the first of which has this index. Both sides have as many bytes.
     pub fn part(&self, first: u64, before: &[u8], after: &[u8]) -> Part {
-        let width = self.decoder.width();
-        let values = |bytes: &[u8]| -> Vec<f64> {
-            bytes.chunks_exact(width).map(|unit| finite(self.decoder.value(unit))).collect()
-        };
-        let was = values(before);
+        let was = self.values(before);
         let mut part = Part::default();
         if before == after {
             part.before = was.iter().map(|value| value * value).sum();
             (part.after, part.dot) = (part.before, part.before);
             return part;
         }
-        let is = values(after);
-        let units = before.chunks_exact(width).zip(after.chunks_exact(width));
-        for (index, (unit, other)) in (first..).zip(units) {
-            if unit != other {
-                part.changed += 1;
-                part.extent = Some([part.extent.map_or(index, |extent| extent[0]), index + 1]);
-            }
+        let is = self.values(after);
+        let codes = [before, after].map(|bytes| self.codes(bytes));
+        let differ = |(was, is): (&u64, &u64)| was != is;
+        let units = || codes[0].iter().zip(&codes[1]);
+        part.changed = units().filter(|(was, is)| was != is).count() as u64;
+        let ends = (units().position(differ), units().rposition(differ));
+        if let (Some(start), Some(last)) = ends {
+            part.extent = Some([first + start as u64, first + last as u64 + 1]);
         }
         for (index, (was, is)) in (first..).zip(was.iter().zip(&is)) {
             let difference = is - was;
@@ -97,53 +96,87 @@ impl Comparison {
             part.codes = codes::measure(&was, &is);
         }
         if let (Some(columns), Some(format)) = (self.columns, &self.format) {
-            part.matrix = Some(self.matrix(first, columns, format, [&was, &is], after));
+            part.matrix = Some(matrix(first, columns, format, [&was, &is], &codes[1]));
         }
         part
     }
 
-    fn matrix(
-        &self,
-        first: u64,
-        columns: u64,
-        format: &FloatFormat,
-        [was, is]: [&[f64]; 2],
-        after: &[u8],
-    ) -> MatrixPart {
-        let mut part = MatrixPart {
-            first_row: first / columns,
-            columns: vec![0; (columns.min(COLUMNS) as usize).div_ceil(64)],
-            ..MatrixPart::default()
-        };
-        let lowest = 1 - format.bias;
-        let (mut at, mut column) = (0, first % columns);
-        let width = self.decoder.width();
-        while at < was.len() {
-            let len = (columns - column).min((was.len() - at) as u64) as usize;
-            let (mut row, mut changed, mut coarseness) = (Products::default(), false, 0.0);
-            for (i, place) in (at..at + len).zip(column..) {
-                let bits = code(&after[i * width..(i + 1) * width]);
-                let (_, exponent, mantissa) = format.fields(bits);
-                part.mantissas |= mantissa;
-                coarseness += libm::ldexp(1.0, 2 * (exponent as i32 - format.bias).max(lowest));
-                let difference = is[i] - was[i];
-                if difference != 0.0 {
-                    changed = true;
-                    range_finder::add(&mut row, place, difference);
-                    let bit = place % COLUMNS;
-                    part.columns[bit as usize / 64] |= 1 << (bit % 64);
-                }
-            }
-            part.coarseness += if changed { coarseness } else { 0.0 };
-            part.rows.push((changed, row));
-            (at, column) = (at + len, 0);
+    /// The bits of units.
+    fn codes(&self, bytes: &[u8]) -> Vec<u64> {
+        match self.decoder.width() {
+            1 => bytes.iter().map(|byte| u64::from(*byte)).collect(),
+            2 => bytes.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit).into()).collect(),
+            4 => bytes.as_chunks().0.iter().map(|unit| u32::from_le_bytes(*unit).into()).collect(),
+            width => bytes.chunks_exact(width).map(code).collect(),
         }
-        part
+    }
+
+    /// The values of units, zero for what is not finite. The usual types are read without a call each.
+    fn values(&self, bytes: &[u8]) -> Vec<f64> {
+        match self.dtype {
+            Dtype::F32 => {
+                let units = bytes.as_chunks().0.iter();
+                units.map(|unit| finite(f32::from_le_bytes(*unit).into())).collect()
+            }
+            Dtype::BF16 => {
+                let units = bytes.as_chunks().0.iter();
+                let value = |unit| f32::from_bits(u32::from(u16::from_le_bytes(unit)) << 16);
+                units.map(|unit| finite(value(*unit).into())).collect()
+            }
+            _ => {
+                let units = bytes.chunks_exact(self.decoder.width());
+                units.map(|unit| finite(self.decoder.value(unit))).collect()
+            }
+        }
     }
 
     /// The whole, of nothing yet.
     pub fn whole(&self) -> Whole {
         Whole { comparison: *self, part: Part::default(), matrix: None }
+    }
+}
+
+/// What consecutive elements of a matrix give to its rank; `codes`: the bits of those after.
+fn matrix(
+    first: u64,
+    columns: u64,
+    format: &FloatFormat,
+    [was, is]: [&[f64]; 2],
+    codes: &[u64],
+) -> MatrixPart {
+    let mut part = MatrixPart {
+        first_row: first / columns,
+        columns: vec![0; (columns.min(COLUMNS) as usize).div_ceil(64)],
+        ..MatrixPart::default()
+    };
+    let (mut at, mut column) = (0, first % columns);
+    while at < was.len() {
+        let len = (columns - column).min((was.len() - at) as u64) as usize;
+        let (mut row, mut changed, mut coarseness) = (Products::default(), false, 0.0);
+        for (i, place) in (at..at + len).zip(column..) {
+            let (_, exponent, mantissa) = format.fields(codes[i]);
+            part.mantissas |= mantissa;
+            coarseness += four_to_the(exponent.max(1) as i32 - format.bias);
+            let difference = is[i] - was[i];
+            if difference != 0.0 {
+                changed = true;
+                range_finder::add(&mut row, place, difference);
+                let bit = place % COLUMNS;
+                part.columns[bit as usize / 64] |= 1 << (bit % 64);
+            }
+        }
+        part.coarseness += if changed { coarseness } else { 0.0 };
+        part.rows.push((changed, row));
+        (at, column) = (at + len, 0);
+    }
+    part
+}
+
+/// 4 to the power of `exponent`, from its bits where it is a normal number.
+fn four_to_the(exponent: i32) -> f64 {
+    match 2 * exponent {
+        power @ -1022..=1023 => f64::from_bits(((power + 1023) as u64) << 52),
+        power => libm::ldexp(1.0, power),
     }
 }
 

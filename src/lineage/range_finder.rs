@@ -29,12 +29,31 @@ fn bits(index: u64) -> u64 {
     z ^ z >> 31
 }
 
+/// Sign bits of four products, by their four bits.
+static SIGNS: [[u64; 4]; 16] = {
+    let mut signs = [[0; 4]; 16];
+    let mut nibble = 0;
+    while nibble < 16 {
+        let mut k = 0;
+        while k < 4 {
+            signs[nibble][k] = (nibble as u64 >> k & 1) << 63;
+            k += 1;
+        }
+        nibble += 1;
+    }
+    signs
+};
+
 /// Adds what `value`, in this column, gives to the products of its row.
 #[inline]
 pub fn add(products: &mut Products, column: u64, value: f64) {
-    let (signs, value) = (bits(column), value.to_bits());
-    for (k, product) in products.iter_mut().enumerate() {
-        *product += f64::from_bits(value ^ (signs >> k & 1) << 63);
+    let (mut bits, value) = (bits(column), value.to_bits());
+    for four in products.as_chunks_mut::<4>().0 {
+        let signs = &SIGNS[(bits & 15) as usize];
+        for (product, sign) in four.iter_mut().zip(signs) {
+            *product += f64::from_bits(value ^ sign);
+        }
+        bits >>= 4;
     }
 }
 
