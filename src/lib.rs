@@ -7,6 +7,7 @@
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
 //! - [`seal`] is the document of what a model is.
+//! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
 //! - [`repair`] puts pinpointed bits back, into a copy.
@@ -30,6 +31,7 @@ pub mod checkpoint;
 pub mod dtype;
 pub mod engine;
 pub mod judge;
+pub mod lineage;
 pub mod measure;
 pub mod pinpoint;
 pub mod repair;

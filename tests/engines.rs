@@ -72,6 +72,13 @@ fn all_engines_agree(model: &Path, dir: &Path) {
     }
     let digests = seal_bytes(model, &seal, &["--device", "cpu", "--digest-only"]);
     assert!(seal_bytes(model, &seal, &["--device", "gpu", "--digest-only"]) == digests);
+    let sketched = seal_bytes(model, &seal, &["--device", "cpu", "--sketch"]);
+    for device in ["gpu", "cpu+llvmpipe"] {
+        assert!(
+            seal_bytes(model, &seal, &["--device", device, "--sketch"]) == sketched,
+            "{device}"
+        );
+    }
     let files = seal_bytes(model, &seal, &["--device", "cpu", "--file-digests"]);
     assert!(seal_bytes(model, &seal, &["--device", "gpu", "--file-digests"]) == files);
     assert!(seal_bytes(model, &seal, &["--device", "cpu+llvmpipe", "--file-digests"]) == files);

@@ -32,6 +32,7 @@ fn seal() -> &'static Seal {
             blocks: Vec::new(),
             bytes,
             distribution: None,
+            sketch: None,
             dtype: Dtype::U8,
             file: "m".to_owned(),
             name: name.to_owned(),

@@ -20,8 +20,8 @@ use serde::Serialize;
 /// Bytes that are read at once.
 const PIECE_LEN: u64 = 256 << 10;
 
-/// Bytes at the start of each tensor in which files are looked for: every payload begins somewhere near.
-const START_LEN: u64 = 8 << 10;
+/// Elements at the start of each tensor in which files are looked for: payloads begin somewhere near.
+const START_ELEMENTS: u64 = 2048;
 
 /// Positions kept one by one.
 const KEPT: usize = 16;
@@ -177,7 +177,7 @@ impl Reader<'_> {
         const LONGEST_ROW: u64 = 1024;
         let columns: u64 = self.tensor.shape.iter().skip(1).product();
         let row = columns.clamp(1, LONGEST_ROW) as usize;
-        let bytes = self.bytes(0, START_LEN)?;
+        let bytes = self.bytes(0, 4 * START_ELEMENTS)?;
         let (mut values, mut distinct) = (0, 0);
         for row in bytes.as_chunks::<4>().0.chunks(row).filter(|row| row.len() >= 64) {
             let mut words: Vec<u32> = row.iter().map(|word| u32::from_le_bytes(*word)).collect();
@@ -265,7 +265,8 @@ impl Reader<'_> {
     ) -> Result<(), FileError> {
         let width = elements.width;
         let mut found = Vec::new();
-        let most = if whole { self.tensor.bytes } else { START_LEN.min(self.tensor.bytes) };
+        let start = START_ELEMENTS * width as u64;
+        let most = if whole { self.tensor.bytes } else { start.min(self.tensor.bytes) };
         for (stream, shift) in searched(width) {
             if let Some(hidden) = self.file_in(stream, shift, width, most)? {
                 found.push(hidden);

@@ -8,28 +8,23 @@
 /// Bytes that must follow a place for its signature to be told.
 pub const LONGEST: usize = 1100;
 
-/// The first two bytes of everything that is known here.
-const STARTS: [[u8; 2]; 14] = [
-    *b"\x7FE",
-    *b"MZ",
-    *b"\xCE\xFA",
-    *b"\xCF\xFA",
-    *b"\xFE\xED",
-    *b"PK",
-    *b"\x1F\x8B",
-    *b"\xFD7",
-    *b"7z",
-    *b"BZ",
-    *b"Ra",
-    *b"%P",
-    *b"#!",
-    *b"\0a",
-];
+/// Whether a known kind of file begins with this byte.
+static FIRST: [bool; 256] = first_bytes();
+
+const fn first_bytes() -> [bool; 256] {
+    let bytes = [0x7F, b'M', 0xCE, 0xCF, 0xFE, b'P', 0x1F, 0xFD, b'7', b'B', b'R', b'%', b'#', 0];
+    let mut first = [false; 256];
+    let mut i = 0;
+    while i < bytes.len() {
+        first[bytes[i] as usize] = true;
+        i += 1;
+    }
+    first
+}
 
 /// The kind of file that begins at the start of `bytes`; `None`: none that is known.
 pub fn at_start(bytes: &[u8]) -> Option<&'static str> {
     let (first, rest) = bytes.split_first()?;
-    // The first byte decides for nearly all places.
     match first {
         0x7F => elf(rest),
         b'M' => pe(bytes),
@@ -49,9 +44,8 @@ pub fn at_start(bytes: &[u8]) -> Option<&'static str> {
 
 /// The first place in `bytes` where a known kind of file begins.
 pub fn find(bytes: &[u8]) -> Option<(usize, &'static str)> {
-    // Two bytes rule nearly every place out.
-    let pairs = bytes.windows(2).enumerate();
-    pairs.filter(|(_, pair)| STARTS.contains(&[pair[0], pair[1]])).find_map(|(at, _)| {
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| FIRST[usize::from(**byte)]);
+    starts.map(|(at, _)| at).find_map(|at| {
         let end = (at + LONGEST).min(bytes.len());
         at_start(&bytes[at..end]).map(|kind| (at, kind))
     })

@@ -124,6 +124,9 @@ pub struct SealArgs {
     /// Leave the statistics of the values out
     #[arg(long)]
     pub digest_only: bool,
+    /// Also keep signed sums of the weights: an audit beside this seal can then say how far they moved
+    #[arg(long, conflicts_with = "digest_only")]
+    pub sketch: bool,
     /// Also digest each file whole, with BLAKE3 and SHA-256
     #[arg(long)]
     pub file_digests: bool,

@@ -33,8 +33,11 @@ pub fn run(args: &SealArgs) -> Outcome {
     }
     let options = running::run_options(&args.measuring, args.file_digests);
     let (seal, run, sidecar) = running::watched(&args.measuring, args.common.quiet, |progress| {
-        let (seal, run) = build::measure(&model, !args.digest_only, &options, progress)
-            .map_err(running::failure)?;
+        let measured = match args.sketch {
+            true => build::measure_sketched(&model, &options, progress),
+            false => build::measure(&model, !args.digest_only, &options, progress),
+        };
+        let (seal, run) = measured.map_err(running::failure)?;
         let write = || write_fine(&model, &seal, &fine_path, options.threads, progress);
         let sidecar = args.fine.then(write).transpose()?;
         Ok((seal, run, sidecar))

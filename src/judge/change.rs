@@ -146,6 +146,7 @@ mod tests {
             blocks: vec![],
             bytes: 0,
             distribution: None,
+            sketch: None,
             dtype,
             file: String::new(),
             name: String::new(),

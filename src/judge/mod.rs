@@ -7,6 +7,7 @@ pub mod embedding;
 pub mod finding;
 pub mod flips;
 pub mod integrity;
+pub mod lineage;
 pub mod presence;
 pub mod rules;
 pub mod third_party;

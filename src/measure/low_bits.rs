@@ -117,70 +117,90 @@ impl Default for Tables {
     }
 }
 
+/// Low bytes of a batch: its stream of 8 bits.
+const BATCH_LEN: usize = BATCH * GROUP_LEN;
+
+/// Each stream is made from a wider one, in loops over bytes that vectorise.
 #[inline(always)]
 fn add<const WIDTH: usize>(bytes: &[u8], tables: &mut Tables, bits: &mut BlockBits) {
     let [one, two, four, seven] = &mut tables.0;
-    stream::<WIDTH, 1>(bytes, Some(one), &mut bits[0]);
-    stream::<WIDTH, 2>(bytes, Some(two), &mut bits[1]);
-    stream::<WIDTH, 4>(bytes, Some(four), &mut bits[2]);
-    stream::<WIDTH, 7>(bytes, Some(seven), &mut bits[3]);
-    stream::<WIDTH, 8>(bytes, None, &mut bits[4]);
+    let mut made = [0u8; BATCH_LEN];
+    let elements = bytes.len() / WIDTH;
+    for (low, element) in made.iter_mut().zip(bytes.as_chunks::<WIDTH>().0) {
+        *low = element[0];
+    }
+    count_bits(&made[..elements], &mut bits[4]);
+
+    let mut sevens = [0u8; BATCH_LEN];
+    for (index, eight) in made[..elements].as_chunks::<8>().0.iter().enumerate() {
+        // The word written for eight elements reaches over the next ones' place.
+        let word = seven_bits(u64::from_le_bytes(*eight)).to_le_bytes();
+        sevens[7 * index..7 * index + 8].copy_from_slice(&word);
+    }
+    let stream = &sevens[..elements / 8 * 7];
+    count_bits(stream, &mut bits[3]);
+    count_bytes(stream, seven);
+
+    let fours: &mut [u8] = &mut [0; BATCH_LEN / 2][..elements / 2];
+    halve(&made[..elements], fours);
+    count_bits(fours, &mut bits[2]);
+    count_bytes(fours, four);
+
+    // Two bits of each nibble come together, and then one of each pair.
+    let twos: &mut [u8] = &mut [0; BATCH_LEN / 4][..elements / 4];
+    fours.iter_mut().for_each(|byte| *byte = *byte & 3 | *byte >> 2 & 12);
+    halve(fours, twos);
+    count_bits(twos, &mut bits[1]);
+    count_bytes(twos, two);
+
+    let ones: &mut [u8] = &mut [0; BATCH_LEN / 8][..elements / 8];
+    twos.iter_mut().for_each(|byte| {
+        let pairs = *byte & 0x11 | *byte >> 1 & 0x22;
+        *byte = pairs & 3 | pairs >> 2 & 12;
+    });
+    halve(twos, ones);
+    count_bits(ones, &mut bits[0]);
+    count_bytes(ones, one);
 }
 
+/// The low nibbles of two bytes make one, the first lowest.
 #[inline(always)]
-fn stream<const WIDTH: usize, const K: usize>(
-    bytes: &[u8],
-    tables: Option<&mut [[u32; 256]; 4]>,
-    bits: &mut Bits,
-) {
-    // Eight elements make K bytes; the word written for them reaches over the next ones' place.
-    let mut made = [0u8; BATCH * GROUP_LEN * 8 / 8 + 8];
-    let eights = bytes.chunks_exact(8 * WIDTH);
-    let len = eights.len() * K;
-    for (index, eight) in eights.enumerate() {
-        let word = gather::<WIDTH, K>(eight);
-        made[index * K..index * K + 8].copy_from_slice(&word.to_le_bytes());
+fn halve(from: &[u8], to: &mut [u8]) {
+    for (byte, pair) in to.iter_mut().zip(from.as_chunks::<2>().0) {
+        *byte = pair[0] & 15 | pair[1] << 4;
     }
-    let made = &made[..len];
+}
+
+/// The lowest seven bits of eight bytes, close together.
+#[inline(always)]
+fn seven_bits(bytes: u64) -> u64 {
+    let bytes = bytes & 0x7F7F_7F7F_7F7F_7F7F;
+    let pairs = bytes & 0x007F_007F_007F_007F | (bytes & 0x7F00_7F00_7F00_7F00) >> 1;
+    let fours = pairs & 0x0000_3FFF_0000_3FFF | (pairs & 0x3FFF_0000_3FFF_0000) >> 2;
+    fours & 0x0FFF_FFFF | (fours & 0x0FFF_FFFF_0000_0000) >> 4
+}
+
+/// Counts the bits of a stream of whole words.
+#[inline(always)]
+fn count_bits(stream: &[u8], bits: &mut Bits) {
     let (mut ones, mut lag1, mut lag8) = (0, 0, 0);
-    for word in made.as_chunks::<8>().0 {
+    for word in stream.as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
         ones += word.count_ones();
         lag1 += (!(word ^ word >> 1) & (u64::MAX >> 1)).count_ones();
         lag8 += (!(word ^ word >> 8) & (u64::MAX >> 8)).count_ones();
     }
     bits.merge(&Bits { ones, lag1, lag8 });
-    if let Some([a, b, c, d]) = tables {
-        for four in made.as_chunks::<4>().0 {
-            a[usize::from(four[0])] += 1;
-            b[usize::from(four[1])] += 1;
-            c[usize::from(four[2])] += 1;
-            d[usize::from(four[3])] += 1;
-        }
-    }
 }
 
-/// The lowest K bits of eight elements, the first ones lowest.
 #[inline(always)]
-fn gather<const WIDTH: usize, const K: usize>(eight: &[u8]) -> u64 {
-    let words = eight.as_chunks::<8>().0;
-    let lanes = 8 / WIDTH;
-    let mut all = 0;
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let low = (1u64 << K) - 1;
-        let gathered = if WIDTH == 2 {
-            let quarters = word & (low * 0x0001_0001_0001_0001);
-            let halves =
-                (quarters | quarters >> (16 - K)) & (((1u64 << (2 * K)) - 1) * 0x1_0000_0001);
-            (halves | halves >> (32 - 2 * K)) & ((1u64 << (4 * K)) - 1)
-        } else {
-            let halves = word & (low * 0x1_0000_0001);
-            (halves | halves >> (32 - K)) & ((1u64 << (2 * K)) - 1)
-        };
-        all |= gathered << (index * lanes * K);
+fn count_bytes(stream: &[u8], [a, b, c, d]: &mut [[u32; 256]; 4]) {
+    for four in stream.as_chunks::<4>().0 {
+        a[usize::from(four[0])] += 1;
+        b[usize::from(four[1])] += 1;
+        c[usize::from(four[2])] += 1;
+        d[usize::from(four[3])] += 1;
     }
-    all
 }
 
 #[cfg(test)]

@@ -120,6 +120,7 @@ mod tests {
             blocks: vec![[2; 32], [3; 32], [4; 32]],
             bytes,
             distribution: None,
+            sketch: None,
             dtype: Dtype::F32,
             file: "m".to_owned(),
             name: "a".to_owned(),

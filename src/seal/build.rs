@@ -4,6 +4,7 @@ use super::SCHEMA;
 use super::distribution::{Distribution, distribution};
 use super::document::{FileSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
 use super::root::{RootEntry, model_root};
+use super::sketch::{self, Sketch};
 use crate::checkpoint::{Checkpoint, FileKind};
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
@@ -19,6 +20,7 @@ struct Kept {
     digest: ChainingValue,
     blocks: Vec<ChainingValue>,
     distribution: Option<Distribution>,
+    sketch: Option<Sketch>,
 }
 
 /// Measures all of `model` and describes what was found as a seal document.
@@ -35,6 +37,21 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
     let plan = Plan::everything(model, distributions);
+    let (kept, report) = measure_plan(model, &plan, options, progress)?;
+    Ok((document(model, &plan, kept, &report), report))
+}
+
+/// As [`measure`], with statistics, and the sketches of all large enough tensors.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn measure_sketched(
+    model: &Checkpoint,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(Seal, RunReport), RunError> {
+    let mut plan = Plan::everything(model, true);
+    sketch::add_to(&mut plan, model);
     let (kept, report) = measure_plan(model, &plan, options, progress)?;
     Ok((document(model, &plan, kept, &report), report))
 }
@@ -75,7 +92,7 @@ fn measure_plan(
         };
         let (digest, blocks) = (finished.digest, finished.blocks);
         *kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) =
-            Kept { digest, blocks, distribution };
+            Kept { digest, blocks, distribution, sketch: sketch::of(&finished.slots) };
     };
     let report = engine::run(&model.files, plan, options, progress, &finish)?;
     let kept =
@@ -120,6 +137,7 @@ fn document(model: &Checkpoint, plan: &Plan, kept: Vec<Kept>, report: &RunReport
                     name: tensor.name.clone(),
                     offset,
                     shape: tensor.shape.clone(),
+                    sketch: kept.sketch,
                 });
             }
         }

@@ -4,6 +4,7 @@
 use super::canonical;
 use super::distribution::Distribution;
 use super::root::{RootEntry, model_root};
+use super::sketch::Sketch;
 use crate::dtype::Dtype;
 use crate::measure::digest::ChainingValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -96,6 +97,9 @@ pub struct TensorSeal {
     pub offset: u64,
     /// Dimensions, row-major.
     pub shape: Vec<u64>,
+    /// Signed sums of its weights, on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<Sketch>,
 }
 
 fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! The seal document, `tensorseal.seal/1`: what a model was when it was sealed.
 //!
 //! [`document`] is the document, [`build`] measures it, [`canonical`] its one way of being written, [`root`] the identity
-//! of a model's content, [`distribution`] the statistics of a tensor, [`read`] the way back from
+//! of a model's content, [`distribution`] the statistics of a tensor, [`sketch`] sums that tell how far it moved, [`read`] the way back from
 //! bytes that nobody vouches for.
 
 pub mod build;
@@ -11,6 +11,7 @@ pub mod document;
 pub mod layout;
 pub mod read;
 pub mod root;
+pub mod sketch;
 
 pub use document::{FileSeal, ModelSeal, Outside, Seal, TensorSeal};
 pub use read::SealError;

@@ -187,6 +187,9 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     if expected > 0 && digest::root(&tensor.blocks, tensor.bytes) != Some(tensor.blake3) {
         return wrong(format!("tensor {name}: its blocks do not merge to its digest"));
     }
+    if tensor.sketch.as_ref().is_some_and(|s| s.key.len() > 64 || Some(s.elements) > elements) {
+        return wrong(format!("tensor {name}: its sketch is not one of it"));
+    }
     Ok(())
 }
 

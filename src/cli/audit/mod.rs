@@ -1,5 +1,6 @@
 //! `tensorseal audit`: what is wrong with the weights of a model, without trusting anything.
 
+mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
@@ -17,14 +18,19 @@ pub fn run(args: &AuditArgs) -> Outcome {
     if let Some(directory) = &args.extract {
         carving::require_new(directory)?;
     }
-    let exclude = running::seals_inside(&args.model, None);
+    let mut report = Report::new("audit", &args.model.display().to_string());
+    let exclude = running::seals_inside(&args.model, baseline::seal_path(args));
     let model = running::open(&args.model, &args.opening, exclude, None)?;
+    let baseline = baseline::open(args, &mut report)?;
     let options = running::run_options(&args.measuring, false);
-    let audited = running::watched(&args.measuring, args.common.quiet, |progress| {
-        audit::measure(&model, &options, progress).map_err(running::failure)
+    let (audited, compared) = running::watched(&args.measuring, args.common.quiet, |progress| {
+        let audited = audit::measure(&model, &options, progress).map_err(running::failure)?;
+        let compared = baseline
+            .map(|baseline| baseline.compare(&model, &audited, &options, progress))
+            .transpose()?;
+        Ok((audited, compared))
     })?;
     running::say_who_measured(&audited.run, args.common.quiet);
-    let mut report = Report::new("audit", &args.model.display().to_string());
     running::fill(&mut report, &model, &audited.model, &audited.run);
     report.findings.extend(model.problems.iter().map(running::finding));
     let found = judge::audit::judge(&model, &audited);
@@ -33,6 +39,9 @@ pub fn run(args: &AuditArgs) -> Outcome {
         output::note(args.common.quiet, &written);
     }
     report.findings.extend(found);
+    if let Some(compared) = &compared {
+        report.findings.extend(compared.findings(&model, &audited, args.common.quiet));
+    }
     if args.full {
         let facts = audited.facts.iter().map(
             |facts| serde_json::json!({"name": model.tensors[facts.tensor].name, "facts": facts}),

@@ -139,7 +139,7 @@ fn is_state(role: &str) -> bool {
 }
 
 /// Names of tensors for a message: the first few, and how many more.
-fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const LISTED: usize = 3;
     let total = names.len();
     let first: Vec<String> = names.take(LISTED).map(|name| format!("{name:?}")).collect();

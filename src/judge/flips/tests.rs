@@ -7,6 +7,7 @@ fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
         blocks: vec![],
         bytes: 0,
         distribution: None,
+        sketch: None,
         dtype,
         file: String::new(),
         name: String::new(),

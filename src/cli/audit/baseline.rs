@@ -1,0 +1,141 @@
+//! What the weights of an audit are compared with: a seal, or another model.
+
+use crate::cli::args::AuditArgs;
+use crate::cli::{Failure, output, running, sealed};
+use anyhow::anyhow;
+use std::collections::HashMap;
+use std::path::Path;
+use tensorseal::audit::Audited;
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::engine::RunOptions;
+use tensorseal::judge::{self, Finding};
+use tensorseal::lineage::{self, Difference, Pairs};
+use tensorseal::report::Report;
+use tensorseal::seal::sketch::{self, Moved, Sketch};
+use tensorseal::seal::{self, Seal};
+use tensorseal::stream::progress::Progress;
+
+/// A baseline that can be used.
+pub enum Baseline {
+    /// A seal.
+    Seal(Box<Seal>),
+    /// Another model, sound.
+    Model(Checkpoint),
+}
+
+/// What was measured beside it.
+pub struct Compared {
+    seal: Seal,
+    pairs: Pairs,
+    differences: Vec<Option<Difference>>,
+    moved: HashMap<usize, Moved>,
+}
+
+/// The baseline's path, if it is that of a seal.
+pub fn seal_path(args: &AuditArgs) -> Option<&Path> {
+    let path = args.baseline.as_deref()?;
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let is_seal = path.is_file() && (named || running::may_hold_seal(path));
+    is_seal.then_some(path)
+}
+
+/// Opens the baseline that was asked for. What is wrong with a seal is a finding, and nothing is
+/// compared then.
+pub fn open(args: &AuditArgs, report: &mut Report) -> Result<Option<Baseline>, Failure> {
+    let Some(path) = args.baseline.as_deref() else { return Ok(None) };
+    if path.symlink_metadata().is_err() {
+        let error = anyhow!("no baseline at {}: name a seal or a model", path.display());
+        return Err(Failure::usage(error));
+    }
+    if seal_path(args).is_some() {
+        let seal = sealed::read(&args.model, Some(path), false, report)?;
+        return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
+    }
+    let model = running::open_sound(path, &args.opening)?;
+    if model.tensors.is_empty() {
+        let error = anyhow!("{}: no tensor to compare with", path.display());
+        return Err(Failure::usage(error));
+    }
+    Ok(Some(Baseline::Model(model)))
+}
+
+impl Baseline {
+    /// Compares an audited model with it.
+    pub fn compare(
+        self,
+        model: &Checkpoint,
+        audited: &Audited,
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<Compared, Failure> {
+        let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
+        let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
+        match self {
+            Self::Seal(seal) => {
+                let pairs = pairs(&seal);
+                let moved = moved(model, &seal, &pairs, options, progress)?;
+                Ok(Compared { seal: *seal, pairs, differences: Vec::new(), moved })
+            }
+            Self::Model(original) => {
+                let (seal, _) = seal::build::measure(&original, true, options, progress)
+                    .map_err(running::failure)?;
+                let pairs = pairs(&seal);
+                let threads = options.threads;
+                let differences = lineage::differences(
+                    model,
+                    &original,
+                    &seal,
+                    &pairs.changed,
+                    threads,
+                    progress,
+                )
+                .map_err(running::failure)?;
+                Ok(Compared { seal, pairs, differences, moved: HashMap::new() })
+            }
+        }
+    }
+}
+
+/// How far the changed tensors that the seal has a sketch of moved: these are read again.
+fn moved(
+    model: &Checkpoint,
+    seal: &Seal,
+    pairs: &Pairs,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, Moved>, Failure> {
+    let sketched: HashMap<usize, &Sketch> = pairs
+        .changed
+        .iter()
+        .filter_map(|pair| Some((pair.tensor, seal.tensors[pair.baseline].sketch.as_ref()?)))
+        .filter(|(_, sketch)| sketch.key == sketch::KEY)
+        .collect();
+    if sketched.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut tensors: Vec<usize> = sketched.keys().copied().collect();
+    tensors.sort_unstable();
+    let found = sketch::measure(model, &tensors, options, progress).map_err(running::failure)?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].moved(&now)?)))
+        .collect())
+}
+
+impl Compared {
+    /// What the comparison means.
+    pub fn findings(&self, model: &Checkpoint, audited: &Audited, quiet: bool) -> Vec<Finding> {
+        if self.pairs.is_same() {
+            let text = format!("all {} tensors are those of the baseline", self.pairs.equal);
+            output::note(quiet, &text);
+        }
+        judge::lineage::judge(&judge::lineage::Comparison {
+            model,
+            facts: &audited.facts,
+            baseline: &self.seal,
+            pairs: &self.pairs,
+            differences: &self.differences,
+            moved: &self.moved,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! Whether a change moves the codes that a tensor is quantised to.
+//!
+//! Blocks of 32 elements along a row, each with the scale absmax / 127 or absmax / 7 and codes rounded
+//! to the nearest: what Q8_0 of GGUF does with 8 bits, and the symmetric form of its Q4_0. Weights that
+//! were trained to keep every code, and to behave otherwise in full precision, are those of K. Egashira
+//! et al., "Exploiting LLM quantization", *NeurIPS* 2024.
+
+use serde::Serialize;
+
+/// Elements of a block.
+pub const BLOCK: usize = 32;
+
+/// Bits of the two kinds of codes.
+pub const BITS: [u32; 2] = [8, 4];
+
+/// Scales are stored in half precision: what differs by less is the same scale.
+const SAME_SCALE: f64 = 1.0 / 2048.0;
+
+/// What happened to the codes of the changed blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Codes {
+    /// Codes that are not what they were, up to where counting ended.
+    pub moved: u64,
+    /// Blocks whose scale is not what it was.
+    pub scales_moved: u64,
+    /// Codes that would be expected to move had each change the opposite sign as often as its own.
+    pub expected: f64,
+}
+
+impl Codes {
+    /// Adds other blocks.
+    pub fn merge(&mut self, other: &Codes) {
+        self.moved += other.moved;
+        self.scales_moved += other.scales_moved;
+        self.expected += other.expected;
+    }
+
+    /// Adds one block, as it was and as it is; `bits`: of a code.
+    fn add(&mut self, before: &[f64], after: &[f64], bits: u32) {
+        let largest = f64::from((1u32 << (bits - 1)) - 1);
+        let scale = |block: &[f64]| {
+            block.iter().fold(0.0f64, |most, value| most.max(libm::fabs(*value))) / largest
+        };
+        let (was, is) = (scale(before), scale(after));
+        if libm::fabs(was - is) > SAME_SCALE * was {
+            self.scales_moved += 1;
+        }
+        if was == 0.0 || is == 0.0 {
+            return;
+        }
+        let (per_was, per_is) = (1.0 / was, 1.0 / is);
+        for (before, after) in before.iter().zip(after) {
+            let place = before * per_was;
+            let code = nearest(place);
+            self.moved += u64::from(nearest(after * per_is) != code);
+            // A change as large moves the code where it reaches past one of the two bounds.
+            let step = libm::fabs(after - before) * per_was;
+            let off = libm::fabs(place - f64::from(code));
+            let bounds = [0.5 - off, 0.5 + off];
+            self.expected += 0.5 * bounds.iter().filter(|bound| step > **bound).count() as f64;
+        }
+    }
+}
+
+/// The nearest integer, halves away from zero. A cast is much faster than rounding in software.
+fn nearest(value: f64) -> i32 {
+    let magnitude = (libm::fabs(value) + 0.5) as i32;
+    if value < 0.0 { -magnitude } else { magnitude }
+}
+
+/// Both kinds of codes of consecutive elements that begin with a block. Ends where codes of
+/// both kinds have moved: nothing can be said of them any more.
+pub fn measure(before: &[f64], after: &[f64]) -> [Codes; BITS.len()] {
+    let mut codes = [Codes::default(); BITS.len()];
+    for (before, after) in before.chunks(BLOCK).zip(after.chunks(BLOCK)) {
+        if before != after {
+            for (codes, bits) in codes.iter_mut().zip(BITS) {
+                codes.add(before, after, bits);
+            }
+            if codes.iter().all(|codes| codes.moved + codes.scales_moved > 0) {
+                break;
+            }
+        }
+    }
+    codes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(seed: usize) -> Vec<f64> {
+        let value = |i: usize| ((i * 37 + seed * 11) % 63) as f64 / 63.0 - 0.49;
+        let mut block: Vec<f64> = (0..BLOCK).map(value).collect();
+        block[7] = 1.0;
+        block
+    }
+
+    #[test]
+    fn changes_inside_the_cells_move_nothing_where_others_would() {
+        let before: Vec<f64> = (0..64).flat_map(block).collect();
+        let inside: Vec<f64> = before
+            .iter()
+            .map(|value| {
+                // Near the far bound of its cell of 4 bits.
+                let code = libm::round(value * 7.0);
+                let side = if value * 7.0 < code { 0.4 } else { -0.4 };
+                if *value == 1.0 { 1.0 } else { (code + side) / 7.0 }
+            })
+            .collect();
+        let [eight, four] = measure(&before, &inside);
+        assert_eq!((four.moved, four.scales_moved), (0, 0));
+        assert!(four.expected > 500.0, "{four:?}");
+        assert!(eight.moved > 1500 && eight.scales_moved == 0, "{eight:?}");
+        let twice: Vec<f64> = before.iter().map(|value| value * 2.0).collect();
+        assert_eq!(measure(&before, &twice)[0].scales_moved, 1, "the first block is enough");
+    }
+
+    #[test]
+    fn centres_of_cells_are_far_from_their_bounds() {
+        let round = |value: f64| libm::round(value * 127.0) / 127.0;
+        let before: Vec<f64> = (0..64).flat_map(block).map(round).collect();
+        let after: Vec<f64> =
+            before.iter().map(|v| if *v == 1.0 { 1.0 } else { v + 0.3 / 127.0 }).collect();
+        let [eight, _] = measure(&before, &after);
+        assert_eq!(eight, Codes::default(), "no code could move either way");
+    }
+
+    #[test]
+    fn a_scaled_tensor_has_other_scales() {
+        let before = block(1);
+        let after: Vec<f64> = before.iter().map(|value| 2.0 * value).collect();
+        let [eight, four] = measure(&before, &after);
+        assert_eq!((eight.moved, eight.scales_moved), (0, 1));
+        assert_eq!((four.moved, four.scales_moved), (0, 1));
+        let nothing = measure(&[0.0; BLOCK], &before);
+        assert_eq!(nothing[0].scales_moved, 1);
+        assert_eq!(measure(&before, &before), [Codes::default(); 2]);
+    }
+}
