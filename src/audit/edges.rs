@@ -129,7 +129,7 @@ mod tests {
         // Box and Muller, 1958.
         pairs
             .into_iter()
-            .map(|[u, v]| libm::sqrt(-2.0 * libm::log(u)) * libm::cos(6.283_185_307_179_586 * v))
+            .map(|[u, v]| libm::sqrt(-2.0 * libm::log(u)) * libm::cos(std::f64::consts::TAU * v))
     }
 
     fn edges(words: &[u16]) -> Edges {

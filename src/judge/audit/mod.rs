@@ -20,6 +20,7 @@ use crate::audit::roles::{self, Role};
 use crate::audit::{Audited, TensorFacts};
 use crate::checkpoint::{Checkpoint, Tensor};
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 /// Family-wise probability of a false alarm, over all tensors and all checks with a p-value.
 pub const FAMILY_ALPHA_LOG10: f64 = -4.0;
@@ -63,9 +64,8 @@ impl Subject<'_> {
         let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
         finding.byte_range = Some(range);
         finding.element_range = Some(elements);
-        let row = self.row_bytes();
-        if row > 0 {
-            finding.row_range = Some([range[0] / row, range[1].div_ceil(row)]);
+        if let Some(row) = NonZeroU64::new(self.row_bytes()) {
+            finding.row_range = Some([range[0] / row, range[1].div_ceil(row.get())]);
         }
         finding
     }

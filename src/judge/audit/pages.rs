@@ -38,7 +38,8 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         .iter()
         .filter(|stretch| {
             let of_zeros = stretch.word == 0 && (sparse || is_rows(subject, stretch));
-            !of_zeros && !(subject.table && is_rows(subject, stretch))
+            let of_table = subject.table && is_rows(subject, stretch);
+            !(of_zeros || of_table)
         })
         .collect();
     let (Some(first), Some(last)) = (unusual.first(), unusual.last()) else { return };

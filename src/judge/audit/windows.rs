@@ -22,11 +22,9 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Option<[u64;
         // That they are not finite is the finding.
         return None;
     }
-    if let Some(hidden) = subject.facts.seen.hidden.iter().find(|h| range[0] <= h.element) {
-        if hidden.element < range[1] {
-            // The file that lies there is the finding.
-            return Some(range);
-        }
+    if subject.facts.seen.hidden.iter().any(|h| (range[0]..range[1]).contains(&h.element)) {
+        // The file that lies there is the finding.
+        return Some(range);
     }
     let message = format!(
         "{} of its windows of {window} values hold magnitudes that the rest of it has none of (below 2^-24 or above 2^4): bytes that are no weights",
