@@ -68,9 +68,12 @@ fn too_large(subject: &Subject<'_>) -> Option<Finding> {
     let places = &subject.facts.seen.above;
     let values = &subject.facts.distribution;
     let largest = libm::fmax(libm::fabs(values.min.0), libm::fabs(values.max.0));
+    let which = match places.count {
+        1 => "one of its values lies".to_owned(),
+        n => format!("{n} of its values lie"),
+    };
     let message = format!(
-        "{} of its values lie far above the others: the largest is {largest:.4e}, 99.99 % are below 2^{}",
-        places.count,
+        "{which} far above the others: the largest is {largest:.4e}, 99.99 % are below 2^{}",
         gap.usual + 1
     );
     let mut finding = subject
