@@ -9,11 +9,13 @@ use super::magic;
 use super::pages::Run;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
+use crate::engine::RunError;
 use crate::measure::correlation::Elements;
 use crate::measure::pages::{PAGE_LEN, phase};
 use crate::measure::windows::WINDOW_LEN;
-use crate::stream::files::{FileError, FileSet};
+use crate::stream::files::FileSet;
 use crate::stream::plan::{Object, ObjectKind, Plan};
+use crate::stream::progress::Progress;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -106,16 +108,20 @@ pub struct Seen {
 /// Looks again at every tensor that needs it.
 ///
 /// # Errors
-/// When a file cannot be read or changed.
-pub fn look(model: &Checkpoint, facts: &mut [TensorFacts]) -> Result<(), FileError> {
+/// When a file cannot be read or changed, or the run is to stop.
+pub fn look(
+    model: &Checkpoint,
+    facts: &mut [TensorFacts],
+    progress: &Progress,
+) -> Result<(), RunError> {
     let plan =
         Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
     let files = FileSet::new(&model.files, &plan);
     facts.par_iter_mut().try_for_each(|facts| {
         let tensor = &model.tensors[facts.tensor];
-        let reader = Reader { files: &files, tensor };
+        let reader = Reader { files: &files, tensor, progress };
         facts.seen = reader.look(facts)?;
-        files.object_done(tensor.file)
+        Ok(files.object_done(tensor.file)?)
     })
 }
 
@@ -128,10 +134,11 @@ fn object(model: &Checkpoint, facts: &TensorFacts) -> Object {
 struct Reader<'a> {
     files: &'a FileSet<'a>,
     tensor: &'a Tensor,
+    progress: &'a Progress,
 }
 
 impl Reader<'_> {
-    fn look(&self, facts: &TensorFacts) -> Result<Seen, FileError> {
+    fn look(&self, facts: &TensorFacts) -> Result<Seen, RunError> {
         let mut seen = Seen::default();
         let dtype = self.tensor.dtype;
         if !dtype.is_float() {
@@ -160,7 +167,10 @@ impl Reader<'_> {
     }
 
     /// The bytes `start..start + len` of the tensor, as far as it has them.
-    fn bytes(&self, start: u64, len: u64) -> Result<Vec<u8>, FileError> {
+    fn bytes(&self, start: u64, len: u64) -> Result<Vec<u8>, RunError> {
+        if self.progress.stopped() {
+            return Err(RunError::Interrupted);
+        }
         let len = len.min(self.tensor.bytes.saturating_sub(start)) as usize;
         let mut copy = Vec::with_capacity(len);
         if len > 0 {
@@ -173,7 +183,7 @@ impl Reader<'_> {
     }
 
     /// Share of the non-zero values at the tensor's start that occur again within their row.
-    fn repeated(&self) -> Result<f64, FileError> {
+    fn repeated(&self) -> Result<f64, RunError> {
         const LONGEST_ROW: u64 = 1024;
         let columns: u64 = self.tensor.shape.iter().skip(1).product();
         let row = columns.clamp(1, LONGEST_ROW) as usize;
@@ -191,7 +201,7 @@ impl Reader<'_> {
     }
 
     /// Locates values: one walk over the tensor, if anything stands out.
-    fn values(&self, facts: &TensorFacts, seen: &mut Seen) -> Result<(), FileError> {
+    fn values(&self, facts: &TensorFacts, seen: &mut Seen) -> Result<(), RunError> {
         let Some(elements) = Elements::of(self.tensor.dtype) else { return Ok(()) };
         let distribution = &facts.distribution;
         let not_finite =
@@ -227,7 +237,7 @@ impl Reader<'_> {
     }
 
     /// Follows a constant run beyond its pages, word by word.
-    fn follow(&self, run: &Run) -> Result<Stretch, FileError> {
+    fn follow(&self, run: &Run) -> Result<Stretch, RunError> {
         let phase = u64::from(phase(self.tensor.offset));
         let word = run.word.to_le_bytes();
         let mut start = run.page * PAGE_LEN - phase;
@@ -262,7 +272,7 @@ impl Reader<'_> {
         whole: bool,
         facts: &TensorFacts,
         seen: &mut Seen,
-    ) -> Result<(), FileError> {
+    ) -> Result<(), RunError> {
         let width = elements.width;
         let mut found = Vec::new();
         let start = START_ELEMENTS * width as u64;
@@ -296,7 +306,7 @@ impl Reader<'_> {
         shift: usize,
         width: usize,
         most: u64,
-    ) -> Result<Option<Hidden>, FileError> {
+    ) -> Result<Option<Hidden>, RunError> {
         let mut extractor = Extractor::new(stream, width);
         let mut made = Vec::new();
         // Bytes of the stream that were searched and dropped.

@@ -60,7 +60,7 @@ pub fn measure(
         .into_iter()
         .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect();
-    look::look(model, &mut facts)?;
+    look::look(model, &mut facts, progress)?;
     let digests: HashMap<usize, ChainingValue> =
         facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
     let doubled = doubled(&mut facts);
