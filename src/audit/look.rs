@@ -6,7 +6,7 @@
 use super::extract::{Extractor, Stream, searched};
 use super::facts::TensorFacts;
 use super::magic;
-use super::pages::Run;
+use super::pages::{Doubled, Run};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
 use crate::engine::RunError;
@@ -123,6 +123,38 @@ pub fn look(
         facts.seen = reader.look(facts)?;
         Ok(files.object_done(tensor.file)?)
     })
+}
+
+/// Whether pages with equal fingerprints are equal: of values widened from 16 bits, fingerprints have 48
+/// bits, and a large model has many pages.
+///
+/// # Errors
+/// As [`look`].
+pub fn confirm(
+    model: &Checkpoint,
+    facts: &[TensorFacts],
+    doubled: Vec<Doubled>,
+    progress: &Progress,
+) -> Result<Vec<Doubled>, RunError> {
+    let plan =
+        Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
+    let files = FileSet::new(&model.files, &plan);
+    let bytes = |(index, page): (usize, u64)| {
+        let tensor = &model.tensors[facts[index].tensor];
+        let start = page * PAGE_LEN - u64::from(phase(tensor.offset));
+        Reader { files: &files, tensor, progress }.bytes(start, PAGE_LEN)
+    };
+    let mut confirmed = Vec::with_capacity(doubled.len());
+    for run in doubled {
+        // The first page speaks for its run: one that is doubled by chance stands alone.
+        if bytes(run.here)? == bytes(run.there)? {
+            confirmed.push(run);
+        }
+    }
+    for facts in facts {
+        files.object_done(model.tensors[facts.tensor].file)?;
+    }
+    Ok(confirmed)
 }
 
 fn object(model: &Checkpoint, facts: &TensorFacts) -> Object {

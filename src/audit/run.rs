@@ -63,12 +63,13 @@ pub fn measure(
     look::look(model, &mut facts, progress)?;
     let digests: HashMap<usize, ChainingValue> =
         facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
-    let doubled = doubled(&mut facts);
+    let alike = doubled(&mut facts);
+    let doubled = look::confirm(model, &facts, alike, progress)?;
     let page_share = libm::ldexp(1.0, -(zeros as i32));
     Ok(Audited { model: model_seal(model, &digests), facts, run, doubled, page_share })
 }
 
-/// Finds doubled pages, and lets the fingerprints go.
+/// Finds pages with equal fingerprints, and lets the fingerprints go.
 fn doubled(facts: &mut [TensorFacts]) -> Vec<Doubled> {
     let mut contents = HashSet::new();
     for facts in facts.iter_mut() {

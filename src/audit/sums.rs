@@ -7,7 +7,7 @@ use serde::Serialize;
 const KEPT: usize = 16;
 
 /// Standard deviation, in binades, of log2 of the magnitude of a normal variable: pi / (2 sqrt 2 ln 2).
-const SPREAD_OF_ONE: f64 = 1.602_6;
+const SPREAD_OF_ONE: f64 = 1.602_4;
 
 /// One row or column that stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use crate::audit::streams::{ChiSquare, LowBitFacts};
 use crate::judge::finding::Finding;
 use serde_json::json;
 
-/// Normalised asymmetry from which bytes lie in a stream. Clean weights have up to 12, and up to 5 where
+/// Normalised asymmetry from which bytes lie in a stream. Clean weights have up to 13, and up to 5 where
 /// they were not decayed to nothing.
 const ASYMMETRY_FROM: f64 = 20.0;
 
@@ -14,7 +14,7 @@ const ASYMMETRY_FROM: f64 = 20.0;
 /// more than that of its pattern. Clean ones have up to 0.011 and 0.035.
 const EFFECT_FROM: f64 = 0.05;
 
-/// Effect from which the lowest bytes of 32-bit weights are uneven. Clean ones have up to 0.075.
+/// Effect from which the lowest bytes of 32-bit weights are uneven. Clean ones have up to 0.19.
 const UNEVEN_FROM: f64 = 0.3;
 
 /// Share of zeros from which a tensor is sparse.
