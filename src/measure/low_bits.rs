@@ -7,8 +7,9 @@
 //! one and eight places apart within aligned stretches of 64 bits. Elements beyond the last whole group
 //! of 64 are not counted. Shader twin: `shaders/low_bits.wgsl`.
 
+use super::BLOCK_LEN;
 use super::correlation::Elements;
-use super::{BLOCK_LEN, isa};
+use super::isa::{self, Kernel};
 
 /// Bits of an element that a stream takes.
 pub const WIDTHS: [usize; 5] = [1, 2, 4, 7, 8];
@@ -92,18 +93,33 @@ impl LowBits {
         let group = GROUP_LEN * elements.width;
         let whole = &bytes[..bytes.len() - bytes.len() % group];
         let mut tables = Tables::default();
-        isa::vectorised(|| {
-            for batch in whole.chunks(BATCH * group) {
-                match elements.width {
-                    2 => add::<2>(batch, &mut tables, block),
-                    _ => add::<4>(batch, &mut tables, block),
-                }
-            }
-        });
+        for bytes in whole.chunks(BATCH * group) {
+            isa::vectorised(Batch { elements, bytes, tables: &mut tables, block });
+        }
         for (counts, tables) in self.bytes.iter_mut().zip(&tables.0) {
             for (byte, count) in counts.iter_mut().enumerate() {
                 *count += tables.iter().map(|table| u64::from(table[byte])).sum::<u64>();
             }
+        }
+    }
+}
+
+/// Groups of elements.
+struct Batch<'a> {
+    elements: &'a Elements,
+    bytes: &'a [u8],
+    tables: &'a mut Tables,
+    block: &'a mut BlockBits,
+}
+
+impl Kernel for Batch<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.elements.width {
+            2 => add::<2>(self.bytes, self.tables, self.block),
+            _ => add::<4>(self.bytes, self.tables, self.block),
         }
     }
 }

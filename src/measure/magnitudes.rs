@@ -12,7 +12,7 @@
 //! dimension. Shader twin: `shaders/magnitudes.wgsl`.
 
 use super::correlation::Elements;
-use super::isa;
+use super::isa::{self, Kernel};
 use std::ops::RangeInclusive;
 
 /// Steps of a binade.
@@ -77,20 +77,34 @@ impl Magnitudes {
         let begin = start / elements.width as u64;
         let mut row = (begin / columns as u64 - self.first) as usize;
         let mut column = (begin % columns as u64) as usize;
-        isa::vectorised(|| {
-            let mut rest = &bytes[..bytes.len() - bytes.len() % elements.width];
-            while !rest.is_empty() {
-                let len = (columns - column).min(rest.len() / elements.width);
-                let (part, more) = rest.split_at(len * elements.width);
-                let sums = &mut self.columns[column..column + len];
-                self.rows[row] += match elements.width {
-                    1 => add8(elements, part, sums),
-                    2 => add16(elements, part.as_chunks().0, sums),
-                    _ => add32(elements, part.as_chunks().0, sums),
-                };
-                (rest, row, column) = (more, row + 1, 0);
-            }
-        });
+        let mut rest = &bytes[..bytes.len() - bytes.len() % elements.width];
+        while !rest.is_empty() {
+            let len = (columns - column).min(rest.len() / elements.width);
+            let (part, more) = rest.split_at(len * elements.width);
+            let sums = &mut self.columns[column..column + len];
+            self.rows[row] += isa::vectorised(Stretch { elements, bytes: part, sums });
+            (rest, row, column) = (more, row + 1, 0);
+        }
+    }
+}
+
+/// A stretch of a row.
+struct Stretch<'a> {
+    elements: &'a Elements,
+    bytes: &'a [u8],
+    sums: &'a mut [u32],
+}
+
+impl Kernel for Stretch<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run(self) -> u32 {
+        match self.elements.width {
+            1 => add8(self.elements, self.bytes, self.sums),
+            2 => add16(self.elements, self.bytes.as_chunks().0, self.sums),
+            _ => add32(self.elements, self.bytes.as_chunks().0, self.sums),
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! 2^-64 unless all differences are even. The keys are public: somebody may *make* pages that look
 //! doubled, which only draws attention to them. Shader twin: `shaders/pages.wgsl`.
 
-use super::isa;
+use super::isa::{self, Kernel};
 
 /// Bytes of a page.
 pub const PAGE_LEN: u64 = 4096;
@@ -115,13 +115,28 @@ impl Pages {
         let head = (begin % PAGE_LEN / 4) as usize;
         let (partial, whole) = words.split_at(words.len().min((PAGE_WORDS - head) % PAGE_WORDS));
         if !partial.is_empty() {
-            self.pages[at].merge(&isa::vectorised(|| page(&KEYS[head..], partial)));
+            self.pages[at].merge(&isa::vectorised(Print { keys: &KEYS[head..], words: partial }));
             at += 1;
         }
         for words in whole.chunks(PAGE_WORDS) {
-            self.pages[at].merge(&isa::vectorised(|| page(&KEYS, words)));
+            self.pages[at].merge(&isa::vectorised(Print { keys: &KEYS, words }));
             at += 1;
         }
+    }
+}
+
+/// The words of a page, or of a part of it.
+struct Print<'a> {
+    keys: &'a [u64],
+    words: &'a [[u8; 4]],
+}
+
+impl Kernel for Print<'_> {
+    type Output = Page;
+
+    #[inline(always)]
+    fn run(self) -> Page {
+        page(self.keys, self.words)
     }
 }
 

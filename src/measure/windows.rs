@@ -5,7 +5,7 @@
 //! seen. Merging is concatenation. Shader twin: `shaders/windows.wgsl`.
 
 use super::correlation::Elements;
-use super::isa;
+use super::isa::{self, Kernel};
 
 /// Elements of a window.
 pub const WINDOW_LEN: usize = 4096;
@@ -76,14 +76,30 @@ impl Windows {
         let at = (start / window_bytes as u64 - self.first) as usize;
         let thresholds = thresholds(elements);
         for (window, bytes) in self.windows[at..].iter_mut().zip(bytes.chunks(window_bytes)) {
-            let more = isa::vectorised(|| match elements.width {
-                1 => count8(&thresholds, bytes),
-                2 => count16(&thresholds, bytes.as_chunks().0),
-                _ => count32(&thresholds, bytes.as_chunks().0),
-            });
+            let more = isa::vectorised(Count { elements, thresholds: &thresholds, bytes });
             for (count, more) in window.iter_mut().zip(more) {
                 *count += more;
             }
+        }
+    }
+}
+
+/// The elements of a window.
+struct Count<'a> {
+    elements: &'a Elements,
+    thresholds: &'a [u32; CLASSES - 1],
+    bytes: &'a [u8],
+}
+
+impl Kernel for Count<'_> {
+    type Output = Window;
+
+    #[inline(always)]
+    fn run(self) -> Window {
+        match self.elements.width {
+            1 => count8(self.thresholds, self.bytes),
+            2 => count16(self.thresholds, self.bytes.as_chunks().0),
+            _ => count32(self.thresholds, self.bytes.as_chunks().0),
         }
     }
 }
