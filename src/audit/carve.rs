@@ -3,7 +3,7 @@
 use super::extract::{Extractor, Order, Stream};
 use crate::checkpoint::Checkpoint;
 use crate::stream::files::{FileError, FileSet};
-use crate::stream::plan::{Object, ObjectKind, Plan};
+use crate::stream::plan::Plan;
 use std::io::{self, Write};
 
 /// Bytes that are read at once.
@@ -52,29 +52,14 @@ impl Carving {
     pub fn write(&self, model: &Checkpoint, out: &mut dyn Write) -> Result<(), CarveError> {
         let tensor = &model.tensors[self.tensor];
         let width = u64::from(tensor.dtype.bits() / 8).max(1);
-        let object = Object {
-            kind: ObjectKind::Tensor(self.tensor),
-            file: tensor.file,
-            offset: tensor.offset,
-            bytes: tensor.bytes,
-            words: None,
-            carrier: None,
-            layout: None,
-        };
-        let plan = Plan { objects: vec![object], ..Plan::default() };
+        let plan = Plan::of_tensors([(self.tensor, tensor)].into_iter());
         let files = FileSet::new(&model.files, &plan);
         let mut extractor = Extractor::new(self.stream, width as usize);
         let (mut piece, mut made) = (Vec::new(), Vec::new());
         let mut start = self.element.saturating_mul(width).min(tensor.bytes);
         while start < tensor.bytes {
             let len = PIECE_LEN.min(tensor.bytes - start);
-            piece.clear();
-            files
-                .source(tensor.file)?
-                .read(tensor.offset + start, len as usize, &mut |bytes| {
-                    piece.extend_from_slice(bytes);
-                })
-                .map_err(|error| files.name_error(tensor.file, error))?;
+            files.copy_into(tensor.file, tensor.offset + start, len as usize, &mut piece)?;
             made.clear();
             extractor.add(&piece, &mut made);
             out.write_all(&made)?;

@@ -14,7 +14,7 @@ use crate::measure::correlation::Elements;
 use crate::measure::pages::{PAGE_LEN, phase};
 use crate::measure::windows::WINDOW_LEN;
 use crate::stream::files::FileSet;
-use crate::stream::plan::{Object, ObjectKind, Plan};
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -114,8 +114,7 @@ pub fn look(
     facts: &mut [TensorFacts],
     progress: &Progress,
 ) -> Result<(), RunError> {
-    let plan =
-        Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
+    let plan = plan(model, facts);
     let files = FileSet::new(&model.files, &plan);
     facts.par_iter_mut().try_for_each(|facts| {
         let tensor = &model.tensors[facts.tensor];
@@ -136,8 +135,7 @@ pub fn confirm(
     doubled: Vec<Doubled>,
     progress: &Progress,
 ) -> Result<Vec<Doubled>, RunError> {
-    let plan =
-        Plan { objects: facts.iter().map(|f| object(model, f)).collect(), ..Plan::default() };
+    let plan = plan(model, facts);
     let files = FileSet::new(&model.files, &plan);
     let bytes = |(index, page): (usize, u64)| {
         let tensor = &model.tensors[facts[index].tensor];
@@ -157,10 +155,9 @@ pub fn confirm(
     Ok(confirmed)
 }
 
-fn object(model: &Checkpoint, facts: &TensorFacts) -> Object {
-    let Tensor { file, offset, bytes, .. } = model.tensors[facts.tensor];
-    let kind = ObjectKind::Tensor(facts.tensor);
-    Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
+/// The tensors of these facts, to be read.
+fn plan(model: &Checkpoint, facts: &[TensorFacts]) -> Plan {
+    Plan::of_tensors(facts.iter().map(|facts| (facts.tensor, &model.tensors[facts.tensor])))
 }
 
 struct Reader<'a> {
@@ -204,12 +201,10 @@ impl Reader<'_> {
             return Err(RunError::Interrupted);
         }
         let len = len.min(self.tensor.bytes.saturating_sub(start)) as usize;
-        let mut copy = Vec::with_capacity(len);
+        let mut copy = Vec::new();
         if len > 0 {
-            self.files
-                .source(self.tensor.file)?
-                .read(self.tensor.offset + start, len, &mut |bytes| copy.extend_from_slice(bytes))
-                .map_err(|error| self.files.name_error(self.tensor.file, error))?;
+            let Tensor { file, offset, .. } = *self.tensor;
+            self.files.copy_into(file, offset + start, len, &mut copy)?;
         }
         Ok(copy)
     }

@@ -132,11 +132,8 @@ impl Shared<'_> {
     pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
-        let mut copy = Vec::with_capacity(tile.len);
-        self.files
-            .source(object.file)?
-            .read(position, tile.len, &mut |bytes| copy.extend_from_slice(bytes))
-            .map_err(|error| self.files.name_error(object.file, error))?;
+        let mut copy = Vec::new();
+        self.files.copy_into(object.file, position, tile.len, &mut copy)?;
         let copy = Arc::new(copy);
         if let Some(lanes) = &self.lanes {
             lanes[object.file].submit(position, Arc::clone(&copy));

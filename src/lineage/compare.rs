@@ -6,8 +6,9 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::{self, RunError};
 use crate::seal::Seal;
 use crate::stream::files::FileSet;
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
-use crate::watermark::values::{PIECE_LEN, Values, plan_of};
+use crate::watermark::values::{PIECE_LEN, Values};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
 
@@ -38,8 +39,9 @@ pub fn differences(
     };
     let counterparts: Vec<Option<(usize, Comparison)>> = changed.iter().map(counterpart).collect();
     let pairs = || changed.iter().zip(&counterparts).filter_map(|(p, c)| Some((p.tensor, (*c)?)));
-    let ours = plan_of(pairs().map(|(ours, _)| (ours, &model.tensors[ours])));
-    let theirs = plan_of(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
+    let ours = Plan::of_tensors(pairs().map(|(ours, _)| (ours, &model.tensors[ours])));
+    let theirs =
+        Plan::of_tensors(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
     progress.expect(ours.bytes() + theirs.bytes());
     let files = [FileSet::new(&original.files, &theirs), FileSet::new(&model.files, &ours)];
     let pool = engine::thread_pool(threads)?;

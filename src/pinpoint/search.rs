@@ -82,15 +82,8 @@ pub fn search<'a>(
     let (mut plan, mut kept) = (Plan::default(), Vec::with_capacity(places.len()));
     for place in places {
         let Some(file) = by_path.get(place.file).copied() else { continue };
-        plan.objects.push(Object {
-            kind: ObjectKind::File(file),
-            file,
-            offset: place.object + place.offset,
-            bytes: place.len as u64,
-            words: None,
-            carrier: None,
-            layout: None,
-        });
+        let start = place.object + place.offset;
+        plan.objects.push(Object::plain(ObjectKind::File(file), file, start, place.len as u64));
         kept.push(place);
     }
     let files = FileSet::new(&model.files, &plan);
@@ -109,11 +102,7 @@ pub fn search<'a>(
             let not_searched = vec![[place.offset, place.offset + place.len as u64]];
             found.push(Pinpointed { place, explanations: Vec::new(), not_searched });
         } else {
-            bytes.clear();
-            files
-                .source(object.file)?
-                .read(object.offset, place.len, &mut |part| bytes.extend_from_slice(part))
-                .map_err(|error| files.name_error(object.file, error))?;
+            files.copy_into(object.file, object.offset, place.len, &mut bytes)?;
             found.push(pool.install(|| searcher.place(place, &bytes)));
         }
         if progress.stopped() {

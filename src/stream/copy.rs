@@ -175,11 +175,7 @@ impl Copying<'_> {
                     }
                     let Piece { object, start, len } = *piece;
                     let position = object.offset + start;
-                    bytes.clear();
-                    files
-                        .source(object.file)?
-                        .read(position, len, &mut |part| bytes.extend_from_slice(part))
-                        .map_err(|error| files.name_error(object.file, error))?;
+                    files.copy_into(object.file, position, len, bytes)?;
                     let edited = edit(piece, bytes, buffers);
                     file.write_all_at(bytes, position).map_err(failed)?;
                     self.progress.add(len as u64);

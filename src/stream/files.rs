@@ -75,6 +75,25 @@ impl<'a> FileSet<'a> {
         Ok(source)
     }
 
+    /// Makes `copy` the bytes `offset..offset + len` of a file. What comes from a map may change at any
+    /// time, so it is read once and worked on here.
+    ///
+    /// # Errors
+    /// When it cannot be read, or changed.
+    pub fn copy_into(
+        &self,
+        file: usize,
+        offset: u64,
+        len: usize,
+        copy: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
+        copy.clear();
+        copy.reserve(len);
+        self.source(file)?
+            .read(offset, len, &mut |bytes| copy.extend_from_slice(bytes))
+            .map_err(|error| self.name_error(file, error))
+    }
+
     fn open(&self, file: usize) -> Result<Arc<dyn ByteSource>, FileError> {
         let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };

@@ -1,6 +1,6 @@
 //! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
 
-use crate::checkpoint::{Checkpoint, FileKind};
+use crate::checkpoint::{Checkpoint, FileKind, Tensor};
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
 use crate::measure::structure::Layout;
@@ -36,6 +36,13 @@ pub struct Object {
     pub layout: Option<Layout>,
 }
 
+impl Object {
+    /// One that is only read, or digested.
+    pub fn plain(kind: ObjectKind, file: usize, offset: u64, bytes: u64) -> Object {
+        Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
+    }
+}
+
 /// A tensor that is correlated with the keys of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedCarrier {
@@ -65,28 +72,13 @@ impl Plan {
         let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.files.len());
         let mut tensors = model.tensors.iter().enumerate().peekable();
         for (file, entry) in model.files.iter().enumerate() {
-            let whole = Object {
-                kind: ObjectKind::File(file),
-                file,
-                offset: 0,
-                bytes: entry.bytes,
-                words: None,
-                carrier: None,
-                layout: None,
-            };
             if entry.kind != FileKind::Tensors {
-                objects.push(whole);
+                objects.push(Object::plain(ObjectKind::File(file), file, 0, entry.bytes));
                 continue;
             }
             let mut position = 0;
-            let outside = |start: u64, end: u64| Object {
-                kind: ObjectKind::Outside(file),
-                file,
-                offset: start,
-                bytes: end - start,
-                words: None,
-                carrier: None,
-                layout: None,
+            let outside = |start: u64, end: u64| {
+                Object::plain(ObjectKind::Outside(file), file, start, end - start)
             };
             while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
                 if tensor.offset < position
@@ -97,14 +89,10 @@ impl Plan {
                 if tensor.offset > position {
                     objects.push(outside(position, tensor.offset));
                 }
+                let kind = ObjectKind::Tensor(index);
                 objects.push(Object {
-                    kind: ObjectKind::Tensor(index),
-                    file,
-                    offset: tensor.offset,
-                    bytes: tensor.bytes,
                     words: distribution.then(|| Words::of(tensor.dtype)),
-                    carrier: None,
-                    layout: None,
+                    ..Object::plain(kind, file, tensor.offset, tensor.bytes)
                 });
                 position = tensor.offset + tensor.bytes;
             }
@@ -113,6 +101,15 @@ impl Plan {
             }
         }
         Plan { objects, ..Plan::default() }
+    }
+
+    /// Tensors that are to be read, with their numbers: one that is read twice is in it twice.
+    pub fn of_tensors<'a>(tensors: impl Iterator<Item = (usize, &'a Tensor)>) -> Plan {
+        let objects = tensors.map(|(index, tensor)| {
+            let Tensor { file, offset, bytes, .. } = *tensor;
+            Object::plain(ObjectKind::Tensor(index), file, offset, bytes)
+        });
+        Plan { objects: objects.collect(), ..Plan::default() }
     }
 
     /// What is measured of an object besides its digest.

@@ -222,15 +222,7 @@ mod tests {
 
     fn plan(sizes: &[u64]) -> Plan {
         let kind = ObjectKind::File(0);
-        let object = |bytes| Object {
-            kind,
-            file: 0,
-            offset: 0,
-            bytes,
-            words: None,
-            carrier: None,
-            layout: None,
-        };
+        let object = |bytes| Object::plain(kind, 0, 0, bytes);
         Plan { objects: sizes.iter().copied().map(object).collect(), ..Plan::default() }
     }
 

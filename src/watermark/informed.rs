@@ -11,13 +11,14 @@ use super::carriers::Carriers;
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
 use super::names::by_canonical;
-use super::values::{Decoder, Values, finite, plan_of};
+use super::values::{Decoder, Values, finite};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES};
 use crate::measure::correlation::{CARRIER_LEN, Energy};
 use crate::measure::slots::SlotSums;
 use crate::stream::files::FileSet;
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -49,9 +50,9 @@ pub fn measure(
 ) -> Result<Informed, RunError> {
     let pairs = pairs(model, original, carriers);
     let ours = pairs.iter().map(|pair| carriers.tensors[pair.carrier].tensor);
-    let ours = plan_of(ours.map(|index| (index, &model.tensors[index])));
+    let ours = Plan::of_tensors(ours.map(|index| (index, &model.tensors[index])));
     let theirs = pairs.iter().map(|pair| (pair.original, &original.tensors[pair.original]));
-    let theirs = plan_of(theirs);
+    let theirs = Plan::of_tensors(theirs);
     progress.expect(ours.bytes() + theirs.bytes());
     let files = [FileSet::new(&model.files, &ours), FileSet::new(&original.files, &theirs)];
     let groups = Groups::new(carriers, keys.len());

@@ -3,7 +3,6 @@
 use crate::checkpoint::Tensor;
 use crate::dtype::{Decoded, Dtype, Number};
 use crate::stream::files::{FileError, FileSet};
-use crate::stream::plan::{Object, ObjectKind, Plan};
 
 /// Elements that are handed out at once.
 pub const PIECE_LEN: usize = 1 << 16;
@@ -141,12 +140,8 @@ impl<'a> Values<'a> {
         }
         let width = self.decoder.width;
         let start = self.tensor.offset + first * width as u64;
-        // A private copy: the pieces of a map are to be read once.
-        let mut copy = Vec::with_capacity(count * width);
-        self.files
-            .source(self.tensor.file)?
-            .read(start, count * width, &mut |bytes| copy.extend_from_slice(bytes))
-            .map_err(|error| self.files.name_error(self.tensor.file, error))?;
+        let mut copy = Vec::new();
+        self.files.copy_into(self.tensor.file, start, count * width, &mut copy)?;
         Ok(copy)
     }
 
@@ -156,20 +151,11 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The tensors that are to be read, as a plan: a tensor that is read twice is in it twice.
-pub fn plan_of<'a>(tensors: impl Iterator<Item = (usize, &'a Tensor)>) -> Plan {
-    let objects = tensors.map(|(index, tensor)| {
-        let Tensor { file, offset, bytes, .. } = *tensor;
-        let kind = ObjectKind::Tensor(index);
-        Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
-    });
-    Plan { objects: objects.collect(), ..Plan::default() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::{Checkpoint, OpenOptions};
+    use crate::stream::plan::Plan;
     use safetensors::tensor::{Dtype as TheirDtype, TensorView, serialize_to_file};
 
     #[test]
@@ -216,7 +202,7 @@ mod tests {
         serialize_to_file([("x", view)], None, &path).unwrap();
         let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
         let tensor = &model.tensors[0];
-        let plan = plan_of([(0, tensor)].into_iter());
+        let plan = Plan::of_tensors([(0, tensor)].into_iter());
         let files = FileSet::new(&model.files, &plan);
         let values = Values::new(&files, tensor, Decoder::of_weights(tensor.dtype).unwrap());
         assert_eq!(values.len(), 200_003);

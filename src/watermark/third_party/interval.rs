@@ -19,9 +19,10 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
 use crate::engine::{self, RunError};
 use crate::stream::files::FileSet;
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::names::Names;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values, plan_of};
+use crate::watermark::values::{Decoder, PIECE_LEN, Values};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// The largest code.
@@ -137,8 +138,8 @@ pub fn measure(
 ) -> Result<Intervals, ThirdPartyError> {
     let pairs = pairs(model, base);
     let plans = [
-        plan_of(pairs.iter().map(|pair| (0, pair.ours))),
-        plan_of(pairs.iter().map(|pair| (0, pair.base))),
+        Plan::of_tensors(pairs.iter().map(|pair| (0, pair.ours))),
+        Plan::of_tensors(pairs.iter().map(|pair| (0, pair.base))),
     ];
     progress.expect(plans.iter().map(|plan| plan.bytes()).sum());
     let files = [FileSet::new(&model.files, &plans[0]), FileSet::new(&base.files, &plans[1])];

@@ -32,9 +32,10 @@ use crate::checkpoint::{Checkpoint, Tensor, display_name};
 use crate::dtype::Dtype;
 use crate::engine::{self, RunError};
 use crate::stream::files::{FileError, FileSet};
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::names::Names;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values, plan_of};
+use crate::watermark::values::{Decoder, PIECE_LEN, Values};
 use arrays::Array;
 use key::Commitment;
 
@@ -190,9 +191,10 @@ pub fn measure(
         part.check(tensor)?;
         found.push((index, tensor));
     }
-    let of_model = plan_of(found.iter().copied());
-    let of_key =
-        plan_of(key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)));
+    let of_model = Plan::of_tensors(found.iter().copied());
+    let of_key = Plan::of_tensors(
+        key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)),
+    );
     progress.expect(of_model.bytes() + of_key.bytes());
     let pool = engine::thread_pool(threads)?;
     let run = Run {

@@ -109,14 +109,8 @@ impl<'a> Window<'a> {
             return Err(RunError::Interrupted);
         }
         let len = (self.tensor.bytes - self.start).min(WINDOW);
-        let held = &mut self.held;
-        held.clear();
-        self.files
-            .source(self.tensor.file)?
-            .read(self.tensor.offset + self.start, len as usize, &mut |bytes| {
-                held.extend_from_slice(bytes);
-            })
-            .map_err(|error| self.files.name_error(self.tensor.file, error))?;
+        let Tensor { file, offset, .. } = *self.tensor;
+        self.files.copy_into(file, offset + self.start, len as usize, &mut self.held)?;
         Ok(())
     }
 }

@@ -10,9 +10,10 @@ use crate::checkpoint::{
     Checkpoint, FileIdentity, FileKind, ModelFile, OpenOptions, Tensor, display_name,
 };
 use crate::stream::files::{FileError, FileSet};
+use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::files::open_regular;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values, plan_of};
+use crate::watermark::values::{Decoder, PIECE_LEN, Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -132,7 +133,7 @@ impl<'a> Shelf<'a> {
         arrays: &[&Array],
         work: impl FnOnce(&FileSet<'_>) -> Result<T, FileError>,
     ) -> Result<T, FileError> {
-        let plan = plan_of(arrays.iter().map(|array| (0, &array.tensor)));
+        let plan = Plan::of_tensors(arrays.iter().map(|array| (0, &array.tensor)));
         let files = FileSet::new(&self.files, &plan);
         let done = work(&files)?;
         for array in arrays {
@@ -258,7 +259,7 @@ impl<'a> Shelf<'a> {
             return Err(ArrayError::Shape { shape: tensor.shape, wanted });
         }
         let mut hasher = blake3::Hasher::new();
-        let plan = plan_of([(0, &tensor)].into_iter());
+        let plan = Plan::of_tensors([(0, &tensor)].into_iter());
         let files = FileSet::new(&self.files, &plan);
         let elements = Values::new(&files, &tensor, decoder);
         self.progress.expect(tensor.bytes);
