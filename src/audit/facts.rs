@@ -87,7 +87,6 @@ impl TensorFacts {
             LowBitFacts::new(elements, low_bits, histogram, distribution.zero)
         });
         let magnitudes = structure.magnitudes.as_ref();
-        let sums = |sums: &[u32], elements| Sums::new(sums, elements);
         Some(TensorFacts {
             tensor: index,
             digest,
@@ -99,11 +98,16 @@ impl TensorFacts {
             prints,
             windows: structure.windows.as_ref().map(WindowFacts::new),
             low_bits,
-            rows: magnitudes.map(|m| sums(&m.rows, layout.columns.into())),
-            columns: magnitudes.map(|m| sums(&m.columns, m.rows.len() as u64)),
+            rows: magnitudes.map(|m| Sums::new(&m.rows, layout.columns.into())),
+            columns: magnitudes.map(|m| Sums::new(&m.columns, m.rows.len() as u64)),
             seen: Seen::default(),
             distribution,
         })
+    }
+
+    /// Share of its elements that are zero.
+    pub fn zero_share(&self) -> f64 {
+        self.distribution.zero as f64 / self.distribution.count.max(1) as f64
     }
 
     /// Lets the counts go that nothing will be said about: 10 KiB a tensor.

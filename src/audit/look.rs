@@ -3,10 +3,12 @@
 //!
 //! What is read again are pieces of a few hundred KiB, from files that must still be what they were.
 
-use super::extract::{Extractor, Stream, searched};
+use super::extract::{Order, Stream};
 use super::facts::TensorFacts;
 use super::magic;
 use super::pages::{Doubled, Run};
+use super::search::{Hidden, Searches};
+use super::streams::MOSTLY_ZERO_FROM;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
 use crate::engine::RunError;
@@ -30,9 +32,6 @@ const KEPT: usize = 16;
 
 /// Constant runs that are followed to their ends, for each tensor.
 const FOLLOWED: usize = 64;
-
-/// Share of zeros from which low bits are those of a sparse tensor.
-const SPARSE_FROM: f64 = 0.2;
 
 /// How far a constant run is followed.
 const FARTHEST: u64 = 64 << 20;
@@ -75,17 +74,6 @@ pub struct Stretch {
     pub end: u64,
     /// The word.
     pub word: u32,
-}
-
-/// A file that begins in a stream of low bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hidden {
-    /// The stream.
-    pub stream: Stream,
-    /// Element with which the file begins.
-    pub element: u64,
-    /// What kind of file.
-    pub kind: &'static str,
 }
 
 /// What a second look found.
@@ -186,10 +174,9 @@ impl Reader<'_> {
             seen.repeated = self.repeated()?;
         }
         if let Some(elements) = Elements::of(dtype).filter(|elements| elements.width >= 2) {
-            let zeros = facts.distribution.zero as f64 / facts.distribution.count.max(1) as f64;
             let suspicious = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
             // Sparse tensors have streams of their own kind, and nothing is to be met in them.
-            let whole = suspicious && zeros < SPARSE_FROM;
+            let whole = suspicious && facts.zero_share() < MOSTLY_ZERO_FROM;
             self.files_in(&elements, whole, facts, &mut seen)?;
         }
         Ok(seen)
@@ -231,8 +218,7 @@ impl Reader<'_> {
     fn values(&self, facts: &TensorFacts, seen: &mut Seen) -> Result<(), RunError> {
         let Some(elements) = Elements::of(self.tensor.dtype) else { return Ok(()) };
         let distribution = &facts.distribution;
-        let not_finite =
-            distribution.nan + distribution.positive_infinity + distribution.negative_infinity > 0;
+        let not_finite = distribution.not_finite() > 0;
         let cutoff = facts
             .exponent_gap()
             .filter(|gap| gap.binades > LOCATED_ABOVE)
@@ -301,21 +287,20 @@ impl Reader<'_> {
         seen: &mut Seen,
     ) -> Result<(), RunError> {
         let width = elements.width;
-        let mut found = Vec::new();
         let start = START_ELEMENTS * width as u64;
         let most = if whole { self.tensor.bytes } else { start.min(self.tensor.bytes) };
-        for (stream, shift) in searched(width) {
-            if let Some(hidden) = self.file_in(stream, shift, width, most)? {
-                found.push(hidden);
-            }
+        let mut searches = Searches::new(width);
+        for start in (0..most).step_by(PIECE_LEN as usize) {
+            searches.add(&self.bytes(start, PIECE_LEN.min(most - start))?);
         }
-        let windows = facts.windows.iter().flat_map(|windows| windows.foreign());
+        let mut found = searches.found();
+        let windows = facts.windows.iter().flat_map(|windows| &windows.kept);
         for window in windows.take(FOLLOWED) {
             let first = window.index * WINDOW_LEN as u64;
             let bytes = self.bytes(first * width as u64, (WINDOW_LEN * width) as u64)?;
             if let Some((at, kind)) = magic::find(&bytes) {
                 let bits = 8 * width as u32;
-                let stream = Stream { bits, order: super::extract::Order::LowFirst };
+                let stream = Stream { bits, order: Order::LowFirst };
                 found.push(Hidden { stream, element: first + (at / width) as u64, kind });
             }
         }
@@ -325,35 +310,6 @@ impl Reader<'_> {
         found.truncate(KEPT);
         seen.hidden = found;
         Ok(())
-    }
-
-    fn file_in(
-        &self,
-        stream: Stream,
-        shift: usize,
-        width: usize,
-        most: u64,
-    ) -> Result<Option<Hidden>, RunError> {
-        let mut extractor = Extractor::new(stream, width);
-        let mut made = Vec::new();
-        // Bytes of the stream that were searched and dropped.
-        let mut dropped = 0u64;
-        let mut start = (shift * width) as u64;
-        while start < most {
-            let len = PIECE_LEN.min(most - start);
-            extractor.add(&self.bytes(start, len)?, &mut made);
-            start += len;
-            if let Some((at, kind)) = magic::find(&made) {
-                let bit = 8 * (dropped + at as u64);
-                let element = shift as u64 + bit / u64::from(stream.bits);
-                return Ok(Some(Hidden { stream, element, kind }));
-            }
-            // What a signature may need of the end is searched again.
-            let done = made.len().saturating_sub(magic::LONGEST);
-            made.drain(..done);
-            dropped += done as u64;
-        }
-        Ok(None)
     }
 }
 

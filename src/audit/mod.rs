@@ -13,6 +13,7 @@ pub mod magic;
 pub mod pages;
 pub mod roles;
 pub mod run;
+pub mod search;
 pub mod streams;
 pub mod sums;
 pub mod windows;

@@ -19,6 +19,9 @@ const HALVED: usize = 3;
 /// Least expected count of a pair of bytes, below which Pearson's approximation is not used.
 const LEAST_PAIR: u64 = 10;
 
+/// Share of zeros from which streams show the pattern of the zeros and nothing else.
+pub const MOSTLY_ZERO_FROM: f64 = 0.2;
+
 /// Robust standard deviations from which a block's agreement is odd.
 const ODD_FROM: f64 = 8.0;
 

@@ -85,11 +85,6 @@ impl WindowFacts {
         facts.kept.truncate(KEPT);
         facts
     }
-
-    /// The foreign windows that are kept.
-    pub fn foreign(&self) -> impl Iterator<Item = &OddWindow> {
-        self.kept.iter()
-    }
 }
 
 #[cfg(test)]
