@@ -32,26 +32,17 @@ pub fn changed_ranges(
     ranges
 }
 
-/// Gives a finding about `tensor` the place of `range` in bytes, elements and rows.
-pub fn place(mut finding: Finding, tensor: &TensorSeal, range: [u64; 2]) -> Finding {
-    let bits = u64::from(tensor.dtype.bits());
-    let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
-    finding.byte_range = Some(range);
-    finding.element_range = Some(elements);
-    let row: u64 = tensor.shape.iter().skip(1).product();
-    if tensor.shape.len() > 1 && row > 0 {
-        finding.row_range = Some([elements[0] / row, elements[1].div_ceil(row)]);
+/// From the first to the last of the bytes that changed; all of them where that is not known.
+pub fn extent(ranges: &[[u64; 2]], bytes: u64) -> [u64; 2] {
+    match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) => [first[0], last[1]],
+        _ => [0, bytes],
     }
-    finding
 }
 
 /// The finding for a tensor whose bytes changed, with all places.
 pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
     let ranges = changed_ranges(&sealed.blocks, &found.blocks, sealed.bytes);
-    let hull = match (ranges.first(), ranges.last()) {
-        (Some(first), Some(last)) => [first[0], last[1]],
-        _ => [0, sealed.bytes],
-    };
     let changed: u64 = ranges.iter().map(|range| range[1] - range[0]).sum();
     let blocks = changed.div_ceil(BLOCK_LEN as u64);
     let of = sealed.bytes.div_ceil(BLOCK_LEN as u64);
@@ -67,7 +58,7 @@ pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
         .with("blocks_changed", blocks)
         .with("ranges", json!(listed))
         .with("ranges_total", ranges.len());
-    place(finding, sealed, hull)
+    finding.at(sealed.dtype, &sealed.shape, extent(&ranges, sealed.bytes))
 }
 
 /// Adds to a finding what the change did to the values, from the statistics before and after.
@@ -81,7 +72,7 @@ pub fn describe(finding: &mut Finding, before: &Distribution, after: &Distributi
         ("max_magnitude_sealed", number(magnitude(before))),
         ("max_magnitude_found", number(magnitude(after))),
         ("nan_found", json!(after.nan)),
-        ("infinite_found", json!(infinite(after))),
+        ("infinite_found", json!(after.infinite())),
         ("zero_sealed", json!(before.zero)),
         ("zero_found", json!(after.zero)),
     ] {
@@ -95,18 +86,14 @@ fn magnitude(distribution: &Distribution) -> f64 {
     distribution.min.0.abs().max(distribution.max.0.abs())
 }
 
-fn infinite(distribution: &Distribution) -> u64 {
-    distribution.positive_infinity + distribution.negative_infinity
-}
-
 /// The most telling difference, in words.
 fn sentence(before: &Distribution, after: &Distribution) -> String {
     let (was, is) = (magnitude(before), magnitude(after));
     let zeros = after.zero.saturating_sub(before.zero);
     if after.nan > before.nan {
         format!("{} values became NaN", after.nan - before.nan)
-    } else if infinite(after) > infinite(before) {
-        format!("{} values became infinite", infinite(after) - infinite(before))
+    } else if after.infinite() > before.infinite() {
+        format!("{} values became infinite", after.infinite() - before.infinite())
     } else if is > 4.0 * was {
         format!("the largest magnitude grew from {was:.4} to {is:.4e}")
     } else if zeros * 100 > after.count {
@@ -124,7 +111,6 @@ fn sentence(before: &Distribution, after: &Distribution) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::Dtype;
 
     #[test]
     fn adjacent_blocks_are_one_range() {
@@ -137,26 +123,5 @@ mod tests {
         let ranges = changed_ranges(&sealed, &found, 4 * m + 10);
         assert_eq!(ranges, [[m, 3 * m], [4 * m, 4 * m + 10]]);
         assert_eq!(changed_ranges(&[], &[], 7), [[0, 7]]);
-    }
-
-    #[test]
-    fn ranges_become_elements_and_rows() {
-        let tensor = |dtype, shape: &[u64]| TensorSeal {
-            blake3: [0; 32],
-            blocks: vec![],
-            bytes: 0,
-            distribution: None,
-            sketch: None,
-            dtype,
-            file: String::new(),
-            name: String::new(),
-            offset: 0,
-            shape: shape.to_vec(),
-        };
-        let finding = || Finding::new("integrity/tensor-changed", "");
-        let f = place(finding(), &tensor(Dtype::F32, &[10, 3]), [12, 25]);
-        assert_eq!((f.element_range, f.row_range), (Some([3, 7]), Some([1, 3])));
-        let f = place(finding(), &tensor(Dtype::F4, &[4]), [1, 2]);
-        assert_eq!((f.element_range, f.row_range), (Some([2, 4]), None));
     }
 }

@@ -1,6 +1,7 @@
 //! What a judgement says.
 
 use super::rules;
+use crate::dtype::Dtype;
 use crate::severity::Severity;
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +73,20 @@ impl Finding {
         self
     }
 
+    /// Gives its place in a tensor of this type and shape: the bytes, and the elements and rows they
+    /// touch.
+    pub fn at(mut self, dtype: Dtype, shape: &[u64], range: [u64; 2]) -> Self {
+        let bits = u64::from(dtype.bits());
+        let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
+        self.byte_range = Some(range);
+        self.element_range = Some(elements);
+        let row: u64 = shape.iter().skip(1).product();
+        if shape.len() > 1 && row > 0 {
+            self.row_range = Some([elements[0] / row, elements[1].div_ceil(row)]);
+        }
+        self
+    }
+
     /// Adds a number to the evidence.
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.evidence.insert(key, value.into());
@@ -89,4 +104,18 @@ pub enum Verdict {
     Fail,
     /// It could not be finished.
     Incomplete,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_become_elements_and_rows() {
+        let finding = || Finding::new("integrity/tensor-changed", "");
+        let f = finding().at(Dtype::F32, &[10, 3], [12, 25]);
+        assert_eq!((f.element_range, f.row_range), (Some([3, 7]), Some([1, 3])));
+        let f = finding().at(Dtype::F4, &[4], [1, 2]);
+        assert_eq!((f.element_range, f.row_range), (Some([2, 4]), None));
+    }
 }

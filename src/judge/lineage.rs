@@ -3,7 +3,7 @@
 
 use super::Severity;
 use super::audit::listed;
-use super::change::{changed_ranges, place};
+use super::change::{self, changed_ranges};
 use super::finding::Finding;
 use crate::audit::TensorFacts;
 use crate::checkpoint::{Checkpoint, Tensor};
@@ -188,14 +188,11 @@ impl Subject<'_> {
             (Some(difference), _) => difference.extent,
             (None, Some(facts)) => {
                 let ranges = changed_ranges(&self.sealed.blocks, &facts.blocks, self.sealed.bytes);
-                match (ranges.first(), ranges.last()) {
-                    (Some(first), Some(last)) => [first[0], last[1]],
-                    _ => [0, self.sealed.bytes],
-                }
+                change::extent(&ranges, self.sealed.bytes)
             }
             (None, None) => [0, self.sealed.bytes],
         };
-        place(finding, self.sealed, extent)
+        finding.at(self.sealed.dtype, &self.sealed.shape, extent)
     }
 
     /// Adds what was measured of the difference.

@@ -65,14 +65,7 @@ pub fn shown(name: &str) -> String {
 
 /// The line that says what model it is.
 pub fn model_line(model: &Model, palette: Palette) -> String {
-    format!(
-        "{}  {}, {}, {} elements, {}",
-        palette.bold(&shown(&model.path)),
-        count(model.files, "file"),
-        count(model.tensors, "tensor"),
-        grouped(model.elements),
-        bytes(model.bytes)
-    )
+    format!("{}  {}", palette.bold(&shown(&model.path)), model.content())
 }
 
 /// Model, root, engine, what was not covered.

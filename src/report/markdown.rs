@@ -1,7 +1,7 @@
 //! A summary in Markdown, for pull requests and the job pages of CI systems.
 
 use super::summary;
-use super::units::{bytes, count, grouped};
+use super::units::{count, grouped};
 use super::{Report, shown};
 use crate::judge::{Severity, Verdict};
 use std::io::{self, Write};
@@ -31,14 +31,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "| | |\n|---|---|")?;
     writeln!(out, "| model | {} |", code(&model.path))?;
     if model.files > 0 {
-        writeln!(
-            out,
-            "| content | {}, {}, {} elements, {} |",
-            count(model.files, "file"),
-            count(model.tensors, "tensor"),
-            grouped(model.elements),
-            bytes(model.bytes)
-        )?;
+        writeln!(out, "| content | {} |", model.content())?;
     }
     if let Some(root) = &model.root {
         writeln!(out, "| root | {} |", code(root))?;

@@ -95,6 +95,19 @@ pub struct Model {
     pub root: Option<String>,
 }
 
+impl Model {
+    /// How much of what it has: files, tensors, elements, bytes.
+    pub fn content(&self) -> String {
+        format!(
+            "{}, {}, {} elements, {}",
+            units::count(self.files, "file"),
+            units::count(self.tensors, "tensor"),
+            units::grouped(self.elements),
+            units::bytes(self.bytes)
+        )
+    }
+}
+
 /// What a report speaks of, and what not.
 #[derive(Debug, Default, Serialize)]
 pub struct Coverage {

@@ -56,12 +56,22 @@ pub struct Distribution {
 }
 
 impl Distribution {
+    /// Infinities of either sign.
+    pub fn infinite(&self) -> u64 {
+        self.positive_infinity.saturating_add(self.negative_infinity)
+    }
+
+    /// Values that are not numbers or infinite.
+    pub fn not_finite(&self) -> u64 {
+        self.nan.saturating_add(self.infinite())
+    }
+
     /// (base-2 exponent, count) of the finite non-zero values, ascending; subnormal ones count as of
     /// the smallest normal exponent. Empty where the counts do not say or are malformed.
     pub fn exponents(&self, dtype: Dtype) -> Vec<(i32, u64)> {
         let mut zeros = self.zero;
         let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
-        for (index, count) in self.sign_exponent.decoded() {
+        for (index, count) in self.sign_exponent.decode() {
             let field = (index / 2) as i32;
             // Zeros are counted with the smallest exponent field, of either sign.
             let of_zeros = if field == 0 { count.min(zeros) } else { 0 };
@@ -81,8 +91,8 @@ impl SignExponent {
     /// Most indexes: those of a type with 11 bits of exponent.
     const INDEXES: u64 = 4096;
 
-    /// Index and count, ascending; of malformed counts what comes before the fault.
-    fn decoded(&self) -> Vec<(u64, u64)> {
+    /// Index and count, ascending, zeros left out; of malformed counts what comes before the fault.
+    pub fn decode(&self) -> Vec<(u64, u64)> {
         use base64::{Engine, engine::general_purpose::STANDARD};
         let bytes = STANDARD.decode(&self.counts).unwrap_or_default();
         let (mut all, mut index) = (Vec::new(), self.first);
@@ -94,7 +104,9 @@ impl SignExponent {
             count |= u64::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
-                all.push((index, count));
+                if count > 0 {
+                    all.push((index, count));
+                }
                 (count, shift, index) = (0, 0, index + 1);
             }
         }
@@ -124,29 +136,6 @@ pub struct SignExponent {
     pub counts: String,
     /// Index of the first count that is not zero.
     pub first: u64,
-}
-
-impl SignExponent {
-    /// The counts, by index: `(2·e + sign, count)`, zeros left out. Empty when the text is no such list
-    /// or has more than 65,536 numbers.
-    pub fn decode(&self) -> Vec<(u64, u64)> {
-        use base64::{Engine, engine::general_purpose::STANDARD};
-        const MOST: usize = 1 << 16;
-        let Ok(bytes) = STANDARD.decode(&self.counts) else { return Vec::new() };
-        let mut counts = Vec::new();
-        let (mut index, mut count, mut shift) = (self.first, 0u64, 0);
-        for byte in bytes.into_iter().take(MOST) {
-            count |= u64::from(byte & 0x7F).checked_shl(shift).unwrap_or(0);
-            shift += 7;
-            if byte & 0x80 == 0 {
-                if count > 0 {
-                    counts.push((index, count));
-                }
-                (index, count, shift) = (index.saturating_add(1), 0, 0);
-            }
-        }
-        counts
-    }
 }
 
 /// One distinct value, or one bin of values that lie close together.
@@ -553,10 +542,10 @@ mod tests {
         assert!(of_bytes(Dtype::BF16, &[]).exponents(Dtype::BF16).is_empty());
         // As a seal that cannot be trusted may say.
         let odd = |counts: &str, first| SignExponent { counts: counts.to_owned(), first };
-        assert_eq!(odd("AQI=", 3).decoded(), [(3, 1), (4, 2)]);
-        assert!(odd("AQI=", u64::MAX).decoded().is_empty());
-        assert!(odd("not base64", 0).decoded().is_empty());
-        assert!(odd("////////////////////", 0).decoded().is_empty());
+        assert_eq!(odd("AQI=", 3).decode(), [(3, 1), (4, 2)]);
+        assert!(odd("AQI=", u64::MAX).decode().is_empty());
+        assert!(odd("not base64", 0).decode().is_empty());
+        assert!(odd("////////////////////", 0).decode().is_empty());
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Sketch {
         if self.key != now.key || self.elements == 0 {
             return None;
         }
-        let squares = self.sums.iter().zip(&now.sums).map(|(was, is)| (is.0 - was.0).powi(2));
+        let differences = self.sums.iter().zip(&now.sums).map(|(was, is)| is.0 - was.0);
+        let squares = differences.map(|difference| difference * difference);
         let square = squares.sum::<f64>() / self.elements as f64;
         square.is_finite().then(|| Moved {
             relative: libm::sqrt(square),

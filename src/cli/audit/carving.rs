@@ -1,6 +1,5 @@
 //! `--extract`: suspicious streams as files, for responders.
 
-use super::{cannot_write, number};
 use crate::cli::{Failure, output};
 use anyhow::{Context, anyhow};
 use std::fs;
@@ -10,6 +9,7 @@ use tensorseal::audit::carve::Carving;
 use tensorseal::audit::extract::{Order, Stream};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::Finding;
+use tensorseal::report::units::count;
 
 /// Refuses a directory that is there: nothing of an earlier case may be mixed with this one.
 pub fn require_new(directory: &Path) -> Result<(), Failure> {
@@ -36,26 +36,23 @@ pub fn write(
         .suffix(".tmp")
         .tempdir_in(beside)
         .with_context(|| format!("cannot write to {}", beside.display()))
-        .map_err(cannot_write)?;
+        .map_err(Failure::incomplete)?;
     for carving in &carvings {
         let path = new.path().join(carving.file_name(model));
-        let file = fs::File::create_new(&path).map_err(cannot_write)?;
+        let file = fs::File::create_new(&path).map_err(Failure::incomplete)?;
         let mut out = std::io::BufWriter::new(file);
-        carving.write(model, &mut out).map_err(cannot_write)?;
-        out.flush().map_err(cannot_write)?;
-        out.get_ref().sync_all().map_err(cannot_write)?;
+        carving.write(model, &mut out).map_err(Failure::incomplete)?;
+        out.flush().map_err(Failure::incomplete)?;
+        out.get_ref().sync_all().map_err(Failure::incomplete)?;
     }
     let kept = new.keep();
     fs::rename(&kept, directory)
         .inspect_err(|_| drop(fs::remove_dir_all(&kept)))
         .with_context(|| format!("cannot write {}", directory.display()))
-        .map_err(cannot_write)?;
-    let streams = match carvings.len() {
-        1 => "1 stream".to_owned(),
-        n => format!("{n} streams"),
-    };
+        .map_err(Failure::incomplete)?;
     Ok(format!(
-        "{streams} in {}: treat them as hostile, do not open or run them on a machine that matters",
+        "{} in {}: treat them as hostile, do not open or run them on a machine that matters",
+        count(carvings.len() as u64, "stream"),
         directory.display()
     ))
 }
@@ -65,16 +62,17 @@ fn carvings(model: &Checkpoint, findings: &[Finding]) -> Vec<Carving> {
     let mut carvings: Vec<Carving> = Vec::new();
     for finding in findings.iter().filter(|finding| finding.rule.starts_with("payload/")) {
         let tensor = model.tensors.iter().position(|t| Some(&t.name) == finding.tensor.as_ref());
-        let (Some(tensor), Some(bits)) = (tensor, number(finding, "bits")) else { continue };
-        let element = number(finding, "element").unwrap_or(0);
+        let number = |key| finding.evidence.get(key).and_then(|value| value.as_u64());
+        let (Some(tensor), Some(bits)) = (tensor, number("bits")) else { continue };
+        let element = number("element").unwrap_or(0);
         let order = finding.evidence.get("order").and_then(|order| order.as_str());
         for known in Order::ALL {
             let wanted = order.is_none_or(|order| order == known.name());
             let stream = Stream { bits: bits as u32, order: known };
-            let carving = Carving { tensor, stream, element };
-            let named = |other: &Carving| other.file_name(model) == carving.file_name(model);
-            if wanted && !carvings.iter().any(named) {
-                carvings.push(carving);
+            // A stream is written once, from the first element that was said.
+            let known = carvings.iter().any(|c| (c.tensor, c.stream) == (tensor, stream));
+            if wanted && !known {
+                carvings.push(Carving { tensor, stream, element });
             }
         }
     }

@@ -4,7 +4,7 @@ mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
-use super::{Failure, Outcome, output, profiles, running};
+use super::{Outcome, output, profiles, running};
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
@@ -80,14 +80,4 @@ fn summary(
         writeln!(out, "{}", palette.dim(hint))?;
     }
     Ok(())
-}
-
-/// What of a finding's evidence is a number.
-fn number(finding: &judge::Finding, key: &str) -> Option<u64> {
-    finding.evidence.get(key)?.as_u64()
-}
-
-/// A failure to write what was asked for.
-fn cannot_write(error: impl Into<anyhow::Error>) -> Failure {
-    Failure::incomplete(error)
 }

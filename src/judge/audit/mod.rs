@@ -20,10 +20,12 @@ use crate::audit::roles::{self, Role};
 use crate::audit::{Audited, TensorFacts};
 use crate::checkpoint::{Checkpoint, Tensor};
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 
 /// Family-wise probability of a false alarm, over all tensors and all checks with a p-value.
 pub const FAMILY_ALPHA_LOG10: f64 = -4.0;
+
+/// Share of zeros from which a tensor is sparse.
+const SPARSE_FROM: f64 = 0.01;
 
 /// A tensor under judgement.
 struct Subject<'a> {
@@ -45,11 +47,6 @@ impl Subject<'_> {
         self.facts.distribution.count
     }
 
-    /// Share of elements that are zero.
-    fn zeros(&self) -> f64 {
-        self.facts.distribution.zero as f64 / self.count().max(1) as f64
-    }
-
     /// Bytes of a row: a step of the first dimension. Zero with fewer than two dimensions.
     fn row_bytes(&self) -> u64 {
         match self.tensor.shape.split_first() {
@@ -59,15 +56,8 @@ impl Subject<'_> {
     }
 
     /// Gives a finding its place, in bytes of the tensor.
-    fn at(&self, mut finding: Finding, range: [u64; 2]) -> Finding {
-        let bits = u64::from(self.tensor.dtype.bits());
-        let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
-        finding.byte_range = Some(range);
-        finding.element_range = Some(elements);
-        if let Some(row) = NonZeroU64::new(self.row_bytes()) {
-            finding.row_range = Some([range[0] / row, range[1].div_ceil(row.get())]);
-        }
-        finding
+    fn at(&self, finding: Finding, range: [u64; 2]) -> Finding {
+        finding.at(self.tensor.dtype, &self.tensor.shape, range)
     }
 
     /// Gives a finding its place, in elements of the tensor.

@@ -1,15 +1,12 @@
 //! Pages of one word, and pages that occur twice: what storage does to a file.
 
-use super::Subject;
+use super::{SPARSE_FROM, Subject};
 use crate::audit::look::Stretch;
 use crate::audit::pages::Doubled;
 use crate::judge::finding::Finding;
 use crate::measure::pages::{PAGE_LEN, phase};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// Share of zeros outside of constant pages from which a tensor is sparse, and a page of zeros usual.
-const SPARSE_FROM: f64 = 0.01;
 
 /// Distinct values below which a tensor is a table of constants, not weights.
 const FEW_VALUES: u64 = 256;

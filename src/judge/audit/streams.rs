@@ -1,8 +1,8 @@
 //! Files and other structured data in the low bits of weights.
 
-use super::Subject;
 use super::holm::{Test, chi_square_tail_log10};
-use crate::audit::streams::{ChiSquare, LowBitFacts};
+use super::{SPARSE_FROM, Subject};
+use crate::audit::streams::{ChiSquare, LowBitFacts, MOSTLY_ZERO_FROM};
 use crate::judge::finding::Finding;
 use serde_json::json;
 
@@ -16,12 +16,6 @@ const EFFECT_FROM: f64 = 0.05;
 
 /// Effect from which the lowest bytes of 32-bit weights are uneven. Clean ones have up to 0.19.
 const UNEVEN_FROM: f64 = 0.3;
-
-/// Share of zeros from which a tensor is sparse.
-const SPARSE_FROM: f64 = 0.01;
-
-/// Share from which its streams show the pattern of its zeros and nothing else.
-const MOSTLY_ZERO_FROM: f64 = 0.2;
 
 /// Tests of the streams of a tensor; files that were met are findings at once.
 pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
@@ -49,9 +43,10 @@ pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
 }
 
 fn is_byte_like(subject: &Subject<'_>, chi_square: &ChiSquare) -> bool {
-    let usual = !subject.table && subject.zeros() < SPARSE_FROM;
+    let usual = !subject.table && subject.facts.zero_share() < SPARSE_FROM;
     chi_square.z() >= ASYMMETRY_FROM
-        && (usual || subject.zeros() < MOSTLY_ZERO_FROM && chi_square.effect >= EFFECT_FROM)
+        && (usual
+            || subject.facts.zero_share() < MOSTLY_ZERO_FROM && chi_square.effect >= EFFECT_FROM)
 }
 
 fn structured(
@@ -92,7 +87,8 @@ fn uneven(subject: &Subject<'_>, low_bits: &LowBitFacts) -> Option<Test> {
     const HALVES: f64 = 65_536.0;
     let full = HALVES * (1.0 - libm::exp(-(subject.count() as f64) / HALVES));
     let is_grid = (low_bits.distinct as f64) < 0.5 * full;
-    let rejects = chi_square.effect >= UNEVEN_FROM && !is_grid && subject.zeros() < SPARSE_FROM;
+    let rejects =
+        chi_square.effect >= UNEVEN_FROM && !is_grid && subject.facts.zero_share() < SPARSE_FROM;
     let finding = rejects.then(|| {
         let message = "the lowest bytes of its values are unevenly spread, as bytes of files are and those of weights are not";
         let finding = subject

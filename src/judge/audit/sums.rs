@@ -1,6 +1,6 @@
 //! Rows and columns that are far larger than their like: a neuron that was scaled.
 
-use super::{Subject, is_state};
+use super::{SPARSE_FROM, Subject, is_state};
 use crate::audit::sums::{Outlier, Sums};
 use crate::judge::finding::Finding;
 use crate::severity::Severity;
@@ -18,9 +18,6 @@ const REMARKABLE_BINADES: f64 = 1.3;
 
 /// Spread of rows, in binades, from which no row is too large.
 const WIDE: f64 = 1.0;
-
-/// Share of zeros from which a tensor is sparse.
-const SPARSE_FROM: f64 = 0.01;
 
 /// Rows that a statistic needs.
 const LEAST: u64 = 16;

@@ -30,9 +30,9 @@ pub fn judge(subject: &Subject<'_>, foreign: Option<[u64; 2]>, findings: &mut Ve
 
 fn not_finite(subject: &Subject<'_>) -> Option<Finding> {
     let values = &subject.facts.distribution;
-    let infinite = values.positive_infinity + values.negative_infinity;
-    let finite = values.count - values.nan - infinite;
-    if values.nan + infinite == 0 {
+    let infinite = values.infinite();
+    let finite = values.count - values.not_finite();
+    if values.not_finite() == 0 {
         return None;
     }
     // An attention mask is zero where it lets pass and minus infinity where it does not.

@@ -16,8 +16,7 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Option<[u64;
     let window = WINDOW_LEN as u64;
     let range = [first.index * window, (windows.end * window).min(subject.count())];
     let elements: u64 = windows.kept.iter().map(|odd| u64::from(odd.foreign)).sum();
-    let values = &subject.facts.distribution;
-    let not_finite = values.nan + values.positive_infinity + values.negative_infinity;
+    let not_finite = subject.facts.distribution.not_finite();
     if not_finite as f64 >= NOT_FINITE_SHARE * elements as f64 {
         // That they are not finite is the finding.
         return None;

@@ -19,16 +19,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let model = &report.model;
     if model.files > 0 {
         let format = escape::text(&model.format);
-        fact(
-            "Content",
-            format!(
-                "{}, {}, {} elements, {} ({format})",
-                count(model.files, "file"),
-                count(model.tensors, "tensor"),
-                grouped(model.elements),
-                bytes(model.bytes)
-            ),
-        )?;
+        fact("Content", format!("{} ({format})", model.content()))?;
     }
     if let Some(root) = &model.root {
         fact("Root", format!("<code>{}</code>", escape::text(root)))?;
