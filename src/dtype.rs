@@ -51,6 +51,58 @@ pub enum Dtype {
     I64,
     /// Unsigned 64-bit integer.
     U64,
+    /// ggml: 32 codes of 4 bits, a scale.
+    Q4_0,
+    /// ggml: 32 codes of 4 bits, a scale and a minimum.
+    Q4_1,
+    /// ggml: 32 codes of 5 bits, a scale.
+    Q5_0,
+    /// ggml: 32 codes of 5 bits, a scale and a minimum.
+    Q5_1,
+    /// ggml: 32 codes of 8 bits, a scale.
+    Q8_0,
+    /// ggml: 32 codes of 8 bits, a scale and the scaled sum of the codes.
+    Q8_1,
+    /// ggml: 256 codes of 2 bits, 16 scales and minima of 4 bits, a scale for either.
+    Q2_K,
+    /// ggml: 256 codes of 3 bits, 16 scales of 6 bits, a scale for them.
+    Q3_K,
+    /// ggml: 256 codes of 4 bits, 8 scales and minima of 6 bits, a scale for either.
+    Q4_K,
+    /// ggml: 256 codes of 5 bits, 8 scales and minima of 6 bits, a scale for either.
+    Q5_K,
+    /// ggml: 256 codes of 6 bits, 16 scales of 8 bits, a scale for them.
+    Q6_K,
+    /// ggml: 256 codes of 8 bits, a binary32 scale, sums of 16 codes.
+    Q8_K,
+    /// ggml: 256 weights in groups of 8 of a grid of 256, signs, scales of 4 bits (2.06 bits a weight).
+    IQ2_XXS,
+    /// ggml: 256 weights in groups of 8 of a grid of 512, signs, scales of 4 bits (2.31 bits a weight).
+    IQ2_XS,
+    /// ggml: 256 weights in groups of 4 of a grid of 256, signs, scales of 4 bits (3.06 bits a weight).
+    IQ3_XXS,
+    /// ggml: 256 weights in groups of 8 of a ternary grid of 2048 (1.56 bits a weight).
+    IQ1_S,
+    /// ggml: 32 codes of 4 bits into a table of 16 values, a scale.
+    IQ4_NL,
+    /// ggml: 256 weights in groups of 4 of a grid of 512, signs, scales of 4 bits (3.44 bits a weight).
+    IQ3_S,
+    /// ggml: 256 weights in groups of 8 of a grid of 1024, signs, scales of 4 bits (2.56 bits a weight).
+    IQ2_S,
+    /// ggml: 256 codes of 4 bits into a table of 16 values, 8 scales of 6 bits, a scale for them.
+    IQ4_XS,
+    /// ggml: 256 weights in groups of 8 of a ternary grid of 2048 (1.75 bits a weight).
+    IQ1_M,
+    /// ggml: 256 ternary weights, five in a byte, a scale.
+    TQ1_0,
+    /// ggml: 256 ternary weights of 2 bits, a scale.
+    TQ2_0,
+    /// OCP MX FP4 as ggml stores it: 32 E2M1 codes, an E8M0 scale.
+    MXFP4,
+    /// NVIDIA FP4 as ggml stores it: 64 E2M1 codes, four unsigned E4M3 scales.
+    NVFP4,
+    /// ggml: 128 signs, a scale.
+    Q1_0,
 }
 
 /// How the values of a type are read from its bits, little-endian.
@@ -64,6 +116,8 @@ pub enum Number {
     Float(FloatFormat),
     /// Elements that cross byte boundaries: only their bytes are counted (`docs/formats.md`).
     Packed,
+    /// Blocks of elements that share scales, as ggml quantises them ([`crate::quantised`] decodes them).
+    Blocks,
 }
 
 /// The layout of a floating-point type: `sign | exponent | mantissa` from the top bit down.
@@ -96,20 +150,21 @@ pub enum Special {
 
 use Dtype::*;
 
-/// Name, bits an element, number format, for every type.
-const TABLE: &[(Dtype, &str, u32, Number)] = &[
-    (BOOL, "BOOL", 8, Number::Unsigned),
-    (F4, "F4", 4, float(2, 1, 1, Special::None)),
-    (F6_E2M3, "F6_E2M3", 6, Number::Packed),
-    (F6_E3M2, "F6_E3M2", 6, Number::Packed),
-    (U8, "U8", 8, Number::Unsigned),
-    (I8, "I8", 8, Number::Signed),
-    (F8_E5M2, "F8_E5M2", 8, float(5, 2, 15, Special::Ieee)),
-    (F8_E4M3, "F8_E4M3", 8, float(4, 3, 7, Special::AllOnesNan)),
+/// Name, bytes and elements of the smallest part that is whole bytes (a block of the block-quantised
+/// types), number format, for every type.
+const TABLE: &[(Dtype, &str, (u32, u32), Number)] = &[
+    (BOOL, "BOOL", (1, 1), Number::Unsigned),
+    (F4, "F4", (1, 2), float(2, 1, 1, Special::None)),
+    (F6_E2M3, "F6_E2M3", (3, 4), Number::Packed),
+    (F6_E3M2, "F6_E3M2", (3, 4), Number::Packed),
+    (U8, "U8", (1, 1), Number::Unsigned),
+    (I8, "I8", (1, 1), Number::Signed),
+    (F8_E5M2, "F8_E5M2", (1, 1), float(5, 2, 15, Special::Ieee)),
+    (F8_E4M3, "F8_E4M3", (1, 1), float(4, 3, 7, Special::AllOnesNan)),
     (
         F8_E8M0,
         "F8_E8M0",
-        8,
+        (1, 1),
         Number::Float(FloatFormat {
             signed: false,
             exponent_bits: 8,
@@ -118,19 +173,45 @@ const TABLE: &[(Dtype, &str, u32, Number)] = &[
             special: Special::AllOnesNan,
         }),
     ),
-    (F8_E4M3FNUZ, "F8_E4M3FNUZ", 8, float(4, 3, 8, Special::NegativeZeroNan)),
-    (F8_E5M2FNUZ, "F8_E5M2FNUZ", 8, float(5, 2, 16, Special::NegativeZeroNan)),
-    (I16, "I16", 16, Number::Signed),
-    (U16, "U16", 16, Number::Unsigned),
-    (F16, "F16", 16, float(5, 10, 15, Special::Ieee)),
-    (BF16, "BF16", 16, float(8, 7, 127, Special::Ieee)),
-    (I32, "I32", 32, Number::Signed),
-    (U32, "U32", 32, Number::Unsigned),
-    (F32, "F32", 32, float(8, 23, 127, Special::Ieee)),
-    (C64, "C64", 64, float(8, 23, 127, Special::Ieee)),
-    (F64, "F64", 64, float(11, 52, 1023, Special::Ieee)),
-    (I64, "I64", 64, Number::Signed),
-    (U64, "U64", 64, Number::Unsigned),
+    (F8_E4M3FNUZ, "F8_E4M3FNUZ", (1, 1), float(4, 3, 8, Special::NegativeZeroNan)),
+    (F8_E5M2FNUZ, "F8_E5M2FNUZ", (1, 1), float(5, 2, 16, Special::NegativeZeroNan)),
+    (I16, "I16", (2, 1), Number::Signed),
+    (U16, "U16", (2, 1), Number::Unsigned),
+    (F16, "F16", (2, 1), float(5, 10, 15, Special::Ieee)),
+    (BF16, "BF16", (2, 1), float(8, 7, 127, Special::Ieee)),
+    (I32, "I32", (4, 1), Number::Signed),
+    (U32, "U32", (4, 1), Number::Unsigned),
+    (F32, "F32", (4, 1), float(8, 23, 127, Special::Ieee)),
+    (C64, "C64", (8, 1), float(8, 23, 127, Special::Ieee)),
+    (F64, "F64", (8, 1), float(11, 52, 1023, Special::Ieee)),
+    (I64, "I64", (8, 1), Number::Signed),
+    (U64, "U64", (8, 1), Number::Unsigned),
+    (Q4_0, "Q4_0", (18, 32), Number::Blocks),
+    (Q4_1, "Q4_1", (20, 32), Number::Blocks),
+    (Q5_0, "Q5_0", (22, 32), Number::Blocks),
+    (Q5_1, "Q5_1", (24, 32), Number::Blocks),
+    (Q8_0, "Q8_0", (34, 32), Number::Blocks),
+    (Q8_1, "Q8_1", (36, 32), Number::Blocks),
+    (Q2_K, "Q2_K", (84, 256), Number::Blocks),
+    (Q3_K, "Q3_K", (110, 256), Number::Blocks),
+    (Q4_K, "Q4_K", (144, 256), Number::Blocks),
+    (Q5_K, "Q5_K", (176, 256), Number::Blocks),
+    (Q6_K, "Q6_K", (210, 256), Number::Blocks),
+    (Q8_K, "Q8_K", (292, 256), Number::Blocks),
+    (IQ2_XXS, "IQ2_XXS", (66, 256), Number::Blocks),
+    (IQ2_XS, "IQ2_XS", (74, 256), Number::Blocks),
+    (IQ3_XXS, "IQ3_XXS", (98, 256), Number::Blocks),
+    (IQ1_S, "IQ1_S", (50, 256), Number::Blocks),
+    (IQ4_NL, "IQ4_NL", (18, 32), Number::Blocks),
+    (IQ3_S, "IQ3_S", (110, 256), Number::Blocks),
+    (IQ2_S, "IQ2_S", (82, 256), Number::Blocks),
+    (IQ4_XS, "IQ4_XS", (136, 256), Number::Blocks),
+    (IQ1_M, "IQ1_M", (56, 256), Number::Blocks),
+    (TQ1_0, "TQ1_0", (54, 256), Number::Blocks),
+    (TQ2_0, "TQ2_0", (66, 256), Number::Blocks),
+    (MXFP4, "MXFP4", (17, 32), Number::Blocks),
+    (NVFP4, "NVFP4", (36, 64), Number::Blocks),
+    (Q1_0, "Q1_0", (18, 128), Number::Blocks),
 ];
 
 const fn float(exponent_bits: u32, mantissa_bits: u32, bias: i32, special: Special) -> Number {
@@ -143,7 +224,17 @@ impl Dtype {
         TABLE.iter().map(|row| row.0)
     }
 
-    fn row(self) -> &'static (Dtype, &'static str, u32, Number) {
+    /// The types that a safetensors header can name.
+    pub fn plain() -> impl Iterator<Item = Dtype> {
+        Dtype::all().filter(|dtype| !dtype.is_blocks())
+    }
+
+    /// The block-quantised types.
+    pub fn blocks() -> impl Iterator<Item = Dtype> {
+        Dtype::all().filter(|dtype| dtype.is_blocks())
+    }
+
+    fn row(self) -> &'static (Dtype, &'static str, (u32, u32), Number) {
         // The table is in the order of the enum; `the_table_is_in_enum_order` holds it there.
         &TABLE[self as usize]
     }
@@ -153,14 +244,20 @@ impl Dtype {
         self.row().1
     }
 
-    /// Whether it is a floating-point type.
+    /// Whether its elements are real numbers: floating-point or block-quantised.
     pub fn is_float(self) -> bool {
-        matches!(self.number(), Number::Float(_) | Number::Packed)
+        matches!(self.number(), Number::Float(_) | Number::Packed | Number::Blocks)
     }
 
-    /// Bits one element takes.
+    /// Whether elements share scales in blocks.
+    pub fn is_blocks(self) -> bool {
+        self.number() == Number::Blocks
+    }
+
+    /// Bits one element takes; of a block-quantised type, of its block by element, rounded down.
     pub fn bits(self) -> u32 {
-        self.row().2
+        let (bytes, elements) = self.row().2;
+        8 * bytes / elements
     }
 
     /// How values are read from bits. Of [`Dtype::C64`]: of each of its two parts.
@@ -168,19 +265,31 @@ impl Dtype {
         self.row().3
     }
 
-    /// Bytes that `elements` elements take; `None` if that overflows or is not whole.
+    /// Bytes that `elements` elements take; `None` if that overflows or is not whole (bytes, blocks).
     pub fn byte_len(self, elements: u64) -> Option<u64> {
-        let bits = elements.checked_mul(u64::from(self.bits()))?;
-        bits.is_multiple_of(8).then_some(bits / 8)
+        let (bytes, granule) = self.granule();
+        if !elements.is_multiple_of(granule) {
+            return None;
+        }
+        // As loaders do, the bits are what must not overflow.
+        elements.checked_mul(u64::from(self.bits().max(1)))?;
+        (elements / granule).checked_mul(bytes)
     }
 
-    /// The smallest number of bytes that holds whole elements, and how many elements it holds.
+    /// The smallest number of bytes that holds whole elements (a block), and how many elements it holds.
     pub fn granule(self) -> (u64, u64) {
-        match self.bits() {
-            4 => (1, 2),
-            6 => (3, 4),
-            bits => (u64::from(bits / 8), 1),
+        let (bytes, elements) = self.row().2;
+        (bytes.into(), elements.into())
+    }
+
+    /// The elements that the bytes `range` of a tensor of this type touch, half-open.
+    pub fn elements_in(self, range: [u64; 2]) -> [u64; 2] {
+        let (bytes, elements) = self.granule();
+        if self.is_blocks() {
+            return [range[0] / bytes * elements, range[1].div_ceil(bytes) * elements];
         }
+        let bits = u64::from(self.bits());
+        [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)]
     }
 }
 
@@ -268,7 +377,7 @@ mod tests {
 
     #[test]
     fn sizes_agree_with_the_safetensors_crate() {
-        for dtype in Dtype::all() {
+        for dtype in Dtype::plain() {
             let theirs: safetensors::Dtype =
                 serde_json::from_value(serde_json::Value::String(dtype.name().into())).unwrap();
             assert_eq!(theirs.bitsize() as u32, dtype.bits(), "{dtype}");
@@ -327,5 +436,9 @@ mod tests {
         assert_eq!(F6_E2M3.byte_len(4), Some(3));
         assert_eq!(F64.byte_len(u64::MAX / 8), None);
         assert_eq!("f32".parse::<Dtype>(), Err(UnknownDtype));
+        assert_eq!(Q4_K.byte_len(512), Some(288));
+        assert_eq!(Q4_K.byte_len(128), None);
+        assert_eq!(Q4_K.elements_in([143, 145]), [0, 512]);
+        assert_eq!(F4.elements_in([1, 2]), [2, 4]);
     }
 }

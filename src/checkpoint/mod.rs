@@ -3,29 +3,35 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+mod contents;
 mod directory;
 mod display;
 mod file;
-mod header;
+mod formats;
+pub mod gguf;
 mod json;
-mod layout;
 mod links;
 mod naming;
+mod numpy;
 mod open;
 mod problem;
 pub mod safetensors;
 pub mod shard_index;
+mod torch;
 
+pub use contents::StoredTensor;
 pub use display::display_name;
 pub(crate) use display::is_hidden;
 pub use file::OpenError;
-pub use header::HeaderError;
+pub use formats::Format;
 pub use json::{JsonError, Place};
-pub use layout::HeaderTensor;
 pub use open::OpenOptions;
 pub use problem::{NotCovered, Problem};
+pub use safetensors::HeaderError;
 
 use crate::dtype::Dtype;
+use gguf::GgufModel;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A model as found on disk.
@@ -35,8 +41,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// The directory all file paths are relative to (of a single file: its parent).
     pub root: PathBuf,
-    /// Container format of the tensor files.
-    pub format: Format,
+    /// Container format of the tensor files; `None` where they have several, or there are none.
+    pub format: Option<Format>,
     /// Every file that is part of the model, in byte order of `path`.
     pub files: Vec<ModelFile>,
     /// Every readable tensor, in order of file, then offset, then name.
@@ -45,11 +51,22 @@ pub struct Checkpoint {
     pub problems: Vec<Problem>,
     /// What is legal but worth knowing.
     pub remarks: Vec<Problem>,
+    /// What the metadata of GGUF files say of the model, by index of the file.
+    pub gguf: BTreeMap<usize, GgufModel>,
     /// What exists under the path and is not part of the model, and why.
     pub not_covered: Vec<NotCovered>,
 }
 
 impl Checkpoint {
+    /// The name of its format in reports and seals: `mixed` where its files have several.
+    pub fn format_name(&self) -> &'static str {
+        match self.format {
+            Some(format) => format.name(),
+            None if self.files.iter().any(|file| file.format.is_some()) => "mixed",
+            None => "none",
+        }
+    }
+
     /// The tensors of one file, in order of offset.
     pub fn tensors_of(&self, file: usize) -> &[Tensor] {
         let from = self.tensors.partition_point(|tensor| tensor.file < file);
@@ -76,22 +93,6 @@ impl Checkpoint {
     }
 }
 
-/// Container format of a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One or more safetensors files.
-    Safetensors,
-}
-
-impl Format {
-    /// Its name in reports and seals.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Safetensors => "safetensors",
-        }
-    }
-}
-
 /// One file of a model.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
@@ -105,6 +106,32 @@ pub struct ModelFile {
     pub identity: FileIdentity,
     /// What it holds.
     pub kind: FileKind,
+    /// Its container format, of a file of tensors (or what should be one).
+    pub format: Option<Format>,
+    /// Stretches whose checksum the file states, in order: the members of a zip archive.
+    pub checksums: Vec<Checksum>,
+    /// Stretches in big-endian byte order, in order: they are read as if they were little-endian.
+    pub big_endian: Vec<BigEndian>,
+}
+
+/// A stretch of a file and what its bytes should sum up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checksum {
+    /// What it is called: the name of a member of an archive.
+    pub name: String,
+    /// The bytes of the file, half-open.
+    pub range: [u64; 2],
+    /// CRC-32 of them (ISO-HDLC, as in zip).
+    pub crc32: u32,
+}
+
+/// A stretch of a file that holds numbers in big-endian byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BigEndian {
+    /// The bytes of the file, half-open.
+    pub range: [u64; 2],
+    /// What they hold.
+    pub dtype: Dtype,
 }
 
 /// What a file holds.

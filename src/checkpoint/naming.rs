@@ -2,10 +2,10 @@
 //! does not depend on what else was put beside it.
 
 use super::ModelFile;
+use super::contents::Contents;
 use super::display::quoted;
 use super::links::TreeRemark;
 use super::problem::{Named, Problem};
-use super::safetensors::HeaderReport;
 use super::shard_index::ShardIndex;
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -63,7 +63,7 @@ pub(crate) fn directory_of(path: &str) -> &str {
 
 struct Files<'m> {
     files: &'m [ModelFile],
-    reports: &'m [Option<HeaderReport>],
+    reports: &'m [Option<Contents>],
     indexes: &'m [Indexed],
     expected: Option<&'m BTreeSet<String>>,
 }
@@ -84,7 +84,7 @@ impl<'m> Files<'m> {
     }
 
     fn names(&self, file: usize) -> impl Iterator<Item = &'m str> + use<'m> {
-        self.reports[file].iter().flat_map(HeaderReport::names)
+        self.reports[file].iter().flat_map(Contents::names)
     }
 
     /// The first index of each directory, by directory.
@@ -113,7 +113,7 @@ impl<'m> Files<'m> {
 /// Names the tensors of all files. `files` are in byte order of their paths.
 pub(crate) fn name_all(
     files: &[ModelFile],
-    reports: &[Option<HeaderReport>],
+    reports: &[Option<Contents>],
     indexes: &[Indexed],
     expected: Option<&BTreeSet<String>>,
 ) -> Naming {
@@ -169,8 +169,8 @@ pub(crate) fn name_all(
     naming
 }
 
-/// Of files in one directory without an index, those with a tensor that another has too; among
-/// files that were not expected also those with a tensor that an expected one has.
+/// Of files in one directory without an index, those with a tensor that another of the same format has
+/// too, and those with one that a file of a preferred format or an expected file has.
 fn sharing_names(model: &Files<'_>, together: &[usize]) -> BTreeSet<usize> {
     let mut sharing = BTreeSet::new();
     if together.len() < 2 {
@@ -178,16 +178,15 @@ fn sharing_names(model: &Files<'_>, together: &[usize]) -> BTreeSet<usize> {
     }
     let expected = |file: usize| model.is_expected(&model.files[file].path);
     let mut first: HashMap<&str, usize> = HashMap::new();
-    let in_order = together
-        .iter()
-        .filter(|&&file| expected(file))
-        .chain(together.iter().filter(|&&file| !expected(file)));
-    for &file in in_order {
+    let rank = |file: usize| (!expected(file), model.files[file].format);
+    let mut in_order = together.to_vec();
+    in_order.sort_by_key(|&file| rank(file));
+    for file in in_order {
         for name in model.names(file) {
             let other = *first.entry(name).or_insert(file);
             if other != file {
                 sharing.insert(file);
-                if expected(other) == expected(file) {
+                if rank(other) == rank(file) {
                     sharing.insert(other);
                 }
             }

@@ -1,14 +1,14 @@
 //! From a path to a [`Checkpoint`].
 
+use super::contents::{Contents, StoredTensor};
 use super::directory::{self, Found, Tree};
 use super::display::display_name;
 use super::file::{self, OpenError, Opened, is_name_too_long, kind_of_special};
 use super::links::TreeError;
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
-use super::safetensors::{self, HeaderReport};
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
-use super::{Checkpoint, FileKind, Format, ModelFile, Tensor};
+use super::{Checkpoint, FileKind, Format, ModelFile, Tensor, formats};
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,9 +32,9 @@ pub struct OpenOptions {
 #[derive(Debug, thiserror::Error)]
 enum SingleError {
     #[error(
-        "not a safetensors file: its name does not end in .safetensors and it does not start with a header"
+        "not a checkpoint: neither its name nor its first bytes are those of safetensors, GGUF, PyTorch or NumPy"
     )]
-    NotSafetensors,
+    UnknownFormat,
     #[error("is the index of a sharded model; give the directory that holds it")]
     IsIndex,
 }
@@ -42,7 +42,7 @@ enum SingleError {
 impl Named for SingleError {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
-            SingleError::NotSafetensors => ("format/not-safetensors", Severity::High),
+            SingleError::UnknownFormat => ("format/unknown", Severity::High),
             SingleError::IsIndex => ("format/is-index", Severity::High),
         }
     }
@@ -83,49 +83,68 @@ fn open_file(path: &Path) -> Result<Checkpoint, OpenError> {
         }
     };
     let failed = |error| OpenError::of_found(&location, error);
-    let mut remarks = Vec::new();
-    let (mut kind, mut tensors) = (FileKind::Damaged, Vec::new());
-    if name.ends_with(shard_index::SUFFIX) {
+    let (mut format, mut contents) = (None, Contents::default());
+    if shard_index::is_named(&name) {
         problems.push(SingleError::IsIndex.problem(&name));
-    } else if !is_tensor_file(&name) && !safetensors::is_plausible(&opened).map_err(failed)? {
-        problems.push(SingleError::NotSafetensors.problem(&name));
     } else {
-        let report = safetensors::read(&opened).map_err(failed)?;
-        problems.extend(report.errors.problems(&name));
-        remarks.extend(report.remarks.iter().map(|remark| remark.problem(&name)));
-        kind = kind_of(&report);
-        tensors = report.tensors.into_iter().map(|t| tensor(t, 0, None)).collect();
+        format = formats::detect_any(&name, &opened).map_err(failed)?;
+        match format {
+            Some(format) => contents = formats::read(format, &name, &opened).map_err(failed)?,
+            None => problems.push(SingleError::UnknownFormat.problem(&name)),
+        }
     }
+    problems.append(&mut contents.problems);
+    let tensors = std::mem::take(&mut contents.tensors);
+    let mut files = vec![model_file(name, location, &opened)];
+    let remarks = std::mem::take(&mut contents.remarks);
+    let gguf = contents.gguf.take().into_iter().map(|model| (0, model)).collect();
+    files[0].kind = FileKind::Damaged;
+    files[0].hold(format, contents);
     Ok(Checkpoint {
         path: path.to_owned(),
         root: match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         },
-        format: Format::Safetensors,
-        files: vec![model_file(name, location, &opened, kind)],
-        tensors,
+        format,
+        files,
+        tensors: tensors.into_iter().map(|found| tensor(found, 0, None)).collect(),
         problems,
         remarks,
+        gguf,
         not_covered: Vec::new(),
     })
 }
 
-fn is_tensor_file(name: &str) -> bool {
-    name.ends_with(".safetensors")
-}
-
-fn kind_of(report: &HeaderReport) -> FileKind {
-    if report.readable { FileKind::Tensors } else { FileKind::Damaged }
-}
-
-fn model_file(path: String, location: PathBuf, opened: &Opened, kind: FileKind) -> ModelFile {
+/// A file of which nothing is known yet.
+fn model_file(path: String, location: PathBuf, opened: &Opened) -> ModelFile {
     let identity = opened.identity.clone();
-    ModelFile { path, location, bytes: identity.bytes, identity, kind }
+    ModelFile {
+        path,
+        location,
+        bytes: identity.bytes,
+        identity,
+        kind: FileKind::Other,
+        format: None,
+        checksums: Vec::new(),
+        big_endian: Vec::new(),
+    }
 }
 
-/// A tensor of a file, under the name given or the one in the header.
-fn tensor(found: super::layout::HeaderTensor, file: usize, name: Option<String>) -> Tensor {
+impl ModelFile {
+    /// It was read, and found to hold this.
+    fn hold(&mut self, format: Option<Format>, contents: Contents) {
+        if format.is_some() {
+            self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
+        }
+        self.format = format;
+        self.checksums = contents.checksums;
+        self.big_endian = contents.big_endian;
+    }
+}
+
+/// A tensor of a file, under the name given or the one in the file.
+fn tensor(found: StoredTensor, file: usize, name: Option<String>) -> Tensor {
     Tensor {
         name: name.unwrap_or(found.name),
         dtype: found.dtype,
@@ -140,8 +159,8 @@ fn tensor(found: super::layout::HeaderTensor, file: usize, name: Option<String>)
 #[derive(Default)]
 struct Reading {
     files: Vec<ModelFile>,
-    /// Beside each file, its header when it is a tensor file.
-    reports: Vec<Option<HeaderReport>>,
+    /// Beside each file, what it holds when it is a tensor file.
+    contents: Vec<Option<Contents>>,
     indexes: Vec<Indexed>,
 }
 
@@ -152,57 +171,57 @@ fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Open
         reading.add(found, &mut tree)?;
     }
     reading.read_other_shards()?;
-    let Reading { files, mut reports, indexes } = reading;
+    let Reading { mut files, mut contents, indexes } = reading;
 
-    let naming = naming::name_all(&files, &reports, &indexes, options.expected_files.as_ref());
+    let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
     let mut problems = std::mem::take(&mut tree.problems);
     let mut remarks = std::mem::take(&mut tree.remarks);
-    for (at, report) in reports.iter().enumerate() {
-        let Some(report) = report else { continue };
-        let path = &files[at].path;
-        remarks.extend(report.remarks.iter().map(|remark| remark.problem(path)));
-        problems.extend(renamed(&report.errors, path, |name| {
-            naming.name(at, name).unwrap_or_else(|| name.to_owned())
-        }));
+    for (at, held) in contents.iter_mut().enumerate() {
+        let Some(held) = held else { continue };
+        let name = |name: &str| naming.name(at, name).unwrap_or_else(|| name.to_owned());
+        remarks.extend(renamed(std::mem::take(&mut held.remarks), name));
+        problems.extend(renamed(std::mem::take(&mut held.problems), name));
     }
-    for (at, compared) in compare_indexes(&indexes, &files, &reports, &tree, &problems) {
+    for (at, compared) in compare_indexes(&indexes, &files, &contents, &tree, &problems) {
         let Indexed { path, index } = &indexes[at];
         let name = |name: &str| format!("{}{name}", directory_of(path));
-        problems.extend(renamed(&index.errors, path, name));
-        problems.extend(renamed(&compared, path, name));
+        problems.extend(renamed(index.errors.problems(path), name));
+        problems.extend(renamed(compared.problems(path), name));
     }
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
     problems.sort_by(|a, b| a.file.cmp(&b.file));
     remarks.sort_by(|a, b| a.file.cmp(&b.file));
 
-    let mut tensors = Vec::new();
-    for (at, report) in reports.iter_mut().enumerate() {
-        for found in report.iter_mut().flat_map(|report| std::mem::take(&mut report.tensors)) {
+    let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());
+    for (at, held) in contents.into_iter().enumerate() {
+        let Some(mut held) = held else { continue };
+        for found in std::mem::take(&mut held.tensors) {
             if let Some(name) = naming.name(at, &found.name) {
                 tensors.push(tensor(found, at, Some(name)));
             }
         }
+        gguf.extend(held.gguf.take().map(|model| (at, model)));
+        let format = files[at].format;
+        files[at].hold(format, held);
     }
+    let mut formats = files.iter().filter_map(|file| file.format);
+    let format = formats.next().filter(|first| formats.all(|other| other == *first));
     Ok(Checkpoint {
         path: path.to_owned(),
         root: path.to_owned(),
-        format: Format::Safetensors,
+        format,
         files,
         tensors,
         problems,
         remarks,
+        gguf,
         not_covered: tree.not_covered,
     })
 }
 
-/// Errors as problems, with the tensors under the names the model knows them by.
-fn renamed<E: Named>(
-    errors: &Gathered<E>,
-    file: &str,
-    name: impl Fn(&str) -> String,
-) -> Vec<Problem> {
-    let mut problems = errors.problems(file);
+/// Problems with the tensors under the names the model knows them by.
+fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Problem> {
     for problem in &mut problems {
         if let Some(tensor) = &mut problem.tensor {
             *tensor = name(tensor);
@@ -225,16 +244,19 @@ impl Reading {
             other => other?,
         };
         let failed = |error| OpenError::of_found(&location, error);
-        let mut report = None;
-        if path.ends_with(shard_index::SUFFIX) {
+        let mut format = None;
+        if shard_index::is_named(&path) {
             let index = read_index(&opened).map_err(failed)?;
             self.indexes.push(Indexed { path: path.clone(), index });
-        } else if is_tensor_file(&path) {
-            report = Some(safetensors::read(&opened).map_err(failed)?);
+        } else {
+            format = formats::detect(&path, &opened).map_err(failed)?;
         }
-        let kind = report.as_ref().map_or(FileKind::Other, kind_of);
-        self.files.push(model_file(path, location, &opened, kind));
-        self.reports.push(report);
+        let read = |format| formats::read(format, &path, &opened);
+        let held = format.map(read).transpose().map_err(failed)?;
+        let mut file = model_file(path, location, &opened);
+        file.format = format;
+        self.files.push(file);
+        self.contents.push(held);
         Ok(())
     }
 
@@ -245,17 +267,18 @@ impl Reading {
             let directory = directory_of(path);
             listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
         }
-        for (file, report) in self.files.iter_mut().zip(&mut self.reports) {
-            if report.is_some() || !listed.contains(&file.path) {
+        for (file, held) in self.files.iter_mut().zip(&mut self.contents) {
+            if held.is_some() || !listed.contains(&file.path) {
                 continue;
             }
             let opened = file::open(&file.location)?;
-            let read = safetensors::read(&opened)
-                .map_err(|error| OpenError::of_found(&file.location, error))?;
-            file.kind = kind_of(&read);
+            let failed = |error| OpenError::of_found(&file.location, error);
+            let found = formats::detect_any(&file.path, &opened).map_err(failed)?;
+            let format = found.unwrap_or(Format::Safetensors);
+            *held = Some(formats::read(format, &file.path, &opened).map_err(failed)?);
+            file.format = Some(format);
             file.bytes = opened.identity.bytes;
             file.identity = opened.identity;
-            *report = Some(read);
         }
         Ok(())
     }
@@ -275,7 +298,7 @@ fn read_index(opened: &Opened) -> std::io::Result<ShardIndex> {
 fn compare_indexes(
     indexes: &[Indexed],
     files: &[ModelFile],
-    reports: &[Option<HeaderReport>],
+    contents: &[Option<Contents>],
     tree: &Tree,
     problems: &[Problem],
 ) -> Vec<(usize, Gathered<IndexError>)> {
@@ -285,8 +308,8 @@ fn compare_indexes(
     let left_out: BTreeMap<&str, &str> =
         tree.not_covered.iter().map(|left| (left.path.as_str(), left.reason.as_str())).collect();
     let find = |path: &str| {
-        if let Some(report) = by_path.get(path).and_then(|&at| reports[at].as_ref()) {
-            return Shard::File(report);
+        if let Some(held) = by_path.get(path).and_then(|&at| contents[at].as_ref()) {
+            return Shard::File(held);
         }
         // The path itself or a directory on the way to it.
         let on_the_way = path.match_indices('/').map(|(end, _)| &path[..end]);

@@ -1,21 +1,26 @@
-//! The index of a sharded checkpoint, `*.safetensors.index.json`: which file holds which tensor.
+//! The index of a sharded checkpoint, `*.safetensors.index.json` or `*.bin.index.json`: which file holds which tensor.
 
+use super::contents::Contents;
 use super::display::quoted;
-use super::header::MAX_TENSORS;
 use super::json::{self, Duplicates, JsonError, Key, Offer, Plain, Scalar, Sink};
 use super::problem::{Gathered, Named};
-use super::safetensors::HeaderReport;
+use super::safetensors::MAX_TENSORS;
 use crate::severity::Severity;
 use serde::de::{Error as _, MapAccess};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// How the name of an index ends.
-pub(crate) const SUFFIX: &str = ".safetensors.index.json";
+/// How the names of indexes end.
+const SUFFIXES: [&str; 2] = [".safetensors.index.json", ".bin.index.json"];
 /// Longest index that is read.
 pub const MAX_INDEX: u64 = 100_000_000;
 
 /// Longest path of a shard, as operating systems have it.
 const MAX_PATH: usize = 4096;
+
+/// Whether a file is an index, by its name.
+pub(crate) fn is_named(path: &str) -> bool {
+    SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
+}
 
 /// What can be wrong with a shard index.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -338,7 +343,7 @@ impl<'a> Sink<'a> for Metadata<'_> {
 /// What a listed shard turned out to be.
 pub(crate) enum Shard<'r> {
     /// A file whose header was read.
-    File(&'r HeaderReport),
+    File(&'r Contents),
     /// Nothing of that name.
     Missing,
     Directory,
@@ -354,7 +359,7 @@ pub(crate) fn compare<'r>(
     find: impl Fn(&str) -> Shard<'r>,
 ) -> Gathered<IndexError> {
     let mut errors = Gathered::default();
-    let mut reports: BTreeMap<&str, &HeaderReport> = BTreeMap::new();
+    let mut reports: BTreeMap<&str, &Contents> = BTreeMap::new();
     let mut all_sound = index.errors.is_empty();
     let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
     for shard in index.weight_map.values() {
@@ -364,7 +369,7 @@ pub(crate) fn compare<'r>(
         let name = shard.to_owned();
         match find(shard) {
             Shard::File(report) => {
-                all_sound &= report.errors.is_empty();
+                all_sound &= report.problems.is_empty();
                 if report.readable {
                     reports.insert(shard, report);
                 }

@@ -16,7 +16,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
     let total = model.files.iter().map(|file| file.bytes).sum();
     report.model = Model {
         path: args.model.display().to_string(),
-        format: model.format.name().to_owned(),
+        format: model.format_name().to_owned(),
         files: model.files.len() as u64,
         tensors: model.tensors.len() as u64,
         elements: model.tensors.iter().map(elements).sum(),

@@ -76,8 +76,7 @@ impl Finding {
     /// Gives its place in a tensor of this type and shape: the bytes, and the elements and rows they
     /// touch.
     pub fn at(mut self, dtype: Dtype, shape: &[u64], range: [u64; 2]) -> Self {
-        let bits = u64::from(dtype.bits());
-        let elements = [range[0] * 8 / bits, (range[1] * 8).div_ceil(bits)];
+        let elements = dtype.elements_in(range);
         self.byte_range = Some(range);
         self.element_range = Some(elements);
         let row: u64 = shape.iter().skip(1).product();

@@ -265,7 +265,9 @@ fn value(dtype: Dtype, code: u64) -> Shown {
             Shown { json: json!([re.json, im.json]), text: format!("{} + {}i", re.text, im.text) }
         }
         Number::Float(format) => float(&format, code),
-        Number::Packed => Shown { json: Value::Null, text: "not decoded".to_owned() },
+        Number::Packed | Number::Blocks => {
+            Shown { json: Value::Null, text: "not decoded".to_owned() }
+        }
     }
 }
 

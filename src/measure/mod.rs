@@ -73,7 +73,7 @@ impl Words {
     pub fn of(dtype: Dtype) -> Words {
         match (dtype, dtype.bits(), dtype.number()) {
             (Dtype::C64, ..) => Words::F32,
-            (_, ..=8, _) => Words::Bits8,
+            (_, _, Number::Blocks) | (_, ..=8, _) => Words::Bits8,
             (_, 16, _) => Words::Bits16,
             (_, 32, Number::Signed) => Words::I32,
             (_, 32, Number::Unsigned) => Words::U32,

@@ -178,7 +178,7 @@ fn totals<'a>(
         bytes: model.files.iter().map(|file| file.bytes).sum(),
         elements: tensors.clone().map(|t| t.shape.iter().product::<u64>()).sum(),
         files: model.files.len() as u64,
-        format: model.format.name().to_owned(),
+        format: model.format_name().to_owned(),
         root: root_text(&model_root(tensors.clone())),
         tensors: tensors.len() as u64,
     }

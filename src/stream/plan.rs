@@ -55,7 +55,7 @@ pub struct PlannedCarrier {
 /// All objects of a run, in order of file and offset.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The objects; those of a file follow one another and never overlap.
+    /// The objects; those of a file are in order of their offsets.
     pub objects: Vec<Object>,
     /// The keys that carriers are correlated with.
     pub keys: Vec<ChipKey>,
@@ -66,8 +66,8 @@ pub struct Plan {
 impl Plan {
     /// Every byte of the model: each tensor, each stretch outside tensors, each other file.
     ///
-    /// Files of kind [`FileKind::Damaged`] have no layout and are taken whole. Overlapping tensors
-    /// (a damaged model) are left to the first; the checkpoint's problems tell of them.
+    /// Files of kind [`FileKind::Damaged`] have no layout and are taken whole. Tensors that share bytes
+    /// (views of one storage) are each read; [`Plan::bytes`] counts what is read.
     pub fn everything(model: &Checkpoint, distribution: bool) -> Plan {
         let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.files.len());
         let mut tensors = model.tensors.iter().enumerate().peekable();
@@ -81,9 +81,7 @@ impl Plan {
                 Object::plain(ObjectKind::Outside(file), file, start, end - start)
             };
             while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
-                if tensor.offset < position
-                    || tensor.bytes > entry.bytes.saturating_sub(tensor.offset)
-                {
+                if tensor.bytes > entry.bytes.saturating_sub(tensor.offset) {
                     continue;
                 }
                 if tensor.offset > position {
@@ -94,7 +92,7 @@ impl Plan {
                     words: distribution.then(|| Words::of(tensor.dtype)),
                     ..Object::plain(kind, file, tensor.offset, tensor.bytes)
                 });
-                position = tensor.offset + tensor.bytes;
+                position = position.max(tensor.offset + tensor.bytes);
             }
             if position < entry.bytes {
                 objects.push(outside(position, entry.bytes));

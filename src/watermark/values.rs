@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_float_type_of_whole_bytes_is_read() {
-        for dtype in Dtype::all() {
+        for dtype in Dtype::plain() {
             let readable = Decoder::of_weights(dtype).is_some();
             let expected =
                 ["F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F16", "BF16", "F32", "F64"];

@@ -62,8 +62,9 @@ impl Subject<'_> {
 
     /// Gives a finding its place, in elements of the tensor.
     fn at_elements(&self, finding: Finding, elements: [u64; 2]) -> Finding {
-        let bits = u64::from(self.tensor.dtype.bits());
-        let range = elements.map(|element| element * bits / 8);
+        let (bytes, granule) = self.tensor.dtype.granule();
+        let range = elements
+            .map(|element| (u128::from(element) * u128::from(bytes) / u128::from(granule)) as u64);
         Finding { element_range: Some(elements), ..self.at(finding, range) }
     }
 

@@ -26,7 +26,8 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     if facts.pages.constant == 0 || facts.distinct < FEW_VALUES.min(subject.count() / 64) {
         return;
     }
-    let elements_a_page = PAGE_LEN * 8 / u64::from(subject.tensor.dtype.bits());
+    let (bytes, granule) = subject.tensor.dtype.granule();
+    let elements_a_page = PAGE_LEN * granule / bytes;
     let outside = facts.distribution.zero.saturating_sub(facts.pages.constant * elements_a_page);
     let sparse = outside as f64 > SPARSE_FROM * subject.count() as f64;
     let unusual: Vec<&Stretch> = facts

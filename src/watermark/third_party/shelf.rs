@@ -242,6 +242,9 @@ impl<'a> Shelf<'a> {
             bytes: identity.bytes,
             identity,
             kind: FileKind::Other,
+            format: None,
+            checksums: Vec::new(),
+            big_endian: Vec::new(),
         })
     }
 

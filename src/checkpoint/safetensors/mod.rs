@@ -1,18 +1,25 @@
 //! One safetensors file: its header is read and checked, its data is not touched.
 
+mod header;
+mod layout;
+
+pub use header::HeaderError;
+pub(crate) use header::MAX_TENSORS;
+
+use super::contents::{Contents, StoredTensor};
 use super::display::is_hidden;
 use super::file::{self, Opened};
-use super::header::{self, HeaderError, MAX_HEADER};
-use super::layout::{self, HeaderTensor, Layout};
 use super::problem::{Gathered, Named};
 use crate::severity::Severity;
+use header::MAX_HEADER;
+use layout::Layout;
 use std::io;
 
 /// What a header was found to say.
 #[derive(Debug, Default)]
 pub struct HeaderReport {
     /// Tensors that can be read, in order of offset, then name.
-    pub tensors: Vec<HeaderTensor>,
+    pub tensors: Vec<StoredTensor>,
     /// Names of the tensors that are listed and cannot be read.
     pub unreadable: Vec<String>,
     /// Whether the layout could be read at all.
@@ -27,9 +34,16 @@ impl HeaderReport {
         self.errors.iter()
     }
 
-    /// Names of all listed tensors, readable or not.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.iter().map(|t| t.name.as_str()).chain(self.unreadable.iter().map(|n| &**n))
+    /// As what a file of any format holds; `path` is what problems call it.
+    pub(crate) fn into_contents(self, path: &str) -> Contents {
+        Contents {
+            problems: self.errors.problems(path),
+            remarks: self.remarks.iter().map(|remark| remark.problem(path)).collect(),
+            tensors: self.tensors,
+            unreadable: self.unreadable,
+            readable: self.readable,
+            ..Contents::default()
+        }
     }
 
     fn refused(error: HeaderError) -> HeaderReport {
@@ -67,6 +81,11 @@ impl Named for HeaderRemark {
 const LFS_START: &[u8] = b"version https://git-lfs.github.com/";
 /// No pointer file is longer than this.
 const LFS_MAX: u64 = 1024;
+
+/// Reads and checks an opened file.
+pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+    Ok(read(opened)?.into_contents(path))
+}
 
 /// Reads and checks the header of an opened file.
 pub(crate) fn read(opened: &Opened) -> io::Result<HeaderReport> {
@@ -161,7 +180,7 @@ pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
     }
 }
 
-fn remarks(tensors: &[HeaderTensor]) -> Vec<HeaderRemark> {
+fn remarks(tensors: &[StoredTensor]) -> Vec<HeaderRemark> {
     /// Longer than any framework makes them.
     const LONG: usize = 1024;
     let (mut misaligned, mut unusual) = (Vec::new(), Vec::new());
@@ -223,7 +242,7 @@ mod tests {
     /// Sound headers, and headers that are nearly so: a range may be moved by a byte, a name be
     /// there twice, elements not fill whole bytes.
     fn header() -> impl Strategy<Value = (String, usize)> {
-        let dtypes: Vec<Dtype> = Dtype::all().collect();
+        let dtypes: Vec<Dtype> = Dtype::plain().collect();
         let moved = prop_oneof![8 => Just(0i64), 1 => Just(-1), 1 => Just(1)];
         let tensor = (
             "[a-z]{0,2}",
@@ -306,7 +325,7 @@ mod tests {
 
     #[test]
     fn headers_of_the_reference_writer_are_read() {
-        for dtype in Dtype::all() {
+        for dtype in Dtype::plain() {
             let (bytes, elements) = dtype.granule();
             let data = vec![1; (bytes * 6) as usize];
             let theirs =

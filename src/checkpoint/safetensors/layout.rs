@@ -1,28 +1,14 @@
 //! Whether the entries of a header agree with each other and with the length of their file.
 
 use super::header::{Entry, HeaderError};
-use super::problem::Gathered;
+use crate::checkpoint::contents::StoredTensor;
+use crate::checkpoint::problem::Gathered;
 use crate::dtype::Dtype;
-
-/// A tensor that can be read: its bytes are in the file, its own, and as many as its type needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderTensor {
-    /// Name as in the header.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions.
-    pub shape: Vec<u64>,
-    /// Position of its first byte in the file.
-    pub offset: u64,
-    /// Length of its data in bytes.
-    pub bytes: u64,
-}
 
 /// The tensors that can be read, in file order, and the names of those that cannot.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    pub tensors: Vec<HeaderTensor>,
+    pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
 }
 
@@ -132,7 +118,7 @@ fn collect(entries: Vec<Entry<'_>>, sound: Vec<bool>, data_start: u64) -> Layout
         match (entry.dtype, entry.shape, entry.offsets) {
             _ if entry.superseded => {}
             (Some(dtype), Some(shape), Some([start, end])) if sound => {
-                layout.tensors.push(HeaderTensor {
+                layout.tensors.push(StoredTensor {
                     name: entry.name.into_owned(),
                     dtype,
                     shape,

@@ -1,8 +1,8 @@
 //! The JSON header of a safetensors file: from text to entries, every fault by its name.
 
-use super::display::{quoted, quoted_list};
-use super::json::{self, JsonError, Key, Offer, Plain, Scalar, Sink};
-use super::problem::{Gathered, Named};
+use crate::checkpoint::display::{quoted, quoted_list};
+use crate::checkpoint::json::{self, JsonError, Key, Offer, Plain, Scalar, Sink};
+use crate::checkpoint::problem::{Gathered, Named};
 use crate::dtype::Dtype;
 use crate::severity::Severity;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess};
@@ -144,8 +144,8 @@ pub enum HeaderError {
 /// Says how to write a dtype that was only spelled in other letters.
 fn hint(dtype: &str) -> String {
     match dtype.to_ascii_uppercase().parse::<Dtype>() {
-        Ok(known) => format!(" (it is spelled {known})"),
-        Err(_) => String::new(),
+        Ok(known) if !known.is_blocks() => format!(" (it is spelled {known})"),
+        _ => String::new(),
     }
 }
 
@@ -461,12 +461,13 @@ fn read_dtype(
 ) -> Option<Dtype> {
     let tensor = || tensor.to_owned();
     match value {
-        Scalar::Text(text) => text
-            .parse()
-            .map_err(|_| {
+        Scalar::Text(text) => {
+            let known = text.parse::<Dtype>().ok().filter(|dtype| !dtype.is_blocks());
+            if known.is_none() {
                 errors.push(HeaderError::UnknownDtype { tensor: tensor(), dtype: text.into() });
-            })
-            .ok(),
+            }
+            known
+        }
         other => {
             let found = other.to_string();
             errors.push(HeaderError::DtypeNotAString { tensor: tensor(), found });
