@@ -23,6 +23,7 @@ pub use contents::StoredTensor;
 pub use display::display_name;
 pub(crate) use display::is_hidden;
 pub use file::OpenError;
+pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
 pub use json::{JsonError, Place};
 pub use open::OpenOptions;

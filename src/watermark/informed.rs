@@ -11,7 +11,7 @@ use super::carriers::Carriers;
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
 use super::names::by_canonical;
-use super::values::{Decoder, Values, finite};
+use crate::weights::values::{Decoder, Values, finite};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES};

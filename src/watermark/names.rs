@@ -1,6 +1,6 @@
 //! The tensors of a model by their canonical names.
 
-use super::canonical::canonical_name;
+use crate::weights::canonical::canonical_name;
 use crate::checkpoint::{Checkpoint, Tensor};
 use std::collections::BTreeMap;
 
