@@ -503,11 +503,11 @@ fn single_file_cases() -> Vec<Case> {
             let bytes = sound(&["a"]);
             model(d, &bytes[..bytes.len() - 1]).join(MODEL)
         }),
-        case!("file-not-safetensors", "not-safetensors", "notes.txt", |d| {
+        case!("file-not-safetensors", "unknown", "notes.txt", |d| {
             write(d, "notes.txt", "These are not weights at all.");
             d.join("notes.txt")
         }),
-        case!("file-empty-other", "not-safetensors", "empty", |d| {
+        case!("file-empty-other", "unknown", "empty", |d| {
             write(d, "empty", "");
             d.join("empty")
         }),
