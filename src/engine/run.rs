@@ -136,7 +136,10 @@ impl Shared<'_> {
         self.files.copy_into(object.file, position, tile.len, &mut copy)?;
         let copy = Arc::new(copy);
         if let Some(lanes) = &self.lanes {
-            lanes[object.file].submit(position, Arc::clone(&copy));
+            // The digests of a file are of its bytes as they are.
+            let raw = self.files.raw_copy(object.file, position, tile.len)?;
+            let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
+            lanes[object.file].submit(position, raw);
         }
         Ok(copy)
     }
