@@ -34,6 +34,7 @@ pub mod judge;
 pub mod lineage;
 pub mod measure;
 pub mod pinpoint;
+pub mod quantised;
 pub mod repair;
 pub mod report;
 pub mod seal;
