@@ -72,6 +72,11 @@ pub struct Carrier {
 }
 
 impl Carrier {
+    /// shim
+    pub fn of(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
+        Some(Carrier { elements: Elements::of(dtype)?, nonce })
+    }
+
     /// The carrier block that begins `offset` bytes into the tensor.
     pub fn block_at(&self, offset: u64) -> u64 {
         offset / self.elements.block_bytes() as u64
