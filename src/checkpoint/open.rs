@@ -229,7 +229,8 @@ fn assemble(
         let Some(held) = held else { continue };
         let name = |name: &str| naming.name(at, name).unwrap_or_else(|| name.to_owned());
         remarks.extend(renamed(std::mem::take(&mut held.remarks), name));
-        problems.extend(renamed(std::mem::take(&mut held.problems), name));
+        // They stay there, too: an index is compared with shards that are sound.
+        problems.extend(renamed(held.problems.clone(), name));
     }
     for (at, compared) in compare_indexes(&indexes, &files, &contents, &tree, &problems) {
         let Indexed { path, index } = &indexes[at];
