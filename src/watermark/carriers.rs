@@ -78,7 +78,8 @@ impl Carriers {
                 kept.insert(key, index);
             }
             if let Some(elements) = Elements::of(tensor.dtype) {
-                let carrier = Carrier { elements, nonce: chip_nonce(&canonical) };
+                let nonce = chip_nonce(&canonical);
+                let carrier = Carrier { elements, nonce, blocks: None };
                 let elements = tensor.shape.iter().product();
                 tensors.push(CarrierTensor { tensor: index, canonical, carrier, elements });
             }
