@@ -15,6 +15,8 @@
 //! computes with: the E8M0 scale 0xFF of an MXFP4 block is 2^127 and not NaN, the scale 0x7F of NVFP4
 //! is zero and its sign bit is ignored.
 
+#[doc(hidden)]
+pub mod edges;
 mod fp4;
 pub mod grids;
 mod iq;

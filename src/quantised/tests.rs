@@ -5,28 +5,6 @@ use sha2::{Digest, Sha256};
 use shake::digest::{ExtendableOutput, Update, XofReader};
 
 const BLOCKS: usize = 10_000;
-const F16_EDGES: [u16; 13] = [
-    0x7E00, 0x7C01, 0xFE00, 0x7C00, 0xFC00, 0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF,
-    0x3C00,
-];
-const F32_EDGES: [u32; 15] = [
-    0x7FC0_0000,
-    0x7F80_0001,
-    0xFFC0_0000,
-    0x7F80_0000,
-    0xFF80_0000,
-    0x0000_0000,
-    0x8000_0000,
-    0x0000_0001,
-    0x807F_FFFF,
-    0x0080_0000,
-    0x7F7F_FFFF,
-    0xFF7F_FFFF,
-    0x7E00_0000,
-    0x0040_0001,
-    0x02FF_FFFF,
-];
-
 /// The blocks of `testdata/quantised/make.py`.
 fn golden_blocks(dtype: Dtype) -> Vec<u8> {
     let size = dtype.granule().0 as usize;
@@ -34,33 +12,7 @@ fn golden_blocks(dtype: Dtype) -> Vec<u8> {
     shake.update(format!("tensorseal quantised {dtype}").as_bytes());
     let mut blocks = vec![0; BLOCKS * size];
     shake.finalize_xof().read(&mut blocks);
-    let format = format(dtype).unwrap();
-    match format.scale {
-        Scale::F32(at) => {
-            for (block, edge) in blocks.chunks_mut(size).zip(F32_EDGES) {
-                block[at..at + 4].copy_from_slice(&edge.to_le_bytes());
-            }
-        }
-        Scale::Nibbles(at) => {
-            for (block, edge) in blocks.chunks_mut(size).zip(F16_EDGES) {
-                for i in 0..4 {
-                    let byte = &mut block[at + 2 * i + 1];
-                    *byte = *byte & 15 | ((edge >> (4 * i) & 15) as u8) << 4;
-                }
-            }
-        }
-        Scale::F16(at) => {
-            let seconds = if format.minimum.is_some() { &F16_EDGES[..] } else { &F16_EDGES[..1] };
-            let pairs = F16_EDGES.iter().flat_map(|d| seconds.iter().map(move |m| (d, m)));
-            for (block, (d, dmin)) in blocks.chunks_mut(size).zip(pairs) {
-                block[at..at + 2].copy_from_slice(&d.to_le_bytes());
-                if let Some(at) = format.minimum {
-                    block[at..at + 2].copy_from_slice(&dmin.to_le_bytes());
-                }
-            }
-        }
-        Scale::E8M0(_) | Scale::E4M3(_) => {}
-    }
+    edges::put(dtype, &mut blocks);
     blocks
 }
 

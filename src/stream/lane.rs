@@ -28,7 +28,7 @@ pub struct Lane {
 struct State {
     /// Position in the file up to which the digests have seen it.
     position: u64,
-    waiting: BTreeMap<u64, Arc<Vec<u8>>>,
+    waiting: BTreeMap<u64, (Arc<Vec<u8>>, usize)>,
     waiting_bytes: u64,
     /// Taken out while a thread feeds them.
     hashers: Option<Box<(blake3::Hasher, Sha256)>>,
@@ -37,11 +37,11 @@ struct State {
 }
 
 impl Lane {
-    /// Gives the lane the bytes at `position` of the file. The caller feeds whatever is next in
+    /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds whatever is next in
     /// order, its own bytes or those of others; when the lane is far behind, it waits until it is
     /// its turn. Pieces may come in any order but each position once.
-    pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>) {
-        if bytes.is_empty() {
+    pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>, len: usize) {
+        if len == 0 {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,19 +52,19 @@ impl Lane {
         while state.waiting_bytes > BACKLOG_BYTES && position != state.position && !state.closed {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.waiting_bytes += bytes.len() as u64;
-        state.waiting.insert(position, bytes);
+        state.waiting_bytes += len as u64;
+        state.waiting.insert(position, (bytes, len));
         // Only one thread feeds at a time; it looks again before it leaves.
         let Some(mut hashers) = state.hashers.take() else { return };
         loop {
             let at = state.position;
-            let Some(next) = state.waiting.remove(&at) else { break };
+            let Some((next, len)) = state.waiting.remove(&at) else { break };
             drop(state);
-            hashers.0.update(&next);
-            hashers.1.update(&next[..]);
+            hashers.0.update(&next[..len]);
+            hashers.1.update(&next[..len]);
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.position += next.len() as u64;
-            state.waiting_bytes -= next.len() as u64;
+            state.position += len as u64;
+            state.waiting_bytes -= len as u64;
             self.moved.notify_all();
         }
         state.hashers = Some(hashers);
@@ -111,7 +111,8 @@ mod tests {
         pieces.rotate_left(5);
         pieces.swap(0, 3);
         for (position, piece) in pieces {
-            lane.submit(position, Arc::new(piece));
+            let len = piece.len();
+            lane.submit(position, Arc::new(piece), len);
         }
         assert_eq!(lane.finish(bytes.len() as u64), Some(expected));
         assert_eq!(
@@ -132,7 +133,7 @@ mod tests {
                 scope.spawn(move || {
                     // In order overall, as a queue hands them out.
                     for i in (turn..count).step_by(4) {
-                        lane.submit(i * piece.len() as u64, Arc::clone(piece));
+                        lane.submit(i * piece.len() as u64, Arc::clone(piece), piece.len());
                     }
                 });
             }

@@ -227,8 +227,7 @@ mod tests {
             let weights: Vec<f32> = values.iter().map(|v| (*v as f32) * (scale as f32).exp2()).collect();
             let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
             let mut by_kernel = Correlation::new(0);
-            let elements = Elements::of(Dtype::F32).unwrap();
-            let carrier = crate::measure::correlation::Carrier { elements, nonce: [0; 12] };
+            let carrier = crate::measure::correlation::Carrier::of(Dtype::F32, [0; 12]).unwrap();
             by_kernel.add(&carrier, &[], 0, &bytes);
             let ours: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
             let tiny = vec![libm::ldexp(1.0, -140); 512];
