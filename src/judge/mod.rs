@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bounds;
 pub mod change;
+pub mod checksums;
 pub mod embedding;
 pub mod finding;
 pub mod flips;

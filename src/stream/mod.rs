@@ -2,8 +2,9 @@
 //!
 //! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
 //! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
-//! digests that do not merge, [`progress`] counts, [`copy`] writes a model anew.
+//! digests that do not merge, [`sums`] checks stated checksums, [`progress`] counts, [`copy`] writes a model anew.
 
+mod claims;
 pub mod copy;
 pub mod files;
 pub mod lane;
@@ -12,3 +13,4 @@ pub mod progress;
 pub mod queue;
 mod sigbus;
 pub mod source;
+pub mod sums;

@@ -91,8 +91,8 @@ impl Reading {
                 contents.unreadable.push(name);
                 continue;
             }
-            let is_array = member.name.ends_with(".npy")
-                || member.start(opened, MAGIC.len())? == MAGIC;
+            let is_array =
+                member.name.ends_with(".npy") || member.start(opened, MAGIC.len())? == MAGIC;
             if is_array {
                 self.array(opened, name, member.range, contents)?;
             } else {
@@ -110,7 +110,8 @@ impl Reading {
     fn same_names(&mut self, members: &[Member]) {
         let mut names: HashMap<&str, u32> = HashMap::new();
         for member in members {
-            *names.entry(member.name.strip_suffix(".npy").unwrap_or(&member.name)).or_default() += 1;
+            *names.entry(member.name.strip_suffix(".npy").unwrap_or(&member.name)).or_default() +=
+                1;
         }
         let mut twice: Vec<&str> =
             names.into_iter().filter(|(_, count)| *count > 1).map(|(name, _)| name).collect();

@@ -43,7 +43,9 @@ pub enum Fault {
     Call { what: String },
     #[error("its pickle sets the state of {what}")]
     Build { what: String },
-    #[error("its pickle uses extension code {code}, which stands for something the file does not say")]
+    #[error(
+        "its pickle uses extension code {code}, which stands for something the file does not say"
+    )]
     Extension { code: u32 },
     #[error("its pickle refers to something outside that is no storage of a tensor")]
     PersistentId,

@@ -257,7 +257,8 @@ impl Machine {
             }
             Operation::Get(at) => {
                 let value = self.memo.get(&at).copied();
-                let value = value.ok_or(malformed("it takes something from the memo that is not there"))?;
+                let value =
+                    value.ok_or(malformed("it takes something from the memo that is not there"))?;
                 self.stack.push(value);
             }
             Operation::Put(at) => {

@@ -80,9 +80,10 @@ pub(crate) fn behind(bytes: &[u8], from: usize) -> Vec<(Fault, [usize; 2])> {
         let next = unpickle(&bytes[at..]);
         pickle |= next.value.is_some();
         // Of arbitrary bytes only what they ask for counts.
-        let globals = next.faults.into_iter().filter(|(fault, _)| {
-            matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal)
-        });
+        let globals = next
+            .faults
+            .into_iter()
+            .filter(|(fault, _)| matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal));
         found.extend(globals.map(|(fault, [a, b])| (fault, [at + a, at + b])));
         if next.value.is_none() {
             break;

@@ -33,9 +33,15 @@ pub(super) enum Operation<'a> {
     SetItem,
     SetItems,
     AddItems,
-    Global { module: &'a str, name: &'a str },
+    Global {
+        module: &'a str,
+        name: &'a str,
+    },
     StackGlobal,
-    Instance { module: &'a str, name: &'a str },
+    Instance {
+        module: &'a str,
+        name: &'a str,
+    },
     Object,
     NewObject,
     NewObjectEx,
@@ -94,7 +100,8 @@ impl<'a> Reader<'a> {
     }
 
     fn text_line(&mut self) -> Result<&'a str, Fault> {
-        std::str::from_utf8(self.line()?).map_err(|_| Fault::Malformed { what: "a name is not UTF-8" })
+        std::str::from_utf8(self.line()?)
+            .map_err(|_| Fault::Malformed { what: "a name is not UTF-8" })
     }
 
     /// The operation at the position, which moves behind it.

@@ -5,7 +5,8 @@ use crate::checkpoint::problem::Named;
 use crate::severity::Severity;
 
 /// How to make a file that can be read out of one that cannot.
-const CONVERT: &str = "load it where it is trusted and save it anew with torch.save, or as safetensors";
+const CONVERT: &str =
+    "load it where it is trusted and save it anew with torch.save, or as safetensors";
 
 /// Most of the file that tensors which share bytes may add up to.
 pub const MAX_SHARED: u64 = 8;
@@ -37,7 +38,8 @@ pub enum TorchError {
     BadView { tensor: String, what: &'static str },
     #[error(
         "tensor {}: needs {needed} bytes of storage {}, which has only {has}",
-        quoted(tensor), quoted(storage)
+        quoted(tensor),
+        quoted(storage)
     )]
     ViewPastEnd { tensor: String, storage: String, needed: u64, has: u64 },
     #[error("tensor {}: its elements are of {}, which is not read", quoted(tensor), quoted(what))]

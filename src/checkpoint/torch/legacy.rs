@@ -187,9 +187,9 @@ pub(super) fn tar_contents(path: &str, opened: &Opened) -> io::Result<Contents> 
             let bytes = bytes.min(available).min(MAX_PICKLE);
             let text = file::read_at(&opened.file, start, bytes as usize)?;
             let faults = unpickle(&text).faults;
-            let names = faults.into_iter().filter(|(fault, _)| {
-                matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal)
-            });
+            let names = faults
+                .into_iter()
+                .filter(|(fault, _)| matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal));
             let member = String::from_utf8_lossy(&name).into_owned();
             let place = Place { member: &member, start: Some(start) };
             pickle::gather(names.collect(), place, &mut pickles);

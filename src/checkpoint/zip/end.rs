@@ -37,10 +37,7 @@ struct Stated {
 }
 
 /// Finds and checks the end records. `None`: nothing can be read.
-pub(super) fn find(
-    opened: &Opened,
-    errors: &mut Gathered<ZipError>,
-) -> io::Result<Option<End>> {
+pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Result<Option<End>> {
     let file_bytes = opened.identity.bytes;
     let tail_bytes = file_bytes.min(END_LEN + u64::from(u16::MAX));
     let tail_start = file_bytes - tail_bytes;
@@ -151,7 +148,8 @@ fn zip64(
         errors.push(ZipError::Zip64 { what: what.to_owned() });
         Ok(Zip64::Bad)
     };
-    let must = narrow.members == 0xFFFF || narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF;
+    let must =
+        narrow.members == 0xFFFF || narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF;
     let locator_start = end_start.checked_sub(LOCATOR_LEN);
     let locator = match locator_start {
         Some(at) => file::read_at(&opened.file, at, LOCATOR_LEN as usize)?,

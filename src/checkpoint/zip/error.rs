@@ -46,7 +46,10 @@ pub enum ZipError {
     #[error("members {} and {} of its zip archive share bytes {} to {} of the file",
         quoted(member), quoted(other), range[0], range[1])]
     Overlap { member: String, other: String, range: [u64; 2] },
-    #[error("member {} of its zip archive ends at byte {end} of the file, past its place", quoted(member))]
+    #[error(
+        "member {} of its zip archive ends at byte {end} of the file, past its place",
+        quoted(member)
+    )]
     PastEnd { member: String, end: u64 },
     #[error("member {} of its zip archive has a name that leads elsewhere: {what}", quoted(member))]
     Name { member: String, what: &'static str },
@@ -57,7 +60,10 @@ pub enum ZipError {
     Duplicate { member: String },
     #[error("member {} of its zip archive is encrypted", quoted(member))]
     Encrypted { member: String },
-    #[error("member {} of its zip archive is stored by method {method}; 0 (plain) is read", quoted(member))]
+    #[error(
+        "member {} of its zip archive is stored by method {method}; 0 (plain) is read",
+        quoted(member)
+    )]
     Method { member: String, method: u16 },
     #[error(
         "member {} of its zip archive is stored plainly and states {bytes} bytes of data that take \
@@ -69,7 +75,11 @@ pub enum ZipError {
     Extra { member: String },
     #[error("member {} of its zip archive has no header at byte {at} of the file", quoted(member))]
     NoLocal { member: String, at: u64 },
-    #[error("member {} of its zip archive is called {} in its own header", quoted(member), quoted(local))]
+    #[error(
+        "member {} of its zip archive is called {} in its own header",
+        quoted(member),
+        quoted(local)
+    )]
     LocalName { member: String, local: String },
     #[error(
         "member {} of its zip archive is of method {central} in the directory and of {local} in its \
@@ -86,7 +96,8 @@ pub enum ZipError {
     #[error(
         "member {} of its zip archive is compressed, so that it cannot be read in place; save it \
          uncompressed ({})",
-        quoted(member), hint(member)
+        quoted(member),
+        hint(member)
     )]
     Compressed { member: String, range: [u64; 2] },
     #[error(

@@ -144,7 +144,8 @@ fn descriptors(bytes: &[u8], entry: &Entry) -> Vec<u64> {
             let crc32 = fields.u32();
             let mut size = || if wide { fields.u64() } else { fields.u32().map(u64::from) };
             let (stored, size) = (size(), size());
-            if crc32 == Some(entry.crc32) && (stored, size) == (Some(entry.stored), Some(entry.bytes))
+            if crc32 == Some(entry.crc32)
+                && (stored, size) == (Some(entry.stored), Some(entry.bytes))
             {
                 lengths.push((bytes.len() - fields.0.len()) as u64);
             }

@@ -14,10 +14,10 @@ mod member;
 
 pub use error::ZipError;
 
+use super::Checksum;
 use super::display::display_name as shown;
 use super::file::{self, Opened};
 use super::problem::Gathered;
-use super::Checksum;
 use local::Located;
 use std::collections::HashSet;
 use std::io;
@@ -67,6 +67,13 @@ impl Archive {
             })
             .collect();
         checksums.sort_by_key(|checksum| checksum.range);
+        // Of members that share bytes, which was told of, each byte counts for one.
+        let mut end = 0;
+        checksums.retain(|checksum| {
+            let is_apart = checksum.range[0] >= end;
+            end = end.max(checksum.range[1]);
+            is_apart
+        });
         checksums
     }
 }
@@ -116,12 +123,7 @@ pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
 }
 
 /// Whether the members fill the file from the start of the archive to its directory, each byte once.
-fn owned(
-    located: &[(usize, Located)],
-    base: u64,
-    directory: u64,
-    errors: &mut Gathered<ZipError>,
-) {
+fn owned(located: &[(usize, Located)], base: u64, directory: u64, errors: &mut Gathered<ZipError>) {
     let mut cursor = base;
     for (at, (_, found)) in located.iter().enumerate() {
         let next = located.get(at + 1).map_or(directory, |(_, next)| next.header);
@@ -154,10 +156,7 @@ fn owned(
 }
 
 /// The members that can be read.
-fn members(
-    located: impl Iterator<Item = Located>,
-    errors: &mut Gathered<ZipError>,
-) -> Vec<Member> {
+fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipError>) -> Vec<Member> {
     let mut names = HashSet::new();
     let mut members = Vec::new();
     for Located { entry, data, .. } in located {
