@@ -13,12 +13,16 @@ mod json;
 mod lfs;
 mod links;
 mod naming;
-mod numpy;
+pub mod numpy;
 mod open;
+#[doc(hidden)]
+pub mod pickle;
 mod problem;
 pub mod safetensors;
 pub mod shard_index;
 mod torch;
+#[doc(hidden)]
+pub mod zip;
 
 pub use contents::StoredTensor;
 pub use display::display_name;

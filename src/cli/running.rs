@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
-use tensorseal::judge::Finding;
+use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
 use tensorseal::report::{Coverage, Model, Report};
 use tensorseal::seal::{self, ModelSeal};
@@ -204,6 +204,15 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
         not_covered: model.not_covered.clone(),
     };
     report.findings.extend(model.remarks.iter().map(finding));
+    report.findings.extend(checksums::findings(model, run));
+}
+
+/// Refuses a model of which bytes are not those of the checksums that its files state.
+pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Failure> {
+    match checksums::findings(model, run).into_iter().next() {
+        Some(first) => Err(Failure::incomplete(anyhow!("{}", first.message))),
+        None => Ok(()),
+    }
 }
 
 /// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.

@@ -24,7 +24,7 @@ pub fn run(args: &SealArgs) -> Outcome {
     check_target(&target, &model)?;
     running::require_sound(&model)?;
     if !model.files.iter().any(|file| file.kind == FileKind::Tensors) {
-        let error = anyhow!("{}: no safetensors file: nothing to seal", args.model.display());
+        let error = anyhow!("{}: no file of tensors: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
     let fine_path = fine::path_of(&target);
@@ -38,6 +38,7 @@ pub fn run(args: &SealArgs) -> Outcome {
             false => build::measure(&model, !args.digest_only, &options, progress),
         };
         let (seal, run) = measured.map_err(running::failure)?;
+        running::require_checksums(&model, &run)?;
         let write = || write_fine(&model, &seal, &fine_path, options.threads, progress);
         let sidecar = args.fine.then(write).transpose()?;
         Ok((seal, run, sidecar))

@@ -72,7 +72,7 @@ impl<'a> Worker<'a> {
         if self.shared.cross_check.takes(&object, tile) {
             return self.measure_twice(tile, &object);
         }
-        if self.shared.lanes.is_some() {
+        if self.shared.needs_copy(object.file) {
             let copy = self.shared.copy(tile)?;
             return self.measure_from(tile, &object, &Copied(copy), 0);
         }

@@ -11,4 +11,4 @@ pub mod gpu;
 mod run;
 mod shared;
 
-pub use run::{EngineUse, RunError, RunOptions, RunReport, run, thread_pool};
+pub use run::{BrokenChecksum, EngineUse, RunError, RunOptions, RunReport, run, thread_pool};

@@ -12,6 +12,7 @@ use crate::stream::lane::{FileDigests, Lane};
 use crate::stream::plan::{Object, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
+use crate::stream::sums::Sums;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +67,17 @@ pub struct RunReport {
     pub choice: Option<String>,
     /// By file of the model, when asked for.
     pub file_digests: Vec<Option<FileDigests>>,
+    /// Stretches whose bytes were all read and do not have the checksum that their file states.
+    pub broken_checksums: Vec<BrokenChecksum>,
+}
+
+/// See [`RunReport::broken_checksums`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokenChecksum {
+    /// Index of the file in the model.
+    pub file: usize,
+    /// Index into [`ModelFile::checksums`].
+    pub checksum: usize,
 }
 
 /// Why a run did not complete.
@@ -109,6 +121,8 @@ pub(super) struct Shared<'a> {
     pub queue: TileQueue<'a>,
     pub collector: Collector<'a>,
     pub lanes: Option<Vec<Lane>>,
+    /// By file; `None`: it states no checksums, or is not read.
+    sums: Vec<Option<Sums<'a>>>,
     pub cross_check: CrossCheck,
     pub names: &'a [ModelFile],
     progress: &'a Progress,
@@ -128,8 +142,13 @@ impl Shared<'_> {
         if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
-    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
-    /// lane of its file.
+    /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
+    pub fn needs_copy(&self, file: usize) -> bool {
+        self.lanes.is_some() || self.sums[file].is_some()
+    }
+
+    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered lane
+    /// of its file and to its checksums.
     pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
@@ -137,11 +156,16 @@ impl Shared<'_> {
         let len = tile.len + self.plan.halo(object, tile.end());
         self.files.copy_into(object.file, position, len, &mut copy)?;
         let copy = Arc::new(copy);
-        if let Some(lanes) = &self.lanes {
-            // The digests of a file are of its bytes as they are.
+        if self.needs_copy(object.file) {
+            // What is said of a file is said of its bytes as they are.
             let raw = self.files.raw_copy(object.file, position, tile.len)?;
             let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
-            lanes[object.file].submit(position, raw, tile.len);
+            if let Some(sums) = &self.sums[object.file] {
+                sums.add(position, &raw[..tile.len]);
+            }
+            if let Some(lanes) = &self.lanes {
+                lanes[object.file].submit(position, raw, tile.len);
+            }
         }
         Ok(copy)
     }
@@ -207,6 +231,7 @@ pub fn run(
         files: FileSet::new(files, plan),
         queue: TileQueue::new(plan, takers, width),
         collector: Collector::new(plan, finish),
+        sums: sums(files, plan),
         lanes: options.file_digests.then(|| files.iter().map(|_| Lane::default()).collect()),
         cross_check,
         names: files,
@@ -253,7 +278,28 @@ pub fn run(
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: lanes.map(|(lane, file)| lane.finish(file.bytes)).collect(),
+        broken_checksums: broken(&shared.sums),
     })
+}
+
+/// The sums of the files that a plan reads from.
+fn sums<'a>(files: &'a [ModelFile], plan: &Plan) -> Vec<Option<Sums<'a>>> {
+    let mut read = vec![false; files.len()];
+    for object in &plan.objects {
+        read[object.file] = true;
+    }
+    let of = |(file, read): (&'a ModelFile, bool)| {
+        (read && !file.checksums.is_empty()).then(|| Sums::new(&file.checksums))
+    };
+    files.iter().zip(read).map(of).collect()
+}
+
+fn broken(sums: &[Option<Sums<'_>>]) -> Vec<BrokenChecksum> {
+    let of = |(file, sums): (usize, &Option<Sums<'_>>)| {
+        let broken = sums.as_ref().map(Sums::broken).unwrap_or_default();
+        broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
+    };
+    sums.iter().enumerate().flat_map(of).collect()
 }
 
 /// CPU threads to measure with; 0: as many as the system offers.

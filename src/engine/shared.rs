@@ -120,7 +120,7 @@ impl TileFeed for DeviceFeed<'_> {
         let tile = self.shared.queue.next_device()?;
         let object = self.shared.plan.objects[tile.object];
         let checked = self.shared.cross_check.takes(&object, tile);
-        let copy = if checked || self.shared.lanes.is_some() {
+        let copy = if checked || self.shared.needs_copy(object.file) {
             match self.shared.copy(tile) {
                 Ok(copy) => Some(copy),
                 Err(error) => {

@@ -2,6 +2,7 @@
 
 use super::document::{Seal, TensorSeal};
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
+use crate::severity::Severity;
 use std::collections::BTreeSet;
 
 /// What is known of the files whose structure is damaged, by path.
@@ -25,7 +26,8 @@ impl Damaged {
 /// be compared although nobody could load them.
 pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
     let mut damaged = Damaged::default();
-    for problem in &model.problems {
+    // What is only untidy can be read.
+    for problem in model.problems.iter().filter(|problem| problem.severity > Severity::Low) {
         // A file that was cut or that grew still has the header it was sealed with.
         let header = !matches!(problem.rule, "format/trailing-bytes" | "format/truncated");
         let list = if header { &mut damaged.headers } else { &mut damaged.others };

@@ -1,8 +1,10 @@
 //! Ordered lanes: digests of whole files that do not merge (SHA-256) are fed in order, one lane a
 //! file, from the same private copies that every other kernel reads.
 
+use super::claims::Claims;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Bytes that may wait for their turn in one lane before the readers of that file wait, too.
@@ -28,7 +30,9 @@ pub struct Lane {
 struct State {
     /// Position in the file up to which the digests have seen it.
     position: u64,
-    waiting: BTreeMap<u64, (Arc<Vec<u8>>, usize)>,
+    waiting: BTreeMap<u64, (Arc<Vec<u8>>, Range<usize>)>,
+    /// What was given to it: tensors may share bytes.
+    claims: Claims,
     waiting_bytes: u64,
     /// Taken out while a thread feeds them.
     hashers: Option<Box<(blake3::Hasher, Sha256)>>,
@@ -37,13 +41,25 @@ struct State {
 }
 
 impl Lane {
-    /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds whatever is next in
-    /// order, its own bytes or those of others; when the lane is far behind, it waits until it is
-    /// its turn. Pieces may come in any order but each position once.
+    /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds
+    /// whatever is next in order, its own bytes or those of others; when the lane is far behind, it waits until it is
+    /// its turn. Pieces may come in any order; positions that were given before are passed over.
+    ///
+    /// Nobody waits for ever when the tiles of a file are handed out in order of the objects' offsets:
+    /// before the tile that first holds a position, only tiles with earlier positions are handed out,
+    /// whatever objects share bytes.
     pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>, len: usize) {
-        if len == 0 {
-            return;
+        let end = position + len as u64;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = state.claims.take([position, end]);
+        drop(state);
+        for [from, to] in fresh {
+            let range = (from - position) as usize..(to - position) as usize;
+            self.feed(from, Arc::clone(&bytes), range);
         }
+    }
+
+    fn feed(&self, position: u64, bytes: Arc<Vec<u8>>, range: Range<usize>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.begun {
             state.begun = true;
@@ -52,19 +68,20 @@ impl Lane {
         while state.waiting_bytes > BACKLOG_BYTES && position != state.position && !state.closed {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.waiting_bytes += len as u64;
-        state.waiting.insert(position, (bytes, len));
+        state.waiting_bytes += range.len() as u64;
+        state.waiting.insert(position, (bytes, range));
         // Only one thread feeds at a time; it looks again before it leaves.
         let Some(mut hashers) = state.hashers.take() else { return };
         loop {
             let at = state.position;
-            let Some((next, len)) = state.waiting.remove(&at) else { break };
+            let Some((bytes, range)) = state.waiting.remove(&at) else { break };
             drop(state);
-            hashers.0.update(&next[..len]);
-            hashers.1.update(&next[..len]);
+            let next = &bytes[range];
+            hashers.0.update(next);
+            hashers.1.update(next);
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.position += len as u64;
-            state.waiting_bytes -= len as u64;
+            state.position += next.len() as u64;
+            state.waiting_bytes -= next.len() as u64;
             self.moved.notify_all();
         }
         state.hashers = Some(hashers);
@@ -120,6 +137,17 @@ mod tests {
             <[u8; 32]>::from(Sha256::digest(b""))
         );
         assert_eq!(Lane::default().finish(1), None, "bytes that never came");
+    }
+
+    /// Views of one storage: what they share is digested once.
+    #[test]
+    fn positions_that_come_again_are_passed_over() {
+        let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 241) as u8).collect();
+        let lane = Lane::default();
+        for (from, to) in [(0, 300), (100, 500), (50, 60), (450, 900), (100, 500), (900, 1000)] {
+            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()));
+        }
+        assert_eq!(lane.finish(1000).unwrap().blake3, *blake3::hash(&bytes).as_bytes());
     }
 
     #[test]

@@ -1,13 +1,176 @@
-//! TODO
+//! Arrays of NumPy: `.npy`, one array, and `.npz`, a zip archive of them.
 
-use super::contents::Contents;
-use super::file::Opened;
+mod error;
+pub mod npy;
+
+use super::BigEndian;
+use super::contents::{Contents, StoredTensor};
+use super::file::{self, Opened};
+use super::pickle::{self, MAX_PICKLE, PickleError, Place};
+use super::problem::{Gathered, Named};
+use super::zip::{self, Archive, Member, Method};
+use error::{FortranOrder, NumpyError};
+use npy::{Header, NpyError, START_LEN};
+use std::collections::{HashMap, HashSet};
 use std::io;
 
-pub(crate) fn is_plausible(_: &Opened) -> io::Result<bool> {
-    Ok(false)
+/// What every `.npy` file begins with.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Whether the first bytes of a file are those of an array, or of an archive of arrays.
+pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
+    let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(512) as usize)?;
+    if start.starts_with(zip::START) {
+        // The name of the first member stands behind 30 bytes of its header.
+        let length = start.get(26..28).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]])));
+        return Ok(start.get(30..30 + length).is_some_and(|name| name.ends_with(b".npy")));
+    }
+    Ok(start.starts_with(MAGIC))
 }
 
-pub(crate) fn contents(_: &str, _: &Opened) -> io::Result<Contents> {
-    Ok(Contents::default())
+/// Reads and checks an opened file: an array, or an archive whatever it is called.
+pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+    let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
+    let is_archive = zip::starts(&start)
+        || !start.starts_with(&MAGIC[..4]) && (path.ends_with(".npz") || zip::ends(opened)?);
+    let mut reading = Reading::default();
+    let mut contents = Contents::default();
+    if is_archive {
+        reading.archive(opened, &mut contents)?;
+    } else {
+        let name = array_name(path);
+        let range = [0, opened.identity.bytes];
+        reading.array(opened, name, range, &mut contents)?;
+        contents.readable = !contents.tensors.is_empty();
+        // What is wrong is wrong with the file, which is the array.
+        contents.unreadable.clear();
+    }
+    contents.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
+    contents.big_endian.sort_by_key(|stretch| stretch.range);
+    let Reading { numpy, zip, pickles, fortran } = reading;
+    contents.problems = zip.problems(path);
+    contents.problems.extend(numpy.problems(path));
+    contents.problems.extend(pickles.problems(path));
+    if let Some(first) = fortran.first().cloned() {
+        contents.remarks.push(FortranOrder { count: fortran.len(), first }.problem(path));
+    }
+    Ok(contents)
+}
+
+/// An array by itself has no name but that of its file.
+fn array_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.strip_suffix(".npy").unwrap_or(file).to_owned()
+}
+
+#[derive(Default)]
+struct Reading {
+    numpy: Gathered<NumpyError>,
+    zip: Gathered<zip::ZipError>,
+    pickles: Gathered<PickleError>,
+    /// Names of arrays in Fortran order.
+    fortran: Vec<String>,
+}
+
+impl Reading {
+    fn archive(&mut self, opened: &Opened, contents: &mut Contents) -> io::Result<()> {
+        let archive = zip::read(opened)?;
+        contents.checksums = archive.checksums();
+        let Archive { members, readable, errors } = archive;
+        self.zip = errors;
+        contents.readable = readable;
+        self.same_names(&members);
+        let mut taken = HashSet::new();
+        for member in members {
+            let name = member.name.strip_suffix(".npy").unwrap_or(&member.name).to_owned();
+            if !taken.insert(name.clone()) {
+                continue;
+            }
+            if member.method == Method::Deflated {
+                self.zip.push(member.compressed());
+                contents.unreadable.push(name);
+                continue;
+            }
+            let is_array =
+                member.name.ends_with(".npy") || member.start(opened, MAGIC.len())? == MAGIC;
+            if is_array {
+                self.array(opened, name, member.range, contents)?;
+            } else {
+                let Member { name: member, range, .. } = member;
+                self.numpy.push(NumpyError::NoArray { member, range });
+            }
+        }
+        if contents.tensors.is_empty() && !contents.unreadable.is_empty() {
+            contents.readable = false;
+        }
+        Ok(())
+    }
+
+    /// NumPy calls `a.npy` and `a` by one name.
+    fn same_names(&mut self, members: &[Member]) {
+        let mut names: HashMap<&str, u32> = HashMap::new();
+        for member in members {
+            *names.entry(member.name.strip_suffix(".npy").unwrap_or(&member.name)).or_default() +=
+                1;
+        }
+        let mut twice: Vec<&str> =
+            names.into_iter().filter(|(_, count)| *count > 1).map(|(name, _)| name).collect();
+        twice.sort_unstable();
+        for tensor in twice {
+            self.numpy.push(NumpyError::SameName { tensor: tensor.to_owned() });
+        }
+    }
+
+    /// Reads the array in these bytes of the file.
+    fn array(
+        &mut self,
+        opened: &Opened,
+        name: String,
+        [start, end]: [u64; 2],
+        contents: &mut Contents,
+    ) -> io::Result<()> {
+        let bytes = end - start;
+        let head = file::read_at(&opened.file, start, bytes.min(START_LEN as u64) as usize)?;
+        let header = match npy::parse_any(&head, bytes) {
+            Ok(header) => header,
+            Err(error) => {
+                if error == NpyError::Object {
+                    self.objects(opened, &name, &head, [start, end])?;
+                }
+                let tensor = Some(name.clone());
+                self.numpy.push(NumpyError::Array { tensor, error, range: [start, end] });
+                contents.unreadable.push(name);
+                return Ok(());
+            }
+        };
+        let Header { dtype, mut shape, offset, bytes, fortran, big_endian } = header;
+        let offset = start + offset;
+        if fortran {
+            shape.reverse();
+            self.fortran.push(name.clone());
+        }
+        if big_endian && bytes > 0 {
+            contents.big_endian.push(BigEndian { range: [offset, offset + bytes], dtype });
+        }
+        contents.tensors.push(StoredTensor { name, dtype, shape, offset, bytes });
+        Ok(())
+    }
+
+    /// Examines the pickle behind the header of an array of objects.
+    fn objects(
+        &mut self,
+        opened: &Opened,
+        name: &str,
+        head: &[u8],
+        [start, end]: [u64; 2],
+    ) -> io::Result<()> {
+        let Some(length) = npy::header_len(head) else { return Ok(()) };
+        let from = start + length;
+        let most = end.saturating_sub(from).min(MAX_PICKLE);
+        let bytes = file::read_at(&opened.file, from, most as usize)?;
+        let member = format!("{name}.npy");
+        let place = Place { member: &member, start: Some(from) };
+        pickle::read_only(&bytes, place, &mut self.pickles);
+        Ok(())
+    }
 }

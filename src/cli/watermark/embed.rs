@@ -6,7 +6,7 @@ use crate::cli::{Failure, Outcome, output, running};
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal::checkpoint::Checkpoint;
+use tensorseal::checkpoint::{Checkpoint, Format, display_name};
 use tensorseal::judge::embedding::{self, Embedding};
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::grouped;
@@ -28,6 +28,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     running::check_copy(&args.marking.model, &args.output)?;
     let model = running::open_sound(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
+    refuse_archives(&model)?;
     let options = running::run_options(&args.measuring, false);
     let (unmarked, mark, embedded) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -61,6 +62,19 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let body = lines(&embedding, &args.output, &model);
     report.watermark = Some(Watermark::Embedded(embedding));
     output::finish(&report, &args.common, &|out, palette| write_lines(out, palette, &body))
+}
+
+/// Refuses files of which a marked copy would contradict itself: checksums of what was marked, and tensors
+/// that share bytes.
+fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
+    let is_kept = |format| matches!(format, Format::Torch | Format::Numpy);
+    match model.files.iter().find(|file| file.format.is_some_and(is_kept)) {
+        Some(file) => Err(Failure::usage(anyhow!(
+            "{}: a mark cannot be embedded in this format; convert the model to safetensors first",
+            display_name(&file.path)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A claim that says how the model is to be marked.

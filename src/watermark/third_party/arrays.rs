@@ -3,8 +3,8 @@
 //! `NAME.npy`, or `NAME.safetensors#TENSOR`. Here is what an array must be; `shelf`
 //! reads it.
 
-use super::npy::NpyError;
 use super::{MAX_BITS, MAX_PLACES, MAX_ROWS};
+use crate::checkpoint::numpy::npy::NpyError;
 use crate::checkpoint::{Tensor, display_name};
 use crate::dtype::{Dtype, Number};
 use crate::stream::files::{FileError, FileSet};

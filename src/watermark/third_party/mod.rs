@@ -2,7 +2,7 @@
 //!
 //! - [`scheme`] lists the schemes, and those that cannot be checked from weights alone.
 //! - [`descriptor`] and [`key`] read a key: small JSON beside its arrays, which are `.npy` files
-//!   ([`npy`]) or tensors of safetensors files ([`arrays`], read by `shelf`).
+//!   ([`npy`](crate::checkpoint::numpy::npy)) or tensors of safetensors files ([`arrays`], read by `shelf`).
 //! - `projections` (Uchida, DeepMarks), `codes` (EmMark), `neuralmark` and `correlations` (normal
 //!   numbers, signs) measure: each streams a tensor of the model and the arrays of one part of
 //!   the key, and returns counts or sums.
@@ -17,7 +17,6 @@ pub mod interval;
 pub mod key;
 mod measured;
 mod neuralmark;
-pub mod npy;
 mod places;
 mod projections;
 pub mod scheme;

@@ -5,7 +5,7 @@
 //! model is measured.
 
 use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::npy;
+use crate::checkpoint::numpy::npy;
 use crate::checkpoint::{
     Checkpoint, FileIdentity, FileKind, ModelFile, OpenOptions, Tensor, display_name,
 };

@@ -34,6 +34,10 @@ pub struct Header {
     pub offset: u64,
     /// Bytes of the data: all that follow.
     pub bytes: u64,
+    /// Whether the first dimension varies fastest instead, where that makes a difference.
+    pub fortran: bool,
+    /// Whether the elements are big-endian.
+    pub big_endian: bool,
 }
 
 /// Why a file is no array that can be used.
@@ -62,6 +66,9 @@ pub enum NpyError {
     /// Several fields an element.
     #[error("has records as elements; only plain numbers are read")]
     Records,
+    /// Python objects as elements: a pickle.
+    #[error("has Python objects as elements, a pickle that numpy.load runs when it is told to")]
+    Object,
     /// An element type that is not read.
     #[error(
         "has elements of type {0}; little-endian integers and floats of 1, 2, 4 or 8 bytes are read (for others: array.astype)"
@@ -86,12 +93,51 @@ pub enum NpyError {
     },
 }
 
+/// As [`parse_any`], and refuses what is not in the order in which it is used: little-endian, the last
+/// dimension fastest.
+///
+/// # Errors
+/// See [`NpyError`].
+pub fn parse(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
+    let header = parse_any(start, file_bytes)?;
+    if header.fortran {
+        return Err(NpyError::Fortran);
+    }
+    if header.big_endian {
+        return Err(NpyError::Dtype(format!("{} (big-endian)", header.dtype)));
+    }
+    Ok(header)
+}
+
 /// Reads the header from the first bytes of a file of `file_bytes` bytes: [`START_LEN`] of them, or all
 /// there are.
 ///
 /// # Errors
 /// See [`NpyError`].
-pub fn parse(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
+pub fn parse_any(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
+    let (rest, length) = preamble(start)?;
+    if length > MAX_HEADER as u64 {
+        return Err(NpyError::LongHeader(length));
+    }
+    let before = start.len() - rest.len();
+    let text = rest.get(..length as usize).ok_or(NpyError::Short)?;
+    let described = Scanner { text, at: 0 }.dictionary()?;
+    let Described { dtype: (dtype, big_endian), fortran, shape } = described;
+    // An array of one dimension is in both orders.
+    let fortran = fortran && shape.iter().filter(|size| **size != 1).count() > 1;
+    let offset = before as u64 + length;
+    let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
+    let needed = elements.and_then(|elements| dtype.byte_len(elements));
+    let needed = needed.ok_or(NpyError::Overflow)?;
+    let has = file_bytes.saturating_sub(offset);
+    if has != needed {
+        return Err(NpyError::Length { has, needed });
+    }
+    Ok(Header { dtype, shape, offset, bytes: needed, fortran, big_endian })
+}
+
+/// What follows the magic bytes, the version and the length of the text; and that length.
+fn preamble(start: &[u8]) -> Result<(&[u8], u64), NpyError> {
     let (magic, rest) = start.split_first_chunk::<6>().ok_or(NpyError::Magic)?;
     if magic != MAGIC {
         return Err(NpyError::Magic);
@@ -108,36 +154,25 @@ pub fn parse(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
         }
         _ => return Err(NpyError::Version(major, minor)),
     };
-    if length > MAX_HEADER as u64 {
-        return Err(NpyError::LongHeader(length));
-    }
-    let before = start.len() - rest.len();
-    let text = rest.get(..length as usize).ok_or(NpyError::Short)?;
-    let Described { dtype, fortran, shape } = Scanner { text, at: 0 }.dictionary()?;
-    // An array of one dimension is in both orders.
-    if fortran && shape.len() > 1 {
-        return Err(NpyError::Fortran);
-    }
-    let offset = before as u64 + length;
-    let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
-    let needed = elements.and_then(|elements| dtype.byte_len(elements));
-    let needed = needed.ok_or(NpyError::Overflow)?;
-    let has = file_bytes.saturating_sub(offset);
-    if has != needed {
-        return Err(NpyError::Length { has, needed });
-    }
-    Ok(Header { dtype, shape, offset, bytes: needed })
+    Ok((rest, length))
+}
+
+/// Bytes before the data; `None`: this is no header.
+pub fn header_len(start: &[u8]) -> Option<u64> {
+    let (rest, length) = preamble(start).ok()?;
+    Some((start.len() - rest.len()) as u64 + length)
 }
 
 /// The members of the dictionary.
 struct Described {
-    dtype: Dtype,
+    /// And whether it is big-endian.
+    dtype: (Dtype, bool),
     fortran: bool,
     shape: Vec<u64>,
 }
 
-/// The element type of NumPy's name for it.
-fn dtype_of(descr: &str) -> Option<Dtype> {
+/// The element type of NumPy's name for it, and whether it is big-endian.
+fn dtype_of(descr: &str) -> Option<(Dtype, bool)> {
     let dtype = match descr.get(1..)? {
         "b1" => Dtype::BOOL,
         "u1" => Dtype::U8,
@@ -151,11 +186,16 @@ fn dtype_of(descr: &str) -> Option<Dtype> {
         "f2" => Dtype::F16,
         "f4" => Dtype::F32,
         "f8" => Dtype::F64,
+        "c8" => Dtype::C64,
         _ => return None,
     };
     // A single byte has no order.
-    let order: &[u8] = if dtype.bits() == 8 { b"|<>" } else { b"<" };
-    descr.bytes().next().is_some_and(|first| order.contains(&first)).then_some(dtype)
+    match descr.bytes().next()? {
+        b'|' | b'<' | b'>' if dtype.bits() == 8 => Some((dtype, false)),
+        b'<' => Some((dtype, false)),
+        b'>' => Some((dtype, true)),
+        _ => None,
+    }
 }
 
 /// Reads the text of a header, left to right, without recursion.
@@ -239,13 +279,16 @@ impl<'a> Scanner<'a> {
         Ok(&rest[..len])
     }
 
-    fn dtype(&mut self) -> Result<Dtype, NpyError> {
+    fn dtype(&mut self) -> Result<(Dtype, bool), NpyError> {
         self.skip_space();
         if self.peek() == Some(b'[') {
             return Err(NpyError::Records);
         }
         // Printable ASCII, or it would be no string.
         let name = String::from_utf8_lossy(self.string()?);
+        if matches!(&*name, "|O" | "O" | "|O8" | "|O4" | "<O" | ">O") {
+            return Err(NpyError::Object);
+        }
         dtype_of(&name).ok_or_else(|| NpyError::Dtype(name.chars().take(64).collect()))
     }
 
@@ -384,12 +427,12 @@ mod tests {
             (file(1, &(text("<f8", "False", "(1,)") + "x"), 8), "something after"),
             (file(1, "{'descr': [('a', '<f8')]}", 0), "records as elements"),
             (file(1, "{'de\\x73cr': '<f8'}", 0), "not plain"),
-            (dict(">f8", "False", "(1,)"), "type >f8; little-endian"),
-            (dict("|O", "False", "(1,)"), "type |O"),
+            (dict(">f8", "False", "(1,)"), "type F64 (big-endian); little-endian"),
+            (dict("|O", "False", "(1,)"), "Python objects"),
             (dict("<U2", "False", "(1,)"), "type <U2"),
             (dict("|f8", "False", "(1,)"), "type |f8"),
             (dict("", "False", "(1,)"), "type ;"),
-            (dict("<f8", "True", "(1, 1)"), "Fortran order; save"),
+            (file(1, &text("<f8", "True", "(2, 2)"), 32), "Fortran order; save"),
             (dict("<f8", "0", "(1,)"), "neither True nor False"),
             (dict("<f8", "False", "(1)"), "no comma"),
             (dict("<f8", "False", "(-1,)"), "no dimension"),

@@ -1,0 +1,326 @@
+//! From storages and strides to byte ranges of the file.
+
+use super::error::{MAX_SHARED, TorchError, TorchRemark};
+use crate::checkpoint::BigEndian;
+use crate::checkpoint::contents::StoredTensor;
+use crate::checkpoint::pickle::{StorageType, View};
+use crate::checkpoint::problem::Gathered;
+use crate::dtype::Dtype;
+use std::collections::BTreeMap;
+
+/// Files this small may share bytes as they like.
+const SMALL: u64 = 1 << 20;
+
+/// Where a storage lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The bytes of the file.
+    At([u64; 2]),
+    /// There is no such storage.
+    Missing,
+    /// It is there and cannot be read, which was told of.
+    Told,
+}
+
+/// The tensors of a file, placed.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    pub tensors: Vec<StoredTensor>,
+    pub unreadable: Vec<String>,
+    pub remarks: Vec<TorchRemark>,
+    pub big_endian: Vec<BigEndian>,
+}
+
+/// Places views in a file of this length; `place` says where the storage of a key lies.
+pub(super) fn place(
+    views: Vec<(String, View)>,
+    file_bytes: u64,
+    is_big_endian: bool,
+    place: impl Fn(&str) -> Place,
+    errors: &mut Gathered<TorchError>,
+) -> Placed {
+    let mut placed = Placed::default();
+    let mut storages: BTreeMap<String, Vec<(String, View)>> = BTreeMap::new();
+    for (name, view) in views {
+        storages.entry(view.storage.key.clone()).or_default().push((name, view));
+    }
+    let mut strided: Vec<String> = Vec::new();
+    for (key, views) in storages {
+        let Some([start, end]) = storage(&key, &views, place(&key), errors) else {
+            placed.unreadable.extend(views.into_iter().map(|(name, _)| name));
+            continue;
+        };
+        let mut swapped = None;
+        for (name, view) in views {
+            let dtype = match view_dtype(&view) {
+                Ok(dtype) => dtype,
+                Err(what) => {
+                    errors.push(TorchError::Dtype { tensor: name.clone(), what });
+                    placed.unreadable.push(name);
+                    continue;
+                }
+            };
+            match extent(&view, dtype) {
+                Err(what) => {
+                    errors.push(TorchError::BadView { tensor: name.clone(), what });
+                    placed.unreadable.push(name);
+                }
+                Ok(Extent { from, bytes, .. }) if bytes > 0 && from + bytes > end - start => {
+                    errors.push(TorchError::ViewPastEnd {
+                        tensor: name.clone(),
+                        storage: key.clone(),
+                        needed: from + bytes,
+                        has: end - start,
+                    });
+                    placed.unreadable.push(name);
+                }
+                Ok(Extent { from, bytes, shape, is_strided }) => {
+                    if is_strided {
+                        strided.push(name.clone());
+                    }
+                    swapped.get_or_insert(dtype);
+                    // An empty tensor may begin anywhere.
+                    let offset = if bytes == 0 { start } else { start + from };
+                    placed.tensors.push(StoredTensor { name, dtype, shape, offset, bytes });
+                }
+            }
+        }
+        let wide = swapped.filter(|dtype| is_big_endian && dtype.bits() > 8);
+        placed.big_endian.extend(wide.map(|dtype| BigEndian { range: [start, end], dtype }));
+    }
+    placed.big_endian.sort_by_key(|stretch| stretch.range);
+    placed.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
+    bound(&mut placed, file_bytes, errors);
+    if let Some(first) = strided.first().cloned() {
+        placed.remarks.push(TorchRemark::Strided { count: strided.len(), first });
+    }
+    placed
+}
+
+/// Views share bytes, and each is read: all together must stay in proportion to the file.
+fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>) {
+    let most = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
+    let mut sum = 0u64;
+    let mut left_out = Vec::new();
+    placed.tensors.retain(|tensor| {
+        let with = sum.saturating_add(tensor.bytes);
+        if with > most {
+            left_out.push(tensor.name.clone());
+            return false;
+        }
+        sum = with;
+        true
+    });
+    if !left_out.is_empty() {
+        placed.unreadable.extend(left_out.iter().cloned());
+        errors.push(TorchError::SharedBytes { tensors: left_out });
+    }
+}
+
+/// The bytes of a storage, when it is as its tensors say.
+fn storage(
+    key: &str,
+    views: &[(String, View)],
+    place: Place,
+    errors: &mut Gathered<TorchError>,
+) -> Option<[u64; 2]> {
+    let tensors = || views.iter().map(|(name, _)| name.clone()).collect();
+    let name = || key.to_owned();
+    let (_, first) = views.first()?;
+    let stated = &first.storage;
+    if views.iter().any(|(_, view)| {
+        (view.storage.kind, view.storage.elements) != (stated.kind, stated.elements)
+    }) {
+        errors.push(TorchError::StorageConflict { storage: name(), tensors: tensors() });
+        return None;
+    }
+    let width = match stated.kind {
+        StorageType::Typed(dtype) => Some(u64::from(dtype.bits() / 8)),
+        StorageType::Untyped => Some(1),
+        // Its tensors are not read, whatever it is.
+        StorageType::Refused => None,
+    };
+    let elements = u64::try_from(stated.elements).ok();
+    let bytes = elements.and_then(|elements| elements.checked_mul(width.unwrap_or(1)));
+    let Some(bytes) = bytes.filter(|bytes| *bytes <= i64::MAX as u64) else {
+        errors.push(TorchError::StorageOverflow { storage: name(), tensors: tensors() });
+        return None;
+    };
+    let [start, end] = match place {
+        Place::At(range) => range,
+        Place::Told => return None,
+        Place::Missing => {
+            errors.push(TorchError::StorageMissing { storage: name(), tensors: tensors() });
+            return None;
+        }
+    };
+    let has = end - start;
+    if width.is_some() && has != bytes {
+        let short = has < bytes;
+        let tensors = if short { tensors() } else { Vec::new() };
+        let (storage, range) = (name(), [start, end]);
+        errors.push(TorchError::StorageSize { storage, stated: bytes, has, range, tensors });
+        if short {
+            return None;
+        }
+    }
+    Some([start, end])
+}
+
+/// The type of the elements of a view; otherwise the name of what is not read.
+fn view_dtype(view: &View) -> Result<Dtype, String> {
+    match (view.dtype, view.storage.kind) {
+        (Some(Some(dtype)), _) => Ok(dtype),
+        (Some(None), _) => Err("a type of its own".to_owned()),
+        (None, StorageType::Typed(dtype)) => Ok(dtype),
+        (None, _) => Err(view.storage.class.clone()),
+    }
+}
+
+/// What a view takes of its storage.
+#[derive(Debug, PartialEq, Eq)]
+struct Extent {
+    /// Bytes before it.
+    from: u64,
+    bytes: u64,
+    /// Dimensions in the order of the file.
+    shape: Vec<u64>,
+    /// Whether the order of the file is not that of the tensor.
+    is_strided: bool,
+}
+
+/// The stretch that a view lies in. Views that fill it are listed with their dimensions in the order of the
+/// file, others as one dimension.
+fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
+    const OVERFLOW: &str = "its size overflows 64 bits";
+    let positive = |values: &[i64], what| -> Result<Vec<u64>, &'static str> {
+        values.iter().map(|value| u64::try_from(*value).map_err(|_| what)).collect()
+    };
+    let shape = positive(&view.shape, "a dimension is negative")?;
+    let stride = positive(&view.stride, "a stride is negative")?;
+    let offset = view.offset.checked_add(view.storage.view.map_or(0, |(offset, _)| offset));
+    let offset = offset.and_then(|offset| u64::try_from(offset).ok());
+    let offset = offset.ok_or("its offset is negative")?;
+    let width = u64::from(dtype.bits() / 8).max(1);
+    let from = offset.checked_mul(width).ok_or(OVERFLOW)?;
+    let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
+    // As loaders do: also where another dimension is zero.
+    let elements = match shape.contains(&0) {
+        true => 0,
+        false => elements.ok_or(OVERFLOW)?,
+    };
+    if elements == 0 {
+        return Ok(Extent { from, bytes: 0, shape, is_strided: false });
+    }
+    let mut last = 0u64;
+    for (size, stride) in shape.iter().zip(&stride) {
+        let step = (size - 1).checked_mul(*stride).ok_or(OVERFLOW)?;
+        last = last.checked_add(step).ok_or(OVERFLOW)?;
+    }
+    let span = last.checked_add(1).ok_or(OVERFLOW)?;
+    let bytes = span.checked_mul(width).ok_or(OVERFLOW)?;
+    if from.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(OVERFLOW);
+    }
+    if is_dense(shape.iter().copied().zip(stride.iter().copied())) {
+        return Ok(Extent { from, bytes, shape, is_strided: false });
+    }
+    // Outermost first: the dimensions in the order of the file.
+    let mut order: Vec<(u64, u64)> = shape.into_iter().zip(stride).collect();
+    order.sort_by_key(|(_, stride)| std::cmp::Reverse(*stride));
+    let shape = match is_dense(order.iter().copied()) {
+        true => order.into_iter().map(|(size, _)| size).collect(),
+        false => vec![span],
+    };
+    Ok(Extent { from, bytes, shape, is_strided: true })
+}
+
+/// Whether dimensions with these strides fill what they lie in, the last one fastest.
+fn is_dense(dimensions: impl DoubleEndedIterator<Item = (u64, u64)>) -> bool {
+    let mut expected = 1u64;
+    for (size, stride) in dimensions.rev().filter(|(size, _)| *size != 1) {
+        if stride != expected {
+            return false;
+        }
+        expected = expected.saturating_mul(size);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::pickle::Storage;
+    use proptest::prelude::*;
+
+    fn view(shape: &[i64], stride: &[i64], offset: i64) -> View {
+        View {
+            storage: Storage {
+                key: "0".to_owned(),
+                kind: StorageType::Typed(Dtype::F32),
+                class: "torch.FloatStorage".to_owned(),
+                elements: 24,
+                view: None,
+            },
+            dtype: None,
+            offset,
+            shape: shape.to_vec(),
+            stride: stride.to_vec(),
+        }
+    }
+
+    #[test]
+    fn views_are_listed_in_the_order_of_the_file() {
+        let of = |shape: &[i64], stride: &[i64], offset| {
+            let found = extent(&view(shape, stride, offset), Dtype::F32).unwrap();
+            (found.from, found.bytes, found.shape, found.is_strided)
+        };
+        assert_eq!(of(&[2, 3], &[3, 1], 0), (0, 24, vec![2, 3], false));
+        assert_eq!(of(&[3, 2], &[1, 3], 0), (0, 24, vec![2, 3], true));
+        assert_eq!(of(&[2, 3], &[3, 1], 2), (8, 24, vec![2, 3], false));
+        assert_eq!(of(&[2, 1, 3], &[3, 7, 1], 0), (0, 24, vec![2, 1, 3], false));
+        assert_eq!(of(&[2, 2], &[3, 1], 0), (0, 20, vec![5], true));
+        assert_eq!(of(&[2, 3], &[0, 0], 1), (4, 4, vec![1], true));
+        assert_eq!(of(&[0, 3], &[3, 1], 9), (36, 0, vec![0, 3], false));
+        assert_eq!(of(&[], &[], 5), (20, 4, vec![], false));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_view_is_said() {
+        for (shape, stride, offset, said) in [
+            (&[-1][..], &[1][..], 0, "dimension is negative"),
+            (&[2], &[-1], 0, "stride is negative"),
+            (&[2], &[1], -1, "offset is negative"),
+            (&[i64::MAX, 4], &[4, 1], 0, "overflows"),
+            (&[2], &[i64::MAX], 0, "overflows"),
+            (&[2], &[1], i64::MAX, "overflows"),
+        ] {
+            let error = extent(&view(shape, stride, offset), Dtype::F32).unwrap_err();
+            assert!(error.contains(said), "{error}: {said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn extents_hold_every_element(
+            dimensions in prop::collection::vec((1i64..5, 0i64..9), 0..4),
+            offset in 0i64..9,
+        ) {
+            let (shape, stride): (Vec<i64>, Vec<i64>) = dimensions.iter().copied().unzip();
+            let found = extent(&view(&shape, &stride, offset), Dtype::F32).unwrap();
+            let furthest: i64 = dimensions.iter().map(|(size, stride)| (size - 1) * stride).sum();
+            prop_assert_eq!(found.bytes, (furthest as u64 + 1) * 4);
+            let listed: u64 = found.shape.iter().product();
+            prop_assert_eq!(listed * 4, found.bytes);
+        }
+
+        #[test]
+        fn arbitrary_views_do_not_panic(
+            shape in prop::collection::vec(any::<i64>(), 0..5),
+            stride in prop::collection::vec(any::<i64>(), 5),
+            offset: i64,
+        ) {
+            let _ = extent(&view(&shape, &stride[..shape.len()], offset), Dtype::F64);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Zip archives, as `torch.save` and `numpy.savez` write them: the directory is read and held against
+//! the headers of the members, and every byte of the file must belong to something.
+//!
+//! A reader of our own, and a strict one: that two readers of one archive see different members (one
+//! goes by the directory, another by the headers, a third takes the first of two) is what lets a scanner
+//! see something else than the loader does. Crates read what they need and pass over the rest.
+
+mod central;
+mod end;
+mod error;
+mod fields;
+mod local;
+mod member;
+
+pub use error::ZipError;
+
+use super::Checksum;
+use super::display::display_name as shown;
+use super::file::{self, Opened};
+use super::problem::Gathered;
+use local::Located;
+use std::collections::HashSet;
+use std::io;
+
+/// How the data of a member are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// As they are.
+    Stored,
+    /// Compressed by DEFLATE.
+    Deflated,
+}
+
+/// A file in an archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Its path in the archive.
+    pub name: String,
+    pub method: Method,
+    /// CRC-32 of its data.
+    pub crc32: u32,
+    /// Length of its data.
+    pub bytes: u64,
+    /// The bytes of the file that hold its data, as stored.
+    pub range: [u64; 2],
+}
+
+/// What an archive was found to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Archive {
+    /// Members that can be read, in the order of the directory; of several with one name the first.
+    pub members: Vec<Member>,
+    /// Whether the directory could be read.
+    pub readable: bool,
+    pub errors: Gathered<ZipError>,
+}
+
+impl Archive {
+    /// The stretches whose checksum the directory states, in order.
+    pub fn checksums(&self) -> Vec<Checksum> {
+        let stored = self.members.iter().filter(|member| member.method == Method::Stored);
+        let mut checksums: Vec<Checksum> = stored
+            .map(|member| Checksum {
+                name: member.name.clone(),
+                range: member.range,
+                crc32: member.crc32,
+            })
+            .collect();
+        checksums.sort_by_key(|checksum| checksum.range);
+        // Of members that share bytes, which was told of, each byte counts for one.
+        let mut end = 0;
+        checksums.retain(|checksum| {
+            let is_apart = checksum.range[0] >= end;
+            end = end.max(checksum.range[1]);
+            is_apart
+        });
+        checksums
+    }
+}
+
+/// What every member begins with, and so do most archives.
+pub(crate) const START: &[u8; 4] = b"PK\x03\x04";
+/// What an archive without members is.
+const EMPTY: &[u8; 4] = b"PK\x05\x06";
+
+/// Whether these are the first bytes of an archive.
+pub(crate) fn starts(bytes: &[u8]) -> bool {
+    bytes.starts_with(START) || bytes.starts_with(EMPTY)
+}
+
+/// Whether a file ends as an archive without a comment does, whatever it begins with.
+pub(crate) fn ends(opened: &Opened) -> io::Result<bool> {
+    const END_LEN: u64 = 22;
+    let Some(at) = opened.identity.bytes.checked_sub(END_LEN) else { return Ok(false) };
+    Ok(file::read_at(&opened.file, at, 4)? == EMPTY)
+}
+
+/// Reads and checks an archive.
+pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
+    let mut errors = Gathered::default();
+    let refused = |errors| Ok(Archive { errors, ..Archive::default() });
+    let Some(end) = end::find(opened, &mut errors)? else { return refused(errors) };
+    let [start, directory_end] = end.directory;
+    // At most 128 MiB, and known to be in the file.
+    let directory = file::read_at(&opened.file, start, (directory_end - start) as usize)?;
+    let Some(entries) = central::parse(&directory, start, end.members, &mut errors) else {
+        return refused(errors);
+    };
+    let mut located = Vec::with_capacity(entries.len());
+    for (position, entry) in entries.into_iter().enumerate() {
+        if let Some(found) = local::locate(opened, entry, end.base, start, &mut errors)? {
+            located.push((position, found));
+        }
+    }
+    located.sort_by_key(|(position, found)| (found.header, *position));
+    // A member whose header was not found leaves a gap behind: that is no second fault.
+    if located.len() as u64 == end.members || errors.is_empty() {
+        owned(&located, end.base, start, &mut errors);
+    }
+    located.sort_by_key(|(position, _)| *position);
+    let members = members(located.into_iter().map(|(_, found)| found), &mut errors);
+    Ok(Archive { members, readable: true, errors })
+}
+
+/// Whether the members fill the file from the start of the archive to its directory, each byte once.
+fn owned(located: &[(usize, Located)], base: u64, directory: u64, errors: &mut Gathered<ZipError>) {
+    let mut cursor = base;
+    for (at, (_, found)) in located.iter().enumerate() {
+        let next = located.get(at + 1).map_or(directory, |(_, next)| next.header);
+        if found.header > cursor {
+            let range = [cursor, found.header];
+            errors.push(match cursor == 0 {
+                true => ZipError::Prefix { range },
+                false => ZipError::Gap { range },
+            });
+        } else if found.header < cursor && at > 0 {
+            let other = located[at - 1].1.entry.name.clone();
+            let range = [found.header, cursor.min(found.data[1])];
+            errors.push(ZipError::Overlap { member: found.entry.name.clone(), other, range });
+        }
+        let data_end = found.data[1];
+        let fits = found.behind.iter().find(|length| data_end + **length == next);
+        cursor = cursor.max(data_end + fits.or(found.behind.first()).unwrap_or(&0));
+    }
+    if cursor < directory {
+        let range = [cursor, directory];
+        errors.push(match located.is_empty() {
+            true => ZipError::Prefix { range },
+            false => ZipError::Gap { range },
+        });
+    } else if cursor > directory
+        && let Some((_, last)) = located.last()
+    {
+        errors.push(ZipError::PastEnd { member: last.entry.name.clone(), end: cursor });
+    }
+}
+
+/// The members that can be read.
+fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipError>) -> Vec<Member> {
+    let mut names = HashSet::new();
+    let mut members = Vec::new();
+    for Located { entry, data, .. } in located {
+        if let Some(what) = entry.bad_name() {
+            errors.push(ZipError::Name { member: entry.name, what });
+            continue;
+        }
+        if !names.insert(entry.raw_name.clone()) {
+            errors.push(ZipError::Duplicate { member: entry.name });
+            continue;
+        }
+        let method = match entry.method {
+            0 => Method::Stored,
+            8 => Method::Deflated,
+            method => {
+                errors.push(ZipError::Method { member: entry.name, method });
+                continue;
+            }
+        };
+        if method == Method::Stored && entry.bytes != entry.stored {
+            let (bytes, stored) = (entry.bytes, entry.stored);
+            errors.push(ZipError::StoredSize { member: entry.name, bytes, stored });
+            continue;
+        }
+        if entry.flags & 1 != 0 {
+            continue;
+        }
+        members.push(Member {
+            name: entry.name,
+            method,
+            crc32: entry.crc32,
+            bytes: entry.bytes,
+            range: data,
+        });
+    }
+    members
+}

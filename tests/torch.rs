@@ -1,0 +1,509 @@
+//! Files of PyTorch and NumPy: what the real libraries wrote is read as they read it, what is malformed has
+//! its finding, what is malicious is told of and never run, and a flipped bit is found without a seal.
+
+#[path = "common/archives.rs"]
+mod archives;
+mod common;
+#[path = "common/malformed/torch.rs"]
+mod malformed;
+
+use archives::{Member, pickled, sound_npy, sound_torch, torch_zip};
+use common::*;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tensorseal::checkpoint::{Checkpoint, FileKind, Format, OpenOptions};
+use tensorseal::severity::Severity;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/torch").join(name)
+}
+
+fn open(path: &Path) -> Checkpoint {
+    Checkpoint::open(path, &OpenOptions::default()).unwrap()
+}
+
+fn rules_of(model: &Checkpoint) -> Vec<&'static str> {
+    model.problems.iter().map(|problem| problem.rule).collect()
+}
+
+/// Golden files with the tensors that the library which wrote them sees.
+fn golden_files() -> BTreeMap<String, BTreeMap<String, Value>> {
+    serde_json::from_str(&fs::read_to_string(golden("golden.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn files_of_the_real_libraries_are_read_as_they_read_them() {
+    let files = golden_files();
+    assert!(files.len() >= 12, "{}", files.len());
+    for (name, expected) in files {
+        let path = golden(&name);
+        let model = open(&path);
+        let bytes = fs::read(&path).unwrap();
+        // Tensors of kinds that are not read are the only problem.
+        let kinds = ["format/torch-tensor-kind", "format/torch-dtype"];
+        assert!(rules_of(&model).iter().all(|r| kinds.contains(r)), "{name}: {:?}", model.problems);
+        let format = if name.contains(".np") { Format::Numpy } else { Format::Torch };
+        assert_eq!(
+            (model.format, model.files[0].kind),
+            (Some(format), FileKind::Tensors),
+            "{name}"
+        );
+        let found: BTreeMap<String, Value> = model
+            .tensors
+            .iter()
+            .map(|tensor| {
+                let (from, to) = (tensor.offset as usize, (tensor.offset + tensor.bytes) as usize);
+                let sha256: String =
+                    Sha256::digest(&bytes[from..to]).iter().map(|b| format!("{b:02x}")).collect();
+                let dtype = tensor.dtype.name();
+                let value = serde_json::json!({
+                    "dtype": dtype, "shape": tensor.shape, "sha256": sha256
+                });
+                (tensor.name.clone(), value)
+            })
+            .collect();
+        assert_eq!(found, expected, "{name}");
+    }
+    let remarks = |name| open(&golden(name)).remarks.iter().map(|r| r.rule).collect::<Vec<_>>();
+    assert_eq!(remarks("views.pt"), ["format/strided-view"]);
+    assert_eq!(remarks("arrays.npz"), ["format/fortran-order"]);
+    assert_eq!(rules_of(&open(&golden("script.pt"))), ["format/torchscript"]);
+    assert_eq!(rules_of(&open(&golden("compressed.npz"))), ["format/zip-compressed"]);
+    assert_eq!(rules_of(&open(&golden("sparse.pt"))), ["format/torch-tensor-kind"]);
+    assert_eq!(rules_of(&open(&golden("quantised.pt"))), ["format/torch-tensor-kind"]);
+}
+
+#[test]
+fn real_files_are_sealed_verified_and_audited() {
+    let dir = TempDir::new().unwrap();
+    for name in golden_files().into_keys() {
+        if ["sparse.pt", "quantised.pt"].contains(&name.as_str()) {
+            continue;
+        }
+        let (path, seal) = (golden(&name), dir.path().join("seal.json"));
+        for digests in [&[][..], &["--file-digests"]] {
+            let mut args = vec!["seal", arg(&path), "-o", arg(&seal), "--device", "cpu"];
+            args.extend(digests);
+            let sealed = run(&args);
+            assert_eq!(sealed.code, 0, "{name}: {}", sealed.stderr);
+            let written: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+            validate("tensorseal.seal.1", &written);
+            if !digests.is_empty() {
+                let whole = blake3::hash(&fs::read(&path).unwrap()).to_hex().to_string();
+                assert_eq!(written["files"][0]["blake3"], Value::from(whole), "{name}");
+            }
+            let mut args = vec!["verify", arg(&path), "--seal", arg(&seal)];
+            args.extend(digests);
+            let (code, found) = report(&args);
+            assert_eq!((code, findings(&found).len()), (0, 0), "{name}: {found:#}");
+        }
+        let (code, found) = report(&["audit", arg(&path)]);
+        let grave = findings(&found).into_iter().filter(|f| f["severity"] != "low").count();
+        assert_eq!((code, grave), (0, 0), "{name}: {found:#}");
+        assert_eq!(report(&["inspect", arg(&path)]).0, 0, "{name}");
+    }
+}
+
+/// What holds for any model, however malformed.
+fn check_invariants(name: &str, model: &Checkpoint) {
+    let mut names = HashSet::new();
+    for tensor in &model.tensors {
+        assert!(names.insert(&tensor.name), "{name}: {} twice", tensor.name);
+        let file = &model.files[tensor.file];
+        assert!(tensor.offset + tensor.bytes <= file.bytes, "{name}: {tensor:?}");
+        let elements: u64 = tensor.shape.iter().product();
+        assert_eq!(tensor.dtype.byte_len(elements), Some(tensor.bytes), "{name}: {tensor:?}");
+    }
+    assert!(model.tensors.is_sorted_by_key(|t| (t.file, t.offset)), "{name}");
+    for file in &model.files {
+        let apart =
+            |pair: &[tensorseal::checkpoint::Checksum]| pair[0].range[1] <= pair[1].range[0];
+        assert!(file.checksums.windows(2).all(apart), "{name}");
+        assert!(file.checksums.iter().all(|sum| sum.range[1] <= file.bytes), "{name}");
+    }
+    for problem in model.problems.iter().chain(&model.remarks) {
+        assert!(!problem.message.chars().any(char::is_control), "{name}: {:?}", problem.message);
+        assert!(problem.message.len() < 2000, "{name}: {}", problem.message);
+        if let Some([from, to]) = problem.byte_range {
+            assert!(from <= to && to <= model.files[0].bytes.max(to), "{name}: {problem:?}");
+        }
+    }
+    assert!(model.problems.len() < 100, "{name}");
+}
+
+#[test]
+fn every_malformed_file_gives_its_problem_and_only_that() {
+    let cases = malformed::cases();
+    assert!(cases.len() >= 90, "{}", cases.len());
+    let mut seen = HashSet::new();
+    let mut failures = Vec::new();
+    for case in cases {
+        assert!(seen.insert(case.name), "{} twice", case.name);
+        // In a directory, and by itself.
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(case.file);
+        fs::write(&path, &case.bytes).unwrap();
+        for path in [dir.path(), &path] {
+            let start = Instant::now();
+            let model = open(path);
+            let took = start.elapsed();
+            check_invariants(case.name, &model);
+            let rules: BTreeSet<_> = model.problems.iter().map(|problem| problem.rule).collect();
+            if rules != BTreeSet::from([case.rule]) || took > Duration::from_secs(5) {
+                let problems: Vec<_> =
+                    model.problems.iter().map(|p| (p.rule, &p.message)).collect();
+                failures.push(format!("{} ({took:?}): {problems:#?}", case.name));
+            }
+            if std::env::var_os("TENSORSEAL_SHOW").is_some() && path.is_file() {
+                println!("{}: {}", case.name, model.problems[0].message);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn malformed_files_are_refused_by_seal_and_found_by_verify() {
+    let dir = TempDir::new().unwrap();
+    let seal = dir.path().join("seal.json");
+    let sound = dir.path().join("sound");
+    fs::create_dir(&sound).unwrap();
+    fs::write(sound.join("model.pt"), sound_torch().bytes()).unwrap();
+    assert_eq!(run(&["seal", arg(&sound), "-o", arg(&seal), "--device", "cpu"]).code, 0);
+    for case in malformed::cases() {
+        let place = dir.path().join(case.name);
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join(case.file), &case.bytes).unwrap();
+        let grave = open(&place).problems.iter().any(|problem| problem.severity > Severity::Low);
+        let target = dir.path().join("new.json");
+        let sealed = run(&["seal", arg(&place), "-o", arg(&target), "--device", "cpu"]);
+        assert_eq!(sealed.code, if grave { 3 } else { 0 }, "{}: {}", case.name, sealed.stderr);
+        if grave {
+            assert_eq!(sealed.stderr.lines().count(), 1, "{}: {}", case.name, sealed.stderr);
+            assert!(!target.exists(), "{}", case.name);
+        }
+        let (code, found) = report(&["verify", arg(&place), "--seal", arg(&seal)]);
+        let rules = rules(&found);
+        assert_eq!(code, 1, "{}: {rules:?}", case.name);
+        assert!(rules.iter().any(|(rule, _)| rule == case.rule), "{}: {rules:?}", case.name);
+    }
+}
+
+/// A model with one matrix of noise of F32 in an archive, and the place of its data.
+fn archive_of_noise(dir: &Path) -> (PathBuf, usize) {
+    let data: Vec<u8> = noise(5, 3_000_000)
+        .chunks_exact(4)
+        .flat_map(|word| {
+            let word = f32::from(i16::from_le_bytes([word[0], word[1]])) / 1e6;
+            word.to_le_bytes()
+        })
+        .collect();
+    let elements = data.len() as i64 / 4;
+    let storage = || pickled::storage("FloatStorage", "0", elements);
+    let views = [
+        ("whole", pickled::view(storage(), 0, &[elements / 1000, 1000], &[1000, 1])),
+        ("part", pickled::view(storage(), 500_000, &[100, 1000], &[1000, 1])),
+        ("other", pickled::view(storage(), 499_000, &[200, 1000], &[1000, 1])),
+        ("columns", pickled::view(storage(), 1, &[700, 10], &[1000, 1])),
+    ];
+    let zip = torch_zip(pickled::whole(pickled::dict(&views)), &[("0", data)]);
+    let bytes = zip.bytes();
+    let path = dir.join("model.pt");
+    fs::write(&path, &bytes).unwrap();
+    let tensor = open(&path).tensors.into_iter().find(|t| t.name == "whole").unwrap();
+    (path, tensor.offset as usize)
+}
+
+#[test]
+fn a_flipped_bit_is_found_without_a_seal() {
+    let dir = TempDir::new().unwrap();
+    let (path, start) = archive_of_noise(dir.path());
+    let seal = dir.path().join("seal.json");
+    let sealed = run(&["seal", arg(&path), "-o", arg(&seal), "--device", "cpu", "--file-digests"]);
+    assert_eq!(sealed.code, 0, "{}", sealed.stderr);
+    let written: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+    let sound = fs::read(&path).unwrap();
+    let digest: String = Sha256::digest(&sound).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(written["files"][0]["sha256"], Value::from(digest), "views are digested once");
+    let crc = |report: &Value| {
+        let found: Vec<Value> = findings(report)
+            .into_iter()
+            .filter(|finding| finding["rule"] == "format/zip-crc")
+            .cloned()
+            .collect();
+        found
+    };
+    for threads in ["1", "4"] {
+        let (code, found) = report(&["audit", arg(&path), "--threads", threads]);
+        assert_eq!((code, crc(&found).len()), (0, 0), "{found:#}");
+    }
+    // The lowest bit of a value in the middle, that only one view holds.
+    for at in [start + 4, start + 2_200_000, sound.len() / 2] {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        for threads in ["1", "4"] {
+            let (code, found) = report(&["audit", arg(&path), "--threads", threads]);
+            let [finding] = &crc(&found)[..] else { panic!("{found:#}") };
+            assert_eq!((code, finding["severity"].as_str()), (1, Some("high")));
+            assert_eq!(finding["file"], "model.pt");
+            assert_eq!(finding["evidence"]["member"], "m/data/0");
+            assert_eq!(finding["byte_range"][0], start as u64);
+            assert_eq!(finding["evidence"]["tensors_total"], 4);
+        }
+        let (code, found) = report(&["verify", arg(&path), "--seal", arg(&seal)]);
+        assert_eq!((code, crc(&found).len()), (1, 1), "{found:#}");
+        let args = ["verify", arg(&path), "--seal", arg(&seal), "--file-digests"];
+        let (code, found) = report(&args);
+        assert_eq!((code, crc(&found).len()), (1, 1), "{found:#}");
+        let root = written["model"]["root"].as_str().unwrap();
+        let (code, found) = report(&["verify", arg(&path), "--expect-root", root]);
+        assert_eq!((code, crc(&found).len()), (1, 1), "{found:#}");
+        let target = dir.path().join("new.json");
+        let again = run(&["seal", arg(&path), "-o", arg(&target), "--device", "cpu"]);
+        assert_eq!((again.code, target.exists()), (3, false), "{}", again.stderr);
+        assert!(again.stderr.contains("checksum"), "{}", again.stderr);
+    }
+    // In the pickle, and in a member of nothing but notes.
+    let mut zip = sound_torch();
+    zip.member("m/version").data = b"4\n".to_vec();
+    fs::write(&path, zip.bytes()).unwrap();
+    let (code, found) = report(&["audit", arg(&path)]);
+    assert_eq!((code, crc(&found).len()), (1, 1), "{found:#}");
+    assert_eq!(crc(&found)[0]["evidence"]["tensors_total"], 0);
+}
+
+#[test]
+fn a_watermark_is_looked_for_in_sound_bytes_only_and_not_embedded() {
+    let dir = TempDir::new().unwrap();
+    let (path, start) = archive_of_noise(dir.path());
+    let key = dir.path().join("key.json");
+    write_key(&key, "archive");
+    let out = dir.path().join("marked.pt");
+    let embed = run(&[
+        "watermark",
+        "embed",
+        arg(&path),
+        "--key",
+        arg(&key),
+        "-o",
+        arg(&out),
+        "--device",
+        "cpu",
+    ]);
+    assert_eq!((embed.code, out.exists()), (2, false), "{}", embed.stderr);
+    assert!(embed.stderr.contains("safetensors"), "{}", embed.stderr);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[start + 99] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (code, found) = report(&["watermark", "detect", arg(&path), "--key", arg(&key)]);
+    assert_eq!(code, 1, "{found:#}");
+    assert!(rules(&found).iter().any(|(rule, _)| rule == "format/zip-crc"), "{found:#}");
+}
+
+/// Pickles that make a file when they are loaded; see the script that wrote them.
+fn malicious() -> BTreeMap<String, Vec<u8>> {
+    let text = fs::read_to_string(golden("malicious.json")).unwrap();
+    let texts: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+    let byte =
+        |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+    let bytes = |text: String| text.as_bytes().chunks_exact(2).map(byte).collect();
+    texts.into_iter().map(|(name, text)| (name, bytes(text))).collect()
+}
+
+/// Runs a verb in an empty directory, which must be empty afterwards.
+fn run_beside_canary(args: &[&str], context: &str) -> Ran {
+    let place = TempDir::new().unwrap();
+    let ran = finished(program(args).current_dir(place.path()).output().unwrap());
+    let left = fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(left, 0, "{context}: something was executed");
+    ran
+}
+
+#[test]
+fn malicious_pickles_are_told_of_and_never_run() {
+    let all = malicious();
+    assert!(all.len() >= 40, "{}", all.len());
+    let dir = TempDir::new().unwrap();
+    for (name, pickle) in all {
+        let in_state = [
+            b"\x80\x04}(\x8c\x01a".to_vec(),
+            pickle.strip_prefix(b"\x80\x04").unwrap_or(&pickle).to_vec(),
+        ];
+        let object =
+            archives::npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", &pickle);
+        let mut beside = sound_torch();
+        beside.members.push(Member::new("m/.data/more.pkl", &pickle));
+        for (file, bytes) in [
+            ("model.pt", torch_zip(pickle.clone(), &[]).bytes()),
+            ("state.pt", torch_zip(in_state.concat(), &[]).bytes()),
+            ("beside.pt", beside.bytes()),
+            ("plain.pkl", pickle.clone()),
+            ("pytorch_model.bin", pickle.clone()),
+            ("a.npy", object.clone()),
+            ("a.npz", archives::Zip::of(vec![Member::new("a.npy", object)]).bytes()),
+            (
+                "deflated.pt",
+                archives::Zip::of(vec![Member::deflated("m/data.pkl", &pickle)]).bytes(),
+            ),
+        ] {
+            let context = format!("{name} in {file}");
+            let path = dir.path().join(file);
+            fs::write(&path, bytes).unwrap();
+            let model = open(&path);
+            let is_found = |rule: &str| {
+                let mut problems = model.problems.iter();
+                problems.any(|p| p.rule == rule && p.severity == Severity::Critical)
+            };
+            assert!(is_found("format/pickle-global"), "{context}: {:?}", model.problems);
+            // Every verb once in a while: the reading is the same.
+            if file == "model.pt" || name.contains("memo") {
+                for verb in [&["audit", arg(&path), "--device", "cpu"][..]] {
+                    let ran = run_beside_canary(verb, &context);
+                    assert_eq!(ran.code, 1, "{context}: {}", ran.stderr);
+                    assert!(ran.stdout.contains("critical"), "{context}: {}", ran.stdout);
+                }
+            }
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_verb_runs_a_pickle() {
+    let dir = TempDir::new().unwrap();
+    let (model, seal) = (dir.path().join("model"), dir.path().join("seal.json"));
+    fs::create_dir(&model).unwrap();
+    fs::write(model.join("pytorch_model.bin"), sound_torch().bytes()).unwrap();
+    assert_eq!(run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]).code, 0);
+    fs::write(
+        model.join("pytorch_model.bin"),
+        torch_zip(malicious()["nested-2"].clone(), &[]).bytes(),
+    )
+    .unwrap();
+    let key = dir.path().join("key.json");
+    write_key(&key, "canary");
+    for (args, code) in [
+        (vec!["inspect", arg(&model)], 3),
+        (vec!["seal", arg(&model), "-o", "/dev/null", "--device", "cpu"], 2),
+        (vec!["verify", arg(&model), "--seal", arg(&seal), "--device", "cpu"], 1),
+        (vec!["audit", arg(&model), "--device", "cpu"], 1),
+        (vec!["watermark", "detect", arg(&model), "--key", arg(&key), "--device", "cpu"], 3),
+    ] {
+        let ran = run_beside_canary(&args, args[0]);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn other_files_of_these_names_stay_other() {
+    let dir = TempDir::new().unwrap();
+    let d = dir.path();
+    for (name, bytes) in [
+        ("noise.bin", noise(1, 5000)),
+        ("text.bin", b"config of nothing\nand more\n".to_vec()),
+        ("constants.bin", b"constants\nare here.".to_vec()),
+        ("letter.pkl", b"Dear reader,\nthis is no pickle.\n".to_vec()),
+        ("empty.bin", Vec::new()),
+        ("zeros.bin", vec![0; 4096]),
+        ("picture.bin", archives::Zip::of(vec![Member::new("a.png", "x")]).bytes()),
+    ] {
+        fs::write(d.join(name), bytes).unwrap();
+    }
+    let model = open(d);
+    assert_eq!(rules_of(&model), [""; 0], "{:?}", model.problems);
+    for file in &model.files {
+        assert_eq!((file.kind, file.format), (FileKind::Other, None), "{}", file.path);
+    }
+    fs::write(d.join("plain.pkl"), b"\x80\x04}\x94.").unwrap();
+    fs::write(d.join("model.pt"), sound_torch().bytes()).unwrap();
+    fs::write(d.join("a.npy"), sound_npy()).unwrap();
+    let model = open(d);
+    assert_eq!(rules_of(&model), [""; 0], "{:?}", model.problems);
+    assert_eq!(model.format_name(), "mixed");
+    assert_eq!(model.tensors.len(), 3);
+    assert!(model.remarks.iter().any(|remark| remark.rule == "format/plain-pickle"));
+}
+
+#[test]
+fn ways_to_write_a_sound_archive_are_read_alike() {
+    let described = |signed: bool, wide: bool| {
+        let mut zip = sound_torch();
+        for member in &mut zip.members {
+            member.both(|h| h.flags = 8);
+            let Member { central, behind, .. } = member;
+            if signed {
+                behind.extend(b"PK\x07\x08");
+            }
+            behind.extend(central.crc32.to_le_bytes());
+            for size in [central.stored, central.bytes] {
+                match wide {
+                    true => behind.extend(u64::from(size).to_le_bytes()),
+                    false => behind.extend(size.to_le_bytes()),
+                }
+            }
+            (member.local.crc32, member.local.stored, member.local.bytes) = (0, 0, 0);
+        }
+        zip
+    };
+    let mut zip64 = sound_torch();
+    zip64.zip64 = Some((0, 0));
+    for member in &mut zip64.members {
+        let size = u64::from(member.local.bytes).to_le_bytes();
+        member.local.extra = [&[1, 0, 16, 0][..], &size, &size].concat();
+        (member.local.stored, member.local.bytes) = (u32::MAX, u32::MAX);
+    }
+    let mut big = sound_torch();
+    let at = big.members.iter().position(|m| m.local.name == b"m/byteorder").unwrap();
+    big.members[at] = Member::new("m/byteorder", "big");
+    let all = [described(true, true), described(true, false), described(false, true)];
+    let all = all.into_iter().chain([described(false, false), zip64, big.clone()]);
+    let dir = TempDir::new().unwrap();
+    for (n, zip) in all.enumerate() {
+        let path = dir.path().join(format!("{n}.pt"));
+        fs::write(&path, zip.bytes()).unwrap();
+        let model = open(&path);
+        assert_eq!(rules_of(&model), [""; 0], "{n}: {:?}", model.problems);
+        let names: Vec<_> = model.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!((&names[..], model.files[0].checksums.len()), (&["a", "b"][..], 5), "{n}");
+        let swapped = model.files[0].big_endian.len();
+        assert_eq!(swapped, if zip.bytes() == big.bytes() { 2 } else { 0 }, "{n}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_tensors_are_listed_quickly() {
+    let dir = TempDir::new().unwrap();
+    let names: Vec<String> =
+        (0..100_000).map(|n| format!("model.layers.{n}.self_attn.q_proj.weight")).collect();
+    let entries: Vec<(&str, Vec<u8>)> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| (name.as_str(), pickled::tensor(&n.to_string(), 1)))
+        .collect();
+    let keys: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
+    let storages: Vec<(&str, Vec<u8>)> =
+        keys.iter().map(|key| (key.as_str(), vec![1; 4])).collect();
+    // In 32 bits of an end without the 64-bit one.
+    let mut zip = torch_zip(pickled::whole(pickled::dict(&entries)), &storages);
+    zip.zip64 = Some((0, 0));
+    let path = dir.path().join("model.pt");
+    fs::write(&path, {
+        // 16 bits cannot say 100,003 members.
+        let mut bytes = zip.bytes();
+        let end = bytes.len() - 22;
+        bytes[end + 8..end + 12].fill(0xFF);
+        bytes
+    })
+    .unwrap();
+    let start = Instant::now();
+    let model = open(&path);
+    println!("100,000 tensors of PyTorch: {:?}", start.elapsed());
+    assert_eq!((model.tensors.len(), rules_of(&model).len()), (100_000, 0), "{:?}", model.problems);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
