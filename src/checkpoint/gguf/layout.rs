@@ -17,7 +17,7 @@ pub(super) struct Place<'a> {
     pub alignment: u64,
 }
 
-/// The tensors that can be read, in order of offset and name, and the names of those that cannot.
+/// The tensors that can be read, in order of offset, length and name, and the names of those that cannot.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub tensors: Vec<StoredTensor>,
@@ -221,7 +221,7 @@ fn between(
     Ok(())
 }
 
-/// The sound tensors in order of offset, then name.
+/// The sound tensors in order of offset, length (those without elements come first) and name.
 fn collect(entries: Vec<Entry>, sound: Vec<bool>, data_start: u128) -> Layout {
     let mut layout = Layout::default();
     for (entry, sound) in entries.into_iter().zip(sound) {
@@ -237,6 +237,8 @@ fn collect(entries: Vec<Entry>, sound: Vec<bool>, data_start: u128) -> Layout {
             _ => layout.unreadable.push(entry.name),
         }
     }
-    layout.tensors.sort_unstable_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
+    layout
+        .tensors
+        .sort_unstable_by(|a, b| (a.offset, a.bytes, &a.name).cmp(&(b.offset, b.bytes, &b.name)));
     layout
 }

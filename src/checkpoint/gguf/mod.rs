@@ -64,7 +64,7 @@ impl GgufModel {
 /// What a GGUF file was found to hold.
 #[derive(Debug, Default)]
 pub struct GgufReport {
-    /// Tensors that can be read, in order of offset, then name.
+    /// Tensors that can be read, in order of offset, length and name.
     pub tensors: Vec<StoredTensor>,
     /// Names of the tensors that are listed and cannot be read.
     pub unreadable: Vec<String>,
