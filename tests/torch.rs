@@ -240,7 +240,7 @@ fn a_flipped_bit_is_found_without_a_seal() {
     };
     for threads in ["1", "4"] {
         let (code, found) = report(&["audit", arg(&path), "--threads", threads]);
-        assert_eq!((code, crc(&found).len()), (0, 0), "{found:#}");
+        assert!(code < 2 && crc(&found).is_empty(), "{found:#}");
     }
     // The lowest bit of a value in the middle, that only one view holds.
     for at in [start + 4, start + 2_200_000, sound.len() / 2] {
