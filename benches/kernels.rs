@@ -72,8 +72,7 @@ fn kernels(criterion: &mut Criterion) {
         ("correlation F32, 1 key", Dtype::F32, 1),
     ] {
         let bytes = weights(dtype.bits() as usize / 8);
-        let elements = Elements::of(dtype).expect("a type that carries");
-        let carrier = Carrier { elements, nonce: [1; 12] };
+        let carrier = Carrier::of(dtype, [1; 12]).expect("a type that carries");
         let keys: Vec<ChipKey> = (0..keys).map(|i| ChipKey([i; 32])).collect();
         let mut sums = Correlation::new(keys.len());
         group.bench_function(name, |bench| {

@@ -7,6 +7,8 @@
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
 //! - [`seal`] is the document of what a model is.
+//! - [`weights`] is what tensors stand for, in any container and quantisation.
+//! - [`compare`] puts two models side by side.
 //! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
@@ -28,15 +30,18 @@
 
 pub mod audit;
 pub mod checkpoint;
+pub mod compare;
 pub mod dtype;
 pub mod engine;
 pub mod judge;
 pub mod lineage;
 pub mod measure;
 pub mod pinpoint;
+pub mod quantised;
 pub mod repair;
 pub mod report;
 pub mod seal;
 pub mod severity;
 pub mod stream;
 pub mod watermark;
+pub mod weights;

@@ -129,7 +129,7 @@ fn accept(
     let mut copied = Checkpoint::open(copy, &opening)?;
     // A single file still has the name of a temporary one.
     if let ([copied], [original], true) =
-        (&mut copied.files[..], &model.files[..], model.path.is_file())
+        (&mut copied.files[..], &model.files[..], model.is_one_file())
     {
         copied.path.clone_from(&original.path);
     }

@@ -30,13 +30,15 @@ const CARRIER_DTYPES: [Dtype; 7] = [
     Dtype::F8_E5M2FNUZ,
 ];
 
+const NONCE: [u8; 12] = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254];
+
 /// Every type that carries chips.
 fn carriers() -> Vec<Wanted> {
     CARRIER_DTYPES
         .into_iter()
         .filter_map(Elements::of)
         .map(|elements| Wanted {
-            carrier: Some(Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] }),
+            carrier: Some(Carrier { elements, nonce: NONCE, blocks: None }),
             ..Wanted::DIGEST
         })
         .collect()
@@ -173,10 +175,7 @@ fn chips_are_the_golden_ones_on_every_engine() {
             .collect()
     };
     let key = [ChipKey(bytes("key_hex").try_into().unwrap())];
-    let carrier = Carrier {
-        elements: Elements::of(Dtype::F32).unwrap(),
-        nonce: bytes("nonce_hex").try_into().unwrap(),
-    };
+    let carrier = Carrier::of(Dtype::F32, bytes("nonce_hex").try_into().unwrap()).unwrap();
     let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
     // What is kept of an element has 14 bits below the largest one: that many signs at a time.
     const AT_ONCE: usize = 14;
@@ -538,7 +537,7 @@ fn a_wrong_shader_is_seen() {
             Measured::Words(words) => (&bytes, offset, words.into()),
             Measured::Carrier(dtype) => {
                 let elements = Elements::of(dtype).unwrap();
-                let carrier = Carrier { elements, nonce: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254] };
+                let carrier = Carrier { elements, nonce: NONCE, blocks: None };
                 let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
                 *odd = odd_blocks(&carrier, 2 * BLOCK_LEN);
                 (&*odd, BLOCK_LEN as u64, wanted)

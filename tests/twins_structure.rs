@@ -128,7 +128,7 @@ fn whole_tiles_and_all_kernels_at_once_agree() {
         let elements = Elements::of(dtype);
         let wanted = Wanted {
             words: Some(words),
-            carrier: elements.map(|elements| Carrier { elements, nonce: [3; 12] }),
+            carrier: elements.map(|elements| Carrier { elements, nonce: [3; 12], blocks: None }),
             layout: Some(Layout { phase: 4092, elements, columns }),
         };
         // The smaller tile comes after the larger one: nothing of that is left.

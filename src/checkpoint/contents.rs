@@ -1,6 +1,7 @@
 //! What a file of tensors was found to hold, whatever its format.
 
 use super::gguf::GgufModel;
+use super::gguf::split::Part;
 use super::problem::Problem;
 use super::{BigEndian, Checksum};
 use crate::dtype::Dtype;
@@ -39,6 +40,8 @@ pub(crate) struct Contents {
     pub big_endian: Vec<BigEndian>,
     /// Of a GGUF file: what its metadata say of the model.
     pub gguf: Option<GgufModel>,
+    /// Of a GGUF file that is a part of a model: which.
+    pub gguf_part: Option<Part>,
 }
 
 impl Contents {

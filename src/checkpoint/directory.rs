@@ -41,6 +41,8 @@ struct Pending {
 
 struct Walk<'o> {
     options: &'o OpenOptions,
+    /// What is looked at, by its name; nothing else is listed.
+    only: &'o dyn Fn(&str) -> bool,
     bounds: Bounds,
     visited: HashSet<(u64, u64)>,
     pending: Vec<Pending>,
@@ -49,9 +51,19 @@ struct Walk<'o> {
 
 /// Lists a directory and everything below it.
 pub(crate) fn walk(root: &Path, options: &OpenOptions) -> Result<Tree, OpenError> {
+    walk_only(root, options, &|_| true)
+}
+
+/// [`walk`], as if there were only the entries of these names.
+pub(crate) fn walk_only(
+    root: &Path,
+    options: &OpenOptions,
+    only: &dyn Fn(&str) -> bool,
+) -> Result<Tree, OpenError> {
     let resolved = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
     let mut walk = Walk {
         options,
+        only,
         bounds: Bounds::new(resolved),
         visited: HashSet::new(),
         pending: Vec::new(),
@@ -104,6 +116,9 @@ impl Walk<'_> {
         let mut entries: Vec<(OsString, fs::FileType)> = Vec::new();
         for entry in fs::read_dir(&location).map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            if !(self.only)(&entry.file_name().to_string_lossy()) {
+                continue;
+            }
             let kind = entry.file_type().map_err(failed)?;
             entries.push((entry.file_name(), kind));
         }

@@ -1,8 +1,8 @@
 //! Opening the files of a model: never one that is not a regular file, never through a link that
 //! was not resolved before.
 
-use super::FileIdentity;
 use super::display::display_name;
+use super::{Checkpoint, FileIdentity, ModelFile};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,6 +114,22 @@ pub(crate) fn read_at(file: &File, offset: u64, bytes: usize) -> io::Result<Vec<
         file.read_exact(&mut buffer)?;
     }
     Ok(buffer)
+}
+
+/// A small file of a model, by its path in it; `None`: it is not there, longer than `most`, or not what
+/// it was when the model was opened.
+pub(crate) fn read_whole(model: &Checkpoint, path: &str, most: u64) -> Option<Vec<u8>> {
+    let file = model.files.iter().find(|file| file.path == path)?;
+    if file.bytes > most { None } else { read_range(file, 0, file.bytes) }
+}
+
+/// A part of a file of a model that the caller knows to be small; `None` as above.
+pub(crate) fn read_range(file: &ModelFile, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+    let opened = open(&file.location).ok()?;
+    if opened.identity != file.identity || offset.checked_add(bytes)? > file.bytes {
+        return None;
+    }
+    read_at(&opened.file, offset, usize::try_from(bytes).ok()?).ok()
 }
 
 impl FileIdentity {

@@ -10,6 +10,7 @@ mod file;
 mod formats;
 pub mod gguf;
 mod json;
+mod lfs;
 mod links;
 mod naming;
 pub mod numpy;
@@ -27,6 +28,7 @@ pub use contents::StoredTensor;
 pub use display::display_name;
 pub(crate) use display::is_hidden;
 pub use file::OpenError;
+pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
 pub use json::{JsonError, Place};
 pub use open::OpenOptions;
@@ -69,6 +71,12 @@ impl Checkpoint {
             None if self.files.iter().any(|file| file.format.is_some()) => "mixed",
             None => "none",
         }
+    }
+
+    /// Whether it was given as a file and has no other: the parts of a model in several files are opened
+    /// together, whichever of them was given.
+    pub fn is_one_file(&self) -> bool {
+        self.files.len() == 1 && !self.path.is_dir()
     }
 
     /// The tensors of one file, in order of offset.

@@ -4,6 +4,7 @@ use super::contents::{Contents, StoredTensor};
 use super::directory::{self, Found, Tree};
 use super::display::display_name;
 use super::file::{self, OpenError, Opened, is_name_too_long, kind_of_special};
+use super::gguf::split::{self, PartName};
 use super::links::TreeError;
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
@@ -61,7 +62,7 @@ impl Checkpoint {
         if metadata.is_dir() {
             open_directory(path, options)
         } else if metadata.is_file() {
-            open_file(path)
+            open_file(path, options)
         } else {
             let what = kind_of_special(metadata.file_type());
             Err(OpenError::Special { path: path.to_owned(), what })
@@ -69,7 +70,7 @@ impl Checkpoint {
     }
 }
 
-fn open_file(path: &Path) -> Result<Checkpoint, OpenError> {
+fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let location = fs::canonicalize(path).map_err(|error| OpenError::new(path, error))?;
     let opened = file::open(&location)?;
     let name = path.file_name().or(location.file_name()).unwrap_or_default();
@@ -93,19 +94,26 @@ fn open_file(path: &Path) -> Result<Checkpoint, OpenError> {
             None => problems.push(SingleError::UnknownFormat.problem(&name)),
         }
     }
+    if contents.gguf_part.is_some()
+        && let Some(all) = open_parts(path, &location, options)?
+    {
+        return Ok(all);
+    }
+    let mut files = vec![model_file(name, location, &opened)];
+    files[0].format = format;
+    let mut held = [Some(contents)];
+    split::check(&files, &mut held);
+    let [contents] = held;
+    let mut contents = contents.unwrap_or_default();
     problems.append(&mut contents.problems);
     let tensors = std::mem::take(&mut contents.tensors);
-    let mut files = vec![model_file(name, location, &opened)];
     let remarks = std::mem::take(&mut contents.remarks);
     let gguf = contents.gguf.take().into_iter().map(|model| (0, model)).collect();
     files[0].kind = FileKind::Damaged;
     files[0].hold(format, contents);
     Ok(Checkpoint {
         path: path.to_owned(),
-        root: match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        },
+        root: parent_of(path),
         format,
         files,
         tensors: tensors.into_iter().map(|found| tensor(found, 0, None)).collect(),
@@ -114,6 +122,36 @@ fn open_file(path: &Path) -> Result<Checkpoint, OpenError> {
         gguf,
         not_covered: Vec::new(),
     })
+}
+
+/// Opens all parts of the model that a file is a part of, as if they were alone in their directory; `None`
+/// where its name does not tell theirs.
+fn open_parts(
+    path: &Path,
+    location: &Path,
+    options: &OpenOptions,
+) -> Result<Option<Checkpoint>, OpenError> {
+    // Where the file is, or else where a link to it stands: caches link to names that say nothing.
+    for place in [location, path] {
+        let name = place.file_name().and_then(|name| name.to_str());
+        let Some(part) = name.and_then(PartName::of) else { continue };
+        let is_part = |name: &str| {
+            PartName::of(name)
+                .is_some_and(|other| (other.stem, other.count) == (part.stem, part.count))
+        };
+        let root = parent_of(place);
+        let tree = directory::walk_only(&root, options, &is_part)?;
+        return assemble(path, root, tree, options).map(Some);
+    }
+    Ok(None)
+}
+
+/// The directory that a file is in.
+fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// A file of which nothing is known yet.
@@ -165,7 +203,17 @@ struct Reading {
 }
 
 fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
-    let mut tree = directory::walk(path, options)?;
+    let tree = directory::walk(path, options)?;
+    assemble(path, path.to_owned(), tree, options)
+}
+
+/// Reads the files that were found, and names their tensors.
+fn assemble(
+    path: &Path,
+    root: PathBuf,
+    mut tree: Tree,
+    options: &OpenOptions,
+) -> Result<Checkpoint, OpenError> {
     let mut reading = Reading::default();
     for found in std::mem::take(&mut tree.files) {
         reading.add(found, &mut tree)?;
@@ -173,6 +221,7 @@ fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Open
     reading.read_other_shards()?;
     let Reading { mut files, mut contents, indexes } = reading;
 
+    split::check(&files, &mut contents);
     let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
     let mut problems = std::mem::take(&mut tree.problems);
     let mut remarks = std::mem::take(&mut tree.remarks);
@@ -180,7 +229,8 @@ fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Open
         let Some(held) = held else { continue };
         let name = |name: &str| naming.name(at, name).unwrap_or_else(|| name.to_owned());
         remarks.extend(renamed(std::mem::take(&mut held.remarks), name));
-        problems.extend(renamed(std::mem::take(&mut held.problems), name));
+        // They stay there, too: an index is compared with shards that are sound.
+        problems.extend(renamed(held.problems.clone(), name));
     }
     for (at, compared) in compare_indexes(&indexes, &files, &contents, &tree, &problems) {
         let Indexed { path, index } = &indexes[at];
@@ -209,7 +259,7 @@ fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, Open
     let format = formats.next().filter(|first| formats.all(|other| other == *first));
     Ok(Checkpoint {
         path: path.to_owned(),
-        root: path.to_owned(),
+        root,
         format,
         files,
         tensors,

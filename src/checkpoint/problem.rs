@@ -101,6 +101,20 @@ impl<E: Named> Gathered<E> {
         self.kept.is_empty()
     }
 
+    /// Adds those of another part of the same file.
+    pub(crate) fn append(&mut self, other: Gathered<E>) {
+        let mut more = other.counts;
+        for error in other.kept {
+            if let Some(count) = more.get_mut(error.rule().0) {
+                *count -= 1;
+            }
+            self.push(error);
+        }
+        for (rule, count) in more.into_iter().filter(|(_, count)| *count > 0) {
+            *self.counts.entry(rule).or_insert(0) += count;
+        }
+    }
+
     /// The errors that were kept.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
         self.kept.iter()

@@ -33,6 +33,8 @@ pub enum Command {
     Repair(RepairArgs),
     /// List what is in a model, reading headers only
     Inspect(InspectArgs),
+    /// Say which weights of two models differ, and how: across formats, names and quantisations
+    Compare(CompareArgs),
     /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
     #[command(subcommand)]
     Watermark(WatermarkCommand),
@@ -112,6 +114,25 @@ pub struct Measuring {
     /// Draw no progress
     #[arg(long)]
     pub no_progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// A file or a directory
+    #[arg(value_name = "A")]
+    pub model: PathBuf,
+    /// Another, in any format
+    #[arg(value_name = "B")]
+    pub other: PathBuf,
+    /// List every weight, in the order of the first model
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
 }
 
 #[derive(Debug, Args)]

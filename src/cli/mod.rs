@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod compare;
 mod completions;
 mod devices;
 mod explain;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Watermark(command) => watermark::run(command),
         Command::Devices(args) => devices::run(args),
         Command::Explain(args) => explain::run(args),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
             Command::Audit(args) => Some(("audit", &args.model, &args.common)),
             Command::Repair(args) => Some(("repair", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
+            Command::Compare(args) => Some(("compare", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
             Command::Devices(_) | Command::Explain(_) | Command::Completions(_) => None,
         };

@@ -4,12 +4,12 @@ use super::args::{Measuring, Opening};
 use super::progress::Drawn;
 use super::{Failure, exit, output, sealed};
 use anyhow::anyhow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
@@ -18,6 +18,7 @@ use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
+use tensorseal::weights::Weights;
 
 /// Where the seal of a model is, unless told otherwise.
 pub fn default_seal(model: &Path) -> PathBuf {
@@ -212,6 +213,24 @@ pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Fail
         Some(first) => Err(Failure::incomplete(anyhow!("{}", first.message))),
         None => Ok(()),
     }
+}
+
+/// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.
+pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
+    let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, reason) in &weights.unknown {
+        by_reason.entry(reason).or_default().push(*index);
+    }
+    let remark = |(reason, tensors): (&str, Vec<usize>)| {
+        let first = &model.tensors[tensors[0]];
+        let text = format!(
+            "{} tensors of codes are taken as plain integers: {reason} (the first is {})",
+            tensors.len(),
+            display_name(&first.name)
+        );
+        Finding::new("format/unknown-quantisation", text).in_file(&model.files[first.file].path)
+    };
+    by_reason.into_iter().map(remark).collect()
 }
 
 /// A structural problem or remark as a finding.

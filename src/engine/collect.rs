@@ -1,5 +1,6 @@
 //! Merging the measurements of tiles to those of their objects, whoever made them and in any order.
 
+use crate::measure::codes::Codes;
 use crate::measure::correlation::Correlation;
 use crate::measure::digest::{self, ChainingValue};
 use crate::measure::histogram::Histogram;
@@ -30,6 +31,8 @@ pub struct Finished<'a> {
     pub slots: Vec<SlotSums>,
     /// Its structure, when asked for.
     pub structure: Option<Structure>,
+    /// What its blocks are made of, when asked for.
+    pub codes: Option<Codes>,
 }
 
 /// The digest of a tile.
@@ -58,6 +61,8 @@ pub struct Parts {
     pub slots: Vec<SlotSums>,
     /// The structure, when it is measured.
     pub structure: Option<Structure>,
+    /// Codes and scales, when blocks are counted.
+    pub codes: Option<Codes>,
     /// By key: which block carries what.
     offsets: Vec<u32>,
 }
@@ -147,7 +152,8 @@ impl<'a> Collector<'a> {
 
     /// Adds a tile that was measured as one.
     pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
-        let TileMeasurement { blocks, histogram, summary, correlation, structure } = measured;
+        let TileMeasurement { blocks, histogram, summary, correlation, structure, codes } =
+            measured;
         let wanted = self.plan.wanted(&self.plan.objects[tile.object]);
         self.add(tile, TileDigest::Blocks(blocks), |parts| {
             if let Some(tables) = &mut parts.tables {
@@ -162,6 +168,9 @@ impl<'a> Collector<'a> {
                 parts.correlate(carrier.block_at(tile.start), correlation);
             }
             if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
+                whole.merge(part);
+            }
+            if let (Some(whole), Some(part)) = (&mut parts.codes, &codes) {
                 whole.merge(part);
             }
         })
@@ -183,12 +192,14 @@ impl<'a> Collector<'a> {
         let offsets = planned.map(|planned| planned.offsets.clone()).unwrap_or_default();
         let slots = vec![SlotSums::default(); offsets.len()];
         let structure = object.layout.map(|layout| Structure::touched(&layout, 0, object.bytes));
-        let parts = Parts { tables, slots, structure, offsets };
+        let codes = object.codes.map(Codes::new);
+        let parts = Parts { tables, slots, structure, codes, offsets };
         Accumulator { blocks, whole: None, parts }
     }
 
     fn close(&self, index: usize, object: &Object, done: Accumulator) {
-        let Accumulator { blocks, whole, parts: Parts { tables, slots, structure, .. } } = done;
+        let Accumulator { blocks, whole, parts: Parts { tables, slots, structure, codes, .. } } =
+            done;
         let digest = whole
             .or_else(|| digest::root(&blocks, object.bytes))
             .expect("an object has one digest or all of its blocks");
@@ -200,6 +211,7 @@ impl<'a> Collector<'a> {
             summary: tables.as_ref().and_then(|tables| tables.summary.as_ref()),
             slots,
             structure,
+            codes,
         });
         self.finished.fetch_add(1, SeqCst);
         if let (Some(mut tables), Some(words)) = (tables, object.words) {

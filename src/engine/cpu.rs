@@ -2,12 +2,14 @@
 
 use super::collect::TileDigest;
 use super::run::{RunError, Shared};
+use crate::dtype::Dtype;
+use crate::measure::codes::Codes;
 use crate::measure::correlation::Correlation;
 use crate::measure::digest::ChainingValue;
 use crate::measure::histogram::Table;
 use crate::measure::structure::Structure;
 use crate::measure::summary::Summary;
-use crate::measure::{BLOCK_LEN, Words};
+use crate::measure::{BLOCK_LEN, Words, owned_bytes};
 use crate::stream::plan::Object;
 use crate::stream::queue::Tile;
 use crate::stream::source::{ByteSource, PIECE_LEN};
@@ -23,10 +25,14 @@ pub struct Worker<'a> {
     shared: &'a Shared<'a>,
     table: Table,
     summaries: HashMap<Words, Summary>,
+    codes: HashMap<Dtype, Codes>,
     correlation: Correlation,
     /// Of the tile at hand.
     structure: Option<Structure>,
+    /// A piece, and what was read behind it.
     piece: Vec<u8>,
+    /// Bytes at the beginning of `piece` that were read behind the one before.
+    ahead: usize,
 }
 
 impl<'a> Worker<'a> {
@@ -36,9 +42,11 @@ impl<'a> Worker<'a> {
             shared,
             table: Table::new(),
             summaries: HashMap::new(),
+            codes: HashMap::new(),
             correlation: Correlation::new(shared.plan.keys.len()),
             structure: None,
             piece: Vec::new(),
+            ahead: 0,
         }
     }
 
@@ -87,6 +95,7 @@ impl<'a> Worker<'a> {
     ) -> Result<(), RunError> {
         self.structure =
             object.layout.map(|layout| Structure::touched(&layout, tile.start, tile.len as u64));
+        self.ahead = 0;
         let mut blocks = Vec::with_capacity(tile.len.div_ceil(BLOCK_LEN));
         let mut whole = None;
         let single = object.bytes <= BLOCK_LEN as u64;
@@ -131,14 +140,19 @@ impl<'a> Worker<'a> {
             .words
             .filter(|words| words.has_summary())
             .map(|words| self.summaries.entry(words).or_insert_with(|| Summary::new(words)));
-        let (table, piece) = (&mut self.table, &mut self.piece);
+        let mut codes =
+            wanted.codes.map(|dtype| self.codes.entry(dtype).or_insert_with(|| Codes::new(dtype)));
+        let (table, all, ahead) = (&mut self.table, &mut self.piece, &mut self.ahead);
         let mut done = 0;
         while done < len {
             let next = (len - done).min(PIECE_LEN);
-            piece.clear();
-            source
-                .read(position + done as u64, next, &mut |bytes| piece.extend_from_slice(bytes))
-                .map_err(named)?;
+            let start = start + done as u64;
+            // What was read behind the last piece is the beginning of this one: it is not read again.
+            let halo = shared.plan.halo(object, start + next as u64);
+            all.truncate(*ahead);
+            let (from, more) = (position + (done + *ahead) as u64, next + halo - *ahead);
+            source.read(from, more, &mut |bytes| all.extend_from_slice(bytes)).map_err(named)?;
+            let piece = &all[..next];
             hasher.update(piece);
             if let Some(words) = wanted.words {
                 table.count(words, piece);
@@ -147,12 +161,18 @@ impl<'a> Worker<'a> {
                 summary.add(piece);
             }
             if let Some(carrier) = &wanted.carrier {
-                let first = carrier.block_at(start + done as u64);
-                self.correlation.add(carrier, &shared.plan.keys, first, piece);
+                let first = carrier.block_at(start);
+                let owned = owned_bytes(carrier.blocks, all, next, start);
+                self.correlation.add(carrier, &shared.plan.keys, first, owned);
+            }
+            if let Some(codes) = &mut codes {
+                codes.add(owned_bytes(wanted.codes, all, next, start));
             }
             if let (Some(structure), Some(layout)) = (&mut self.structure, &wanted.layout) {
-                structure.add(layout, start + done as u64, piece);
+                structure.add(layout, start, piece);
             }
+            all.copy_within(next.., 0);
+            *ahead = halo;
             done += next;
         }
         Ok(())
@@ -166,8 +186,8 @@ impl<'a> Worker<'a> {
         whole: Option<ChainingValue>,
     ) -> Result<(), RunError> {
         let digest = whole.map_or(TileDigest::Blocks(blocks), TileDigest::Whole);
-        let (table, summaries, correlation) =
-            (&mut self.table, &mut self.summaries, &mut self.correlation);
+        let (table, summaries, correlation, codes) =
+            (&mut self.table, &mut self.summaries, &mut self.correlation, &mut self.codes);
         let wanted = self.shared.plan.wanted(object);
         let structure = self.structure.take();
         let last = self.shared.collector.add(tile, digest, |parts| {
@@ -185,6 +205,12 @@ impl<'a> Worker<'a> {
             if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
                 whole.merge(part);
             }
+            if let (Some(whole), Some(dtype)) = (&mut parts.codes, wanted.codes)
+                && let Some(part) = codes.get_mut(&dtype)
+            {
+                whole.merge(part);
+                part.clear();
+            }
         });
         self.shared.tile_done(tile, object, last, false)
     }
@@ -192,7 +218,7 @@ impl<'a> Worker<'a> {
     /// Measures one copy on both engines and holds them equal (`--cross-check`).
     fn measure_twice(&mut self, tile: Tile, object: &Object) -> Result<(), RunError> {
         let copy = self.shared.copy(tile)?;
-        let measured = self.shared.measure_copy(&copy, tile.start, object);
+        let measured = self.shared.measure_copy(&copy, tile, object);
         self.shared.cross_check.on_device(&copy, tile, object, &measured, self.shared)?;
         let last = self.shared.collector.add_measured(tile, measured);
         self.shared.tile_done(tile, object, last, false)

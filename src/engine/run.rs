@@ -147,25 +147,34 @@ impl Shared<'_> {
         self.lanes.is_some() || self.sums[file].is_some()
     }
 
-    /// A private copy of a tile, also given to the ordered lane of its file and to its checksums.
+    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
+    /// lane of its file, and to its checksums.
     pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
         let mut copy = Vec::new();
-        self.files.copy_into(object.file, position, tile.len, &mut copy)?;
+        let len = tile.len + self.plan.halo(object, tile.end());
+        self.files.copy_into(object.file, position, len, &mut copy)?;
         let copy = Arc::new(copy);
-        if let Some(lanes) = &self.lanes {
-            lanes[object.file].submit(position, Arc::clone(&copy));
+        if !self.needs_copy(object.file) {
+            return Ok(copy);
         }
+        // The digests and the checksums of a file are of its bytes as they are.
+        let raw = self.files.raw_copy(object.file, position, tile.len)?;
+        let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
         if let Some(sums) = &self.sums[object.file] {
-            sums.add(position, &copy);
+            sums.add(position, &raw[..tile.len]);
+        }
+        if let Some(lanes) = &self.lanes {
+            lanes[object.file].submit(position, raw, tile.len);
         }
         Ok(copy)
     }
 
-    /// The CPU twins of all kernels over a copy of a part of an object.
-    pub fn measure_copy(&self, copy: &[u8], start: u64, object: &Object) -> TileMeasurement {
-        measure::measure_tile(copy, start, self.plan.wanted(object), &self.plan.keys)
+    /// The CPU twins of all kernels over the copy of a tile.
+    pub fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
+        let wanted = self.plan.wanted(object);
+        measure::measure_part(copy, tile.len, tile.start, wanted, &self.plan.keys)
     }
 
     pub fn tile_done(
@@ -205,10 +214,14 @@ pub fn run(
     // A device that was asked for by name must be there before anything is read.
     let must_open = !matches!(options.device, DeviceChoice::Auto);
     let opened = match &selector {
-        Some(selector) if must_open => Some(Arc::new(Gpu::open(selector)?)),
+        Some(selector) if must_open => {
+            let gpu = Gpu::open(selector)?;
+            gpu.trust(&plan.block_types())?;
+            Some(Arc::new(gpu))
+        }
         _ => None,
     };
-    let cross_check = CrossCheck::new(options.cross_check, opened.clone())?;
+    let cross_check = CrossCheck::new(options.cross_check, opened.clone(), plan)?;
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,

@@ -5,7 +5,7 @@ use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
 use super::run::{RunError, Shared};
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, TileMeasurement};
-use crate::stream::plan::Object;
+use crate::stream::plan::{Object, Plan};
 use crate::stream::queue::Tile;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +27,12 @@ pub(super) fn drive_device(
     lose_after: Option<u64>,
 ) -> DeviceOutcome {
     let automatic = opened.is_none();
-    let gpu = match opened.map_or_else(|| Gpu::open(selector).map(Arc::new), Ok) {
+    let open = || {
+        let gpu = Gpu::open(selector)?;
+        gpu.trust(&shared.plan.block_types())?;
+        Ok(Arc::new(gpu))
+    };
+    let gpu = match opened.map_or_else(open, Ok) {
         Ok(gpu) => gpu,
         Err(error) => {
             // Only `auto` comes here: the CPU engine has begun already and does it all.
@@ -65,7 +70,7 @@ pub(super) fn drive_device(
                 match &job.copy {
                     None => unread.push(job.tile),
                     Some(copy) => {
-                        let measured = shared.measure_copy(copy, job.tile.start, &job.object);
+                        let measured = shared.measure_copy(copy, job.tile, &job.object);
                         feed.collect(&job, measured, false);
                     }
                 }
@@ -131,7 +136,10 @@ impl TileFeed for DeviceFeed<'_> {
 
     fn spec(&self, job: &Job) -> TileSpec {
         let wanted = self.shared.plan.wanted(&job.object);
-        TileSpec { offset: job.tile.start, len: job.tile.len, wanted }
+        {
+            let halo = self.shared.plan.halo(&job.object, job.tile.end());
+            TileSpec { offset: job.tile.start, len: job.tile.len, halo, wanted }
+        }
     }
 
     fn keys(&self) -> &[ChipKey] {
@@ -160,7 +168,7 @@ impl TileFeed for DeviceFeed<'_> {
         if job.checked
             && let Some(copy) = &job.copy
         {
-            let again = self.shared.measure_copy(copy, job.tile.start, &job.object);
+            let again = self.shared.measure_copy(copy, job.tile, &job.object);
             if again != measured {
                 let adapter = &self.gpu.description().name;
                 return self.shared.fail(disagreement(self.shared, adapter, job.tile, &job.object));
@@ -185,9 +193,13 @@ pub(super) struct CrossCheck {
 
 impl CrossCheck {
     /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
-    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>) -> Result<Self, GpuError> {
+    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
         let gpu = match gpu {
-            None if percent > 0.0 => Some(Arc::new(Gpu::open(&DeviceSelector::Any)?)),
+            None if percent > 0.0 => {
+                let gpu = Gpu::open(&DeviceSelector::Any)?;
+                gpu.trust(&plan.block_types())?;
+                Some(Arc::new(gpu))
+            }
             gpu => gpu,
         };
         Ok(Self { percent, gpu, seen: AtomicU64::new(0), agreed: AtomicU64::new(0) })
@@ -216,7 +228,9 @@ impl CrossCheck {
     ) -> Result<(), RunError> {
         let Some(gpu) = &self.gpu else { return Ok(()) };
         let plan = shared.plan;
-        if gpu.measure_tile(copy, tile.start, plan.wanted(object), &plan.keys)? != *measured {
+        if gpu.measure_part(copy, tile.len, tile.start, plan.wanted(object), &plan.keys)?
+            != *measured
+        {
             return Err(disagreement(shared, &gpu.description().name, tile, object));
         }
         self.agreed.fetch_add(1, Relaxed);

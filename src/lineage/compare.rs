@@ -8,7 +8,7 @@ use crate::seal::Seal;
 use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
-use crate::watermark::values::{PIECE_LEN, Values};
+use crate::weights::values::{PIECE_LEN, Values};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
 

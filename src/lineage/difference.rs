@@ -7,7 +7,7 @@ use super::codes::{self, BLOCK, Codes};
 use super::range_finder::{self, LowRank, Products, Sketch};
 use crate::checkpoint::Tensor;
 use crate::dtype::{Dtype, FloatFormat, Number};
-use crate::watermark::values::{Decoder, code, finite};
+use crate::weights::values::{Decoder, code, finite};
 
 /// Rows and columns that a matrix must have for its rank to say anything.
 const LEAST_SIDE: u64 = 32;

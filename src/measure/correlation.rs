@@ -6,11 +6,16 @@
 //! of finite non-zero elements: integers, exact. Merging is concatenation. Shader twin:
 //! `shaders/correlation.wgsl`.
 //!
+//! A block-quantised tensor is correlated as what it stands for: its values as binary32
+//! ([`super::dequantise`]), whose carrier block k is the unit k of its blocks.
+//!
 //! Every value of a floating-point type of at most 32 bits is read from its bits as an integer times
 //! a power of two, subnormals included, so that no rounding but the one above takes place.
 
 use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
+use super::dequantise::dequantise;
 use crate::dtype::{Dtype, Number, Special};
+use crate::quantised;
 
 /// Elements of a carrier block: one block of chips.
 pub const CARRIER_LEN: usize = 512;
@@ -65,16 +70,30 @@ impl Elements {
 /// A tensor that carries chips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
-    /// How its elements are read.
+    /// How its elements are read: of a block-quantised tensor, those that its blocks give.
     pub elements: Elements,
     /// The nonce of its chips.
     pub nonce: Nonce,
+    /// Its type, if it is block-quantised.
+    pub blocks: Option<Dtype>,
 }
 
 impl Carrier {
-    /// The carrier block that begins `offset` bytes into the tensor.
+    /// A tensor of type `dtype` as a carrier; `None` for types that carry nothing.
+    pub fn of(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
+        let blocks = dtype.is_blocks().then_some(dtype);
+        let elements = Elements::of(if dtype.is_blocks() { Dtype::F32 } else { dtype })?;
+        Some(Carrier { elements, nonce, blocks })
+    }
+
+    /// Bytes of the tensor that a whole carrier block takes.
+    pub fn block_bytes(&self) -> u64 {
+        self.blocks.map_or(self.elements.block_bytes() as u64, quantised::unit_bytes)
+    }
+
+    /// The first carrier block that begins at `offset` bytes of the tensor, or behind.
     pub fn block_at(&self, offset: u64) -> u64 {
-        offset / self.elements.block_bytes() as u64
+        offset.div_ceil(self.block_bytes())
     }
 }
 
@@ -120,6 +139,18 @@ impl Correlation {
     /// Only the last block of a tensor may be shorter; trailing bytes short of an element are not
     /// counted.
     pub fn add(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
+        let Some(dtype) = carrier.blocks else {
+            return self.add_elements(carrier, keys, first, bytes);
+        };
+        let mut values = Vec::with_capacity(BATCH * carrier.elements.block_bytes());
+        let batch = BATCH * carrier.block_bytes() as usize;
+        for (part, first) in bytes.chunks(batch).zip((first..).step_by(BATCH)) {
+            dequantise(dtype, part, &mut values);
+            self.add_elements(carrier, keys, first, &values);
+        }
+    }
+
+    fn add_elements(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
         // Chips are made for many blocks at once: the cipher works on several side by side.
         let mut stream = [0; BATCH * CHIP_BYTES];
         let mut quantised = [[0; CARRIER_LEN]; BATCH];
@@ -424,7 +455,7 @@ mod tests {
     }
 
     fn measured(dtype: Dtype, bytes: &[u8]) -> (Correlation, [u8; CHIP_BYTES]) {
-        let carrier = Carrier { elements: Elements::of(dtype).unwrap(), nonce: [3; 12] };
+        let carrier = Carrier::of(dtype, [3; 12]).unwrap();
         let key = ChipKey([9; 32]);
         let mut correlation = Correlation::new(1);
         correlation.add(&carrier, std::slice::from_ref(&key), 5, bytes);
@@ -506,7 +537,7 @@ mod tests {
         fn parts_merge_to_the_whole(seed in any::<u64>(), cut in 0u64..40, len in 1usize..40_000) {
             let mut bytes = vec![0; len];
             blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-            let carrier = Carrier { elements: Elements::of(Dtype::BF16).unwrap(), nonce: [1; 12] };
+            let carrier = Carrier::of(Dtype::BF16, [1; 12]).unwrap();
             let keys = [ChipKey([1; 32]), ChipKey([2; 32])];
             let mut whole = Correlation::new(2);
             whole.add(&carrier, &keys, 0, &bytes);

@@ -73,6 +73,30 @@ impl Histogram {
         self.low_marks = Marks::ALL;
     }
 
+    /// Marks all bins: what is counted then needs no marks of its own.
+    pub(super) fn mark_all(&mut self) {
+        self.high_marks = Marks::ALL;
+        self.low_marks = Marks::ALL;
+    }
+
+    /// Counts a word of up to 16 bits, or the highest 16 bits of one. `mark`: unless all are marked.
+    #[inline(always)]
+    pub(super) fn count(&mut self, word: u16, mark: bool) {
+        self.high[usize::from(word)] += 1;
+        if mark {
+            self.high_marks.mark(word);
+        }
+    }
+
+    /// Counts the lowest 16 bits of a word.
+    #[inline(always)]
+    pub(super) fn count_low(&mut self, word: u16, mark: bool) {
+        self.low[usize::from(word)] += 1;
+        if mark {
+            self.low_marks.mark(word);
+        }
+    }
+
     /// The number of words counted.
     pub fn total(&self) -> u64 {
         let groups = self.high_marks.groups(self.high.len());

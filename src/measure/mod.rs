@@ -5,7 +5,9 @@
 //! and split of the work gives the same bits. Statistics are computed later, by [`crate::judge`].
 
 pub mod chips;
+pub mod codes;
 pub mod correlation;
+pub mod dequantise;
 pub mod digest;
 pub mod histogram;
 pub mod isa;
@@ -19,7 +21,9 @@ pub mod summary;
 pub mod windows;
 
 use crate::dtype::{Dtype, Number};
+use crate::quantised::Owned;
 use chips::ChipKey;
+use codes::Codes;
 use correlation::{Carrier, Correlation};
 use digest::ChainingValue;
 use histogram::Histogram;
@@ -109,11 +113,19 @@ pub struct Wanted {
     pub carrier: Option<Carrier>,
     /// How its structure is measured; `None`: it is not.
     pub layout: Option<Layout>,
+    /// The type whose blocks are counted; `None`: they are not.
+    pub codes: Option<Dtype>,
 }
 
 impl Wanted {
     /// Digests only.
-    pub const DIGEST: Wanted = Wanted { words: None, carrier: None, layout: None };
+    pub const DIGEST: Wanted = Wanted { words: None, carrier: None, layout: None, codes: None };
+
+    /// The type whose blocks are read. A part of an object is then measured with what lies behind it, up
+    /// to [`crate::quantised::HALO_LEN`] bytes: it owns the units that begin in it.
+    pub fn blocks(&self) -> Option<Dtype> {
+        self.codes.or(self.carrier.and_then(|carrier| carrier.blocks))
+    }
 
     /// Whether the digest is the only kernel.
     pub fn only_digest(&self) -> bool {
@@ -140,6 +152,8 @@ pub struct TileMeasurement {
     pub correlation: Option<Correlation>,
     /// The structure of the tile, when asked for.
     pub structure: Option<Structure>,
+    /// What the tile's blocks are made of, when asked for.
+    pub codes: Option<Codes>,
 }
 
 /// The CPU twin of a whole tile: all kernels over one private copy.
@@ -152,6 +166,18 @@ pub fn measure_tile(
     wanted: Wanted,
     keys: &[ChipKey],
 ) -> TileMeasurement {
+    measure_part(bytes, bytes.len(), offset, wanted, keys)
+}
+
+/// As [`measure_tile`], of a tile of `len` bytes in front of what lies behind it in its object.
+pub fn measure_part(
+    all: &[u8],
+    len: usize,
+    offset: u64,
+    wanted: Wanted,
+    keys: &[ChipKey],
+) -> TileMeasurement {
+    let bytes = &all[..len];
     let words = wanted.words;
     let mut blocks = Vec::new();
     digest::chaining_values(bytes, offset, &mut blocks);
@@ -169,8 +195,14 @@ pub fn measure_tile(
     });
     let correlation = wanted.carrier.map(|carrier| {
         let mut correlation = Correlation::new(keys.len());
-        correlation.add(&carrier, keys, carrier.block_at(offset), bytes);
+        let owned = owned_bytes(carrier.blocks, all, len, offset);
+        correlation.add(&carrier, keys, carrier.block_at(offset), owned);
         correlation
+    });
+    let codes = wanted.codes.map(|dtype| {
+        let mut codes = Codes::new(dtype);
+        codes.add(owned_bytes(Some(dtype), all, len, offset));
+        codes
     });
     let structure = wanted.layout.map(|layout| {
         let mut structure = Structure::touched(&layout, offset, bytes.len() as u64);
@@ -179,5 +211,14 @@ pub fn measure_tile(
         }
         structure
     });
-    TileMeasurement { blocks, histogram, summary, correlation, structure }
+    TileMeasurement { blocks, histogram, summary, correlation, structure, codes }
+}
+
+/// What a part of `len` bytes at `offset` owns of `all`, its bytes and what lies behind them: those bytes
+/// themselves, or the blocks of the units that begin in it.
+pub fn owned_bytes(blocks: Option<Dtype>, all: &[u8], len: usize, offset: u64) -> &[u8] {
+    match blocks {
+        None => &all[..len],
+        Some(dtype) => Owned::of(dtype, offset, len, all.len()).bytes(dtype, all),
+    }
 }

@@ -15,6 +15,7 @@ pub mod units;
 
 use crate::checkpoint::NotCovered;
 use crate::engine::EngineUse;
+use crate::judge::compare::Comparison;
 use crate::judge::embedding::Embedding;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
@@ -62,6 +63,9 @@ pub struct Report {
     /// What was found of marks, or the mark that was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
+    /// How two models differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Compared>,
     /// Tensors, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Value>,
@@ -130,6 +134,16 @@ pub struct SealUsed {
     pub signed_by: Option<String>,
 }
 
+/// What a model was compared with, and how they differ.
+#[derive(Debug, Serialize)]
+pub struct Compared {
+    /// The other model.
+    pub other: Model,
+    /// How they differ.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
 /// The watermark of a report.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -173,6 +187,7 @@ impl Report {
             fail_on: Severity::Medium,
             exit_code: None,
             watermark: None,
+            comparison: None,
             tensors: None,
         }
     }

@@ -108,7 +108,7 @@ pub(super) fn add_to(plan: &mut Plan, model: &Checkpoint) {
             continue;
         }
         object.carrier = Some(plan.carriers.len());
-        let carrier = Carrier { elements, nonce: nonce(tensor) };
+        let carrier = Carrier { elements, nonce: nonce(tensor), blocks: None };
         plan.carriers.push(PlannedCarrier { carrier, offsets: vec![0] });
     }
 }

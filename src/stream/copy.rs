@@ -4,6 +4,7 @@
 //! and everything else stays as it is: header, order, other tensors, other files. The copy is made
 //! under another name, and gets its own when it is whole and was accepted.
 
+use super::big_endian;
 use super::files::{FileError, FileSet};
 use super::plan::{Object, Plan};
 use super::progress::Progress;
@@ -69,7 +70,7 @@ pub struct Copying<'a> {
 pub type Edit<'e, T, B> = &'e (dyn Fn(&Piece<'_>, &mut Vec<u8>, &mut B) -> T + Sync);
 
 impl Copying<'_> {
-    /// Writes the copy to `out`, which must not exist: a file if the model was given as a file, else a
+    /// Writes the copy to `out`, which must not exist: a file if the model is a single file, else a
     /// directory. `each` gets what `edit` returns, in the order of the pieces, whoever made it; `accept`
     /// gets the place of the whole copy before it has its name.
     ///
@@ -93,7 +94,7 @@ impl Copying<'_> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".tensorseal-").suffix(".tmp");
         // What anything new would get; the umask takes its part.
-        if self.model.path.is_dir() {
+        if !self.model.is_one_file() {
             builder.permissions(Permissions::from_mode(0o777));
             let copy = builder.tempdir_in(directory).map_err(failed)?;
             let mut create = |path: &str| {
@@ -177,7 +178,11 @@ impl Copying<'_> {
                     let position = object.offset + start;
                     files.copy_into(object.file, position, len, bytes)?;
                     let edited = edit(piece, bytes, buffers);
-                    file.write_all_at(bytes, position).map_err(failed)?;
+                    let stretches = &self.model.files[object.file].big_endian;
+                    big_endian::write_back(stretches, position, bytes, &mut |position, bytes| {
+                        file.write_all_at(bytes, position)
+                    })
+                    .map_err(failed)?;
                     self.progress.add(len as u64);
                     Ok(edited)
                 })

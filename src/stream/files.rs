@@ -1,6 +1,7 @@
 //! The files of a run: opened when their first tile is due, closed after their last, and checked
 //! before and after to be the same file with the same bytes.
 
+use super::big_endian::SwappedSource;
 use super::plan::Plan;
 use super::source::{ByteSource, MapSource, ReadError, ReadSource};
 use crate::checkpoint::{FileIdentity, ModelFile};
@@ -75,6 +76,25 @@ impl<'a> FileSet<'a> {
         Ok(source)
     }
 
+    /// The bytes `offset..offset + len` as they are in the file, where [`FileSet::copy_into`] gives others
+    /// because of their byte order.
+    ///
+    /// # Errors
+    /// When they cannot be read, or changed.
+    pub fn raw_copy(
+        &self,
+        file: usize,
+        offset: u64,
+        len: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        let source = self.source(file)?;
+        let Some(raw) = source.raw() else { return Ok(None) };
+        let mut copy = Vec::with_capacity(len);
+        raw.read(offset, len, &mut |bytes| copy.extend_from_slice(bytes))
+            .map_err(|error| self.name_error(file, error))?;
+        Ok(Some(copy))
+    }
+
     /// Makes `copy` the bytes `offset..offset + len` of a file. What comes from a map may change at any
     /// time, so it is read once and worked on here.
     ///
@@ -104,12 +124,18 @@ impl<'a> FileSet<'a> {
             .open(&entry.location)
             .map_err(io_error)?;
         self.compare(file, &handle)?;
-        if entry.bytes >= MAP_FROM
-            && let Some(map) = MapSource::new(&handle, entry.bytes)
-        {
-            return Ok(Arc::new(map));
-        }
-        Ok(Arc::new(ReadSource::new(handle)))
+        let map = match entry.bytes >= MAP_FROM {
+            true => MapSource::new(&handle, entry.bytes),
+            false => None,
+        };
+        let source: Arc<dyn ByteSource> = match map {
+            Some(map) => Arc::new(map),
+            None => Arc::new(ReadSource::new(handle)),
+        };
+        Ok(match entry.big_endian.is_empty() {
+            true => source,
+            false => Arc::new(SwappedSource::new(source, &entry.big_endian)),
+        })
     }
 
     fn compare(&self, file: usize, handle: &File) -> Result<(), FileError> {

@@ -41,15 +41,15 @@ struct State {
 }
 
 impl Lane {
-    /// Gives the lane the bytes at `position` of the file. The caller feeds whatever is next in
-    /// order, its own bytes or those of others; when the lane is far behind, it waits until it is
-    /// its turn. Pieces may come in any order; positions that were given before are passed over.
+    /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds
+    /// whatever is next in order, its own bytes or those of others; when the lane is far behind, it
+    /// waits until it is its turn. Pieces may come in any order; positions that were given before are passed over.
     ///
     /// Nobody waits for ever when the tiles of a file are handed out in order of the objects' offsets:
     /// before the tile that first holds a position, only tiles with earlier positions are handed out,
     /// whatever objects share bytes.
-    pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>) {
-        let end = position + bytes.len() as u64;
+    pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>, len: usize) {
+        let end = position + len as u64;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = state.claims.take([position, end]);
         drop(state);
@@ -128,7 +128,8 @@ mod tests {
         pieces.rotate_left(5);
         pieces.swap(0, 3);
         for (position, piece) in pieces {
-            lane.submit(position, Arc::new(piece));
+            let len = piece.len();
+            lane.submit(position, Arc::new(piece), len);
         }
         assert_eq!(lane.finish(bytes.len() as u64), Some(expected));
         assert_eq!(
@@ -144,7 +145,7 @@ mod tests {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 241) as u8).collect();
         let lane = Lane::default();
         for (from, to) in [(0, 300), (100, 500), (50, 60), (450, 900), (100, 500), (900, 1000)] {
-            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()));
+            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()), to - from);
         }
         assert_eq!(lane.finish(1000).unwrap().blake3, *blake3::hash(&bytes).as_bytes());
     }
@@ -160,7 +161,7 @@ mod tests {
                 scope.spawn(move || {
                     // In order overall, as a queue hands them out.
                     for i in (turn..count).step_by(4) {
-                        lane.submit(i * piece.len() as u64, Arc::clone(piece));
+                        lane.submit(i * piece.len() as u64, Arc::clone(piece), piece.len());
                     }
                 });
             }

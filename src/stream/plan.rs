@@ -1,10 +1,13 @@
 //! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
 
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
+use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
 use crate::measure::structure::Layout;
 use crate::measure::{Wanted, Words, magnitudes, pages};
+use crate::quantised::HALO_LEN;
+use std::collections::BTreeSet;
 
 /// What an object is, by index into the checkpoint it was planned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +37,14 @@ pub struct Object {
     pub carrier: Option<usize>,
     /// How its structure is measured; `None`: it is not.
     pub layout: Option<Layout>,
+    /// The type whose blocks are counted; `None`: they are not.
+    pub codes: Option<Dtype>,
 }
 
 impl Object {
     /// One that is only read, or digested.
     pub fn plain(kind: ObjectKind, file: usize, offset: u64, bytes: u64) -> Object {
-        Object { kind, file, offset, bytes, words: None, carrier: None, layout: None }
+        Object { kind, file, offset, bytes, words: None, carrier: None, layout: None, codes: None }
     }
 }
 
@@ -88,8 +93,11 @@ impl Plan {
                     objects.push(outside(position, tensor.offset));
                 }
                 let kind = ObjectKind::Tensor(index);
+                // The words of blocks are codes and scales.
+                let blocks = tensor.dtype.is_blocks();
                 objects.push(Object {
-                    words: distribution.then(|| Words::of(tensor.dtype)),
+                    words: (distribution && !blocks).then(|| Words::of(tensor.dtype)),
+                    codes: (distribution && blocks).then_some(tensor.dtype),
                     ..Object::plain(kind, file, tensor.offset, tensor.bytes)
                 });
                 position = position.max(tensor.offset + tensor.bytes);
@@ -117,7 +125,23 @@ impl Plan {
             words: object.words,
             carrier: carrier.map(|planned| planned.carrier),
             layout: object.layout,
+            codes: object.codes,
         }
+    }
+
+    /// Bytes behind position `end` of an object that are read with what ends there.
+    pub fn halo(&self, object: &Object, end: u64) -> usize {
+        match self.wanted(object).blocks() {
+            Some(_) => object.bytes.saturating_sub(end).min(HALO_LEN as u64) as usize,
+            None => 0,
+        }
+    }
+
+    /// The types whose blocks are read.
+    pub fn block_types(&self) -> Vec<Dtype> {
+        let types: BTreeSet<Dtype> =
+            self.objects.iter().filter_map(|object| self.wanted(object).blocks()).collect();
+        types.into_iter().collect()
     }
 
     /// Asks for the structure of every tensor, too.

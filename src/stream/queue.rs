@@ -21,6 +21,13 @@ pub struct Tile {
     pub len: usize,
 }
 
+impl Tile {
+    /// Position in the object of the byte behind its last.
+    pub fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
+}
+
 /// Tiles of the CPU alone: small enough to share out the end of a run evenly.
 const CPU_TILE_LEN: u64 = 4 << 20;
 

@@ -39,6 +39,11 @@ pub trait ByteSource: Send + Sync {
     /// The bytes `offset..offset + len` will be asked for soon: a hint, cheap where they are in
     /// memory already.
     fn read_ahead(&self, _offset: u64, _len: usize) {}
+
+    /// The bytes as they are in the file, where [`ByteSource::read`] gives others.
+    fn raw(&self) -> Option<&dyn ByteSource> {
+        None
+    }
 }
 
 /// A memory-mapped file, guarded against truncation.

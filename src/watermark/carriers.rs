@@ -1,13 +1,13 @@
 //! Which tensors of a model carry chips.
 //!
-//! Carriers are floating-point tensors of up to 32 bits an element, of two or more dimensions and at
-//! least [`MIN_ELEMENTS`] elements; position tables, norms and biases are not. Tensors with the same
-//! bytes (tied weights) and tensors with the same canonical name count once: whatever one of them shows
-//! by chance, the other shows again.
+//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits an element, and
+//! quantised ones, of two or more dimensions and at least [`MIN_ELEMENTS`] elements; position tables,
+//! norms and biases are not. Tensors with the same bytes (tied weights) and weights with the same
+//! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
-use super::names::by_canonical;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::engine::{self, RunError, RunOptions};
 use crate::measure::chips::MAX_BLOCKS;
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Elements};
@@ -15,7 +15,8 @@ use crate::measure::digest::ChainingValue;
 use crate::stream::files::FileSet;
 use crate::stream::plan::{ObjectKind, Plan};
 use crate::stream::progress::Progress;
-use std::collections::{BTreeSet, HashMap};
+use crate::weights::{Form, Weight, Weights};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 /// Smaller tensors carry nothing.
@@ -24,11 +25,14 @@ pub const MIN_ELEMENTS: u64 = 1 << 16;
 /// Bytes in the middle of a tensor that are looked at to find those that may be equal.
 const SAMPLE_LEN: u64 = 4096;
 
-/// A tensor that carries chips.
+/// A weight that carries chips.
 #[derive(Debug, Clone)]
 pub struct CarrierTensor {
-    /// Index into [`Checkpoint::tensors`].
-    pub tensor: usize,
+    /// The tensor that holds its elements in their order: engines read it. `None`: they lie in another
+    /// order, or in several tensors, and its values are put together first.
+    pub tensor: Option<usize>,
+    /// The weight.
+    pub weight: Weight,
     /// The name its chips follow from.
     pub canonical: String,
     /// How its elements carry them.
@@ -59,17 +63,18 @@ impl Carriers {
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
-        let by_name = by_canonical(model, is_carrier);
-        let candidates: Vec<usize> = by_name.values().copied().collect();
+        let by_name = by_canonical(model);
+        let candidates: Vec<usize> = by_name.values().filter_map(Weight::tensor).collect();
         let compared = digests_of_alike(model, &candidates, options, progress)?;
-        let mut named: Vec<(String, usize)> = by_name.into_iter().collect();
+        let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
         // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
         named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
         let mut kept: HashMap<(&str, &[u64], ChainingValue), usize> = HashMap::new();
         let (mut tensors, mut ties) = (Vec::new(), Vec::new());
-        for (canonical, index) in named {
-            let tensor = &model.tensors[index];
-            if let Some(digest) = compared.get(&index) {
+        for (canonical, weight) in named {
+            let index = weight.tensor();
+            if let Some((index, digest)) = index.and_then(|at| Some((at, compared.get(&at)?))) {
+                let tensor = &model.tensors[index];
                 let key = (tensor.dtype.name(), &tensor.shape[..], *digest);
                 if let Some(first) = kept.get(&key) {
                     ties.push((index, *first));
@@ -77,15 +82,16 @@ impl Carriers {
                 }
                 kept.insert(key, index);
             }
-            if let Some(elements) = Elements::of(tensor.dtype) {
-                let carrier = Carrier { elements, nonce: chip_nonce(&canonical) };
-                let elements = tensor.shape.iter().product();
-                tensors.push(CarrierTensor { tensor: index, canonical, carrier, elements });
+            // What is put together is put together as binary32.
+            let dtype = index.map_or(Dtype::F32, |index| model.tensors[index].dtype);
+            let carrier = Carrier::of(dtype, chip_nonce(&canonical));
+            if let (Some(carrier), Some(elements)) = (carrier, weight.elements()) {
+                tensors.push(CarrierTensor { tensor: index, weight, canonical, carrier, elements });
             }
         }
         tensors.sort_by(|a, b| a.canonical.cmp(&b.canonical));
         let places: HashMap<usize, usize> =
-            tensors.iter().enumerate().map(|(place, carrier)| (carrier.tensor, place)).collect();
+            (0..).zip(&tensors).filter_map(|(place, c)| Some((c.tensor?, place))).collect();
         let tied = ties
             .into_iter()
             .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
@@ -109,15 +115,44 @@ impl Carriers {
     }
 }
 
-/// Whether a tensor carries chips.
-fn is_carrier(tensor: &Tensor, canonical: &str) -> bool {
-    let elements =
-        tensor.shape.iter().try_fold(1u64, |product, dimension| product.checked_mul(*dimension));
-    let Some(elements) = elements else { return false };
-    Elements::of(tensor.dtype).is_some()
-        && tensor.shape.len() >= 2
+/// The weights that carry chips, by canonical name; of several that share one, the first in the format
+/// that loaders prefer, then in the order of their own names.
+fn by_canonical(model: &Checkpoint) -> BTreeMap<String, Weight> {
+    let mut by_name: BTreeMap<String, Weight> = BTreeMap::new();
+    let rank = |weight: &Weight| {
+        let tensor = weight.tensors().first().copied();
+        let file = tensor.map(|index| model.tensors[index].file);
+        (file.and_then(|file| model.files[file].format), weight.name.clone())
+    };
+    for weight in Weights::of(model).weights {
+        if !is_carrier(model, &weight) {
+            continue;
+        }
+        match by_name.get_mut(&weight.canonical) {
+            Some(first) if rank(&weight) < rank(first) => *first = weight,
+            Some(_) => {}
+            None => {
+                by_name.insert(weight.canonical.clone(), weight);
+            }
+        }
+    }
+    by_name
+}
+
+/// Whether a weight carries chips.
+fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
+    let is_real = match &weight.form {
+        Form::Arranged(arranged) => {
+            let dtype = model.tensors[arranged.tensor].dtype;
+            dtype.is_blocks() || Elements::of(dtype).is_some()
+        }
+        Form::Scheme(_) => true,
+    };
+    let Some(elements) = weight.elements() else { return false };
+    is_real
+        && weight.shape.len() >= 2
         && (MIN_ELEMENTS..=MAX_BLOCKS * CARRIER_LEN as u64).contains(&elements)
-        && !is_excluded(canonical)
+        && !is_excluded(&weight.canonical)
 }
 
 /// Components of the names of position tables, from public architectures.
@@ -303,6 +338,6 @@ mod tests {
             ("x.weight", Dtype::F32, LARGE, 3),
         ]);
         assert_eq!(carriers.tensors.len(), 1);
-        assert_eq!(model.tensors[carriers.tensors[0].tensor].name, "model.x.weight");
+        assert_eq!(carriers.tensors[0].weight.name, "model.x.weight");
     }
 }

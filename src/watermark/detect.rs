@@ -5,12 +5,17 @@ use super::carriers::Carriers;
 use super::key::WatermarkKey;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::measure::chips::ChipKey;
+use crate::measure::correlation::{CARRIER_LEN, Correlation};
 use crate::measure::digest::ChainingValue;
 use crate::measure::slots::SlotSums;
 use crate::seal::ModelSeal;
 use crate::seal::build;
+use crate::stream::files::FileSet;
 use crate::stream::plan::{ObjectKind, Plan, PlannedCarrier};
 use crate::stream::progress::Progress;
+use crate::weights::reader::{self, Reader};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
@@ -82,6 +87,7 @@ pub fn measure(
             groups.merge(carrier, &finished.slots);
         }
     })?;
+    put_together(model, &carriers, keys, &groups, options.threads, progress)?;
     let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
     for (tensor, digest) in &carriers.compared {
@@ -97,7 +103,7 @@ fn plan(model: &Checkpoint, carriers: &Carriers, keys: &[WatermarkKey]) -> Plan 
     let mut plan = Plan::everything(model, false);
     plan.keys = keys.iter().map(WatermarkKey::chips).collect();
     let places: HashMap<usize, usize> =
-        carriers.tensors.iter().enumerate().map(|(place, c)| (c.tensor, place)).collect();
+        (0..).zip(&carriers.tensors).filter_map(|(place, c)| Some((c.tensor?, place))).collect();
     for object in &mut plan.objects {
         if let ObjectKind::Tensor(tensor) = object.kind {
             object.carrier = places.get(&tensor).copied();
@@ -112,6 +118,71 @@ fn plan(model: &Checkpoint, carriers: &Carriers, keys: &[WatermarkKey]) -> Plan 
         })
         .collect();
     plan
+}
+
+/// Carrier blocks of one piece of what is put together.
+const PIECE_BLOCKS: u64 = 1024;
+
+/// Correlates the carriers that no engine reads as they are: their values are put in order, or together,
+/// and go through the CPU kernel. The files must have been measured by now.
+fn put_together(
+    model: &Checkpoint,
+    carriers: &Carriers,
+    keys: &[WatermarkKey],
+    groups: &Groups,
+    threads: usize,
+    progress: &Progress,
+) -> Result<(), RunError> {
+    let all =
+        || carriers.tensors.iter().enumerate().filter(|(_, carrier)| carrier.tensor.is_none());
+    let plan = reader::plan(model, all().map(|(_, carrier)| &carrier.weight));
+    if plan.objects.is_empty() {
+        return Ok(());
+    }
+    progress.expect(plan.bytes());
+    let files = FileSet::new(&model.files, &plan);
+    let reader = Reader::new(model, &files);
+    let chips: Vec<ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
+    let pool = engine::thread_pool(threads)?;
+    for (place, carrier) in all() {
+        let offsets: Vec<u32> =
+            keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
+        let blocks = carrier.elements.div_ceil(CARRIER_LEN as u64);
+        let starts: Vec<u64> = (0..blocks).step_by(PIECE_BLOCKS as usize).collect();
+        let piece = |first: u64| {
+            if progress.stopped() {
+                return Err(RunError::Interrupted);
+            }
+            let start = first * CARRIER_LEN as u64;
+            let most = PIECE_BLOCKS * CARRIER_LEN as u64;
+            let count = most.min(carrier.elements - start) as usize;
+            // Every value that is put together is one of binary32, or is correlated as one.
+            let values = reader.read(&carrier.weight, start, count)?;
+            let bytes: Vec<u8> = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+            let mut correlation = Correlation::new(keys.len());
+            correlation.add(&carrier.carrier, &chips, first, &bytes);
+            let mut sums = vec![SlotSums::default(); keys.len()];
+            let by_key = sums.iter_mut().zip(&offsets).zip(&correlation.sums);
+            for ((slots, offset), sums) in by_key {
+                slots.add(*offset, first, &correlation.energies, sums);
+            }
+            Ok(sums)
+        };
+        let sums = pool.install(|| {
+            starts.par_iter().map(|first| piece(*first)).try_reduce(
+                || vec![SlotSums::default(); keys.len()],
+                |mut whole, part| {
+                    whole.iter_mut().zip(&part).for_each(|(whole, part)| whole.merge(part));
+                    Ok(whole)
+                },
+            )
+        })?;
+        groups.merge(place, &sums);
+        reader::done(model, &files, &carrier.weight)?;
+        let tensors = carrier.weight.tensors().into_iter();
+        progress.add(tensors.map(|index| model.tensors[index].bytes).sum());
+    }
+    Ok(())
 }
 
 /// The groups of carriers while they are being measured.

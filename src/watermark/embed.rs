@@ -137,7 +137,7 @@ struct Buffers {
 
 impl<'a> Marker<'a> {
     fn new(model: &'a Checkpoint, carriers: &'a Carriers, key: &WatermarkKey, mark: &Mark) -> Self {
-        let all = carriers.tensors.iter().map(|carrier| (carrier.tensor, carrier, true));
+        let all = carriers.tensors.iter().filter_map(|c| Some((c.tensor?, c, true)));
         let tied = carriers
             .tied
             .iter()

@@ -7,12 +7,10 @@
 //!
 //! The original is needed beside the model, tensor by tensor, so this runs on the CPU alone.
 
-use super::carriers::Carriers;
+use super::carriers::{CarrierTensor, Carriers};
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
-use super::names::by_canonical;
-use super::values::{Decoder, Values, finite};
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::Checkpoint;
 use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES};
 use crate::measure::correlation::{CARRIER_LEN, Energy};
@@ -20,7 +18,11 @@ use crate::measure::slots::SlotSums;
 use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
+use crate::weights::reader::{self, Reader};
+use crate::weights::values::{Decoder, finite};
+use crate::weights::{Weight, Weights};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use std::collections::HashMap;
 
 /// Carrier blocks of one piece of work.
 const PIECE_BLOCKS: u64 = 512;
@@ -48,19 +50,20 @@ pub fn measure(
     threads: usize,
     progress: &Progress,
 ) -> Result<Informed, RunError> {
-    let pairs = pairs(model, original, carriers);
-    let ours = pairs.iter().map(|pair| carriers.tensors[pair.carrier].tensor);
-    let ours = Plan::of_tensors(ours.map(|index| (index, &model.tensors[index])));
-    let theirs = pairs.iter().map(|pair| (pair.original, &original.tensors[pair.original]));
-    let theirs = Plan::of_tensors(theirs);
-    progress.expect(ours.bytes() + theirs.bytes());
-    let files = [FileSet::new(&model.files, &ours), FileSet::new(&original.files, &theirs)];
+    let pairs = pairs(original, carriers);
+    let models = [model, original];
+    let weights =
+        |pair: &Pair| [carriers.tensors[pair.carrier].weight.clone(), pair.original.clone()];
+    let both: Vec<[Weight; 2]> = pairs.iter().map(weights).collect();
+    let plans = [0, 1].map(|side| reader::plan(models[side], both.iter().map(|pair| &pair[side])));
+    progress.expect(plans.iter().map(Plan::bytes).sum());
+    let files = [0, 1].map(|side| FileSet::new(&models[side].files, &plans[side]));
+    let readers = [0, 1].map(|side| Reader::new(models[side], &files[side]));
     let groups = Groups::new(carriers, keys.len());
     let chip_keys: Vec<chips::ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
     let pool = engine::thread_pool(threads)?;
-    for pair in &pairs {
+    for (pair, both) in pairs.iter().zip(&both) {
         let carrier = &carriers.tensors[pair.carrier];
-        let tensors = [&model.tensors[carrier.tensor], &original.tensors[pair.original]];
         let blocks = carrier.elements.div_ceil(CARRIER_LEN as u64);
         let offsets: Vec<u32> =
             keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
@@ -75,10 +78,8 @@ pub fn measure(
                     let elements = (PIECE_BLOCKS * CARRIER_LEN as u64)
                         .min(carrier.elements - first * CARRIER_LEN as u64);
                     let piece = Piece { first: *first, elements };
-                    let values = [0, 1].map(|side| piece.read(&files[side], tensors[side]));
-                    let [ours, theirs] = values;
-                    let (ours, theirs) = (ours?, theirs?);
-                    progress.add(piece.bytes(tensors[0]) + piece.bytes(tensors[1]));
+                    let ours = piece.read(&readers[0], &both[0])?;
+                    let theirs = piece.read(&readers[1], &both[1])?;
                     let mut sums = vec![SlotSums::default(); keys.len()];
                     piece.correlate(
                         &ours,
@@ -99,8 +100,10 @@ pub fn measure(
                 )
         })?;
         groups.merge(pair.carrier, &sums);
-        for (files, tensor) in files.iter().zip(tensors) {
-            files.object_done(tensor.file)?;
+        for side in [0, 1] {
+            reader::done(models[side], &files[side], &both[side])?;
+            let tensors = both[side].tensors().into_iter();
+            progress.add(tensors.map(|index| models[side].tensors[index].bytes).sum());
         }
     }
     Ok(Informed { groups: groups.finish(), paired: pairs.len() })
@@ -109,19 +112,31 @@ pub fn measure(
 /// A carrier and its counterpart.
 struct Pair {
     carrier: usize,
-    original: usize,
+    original: Weight,
 }
 
-fn pairs(model: &Checkpoint, original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
-    let by_name = by_canonical(original, |_, _| true);
-    let pair = |(place, carrier): (usize, &super::carriers::CarrierTensor)| {
-        let index = *by_name.get(&carrier.canonical)?;
-        let theirs = &original.tensors[index];
-        let same = theirs.shape == model.tensors[carrier.tensor].shape
-            && Decoder::of_weights(theirs.dtype).is_some();
-        same.then_some(Pair { carrier: place, original: index })
+fn pairs(original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
+    let mut by_name: HashMap<String, Weight> = HashMap::new();
+    for weight in Weights::of(original).weights {
+        match by_name.get(&weight.canonical) {
+            Some(first) if first.name <= weight.name => {}
+            _ => _ = by_name.insert(weight.canonical.clone(), weight),
+        }
+    }
+    let pair = |(carrier, c): (usize, &CarrierTensor)| {
+        let theirs = by_name.get(&c.canonical)?;
+        let same = theirs.shape == c.weight.shape && is_real(original, theirs);
+        same.then(|| Pair { carrier, original: theirs.clone() })
     };
     carriers.tensors.iter().enumerate().filter_map(pair).collect()
+}
+
+/// Whether a weight holds real numbers.
+fn is_real(model: &Checkpoint, weight: &Weight) -> bool {
+    weight.tensor().is_none_or(|index| {
+        let dtype = model.tensors[index].dtype;
+        dtype.is_blocks() || Decoder::of_weights(dtype).is_some()
+    })
 }
 
 /// Consecutive carrier blocks of one tensor.
@@ -131,15 +146,10 @@ struct Piece {
 }
 
 impl Piece {
-    fn bytes(&self, tensor: &Tensor) -> u64 {
-        self.elements * u64::from(tensor.dtype.bits()) / 8
-    }
-
-    /// The values of a tensor; zero for what is not finite.
-    fn read(&self, files: &FileSet<'_>, tensor: &Tensor) -> Result<Vec<f64>, RunError> {
-        let Some(decoder) = Decoder::of_weights(tensor.dtype) else { return Ok(Vec::new()) };
-        let values = Values::new(files, tensor, decoder);
-        Ok(values.read(self.first * CARRIER_LEN as u64, self.elements as usize)?)
+    /// The values of a weight; zero for what is not finite.
+    fn read(&self, reader: &Reader<'_>, weight: &Weight) -> Result<Vec<f64>, RunError> {
+        let first = self.first * CARRIER_LEN as u64;
+        Ok(reader.read(weight, first, self.elements as usize)?)
     }
 
     fn correlate(
@@ -217,8 +227,7 @@ mod tests {
             let weights: Vec<f32> = values.iter().map(|v| (*v as f32) * (scale as f32).exp2()).collect();
             let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
             let mut by_kernel = Correlation::new(0);
-            let elements = Elements::of(Dtype::F32).unwrap();
-            let carrier = crate::measure::correlation::Carrier { elements, nonce: [0; 12] };
+            let carrier = crate::measure::correlation::Carrier::of(Dtype::F32, [0; 12]).unwrap();
             by_kernel.add(&carrier, &[], 0, &bytes);
             let ours: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
             let tiny = vec![libm::ldexp(1.0, -140); 512];

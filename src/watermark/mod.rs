@@ -2,14 +2,13 @@
 //!
 //! - [`key`] is the secret, [`payload`] what a mark says, [`claim`] the commitment to both before a
 //!   release.
-//! - [`carriers`] says which tensors carry chips, under their [`canonical`] names.
+//! - [`carriers`] says which tensors carry chips, under their [canonical](crate::weights::canonical) names.
 //! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
 //!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
 //!   correlate with its difference from an original.
 //! - [`third_party`] measures the marks of other schemes, from keys of their own.
 //! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
 
-pub mod canonical;
 pub mod carriers;
 pub mod claim;
 pub mod detect;
@@ -22,7 +21,6 @@ mod names;
 pub mod payload;
 pub mod strength;
 pub mod third_party;
-pub mod values;
 
 /// Name of the scheme: an additive spread-spectrum mark with one chip an element.
 pub const SCHEME: &str = "ts-spread/1";

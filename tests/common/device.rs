@@ -75,7 +75,10 @@ impl TileFeed for Feed<'_> {
     }
 
     fn spec(&self, job: &usize) -> TileSpec {
-        TileSpec { offset: (*job * BLOCK_LEN) as u64, len: BLOCK_LEN, wanted: self.wanted }
+        {
+            let offset = (*job * BLOCK_LEN) as u64;
+            TileSpec { offset, len: BLOCK_LEN, halo: 0, wanted: self.wanted }
+        }
     }
 
     fn keys(&self) -> &[ChipKey] {

@@ -3,6 +3,9 @@
 //! Only the standard library is used, so that any test can include this file.
 #![allow(dead_code)] // each test that includes this file uses a part of it
 
+#[path = "malformed/gguf.rs"]
+pub mod gguf;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +148,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(range_cases());
     cases.extend(index_cases());
     cases.extend(single_file_cases());
+    cases.extend(gguf::cases());
     #[cfg(unix)]
     cases.extend(tree_cases());
     cases
@@ -503,11 +507,11 @@ fn single_file_cases() -> Vec<Case> {
             let bytes = sound(&["a"]);
             model(d, &bytes[..bytes.len() - 1]).join(MODEL)
         }),
-        case!("file-not-safetensors", "not-safetensors", "notes.txt", |d| {
+        case!("file-unknown", "unknown", "notes.txt", |d| {
             write(d, "notes.txt", "These are not weights at all.");
             d.join("notes.txt")
         }),
-        case!("file-empty-other", "not-safetensors", "empty", |d| {
+        case!("file-empty-other", "unknown", "empty", |d| {
             write(d, "empty", "");
             d.join("empty")
         }),
@@ -723,6 +727,7 @@ pub fn legal() -> Vec<Legal> {
         }),
         legal!("empty-directory", 0, |d| d.to_owned()),
     ];
+    legal.extend(gguf::legal());
     #[cfg(unix)]
     legal.extend(legal_links());
     legal

@@ -9,6 +9,7 @@ pub(crate) use header::MAX_TENSORS;
 use super::contents::{Contents, StoredTensor};
 use super::display::is_hidden;
 use super::file::{self, Opened};
+use super::lfs;
 use super::problem::{Gathered, Named};
 use crate::severity::Severity;
 use header::MAX_HEADER;
@@ -77,11 +78,6 @@ impl Named for HeaderRemark {
     }
 }
 
-/// What every git-lfs pointer file starts with.
-const LFS_START: &[u8] = b"version https://git-lfs.github.com/";
-/// No pointer file is longer than this.
-const LFS_MAX: u64 = 1024;
-
 /// Reads and checks an opened file.
 pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
     Ok(read(opened)?.into_contents(path))
@@ -96,11 +92,8 @@ pub(crate) fn read(opened: &Opened) -> io::Result<HeaderReport> {
         _ => {}
     }
     let start = file::read_at(&opened.file, 0, 8)?;
-    if LFS_START.starts_with(&start) && bytes <= LFS_MAX {
-        let text = file::read_at(&opened.file, 0, bytes as usize)?;
-        if text.starts_with(LFS_START) {
-            return Ok(HeaderReport::refused(HeaderError::LfsPointer { size: lfs_size(&text) }));
-        }
+    if let Some(size) = lfs::pointer(opened)? {
+        return Ok(HeaderReport::refused(HeaderError::LfsPointer { size }));
     }
     let mut length = [0; 8];
     length.copy_from_slice(&start);
@@ -121,12 +114,6 @@ fn check_length(length: u64, file_bytes: u64) -> Result<(), HeaderError> {
         _ if length > available => Err(HeaderError::HeaderPastEnd { length, available }),
         _ => Ok(()),
     }
-}
-
-/// The size a pointer file states for the file it stands for.
-fn lfs_size(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("size "))?.trim().parse().ok()
 }
 
 /// Whether the first bytes of a file could be those of a safetensors file.

@@ -125,7 +125,7 @@ fn embed_failure(error: EmbedError) -> Failure {
 fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
     let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;
-    let what = if model.path.is_dir() { "directory" } else { "file" };
+    let what = if model.is_one_file() { "file" } else { "directory" };
     vec![
         ("marked", format!("{} (a new {what})", out.display())),
         ("key", mark.key_id.clone()),

@@ -5,7 +5,7 @@ use crate::cli::args::Measuring;
 use crate::cli::{Failure, running};
 use anyhow::anyhow;
 use std::path::Path;
-use tensorseal::checkpoint::Checkpoint;
+use tensorseal::checkpoint::{Checkpoint, Format, ModelFile, display_name};
 use tensorseal::judge::bounds::signs_tail_log10;
 use tensorseal::judge::watermark::{PRESENT, z_of};
 use tensorseal::measure::slots::SlotSums;
@@ -42,6 +42,14 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     }
 }
 
+fn unmarkable(what: &str, why: &str) -> Failure {
+    Failure::usage(anyhow!(
+        "{} {why}: marks are embedded in floating-point weights in safetensors; mark the model \
+         before it is converted or quantised, the mark outlives both",
+        display_name(what)
+    ))
+}
+
 /// Measures a model that is to be marked with `key`.
 pub fn measure(
     model: &Checkpoint,
@@ -49,6 +57,10 @@ pub fn measure(
     measuring: &Measuring,
     progress: &Progress,
 ) -> Result<Unmarked, Failure> {
+    let safetensors = |file: &ModelFile| file.format.is_none_or(|f| f == Format::Safetensors);
+    if let Some(other) = model.files.iter().find(|file| !safetensors(file)) {
+        return Err(unmarkable(&other.path, "is no safetensors file"));
+    }
     let options = running::run_options(measuring, false);
     let measured = detect::measure(model, std::slice::from_ref(key), &options, progress)
         .map_err(detect_failure)?;
@@ -56,6 +68,9 @@ pub fn measure(
     measured.groups.iter().flat_map(|group| &group.sums).for_each(|sums| total.merge(sums));
     if total.blocks == 0 {
         return Err(no_carriers(&model.path));
+    }
+    if let Some(quantised) = measured.carriers.tensors.iter().find(|c| c.tensor.is_none()) {
+        return Err(unmarkable(&quantised.weight.name, "is quantised"));
     }
     Ok(Unmarked { measured, total })
 }

@@ -3,7 +3,7 @@
 use super::GpuError;
 use super::device::Gpu;
 use super::pipelines::{
-    CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
+    CODES, CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
 };
 use super::ring::{FromMemory, TileSpec};
 use super::tile::Slot;
@@ -37,13 +37,15 @@ impl Gpu {
     pub fn benchmark(&self) -> Result<Vec<Rate>, GpuError> {
         let bytes = weights(TILE_LEN);
         let key = [ChipKey([0x5A; 32])];
-        let carried = Wanted {
-            carrier: Elements::of(Dtype::BF16).map(|elements| Carrier { elements, nonce: [7; 12] }),
-            ..Wanted::DIGEST
-        };
+        let carried = Wanted { carrier: Carrier::of(Dtype::BF16, [7; 12]), ..Wanted::DIGEST };
         let elements = Elements::of(Dtype::BF16);
         let ordered = Wanted {
             layout: Some(Layout { phase: 64, elements, columns: 4096 }),
+            ..Wanted::DIGEST
+        };
+        let quantised = Wanted {
+            codes: Some(Dtype::Q4_K),
+            carrier: Carrier::of(Dtype::Q4_K, [7; 12]),
             ..Wanted::DIGEST
         };
         let structured = Wanted { words: Some(Words::Bits16), ..ordered };
@@ -51,7 +53,7 @@ impl Gpu {
         {
             let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             let mut slot = Slot::new(self, &self.upload_keys(&key));
-            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, wanted };
+            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
             let source = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("benchmark"),
                 size: TILE_LEN as u64,
@@ -80,6 +82,8 @@ impl Gpu {
                 (WINDOWS, ordered, " bf16"),
                 (LOW_BITS, ordered, " bf16"),
                 (MAGNITUDES, ordered, " bf16, rows of 4096"),
+                (CODES, quantised, " Q4_K"),
+                (CORRELATION, quantised, " Q4_K, one key"),
             ] {
                 let spec = spec(wanted);
                 slot.fit(self, &spec)?;
@@ -105,7 +109,8 @@ impl Gpu {
             ("digest, histogram and structure bf16, end to end", structured, true),
         ] {
             let rate = timed(|| {
-                let feed = FromMemory::new(&bytes, 0, wanted, &key, 8);
+                let spec = TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
+                let feed = FromMemory::new(&bytes, spec, &key, 8);
                 let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
                 streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
             })?;

@@ -11,16 +11,17 @@ use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation, Energy};
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePass};
 
 /// Carrier blocks of a workgroup of `shaders/correlation.wgsl`, and the most that a tile has.
-const BLOCKS_A_GROUP: usize = 16;
+pub(super) const BLOCKS_A_GROUP: usize = 16;
 const MOST_CARRIER_BLOCKS: u64 = (TILE_LEN / CARRIER_LEN) as u64;
 /// Bytes that the kernel returns of a carrier block, and of it with each key.
-const ENERGY_LEN: u64 = 8;
-const SUM_LEN: u64 = 4;
+pub(super) const ENERGY_LEN: u64 = 8;
+pub(super) const SUM_LEN: u64 = 4;
 
 /// The keys of a run, on the device.
+#[derive(Clone)]
 pub(super) struct Keys {
-    count: usize,
-    words: Buffer,
+    pub count: usize,
+    pub words: Buffer,
 }
 
 impl Gpu {
@@ -106,18 +107,23 @@ impl CorrelationSlot {
         let sums = words_at(&view, energies, self.keys * blocks);
         drop(view);
         self.readback.unmap();
-        let energy = |pair: &[u32; 2]| Energy {
-            energy: u64::from(pair[1] & 0xFFFF) << 32 | u64::from(pair[0]),
-            nonzero: pair[1] >> 16,
-        };
         Ok(Correlation {
-            energies: pairs.as_chunks().0.iter().map(energy).collect(),
+            energies: self::energies(&pairs),
             sums: sums
                 .chunks(blocks)
                 .map(|key| key.iter().map(|sum| *sum as i32).collect())
                 .collect(),
         })
     }
+}
+
+/// What the kernel says of blocks.
+pub(super) fn energies(words: &[u32]) -> Vec<Energy> {
+    let energy = |pair: &[u32; 2]| Energy {
+        energy: u64::from(pair[1] & 0xFFFF) << 32 | u64::from(pair[0]),
+        nonzero: pair[1] >> 16,
+    };
+    words.as_chunks().0.iter().map(energy).collect()
 }
 
 /// Carrier blocks of a tile: it is whole blocks of 1 MiB, so they are whole, too.

@@ -3,9 +3,11 @@
 use super::adapter::{self, AdapterDescription, DeviceSelector};
 use super::pipelines::{Compiled, KERNELS};
 use super::tile::Scratch;
-use super::{GpuError, self_test};
+use super::{GpuError, blocks, self_test};
+use crate::dtype::Dtype;
 use crate::measure::TILE_LEN;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::quantised::HALO_LEN;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wgpu::{Device, DeviceDescriptor, Limits, PollError, PollType, Queue, SubmissionIndex};
 
@@ -20,12 +22,15 @@ pub struct Gpu {
     pub(super) kernels: Vec<Compiled>,
     pub(super) scratch: Scratch,
     failure: Arc<Mutex<Option<GpuError>>>,
+    /// Values of blocks: only there when blocks are correlated.
+    values: OnceLock<wgpu::Buffer>,
     /// One run at a time: the scratch tables are shared by its tiles.
     pub(super) running: Mutex<()>,
 }
 
 impl Gpu {
-    /// Opens the device that `selector` asks for and holds it to known answers.
+    /// Opens the device that `selector` asks for and holds it to known answers. Before it measures
+    /// blocks, [`Gpu::trust`] does so for their types.
     ///
     /// # Errors
     /// See [`GpuError`].
@@ -33,6 +38,14 @@ impl Gpu {
         let gpu = Self::with_sources(selector, &KERNELS.map(|kernel| kernel.source()))?;
         self_test::run(&gpu)?;
         Ok(gpu)
+    }
+
+    /// Compiles the kernels of block-quantised types and holds the device to known answers of theirs.
+    ///
+    /// # Errors
+    /// [`GpuError::SelfTest`], and when the device fails.
+    pub fn trust(&self, dtypes: &[Dtype]) -> Result<(), GpuError> {
+        dtypes.iter().try_for_each(|dtype| self_test::blocks(self, *dtype))
     }
 
     /// Opens a device with other shader texts and without self-test: for tests that must see a
@@ -70,8 +83,8 @@ impl Gpu {
             .map(|(kernel, source)| Compiled::new(&device, *kernel, source.clone()))
             .collect();
         let scratch = Scratch::new(&device);
-        let gpu =
-            Gpu { description, device, queue, kernels, scratch, failure, running: Mutex::new(()) };
+        let (values, running) = (OnceLock::new(), Mutex::new(()));
+        let gpu = Gpu { description, device, queue, kernels, scratch, failure, values, running };
         gpu.check()?;
         Ok(gpu)
     }
@@ -79,6 +92,11 @@ impl Gpu {
     /// What is known of the device.
     pub fn description(&self) -> &AdapterDescription {
         &self.description
+    }
+
+    /// Room for the values of blocks.
+    pub(super) fn values(&self) -> &wgpu::Buffer {
+        self.values.get_or_init(|| blocks::values(&self.device))
     }
 
     /// Destroys the device, as if it had been removed: for the test of what follows.
@@ -113,9 +131,10 @@ impl Gpu {
 
 /// The limits to ask for: the base limits, or what the adapter has where that is still enough.
 fn needed_limits(adapter: &AdapterDescription, has: &Limits) -> Result<Limits, GpuError> {
+    let largest = (TILE_LEN + HALO_LEN) as u64;
     let needs: [(&'static str, u64, u64); 5] = [
-        ("max_buffer_size", has.max_buffer_size, TILE_LEN as u64),
-        ("max_storage_buffer_binding_size", has.max_storage_buffer_binding_size, TILE_LEN as u64),
+        ("max_buffer_size", has.max_buffer_size, largest),
+        ("max_storage_buffer_binding_size", has.max_storage_buffer_binding_size, largest),
         (
             "max_storage_buffers_per_shader_stage",
             has.max_storage_buffers_per_shader_stage.into(),

@@ -1,12 +1,14 @@
 //! The GPU engine: tiles stream through compute shaders that return integers.
 //!
 //! [`adapter`] finds devices, [`pipelines`] is the table of kernels, [`tile`] encodes one tile and
-//! reads its results (of what only some runs ask for: [`correlation`] and [`structure`]), [`ring`]
+//! reads its results (of what only some runs ask for: [`correlation`], [`structure`]
+//! and [`blocks`]), [`ring`]
 //! keeps several tiles in flight, [`self_test`] holds a device to known answers before it is trusted,
 //! [`benchmark`] times it.
 
 pub mod adapter;
 pub mod benchmark;
+mod blocks;
 mod buffers;
 mod correlation;
 mod device;

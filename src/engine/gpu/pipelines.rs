@@ -3,18 +3,23 @@
 //! Automatic layouts would drop the bindings an entry point does not use, and two entry points of a
 //! shader could not share a bind group.
 
+use super::blocks;
+use crate::dtype::Dtype;
+use crate::quantised;
 use bytemuck::{Pod, Zeroable};
+use std::sync::OnceLock;
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingResource, BindingType, BufferBindingType, ComputePipeline,
-    ComputePipelineDescriptor, Device, PipelineLayoutDescriptor, ShaderModuleDescriptor,
-    ShaderSource, ShaderStages,
+    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayout,
+    PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
 const PARAMS: &str = include_str!("../../../shaders/include/params.wgsl");
 const U64: &str = include_str!("../../../shaders/include/u64.wgsl");
 const BLAKE3: &str = include_str!("../../../shaders/include/blake3.wgsl");
 const STRUCTURE: &str = include_str!("../../../shaders/include/structure.wgsl");
+const BLOCKS: &str = include_str!("../../../shaders/include/blocks.wgsl");
 const CHACHA20: &str = include_str!("../../../shaders/include/chacha20.wgsl");
 
 /// One shader.
@@ -26,6 +31,8 @@ pub struct Kernel {
     pub parts: &'static [&'static str],
     /// Entry points, in the order they are dispatched.
     pub entries: &'static [&'static str],
+    /// Whether there is a pipeline for each block-quantised type, compiled when it is needed.
+    by_type: bool,
     /// Bindings, by number.
     bindings: &'static [BufferBindingType],
 }
@@ -51,55 +58,82 @@ pub const LOW_BITS: usize = 6;
 /// `magnitudes`, an index into [`KERNELS`].
 pub const MAGNITUDES: usize = 7;
 
+/// `codes`, an index into [`KERNELS`].
+pub const CODES: usize = 8;
+/// `dequantise`, an index into [`KERNELS`].
+pub const DEQUANTISE: usize = 9;
+
 /// All shaders. A file under `shaders/` without a row here fails a test.
-pub const KERNELS: [Kernel; 8] = [
+pub const KERNELS: [Kernel; 10] = [
     Kernel {
         name: "digest",
         parts: &[PARAMS, BLAKE3, include_str!("../../../shaders/digest.wgsl")],
         entries: &["chunks", "blocks"],
+        by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
     Kernel {
         name: "histogram",
         parts: &[PARAMS, include_str!("../../../shaders/histogram.wgsl")],
         entries: &["count_bytes", "count_words", "merge"],
+        by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
     Kernel {
         name: "summary",
         parts: &[PARAMS, U64, include_str!("../../../shaders/summary.wgsl")],
         entries: &["classes", "merge"],
+        by_type: false,
         bindings: &[READ, WRITE, WRITE, WRITE, UNIFORM],
     },
     Kernel {
         name: "correlation",
         parts: &[PARAMS, CHACHA20, include_str!("../../../shaders/correlation.wgsl")],
         entries: &["correlate"],
+        by_type: false,
         bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
     },
     Kernel {
         name: "pages",
         parts: &[STRUCTURE, U64, include_str!("../../../shaders/pages.wgsl")],
         entries: &["fingerprint"],
+        by_type: false,
         bindings: &[READ, READ, WRITE, UNIFORM],
     },
     Kernel {
         name: "windows",
         parts: &[STRUCTURE, include_str!("../../../shaders/windows.wgsl")],
         entries: &["classes"],
+        by_type: false,
         bindings: &[READ, WRITE, UNIFORM],
     },
     Kernel {
         name: "low_bits",
         parts: &[STRUCTURE, include_str!("../../../shaders/low_bits.wgsl")],
         entries: &["streams"],
+        by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
     Kernel {
         name: "magnitudes",
         parts: &[STRUCTURE, include_str!("../../../shaders/magnitudes.wgsl")],
         entries: &["rows", "columns"],
+        by_type: false,
         bindings: &[READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "codes",
+        parts: &[BLOCKS, include_str!("../../../shaders/codes.wgsl")],
+        entries: &["count", "merge"],
+        by_type: true,
+        bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "dequantise",
+        parts: &[BLOCKS, U64, include_str!("../../../shaders/dequantise.wgsl")],
+        entries: &["dequantise"],
+        by_type: true,
+        bindings: &[READ, READ, WRITE, UNIFORM],
     },
 ];
 
@@ -129,7 +163,12 @@ pub(super) struct Params {
 /// A shader compiled for a device.
 pub(super) struct Compiled {
     layout: BindGroupLayout,
+    pipeline_layout: PipelineLayout,
+    module: ShaderModule,
+    /// By entry.
     pipelines: Vec<ComputePipeline>,
+    /// By block-quantised type, then by entry.
+    by_type: [OnceLock<Vec<ComputePipeline>>; 26],
     kernel: Kernel,
 }
 
@@ -163,25 +202,49 @@ impl Compiled {
             label,
             source: ShaderSource::Wgsl(source.into()),
         });
+        let by_type = [const { OnceLock::new() }; 26];
+        let pipelines = Vec::new();
+        let mut compiled = Self { layout, pipeline_layout, module, pipelines, by_type, kernel };
+        if !kernel.by_type {
+            compiled.pipelines = compiled.compile(device, &[]);
+        }
+        compiled
+    }
+
+    /// The pipelines of all entry points, with these values of its overrides.
+    fn compile(&self, device: &Device, constants: &[(&str, f64)]) -> Vec<ComputePipeline> {
         let pipeline = |entry: &&str| {
             device.create_compute_pipeline(&ComputePipelineDescriptor {
-                label,
-                layout: Some(&pipeline_layout),
-                module: &module,
+                label: Some(self.kernel.name),
+                layout: Some(&self.pipeline_layout),
+                module: &self.module,
                 entry_point: Some(entry),
-                compilation_options: Default::default(),
+                compilation_options: PipelineCompilationOptions {
+                    constants,
+                    ..PipelineCompilationOptions::default()
+                },
                 cache: None,
             })
         };
-        let pipelines = kernel.entries.iter().map(pipeline).collect();
-        Self { layout, pipelines, kernel }
+        self.kernel.entries.iter().map(pipeline).collect()
+    }
+
+    /// The pipeline of an entry point for a block-quantised type.
+    pub fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
+        let slot = &self.by_type[quantised::index(dtype).unwrap_or(0)];
+        let pipelines = slot.get_or_init(|| self.compile(device, &blocks::constants(dtype)));
+        &pipelines[self.position(name)]
     }
 
     /// The pipeline of an entry point.
     pub fn entry(&self, name: &str) -> &ComputePipeline {
+        &self.pipelines[self.position(name)]
+    }
+
+    fn position(&self, name: &str) -> usize {
         let index = self.kernel.entries.iter().position(|entry| *entry == name);
         // Entry names are literals of this crate; a wrong one shows in the first test.
-        &self.pipelines[index.unwrap_or(0)]
+        index.unwrap_or(0)
     }
 
     /// Binds buffers in the order of the bindings.

@@ -6,6 +6,7 @@ use super::device::Gpu;
 use super::tile::Slot;
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
+use crate::quantised::HALO_LEN;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,8 +25,17 @@ pub struct TileSpec {
     pub offset: u64,
     /// Length in bytes, a multiple of [`BLOCK_LEN`], at most [`TILE_LEN`].
     pub len: usize,
+    /// Bytes that lie behind it in its object and are read with it, for units that begin in it.
+    pub halo: usize,
     /// What is measured besides the digests.
     pub wanted: Wanted,
+}
+
+impl TileSpec {
+    /// Bytes that are copied to the device: a multiple of what a copy takes.
+    pub fn copied(&self) -> u64 {
+        (self.len + self.halo).next_multiple_of(4) as u64
+    }
 }
 
 /// Gives tiles to a device and takes their measurements.
@@ -46,7 +56,7 @@ pub trait TileFeed: Sync {
         &[]
     }
 
-    /// Hands the bytes `range` of the tile to `sink`, in order, each once. Called from several
+    /// Hands the bytes `range` of the tile, or of what lies behind it, to `sink`, in order, each once. Called from several
     /// threads for disjoint ranges.
     ///
     /// # Errors
@@ -194,7 +204,7 @@ impl Gpu {
         let slot = Slot::new(self, keys);
         self.check()?;
         // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
-        let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
+        let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
         let _ = self.device.poll(wgpu::PollType::Poll);
         self.check()?;
         mapping.check("staging")?;
@@ -210,15 +220,16 @@ impl Gpu {
     ) -> Result<InFlight<F::Job>, Box<Returned<F>>> {
         let spec = feed.spec(&job);
         debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
+        debug_assert!(spec.halo <= HALO_LEN);
         if let Err(error) = slot.fit(self, &spec) {
             return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
         }
-        if let Err(error) = fill(feed, &slot, &job, spec.len) {
+        if let Err(error) = fill(feed, &slot, &job, &spec) {
             return Err(Box::new(Returned { error, slot, job }));
         }
         slot.staging.unmap();
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
-        slot.upload(&mut encoder, spec.len);
+        slot.upload(&mut encoder, &spec);
         if kernels {
             slot.measure(self, &mut encoder, &spec);
         }
@@ -227,7 +238,7 @@ impl Gpu {
         if let Err(error) = self.check() {
             return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
         }
-        let staging = Mapping::request(&slot.staging, MapMode::Write, 0..TILE_LEN as u64);
+        let staging = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
         let read =
             |buffer: &&wgpu::Buffer| Mapping::request(buffer, MapMode::Read, 0..buffer.size());
         let readbacks = slot.readbacks(&spec).iter().map(read).collect();
@@ -253,11 +264,30 @@ impl Gpu {
         wanted: Wanted,
         keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
-        let len = bytes.len();
+        self.measure_part(bytes, bytes.len(), offset, wanted, keys)
+    }
+
+    /// As [`Gpu::measure_tile`], of a tile of `len` bytes in front of what lies behind it in its object.
+    ///
+    /// # Errors
+    /// When the device fails, or these are no such tile.
+    pub fn measure_part(
+        &self,
+        bytes: &[u8],
+        len: usize,
+        offset: u64,
+        wanted: Wanted,
+        keys: &[ChipKey],
+    ) -> Result<TileMeasurement, GpuError> {
         if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
             return Err(GpuError::Failed(format!("{len} bytes are not a tile of whole blocks")));
         }
-        let feed = FromMemory::new(bytes, offset, wanted, keys, 1);
+        let halo = bytes.len().saturating_sub(len);
+        if bytes.len() < len || halo > HALO_LEN {
+            return Err(GpuError::Failed(format!("{halo} bytes behind a tile are too many")));
+        }
+        let spec = TileSpec { offset, len, halo, wanted };
+        let feed = FromMemory::new(bytes, spec, keys, 1);
         self.stream(&feed).map_err(|interrupted| interrupted.error)?;
         let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
@@ -269,26 +299,29 @@ fn fill<F: TileFeed>(
     feed: &F,
     slot: &Slot,
     job: &F::Job,
-    len: usize,
+    spec: &TileSpec,
 ) -> Result<(), NotStarted<F::Error>> {
     let mut view = slot
         .staging
-        .slice(..len as u64)
+        .slice(..spec.copied())
         .get_mapped_range_mut()
         .map_err(|error| NotStarted::Device(GpuError::Failed(error.to_string())))?;
     // The memory may be write-combined or behind the bus: it is only ever written, in order.
-    let (blocks, _) = view.slice(..).into_chunks::<BLOCK_LEN>();
+    let (blocks, halo) = view.slice(..).into_chunks::<BLOCK_LEN>();
     let blocks: Vec<_> = blocks.into_iter().enumerate().collect();
-    blocks.into_par_iter().try_for_each(|(index, block)| {
-        let start = index * BLOCK_LEN;
-        let target = RefCell::new((WriteOnly::<[u8]>::from(block), 0));
-        feed.read(job, start..start + BLOCK_LEN, &mut |piece| {
-            let (block, filled) = &mut *target.borrow_mut();
-            block.slice(*filled..*filled + piece.len()).copy_from_slice(piece);
+    let read = |start: usize, len: usize, target: WriteOnly<'_, [u8]>| {
+        let target = RefCell::new((target, 0));
+        feed.read(job, start..start + len, &mut |piece| {
+            let (part, filled) = &mut *target.borrow_mut();
+            part.slice(*filled..*filled + piece.len()).copy_from_slice(piece);
             *filled += piece.len();
         })
         .map_err(NotStarted::Bytes)
-    })
+    };
+    blocks.into_par_iter().try_for_each(|(index, block)| {
+        read(index * BLOCK_LEN, BLOCK_LEN, WriteOnly::<[u8]>::from(block))
+    })?;
+    if spec.halo > 0 { read(spec.len, spec.halo, halo) } else { Ok(()) }
 }
 
 /// A feed of one tile from memory, given a number of times; keeps the last measurement.
@@ -301,14 +334,7 @@ pub(super) struct FromMemory<'a> {
 }
 
 impl<'a> FromMemory<'a> {
-    pub fn new(
-        bytes: &'a [u8],
-        offset: u64,
-        wanted: Wanted,
-        keys: &'a [ChipKey],
-        times: u32,
-    ) -> Self {
-        let spec = TileSpec { offset, len: bytes.len(), wanted };
+    pub fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
         Self { bytes, spec, keys, left: AtomicU32::new(times), measured: Mutex::default() }
     }
 }

@@ -5,8 +5,10 @@ use super::device::Gpu;
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::dequantise::dequantise;
 use crate::measure::structure::{Layout, Structure};
 use crate::measure::{self, BLOCK_LEN, TileMeasurement, Wanted, Words};
+use crate::quantised::{HALO_LEN, edges};
 
 /// Two blocks at a chunk counter that needs both words, with every class of float and some noise.
 const OFFSET: u64 = (1 << 42) - BLOCK_LEN as u64;
@@ -28,10 +30,9 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
     let keys = [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])];
     let counted = [Words::Bits8, Words::Bits16, Words::F32, Words::F64];
     let carriers = [Dtype::F8_E4M3, Dtype::BF16, Dtype::F32, Dtype::F16];
-    let carriers = carriers.into_iter().filter_map(Elements::of).map(|elements| Wanted {
-        carrier: Some(Carrier { elements, nonce: [7; 12] }),
-        ..Wanted::DIGEST
-    });
+    let carriers = carriers
+        .into_iter()
+        .map(|dtype| Wanted { carrier: Carrier::of(dtype, [7; 12]), ..Wanted::DIGEST });
     let all = counted.into_iter().zip(LAYOUTS).map(|(words, (dtype, phase, columns))| {
         let layout = Some(Layout { phase, elements: Elements::of(dtype), columns });
         (OFFSET, Wanted { layout, ..words.into() })
@@ -58,6 +59,41 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
                 return Err(GpuError::SelfTest { name, kernel });
             }
         }
+    }
+    Ok(())
+}
+
+/// Where units do not begin with the tile.
+const BLOCKS_OFFSET: u64 = 3 * BLOCK_LEN as u64;
+
+/// Compares the kernels that read blocks with their CPU twins, for one type.
+pub(super) fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
+    let fails = |kernel| {
+        let name = gpu.description().name.clone();
+        Err(GpuError::SelfTest { name, kernel })
+    };
+    let size = dtype.granule().0 as usize;
+    let mut bytes = sample(BLOCK_LEN + HALO_LEN);
+    // The rest of a block is no block.
+    let count = 400;
+    edges::put(dtype, &mut bytes[..count * size]);
+    let mut expected = Vec::new();
+    dequantise(dtype, &bytes[..count * size], &mut expected);
+    let measured = gpu.dequantise(dtype, &bytes[..count * size])?;
+    let expected = expected.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+    if !measured.iter().copied().eq(expected.chain(std::iter::repeat(0)).take(measured.len())) {
+        return fails("dequantise");
+    }
+    let carrier = Carrier::of(dtype, [7; 12]);
+    let wanted = Wanted { codes: Some(dtype), carrier, ..Wanted::DIGEST };
+    let keys = [ChipKey([0x5A; 32])];
+    let expected = measure::measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys);
+    let measured = gpu.measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys)?;
+    if measured.codes != expected.codes {
+        return fails("codes");
+    }
+    if measured.correlation != expected.correlation {
+        return fails("correlation");
     }
     Ok(())
 }

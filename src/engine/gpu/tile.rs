@@ -1,21 +1,28 @@
 //! One tile on the device: its buffers, its commands, its results.
 
 use super::GpuError;
+use super::blocks::{self, BlocksSlot};
 use super::buffers::{Poison, READ_BACK, RETURNED, buffer, filled, mapped, words_at};
 use super::correlation::{CorrelationSlot, Keys, carrier_blocks, carrier_params};
 use super::device::Gpu;
 use super::pipelines::{
-    CORRELATION, Compiled, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params, SUMMARY, WINDOWS,
+    CODES, CORRELATION, Compiled, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params, SUMMARY,
+    WINDOWS,
 };
 use super::ring::TileSpec;
 use super::structure::StructureSlot;
+use crate::measure::correlation::Carrier;
 use crate::measure::histogram::{BINS, Histogram, bins};
 use crate::measure::pages;
 use crate::measure::summary::{Classes, Summary};
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
+use crate::quantised::HALO_LEN;
 use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass, Device};
 
 const CHUNK_LEN: u64 = 1024;
+
+/// A tile, and what lies behind it.
+const COPIED_LEN: u64 = (TILE_LEN + HALO_LEN) as u64;
 
 /// Workgroups of the kernels that walk the tile: enough to fill a large GPU, few enough for the rows
 /// that each of them writes.
@@ -43,10 +50,11 @@ const RESULTS_LEN: u64 = SUMS_AT + SUMS_LEN;
 /// Buffers that the tiles use one after the other; the queue keeps them apart.
 pub(super) struct Scratch {
     chunk_values: Buffer,
-    count_replicas: Buffer,
+    pub count_replicas: Buffer,
     sum_replicas: Buffer,
     pub poison: Poison,
     pub page_keys: Buffer,
+    pub block_tables: Buffer,
 }
 
 impl Scratch {
@@ -60,6 +68,7 @@ impl Scratch {
             sum_replicas: buffer(device, SUM_REPLICAS * BINS as u64 * 8, storage),
             poison: Poison::new(device),
             page_keys: filled(device, &page_keys, BufferUsages::STORAGE),
+            block_tables: blocks::tables(device),
         }
     }
 }
@@ -76,12 +85,14 @@ pub(super) struct Slot {
     binds: [BindGroup; 3],
     correlation: Option<CorrelationSlot>,
     structure: Option<StructureSlot>,
+    blocks: Option<BlocksSlot>,
+    keys: Keys,
 }
 
 impl Slot {
     pub fn new(gpu: &Gpu, keys: &Keys) -> Self {
         let device = &gpu.device;
-        let tile = buffer(device, TILE_LEN as u64, BufferUsages::STORAGE | BufferUsages::COPY_DST);
+        let tile = buffer(device, COPIED_LEN, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         let results = buffer(device, RESULTS_LEN, RETURNED);
         let params = buffer(
             device,
@@ -128,11 +139,21 @@ impl Slot {
             ),
         ];
         let correlation = CorrelationSlot::new(gpu, keys, &tile, &params);
-        let staging =
-            buffer(device, TILE_LEN as u64, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
+        let staging = buffer(device, COPIED_LEN, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
         let readback = buffer(device, RESULTS_LEN, READ_BACK);
-        let structure = None;
-        Self { staging, readback, tile, results, params, binds, correlation, structure }
+        let (structure, blocks, keys) = (None, None, keys.clone());
+        Self {
+            staging,
+            readback,
+            tile,
+            results,
+            params,
+            binds,
+            correlation,
+            structure,
+            blocks,
+            keys,
+        }
     }
 
     /// Makes room for what is asked for of this tile.
@@ -140,6 +161,11 @@ impl Slot {
     /// # Errors
     /// When the device has none, or does not measure such a tile.
     pub fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
+        if spec.wanted.blocks().is_some() {
+            let slot = self.blocks.get_or_insert_with(BlocksSlot::new);
+            slot.fit(gpu, &self.tile, &self.keys, spec);
+            gpu.check()?;
+        }
         let Some(layout) = &spec.wanted.layout else { return Ok(()) };
         let slot = self.structure.get_or_insert_with(|| StructureSlot::new(gpu, &self.tile));
         slot.fit(gpu, &self.tile, spec, layout)?;
@@ -148,17 +174,18 @@ impl Slot {
 
     /// The buffers that the host reads after this tile.
     pub fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
-        let correlation = self.correlation.as_ref().filter(|_| spec.wanted.carrier.is_some());
+        let correlation = self.correlation.as_ref().filter(|_| plain_carrier(spec).is_some());
         let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
         std::iter::once(&self.readback)
             .chain(correlation.map(|slot| &slot.readback))
             .chain(structure.into_iter().flat_map(|(slot, layout)| slot.readbacks(layout)))
+            .chain(self.blocks.iter().flat_map(|slot| slot.readbacks(spec)))
             .collect()
     }
 
     /// Encodes the copy of the staged bytes to the device.
-    pub fn upload(&self, encoder: &mut CommandEncoder, len: usize) {
-        encoder.copy_buffer_to_buffer(&self.staging, 0, &self.tile, 0, len as u64);
+    pub fn upload(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
+        encoder.copy_buffer_to_buffer(&self.staging, 0, &self.tile, 0, spec.copied());
     }
 
     /// Encodes the copy of a whole tile that is on the device already.
@@ -179,6 +206,9 @@ impl Slot {
         if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
             slot.set_params(gpu, spec, layout);
         }
+        if let Some(slot) = &self.blocks {
+            slot.set_params(gpu, spec);
+        }
     }
 
     /// Encodes all kernels of a tile, over the one copy of its bytes.
@@ -186,10 +216,15 @@ impl Slot {
         self.set_params(gpu, spec);
         gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.wanted.words));
         self.encode_kernel(gpu, encoder, spec, DIGEST);
-        if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
+        if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
             let blocks = carrier_blocks(spec, carrier);
             slot.poison(gpu, encoder, blocks);
+        }
+        if spec.wanted.carrier.is_some() {
             self.encode_kernel(gpu, encoder, spec, CORRELATION);
+        }
+        if spec.wanted.codes.is_some() {
+            self.encode_kernel(gpu, encoder, spec, CODES);
         }
         if let Some(layout) = &spec.wanted.layout {
             for kernel in StructureSlot::kernels(layout) {
@@ -213,6 +248,15 @@ impl Slot {
         kernel: usize,
     ) {
         let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
+        if let Some(slot) = &self.blocks {
+            match kernel {
+                CODES => return slot.count(gpu, encoder, spec),
+                CORRELATION if plain_carrier(spec).is_none() => {
+                    return slot.correlate(gpu, encoder, spec, &self.keys);
+                }
+                _ => {}
+            }
+        }
         match kernel {
             HISTOGRAM => encoder.clear_buffer(&gpu.scratch.count_replicas, 0, None),
             SUMMARY => encoder.clear_buffer(&gpu.scratch.sum_replicas, 0, None),
@@ -226,7 +270,7 @@ impl Slot {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         match kernel {
             CORRELATION => {
-                if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
+                if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
                     slot.dispatch(gpu, &mut pass, carrier_blocks(spec, carrier));
                 }
             }
@@ -269,8 +313,11 @@ impl Slot {
     pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
         let len = results_len(spec.wanted.words);
         encoder.copy_buffer_to_buffer(&self.results, 0, &self.readback, 0, len);
-        if let (Some(slot), Some(carrier)) = (&self.correlation, &spec.wanted.carrier) {
+        if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
             slot.download(encoder, carrier_blocks(spec, carrier));
+        }
+        if let Some(slot) = &self.blocks {
+            slot.download(encoder, spec, &self.keys);
         }
         if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
             slot.download(encoder, spec, layout);
@@ -300,16 +347,26 @@ impl Slot {
         });
         drop(view);
         self.readback.unmap();
-        let correlation = match (&self.correlation, &spec.wanted.carrier) {
+        let mut correlation = match (&self.correlation, plain_carrier(spec)) {
             (Some(slot), Some(carrier)) => Some(slot.results(carrier_blocks(spec, carrier))?),
             _ => None,
         };
+        let mut codes = None;
+        if let Some(slot) = &self.blocks {
+            codes = slot.codes(spec)?;
+            correlation = correlation.or(slot.correlation(spec, &self.keys)?);
+        }
         let structure = match (&self.structure, &spec.wanted.layout) {
             (Some(slot), Some(layout)) => Some(slot.results(spec, layout)?),
             _ => None,
         };
-        Ok(TileMeasurement { blocks, histogram, summary, correlation, structure })
+        Ok(TileMeasurement { blocks, histogram, summary, correlation, structure, codes })
     }
+}
+
+/// How the elements of a tile carry chips, if they do not come in blocks.
+fn plain_carrier(spec: &TileSpec) -> Option<&Carrier> {
+    spec.wanted.carrier.as_ref().filter(|carrier| carrier.blocks.is_none())
 }
 
 fn dispatch(pass: &mut ComputePass<'_>, kernel: &Compiled, entry: &str, groups: u32) {

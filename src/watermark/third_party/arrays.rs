@@ -8,7 +8,7 @@ use crate::checkpoint::numpy::npy::NpyError;
 use crate::checkpoint::{Tensor, display_name};
 use crate::dtype::{Dtype, Number};
 use crate::stream::files::{FileError, FileSet};
-use crate::watermark::values::{Decoder, Values};
+use crate::weights::values::{Decoder, Values};
 use std::io;
 
 /// What an array must be.

@@ -16,7 +16,7 @@ use super::shelf::Shelf;
 use super::{Part, Run, ThirdPartyError};
 use crate::checkpoint::Tensor;
 use crate::dtype::{Dtype, Number};
-use crate::watermark::values::integer;
+use crate::weights::values::integer;
 use serde::Deserialize;
 
 /// How codes lie in the elements of a tensor.

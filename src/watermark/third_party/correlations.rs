@@ -19,7 +19,7 @@ use super::{Part, Run, ThirdPartyError, check_floats};
 use crate::checkpoint::Tensor;
 use crate::dtype::Dtype;
 use crate::engine::RunError;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values};
+use crate::weights::values::{Decoder, PIECE_LEN, Values};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Deserialize;
 

@@ -22,7 +22,7 @@ use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::names::Names;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values};
+use crate::weights::values::{Decoder, PIECE_LEN, Values};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// The largest code.

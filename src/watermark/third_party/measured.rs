@@ -56,7 +56,7 @@ impl Coins {
 impl Inner {
     /// Of as many elements of a carrier and weights, at most [`PIECE_LEN`] of them.
     ///
-    /// [`PIECE_LEN`]: crate::watermark::values::PIECE_LEN
+    /// [`PIECE_LEN`]: crate::weights::values::PIECE_LEN
     pub fn of(carrier: &[f64], weights: &[f64], drawn_to: f64) -> Self {
         let mut inner = Self { drawn_to, additions: weights.len() as u64, ..Self::default() };
         for (carrier, weight) in carrier.iter().zip(weights) {

@@ -34,7 +34,7 @@ use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::names::Names;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values};
+use crate::weights::values::{Decoder, PIECE_LEN, Values};
 use arrays::Array;
 use key::Commitment;
 

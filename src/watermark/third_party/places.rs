@@ -6,7 +6,7 @@ use super::{MAX_PLACES, Run};
 use crate::checkpoint::Tensor;
 use crate::engine::RunError;
 use crate::stream::files::{FileError, FileSet};
-use crate::watermark::values::{PIECE_LEN, code, integer};
+use crate::weights::values::{PIECE_LEN, code, integer};
 
 /// The longest window: a multiple of every width.
 const WINDOW: u64 = 64 << 10;

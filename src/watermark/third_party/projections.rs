@@ -17,7 +17,7 @@ use super::{MAX_BITS, Part, Run, ThirdPartyError, check_floats};
 use crate::checkpoint::Tensor;
 use crate::engine::RunError;
 use crate::stream::files::FileSet;
-use crate::watermark::values::Values;
+use crate::weights::values::Values;
 use serde::Deserialize;
 
 /// A part as the descriptor has it.

@@ -13,7 +13,7 @@ use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::files::open_regular;
-use crate::watermark::values::{Decoder, PIECE_LEN, Values};
+use crate::weights::values::{Decoder, PIECE_LEN, Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};

@@ -16,6 +16,7 @@ use tensorseal::watermark::claim::{Claim, ClaimError};
 use tensorseal::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
 use tensorseal::watermark::informed;
 use tensorseal::watermark::key::WatermarkKey;
+use tensorseal::weights::Weights;
 
 pub fn run(args: &DetectArgs) -> Outcome {
     if !args.key_id.is_empty() {
@@ -45,6 +46,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     running::say_who_measured(&measured.run, args.common.quiet);
     running::fill(&mut report, &model, &measured.model, &measured.run);
     report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(running::unknown_quantisation(&model, &Weights::of(&model)));
     let beside = match beside.transpose() {
         Ok(beside) => beside,
         Err(why) => {

@@ -1,0 +1,143 @@
+//! `tensorseal compare`: which weights of two models differ, and how.
+
+use super::args::CompareArgs;
+use super::{Failure, Outcome, exit, output, running};
+use anyhow::anyhow;
+use std::io::{self, Write};
+use tensorseal::checkpoint::Checkpoint;
+use tensorseal::compare;
+use tensorseal::engine::RunReport;
+use tensorseal::judge::compare::{Class, Comparison, Row};
+use tensorseal::judge::{self, Verdict};
+use tensorseal::report::human::{Palette, shown};
+use tensorseal::report::units::count;
+use tensorseal::report::{Coverage, Model, Report};
+
+/// Weights that are listed one by one; the rest is counted.
+const LISTED: usize = 40;
+
+/// Runs the verb.
+pub fn run(args: &CompareArgs) -> Outcome {
+    let models = [&args.model, &args.other].map(|path| running::open_sound(path, &args.opening));
+    let [first, second] = models;
+    let models = [first?, second?];
+    for model in &models {
+        if model.tensors.is_empty() {
+            let error = anyhow!("{}: no tensor to compare", model.path.display());
+            return Err(Failure { code: exit::NOTHING, error });
+        }
+    }
+    let options = running::run_options(&args.measuring, false);
+    let compared = running::watched(&args.measuring, args.common.quiet, |progress| {
+        compare::measure([&models[0], &models[1]], &options, progress).map_err(running::failure)
+    })?;
+    let run = &compared.sides[1].run;
+    running::say_who_measured(run, args.common.quiet);
+    let (comparison, findings) = judge::compare::judge(&compared);
+    let mut report = Report::new("compare", &args.model.display().to_string());
+    report.model = summary(&models[0]);
+    report.coverage = Coverage {
+        bytes_total: models.iter().map(|model| summary(model).bytes).sum(),
+        bytes_checked: models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum(),
+        not_covered: models.iter().flat_map(|model| model.not_covered.clone()).collect(),
+    };
+    report.engine = Some(engine(&compared.sides[0].run, run));
+    report.findings = findings;
+    for model in &models {
+        report.findings.extend(model.problems.iter().chain(&model.remarks).map(running::finding));
+    }
+    for side in &compared.sides {
+        report.findings.extend(running::unknown_quantisation(side.model, &side.weights));
+    }
+    report.judge(args.common.fail_on);
+    if !comparison.is_identical() {
+        // Any difference is one, however small.
+        report.verdict = Verdict::Fail;
+    }
+    let other = summary(&models[1]);
+    let body =
+        |out: &mut dyn Write, palette: Palette| human(out, palette, &other, &comparison, args);
+    report.comparison = Some(tensorseal::report::Compared {
+        other: summary(&models[1]),
+        comparison: comparison.clone(),
+    });
+    output::finish(&report, &args.common, &body)
+}
+
+/// A model as its headers say it is.
+fn summary(model: &Checkpoint) -> Model {
+    Model {
+        path: model.path.display().to_string(),
+        format: model.format_name().to_owned(),
+        files: model.files.len() as u64,
+        tensors: model.tensors.len() as u64,
+        elements: model.tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
+        bytes: model.files.iter().map(|file| file.bytes).sum(),
+        root: None,
+    }
+}
+
+/// Both runs as one.
+fn engine(first: &RunReport, second: &RunReport) -> tensorseal::engine::EngineUse {
+    let mut whole = second.engine.clone();
+    whole.bytes_read += first.engine.bytes_read;
+    whole.seconds += first.engine.seconds;
+    whole.cross_checked += first.engine.cross_checked;
+    whole
+}
+
+fn human(
+    out: &mut dyn Write,
+    palette: Palette,
+    other: &Model,
+    comparison: &Comparison,
+    args: &CompareArgs,
+) -> io::Result<()> {
+    writeln!(out, "{}  {}", palette.bold(&shown(&other.path)), other.content())?;
+    writeln!(out, "relation  {}", comparison.relation.words())?;
+    let classes: Vec<String> =
+        comparison.classes.iter().map(|(class, n)| format!("{n} {}", class.name())).collect();
+    writeln!(out, "weights   {}", classes.join(", "))?;
+    if let (Some(relative), Some(cosine)) = (comparison.relative, comparison.cosine) {
+        writeln!(
+            out,
+            "values    differ by {:.4} % of their norm, cosine {cosine:.6} (of those that differ)",
+            relative * 100.0
+        )?;
+    }
+    let mut rows: Vec<&Row> = comparison
+        .weights
+        .iter()
+        .filter(|row| args.full || row.class > Class::Identical && row.relative.is_some())
+        .collect();
+    // The worst first; with --full in the order of the model.
+    if !args.full {
+        let far = |row: &Row| row.relative.unwrap_or(0.0);
+        rows.sort_by(|a, b| b.class.cmp(&a.class).then(far(b).total_cmp(&far(a))));
+    }
+    let most = if args.full { rows.len() } else { LISTED };
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    let table = rows.iter().take(most).map(|row| {
+        let [one, other] = row.stored_as.clone().map(|name| name.unwrap_or("-".to_owned()));
+        let stored = if one == other { one } else { format!("{one} → {other}") };
+        vec![
+            shown(&row.name),
+            row.class.name().to_owned(),
+            stored,
+            row.relative.map_or("-".to_owned(), |r| format!("{:.4} %", r * 100.0)),
+            number(row.cosine, 6),
+            row.largest.map_or("-".to_owned(), |largest| format!("{largest:.2e}")),
+            row.changed_share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0)),
+        ]
+    });
+    let header = ["weight", "", "stored as", "relative", "cosine", "largest", "changed"];
+    let right = [false, false, false, true, true, true, true];
+    output::table(&header, &right, table.collect(), out)?;
+    if rows.len() > most {
+        let rest = count((rows.len() - most) as u64, "weight");
+        writeln!(out, "{}", palette.dim(&format!("… and {rest} more (all with --full)")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What two tensors of values have in common.
+//!
+//! Values are formed in f64 and added up in the order of the pieces, so that the sums do not depend on
+//! the number of threads.
+
+/// Sums over the elements of both: merging adds them, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sums {
+    /// Number of elements.
+    pub elements: u64,
+    /// Elements with another value.
+    pub changed: u64,
+    /// Sum of the squares of the first.
+    pub before: f64,
+    /// Sum of the squares of the second.
+    pub after: f64,
+    /// Sum of the products of both.
+    pub dot: f64,
+    /// Sum of the squares of the differences.
+    pub squares: f64,
+    /// The difference of largest magnitude, second less first.
+    pub largest: f64,
+    /// The element it is in.
+    pub largest_at: u64,
+}
+
+impl Sums {
+    /// Of consecutive elements, the first of which has this number.
+    pub fn of(first: u64, before: &[f64], after: &[f64]) -> Sums {
+        let mut sums = Sums { elements: before.len() as u64, ..Sums::default() };
+        // Four of each sum side by side, so that additions need not wait for one another.
+        let mut lanes = [[0.0f64; 4]; 4];
+        for (at, (was, is)) in before.iter().zip(after).enumerate() {
+            let difference = is - was;
+            let lane = at % 4;
+            lanes[0][lane] += was * was;
+            lanes[1][lane] += is * is;
+            lanes[2][lane] += was * is;
+            lanes[3][lane] += difference * difference;
+            sums.changed += u64::from(difference != 0.0);
+            if libm::fabs(difference) > libm::fabs(sums.largest) {
+                (sums.largest, sums.largest_at) = (difference, first + at as u64);
+            }
+        }
+        let [before, after, dot, squares] = lanes.map(|lanes| lanes.iter().sum());
+        Sums { before, after, dot, squares, ..sums }
+    }
+
+    /// Adds the elements that follow.
+    pub fn merge(&mut self, next: &Sums) {
+        self.elements += next.elements;
+        self.changed += next.changed;
+        self.before += next.before;
+        self.after += next.after;
+        self.dot += next.dot;
+        self.squares += next.squares;
+        if libm::fabs(next.largest) > libm::fabs(self.largest) {
+            (self.largest, self.largest_at) = (next.largest, next.largest_at);
+        }
+    }
+
+    /// Frobenius norm of the difference over that of the first; infinite where the first is zero and
+    /// the second is not.
+    pub fn relative(&self) -> f64 {
+        match (self.squares == 0.0, self.before == 0.0) {
+            (true, _) => 0.0,
+            (_, true) => f64::INFINITY,
+            _ => libm::sqrt(self.squares / self.before),
+        }
+    }
+
+    /// Cosine of the angle between both; not a number where one is zero.
+    pub fn cosine(&self) -> f64 {
+        (self.dot / (libm::sqrt(self.before) * libm::sqrt(self.after))).clamp(-1.0, 1.0)
+    }
+
+    /// Share of the elements that have another value.
+    pub fn changed_share(&self) -> f64 {
+        if self.elements == 0 { 0.0 } else { self.changed as f64 / self.elements as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sums_are_those_of_the_definition() {
+        let sums = Sums::of(7, &[1.0, 2.0, -2.0, 0.0, 4.0], &[1.0, 0.0, 2.0, 0.0, 5.0]);
+        assert_eq!((sums.elements, sums.changed), (5, 3));
+        assert_eq!((sums.before, sums.after, sums.dot, sums.squares), (25.0, 30.0, 17.0, 21.0));
+        assert_eq!((sums.largest, sums.largest_at), (4.0, 9));
+        assert!((sums.relative() - 21f64.sqrt() / 5.0).abs() < 1e-15);
+        assert!((sums.cosine() - 17.0 / (25f64 * 30.0).sqrt()).abs() < 1e-15);
+        assert_eq!(sums.changed_share(), 0.6);
+        let none = Sums::of(0, &[0.0], &[1.0]);
+        assert!(none.relative().is_infinite() && none.cosine().is_nan());
+        assert_eq!(Sums::default().relative(), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_merge_to_the_whole(
+            values in prop::collection::vec((-8i32..8, -8i32..8), 0..60),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            // Small integers: every sum is exact, in any order.
+            let (before, after): (Vec<f64>, Vec<f64>) =
+                values.iter().map(|(a, b)| (f64::from(*a), f64::from(*b))).unzip();
+            let cut = cut.index(values.len() + 1);
+            let mut whole = Sums::of(0, &before[..cut], &after[..cut]);
+            whole.merge(&Sums::of(cut as u64, &before[cut..], &after[cut..]));
+            prop_assert_eq!(whole, Sums::of(0, &before, &after));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Elements of three values, and of two.
+
+use super::{Format, Scale, Values, less, never, plain, runs_of_pairs};
+
+static FROM_1: Values = less(1);
+/// Bit 0 stands for −d, bit 1 for d.
+static SIGNS: Values = {
+    let mut values = [1; 256];
+    values[0] = -1;
+    values
+};
+
+/// 52 bytes of five elements (the last four of four), d. A byte is the fraction of 256 whose digits to
+/// the base of three are the codes.
+pub static TQ1_0: Format = Format {
+    codes: 4,
+    values: &FROM_1,
+    unit: 0,
+    group: 256,
+    scale: Scale::F16(52),
+    minimum: None,
+    extreme: never,
+    extract: |block, codes| {
+        let parts = [(0..32, 0..160), (32..48, 160..240), (48..52, 240..256)];
+        for (bytes, elements) in parts {
+            let bytes = &block[bytes];
+            for (codes, power) in
+                codes[elements].chunks_exact_mut(bytes.len()).zip([1u8, 3, 9, 27, 81])
+            {
+                for (byte, code) in bytes.iter().zip(codes) {
+                    *code = (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8;
+                }
+            }
+        }
+    },
+    factors: plain,
+};
+
+/// 64 bytes of four elements, d.
+pub static TQ2_0: Format = Format {
+    codes: 4,
+    values: &FROM_1,
+    unit: 0,
+    group: 256,
+    scale: Scale::F16(64),
+    minimum: None,
+    extreme: never,
+    extract: |block, codes| runs_of_pairs(&block[..64], codes),
+    factors: plain,
+};
+
+/// d, 128 bits.
+pub static Q1_0: Format = Format {
+    codes: 2,
+    values: &SIGNS,
+    unit: 0,
+    group: 128,
+    scale: Scale::F16(0),
+    minimum: None,
+    extreme: never,
+    extract: |block, codes| {
+        for (byte, codes) in block[2..18].iter().zip(codes.chunks_exact_mut(8)) {
+            for (bit, code) in codes.iter_mut().enumerate() {
+                *code = byte >> bit & 1;
+            }
+        }
+    },
+    factors: plain,
+};
