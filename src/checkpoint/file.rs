@@ -1,8 +1,8 @@
 //! Opening the files of a model: never one that is not a regular file, never through a link that
 //! was not resolved before.
 
-use super::{Checkpoint, FileIdentity, ModelFile};
 use super::display::display_name;
+use super::{Checkpoint, FileIdentity, ModelFile};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -55,8 +55,12 @@ pub fn run(args: &CompareArgs) -> Outcome {
         report.verdict = Verdict::Fail;
     }
     let other = summary(&models[1]);
-    let body = |out: &mut dyn Write, palette: Palette| human(out, palette, &other, &comparison, args);
-    report.comparison = Some(tensorseal::report::Compared { other: summary(&models[1]), comparison: comparison.clone() });
+    let body =
+        |out: &mut dyn Write, palette: Palette| human(out, palette, &other, &comparison, args);
+    report.comparison = Some(tensorseal::report::Compared {
+        other: summary(&models[1]),
+        comparison: comparison.clone(),
+    });
     output::finish(&report, &args.common, &body)
 }
 

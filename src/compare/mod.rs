@@ -128,9 +128,8 @@ fn values(
     let read = |(pair, same): (&Pair, &bool)| !same && pair.same_shape;
     let to_read: Vec<&Pair> =
         pairing.pairs.iter().zip(same).filter(|both| read(*both)).map(|(pair, _)| pair).collect();
-    let plans = [0, 1].map(|at| {
-        reader::plan(models[at], to_read.iter().map(|pair| pair.weights(weights)[at]))
-    });
+    let plans = [0, 1]
+        .map(|at| reader::plan(models[at], to_read.iter().map(|pair| pair.weights(weights)[at])));
     progress.expect(plans.iter().map(Plan::bytes).sum());
     let files = [0, 1].map(|at| FileSet::new(&models[at].files, &plans[at]));
     let readers = [0, 1].map(|at| Reader::new(models[at], &files[at]));

@@ -70,8 +70,8 @@ fn same_shape(one: &Weight, other: &Weight) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::Dtype;
     use crate::checkpoint::{Checkpoint, OpenOptions};
+    use crate::dtype::Dtype;
     use safetensors::tensor::{TensorView, serialize_to_file};
 
     fn weights(names: &[(&str, &[usize])]) -> Weights {
@@ -97,11 +97,8 @@ mod tests {
             ("model.y.weight", &[4]),
             ("z.weight", &[4]),
         ]);
-        let other = weights(&[
-            ("module.y.weight", &[1, 4]),
-            ("x.weight", &[3, 2]),
-            ("w.weight", &[4]),
-        ]);
+        let other =
+            weights(&[("module.y.weight", &[1, 4]), ("x.weight", &[3, 2]), ("w.weight", &[4])]);
         let both = [one, other];
         let pairing = Pairing::new(&both);
         let named: Vec<_> = pairing

@@ -147,8 +147,8 @@ impl Shared<'_> {
         self.lanes.is_some() || self.sums[file].is_some()
     }
 
-    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered lane
-    /// of its file and to its checksums.
+    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
+    /// lane of its file, and to its checksums.
     pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
@@ -156,16 +156,17 @@ impl Shared<'_> {
         let len = tile.len + self.plan.halo(object, tile.end());
         self.files.copy_into(object.file, position, len, &mut copy)?;
         let copy = Arc::new(copy);
-        if self.needs_copy(object.file) {
-            // What is said of a file is said of its bytes as they are.
-            let raw = self.files.raw_copy(object.file, position, tile.len)?;
-            let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
-            if let Some(sums) = &self.sums[object.file] {
-                sums.add(position, &raw[..tile.len]);
-            }
-            if let Some(lanes) = &self.lanes {
-                lanes[object.file].submit(position, raw, tile.len);
-            }
+        if !self.needs_copy(object.file) {
+            return Ok(copy);
+        }
+        // The digests and the checksums of a file are of its bytes as they are.
+        let raw = self.files.raw_copy(object.file, position, tile.len)?;
+        let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
+        if let Some(sums) = &self.sums[object.file] {
+            sums.add(position, &raw[..tile.len]);
+        }
+        if let Some(lanes) = &self.lanes {
+            lanes[object.file].submit(position, raw, tile.len);
         }
         Ok(copy)
     }

@@ -312,7 +312,8 @@ fn findings(comparison: &Comparison) -> Vec<Finding> {
             .with("changed_share", row.changed_share),
             Class::Reshaped => {
                 let shapes = row.shapes.clone().map(Option::unwrap_or_default);
-                let text = format!("its shape is {:?} in one and {:?} in the other", shapes[0], shapes[1]);
+                let text =
+                    format!("its shape is {:?} in one and {:?} in the other", shapes[0], shapes[1]);
                 Finding::new("lineage/shape-differs", text)
             }
             Class::OnlyFirst => Finding::new(

@@ -193,7 +193,8 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     Ok(())
 }
 
-/// Tensors and the ranges outside them must cover a tensor file once and completely.
+/// Tensors and the ranges outside them must cover a tensor file completely, and once: only tensors may
+/// share bytes with tensors, as views of one storage do, and not in safetensors files.
 fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), SealError> {
     let path = quoted(&file.path);
     let Some(outside) = &file.outside else {
@@ -206,8 +207,15 @@ fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), Se
         };
     };
     tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
-    let mut ranges: Vec<[u64; 2]> =
-        tensors.iter().map(|t| [t.offset, t.offset + t.bytes]).collect();
+    let may_share = !file.path.ends_with(".safetensors");
+    let mut ranges: Vec<[u64; 2]> = Vec::with_capacity(tensors.len() + outside.len());
+    for tensor in tensors {
+        let (start, end) = (tensor.offset, tensor.offset + tensor.bytes);
+        match ranges.last_mut() {
+            Some(last) if may_share && start < last[1] => last[1] = last[1].max(end),
+            _ => ranges.push([start, end]),
+        }
+    }
     for stretch in outside {
         if stretch.range[1] <= stretch.range[0] {
             return wrong(format!("file {path}: an outside range is empty or reversed"));

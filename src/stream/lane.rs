@@ -42,8 +42,8 @@ struct State {
 
 impl Lane {
     /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds
-    /// whatever is next in order, its own bytes or those of others; when the lane is far behind, it waits until it is
-    /// its turn. Pieces may come in any order; positions that were given before are passed over.
+    /// whatever is next in order, its own bytes or those of others; when the lane is far behind, it
+    /// waits until it is its turn. Pieces may come in any order; positions that were given before are passed over.
     ///
     /// Nobody waits for ever when the tiles of a file are handed out in order of the objects' offsets:
     /// before the tile that first holds a position, only tiles with earlier positions are handed out,
@@ -145,7 +145,7 @@ mod tests {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 241) as u8).collect();
         let lane = Lane::default();
         for (from, to) in [(0, 300), (100, 500), (50, 60), (450, 900), (100, 500), (900, 1000)] {
-            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()));
+            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()), to - from);
         }
         assert_eq!(lane.finish(1000).unwrap().blake3, *blake3::hash(&bytes).as_bytes());
     }

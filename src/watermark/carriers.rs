@@ -7,9 +7,9 @@
 
 use super::key::chip_nonce;
 use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::engine::{self, RunError, RunOptions};
 use crate::measure::chips::MAX_BLOCKS;
-use crate::dtype::Dtype;
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Elements};
 use crate::measure::digest::ChainingValue;
 use crate::stream::files::FileSet;

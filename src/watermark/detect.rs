@@ -133,7 +133,8 @@ fn put_together(
     threads: usize,
     progress: &Progress,
 ) -> Result<(), RunError> {
-    let all = || carriers.tensors.iter().enumerate().filter(|(_, carrier)| carrier.tensor.is_none());
+    let all =
+        || carriers.tensors.iter().enumerate().filter(|(_, carrier)| carrier.tensor.is_none());
     let plan = reader::plan(model, all().map(|(_, carrier)| &carrier.weight));
     if plan.objects.is_empty() {
         return Ok(());

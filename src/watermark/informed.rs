@@ -10,9 +10,6 @@
 use super::carriers::{CarrierTensor, Carriers};
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
-use crate::weights::reader::{self, Reader};
-use crate::weights::values::{Decoder, finite};
-use crate::weights::{Weight, Weights};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES};
@@ -21,6 +18,9 @@ use crate::measure::slots::SlotSums;
 use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
+use crate::weights::reader::{self, Reader};
+use crate::weights::values::{Decoder, finite};
+use crate::weights::{Weight, Weights};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The tensors of a model by their canonical names.
 
-use crate::weights::canonical::canonical_name;
 use crate::checkpoint::{Checkpoint, Tensor};
+use crate::weights::canonical::canonical_name;
 use std::collections::BTreeMap;
 
 /// Index of the tensor of each canonical name, among the tensors that are wanted by themselves and that

@@ -1,8 +1,8 @@
 //! Weights that are stored in one tensor, element by element, in some order.
 
+use super::canonical::canonical_name;
 use super::canonical::gguf::from_gguf;
 use super::canonical::layout::{Heads, Layout, Order};
-use super::canonical::canonical_name;
 use super::stored::Stored;
 use super::{Form, Weight, unqualified};
 use crate::checkpoint::Checkpoint;

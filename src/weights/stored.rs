@@ -37,12 +37,7 @@ impl<'a> Stored<'a> {
 
     /// The values of elements `first..first + count`; zero for what is not finite, and for elements that
     /// the tensor does not have.
-    pub fn values(
-        &self,
-        tensor: usize,
-        first: u64,
-        count: usize,
-    ) -> Result<Vec<f64>, FileError> {
+    pub fn values(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         let mut copy = Vec::new();
         let skip = self.bytes(tensor, first, count, &mut copy)?;
         let dtype = self.model.tensors[tensor].dtype;

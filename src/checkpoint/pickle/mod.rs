@@ -23,6 +23,12 @@ pub const MAX_PICKLE: u64 = 64 << 20;
 /// Most pickles behind one another in one place.
 const MAX_PICKLES: usize = 16;
 
+/// Whether a byte is the code of an operation.
+pub(crate) fn is_operation(code: u8) -> bool {
+    let mut reader = operation::Reader { bytes: &[code], at: 0 };
+    !matches!(reader.next(), Err(Fault::Operation { .. }))
+}
+
 /// Where a pickle lies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {

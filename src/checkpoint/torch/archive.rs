@@ -179,12 +179,12 @@ impl Reading<'_> {
                     }
                 }
                 // Storages of tensors that are not read are not known.
-                Some(_) if !contents.unreadable.is_empty() => {}
+                Some(_) if found.too_deep || !contents.unreadable.is_empty() => {}
                 Some(_) => self.torch.push(TorchError::Unreferenced {
                     member: member.name.clone(),
                     range: member.range,
                 }),
-                None if is_known(inner) && of == directory => {}
+                None if is_known(&inner.to_ascii_lowercase()) && of == directory => {}
                 None if inner.ends_with(OBJECT) => {}
                 None => self.torch.push(TorchError::UnknownMember {
                     member: member.name.clone(),

@@ -69,10 +69,10 @@ fn front(
     let system = next();
     let is_big_endian = little_endian(&system) == Some(false);
     let object = next();
-    let listed = next();
     if object.value.is_none() {
         return broken("its object is no pickle");
     }
+    let listed = next();
     let items = listed.value.and_then(|list| listed.nodes.items(list));
     let keys = items.and_then(|items| {
         items.iter().map(|item| listed.nodes.text(*item).map(str::to_owned)).collect()

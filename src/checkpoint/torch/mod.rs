@@ -41,7 +41,8 @@ pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
         // Many other files are zip archives, too.
         Some(Kind::Archive) => {
             let archive = zip::read(opened)?;
-            !archive.readable || archive.members.iter().any(|m| m.name.ends_with(".pkl"))
+            let has_pickle = archive.members.iter().any(|m| m.name.ends_with(".pkl"));
+            !archive.readable || has_pickle
         }
         kind => kind.is_some(),
     })
@@ -67,8 +68,7 @@ fn kind(opened: &Opened) -> io::Result<Option<Kind>> {
 /// asking for a name.
 fn is_pickle(start: &[u8], opened: &Opened) -> io::Result<bool> {
     if let [0x80, 2..=5, next, ..] = start {
-        // Behind the protocol stands a frame, a value, a container or a name.
-        return Ok(b"\x95}](ccNXK)GJMS\x8c\x88\x89\x8a\x8f".contains(next));
+        return Ok(pickle::is_operation(*next));
     }
     /// Enough to meet a name, or all of a small pickle.
     const LOOKED_AT: u64 = 1 << 20;

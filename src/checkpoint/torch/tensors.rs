@@ -68,6 +68,8 @@ impl Walk<'_> {
                 }
             }
             Node::Sequence(items) => {
+                // A long list that is used again and again must cost something, too.
+                self.values += items.len() / 16;
                 for (at, item) in items.iter().enumerate() {
                     // Long lists of numbers: nothing is in them.
                     if matches!(item, Value::Node(_)) {

@@ -103,6 +103,8 @@ pub(super) fn locate(
         behind = descriptors(&bytes, &entry);
         if behind.is_empty() {
             errors.push(ZipError::LocalSize { member: member() });
+            // Whatever it is, it is no gap.
+            behind = vec![24, 16, 20, 12];
         }
     }
     Ok(Some(Located { entry, header: at, data: [data, end], behind }))

@@ -25,9 +25,9 @@ impl Member {
             return Ok(Ok(bytes));
         }
         Ok(match inflate(&bytes, self.bytes as usize) {
-            Inflated::Whole(data) => Ok(data),
+            Inflated::Whole(data) if crc32fast::hash(&data) == self.crc32 => Ok(data),
             Inflated::TooLong => Err(bomb()),
-            Inflated::Damaged => {
+            Inflated::Whole(_) | Inflated::Damaged => {
                 Err(ZipError::Damaged { member: self.name.clone(), range: self.range })
             }
         })

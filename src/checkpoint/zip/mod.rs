@@ -112,6 +112,13 @@ pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
             located.push((position, found));
         }
     }
+    if located.is_empty() && end.base > 0 {
+        // Nothing is where it would be with bytes before the archive: the place is wrong.
+        let mut errors = Gathered::default();
+        let (start, bytes) = (start - end.base, directory_end - start);
+        errors.push(ZipError::DirectoryPlace { start, bytes });
+        return refused(errors);
+    }
     located.sort_by_key(|(position, found)| (found.header, *position));
     // A member whose header was not found leaves a gap behind: that is no second fault.
     if located.len() as u64 == end.members || errors.is_empty() {

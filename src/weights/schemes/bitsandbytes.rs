@@ -36,7 +36,13 @@ struct FourBits {
 enum Scales {
     Plain(usize),
     /// Codes of 8 bits into a table of 256 values, with scales of their own.
-    Nested { codes: usize, map: usize, scales: usize, block: u64, offset: f64 },
+    Nested {
+        codes: usize,
+        map: usize,
+        scales: usize,
+        block: u64,
+        offset: f64,
+    },
 }
 
 /// By the tensors named after the weight.

@@ -8,7 +8,8 @@ use serde_json::Value;
 const MAX_CONFIG: u64 = 4 << 20;
 
 /// Methods whose tensors are known here.
-const KNOWN: &[&str] = &["gptq", "awq", "bitsandbytes", "compressed-tensors", "fp8", "mxfp4", "fbgemm_fp8"];
+const KNOWN: &[&str] =
+    &["gptq", "awq", "bitsandbytes", "compressed-tensors", "fp8", "mxfp4", "fbgemm_fp8"];
 
 /// `quantization_config` of `config.json`, or an older `quantize_config.json`.
 #[derive(Debug, Default)]
@@ -28,7 +29,8 @@ impl Config {
     /// be read, says nothing.
     pub fn read(model: &Checkpoint, directory: &str) -> Config {
         let parsed = |name: &str| -> Option<Value> {
-            serde_json::from_slice(&read_whole(model, &format!("{directory}{name}"), MAX_CONFIG)?).ok()
+            serde_json::from_slice(&read_whole(model, &format!("{directory}{name}"), MAX_CONFIG)?)
+                .ok()
         };
         let own = parsed("config.json").and_then(|config| {
             let inner = config.get("text_config").and_then(|text| text.get("quantization_config"));

@@ -170,8 +170,15 @@ fn note_unknown(found: &mut Found, config: &Config, model: &Checkpoint, index: u
 fn may_be_codes(dtype: Dtype) -> bool {
     matches!(
         dtype,
-        Dtype::I8 | Dtype::U8 | Dtype::I16 | Dtype::I32 | Dtype::U32 | Dtype::F8_E4M3
-            | Dtype::F8_E5M2 | Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ
+        Dtype::I8
+            | Dtype::U8
+            | Dtype::I16
+            | Dtype::I32
+            | Dtype::U32
+            | Dtype::F8_E4M3
+            | Dtype::F8_E5M2
+            | Dtype::F8_E4M3FNUZ
+            | Dtype::F8_E5M2FNUZ
     )
 }
 

@@ -42,10 +42,7 @@ enum Packing {
 }
 
 /// GPTQ packs along the inputs, AWQ along the outputs: the shape tells.
-pub(super) fn gptq_or_awq(
-    module: &Module<'_>,
-    codes: usize,
-) -> Result<Option<Recognised>, String> {
+pub(super) fn gptq_or_awq(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
     let (Some(scales), true) = (module.beside("scales"), module.is(codes, WORDS)) else {
         return Ok(None);
     };
@@ -77,8 +74,7 @@ pub(super) fn gptq_or_awq(
     let fits = match zeros {
         Some(zeros) => {
             module.is(zeros, WORDS)
-                && module.matrix(zeros)
-                    == Some([groups, outputs.saturating_mul(bits).div_ceil(32)])
+                && module.matrix(zeros) == Some([groups, outputs.saturating_mul(bits).div_ceil(32)])
         }
         None => true,
     };
@@ -110,7 +106,13 @@ struct Group {
 }
 
 impl ByInput {
-    fn group(&self, stored: &Stored<'_>, group: u64, first: u64, count: u64) -> Result<Group, FileError> {
+    fn group(
+        &self,
+        stored: &Stored<'_>,
+        group: u64,
+        first: u64,
+        count: u64,
+    ) -> Result<Group, FileError> {
         let at = group * self.outputs + first;
         let scales = stored.values(self.scales, at, count as usize)?;
         let zeros = match (&self.zeros, self.packing) {
@@ -138,8 +140,7 @@ impl ByInput {
         if self.packing == Packing::Outputs {
             return Ok(vec![awq_codes(&self.codes, stored, row, first, count)?]);
         }
-        let words =
-            stored.codes(self.codes.tensor, row * self.outputs + first, count as usize)?;
+        let words = stored.codes(self.codes.tensor, row * self.outputs + first, count as usize)?;
         let input = |at: u64| words.iter().map(|word| self.codes.code(*word, at)).collect();
         Ok((0..self.codes.per_word()).map(input).collect())
     }

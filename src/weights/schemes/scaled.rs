@@ -7,8 +7,7 @@ use crate::weights::stored::Stored;
 use std::sync::Arc;
 
 const SCALES: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16];
-const FP8: &[Dtype] =
-    &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
+const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
 
 /// Rows and columns that share a scale where the configuration does not say (DeepSeek-V3).
 const BLOCK: [u64; 2] = [128, 128];
@@ -75,8 +74,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         None if fp8 => ("fp8 with scales", 1.0),
         None => ("int8 with scales", 1.0),
     };
-    let scheme =
-        Scaled { name, codes, scales, zeros, columns, scale_columns, block, divisor };
+    let scheme = Scaled { name, codes, scales, zeros, columns, scale_columns, block, divisor };
     let parts = ["weight_format", "input_scale", "weight_shape"];
     let parts = parts.into_iter().filter_map(|part| module.beside(part)).collect();
     Ok(Some(Recognised { scheme: Arc::new(scheme), shape: vec![rows, columns], parts }))

@@ -12,11 +12,11 @@ use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, M
 use tensorseal::report::Report;
 use tensorseal::seal::{build, document::root_text};
 use tensorseal::stream::progress::Progress;
-use tensorseal::weights::Weights;
 use tensorseal::watermark::claim::{Claim, ClaimError};
 use tensorseal::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
 use tensorseal::watermark::informed;
 use tensorseal::watermark::key::WatermarkKey;
+use tensorseal::weights::Weights;
 
 pub fn run(args: &DetectArgs) -> Outcome {
     if !args.key_id.is_empty() {
