@@ -4,12 +4,15 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use tensorseal::dtype::Dtype;
 use tensorseal::measure::chips::ChipKey;
+use tensorseal::measure::codes::Codes;
 use tensorseal::measure::correlation::{Carrier, Correlation, Elements};
+use tensorseal::measure::dequantise::dequantise;
 use tensorseal::measure::histogram::{Histogram, Table};
 use tensorseal::measure::structure::{Layout, Structure};
 use tensorseal::measure::summary::Summary;
 use tensorseal::measure::windows::CLASSES;
 use tensorseal::measure::{Words, digest};
+use tensorseal::quantised::{self, Scale};
 use tensorseal::stream::source::PIECE_LEN;
 
 const LEN: usize = 1 << 20;
@@ -29,6 +32,22 @@ fn weights(width: usize) -> Vec<u8> {
         _ => random.clone(),
     };
     bytes[..LEN].to_vec()
+}
+
+/// Blocks whose codes are spread evenly and whose scales are as those of weights.
+fn blocks(dtype: Dtype) -> Vec<u8> {
+    let mut bytes = weights(1);
+    let size = dtype.granule().0 as usize;
+    let at = match quantised::format(dtype).map(|format| format.scale) {
+        Some(Scale::F16(at)) => at,
+        _ => 0,
+    };
+    for block in bytes.chunks_exact_mut(size) {
+        // Between 2^-13 and 2^-9.
+        block[at + 1] = 0x08 | block[at + 1] & 0x0F;
+    }
+    bytes.truncate(LEN / size * size);
+    bytes
 }
 
 fn kernels(criterion: &mut Criterion) {
@@ -79,6 +98,22 @@ fn kernels(criterion: &mut Criterion) {
             bench.iter(|| {
                 sums.clear();
                 sums.add(&carrier, &keys, 0, black_box(&bytes));
+            });
+        });
+    }
+    for dtype in [Dtype::Q4_0, Dtype::Q8_0, Dtype::Q4_K, Dtype::Q6_K, Dtype::IQ2_XS, Dtype::TQ1_0] {
+        let bytes = blocks(dtype);
+        let mut codes = Codes::new(dtype);
+        group.bench_function(format!("codes {dtype}"), |bench| {
+            bench.iter(|| bytes.chunks(PIECE_LEN).for_each(|piece| codes.add(black_box(piece))));
+        });
+        let mut values = Vec::new();
+        group.bench_function(format!("dequantise {dtype}"), |bench| {
+            let piece = &bytes[..bytes.len().min(16 << 10)];
+            bench.iter(|| {
+                bytes.chunks(piece.len()).for_each(|piece| {
+                    dequantise(dtype, black_box(piece), &mut values);
+                });
             });
         });
     }

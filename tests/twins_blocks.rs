@@ -117,7 +117,7 @@ const MUTATIONS: &[(usize, Dtype, &str, &str)] = &[
     (DEQUANTISE, Dtype::Q4_1, "less64(left, right)", "false"),
     (DEQUANTISE, Dtype::Q8_K, "-149i - exponent", "-1000i"),
     (DEQUANTISE, Dtype::Q6_K, "u32(factor < 0i) ^ ", ""),
-    (DEQUANTISE, Dtype::Q8_0, "magnitude == 0u {\n        product", "false {\n        product"),
+    (DEQUANTISE, Dtype::Q4_0, "magnitude == 0u {\n        product", "false {\n        product"),
     (DEQUANTISE, Dtype::Q5_1, "a.sign != sign {", "false {"),
     (DEQUANTISE, Dtype::IQ2_XXS, "i == 7u", "false"),
     (DEQUANTISE, Dtype::IQ1_M, "nibble >> 3u", "0u"),

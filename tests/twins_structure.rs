@@ -128,8 +128,9 @@ fn whole_tiles_and_all_kernels_at_once_agree() {
         let elements = Elements::of(dtype);
         let wanted = Wanted {
             words: Some(words),
-            carrier: elements.map(|elements| Carrier { elements, nonce: [3; 12], blocks: None }),
+            carrier: Carrier::of(dtype, [3; 12]),
             layout: Some(Layout { phase: 4092, elements, columns }),
+            codes: None,
         };
         // The smaller tile comes after the larger one: nothing of that is left.
         for (blocks, offset) in [(32, 32 << 20), (3, 64 << 20)] {

@@ -11,7 +11,7 @@ use crate::dtype::{Dtype, Number};
 use crate::engine::collect::Finished;
 use crate::measure::digest::ChainingValue;
 use crate::measure::structure::Layout;
-use crate::seal::distribution::{Distribution, distribution};
+use crate::seal::distribution::{Distribution, distribution_of};
 use serde::Serialize;
 
 /// See the module.
@@ -33,7 +33,7 @@ pub struct TensorFacts {
     /// The lower edges of its binades: 16-bit floating-point types only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edges: Option<Edges>,
-    /// Distinct values (of wider types: distinct upper halves).
+    /// Distinct values (of wider types: distinct upper halves; of blocks: distinct codes and scales).
     pub distinct: u64,
     /// Its pages.
     pub pages: PageFacts,
@@ -78,13 +78,19 @@ impl TensorFacts {
         finished: Finished<'_>,
         zeros: u32,
     ) -> Option<TensorFacts> {
-        let Finished { digest, blocks, histogram, summary, structure, .. } = finished;
-        let (histogram, structure) = (histogram?, structure?);
-        let distribution = distribution(tensor.dtype, histogram, summary);
+        let distribution = distribution_of(tensor.dtype, &finished)?;
+        let Finished { digest, blocks, histogram, structure, codes, .. } = finished;
+        let structure = structure?;
+        let used = |counts: &[u64]| counts.iter().filter(|count| **count > 0).count() as u64;
+        // Blocks differ by their codes and by their scales.
+        let distinct = histogram
+            .map(|histogram| used(histogram.high()))
+            .or_else(|| codes.map(|codes| used(&codes.elements) + used(codes.scales().high())));
         let (pages, prints) = PageFacts::new(&structure.pages, layout.phase, tensor.bytes, zeros);
         let elements = layout.elements.as_ref();
-        let low_bits = elements.zip(structure.low_bits.as_ref()).map(|(elements, low_bits)| {
-            LowBitFacts::new(elements, low_bits, histogram, distribution.zero)
+        let counted = elements.zip(histogram);
+        let low_bits = counted.zip(structure.low_bits.as_ref()).map(|(counted, low_bits)| {
+            LowBitFacts::new(counted.0, low_bits, counted.1, distribution.zero)
         });
         let magnitudes = structure.magnitudes.as_ref();
         Some(TensorFacts {
@@ -92,8 +98,8 @@ impl TensorFacts {
             digest,
             blocks,
             exponents: exponents(tensor.dtype, &distribution),
-            edges: elements.and_then(|elements| Edges::of(elements, histogram)),
-            distinct: histogram.high().iter().filter(|count| **count > 0).count() as u64,
+            edges: counted.and_then(|(elements, histogram)| Edges::of(elements, histogram)),
+            distinct: distinct?,
             pages,
             prints,
             windows: structure.windows.as_ref().map(WindowFacts::new),

@@ -452,7 +452,7 @@ mod tests {
             assert!(seen.constant > 0, "{dtype}");
             let watched = (0..=255).any(quantised::format(dtype).unwrap().extreme);
             assert_eq!(seen.saturated > 0, watched, "{dtype}");
-            assert_eq!(seen.lost > 0, dtype != Dtype::MXFP4 && dtype != Dtype::IQ1_M, "{dtype}");
+            assert!(seen.lost > 0 || matches!(dtype, Dtype::MXFP4 | Dtype::IQ1_M), "{dtype}");
         }
     }
 

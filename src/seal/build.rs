@@ -1,7 +1,7 @@
 //! Making a seal: every byte of a model measured once, and the document of what was found.
 
 use super::SCHEMA;
-use super::distribution::{Distribution, distribution};
+use super::distribution::{Distribution, distribution_of};
 use super::document::{FileSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
 use super::root::{RootEntry, model_root};
 use super::sketch::{self, Sketch};
@@ -84,10 +84,8 @@ fn measure_plan(
 ) -> Result<(Vec<Kept>, RunReport), RunError> {
     let kept: Vec<Mutex<Kept>> = plan.objects.iter().map(|_| Mutex::default()).collect();
     let finish = |finished: Finished<'_>| {
-        let distribution = match (plan.objects[finished.object].kind, finished.histogram) {
-            (ObjectKind::Tensor(index), Some(histogram)) => {
-                Some(distribution(model.tensors[index].dtype, histogram, finished.summary))
-            }
+        let distribution = match plan.objects[finished.object].kind {
+            ObjectKind::Tensor(index) => distribution_of(model.tensors[index].dtype, &finished),
             _ => None,
         };
         let (digest, blocks) = (finished.digest, finished.blocks);

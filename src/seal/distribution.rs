@@ -5,8 +5,11 @@
 //! what is at bin resolution is said by [`Distribution::resolution`] and in `docs/formats.md`.
 
 use super::canonical::Real;
+use super::codes::CodeStatistics;
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
+use crate::engine::collect::Finished;
 use crate::measure::Words;
+use crate::measure::codes::Codes;
 use crate::measure::histogram::Histogram;
 use crate::measure::marks::Marks;
 use crate::measure::summary::{Classes, Summary, from_ordered_key};
@@ -21,9 +24,12 @@ pub const QUANTILES: [u64; 9] = [1, 10, 50, 250, 500, 750, 950, 990, 999];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distribution {
+    /// What its blocks are made of; block-quantised types only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes: Option<CodeStatistics>,
     /// Values counted: elements, or for C64 twice as many parts.
     pub count: u64,
-    /// Shannon entropy in bits of the whole codes (8 and 16 bits), or of their highest 16 bits.
+    /// Shannon entropy in bits of the whole codes (8 and 16 bits, and blocks), or of their highest 16 bits.
     pub entropy: Real,
     /// Excess kurtosis, m4 / m2² − 3.
     pub kurtosis: Real,
@@ -88,6 +94,15 @@ impl Distribution {
 }
 
 impl SignExponent {
+    /// Of counts by index.
+    pub(super) fn of(counts: &[u64]) -> SignExponent {
+        let Some(first) = counts.iter().position(|count| *count > 0) else {
+            return SignExponent { counts: String::new(), first: 0 };
+        };
+        let last = counts.iter().rposition(|count| *count > 0).unwrap_or(first);
+        SignExponent { counts: leb128(&counts[first..=last]), first: first as u64 }
+    }
+
     /// Most indexes: those of a type with 11 bits of exponent.
     const INDEXES: u64 = 4096;
 
@@ -125,6 +140,8 @@ pub enum Resolution {
     Bin,
     /// Bytes only: elements cross byte boundaries.
     Bytes,
+    /// Codes and scales of blocks apart, not the values that they make together.
+    Codes,
 }
 
 /// Counts by sign and exponent. Index 2·e is for positive, 2·e + 1 for negative values; e is the
@@ -146,6 +163,22 @@ struct Bin {
     sign_exponent: usize,
 }
 
+/// The statistics of a measured tensor, if its words or its blocks were counted.
+pub fn distribution_of(dtype: Dtype, finished: &Finished<'_>) -> Option<Distribution> {
+    let words = finished.histogram.map(|words| distribution(dtype, words, finished.summary));
+    words.or(finished.codes.as_ref().map(of_blocks))
+}
+
+/// The statistics of a block-quantised tensor, from the counts of its codes and scales.
+pub fn of_blocks(codes: &Codes) -> Distribution {
+    Distribution {
+        codes: Some(CodeStatistics::of(codes)),
+        count: codes.elements.iter().sum(),
+        entropy: Real(entropy_of(codes.elements.iter().copied().filter(|count| *count > 0))),
+        ..nothing(Resolution::Codes)
+    }
+}
+
 /// The statistics of a tensor of type `dtype` from its counts.
 ///
 /// `summary` must be given for words of 32 and 64 bits; without it they have counts only.
@@ -159,11 +192,8 @@ pub fn distribution(
         (Number::Packed, _) => {
             Distribution { count: histogram.total() * 4 / 3, entropy, ..nothing(Resolution::Bytes) }
         }
-        (Number::Blocks, _) => {
-            let (bytes, elements) = dtype.granule();
-            let count = histogram.total() / bytes * elements;
-            Distribution { count, entropy, ..nothing(Resolution::Bytes) }
-        }
+        // Words say nothing of blocks: see [`of_blocks`].
+        (Number::Blocks, _) => nothing(Resolution::Codes),
         (number, None) => narrow(dtype, number, histogram, entropy),
         (number, Some(summary)) => wide(number, histogram, summary, entropy),
     }
@@ -172,6 +202,7 @@ pub fn distribution(
 fn nothing(resolution: Resolution) -> Distribution {
     const NULL: Real = Real(f64::NAN);
     Distribution {
+        codes: None,
         count: 0,
         entropy: NULL,
         kurtosis: NULL,
@@ -392,13 +423,18 @@ fn integer_mean(summary: &Summary, total: u64) -> f64 {
 }
 
 fn entropy(histogram: &Histogram) -> f64 {
-    let total = histogram.total();
+    let counts = in_value_order(Number::Unsigned, histogram.high(), histogram.high_marks());
+    entropy_of(counts.iter().map(|(_, count)| *count))
+}
+
+/// Of counts that are not zero.
+fn entropy_of(counts: impl Iterator<Item = u64> + Clone) -> f64 {
+    let total: u64 = counts.clone().sum();
     if total == 0 {
         return f64::NAN;
     }
-    let counts = in_value_order(Number::Unsigned, histogram.high(), histogram.high_marks());
-    Sum::of(counts.iter().map(|(_, count)| {
-        let share = *count as f64 / total as f64;
+    Sum::of(counts.map(|count| {
+        let share = count as f64 / total as f64;
         -share * libm::log2(share)
     }))
 }
@@ -424,6 +460,7 @@ fn finish(
     let deviation = libm::sqrt(m2);
     let (min, max) = range.unwrap_or((f64::NAN, f64::NAN));
     Distribution {
+        codes: None,
         count,
         entropy,
         kurtosis: Real(m4 / (m2 * m2) - 3.0),
@@ -466,7 +503,6 @@ fn quantiles(bins: &[Bin], finite: u64, min: f64, max: f64) -> [Real; 9] {
 }
 
 fn sign_exponent(bins: &[Bin]) -> SignExponent {
-    use base64::{Engine, engine::general_purpose::STANDARD};
     let Some(first) = bins.iter().map(|bin| bin.sign_exponent).min() else {
         return SignExponent { counts: String::new(), first: 0 };
     };
@@ -475,15 +511,22 @@ fn sign_exponent(bins: &[Bin]) -> SignExponent {
     for bin in bins {
         counts[bin.sign_exponent - first] += bin.count;
     }
+    SignExponent { counts: leb128(&counts), first: first as u64 }
+}
+
+/// Counts as LEB128 numbers in base64.
+pub(super) fn leb128(counts: &[u64]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     let mut bytes = Vec::new();
-    for mut count in counts {
+    for count in counts {
+        let mut count = *count;
         while count >= 0x80 {
             bytes.push(count as u8 | 0x80);
             count >>= 7;
         }
         bytes.push(count as u8);
     }
-    SignExponent { counts: STANDARD.encode(bytes), first: first as u64 }
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The seal document, `tensorseal.seal/1`: what a model was when it was sealed.
 //!
 //! [`document`] is the document, [`build`] measures it, [`canonical`] its one way of being written, [`root`] the identity
-//! of a model's content, [`distribution`] the statistics of a tensor, [`sketch`] sums that tell how far it moved, [`read`] the way back from
+//! of a model's content, [`distribution`] the statistics of a tensor, [`codes`] those of its blocks, [`sketch`] sums that tell how far it moved, [`read`] the way back from
 //! bytes that nobody vouches for.
 
 pub mod build;
 pub mod canonical;
+pub mod codes;
 pub mod distribution;
 pub mod document;
 pub mod layout;

@@ -213,7 +213,7 @@ fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
 mod tests {
     use super::*;
     use crate::dtype::Dtype;
-    use crate::measure::correlation::{Correlation, Elements};
+    use crate::measure::correlation::Correlation;
     use proptest::prelude::*;
 
     proptest! {

@@ -4,6 +4,7 @@
 //! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
 //! bounds of p-values, and [`holm`] decides over all tensors and checks of a model together.
 
+mod codes;
 mod cohorts;
 mod edges;
 mod holm;
@@ -108,6 +109,7 @@ pub fn judge(model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
         }
         let foreign = windows::judge(subject, &mut findings);
         values::judge(subject, foreign, &mut findings);
+        codes::judge(subject, &mut findings);
         pages::constant_runs(subject, &mut findings);
         tests.extend(streams::tests(subject, &mut findings));
     }
