@@ -38,7 +38,8 @@ impl Pairing {
         let mut right: BTreeSet<usize> = (0..weights[1].weights.len()).collect();
         let mut pairs = Vec::new();
         // A stack of experts gives its name to many weights: the canonical one tells them apart.
-        let keys: [fn(&Weight) -> (&str, &str); 2] =
+        type Key = fn(&Weight) -> (&str, &str);
+        let keys: [Key; 2] =
             [|weight| (&weight.name, &weight.canonical), |weight| (&weight.canonical, "")];
         for key in keys {
             let mut places: HashMap<(&str, &str), usize> = HashMap::new();

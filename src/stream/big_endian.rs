@@ -284,14 +284,14 @@ mod tests {
             let mut taken = vec![false; granule(dtype)];
             for &(start, width, count) in fields(dtype) {
                 assert!(width > 1 && count > 0, "{dtype}");
-                for at in start..start + width * count {
-                    assert!(!std::mem::replace(&mut taken[at], true), "{dtype}: byte {at}");
+                for byte in &mut taken[start..start + width * count] {
+                    assert!(!std::mem::replace(byte, true), "{dtype}: from byte {start} on");
                 }
             }
             let size = granule(dtype);
-            for at in 0..size {
+            for (at, taken) in taken.iter().enumerate() {
                 assert_eq!(mirrored(dtype, mirrored(dtype, at)), at);
-                assert!(taken[at] || mirrored(dtype, at) == at);
+                assert!(*taken || mirrored(dtype, at) == at);
             }
             // Plain types are one number, complex ones two.
             assert!(

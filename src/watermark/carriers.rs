@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_canonical_name_counts_once() {
-        let (_dir, model, carriers) = find(&[
+        let (_dir, _, carriers) = find(&[
             ("module.x.weight", Dtype::F32, LARGE, 1),
             ("model.x.weight", Dtype::F32, LARGE, 2),
             ("x.weight", Dtype::F32, LARGE, 3),

@@ -100,7 +100,7 @@ impl Weights {
 
 /// The name of a tensor without the file that qualifies it, where two files of a directory have
 /// tensors of one name.
-pub(crate) fn unqualified<'m>(model: &'m Checkpoint, index: usize) -> &'m str {
+pub(crate) fn unqualified(model: &Checkpoint, index: usize) -> &str {
     let tensor = &model.tensors[index];
     let file = &model.files[tensor.file].path;
     let rest = tensor.name.strip_prefix(file.as_str()).and_then(|rest| rest.strip_prefix(':'));

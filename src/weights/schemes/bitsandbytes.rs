@@ -153,7 +153,7 @@ impl Scheme for FourBits {
         let value = |at: u64| {
             let byte = bytes[(at / 2 - from) as usize];
             // The first of two codes is in the upper half.
-            let code = if at % 2 == 0 { byte >> 4 } else { byte & 15 };
+            let code = if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 };
             map[code as usize & 15] * scales[(at / self.block - block) as usize]
         };
         Ok((start..end).map(value).collect())
