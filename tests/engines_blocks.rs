@@ -24,7 +24,7 @@ fn model(dir: &TempDir) -> Checkpoint {
     let mut tensors = Vec::new();
     for (i, dtype) in Dtype::blocks().enumerate() {
         let (size, elements) = dtype.granule();
-        let bytes = if i % 4 == 0 { 2_300_000 } else { 300_000 + 1000 * i as u64 };
+        let bytes = if i % 4 == 0 { 1_300_000 } else { 300_000 + 1000 * i as u64 };
         tensors.push((dtype, dtype.name(), bytes / size * size, bytes / size * elements));
     }
     tensors.push((Dtype::Q8_0, "large", 34 * 1_100_000, 32 * 1_100_000));
@@ -100,6 +100,10 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
     plan.keys = vec![ChipKey([7; 32])];
     for object in &mut plan.objects {
         let ObjectKind::Tensor(index) = object.kind else { continue };
+        // A software device takes its time.
+        if object.bytes > 4 << 20 {
+            continue;
+        }
         let carrier = Carrier::of(model.tensors[index].dtype, [5; 12]).unwrap();
         object.carrier = Some(plan.carriers.len());
         plan.carriers.push(PlannedCarrier { carrier, offsets: vec![3] });

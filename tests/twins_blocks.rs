@@ -123,7 +123,7 @@ const MUTATIONS: &[(usize, Dtype, &str, &str)] = &[
     (DEQUANTISE, Dtype::IQ1_M, "nibble >> 3u", "0u"),
     (DEQUANTISE, Dtype::NVFP4, "byte == 0x7Fu", "false"),
     (CODES, Dtype::Q4_0, "2u * ends >= ELEMENTS", "2u * ends > ELEMENTS"),
-    (CODES, Dtype::Q4_0, "(flags & 1u) == 1u && sounds", "(flags & 1u) == 1u"),
+    (CODES, Dtype::Q4_0, "(flags & 1u) == 1u && sounds", "sounds"),
     (CODES, Dtype::Q4_1, "MINIMA_REPLICAS;", "1u;"),
     (CODES, Dtype::Q8_0, "var tables = REPLICAS;", "var tables = REPLICAS - 1u;"),
     (CODES, Dtype::Q5_K, "block < params.blocks", "block + 1u < params.blocks"),

@@ -376,8 +376,7 @@ mod tests {
                 1 => block.iter_mut().for_each(|byte| *byte = if *byte > 99 { 0xF0 } else { 0x0F }),
                 2 => block.iter_mut().for_each(|byte| *byte = 0x7F + *byte % 4),
                 3 => {
-                    let from = if size > 60 { size - 4 } else { 0 };
-                    block[from..from + 4].fill(0);
+                    block[size - 4..].fill(0);
                     block[..4].fill(0);
                 }
                 _ => {}

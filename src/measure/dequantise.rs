@@ -13,14 +13,17 @@ pub const NAN: u32 = 0x7FC0_0000;
 
 /// CPU kernel: the bits of the values of whole blocks, little-endian, in place of what `out` holds.
 pub fn dequantise(dtype: Dtype, blocks: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    let Some(format) = quantised::format(dtype) else { return };
+    let Some(format) = quantised::format(dtype) else { return out.clear() };
     let (size, elements) = dtype.granule();
     let mut values = [0.0; MOST_ELEMENTS];
     let values = &mut values[..elements as usize];
-    for block in blocks.chunks_exact(size as usize) {
+    let blocks = blocks.chunks_exact(size as usize);
+    out.resize(blocks.len() * values.len() * 4, 0);
+    for (block, out) in blocks.zip(out.chunks_exact_mut(values.len() * 4)) {
         format.decode(block, values);
-        out.extend(values.iter().flat_map(|value| bits(*value).to_le_bytes()));
+        for (value, out) in values.iter().zip(out.as_chunks_mut().0) {
+            *out = bits(*value).to_le_bytes();
+        }
     }
 }
 

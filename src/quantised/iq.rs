@@ -245,17 +245,31 @@ fn seven_signs(word: u32) -> u8 {
 /// A point of eight elements, with the bit above the magnitude of each.
 #[inline(always)]
 fn eight(point: u16, bits: u8, codes: &mut [u8; 8]) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code = (point >> (2 * i)) as u8 & 3 | (bits >> i & 1) << 2;
-    }
+    // Two bits to a byte, by halves.
+    let mut spread = u64::from(point);
+    spread = (spread | spread << 24) & 0x0000_00FF_0000_00FF;
+    spread = (spread | spread << 12) & 0x000F_000F_000F_000F;
+    spread = (spread | spread << 6) & 0x0303_0303_0303_0303;
+    *codes = (spread | one_a_byte(bits) << 2).to_le_bytes();
 }
 
 /// Two points of four elements, with their signs.
 #[inline(always)]
 fn twice_four(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code = (points[i / 4] >> (i % 4 * 4)) as u8 & 7 | (signs >> i & 1) << 3;
-    }
+    // Four bits to a byte.
+    let mut spread = u64::from(points[0]) | u64::from(points[1]) << 32;
+    spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+    spread = (spread | spread << 4) & 0x0707_0707_0707_0707;
+    *codes = (spread | one_a_byte(signs) << 3).to_le_bytes();
+}
+
+/// Bit i in byte i.
+#[inline(always)]
+fn one_a_byte(bits: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let places = u64::from(bits) * ONES & 0x8040_2010_0804_0201;
+    // What is not zero reaches the highest bit of its byte.
+    (places + 0x7F * ONES) >> 7 & ONES
 }
 
 // Arrays of codes are whole groups of eight.
