@@ -3,8 +3,9 @@
 //! [`pairing`] says which weights are the same by their names; tensors of one type and shape are
 //! digested, on any engine, and what is equal is not read again; of the rest [`sums`] are formed of the
 //! values of both, piece by piece, in constant memory. What it means is said by
-//! [`crate::judge::compare`].
+//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model.
 
+pub mod copies;
 pub mod pairing;
 pub mod sums;
 

@@ -61,7 +61,7 @@ impl Pairing {
 }
 
 /// Dimensions of one do not matter: containers add and drop them.
-fn same_shape(one: &Weight, other: &Weight) -> bool {
+pub(super) fn same_shape(one: &Weight, other: &Weight) -> bool {
     let sizes = |weight: &Weight| -> Vec<u64> {
         weight.shape.iter().copied().filter(|len| *len != 1).collect()
     };

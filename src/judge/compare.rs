@@ -1,6 +1,8 @@
 //! What the comparison of two models means: for each weight, and for the models as a whole.
 
 use super::Finding;
+use crate::checkpoint::{Checkpoint, display_name};
+use crate::compare::copies::Copy;
 use crate::compare::{Compared, Outcome, sums::Sums};
 use crate::weights::Weight;
 use serde::Serialize;
@@ -193,7 +195,8 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
                 row.largest = Some(sums.largest);
                 row.largest_at = Some(sums.largest_at);
                 row.changed_share = Some(sums.changed_share());
-                class(&row, sums)
+                let stored = [0, 1].map(|side| row.stored_as[side].as_deref().unwrap_or_default());
+                class(stored, sums)
             }
         };
         rows.push(row);
@@ -241,14 +244,14 @@ fn row(compared: &Compared<'_>, weights: [Option<&Weight>; 2]) -> Row {
 }
 
 /// The usual error of what a weight is stored as.
-fn usual(stored_as: &Option<String>) -> f64 {
-    let found = USUAL.iter().find(|(name, _)| stored_as.as_deref() == Some(name));
+fn usual(stored_as: &str) -> f64 {
+    let found = USUAL.iter().find(|(name, _)| stored_as == *name);
     found.map_or(0.0, |(_, error)| *error)
 }
 
-fn class(row: &Row, sums: &Sums) -> Class {
-    let requantised = row.stored_as[0] != row.stored_as[1];
-    let allowed: f64 = row.stored_as.iter().map(usual).sum();
+fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
+    let requantised = stored_as[0] != stored_as[1];
+    let allowed: f64 = stored_as.into_iter().map(usual).sum();
     match sums.relative() {
         0.0 => Class::SameValues,
         relative if requantised && relative <= allowed => Class::Requantised,
@@ -348,6 +351,51 @@ fn findings(comparison: &Comparison) -> Vec<Finding> {
     findings
 }
 
+/// Files of a model that hold other weights than those under the same names in the format that loaders
+/// prefer: one finding a file.
+pub fn copies(model: &Checkpoint, copies: &[Copy]) -> Vec<Finding> {
+    let mut files: BTreeMap<[usize; 2], (u64, Vec<(&Copy, f64)>)> = BTreeMap::new();
+    for copy in copies {
+        let both = [&copy.first, &copy.second];
+        let places = both.map(|weight| weight.tensors().first().map(|at| model.tensors[*at].file));
+        let [Some(one), Some(other)] = places else { continue };
+        let group = files.entry([one, other]).or_default();
+        group.0 += 1;
+        let stored = both.map(|weight| weight.stored_as(model));
+        match &copy.outcome {
+            Outcome::Identical => {}
+            Outcome::Shapes => group.1.push((copy, f64::INFINITY)),
+            Outcome::Values(sums) => {
+                if class([&stored[0], &stored[1]], sums) == Class::Changed {
+                    group.1.push((copy, sums.relative()));
+                }
+            }
+        }
+    }
+    let differing = files.into_iter().filter(|(_, (_, differing))| !differing.is_empty());
+    let finding = |([one, other], (all, differing)): ([usize; 2], (u64, Vec<(&Copy, f64)>))| {
+        let worst = differing.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        let (copy, relative) = worst.copied().unwrap_or(differing[0]);
+        let far = match relative.is_finite() {
+            true => format!("differs by {:.3} % of its norm", relative * 100.0),
+            false => "has another shape".to_owned(),
+        };
+        let file = &model.files[other].path;
+        let text = format!(
+            "{} of {all} weights are not those of {}: {} {far}",
+            differing.len(),
+            display_name(&model.files[one].path),
+            display_name(&copy.second.canonical),
+        );
+        Finding::new("format/copies-differ", text)
+            .in_file(file)
+            .with("weights", all)
+            .with("differing", differing.len())
+            .with("relative", relative.is_finite().then_some(relative))
+    };
+    differing.map(finding).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,32 +404,16 @@ mod tests {
         Sums::of(0, before, after)
     }
 
-    fn row(stored_as: [&str; 2]) -> Row {
-        Row {
-            name: "x".into(),
-            class: Class::Identical,
-            tensors: [None, None],
-            stored_as: stored_as.map(|name| Some(name.to_owned())),
-            shapes: [None, None],
-            relative: None,
-            cosine: None,
-            largest: None,
-            largest_at: None,
-            changed_share: None,
-            elements: 3,
-        }
-    }
-
     #[test]
     fn closeness_is_that_of_the_types() {
         let before = [1.0, -2.0, 3.0];
         let close = sums(&before, &[1.01, -2.01, 3.01]);
-        assert_eq!(class(&row(["F32", "Q8_0"]), &close), Class::Requantised);
-        assert_eq!(class(&row(["F32", "F32"]), &close), Class::Changed);
-        assert_eq!(class(&row(["F32", "BF16"]), &close), Class::Changed);
-        assert_eq!(class(&row(["F32", "BF16"]), &sums(&before, &before)), Class::SameValues);
+        assert_eq!(class(["F32", "Q8_0"], &close), Class::Requantised);
+        assert_eq!(class(["F32", "F32"], &close), Class::Changed);
+        assert_eq!(class(["F32", "BF16"], &close), Class::Changed);
+        assert_eq!(class(["F32", "BF16"], &sums(&before, &before)), Class::SameValues);
         let far = sums(&before, &[-3.0, 2.0, 1.0]);
-        assert_eq!(class(&row(["F32", "Q2_K"]), &far), Class::Changed);
+        assert_eq!(class(["F32", "Q2_K"], &far), Class::Changed);
     }
 
     #[test]

@@ -8,10 +8,12 @@ use super::{Outcome, output, profiles, running};
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
+use tensorseal::compare::copies;
 use tensorseal::judge::{self, Severity};
 use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
+use tensorseal::weights::Weights;
 
 /// Runs the verb.
 pub fn run(args: &AuditArgs) -> Outcome {
@@ -23,16 +25,21 @@ pub fn run(args: &AuditArgs) -> Outcome {
     let model = running::open(&args.model, &args.opening, exclude, None)?;
     let baseline = baseline::open(args, &mut report)?;
     let options = running::run_options(&args.measuring, false);
-    let (audited, compared) = running::watched(&args.measuring, args.common.quiet, |progress| {
-        let audited = audit::measure(&model, &options, progress).map_err(running::failure)?;
-        let compared = baseline
-            .map(|baseline| baseline.compare(&model, &audited, &options, progress))
-            .transpose()?;
-        Ok((audited, compared))
-    })?;
+    let (audited, compared, copies) =
+        running::watched(&args.measuring, args.common.quiet, |progress| {
+            let audited = audit::measure(&model, &options, progress).map_err(running::failure)?;
+            let compared = baseline
+                .map(|baseline| baseline.compare(&model, &audited, &options, progress))
+                .transpose()?;
+            let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
+            let copies = copies::measure(&model, &digests, options.threads, progress);
+            Ok((audited, compared, copies.map_err(running::failure)?))
+        })?;
     running::say_who_measured(&audited.run, args.common.quiet);
     running::fill(&mut report, &model, &audited.model, &audited.run);
     report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(judge::compare::copies(&model, &copies));
+    report.findings.extend(running::unknown_quantisation(&model, &Weights::of(&model)));
     let found = judge::audit::judge(&model, &audited);
     if let Some(directory) = &args.extract {
         let written = carving::write(&model, &found, directory)?;
