@@ -103,6 +103,8 @@ pub enum Dtype {
     NVFP4,
     /// ggml: 128 signs, a scale.
     Q1_0,
+    /// ggml: 64 codes of 2 bits, a scale.
+    Q2_0,
 }
 
 /// How the values of a type are read from its bits, little-endian.
@@ -212,6 +214,7 @@ const TABLE: &[(Dtype, &str, (u32, u32), Number)] = &[
     (MXFP4, "MXFP4", (17, 32), Number::Blocks),
     (NVFP4, "NVFP4", (36, 64), Number::Blocks),
     (Q1_0, "Q1_0", (18, 128), Number::Blocks),
+    (Q2_0, "Q2_0", (18, 64), Number::Blocks),
 ];
 
 const fn float(exponent_bits: u32, mantissa_bits: u32, bias: i32, special: Special) -> Number {

@@ -40,6 +40,7 @@ const TQ2_0 = 22u;
 const MXFP4 = 23u;
 const NVFP4 = 24u;
 const Q1_0 = 25u;
+const Q2_0 = 26u;
 
 // What the host tells of the blocks. The layout is `BlockParams` in src/engine/gpu/blocks.rs.
 struct BlockParams {
@@ -222,6 +223,9 @@ fn code_of(at: u32, i: u32) -> u32 {
         }
         case Q1_0: {
             return bit_at(at + 2u, i);
+        }
+        case Q2_0: {
+            return (byte_at(at + 2u + i / 4u) >> (2u * (i % 4u))) & 3u;
         }
         default: {
             return 0u;

@@ -163,6 +163,7 @@ impl Kernel for Counting<'_> {
             Dtype::MXFP4 => whole::<17, 1, 16, 4>(codes, format, blocks),
             Dtype::NVFP4 => whole::<36, 4, 32, 4>(codes, format, blocks),
             Dtype::Q1_0 => whole::<18, 2, 16, 1>(codes, format, blocks),
+            Dtype::Q2_0 => whole::<18, 2, 16, 2>(codes, format, blocks),
             _ => any(codes, format, blocks),
         }
     }

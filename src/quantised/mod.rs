@@ -96,7 +96,7 @@ pub struct Format {
 }
 
 /// By [`index`].
-static FORMATS: [&Format; 26] = [
+static FORMATS: [&Format; 27] = [
     &legacy::Q4_0,
     &legacy::Q4_1,
     &legacy::Q5_0,
@@ -123,6 +123,7 @@ static FORMATS: [&Format; 26] = [
     &fp4::MXFP4,
     &fp4::NVFP4,
     &ternary::Q1_0,
+    &ternary::Q2_0,
 ];
 
 /// The number of a block-quantised type among them, in the order of [`Dtype`]; `None` for others.

@@ -1,4 +1,4 @@
-//! Elements of three values, and of two.
+//! Elements of two values, of three and of four.
 
 use super::{Format, Scale, Values, less, never, plain, runs_of_pairs};
 
@@ -62,6 +62,25 @@ pub static Q1_0: Format = Format {
         for (byte, codes) in block[2..18].iter().zip(codes.chunks_exact_mut(8)) {
             for (bit, code) in codes.iter_mut().enumerate() {
                 *code = byte >> bit & 1;
+            }
+        }
+    },
+    factors: plain,
+};
+
+/// d, 64 codes of two bits, four in a byte.
+pub static Q2_0: Format = Format {
+    codes: 4,
+    values: &FROM_1,
+    unit: 0,
+    group: 64,
+    scale: Scale::F16(0),
+    minimum: None,
+    extreme: never,
+    extract: |block, codes| {
+        for (byte, codes) in block[2..18].iter().zip(codes.chunks_exact_mut(4)) {
+            for (code, shift) in codes.iter_mut().zip([0, 2, 4, 6]) {
+                *code = byte >> shift & 3;
             }
         }
     },

@@ -26,7 +26,7 @@ fn fields(dtype: Dtype) -> &'static [Field] {
         F64 | I64 | U64 => &[(0, 8, 1)],
         C64 => &[(0, 4, 2)],
         // A scale.
-        Q4_0 | Q8_0 | IQ4_NL | IQ3_S | IQ2_S | Q1_0 => &[(0, 2, 1)],
+        Q4_0 | Q8_0 | IQ4_NL | IQ3_S | IQ2_S | Q1_0 | Q2_0 => &[(0, 2, 1)],
         // A scale and a minimum (or a sum).
         Q4_1 | Q8_1 | Q4_K | Q5_K => &[(0, 2, 2)],
         // Scales, then the fifth bits of the codes as one number.

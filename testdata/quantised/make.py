@@ -34,19 +34,21 @@ SCALES = {
     "Q8_1": (0, None), "Q2_K": (80, 82), "Q3_K": (108, None), "Q4_K": (0, 2), "Q5_K": (0, 2),
     "Q6_K": (208, None), "IQ2_XXS": (0, None), "IQ2_XS": (0, None), "IQ3_XXS": (0, None),
     "IQ1_S": (0, None), "IQ4_NL": (0, None), "IQ3_S": (0, None), "IQ2_S": (0, None),
-    "IQ4_XS": (0, None), "TQ1_0": (52, None), "TQ2_0": (64, None), "Q1_0": (0, None),
+    "IQ4_XS": (0, None), "TQ1_0": (52, None), "TQ2_0": (64, None), "Q1_0": (0, None), "Q2_0": (0, None),
 }
 NAMES = [
     "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K",
     "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "IQ1_M", "TQ1_0",
-    "TQ2_0", "MXFP4", "NVFP4", "Q1_0",
+    "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0",
 ]
 
 
 def blocks_of(name: str) -> np.ndarray:
     """The blocks, one a row."""
     # The package still gives Q8_1 the two binary32 it had in 2023; ggml has two binary16.
-    size = 36 if name == "Q8_1" else GGML_QUANT_SIZES[GGMLQuantizationType[name]][1]
+    # Q2_0 is in ggml and not yet in the package.
+    own = {"Q8_1": 36, "Q2_0": 18}
+    size = own.get(name) or GGML_QUANT_SIZES[GGMLQuantizationType[name]][1]
     noise = hashlib.shake_256(f"tensorseal quantised {name}".encode()).digest(BLOCKS * size)
     blocks = np.frombuffer(noise, np.uint8).reshape(BLOCKS, size).copy()
     if name == "Q8_K":
@@ -84,6 +86,9 @@ def decode(name: str, blocks: np.ndarray) -> np.ndarray:
     if name == "Q1_0":
         bits = np.unpackbits(blocks[:, 2:18], axis=1, bitorder="little")
         return halves(blocks, 0) * np.where(bits == 1, np.float32(1), np.float32(-1))
+    if name == "Q2_0":
+        codes = blocks[:, 2:18, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+        return halves(blocks, 0) * (codes.reshape(len(blocks), 64).astype(np.float32) - 1)
     return gguf.dequantize(blocks, GGMLQuantizationType[name])
 
 

@@ -51,6 +51,7 @@ pub(super) fn of_number(number: i32) -> Option<Dtype> {
         39 => Dtype::MXFP4,
         40 => Dtype::NVFP4,
         41 => Dtype::Q1_0,
+        42 => Dtype::Q2_0,
         _ => return None,
     })
 }
