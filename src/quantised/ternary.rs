@@ -28,7 +28,7 @@ pub static TQ1_0: Format = Format {
                 codes[elements].chunks_exact_mut(bytes.len()).zip([1u8, 3, 9, 27, 81])
             {
                 for (byte, code) in bytes.iter().zip(codes) {
-                    *code = (u16::from(byte.wrapping_mul(power)) * 3 >> 8) as u8;
+                    *code = ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
                 }
             }
         }
