@@ -24,7 +24,7 @@ fn model(dir: &TempDir) -> Checkpoint {
     let mut tensors = Vec::new();
     for (i, dtype) in Dtype::blocks().enumerate() {
         let (size, elements) = dtype.granule();
-        let bytes = if i % 4 == 0 { 1_300_000 } else { 300_000 + 1000 * i as u64 };
+        let bytes = if i % 6 == 0 { 1_300_000 } else { 300_000 + 1000 * i as u64 };
         tensors.push((dtype, dtype.name(), bytes / size * size, bytes / size * elements));
     }
     tensors.push((Dtype::Q8_0, "large", 34 * 1_100_000, 32 * 1_100_000));

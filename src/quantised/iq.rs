@@ -267,7 +267,7 @@ fn twice_four(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
 #[inline(always)]
 fn one_a_byte(bits: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let places = u64::from(bits) * ONES & 0x8040_2010_0804_0201;
+    let places = (u64::from(bits) * ONES) & 0x8040_2010_0804_0201;
     // What is not zero reaches the highest bit of its byte.
     (places + 0x7F * ONES) >> 7 & ONES
 }
