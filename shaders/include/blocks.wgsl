@@ -58,7 +58,7 @@ struct BlockParams {
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
 
 // Where each grid begins among the points: as in src/quantised/grids.rs.
-const POINTS_AT = 6656u;
+const POINTS_AT = 6912u;
 const GRID_IQ2_XXS = 0u;
 const GRID_IQ2_XS = 256u;
 const GRID_IQ2_S = 768u;
