@@ -249,11 +249,11 @@ fn usual(stored_as: &Option<String>) -> f64 {
 fn class(row: &Row, sums: &Sums) -> Class {
     let requantised = row.stored_as[0] != row.stored_as[1];
     let allowed: f64 = row.stored_as.iter().map(usual).sum();
-    match sums.relative() {
-        0.0 => Class::SameValues,
-        relative if requantised && relative <= allowed => Class::Requantised,
-        _ => Class::Changed,
+    // The square of a difference may be too small for a number.
+    if sums.changed == 0 {
+        return Class::SameValues;
     }
+    if requantised && sums.relative() <= allowed { Class::Requantised } else { Class::Changed }
 }
 
 fn relation(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
