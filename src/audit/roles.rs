@@ -40,19 +40,22 @@ pub fn title(role: &str) -> &str {
 /// Whether the name tells of a table that is looked up by row: some of its rows may never have been
 /// trained.
 pub fn is_table(name: &str) -> bool {
-    const PARTS: [&str; 9] = [
+    const PARTS: [&str; 10] = [
         "embed",
+        "embd",
         "emb.",
         "wte",
         "wpe",
+        "token_types",
         "shared.",
         "lm_head",
         "vocab",
         "decoder.bias",
-        "output.weight",
     ];
+    // GGUF's `attn_output.weight` is none.
+    const HEAD: &str = "output.weight";
     let name = name.to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part))
+    PARTS.iter().any(|part| name.contains(part)) || name == HEAD || name.ends_with(".output.weight")
 }
 
 #[cfg(test)]
@@ -75,5 +78,7 @@ mod tests {
         assert_eq!(title("model.layers.*.mlp.up_proj.weight"), "mlp.up_proj");
         assert_eq!(title("model.norm.weight"), "model.norm");
         assert!(is_table("model.embed_tokens.weight") && !is_table("h.*.mlp.c_fc.weight"));
+        assert!(is_table("token_embd.weight") && is_table("output.weight"));
+        assert!(is_table("model.output.weight") && !is_table("blk.0.attn_output.weight"));
     }
 }

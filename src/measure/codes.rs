@@ -467,7 +467,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_merge_to_the_whole(
-            which in 0usize..26,
+            which in 0usize..quantised::TYPES,
             seed: u64,
             cuts in prop::collection::vec(0usize..90_000, 0..4),
         ) {

@@ -26,6 +26,9 @@ mod ternary;
 
 use crate::dtype::Dtype;
 
+/// Block-quantised types.
+pub const TYPES: usize = 27;
+
 /// The most elements a block has.
 pub const MOST_ELEMENTS: usize = 256;
 
@@ -96,7 +99,7 @@ pub struct Format {
 }
 
 /// By [`index`].
-static FORMATS: [&Format; 27] = [
+static FORMATS: [&Format; TYPES] = [
     &legacy::Q4_0,
     &legacy::Q4_1,
     &legacy::Q5_0,

@@ -21,10 +21,10 @@ import tensorseal
 ORIGINAL = tensorseal.MODEL / "model.safetensors"
 LAYERS = 6
 
-# Those that the package can write; its K and IQ types it can only read. MXFP4 is in later releases.
+# Those that the package can write; its K and IQ types it can only read, and MXFP4 is in later releases.
 BLOCKS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"]
 
-# Of a weight the converter leaves out, its own name is kept, so that every weight is in every copy.
+# The converter leaves these out. Here they keep their names, so that every weight is in every copy.
 LEFT_OUT = ["embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"]
 
 STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "bfloat16": "BFloat16Storage"}
@@ -206,10 +206,8 @@ class Checker:
         remarks = ", ".join(f"{count} {rule}" for rule, count in sorted(remarks.items()))
         relative = comparison["relative"] or 0
         state = "ok" if len(self.failures) == before else "FAILED"
-        print(
-            f"| {name} | {format} | {same} | {comparison['relation']} | {classes} | {relative:.6f} | {remarks} | {state} |",
-            flush=True,
-        )
+        cells = [name, format, same, comparison["relation"], classes, f"{relative:.6f}", remarks, state]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
     def same_digests(self, sealed, expect):
         """Holds tensors to those of the first copy with the same type; gives how many there were."""

@@ -168,7 +168,7 @@ pub(super) struct Compiled {
     /// By entry.
     pipelines: Vec<ComputePipeline>,
     /// By block-quantised type, then by entry.
-    by_type: [OnceLock<Vec<ComputePipeline>>; 26],
+    by_type: [OnceLock<Vec<ComputePipeline>>; quantised::TYPES],
     kernel: Kernel,
 }
 
@@ -202,7 +202,7 @@ impl Compiled {
             label,
             source: ShaderSource::Wgsl(source.into()),
         });
-        let by_type = [const { OnceLock::new() }; 26];
+        let by_type = [const { OnceLock::new() }; quantised::TYPES];
         let pipelines = Vec::new();
         let mut compiled = Self { layout, pipeline_layout, module, pipelines, by_type, kernel };
         if !kernel.by_type {
