@@ -50,23 +50,19 @@ fn model(dir: &TempDir) -> Checkpoint {
     model
 }
 
-fn engines() -> Vec<(String, RunOptions)> {
-    [
-        ("cpu", 1, 0.0, false),
-        ("cpu", 2, 0.0, false),
-        ("gpu", 1, 0.0, false),
-        ("cpu+llvmpipe", 2, 0.0, true),
-        ("gpu", 2, 100.0, false),
-        ("cpu", 2, 50.0, true),
-    ]
-    .map(|(device, threads, cross_check, file_digests)| {
-        let device_choice = device.parse().unwrap();
-        let name = format!("{device} {threads} {cross_check} {file_digests}");
-        let options =
-            RunOptions { device: device_choice, threads, cross_check, ..Default::default() };
-        (name, RunOptions { file_digests, ..options })
-    })
-    .into()
+type Engine = (&'static str, usize, f64, bool);
+
+/// Device, threads, share that is checked, digests of files.
+fn engines(all: &[Engine]) -> Vec<(String, RunOptions)> {
+    all.iter()
+        .map(|&(device, threads, cross_check, file_digests)| {
+            let device_choice = device.parse().unwrap();
+            let name = format!("{device} {threads} {cross_check} {file_digests}");
+            let options =
+                RunOptions { device: device_choice, threads, cross_check, ..Default::default() };
+            (name, RunOptions { file_digests, ..options })
+        })
+        .collect()
 }
 
 #[test]
@@ -75,7 +71,8 @@ fn blocks_are_sealed_alike_by_every_engine() {
     let dir = TempDir::new().unwrap();
     let model = model(&dir);
     let mut expected = None;
-    for (name, mut options) in engines() {
+    let all = [("cpu", 2, 0.0, false), ("gpu", 1, 0.0, false), ("cpu+llvmpipe", 2, 0.0, false)];
+    for (name, mut options) in engines(&all) {
         options.file_digests = false;
         let (seal, _) = build::measure(&model, true, &options, &Progress::default()).unwrap();
         let mut text = Vec::new();
@@ -109,7 +106,8 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
         plan.carriers.push(PlannedCarrier { carrier, offsets: vec![3] });
     }
     let mut expected: Option<Vec<(Option<Codes>, Vec<SlotSums>)>> = None;
-    for (name, options) in engines() {
+    let all = [("cpu", 1, 0.0, false), ("gpu", 2, 100.0, false), ("cpu", 2, 50.0, true)];
+    for (name, options) in engines(&all) {
         let found: Vec<_> = plan.objects.iter().map(|_| Mutex::default()).collect();
         engine::run(&model.files, &plan, &options, &Progress::default(), &|finished| {
             *found[finished.object].lock().unwrap() = (finished.codes, finished.slots);

@@ -250,22 +250,12 @@ fn usual(stored_as: &str) -> f64 {
     found.map_or(0.0, |(_, error)| *error)
 }
 
-<<<<<<< HEAD
 fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
     let requantised = stored_as[0] != stored_as[1];
     let allowed: f64 = stored_as.into_iter().map(usual).sum();
-    match sums.relative() {
-        0.0 => Class::SameValues,
-        relative if requantised && relative <= allowed => Class::Requantised,
-        _ => Class::Changed,
-=======
-fn class(row: &Row, sums: &Sums) -> Class {
-    let requantised = row.stored_as[0] != row.stored_as[1];
-    let allowed: f64 = row.stored_as.iter().map(usual).sum();
     // The square of a difference may be too small for a number.
     if sums.changed == 0 {
         return Class::SameValues;
->>>>>>> accept
     }
     if requantised && sums.relative() <= allowed { Class::Requantised } else { Class::Changed }
 }
