@@ -69,6 +69,8 @@ pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
         }));
     }
     all.sort_unstable();
+    // Tensors that share bytes each tell of one that changed.
+    all.dedup();
     all
 }
 
@@ -102,6 +104,8 @@ pub fn write(
     measured.ok_or(RepairError::Run(RunError::Unmeasured))
 }
 
+/// Patches by their place in the file, not by their tensor: of tensors that share bytes, each is written,
+/// and each of them writes the sealed ones.
 fn put_back(piece: &Piece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     let start = piece.object.offset + piece.start;
     let key = |position| (piece.object.file, position);

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/malformed/torch.rs"]
 mod malformed;
 
-use archives::{Member, pickled, sound_npy, sound_torch, torch_zip};
+use archives::{Member, npy, pickled, sound_npy, sound_torch, torch_zip};
 use common::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -197,6 +197,10 @@ fn malformed_files_are_refused_by_seal_and_found_by_verify() {
 
 /// A model with one matrix of noise of F32 in an archive, and the place of its data.
 fn archive_of_noise(dir: &Path) -> (PathBuf, usize) {
+    archive_of_noise_in(dir, "little")
+}
+
+fn archive_of_noise_in(dir: &Path, byte_order: &str) -> (PathBuf, usize) {
     let data: Vec<u8> = noise(5, 3_000_000)
         .chunks_exact(4)
         .flat_map(|word| {
@@ -212,7 +216,9 @@ fn archive_of_noise(dir: &Path) -> (PathBuf, usize) {
         ("other", pickled::view(storage(), 499_000, &[200, 1000], &[1000, 1])),
         ("columns", pickled::view(storage(), 1, &[700, 10], &[1000, 1])),
     ];
-    let zip = torch_zip(pickled::whole(pickled::dict(&views)), &[("0", data)]);
+    let mut zip = torch_zip(pickled::whole(pickled::dict(&views)), &[("0", data)]);
+    let note = zip.members.iter().position(|m| m.local.name == b"m/byteorder").unwrap();
+    zip.members[note] = Member::new("m/byteorder", byte_order);
     let bytes = zip.bytes();
     let path = dir.join("model.pt");
     fs::write(&path, &bytes).unwrap();
@@ -279,6 +285,60 @@ fn a_flipped_bit_is_found_without_a_seal() {
     assert_eq!(crc(&found)[0]["evidence"]["tensors_total"], 0);
 }
 
+/// Seals a file, flips these bits of it, and holds the repaired copy to what it was.
+fn flips_are_put_back(path: &Path, flips: &[(usize, u8)]) {
+    let sound = fs::read(path).unwrap();
+    let sealed = run(&["seal", arg(path), "--fine", "--device", "cpu"]);
+    assert_eq!(sealed.code, 0, "{}", sealed.stderr);
+    let mut bytes = sound.clone();
+    flips.iter().for_each(|(at, mask)| bytes[*at] ^= mask);
+    fs::write(path, bytes).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let out = path.with_file_name(format!("repaired-{name}"));
+    let ran = run(&["repair", arg(path), "-o", arg(&out), "--device", "cpu"]);
+    assert_eq!(ran.code, 0, "{}: {}{}", path.display(), ran.stdout, ran.stderr);
+    let said =
+        format!(": {} byte{} put back", flips.len(), if flips.len() == 1 { "" } else { "s" });
+    assert!(ran.stdout.contains(&said), "{said}: {}", ran.stdout);
+    assert!(fs::read(&out).unwrap() == sound, "{}", path.display());
+    let left = fs::read_dir(path.parent().unwrap()).unwrap();
+    assert!(left.flatten().all(|e| !e.file_name().to_string_lossy().starts_with(".tensorseal-")));
+    // The checksums of an archive are those of the copy again.
+    assert_eq!(rules_of(&open(&out)), [""; 0]);
+    let (_, found) = report(&["audit", arg(&out)]);
+    assert!(rules(&found).iter().all(|(rule, _)| !rule.starts_with("format/")), "{found:#}");
+}
+
+#[test]
+fn views_of_one_storage_are_repaired() {
+    for byte_order in ["little", "big"] {
+        let dir = TempDir::new().unwrap();
+        let (path, start) = archive_of_noise_in(dir.path(), byte_order);
+        let swapped = open(&path).files[0].big_endian.len();
+        assert_eq!(swapped, usize::from(byte_order == "big"));
+        // Bytes of one view, of two, of three and of all; one at a boundary of blocks.
+        let flips = [(2, 1), ((1 << 20) - 1, 128), (2_000_010, 4), (2_200_003, 64), (2_796_001, 2)];
+        flips_are_put_back(&path, &flips.map(|(at, mask)| (start + at, mask)));
+    }
+}
+
+#[test]
+fn arrays_are_repaired_alone_and_in_archives() {
+    let dir = TempDir::new().unwrap();
+    let values = noise(8, 8000);
+    let array = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2000,), }\n", &values);
+    let path = dir.path().join("array.npy");
+    fs::write(&path, &array).unwrap();
+    flips_are_put_back(&path, &[(array.len() - 77, 8)]);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("arrays.npz");
+    // Only the name of the file says what it is.
+    let members = vec![Member::new("first", &array), Member::new("b.npy", sound_npy())];
+    let bytes = archives::Zip::of(members).bytes();
+    fs::write(&path, &bytes).unwrap();
+    flips_are_put_back(&path, &[(4000, 8), (bytes.len() / 2, 1)]);
+}
+
 #[test]
 fn a_watermark_is_looked_for_in_sound_bytes_only_and_not_embedded() {
     let dir = TempDir::new().unwrap();
@@ -336,8 +396,7 @@ fn malicious_pickles_are_told_of_and_never_run() {
             b"\x80\x04}(\x8c\x01a".to_vec(),
             pickle.strip_prefix(b"\x80\x04").unwrap_or(&pickle).to_vec(),
         ];
-        let object =
-            archives::npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", &pickle);
+        let object = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", &pickle);
         let mut beside = sound_torch();
         beside.members.push(Member::new("m/.data/more.pkl", &pickle));
         for (file, bytes) in [

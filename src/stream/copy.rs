@@ -108,8 +108,13 @@ impl Copying<'_> {
             // It has another name now.
             let _ = copy.keep();
         } else {
-            builder.permissions(Permissions::from_mode(0o666));
-            let copy = builder.tempfile_in(directory).map_err(failed)?;
+            // Under its own name, in a directory of its own: what a file is, and what the array in it
+            // is called, may depend on that.
+            let place = builder.tempdir_in(directory).map_err(failed)?;
+            let name = self.model.files.first().map_or("", |file| &file.path);
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(name).rand_bytes(0).permissions(Permissions::from_mode(0o666));
+            let copy = builder.tempfile_in(place.path()).map_err(failed)?;
             self.write_all(&mut |_| copy.as_file().try_clone(), edit, each)?;
             accept(copy.path())?;
             copy.persist_noclobber(out).map_err(|error| match error.error.kind() {

@@ -8,9 +8,11 @@ pub mod keys;
 pub mod weights;
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError};
 use tensorseal::watermark::key::WatermarkKey;
 
 /// A tensor to be written: name, dtype, shape, bytes.
@@ -152,9 +154,18 @@ pub fn report(args: &[&str]) -> (i32, Value) {
 
 /// Holds a document to its published schema.
 pub fn validate(schema: &str, document: &Value) {
-    let path = format!("{}/docs/schema/{schema}.schema.json", env!("CARGO_MANIFEST_DIR"));
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
+    // Compiling a schema takes longer than most runs of the program.
+    static COMPILED: Mutex<BTreeMap<String, Arc<jsonschema::Validator>>> =
+        Mutex::new(BTreeMap::new());
+    let validator = {
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        let compile = || {
+            let path = format!("{}/docs/schema/{schema}.schema.json", env!("CARGO_MANIFEST_DIR"));
+            let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+            Arc::new(jsonschema::validator_for(&schema).unwrap())
+        };
+        compiled.entry(schema.to_owned()).or_insert_with(compile).clone()
+    };
     let errors: Vec<String> = validator
         .iter_errors(document)
         .map(|error| format!("{}: {error}", error.instance_path()))

@@ -39,11 +39,7 @@ enum Kind {
 pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
     Ok(match kind(opened)? {
         // Many other files are zip archives, too.
-        Some(Kind::Archive) => {
-            let archive = zip::read(opened)?;
-            let has_pickle = archive.members.iter().any(|m| m.name.ends_with(".pkl"));
-            !archive.readable || has_pickle
-        }
+        Some(Kind::Archive) => zip::may_hold(opened, |name| name.ends_with(".pkl"))?,
         kind => kind.is_some(),
     })
 }

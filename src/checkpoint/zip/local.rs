@@ -3,7 +3,7 @@
 use super::central::Entry;
 use super::error::ZipError;
 use super::fields::{Fields, Sizes, extra};
-use crate::checkpoint::file::{self, Opened};
+use super::window::Window;
 use crate::checkpoint::problem::Gathered;
 use std::io;
 
@@ -26,7 +26,7 @@ pub(super) struct Located {
 
 /// Reads the header of a member. `limit` is where the directory begins.
 pub(super) fn locate(
-    opened: &Opened,
+    window: &mut Window<'_>,
     entry: Entry,
     base: u64,
     limit: u64,
@@ -39,25 +39,22 @@ pub(super) fn locate(
         errors.push(ZipError::NoLocal { member: member(), at });
         return Ok(None);
     }
-    // The name is as long as in the directory, or it is another one.
-    let expected = LOCAL_LEN as u64 + entry.raw_name.len() as u64;
-    let start = file::read_at(&opened.file, at, expected.min(available) as usize)?;
-    let Some(local) = Local::parse(&start) else {
+    let Some(local) = Local::parse(window.read(at, LOCAL_LEN)?) else {
         errors.push(ZipError::NoLocal { member: member(), at });
         return Ok(None);
     };
-    let before = (LOCAL_LEN + usize::from(local.name_len) + usize::from(local.extra_len)) as u64;
-    let data = at + before;
+    let before = LOCAL_LEN + usize::from(local.name_len) + usize::from(local.extra_len);
+    let data = at + before as u64;
     let end = data.saturating_add(entry.stored);
     if end > limit {
         errors.push(ZipError::PastEnd { member: member(), end });
         return Ok(None);
     }
-    let extra_at = data - u64::from(local.extra_len);
-    let extra_bytes = file::read_at(&opened.file, extra_at, local.extra_len.into())?;
-    if usize::from(local.name_len) != entry.raw_name.len() || start[LOCAL_LEN..] != entry.raw_name {
-        let name = file::read_at(&opened.file, at + LOCAL_LEN as u64, local.name_len.into())?;
-        let local = String::from_utf8_lossy(&name).into_owned();
+    // From its start again: what is read anew then holds headers that overlap it, too.
+    let header = window.read(at, before)?;
+    let (name, extra_bytes) = header[LOCAL_LEN..].split_at(local.name_len.into());
+    if name != entry.raw_name {
+        let local = String::from_utf8_lossy(name).into_owned();
         errors.push(ZipError::LocalName { member: member(), local });
     }
     if (local.flags | entry.flags) & ENCRYPTED != 0 {
@@ -72,7 +69,7 @@ pub(super) fn locate(
             local: local.method,
         });
     }
-    let extra = extra(&extra_bytes).unwrap_or_else(|| {
+    let extra = extra(extra_bytes).unwrap_or_else(|| {
         errors.push(ZipError::Extra { member: member() });
         Default::default()
     });
@@ -99,8 +96,8 @@ pub(super) fn locate(
     }
     let mut behind = Vec::new();
     if described_behind {
-        let bytes = file::read_at(&opened.file, end, (limit - end).min(24) as usize)?;
-        behind = descriptors(&bytes, &entry);
+        let bytes = window.read(end, (limit - end).min(24) as usize)?;
+        behind = descriptors(bytes, &entry);
         if behind.is_empty() {
             errors.push(ZipError::LocalSize { member: member() });
             // Whatever it is, it is no gap.

@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod local;
 mod member;
+mod window;
 
 pub use error::ZipError;
 
@@ -18,9 +19,12 @@ use super::Checksum;
 use super::display::display_name as shown;
 use super::file::{self, Opened};
 use super::problem::Gathered;
+use central::Entry;
+use end::End;
 use local::Located;
 use std::collections::HashSet;
 use std::io;
+use window::Window;
 
 /// How the data of a member are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,20 +99,39 @@ pub(crate) fn ends(opened: &Opened) -> io::Result<bool> {
     Ok(file::read_at(&opened.file, at, 4)? == EMPTY)
 }
 
+/// Whether an archive cannot be read, or its directory lists a member of such a name. Headers of members
+/// are not looked at.
+pub(crate) fn may_hold(opened: &Opened, is_wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
+    let listed = entries(opened, &mut Gathered::default())?;
+    Ok(listed.is_none_or(|(_, entries)| entries.iter().any(|entry| is_wanted(&entry.name))))
+}
+
+/// The end of an archive, and what its directory lists. `None`: nothing can be read.
+fn entries(
+    opened: &Opened,
+    errors: &mut Gathered<ZipError>,
+) -> io::Result<Option<(End, Vec<Entry>)>> {
+    let Some(end) = end::find(opened, errors)? else { return Ok(None) };
+    let [start, directory_end] = end.directory;
+    // At most 128 MiB, and known to be in the file.
+    let directory = file::read_at(&opened.file, start, (directory_end - start) as usize)?;
+    let entries = central::parse(&directory, start, end.members, errors);
+    Ok(entries.map(|entries| (end, entries)))
+}
+
 /// Reads and checks an archive.
 pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
     let mut errors = Gathered::default();
     let refused = |errors| Ok(Archive { errors, ..Archive::default() });
-    let Some(end) = end::find(opened, &mut errors)? else { return refused(errors) };
+    let Some((end, entries)) = entries(opened, &mut errors)? else { return refused(errors) };
     let [start, directory_end] = end.directory;
-    // At most 128 MiB, and known to be in the file.
-    let directory = file::read_at(&opened.file, start, (directory_end - start) as usize)?;
-    let Some(entries) = central::parse(&directory, start, end.members, &mut errors) else {
-        return refused(errors);
-    };
+    let mut entries: Vec<(usize, Entry)> = entries.into_iter().enumerate().collect();
+    // In the order of the file; those of one place in the order of the directory.
+    entries.sort_by_key(|(_, entry)| entry.offset);
+    let mut window = Window::new(opened);
     let mut located = Vec::with_capacity(entries.len());
-    for (position, entry) in entries.into_iter().enumerate() {
-        if let Some(found) = local::locate(opened, entry, end.base, start, &mut errors)? {
+    for (position, entry) in entries {
+        if let Some(found) = local::locate(&mut window, entry, end.base, start, &mut errors)? {
             located.push((position, found));
         }
     }
@@ -119,7 +142,6 @@ pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
         errors.push(ZipError::DirectoryPlace { start, bytes });
         return refused(errors);
     }
-    located.sort_by_key(|(position, found)| (found.header, *position));
     // A member whose header was not found leaves a gap behind: that is no second fault.
     if located.len() as u64 == end.members || errors.is_empty() {
         owned(&located, end.base, start, &mut errors);
