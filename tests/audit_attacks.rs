@@ -132,7 +132,7 @@ fn try_all(trial: &Trial) -> Vec<Row> {
     for (attacks, tensor, sibling) in &trial.plan {
         for attack in attacks {
             turn += 1;
-            if turn % step != 0 {
+            if !turn.is_multiple_of(step) {
                 continue;
             }
             let done = attack.apply(&mut victim, tensor, sibling);

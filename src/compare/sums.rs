@@ -1,7 +1,8 @@
 //! What two tensors of values have in common.
 //!
 //! Values are formed in f64 and added up in the order of the pieces, so that the sums do not depend on
-//! the number of threads.
+//! the number of threads. What is not finite in either counts as changed where the other is anything
+//! else, and is in no sum.
 
 /// Sums over the elements of both: merging adds them, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -10,6 +11,8 @@ pub struct Sums {
     pub elements: u64,
     /// Elements with another value.
     pub changed: u64,
+    /// Changed elements of which one is not finite, or both in different ways.
+    pub unlike: u64,
     /// Sum of the squares of the first.
     pub before: f64,
     /// Sum of the squares of the second.
@@ -31,6 +34,12 @@ impl Sums {
         // Four of each sum side by side, so that additions need not wait for one another.
         let mut lanes = [[0.0f64; 4]; 4];
         for (at, (was, is)) in before.iter().zip(after).enumerate() {
+            if !(was.is_finite() && is.is_finite()) {
+                let alike = was == is || was.is_nan() && is.is_nan();
+                sums.changed += u64::from(!alike);
+                sums.unlike += u64::from(!alike);
+                continue;
+            }
             let difference = is - was;
             let lane = at % 4;
             lanes[0][lane] += was * was;
@@ -50,6 +59,7 @@ impl Sums {
     pub fn merge(&mut self, next: &Sums) {
         self.elements += next.elements;
         self.changed += next.changed;
+        self.unlike += next.unlike;
         self.before += next.before;
         self.after += next.after;
         self.dot += next.dot;
@@ -97,6 +107,10 @@ mod tests {
         let none = Sums::of(0, &[0.0], &[1.0]);
         assert!(none.relative().is_infinite() && none.cosine().is_nan());
         assert_eq!(Sums::default().relative(), 0.0);
+        let lost =
+            Sums::of(0, &[0.0, f64::NAN, f64::INFINITY, 2.0], &[f64::NAN, f64::NAN, 1.0, 2.0]);
+        assert_eq!((lost.elements, lost.changed, lost.before, lost.squares), (4, 2, 4.0, 0.0));
+        assert_eq!(lost.unlike, 2);
     }
 
     proptest! {

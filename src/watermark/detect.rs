@@ -15,6 +15,7 @@ use crate::stream::files::FileSet;
 use crate::stream::plan::{ObjectKind, Plan, PlannedCarrier};
 use crate::stream::progress::Progress;
 use crate::weights::reader::{self, Reader};
+use crate::weights::values::finite;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -158,7 +159,8 @@ fn put_together(
             let count = most.min(carrier.elements - start) as usize;
             // Every value that is put together is one of binary32, or is correlated as one.
             let values = reader.read(&carrier.weight, start, count)?;
-            let bytes: Vec<u8> = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+            let bytes: Vec<u8> =
+                values.iter().flat_map(|v| (finite(*v) as f32).to_le_bytes()).collect();
             let mut correlation = Correlation::new(keys.len());
             correlation.add(&carrier.carrier, &chips, first, &bytes);
             let mut sums = vec![SlotSums::default(); keys.len()];

@@ -149,7 +149,8 @@ impl Piece {
     /// The values of a weight; zero for what is not finite.
     fn read(&self, reader: &Reader<'_>, weight: &Weight) -> Result<Vec<f64>, RunError> {
         let first = self.first * CARRIER_LEN as u64;
-        Ok(reader.read(weight, first, self.elements as usize)?)
+        let values = reader.read(weight, first, self.elements as usize)?;
+        Ok(values.into_iter().map(finite).collect())
     }
 
     fn correlate(

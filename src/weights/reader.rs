@@ -17,8 +17,7 @@ impl<'a> Reader<'a> {
         Self { stored: Stored::new(model, files) }
     }
 
-    /// Elements `first..first + count` of a weight, in their Hugging Face order; zero for what is not
-    /// finite. `count` is the caller's bound on the memory.
+    /// Elements `first..first + count` of a weight, in their Hugging Face order, finite or not. `count` is the caller's bound on the memory.
     ///
     /// # Errors
     /// When a file cannot be read or changed.

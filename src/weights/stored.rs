@@ -1,6 +1,6 @@
 //! Elements of tensors by their number: values, and codes of integers.
 
-use super::values::{Decoder, code, finite};
+use super::values::{Decoder, code};
 use crate::checkpoint::Checkpoint;
 use crate::quantised;
 use crate::stream::files::{FileError, FileSet};
@@ -35,8 +35,8 @@ impl<'a> Stored<'a> {
         Ok((first % elements) as usize)
     }
 
-    /// The values of elements `first..first + count`; zero for what is not finite, and for elements that
-    /// the tensor does not have.
+    /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor
+    /// does not have.
     pub fn values(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         let mut copy = Vec::new();
         let skip = self.bytes(tensor, first, count, &mut copy)?;
@@ -49,14 +49,12 @@ impl<'a> Stored<'a> {
             for coded in copy.chunks_exact(bytes as usize) {
                 quantised::decode(dtype, coded, &mut block);
                 let wanted = count - values.len();
-                values.extend(block.iter().skip(skip).take(wanted).map(|v| finite((*v).into())));
+                values.extend(block.iter().skip(skip).take(wanted).map(|v| f64::from(*v)));
                 skip = 0;
             }
-        } else if let Some(decoder) =
-            Decoder::of_weights(dtype).or_else(|| Decoder::of_numbers(dtype))
-        {
+        } else if let Some(decoder) = Decoder::of_numbers(dtype) {
             let elements = copy.chunks_exact(decoder.width()).take(count);
-            values.extend(elements.map(|element| finite(decoder.value(element))));
+            values.extend(elements.map(|element| decoder.value(element)));
         }
         values.resize(count, 0.0);
         Ok(values)
