@@ -81,7 +81,8 @@ def interleaved(rows, heads):
 
 
 def write_gguf(tensors, shape, path, encode=None):
-    """Writes what a converter makes of Hugging Face tensors. `encode`: type and bytes of a matrix."""
+    """Writes what a converter makes of Hugging Face tensors. `encode`: from the name and values of a matrix
+    to its type and bytes."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(512)
     writer.add_embedding_length(shape.width)
@@ -98,7 +99,7 @@ def write_gguf(tensors, shape, path, encode=None):
         elif name.endswith("k_proj.weight"):
             values = interleaved(values, shape.key_value_heads)
         if encode and values.ndim == 2:
-            kind, data = encode(values)
+            kind, data = encode(name, values)
             writer.add_tensor(gguf_name(name), data, raw_dtype=kind)
         else:
             writer.add_tensor(gguf_name(name), numpy.ascontiguousarray(values))
