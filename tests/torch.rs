@@ -551,11 +551,11 @@ fn headers_that_overlap_are_not_read_again_and_again() {
     const NAME: &[u8] = b"m/data.pkl";
     // Fields of no length, as many as there can be.
     let extra = [0xFF, 0xFF, 0, 0].repeat(16_383);
-    let mut local = vec![0u8; 30];
+    let mut local = [0u8; 30];
     local[..4].copy_from_slice(b"PK\x03\x04");
     local[26] = NAME.len() as u8;
     local[28..30].copy_from_slice(&(extra.len() as u16).to_le_bytes());
-    let mut central = vec![0u8; 46];
+    let mut central = [0u8; 46];
     central[..4].copy_from_slice(b"PK\x01\x02");
     central[28] = NAME.len() as u8;
     let mut bytes = [&local[..], NAME, &extra].concat();
