@@ -188,7 +188,9 @@ fn malformed_files_are_refused_by_seal_and_found_by_verify() {
             assert!(!target.exists(), "{}", case.name);
         }
         fs::remove_file(&target).ok();
-        let (code, found) = report(&["verify", arg(&place), "--seal", arg(&seal)]);
+        // No flipped bit made one of these of the sound file.
+        let args = ["verify", arg(&place), "--seal", arg(&seal), "--no-pinpoint"];
+        let (code, found) = report(&args);
         let rules = rules(&found);
         assert_eq!(code, 1, "{}: {rules:?}", case.name);
         assert!(rules.iter().any(|(rule, _)| rule == case.rule), "{}: {rules:?}", case.name);
@@ -401,6 +403,7 @@ fn malicious_pickles_are_told_of_and_never_run() {
         beside.members.push(Member::new("m/.data/more.pkl", &pickle));
         for (file, bytes) in [
             ("model.pt", torch_zip(pickle.clone(), &[]).bytes()),
+            ("renamed.npz", torch_zip(pickle.clone(), &[]).bytes()),
             ("state.pt", torch_zip(in_state.concat(), &[]).bytes()),
             ("beside.pt", beside.bytes()),
             ("plain.pkl", pickle.clone()),
@@ -463,6 +466,12 @@ fn no_verb_runs_a_pickle() {
 fn other_files_of_these_names_stay_other() {
     let dir = TempDir::new().unwrap();
     let d = dir.path();
+    for name in ["empty.pt", "empty.bin", "empty.pkl", "empty"] {
+        fs::write(d.join(name), []).unwrap();
+        let model = open(&d.join(name));
+        assert_eq!(rules_of(&model), ["format/unknown"], "{name}");
+        assert!(model.problems[0].message.contains("is empty"), "{:?}", model.problems);
+    }
     for (name, bytes) in [
         ("noise.bin", noise(1, 5000)),
         ("text.bin", b"config of nothing\nand more\n".to_vec()),
@@ -532,6 +541,39 @@ fn ways_to_write_a_sound_archive_are_read_alike() {
         assert_eq!((&names[..], model.files[0].checksums.len()), (&["a", "b"][..], 5), "{n}");
         let swapped = model.files[0].big_endian.len();
         assert_eq!(swapped, if zip.bytes() == big.bytes() { 2 } else { 0 }, "{n}");
+    }
+}
+
+/// Very many members that share one header as long as headers get.
+#[test]
+fn headers_that_overlap_are_not_read_again_and_again() {
+    const MEMBERS: usize = 300_000;
+    const NAME: &[u8] = b"m/data.pkl";
+    // Fields of no length, as many as there can be.
+    let extra = [0xFF, 0xFF, 0, 0].repeat(16_383);
+    let mut local = [0u8; 30];
+    local[..4].copy_from_slice(b"PK\x03\x04");
+    local[26] = NAME.len() as u8;
+    local[28..30].copy_from_slice(&(extra.len() as u16).to_le_bytes());
+    let mut central = [0u8; 46];
+    central[..4].copy_from_slice(b"PK\x01\x02");
+    central[28] = NAME.len() as u8;
+    let mut bytes = [&local[..], NAME, &extra].concat();
+    let start = bytes.len() as u32;
+    let directory = [&central[..], NAME].concat().repeat(MEMBERS);
+    bytes.extend(&directory);
+    bytes.extend(b"PK\x05\x06\0\0\0\0\xFF\xFF\xFF\xFF");
+    bytes.extend((directory.len() as u32).to_le_bytes());
+    bytes.extend(start.to_le_bytes());
+    bytes.extend([0, 0]);
+    let dir = TempDir::new().unwrap();
+    for name in ["model.pt", "model.npz"] {
+        let path = dir.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let start = Instant::now();
+        let rules = rules_of(&open(&path));
+        assert!(rules.contains(&"format/zip-overlap"), "{name}: {rules:?}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{name}: {:?}", start.elapsed());
     }
 }
 

@@ -36,6 +36,8 @@ enum SingleError {
         "not a checkpoint: neither its name nor its first bytes are those of safetensors, GGUF, PyTorch or NumPy"
     )]
     UnknownFormat,
+    #[error("is empty: no checkpoint is")]
+    Empty,
     #[error("is the index of a sharded model; give the directory that holds it")]
     IsIndex,
 }
@@ -43,7 +45,7 @@ enum SingleError {
 impl Named for SingleError {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
-            SingleError::UnknownFormat => ("format/unknown", Severity::High),
+            SingleError::UnknownFormat | SingleError::Empty => ("format/unknown", Severity::High),
             SingleError::IsIndex => ("format/is-index", Severity::High),
         }
     }
@@ -91,6 +93,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         format = formats::detect_any(&name, &opened).map_err(failed)?;
         match format {
             Some(format) => contents = formats::read(format, &name, &opened).map_err(failed)?,
+            None if opened.identity.bytes == 0 => problems.push(SingleError::Empty.problem(&name)),
             None => problems.push(SingleError::UnknownFormat.problem(&name)),
         }
     }

@@ -17,6 +17,9 @@ use std::io;
 /// What every `.npy` file begins with.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
+/// Most pickles of one archive that are read.
+const MAX_PICKLES: usize = 64;
+
 /// Whether the first bytes of a file are those of an array, or of an archive of arrays.
 pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
     let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(512) as usize)?;
@@ -80,6 +83,10 @@ impl Reading {
         self.zip = errors;
         contents.readable = readable;
         self.same_names(&members);
+        // PyTorch reads an archive whatever it is called: what it would load is looked at.
+        for member in members.iter().filter(|m| m.name.ends_with(".pkl")).take(MAX_PICKLES) {
+            self.pickle(opened, member)?;
+        }
         let mut taken = HashSet::new();
         for member in members {
             let name = member.name.strip_suffix(".npy").unwrap_or(&member.name).to_owned();
@@ -102,6 +109,19 @@ impl Reading {
         }
         if contents.tensors.is_empty() && !contents.unreadable.is_empty() {
             contents.readable = false;
+        }
+        Ok(())
+    }
+
+    /// Examines a member that is called a pickle.
+    fn pickle(&mut self, opened: &Opened, member: &Member) -> io::Result<()> {
+        match member.read(opened, MAX_PICKLE)? {
+            Ok(bytes) => {
+                let start = (member.method == Method::Stored).then_some(member.range[0]);
+                let place = Place { member: &member.name, start };
+                pickle::read_only(&bytes, place, &mut self.pickles);
+            }
+            Err(error) => self.zip.push(error),
         }
         Ok(())
     }

@@ -129,11 +129,24 @@ pub(crate) fn read(opened: &Opened) -> io::Result<Archive> {
     // In the order of the file; those of one place in the order of the directory.
     entries.sort_by_key(|(_, entry)| entry.offset);
     let mut window = Window::new(opened);
-    let mut located = Vec::with_capacity(entries.len());
+    let mut located: Vec<(usize, Located)> = Vec::with_capacity(entries.len());
+    let mut header_bytes = 0;
     for (position, entry) in entries {
-        if let Some(found) = local::locate(&mut window, entry, end.base, start, &mut errors)? {
-            located.push((position, found));
+        let found = local::locate(&mut window, entry, end.base, start, &mut errors)?;
+        let Some(found) = found else { continue };
+        // More than there can be: a long header of very many members would be read for each of them.
+        header_bytes += found.data[0] - found.header;
+        if header_bytes > opened.identity.bytes
+            && let Some((_, other)) = located.last()
+        {
+            errors.push(ZipError::Overlap {
+                member: found.entry.name,
+                other: other.entry.name.clone(),
+                range: [found.header, found.data[0]],
+            });
+            return refused(errors);
         }
+        located.push((position, found));
     }
     if located.is_empty() && end.base > 0 {
         // Nothing is where it would be with bytes before the archive: the place is wrong.
