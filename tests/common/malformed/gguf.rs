@@ -419,7 +419,7 @@ fn tensor_cases() -> Vec<Case> {
         case!("bytes-that-wrap", "size-overflow", |d| one(d, &[1 << 61, 1], 28, 0, 32)),
         case!("padding-that-wraps", "size-overflow", |d| one(d, &[(1 << 63) - 1], 24, 0, 32)),
         case!("type-99", "unknown-dtype", |d| one(d, &[8], 99, 0, 32)),
-        case!("type-42", "unknown-dtype", |d| one(d, &[8], 42, 0, 32)),
+        case!("type-43", "unknown-dtype", |d| one(d, &[8], 43, 0, 32)),
         case!("type-minus-one", "unknown-dtype", |d| one(d, &[8], -1, 0, 32)),
         case!("removed-type-4", "gguf-removed-type", |d| one(d, &[32], 4, 0, 32)),
         case!("removed-type-33", "gguf-removed-type", |d| one(d, &[32], 33, 0, 32)),
