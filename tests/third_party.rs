@@ -653,7 +653,7 @@ fn arrays_that_cannot_be_used_are_refused() {
         (array(Npy::floats(&[0, 8], &[])), "that is not empty"),
         (array(Npy::new("<f4", &[1 << 24, 1 << 40], Vec::new())), "overflows"),
         (array(Npy::floats(&[4, 8], &not_finite)), "element 25 is not a finite number"),
-        (array(Npy::new("<c8", &[4, 8], vec![0; 256])), "of type <c8"),
+        (array(Npy::new("<c8", &[4, 8], vec![0; 256])), "type C64; a number is needed"),
         (array(Npy::floats(&[4, 7], &[1.0; 28])), "one bit for each of the 7 columns"),
         (
             bit(Npy::bytes(&[0, 1, 2, 1, 0, 1, 0, 1])),

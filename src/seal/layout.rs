@@ -26,8 +26,16 @@ impl Damaged {
 /// be compared although nobody could load them.
 pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
     let mut damaged = Damaged::default();
-    // What is only untidy can be read.
-    for problem in model.problems.iter().filter(|problem| problem.severity > Severity::Low) {
+    for problem in &model.problems {
+        // A file of tensors that is only untidy can be read.
+        let untidy = problem.severity <= Severity::Low
+            && model
+                .files
+                .iter()
+                .any(|file| file.kind == FileKind::Tensors && file.path == problem.file);
+        if untidy {
+            continue;
+        }
         // A file that was cut or that grew still has the header it was sealed with.
         let header = !matches!(problem.rule, "format/trailing-bytes" | "format/truncated");
         let list = if header { &mut damaged.headers } else { &mut damaged.others };
