@@ -2,13 +2,14 @@
 //!
 //! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
 //! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
-//! digests that do not merge, [`sums`] checks stated checksums, [`big_endian`] turns numbers around,
-//! [`progress`] counts, [`copy`] writes a model anew.
+//! digests that do not merge ([`hashing`] computes them), [`sums`] checks stated checksums,
+//! [`big_endian`] turns numbers around, [`progress`] counts, [`copy`] writes a model anew.
 
 pub mod big_endian;
 mod claims;
 pub mod copy;
 pub mod files;
+pub mod hashing;
 pub mod lane;
 pub mod plan;
 pub mod progress;
