@@ -1,0 +1,259 @@
+//! Whether the files of a model are the ones that were signed.
+//!
+//! Names are compared both ways, then digests (OpenSSF Model Signing 1.0, verification). What a
+//! signature leaves out is told, whatever the verdict: nobody sees from a passed signature alone that
+//! it ignores a file.
+
+use super::Finding;
+use crate::checkpoint::{Checkpoint, FileKind, ModelFile, NotCovered, display_name};
+use crate::seal::canonical::hex;
+use crate::severity::Severity;
+use crate::signing::Manifest;
+use crate::signing::oms::Resource;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The digests of one file, whole or by shard; `None`: it was not hashed.
+pub type Digests = Option<Vec<Vec<u8>>>;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// The model, listed with what lies beside it.
+    pub model: &'a Checkpoint,
+    /// What was signed.
+    pub manifest: &'a Manifest,
+    /// By file of the model.
+    pub digests: &'a [Digests],
+    /// Whether files may lie in the model that were not signed.
+    pub ignore_unsigned_files: bool,
+}
+
+/// What the comparison gives.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What is not as it was signed.
+    pub findings: Vec<Finding>,
+    /// What exists and the signature does not vouch for.
+    pub not_covered: Vec<NotCovered>,
+    /// Paths of the files that are as they were signed.
+    pub intact: BTreeSet<String>,
+}
+
+/// The files of a model that a signature has to do with: all but those that it ignores.
+pub fn concerned(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
+    let ignored = Ignored::new(&manifest.ignore_paths);
+    let concerned = |file: &ModelFile| ignored.covers(&file.path).is_none();
+    (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
+}
+
+/// Compares a model with what was signed.
+pub fn judge(signed: &Signed<'_>) -> Outcome {
+    let Signed { model, manifest, .. } = signed;
+    let mut outcome = Outcome::default();
+    let listed = by_file(model, manifest);
+    let ignored = Ignored::new(&manifest.ignore_paths);
+    for name in listed.keys() {
+        if let Some(by) = ignored.covers(name) {
+            outcome.findings.push(contradiction(name, by));
+        }
+    }
+    let mut here = BTreeSet::new();
+    for (index, file) in model.files.iter().enumerate() {
+        here.insert(file.path.as_str());
+        if let Some(by) = ignored.covers(&file.path) {
+            outcome.leave_out(file, &format!("ignored by the signature ({})", display_name(by)));
+        } else if let Some(resources) = listed.get(file.path.as_str()) {
+            outcome.compare(signed, index, resources);
+        } else {
+            outcome.unsigned(signed, file);
+        }
+    }
+    for name in listed.keys().filter(|name| !here.contains(*name)) {
+        let message = format!("{} was signed and is not there", display_name(name));
+        outcome.findings.push(Finding::new("signature/file-missing", message).in_file(name));
+    }
+    outcome
+}
+
+/// The resources of each file. A lone `.` is what the Python client calls a model of one file.
+fn by_file<'a>(model: &'a Checkpoint, manifest: &'a Manifest) -> BTreeMap<&'a str, Vec<&'a Resource>> {
+    let mut listed: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    for resource in &manifest.resources {
+        let name = match (resource.name.as_str(), model.files.as_slice()) {
+            (".", [only]) if model.is_one_file() => only.path.as_str(),
+            (name, _) => name,
+        };
+        listed.entry(name).or_default().push(resource);
+    }
+    listed
+}
+
+fn contradiction(name: &str, by: &str) -> Finding {
+    let message = format!(
+        "{} is signed and, by {}, ignored: the signature contradicts itself",
+        display_name(name),
+        display_name(by)
+    );
+    Finding::new("signature/bundle-invalid", message).in_file(name)
+}
+
+impl Outcome {
+    fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
+        let file = &signed.model.files[index];
+        if file.link.is_some() && !signed.manifest.allow_symlinks {
+            let message = format!(
+                "{} is a link, and the signature allows none: what it leads to may change without a trace",
+                display_name(&file.path)
+            );
+            self.findings.push(Finding::new("signature/link", message).in_file(&file.path));
+            return;
+        }
+        let found = signed.digests.get(index).and_then(Option::as_ref);
+        match found.map(|found| difference(signed.manifest, file, resources, found)) {
+            Some(None) => {
+                self.intact.insert(file.path.clone());
+            }
+            Some(Some(finding)) => self.findings.push(finding),
+            None => {
+                let message = format!("{} was not hashed", display_name(&file.path));
+                let finding = Finding::new("signature/file-changed", message);
+                self.findings.push(finding.in_file(&file.path));
+            }
+        }
+    }
+
+    fn unsigned(&mut self, signed: &Signed<'_>, file: &ModelFile) {
+        if file.bytes == 0 && signed.manifest.hashing.shard.is_some() {
+            // Cut into shards, an empty file has none: no such signature can list it.
+            self.leave_out(file, "empty: a signature of shards cannot list it");
+            return;
+        }
+        if signed.ignore_unsigned_files {
+            self.leave_out(file, "not signed; ignored, as asked");
+            return;
+        }
+        let hint = match file.beside {
+            Some(_) => ": was it written after the model was signed? Sign again, or keep it elsewhere",
+            None => "",
+        };
+        let message = format!("{} was not signed{hint}", display_name(&file.path));
+        self.findings.push(Finding::new("signature/file-unsigned", message).in_file(&file.path));
+    }
+
+    /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
+    fn leave_out(&mut self, file: &ModelFile, reason: &str) {
+        self.not_covered.push(NotCovered::new(&file.path, reason));
+        if file.kind != FileKind::Other {
+            let message =
+                format!("{} holds tensors, and nobody signed it: {reason}", display_name(&file.path));
+            self.findings
+                .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
+        }
+    }
+}
+
+/// What is different in a file, if anything is.
+fn difference(
+    manifest: &Manifest,
+    file: &ModelFile,
+    resources: &[&Resource],
+    found: &[Vec<u8>],
+) -> Option<Finding> {
+    let algorithm = manifest.hashing.algorithm.name();
+    let path = display_name(&file.path);
+    let finding = |message: String| {
+        Finding::new("signature/file-changed", message).in_file(&file.path).with("hash", algorithm)
+    };
+    let Some(shard) = manifest.hashing.shard else {
+        let (signed, found) = (&resources.first()?.digest, found.first()?);
+        if resources.len() == 1 && signed == found {
+            return None;
+        }
+        let message = format!("{path} is not the file that was signed");
+        return Some(finding(message).with("signed", hex(signed)).with("found", hex(found)));
+    };
+    let mut shards: Vec<&&Resource> = resources.iter().collect();
+    shards.sort_by_key(|resource| resource.range);
+    let signed_bytes = shards.last().and_then(|last| last.range).map_or(0, |range| range[1]);
+    if signed_bytes != file.bytes || shards.len() != found.len() {
+        let message =
+            format!("{path} has {} bytes, and {signed_bytes} were signed", file.bytes);
+        return Some(finding(message));
+    }
+    let changed: Vec<usize> =
+        (0..found.len()).filter(|at| shards[*at].digest != found[*at]).collect();
+    let (first, last) = (*changed.first()? as u64, *changed.last()? as u64);
+    let mut finding = finding(format!(
+        "{path} is not the file that was signed: {} of {} shards differ",
+        changed.len(),
+        found.len()
+    ));
+    finding.byte_range =
+        Some([first * shard.get(), ((last + 1).saturating_mul(shard.get())).min(file.bytes)]);
+    Some(finding.with("shards_changed", changed.len()))
+}
+
+/// Paths that a signature ignores: files, or directories with all that is in them. By path, as they were
+/// given.
+struct Ignored<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Ignored<'a> {
+    /// Paths are taken relative to the model. One that leads out of it names nothing in it.
+    fn new(paths: &'a [String]) -> Self {
+        let plain = |path: &'a String| {
+            let mut rest = path.as_str();
+            while let Some(shorter) = rest.strip_prefix("./") {
+                rest = shorter.trim_start_matches('/');
+            }
+            let rest = rest.trim_end_matches('/');
+            (if rest == "." { "" } else { rest }, path.as_str())
+        };
+        Self(paths.iter().filter(|path| !path.starts_with('/')).map(plain).collect())
+    }
+
+    /// The entry that covers a path.
+    fn covers(&self, path: &str) -> Option<&'a str> {
+        let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let mut places = ["", path].into_iter().chain(parents);
+        places.find_map(|place| self.0.get(place).copied())
+    }
+}
+
+/// A problem with the structure of a model, beside a signature that is the only thing asked for: the
+/// signer vouches for malformed files, too, so it is a remark. That something could not be covered is
+/// not.
+pub fn soften(finding: &mut Finding) {
+    const OF_COVERAGE: [&str; 7] = [
+        "format/directory-too-deep",
+        "format/file-name",
+        "format/link-cycle",
+        "format/link-dangling",
+        "format/link-out",
+        "format/link-to-left-out",
+        "format/special-file",
+    ];
+    if !OF_COVERAGE.contains(&finding.rule) {
+        finding.severity = Severity::Info;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored() {
+        let paths: Vec<String> =
+            ["a", "./b/c/", "/d", "e//"].iter().map(ToString::to_string).collect();
+        let ignored = Ignored::new(&paths);
+        let covered = |path| ignored.covers(path).is_some();
+        for path in ["a", "a/x/y", "b/c", "b/c/z", "e/x"] {
+            assert!(covered(path), "{path}");
+        }
+        for path in ["ab", "b", "b/cd", "d", "x/a"] {
+            assert!(!covered(path), "{path}");
+        }
+        let all = [".".to_owned()];
+        assert!(Ignored::new(&all).covers("anything").is_some());
+    }
+}
