@@ -5,15 +5,13 @@
 //! it ignores a file.
 
 use super::Finding;
-use crate::checkpoint::{Checkpoint, FileKind, ModelFile, NotCovered, display_name};
+use crate::checkpoint::{Checkpoint, FileKind, LeftOut, ModelFile, NotCovered, display_name};
 use crate::seal::canonical::hex;
 use crate::severity::Severity;
 use crate::signing::Manifest;
 use crate::signing::oms::Resource;
+use crate::stream::hashing::FileDigests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// The digests of one file, whole or by shard; `None`: it was not hashed.
-pub type Digests = Option<Vec<Vec<u8>>>;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +21,7 @@ pub struct Signed<'a> {
     /// What was signed.
     pub manifest: &'a Manifest,
     /// By file of the model.
-    pub digests: &'a [Digests],
+    pub digests: &'a [Option<FileDigests>],
     /// Whether files may lie in the model that were not signed.
     pub ignore_unsigned_files: bool,
 }
@@ -39,11 +37,23 @@ pub struct Outcome {
     pub intact: BTreeSet<String>,
 }
 
-/// The files of a model that a signature has to do with: all but those that it ignores.
-pub fn concerned(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
-    let ignored = Ignored::new(&manifest.ignore_paths);
+/// The files of a model that a signature is to list: all but those that it ignores.
+pub fn to_sign(model: &Checkpoint, ignore_paths: &[String]) -> Vec<usize> {
+    let ignored = Ignored::new(ignore_paths);
     let concerned = |file: &ModelFile| ignored.covers(&file.path).is_none();
     (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
+}
+
+/// The files of a model whose digests a signature is compared with: those that it lists with as many
+/// digests as they have. Shards of one byte would ask for as much memory as the file is long; a signature
+/// must pay for that with its own length.
+pub fn to_hash(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
+    let listed = by_file(model, manifest);
+    let fits = |file: &ModelFile| {
+        let resources = listed.get(file.path.as_str()).map_or(0, Vec::len) as u64;
+        resources > 0 && manifest.hashing.digests(file.bytes) == resources
+    };
+    (0..).zip(&model.files).filter(|(_, file)| fits(file)).map(|(index, _)| index).collect()
 }
 
 /// Compares a model with what was signed.
@@ -61,7 +71,8 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
     for (index, file) in model.files.iter().enumerate() {
         here.insert(file.path.as_str());
         if let Some(by) = ignored.covers(&file.path) {
-            outcome.leave_out(file, &format!("ignored by the signature ({})", display_name(by)));
+            let reason = format!("ignored by the signature ({})", display_name(by));
+            outcome.leave_out(file, LeftOut::Ignored, &reason);
         } else if let Some(resources) = listed.get(file.path.as_str()) {
             outcome.compare(signed, index, resources);
         } else {
@@ -109,27 +120,22 @@ impl Outcome {
             return;
         }
         let found = signed.digests.get(index).and_then(Option::as_ref);
-        match found.map(|found| difference(signed.manifest, file, resources, found)) {
-            Some(None) => {
+        match difference(signed.manifest, file, resources, found) {
+            None => {
                 self.intact.insert(file.path.clone());
             }
-            Some(Some(finding)) => self.findings.push(finding),
-            None => {
-                let message = format!("{} was not hashed", display_name(&file.path));
-                let finding = Finding::new("signature/file-changed", message);
-                self.findings.push(finding.in_file(&file.path));
-            }
+            Some(finding) => self.findings.push(finding),
         }
     }
 
     fn unsigned(&mut self, signed: &Signed<'_>, file: &ModelFile) {
         if file.bytes == 0 && signed.manifest.hashing.shard.is_some() {
             // Cut into shards, an empty file has none: no such signature can list it.
-            self.leave_out(file, "empty: a signature of shards cannot list it");
+            self.leave_out(file, LeftOut::Unsigned, "empty: a signature of shards cannot list it");
             return;
         }
         if signed.ignore_unsigned_files {
-            self.leave_out(file, "not signed; ignored, as asked");
+            self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
             return;
         }
         let hint = match file.beside {
@@ -141,8 +147,9 @@ impl Outcome {
     }
 
     /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
-    fn leave_out(&mut self, file: &ModelFile, reason: &str) {
-        self.not_covered.push(NotCovered::new(&file.path, reason));
+    fn leave_out(&mut self, file: &ModelFile, kind: LeftOut, reason: &str) {
+        let (path, reason_given) = (file.path.clone(), reason.to_owned());
+        self.not_covered.push(NotCovered { path, reason: reason_given, kind });
         if file.kind != FileKind::Other {
             let message =
                 format!("{} holds tensors, and nobody signed it: {reason}", display_name(&file.path));
@@ -152,44 +159,51 @@ impl Outcome {
     }
 }
 
-/// What is different in a file, if anything is.
+/// What is different in a file, if anything is. One without digests has another length than was signed.
 fn difference(
     manifest: &Manifest,
     file: &ModelFile,
     resources: &[&Resource],
-    found: &[Vec<u8>],
+    found: Option<&FileDigests>,
 ) -> Option<Finding> {
-    let algorithm = manifest.hashing.algorithm.name();
     let path = display_name(&file.path);
     let finding = |message: String| {
-        Finding::new("signature/file-changed", message).in_file(&file.path).with("hash", algorithm)
+        Finding::new("signature/file-changed", message)
+            .in_file(&file.path)
+            .with("hash", manifest.hashing.algorithm.name())
     };
-    let Some(shard) = manifest.hashing.shard else {
-        let (signed, found) = (&resources.first()?.digest, found.first()?);
-        if resources.len() == 1 && signed == found {
-            return None;
-        }
-        let message = format!("{path} is not the file that was signed");
-        return Some(finding(message).with("signed", hex(signed)).with("found", hex(found)));
-    };
-    let mut shards: Vec<&&Resource> = resources.iter().collect();
+    let mut shards = resources.to_vec();
     shards.sort_by_key(|resource| resource.range);
-    let signed_bytes = shards.last().and_then(|last| last.range).map_or(0, |range| range[1]);
-    if signed_bytes != file.bytes || shards.len() != found.len() {
-        let message =
-            format!("{path} has {} bytes, and {signed_bytes} were signed", file.bytes);
-        return Some(finding(message));
+    let signed_bytes = shards.last().and_then(|last| last.range).map(|range| range[1]);
+    if let Some(signed) = signed_bytes.filter(|signed| *signed != file.bytes) {
+        let message = format!("{path} has {} bytes, and {signed} were signed", file.bytes);
+        return Some(finding(message).with("signed_bytes", signed));
     }
-    let changed: Vec<usize> =
-        (0..found.len()).filter(|at| shards[*at].digest != found[*at]).collect();
-    let (first, last) = (*changed.first()? as u64, *changed.last()? as u64);
+    let found = found.and_then(|found| found.of(manifest.hashing));
+    let found: Vec<&[u8]> = found.into_iter().flatten().collect();
+    let Some(shard) = manifest.hashing.shard else {
+        return match (shards.as_slice(), found.as_slice()) {
+            ([signed], [found]) if signed.digest == *found => None,
+            ([signed], [found]) => {
+                let message = format!("{path} is not the file that was signed");
+                Some(finding(message).with("signed", hex(&signed.digest)).with("found", hex(found)))
+            }
+            _ => Some(finding(format!("{path} was not hashed"))),
+        };
+    };
+    if found.len() != shards.len() {
+        return Some(finding(format!("{path} was not hashed")));
+    }
+    let changed: Vec<u64> =
+        (0..).zip(shards.iter().zip(&found)).filter(|(_, (s, f))| s.digest != **f).map(|(at, _)| at).collect();
+    let (first, last) = (changed.first()?, changed.last()?);
     let mut finding = finding(format!(
         "{path} is not the file that was signed: {} of {} shards differ",
         changed.len(),
         found.len()
     ));
-    finding.byte_range =
-        Some([first * shard.get(), ((last + 1).saturating_mul(shard.get())).min(file.bytes)]);
+    let end = (last + 1).saturating_mul(shard.get()).min(file.bytes);
+    finding.byte_range = Some([first * shard.get(), end]);
     Some(finding.with("shards_changed", changed.len()))
 }
 
