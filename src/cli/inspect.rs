@@ -14,11 +14,11 @@ use tensorseal::report::{Coverage, Model, Report};
 pub fn run(args: &InspectArgs) -> Outcome {
     let model = running::open_sound(&args.model, &args.opening)?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
-    let total = model.files.iter().map(|file| file.bytes).sum();
+    let total = model.own_files().iter().map(|file| file.bytes).sum();
     report.model = Model {
         path: args.model.display().to_string(),
         format: model.format_name().to_owned(),
-        files: model.files.len() as u64,
+        files: model.own_files().len() as u64,
         tensors: model.tensors.len() as u64,
         elements: model.tensors.iter().map(elements).sum(),
         bytes: total,

@@ -21,10 +21,10 @@ pub fn run(args: &AuditArgs) -> Outcome {
         carving::require_new(directory)?;
     }
     let mut report = Report::new("audit", &args.model.display().to_string());
-    let exclude = running::seals_inside(&args.model, baseline::seal_path(args));
-    let model = running::open(&args.model, &args.opening, exclude, None)?;
+    let seals = running::seals_inside(&args.model, baseline::seal_path(args));
+    let model = running::open(&args.model, &args.opening, seals, None)?;
     let baseline = baseline::open(args, &mut report)?;
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let (audited, compared, copies) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             let audited = audit::measure(&model, &options, progress).map_err(running::failure)?;

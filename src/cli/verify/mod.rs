@@ -5,7 +5,7 @@ use super::pinpointing::{self, Compared};
 use super::{Failure, Outcome, output, profiles, running, sealed};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
-use tensorseal::checkpoint::{Checkpoint, FileKind, NotCovered, Problem};
+use tensorseal::checkpoint::{Checkpoint, FileKind, LeftOut, NotCovered, Problem};
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::judge::integrity::{self, Options};
 use tensorseal::judge::{Finding, Severity, change};
@@ -15,7 +15,9 @@ use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::profile::Profile;
 use tensorseal::report::units::count;
+use tensorseal::seal::build::FILE_DIGESTS;
 use tensorseal::seal::{self, Seal, document, layout};
+use tensorseal::stream::plan::Plan;
 use tensorseal::stream::progress::Progress;
 
 /// Changed tensors whose values are looked at again to say what the change looks like.
@@ -30,9 +32,9 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     }
-    let exclude = running::seals_inside(&args.model, args.seal.as_deref());
+    let seals = running::seals_inside(&args.model, args.seal.as_deref());
     let expected = sealed.as_ref().map(|s| s.files.iter().map(|file| file.path.clone()).collect());
-    let mut model = running::open(&args.model, &args.opening, exclude, expected)?;
+    let mut model = running::open(&args.model, &args.opening, seals, expected)?;
     let damaged = layout::adopt(&mut model, sealed.as_ref());
     let file_digests =
         args.file_digests && sealed.iter().flat_map(|s| &s.files).any(|file| file.sha256.is_some());
@@ -40,10 +42,12 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
     let mut findings = problems(&model, sealed.as_ref());
-    let options = running::run_options(&args.measuring, file_digests);
+    let options = running::run_options(&args.measuring);
     let (found, run, explained) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
-            let (found, run) = seal::build::measure(&model, false, &options, progress)
+            let hashing = if file_digests { &FILE_DIGESTS[..] } else { &[] };
+            let plan = Plan::everything(&model, false).with_file_hashing(&model, hashing);
+            let (found, run) = seal::build::measure_plan(&model, &plan, &options, progress)
                 .map_err(running::failure)?;
             let mut explained = BTreeMap::new();
             if let Some(sealed) = trusted {
@@ -115,7 +119,7 @@ fn pinpoint(
 /// Structural problems as findings, except an index that names a sealed shard which is gone: that
 /// the shard is missing is said by the comparison.
 fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
-    let here: BTreeSet<&str> = model.files.iter().map(|file| file.path.as_str()).collect();
+    let here: BTreeSet<&str> = model.own_files().iter().map(|file| file.path.as_str()).collect();
     let gone: Vec<&str> = sealed
         .iter()
         .flat_map(|seal| &seal.files)
@@ -148,13 +152,13 @@ fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut
 
 /// What a model root alone does not vouch for: everything that is not a tensor.
 fn beside_the_root(model: &Checkpoint) -> impl Iterator<Item = NotCovered> {
-    model.files.iter().map(|file| {
+    model.own_files().iter().map(|file| {
         let what = match file.kind {
             FileKind::Other => "the file",
             _ => "its bytes outside tensors",
         };
         let reason = format!("{what}: not part of the model root, only a seal covers it");
-        NotCovered { path: file.path.clone(), reason }
+        NotCovered { path: file.path.clone(), reason, kind: LeftOut::BesideRoot }
     })
 }
 
@@ -189,7 +193,7 @@ fn look_again(
     }
     let tensors: Vec<usize> = wanted.keys().copied().collect();
     // A few tensors, in the page cache: not worth a device.
-    let mut options = running::run_options(&args.measuring, false);
+    let mut options = running::run_options(&args.measuring);
     options.device = DeviceChoice::Cpu;
     options.cross_check = 0.0;
     let after = seal::build::distributions(model, &tensors, &options, &Progress::default())
