@@ -56,6 +56,10 @@ pub enum LeftOut {
     Problem,
     /// Part of the model, but not of what it was compared with: a model root covers tensors alone.
     BesideRoot,
+    /// A signature ignores it, and says so.
+    Ignored,
+    /// Nobody signed it, and that was allowed.
+    Unsigned,
 }
 
 impl LeftOut {
@@ -73,6 +77,8 @@ impl LeftOut {
             }
             LeftOut::Problem => "there is something wrong with it",
             LeftOut::BesideRoot => "not part of the model root",
+            LeftOut::Ignored => "ignored by the signature",
+            LeftOut::Unsigned => "not signed",
         }
     }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, display_name};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
@@ -205,6 +205,37 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
     };
     report.findings.extend(model.remarks.iter().map(finding));
     report.findings.extend(checksums::findings(model, run));
+}
+
+/// As [`fill`], where files were hashed and no tensor was measured.
+pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
+    report.model = listed(model);
+    report.engine = Some(run.engine.clone());
+    report.coverage = Coverage {
+        bytes_total: report.model.bytes,
+        bytes_checked: run.engine.bytes_read,
+        not_covered: model.not_covered.clone(),
+    };
+    report.findings.extend(model.remarks.iter().map(finding));
+}
+
+/// A model of which nothing was measured.
+pub fn listed(model: &Checkpoint) -> Model {
+    let files = model.own_files();
+    Model {
+        path: model.path.display().to_string(),
+        format: model.format_name().to_owned(),
+        files: files.len() as u64,
+        tensors: model.tensors.len() as u64,
+        elements: model.tensors.iter().map(elements).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        root: None,
+    }
+}
+
+/// How many elements a tensor has.
+pub fn elements(tensor: &Tensor) -> u64 {
+    tensor.shape.iter().product()
 }
 
 /// Refuses a model of which bytes are not those of the checksums that its files state.

@@ -8,10 +8,10 @@ use super::Finding;
 use crate::checkpoint::{Checkpoint, FileKind, LeftOut, ModelFile, NotCovered, display_name};
 use crate::seal::canonical::hex;
 use crate::severity::Severity;
-use crate::signing::Manifest;
-use crate::signing::oms::Resource;
+use crate::signing::oms::Ignored;
+use crate::signing::{Manifest, Resource};
 use crate::stream::hashing::FileDigests;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub struct Outcome {
 /// The files of a model that a signature is to list: all but those that it ignores.
 pub fn to_sign(model: &Checkpoint, ignore_paths: &[String]) -> Vec<usize> {
     let ignored = Ignored::new(ignore_paths);
-    let concerned = |file: &ModelFile| ignored.covers(&file.path).is_none();
+    let concerned = |file: &ModelFile| ignored.covering(&file.path).is_none();
     (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
 }
 
@@ -61,16 +61,11 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
     let Signed { model, manifest, .. } = signed;
     let mut outcome = Outcome::default();
     let listed = by_file(model, manifest);
-    let ignored = Ignored::new(&manifest.ignore_paths);
-    for name in listed.keys() {
-        if let Some(by) = ignored.covers(name) {
-            outcome.findings.push(contradiction(name, by));
-        }
-    }
+    let ignored = manifest.ignored();
     let mut here = BTreeSet::new();
     for (index, file) in model.files.iter().enumerate() {
         here.insert(file.path.as_str());
-        if let Some(by) = ignored.covers(&file.path) {
+        if let Some(by) = ignored.covering(&file.path) {
             let reason = format!("ignored by the signature ({})", display_name(by));
             outcome.leave_out(file, LeftOut::Ignored, &reason);
         } else if let Some(resources) = listed.get(file.path.as_str()) {
@@ -86,26 +81,17 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
     outcome
 }
 
-/// The resources of each file. A lone `.` is what the Python client calls a model of one file.
+/// The resources of each file.
 fn by_file<'a>(model: &'a Checkpoint, manifest: &'a Manifest) -> BTreeMap<&'a str, Vec<&'a Resource>> {
     let mut listed: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for resource in &manifest.resources {
-        let name = match (resource.name.as_str(), model.files.as_slice()) {
-            (".", [only]) if model.is_one_file() => only.path.as_str(),
-            (name, _) => name,
+        let name = match model.files.as_slice() {
+            [only] if model.is_one_file() && manifest.is_one_file() => only.path.as_str(),
+            _ => resource.name.as_str(),
         };
         listed.entry(name).or_default().push(resource);
     }
     listed
-}
-
-fn contradiction(name: &str, by: &str) -> Finding {
-    let message = format!(
-        "{} is signed and, by {}, ignored: the signature contradicts itself",
-        display_name(name),
-        display_name(by)
-    );
-    Finding::new("signature/bundle-invalid", message).in_file(name)
 }
 
 impl Outcome {
@@ -207,37 +193,9 @@ fn difference(
     Some(finding.with("shards_changed", changed.len()))
 }
 
-/// Paths that a signature ignores: files, or directories with all that is in them. By path, as they were
-/// given.
-struct Ignored<'a>(HashMap<&'a str, &'a str>);
-
-impl<'a> Ignored<'a> {
-    /// Paths are taken relative to the model. One that leads out of it names nothing in it.
-    fn new(paths: &'a [String]) -> Self {
-        let plain = |path: &'a String| {
-            let mut rest = path.as_str();
-            while let Some(shorter) = rest.strip_prefix("./") {
-                rest = shorter.trim_start_matches('/');
-            }
-            let rest = rest.trim_end_matches('/');
-            (if rest == "." { "" } else { rest }, path.as_str())
-        };
-        Self(paths.iter().filter(|path| !path.starts_with('/')).map(plain).collect())
-    }
-
-    /// The entry that covers a path.
-    fn covers(&self, path: &str) -> Option<&'a str> {
-        let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
-        let mut places = ["", path].into_iter().chain(parents);
-        places.find_map(|place| self.0.get(place).copied())
-    }
-}
-
-/// A problem with the structure of a model, beside a signature that is the only thing asked for: the
-/// signer vouches for malformed files, too, so it is a remark. That something could not be covered is
-/// not.
-pub fn soften(finding: &mut Finding) {
-    const OF_COVERAGE: [&str; 7] = [
+/// Whether a problem with the structure of a model means that something in it could not be covered.
+pub fn is_of_coverage(rule: &str) -> bool {
+    const RULES: [&str; 7] = [
         "format/directory-too-deep",
         "format/file-name",
         "format/link-cycle",
@@ -246,28 +204,25 @@ pub fn soften(finding: &mut Finding) {
         "format/link-to-left-out",
         "format/special-file",
     ];
-    if !OF_COVERAGE.contains(&finding.rule) {
+    RULES.contains(&rule)
+}
+
+/// A problem with the structure of a model, beside a signature that is the only thing asked for: the
+/// signer vouches for malformed files, too, so it is a remark. That something could not be covered is
+/// not.
+pub fn soften(finding: &mut Finding) {
+    if !is_of_coverage(finding.rule) {
         finding.severity = Severity::Info;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_ignored() {
-        let paths: Vec<String> =
-            ["a", "./b/c/", "/d", "e//"].iter().map(ToString::to_string).collect();
-        let ignored = Ignored::new(&paths);
-        let covered = |path| ignored.covers(path).is_some();
-        for path in ["a", "a/x/y", "b/c", "b/c/z", "e/x"] {
-            assert!(covered(path), "{path}");
-        }
-        for path in ["ab", "b", "b/cd", "d", "x/a"] {
-            assert!(!covered(path), "{path}");
-        }
-        let all = [".".to_owned()];
-        assert!(Ignored::new(&all).covers("anything").is_some());
-    }
+/// What a signature that ignores these paths leaves out of a model.
+pub fn left_out(model: &Checkpoint, ignore_paths: &[String]) -> Vec<NotCovered> {
+    let ignored = Ignored::new(ignore_paths);
+    let of = |file: &ModelFile| {
+        let by = display_name(ignored.covering(&file.path)?);
+        let reason = format!("ignored by the signature ({by})");
+        Some(NotCovered { path: file.path.clone(), reason, kind: LeftOut::Ignored })
+    };
+    model.files.iter().filter_map(of).collect()
 }

@@ -115,7 +115,7 @@ impl Attestation {
         let predicate = serde_json::to_value(&self.facts).unwrap_or_default();
         Statement {
             subject: subject.to_owned(),
-            digest,
+            sha256: digest,
             predicate_type: self.kind.predicate_type().to_owned(),
             predicate,
         }
@@ -131,9 +131,9 @@ impl Attestation {
             let shown = statement.predicate_type.chars().take(120).collect();
             return Err(AttestationError::UnknownType(shown));
         };
-        if statement.digest != digest {
+        if statement.sha256 != digest {
             let hex = |digest: &[u8]| crate::seal::canonical::hex(digest);
-            let (found, expected) = (hex(&statement.digest), hex(&digest));
+            let (found, expected) = (hex(&statement.sha256), hex(&digest));
             return Err(AttestationError::OtherSubject { found, expected });
         }
         let facts: Facts = serde_json::from_value(statement.predicate)

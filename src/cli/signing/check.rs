@@ -3,20 +3,24 @@
 
 use super::args::SignatureArgs;
 use super::{keys, places};
-use crate::cli::{Failure, output};
+use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
+use tensorseal::checkpoint::{Checkpoint, ModelFile};
+use tensorseal::engine::{self, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::judge::signature::{self, Outcome, Signed};
 use tensorseal::report::signature::SignedModel;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
+use tensorseal::signing::{self, Manifest, Signer, Statement, Trust};
+use tensorseal::report::human::Palette;
+use tensorseal::report::units::count;
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
+use tensorseal::stream::progress::Progress;
 
 /// The longest bundle that is read: a model of a million files.
 const MAX_BUNDLE: u64 = 256 << 20;
@@ -39,19 +43,21 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     let bundle = keys::read_small(path, MAX_BUNDLE)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
-    let opened = signing::open(&bundle, &trust, jiff::Timestamp::now());
-    let (opened, manifest) = match opened.and_then(|opened| {
-        let manifest = Manifest::parse(&opened.statement)?;
-        Ok((opened, manifest))
-    }) {
+    let read = signing::open(&bundle, &trust, jiff::Timestamp::now())
+        .map_err(|error| refused(&error, error.is_content()))
+        .and_then(|opened| {
+            let manifest = Manifest::parse(&opened.statement);
+            Ok((opened, manifest.map_err(|error| refused(&error, true))?))
+        });
+    let (opened, manifest) = match read {
         Ok(read) => read,
-        Err(error) => {
-            report.findings.push(finding(&error, "the signature").in_file(&name));
+        Err(finding) => {
+            report.findings.push(finding.in_file(&name));
             return Ok(None);
         }
     };
     for remark in &opened.remarks {
-        let finding = Finding::new("signature/no-key-hint", remark.to_string());
+        let finding = Finding::new("signature/unusual-bundle", remark.to_string());
         report.findings.push(finding.in_file(&name));
     }
     let mut checked = Checked { manifest, signer: opened.signer, attestations: Vec::new() };
@@ -65,12 +71,13 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     Ok(Some(checked))
 }
 
-fn finding(error: &SignatureError, what: &str) -> Finding {
-    let (rule, words) = match error.is_content() {
+/// A signature that is malformed, or not of who is trusted.
+fn refused(error: &dyn std::error::Error, malformed: bool) -> Finding {
+    let (rule, words) = match malformed {
         true => ("signature/bundle-invalid", "cannot be used"),
         false => ("signature/not-trusted", "is not of who is trusted"),
     };
-    Finding::new(rule, format!("{what} {words}: {error}").replace(['\n', '\r'], " "))
+    Finding::new(rule, format!("the signature {words}: {error}").replace(['\n', '\r'], " "))
 }
 
 impl Checked {
@@ -115,7 +122,41 @@ impl Checked {
         Ok(Attestation::of(statement, self.manifest.root)?)
     }
 
-    /// Compares the model with what was signed; `files` are the indexes of those that `digests` are of.
+    /// Whether it was made with git's own files at the top: they are then part of what is checked.
+    pub fn lists_git_paths(&self) -> bool {
+        let top = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        let git = |name: &str| {
+            matches!(top(name).as_str(), ".git" | ".gitignore" | ".gitattributes" | ".github")
+        };
+        self.manifest.resources.iter().any(|resource| git(&resource.name))
+    }
+
+    /// Whether hashing all files of the model in its shards would give more digests than the signature has.
+    pub fn is_overlong(&self, model: &Checkpoint) -> bool {
+        let digests = |file: &ModelFile| self.manifest.hashing.digests(file.bytes);
+        let all = model.files.iter().map(digests).fold(0, u64::saturating_add);
+        all > (self.manifest.resources.len() + model.files.len()) as u64
+    }
+
+    /// Hashes the files that were signed, and nothing else.
+    pub fn hash(
+        &self,
+        model: &Checkpoint,
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<(Vec<Option<FileDigests>>, RunReport), Failure> {
+        let wanted = signature::to_hash(model, &self.manifest);
+        let files: Vec<ModelFile> = wanted.iter().map(|index| model.files[*index].clone()).collect();
+        let mut run = engine::hash_files(&files, &[self.manifest.hashing], options, progress)
+            .map_err(running::failure)?;
+        let mut digests = vec![None; model.files.len()];
+        for (index, found) in wanted.into_iter().zip(std::mem::take(&mut run.file_digests)) {
+            digests[index] = found;
+        }
+        Ok((digests, run))
+    }
+
+    /// Compares the model with what was signed; `digests` are by file of the model.
     pub fn compare(
         &self,
         model: &Checkpoint,
@@ -125,9 +166,7 @@ impl Checked {
     ) -> Outcome {
         let manifest = &self.manifest;
         let ignore_unsigned_files = args.ignore_unsigned_files;
-        let ignored = &[];
-        let outcome =
-            signature::judge(&Signed { model, manifest, digests, ignore_unsigned_files, ignored });
+        let outcome = signature::judge(&Signed { model, manifest, digests, ignore_unsigned_files });
         // Something that is beside the seal is not beside the signature.
         report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
         report.coverage.not_covered.extend(outcome.not_covered.iter().cloned());
@@ -170,7 +209,7 @@ impl Checked {
     /// The bytes that were read as the seal must be those that were signed: a file may have been replaced
     /// between two readings.
     fn lists(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
-        let Some(path) = crate::cli::running::relative(model, seal) else { return false };
+        let Some(path) = running::relative(model, seal) else { return false };
         let listed = self.manifest.resources.iter().find(|resource| resource.name == path);
         let (Some(listed), None) = (listed, self.manifest.hashing.shard) else { return false };
         let hashes = [HashAlgorithm::Blake3, self.manifest.hashing.algorithm];
@@ -192,4 +231,21 @@ fn digests<const N: usize>(path: &Path, hashes: [HashAlgorithm; N]) -> io::Resul
             len => hashers.iter_mut().for_each(|hasher| hasher.update(&piece[..len])),
         }
     }
+}
+
+/// Who signed what, for people.
+pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
+    let Some(used) = &report.signature else { return Ok(()) };
+    writeln!(out, "signature {}", used.source)?;
+    let (Some(signer), Some(signed)) = (&used.signer, &used.signed) else { return Ok(()) };
+    writeln!(out, "signed by {}", palette.bold(&signer.to_string()))?;
+    let shards = signed.shard_size.map(|size| format!(" in shards of {size} bytes"));
+    let listed = if shards.is_some() { "shard" } else { "file" };
+    let line = format!("{}, {}{}", count(signed.resources, listed), signed.hash, shards.unwrap_or_default());
+    writeln!(out, "          {}", palette.dim(&line))?;
+    for attestation in &used.attestations {
+        let (kind, at) = (attestation.kind.name(), attestation.signed_at);
+        writeln!(out, "attested  {kind}, {at} by the signer's clock")?;
+    }
+    Ok(())
 }

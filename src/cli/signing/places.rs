@@ -1,5 +1,6 @@
 //! Where a signature and its attestations lie, and what of a model they cover.
 
+use super::args::SignatureArgs;
 use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
 use std::ffi::OsString;
@@ -26,6 +27,14 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Paths of the model that a signature and its attestations lie at, whatever they are called.
+pub fn of_signature(model: &Path, args: &SignatureArgs) -> Vec<String> {
+    let Some(bundle) = args.signature.as_deref() else { return Vec::new() };
+    let beside = attestations_of(bundle);
+    let named = args.attestations.as_deref().into_iter();
+    inside(model, &named.chain([bundle, &beside]).collect::<Vec<_>>())
 }
 
 /// Those of some paths that lie in the model, relative to it.
