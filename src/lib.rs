@@ -13,6 +13,7 @@
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
 //! - [`repair`] puts pinpointed bits back, into a copy.
+//! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`report`] tells people and machines.
 //!
 //! ```no_run
@@ -42,6 +43,7 @@ pub mod repair;
 pub mod report;
 pub mod seal;
 pub mod severity;
+pub mod signing;
 pub mod stream;
 pub mod watermark;
 pub mod weights;

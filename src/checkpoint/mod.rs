@@ -9,7 +9,7 @@ mod display;
 mod file;
 mod formats;
 pub mod gguf;
-mod json;
+pub(crate) mod json;
 mod lfs;
 mod links;
 mod naming;
@@ -26,7 +26,7 @@ pub mod zip;
 
 pub use contents::StoredTensor;
 pub use display::display_name;
-pub(crate) use display::is_hidden;
+pub(crate) use display::{is_hidden, quoted};
 pub use file::OpenError;
 pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
