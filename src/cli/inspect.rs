@@ -6,10 +6,10 @@ use super::{Outcome, exit, output, running};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal::checkpoint::{Checkpoint, Tensor};
+use tensorseal::checkpoint::Checkpoint;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
-use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::report::{Coverage, Report};
 
 pub fn run(args: &InspectArgs) -> Outcome {
     let model = running::open_sound(&args.model, &args.opening)?;

@@ -16,7 +16,7 @@ use tensorseal::signing::attestation::{Attestation, AuditFacts, Facts as Stated}
 use tensorseal::signing::{Manifest, Method, PrivateKey, sign_statement};
 use tensorseal::stream::hashing::{FileDigests, FileHashing};
 use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::claim;
+use tensorseal::watermark::claim::{self, Claim};
 
 /// What the pass over a model gave.
 pub struct Measured {
@@ -155,7 +155,7 @@ fn claim_of(args: &SignArgs) -> Result<String, Failure> {
     let Some(path) = &args.claim else {
         return Err(Failure::usage(anyhow!("name the claim to attest with --claim")));
     };
-    claim::read(path).map_err(Failure::usage)?;
+    Claim::read(path).map_err(Failure::usage)?;
     let bytes = keys::read_small(path, claim::MAX_FILE)?;
     Ok(document::root_text(blake3::hash(&bytes).as_bytes()))
 }
@@ -166,5 +166,5 @@ fn audit_facts(findings: &[Finding]) -> AuditFacts {
         let rules = by_severity.entry(finding.severity.name().to_owned()).or_default();
         *rules.entry(finding.rule.to_owned()).or_default() += 1;
     }
-    AuditFacts { rules: rules::rules().version.clone(), findings: by_severity }
+    AuditFacts { rules: rules::rules().version.to_owned(), findings: by_severity }
 }

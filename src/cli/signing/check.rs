@@ -16,7 +16,7 @@ use tensorseal::report::signature::SignedModel;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, Signer, Statement, Trust};
+use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
@@ -44,7 +44,7 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
     let read = signing::open(&bundle, &trust, jiff::Timestamp::now())
-        .map_err(|error| refused(&error, error.is_content()))
+        .map_err(|error| refused(&error, !matches!(error, SignatureError::Untrusted(_))))
         .and_then(|opened| {
             let manifest = Manifest::parse(&opened.statement);
             Ok((opened, manifest.map_err(|error| refused(&error, true))?))

@@ -7,10 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tensorseal::signing::Trust;
-use tensorseal::signing::bundle::Method;
-use tensorseal::signing::certificates::Certificate;
-use tensorseal::signing::keys::{PrivateKey, PublicKey};
+use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust};
 use zeroize::Zeroizing;
 
 /// The longest file of keys or certificates that is read.
@@ -54,7 +51,7 @@ fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure>
     for path in paths {
         let path = path.as_ref();
         let text = read_small(path, MAX_FILE)?;
-        let found = Certificate::from_pem(&text).with_context(|| path.display().to_string());
+        let found = Certificate::parse_all(&text).with_context(|| path.display().to_string());
         all.extend(found.map_err(Failure::usage)?);
     }
     Ok(all)

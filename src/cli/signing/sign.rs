@@ -50,7 +50,10 @@ pub fn run(args: &SignArgs) -> Outcome {
     report.coverage.not_covered.extend(signature::left_out(&model, &listed.asked));
     report.signature = Some(SignatureUsed {
         source: target.display().to_string(),
-        signer: Some(Signer::of(&key, &method)),
+        signer: Some(match &method {
+            Method::Key => Signer::of_key(&key.public()),
+            Method::Certificate { leaf, .. } => Signer::of_certificate(leaf),
+        }),
         signed: Some(SignedModel::of(&manifest)),
         attestations: attested.used,
     });
