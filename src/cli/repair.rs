@@ -13,8 +13,8 @@ use tensorseal::pinpoint::search::Limits;
 use tensorseal::repair::{self, RepairError};
 use tensorseal::report::Report;
 use tensorseal::report::units::count;
+use tensorseal::seal::Seal;
 use tensorseal::seal::layout::{self, Damaged};
-use tensorseal::seal::{Seal, build};
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
 

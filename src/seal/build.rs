@@ -48,7 +48,7 @@ pub fn measure_plan(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
-    let sealing = Sealing::new(model, plan, true);
+    let sealing = Sealing::new(model, plan, Contents::default());
     let report =
         engine::run(&model.files, plan, options, progress, &|finished| sealing.keep(&finished))?;
     let seal = sealing.finish(&report);
@@ -67,7 +67,7 @@ pub fn distributions(
 ) -> Result<Vec<(usize, Distribution)>, RunError> {
     let mut plan = Plan::everything(model, true);
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
-    let sealing = Sealing::new(model, &plan, true);
+    let sealing = Sealing::new(model, &plan, Contents::default());
     engine::run(&model.files, &plan, options, progress, &|finished| sealing.keep(&finished))?;
     let found =
         plan.objects.iter().zip(sealing.kept()).filter_map(|(object, kept)| match object.kind {
@@ -81,8 +81,24 @@ pub fn distributions(
 pub struct Sealing<'a> {
     model: &'a Checkpoint,
     plan: &'a Plan,
-    distributions: bool,
+    contents: Contents,
     kept: Vec<Mutex<Kept>>,
+}
+
+/// What goes into a seal of what was measured, besides digests. A plan may measure more, for others.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents {
+    /// Statistics, of tensors whose words or codes were counted.
+    pub distributions: bool,
+    /// Sketches: the sums of the plan's first key are those of [`sketch::KEY`].
+    pub sketches: bool,
+}
+
+impl Default for Contents {
+    /// Everything.
+    fn default() -> Self {
+        Self { distributions: true, sketches: true }
+    }
 }
 
 /// What is kept of a measured object.
@@ -95,17 +111,16 @@ struct Kept {
 }
 
 impl<'a> Sealing<'a> {
-    /// Of `model`, when the objects of `plan` are measured. Without `distributions` statistics are left
-    /// out, whether others count words or not.
-    pub fn new(model: &'a Checkpoint, plan: &'a Plan, distributions: bool) -> Self {
+    /// Of `model`, when the objects of `plan` are measured: all of it.
+    pub fn new(model: &'a Checkpoint, plan: &'a Plan, contents: Contents) -> Self {
         let kept = plan.objects.iter().map(|_| Mutex::default()).collect();
-        Self { model, plan, distributions, kept }
+        Self { model, plan, contents, kept }
     }
 
     /// Keeps what goes into the seal of an object.
     pub fn keep(&self, finished: &Finished<'_>) {
         let distribution = match self.plan.objects[finished.object].kind {
-            ObjectKind::Tensor(index) if self.distributions => {
+            ObjectKind::Tensor(index) if self.contents.distributions => {
                 distribution_of(self.model.tensors[index].dtype, finished)
             }
             _ => None,
@@ -114,7 +129,7 @@ impl<'a> Sealing<'a> {
             digest: finished.digest,
             blocks: finished.blocks.clone(),
             distribution,
-            sketch: sketch::of(&finished.slots),
+            sketch: sketch::of(&finished.slots).filter(|_| self.contents.sketches),
         };
     }
 
