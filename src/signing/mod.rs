@@ -22,6 +22,8 @@ mod open;
 mod pem;
 mod sign;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 pub use bundle::BundleError;
 pub use certificates::{Certificate, CertificateError};
