@@ -22,8 +22,12 @@ pub struct Signed<'a> {
     pub manifest: &'a Manifest,
     /// By file of the model.
     pub digests: &'a [Option<FileDigests>],
+    /// Whether whoever verifies allows symbolic links, too.
+    pub allow_symlinks: bool,
     /// Whether files may lie in the model that were not signed.
     pub ignore_unsigned_files: bool,
+    /// Paths that may be there unsigned, files or directories.
+    pub ignore_paths: &'a [String],
 }
 
 /// What the comparison gives.
@@ -82,7 +86,10 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
 }
 
 /// The resources of each file.
-fn by_file<'a>(model: &'a Checkpoint, manifest: &'a Manifest) -> BTreeMap<&'a str, Vec<&'a Resource>> {
+fn by_file<'a>(
+    model: &'a Checkpoint,
+    manifest: &'a Manifest,
+) -> BTreeMap<&'a str, Vec<&'a Resource>> {
     let mut listed: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for resource in &manifest.resources {
         let name = match model.files.as_slice() {
@@ -97,11 +104,14 @@ fn by_file<'a>(model: &'a Checkpoint, manifest: &'a Manifest) -> BTreeMap<&'a st
 impl Outcome {
     fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
-        if file.link.is_some() && !signed.manifest.allow_symlinks {
-            let message = format!(
-                "{} is a link, and the signature allows none: what it leads to may change without a trace",
-                display_name(&file.path)
-            );
+        let allowed = signed.manifest.allow_symlinks && signed.allow_symlinks;
+        if file.link.is_some() && !allowed {
+            let by = if signed.allow_symlinks {
+                "the signature allows none"
+            } else {
+                "--allow-symlinks is not given"
+            };
+            let message = format!("{} is a link, and {by}", display_name(&file.path));
             self.findings.push(Finding::new("signature/link", message).in_file(&file.path));
             return;
         }
@@ -120,12 +130,15 @@ impl Outcome {
             self.leave_out(file, LeftOut::Unsigned, "empty: a signature of shards cannot list it");
             return;
         }
-        if signed.ignore_unsigned_files {
+        let asked = || Ignored::new(signed.ignore_paths).covering(&file.path).is_some();
+        if signed.ignore_unsigned_files || asked() {
             self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
             return;
         }
         let hint = match file.beside {
-            Some(_) => ": was it written after the model was signed? Sign again, or keep it elsewhere",
+            Some(_) => {
+                ": was it written after the model was signed? Sign again, or keep it elsewhere"
+            }
             None => "",
         };
         let message = format!("{} was not signed{hint}", display_name(&file.path));
@@ -137,8 +150,10 @@ impl Outcome {
         let (path, reason_given) = (file.path.clone(), reason.to_owned());
         self.not_covered.push(NotCovered { path, reason: reason_given, kind });
         if file.kind != FileKind::Other {
-            let message =
-                format!("{} holds tensors, and nobody signed it: {reason}", display_name(&file.path));
+            let message = format!(
+                "{} holds tensors, and nobody signed it: {reason}",
+                display_name(&file.path)
+            );
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
         }
@@ -180,8 +195,11 @@ fn difference(
     if found.len() != shards.len() {
         return Some(finding(format!("{path} was not hashed")));
     }
-    let changed: Vec<u64> =
-        (0..).zip(shards.iter().zip(&found)).filter(|(_, (s, f))| s.digest != **f).map(|(at, _)| at).collect();
+    let changed: Vec<u64> = (0..)
+        .zip(shards.iter().zip(&found))
+        .filter(|(_, (s, f))| s.digest != **f)
+        .map(|(at, _)| at)
+        .collect();
     let (first, last) = (changed.first()?, changed.last()?);
     let mut finding = finding(format!(
         "{path} is not the file that was signed: {} of {} shards differ",

@@ -3,6 +3,7 @@
 
 use super::args::SignatureArgs;
 use super::{keys, places};
+use crate::cli::args::Opening;
 use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
 use std::fs::File;
@@ -12,13 +13,13 @@ use tensorseal::checkpoint::{Checkpoint, ModelFile};
 use tensorseal::engine::{self, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::judge::signature::{self, Outcome, Signed};
+use tensorseal::report::human::Palette;
 use tensorseal::report::signature::SignedModel;
+use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
 use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::count;
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
 
@@ -98,7 +99,9 @@ impl Checked {
         let name = output::file_name(&path);
         let mut refuse = |message: String| {
             let message = message.replace(['\n', '\r'], " ");
-            report.findings.push(Finding::new("signature/attestation-invalid", message).in_file(&name));
+            report
+                .findings
+                .push(Finding::new("signature/attestation-invalid", message).in_file(&name));
         };
         if lines.len() > attestation::MAX_ATTESTATIONS {
             refuse(format!("{} attestations: more than a model has", lines.len()));
@@ -146,7 +149,8 @@ impl Checked {
         progress: &Progress,
     ) -> Result<(Vec<Option<FileDigests>>, RunReport), Failure> {
         let wanted = signature::to_hash(model, &self.manifest);
-        let files: Vec<ModelFile> = wanted.iter().map(|index| model.files[*index].clone()).collect();
+        let files: Vec<ModelFile> =
+            wanted.iter().map(|index| model.files[*index].clone()).collect();
         let mut run = engine::hash_files(&files, &[self.manifest.hashing], options, progress)
             .map_err(running::failure)?;
         let mut digests = vec![None; model.files.len()];
@@ -161,12 +165,17 @@ impl Checked {
         &self,
         model: &Checkpoint,
         digests: &[Option<FileDigests>],
-        args: &SignatureArgs,
+        (args, opening): (&SignatureArgs, &Opening),
         report: &mut Report,
-    ) -> Outcome {
-        let manifest = &self.manifest;
-        let ignore_unsigned_files = args.ignore_unsigned_files;
-        let outcome = signature::judge(&Signed { model, manifest, digests, ignore_unsigned_files });
+    ) -> Result<Outcome, Failure> {
+        let outcome = signature::judge(&Signed {
+            model,
+            manifest: &self.manifest,
+            digests,
+            allow_symlinks: opening.allow_symlinks,
+            ignore_unsigned_files: args.ignore_unsigned_files,
+            ignore_paths: &places::ignored(&model.path, &args.ignore_path)?,
+        });
         // Something that is beside the seal is not beside the signature.
         report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
         report.coverage.not_covered.extend(outcome.not_covered.iter().cloned());
@@ -176,7 +185,7 @@ impl Checked {
                 report.findings.push(Finding::new("signature/attestation-missing", message));
             }
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Holds what was attested to what was measured.
@@ -187,7 +196,10 @@ impl Checked {
         for attestation in &self.attestations {
             let (kind, facts) = (attestation.kind.name(), &attestation.facts);
             if facts.model_root != root {
-                differs(format!("attested ({kind}) is the root {}, found {root}", facts.model_root));
+                differs(format!(
+                    "attested ({kind}) is the root {}, found {root}",
+                    facts.model_root
+                ));
             }
             if let (Kind::Seal, Some(seal), Some(attested)) =
                 (attestation.kind, seal, facts.document.as_deref())
@@ -241,7 +253,12 @@ pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Re
     writeln!(out, "signed by {}", palette.bold(&signer.to_string()))?;
     let shards = signed.shard_size.map(|size| format!(" in shards of {size} bytes"));
     let listed = if shards.is_some() { "shard" } else { "file" };
-    let line = format!("{}, {}{}", count(signed.resources, listed), signed.hash, shards.unwrap_or_default());
+    let line = format!(
+        "{}, {}{}",
+        count(signed.resources, listed),
+        signed.hash,
+        shards.unwrap_or_default()
+    );
     writeln!(out, "          {}", palette.dim(&line))?;
     for attestation in &used.attestations {
         let (kind, at) = (attestation.kind.name(), attestation.signed_at);

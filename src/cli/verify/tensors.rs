@@ -72,14 +72,18 @@ pub fn verify(
     worsen(&mut findings, &explained);
     report.findings.append(&mut findings);
     if let Some(checked) = &asked.checked {
-        let outcome = checked.compare(model, &digests, &args.signature, report);
+        let outcome = checked.compare(model, &digests, (&args.signature, &args.opening), report)?;
         asked.vouch(&outcome, &found.model.root, report);
         report.findings.extend(outcome.findings);
     }
     Ok(Held { seal: trusted.is_some() })
 }
 
-fn measure(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Measured, Failure> {
+fn measure(
+    asked: &Asked<'_>,
+    model: &Checkpoint,
+    progress: &Progress,
+) -> Result<Measured, Failure> {
     let Asked { args, sealed, checked } = asked;
     let options = running::run_options(&args.measuring);
     let mut hashings: Vec<FileHashing> = Vec::new();
@@ -91,8 +95,8 @@ fn measure(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result
     let beside = checked.as_ref().is_some_and(|checked| checked.is_overlong(model));
     hashings.extend(signed.filter(|signed| !beside && !hashings.contains(signed)));
     let plan = Plan::everything(model, false).with_file_hashing(model, &hashings);
-    let (found, run) = seal::build::measure_plan(model, &plan, &options, progress)
-        .map_err(running::failure)?;
+    let (found, run) =
+        seal::build::measure_plan(model, &plan, &options, progress).map_err(running::failure)?;
     let digests = match checked {
         Some(checked) if beside => checked.hash(model, &options, progress)?.0,
         _ => run.file_digests.clone(),
