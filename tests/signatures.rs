@@ -104,6 +104,25 @@ fn every_fixture_has_its_expected_verdict() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn bundles_of_older_clients_verify() {
+    let fixtures = Fixtures::new();
+    let model = fixtures.path("models/nested");
+    let older = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/older");
+    let root = fixtures.path("pki/root.crt.pem");
+    let key = fixtures.path("keys/p256.pub.pem");
+    for (name, trust) in [
+        ("key-0.3.1.sig", ["--public-key", arg(&key)]),
+        ("key-1.0.1.sig", ["--public-key", arg(&key)]),
+        ("certificate-1.0.1.sig", ["--ca", arg(&root)]),
+    ] {
+        let bundle = older.join(name);
+        let args = ["verify", arg(&model), "--signature", arg(&bundle)];
+        let (code, report) = report(&[&args[..], &trust].concat());
+        assert_eq!((code, found(&report)), (0, vec![]), "{name}: {report:#}");
+    }
+}
+
 /// What is done to a model, and the one rule that must find it.
 #[test]
 fn what_changed_since_it_was_signed_is_found() {
