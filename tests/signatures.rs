@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::oms::Fixtures;
 use common::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,36 +11,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tempfile::TempDir;
 
-/// The fixtures: keys, certificates, models and the bundles of them.
-struct Fixtures(TempDir);
+/// Signing and checking with keys of the fixtures.
+trait Signing {
+    fn sign(&self, model: &Path, key: &str, extra: &[&str]) -> PathBuf;
+    fn verify(&self, model: &Path, bundle: &Path, extra: &[&str]) -> (i32, Value);
+}
 
-impl Fixtures {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/fixtures.tar.gz");
-        let unpacked = Command::new("tar")
-            .args(["-xzf", arg(&archive), "-C", arg(dir.path()), "--warning=no-unknown-keyword"])
-            .status();
-        assert!(unpacked.unwrap().success());
-        Self(dir)
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.0.path().join(relative)
-    }
-
-    /// A copy of a model that may be changed.
-    fn copy(&self, model: &str) -> PathBuf {
-        let copy = self.path(&format!("copy-of-{model}"));
-        let copied = Command::new("cp")
-            .args(["-a", arg(&self.path("models").join(model)), arg(&copy)])
-            .status();
-        assert!(copied.unwrap().success());
-        copy
-    }
-
+impl Signing for Fixtures {
     fn sign(&self, model: &Path, key: &str, extra: &[&str]) -> PathBuf {
         let bundle = self.path("new.sig");
         let key = self.path(&format!("keys/{key}.priv.pem"));
