@@ -7,6 +7,7 @@
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
 //! - [`seal`] is the document of what a model is.
+//! - [`examine`] makes a seal, an audit and a detection of marks of one pass.
 //! - [`weights`] is what tensors stand for, in any container and quantisation.
 //! - [`compare`] puts two models side by side.
 //! - [`lineage`] compares a model with the one it is said to come from.
@@ -34,6 +35,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod dtype;
 pub mod engine;
+pub mod examine;
 pub mod judge;
 pub mod lineage;
 pub mod measure;

@@ -8,10 +8,13 @@
 //! - [`statement`]: an in-toto Statement v1, about a subject with a digest, whose predicate is
 //! - [`oms`]: the manifest of a model, its files and their digests. Other predicates are signed alike.
 //!
+//! [`attestation`] is about other facts of a model, which the same key signs.
+//!
 //! [`open()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
 //! [`Statement::parse`] read them; [`sign_statement`] goes the other way. Everything here is a function of
 //! bytes and of a time that is given: no files, no clock, no output.
 
+pub mod attestation;
 pub mod bundle;
 pub mod certificates;
 pub mod dsse;

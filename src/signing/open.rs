@@ -63,6 +63,26 @@ pub enum Signer {
     },
 }
 
+impl Signer {
+    /// The holder of a key.
+    pub fn of_key(key: &PublicKey) -> Self {
+        Self::Key { fingerprint: key.hint(), curve: key.curve() }
+    }
+
+    /// The holder of a certificate.
+    pub fn of_certificate(leaf: &Certificate) -> Self {
+        Self::Certificate {
+            subject: leaf.subject(),
+            names: leaf.names(),
+            issuer: leaf.issuer(),
+            serial: leaf.serial(),
+            fingerprint: hex(&leaf.fingerprint()),
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+        }
+    }
+}
+
 impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -211,7 +231,7 @@ fn by_key(
         Some(_) => {}
         None => remarks.push(Remark::NoKeyHint),
     }
-    let signer = Signer::Key { fingerprint, curve: key.curve() };
+    let signer = Signer::of_key(key);
     check_signature(bundle, key, &signer, remarks)?;
     Ok(signer)
 }
@@ -235,15 +255,7 @@ fn by_certificate(
     if leaf.is_for_other_purposes() {
         remarks.push(Remark::OtherPurposes);
     }
-    let signer = Signer::Certificate {
-        subject: leaf.subject(),
-        names: leaf.names(),
-        issuer: leaf.issuer(),
-        serial: leaf.serial(),
-        fingerprint: hex(&leaf.fingerprint()),
-        not_before: leaf.not_before(),
-        not_after: leaf.not_after(),
-    };
+    let signer = Signer::of_certificate(leaf);
     let key = leaf.public_key().map_err(|_| CertificateError::Key {
         subject: leaf.subject(),
         key: "not one that can sign models".to_owned(),

@@ -10,7 +10,7 @@ pub struct Ignored<'a> {
 impl<'a> Ignored<'a> {
     /// Of these paths. They are taken apart as Python does: empty and `.` components count for nothing.
     /// Absolute paths, and those with `..`, which is not resolved, cover nothing.
-    pub(super) fn new(paths: &'a [String]) -> Self {
+    pub fn new(paths: &'a [String]) -> Self {
         let relative = paths.iter().filter(|path| !path.starts_with('/'));
         let paths =
             relative.map(|path| (components(path).collect::<Vec<_>>().join("/"), path.as_str()));
