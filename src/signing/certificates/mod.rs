@@ -68,7 +68,7 @@ impl Certificate {
     /// See [`CertificateError`].
     pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
         // A sequence whose length takes more than a byte; text does not begin so.
-        if let [0x30, 0x80.., ..] = bytes {
+        if let [0x30, 0x80..=0xff, ..] = bytes {
             return Ok(vec![Self::from_der(bytes)?]);
         }
         let blocks = Document::parse(bytes)?.blocks;
