@@ -74,11 +74,11 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
 
 /// A signature that is malformed, or not of who is trusted.
 fn refused(error: &dyn std::error::Error, malformed: bool) -> Finding {
-    let (rule, words) = match malformed {
-        true => ("signature/bundle-invalid", "cannot be used"),
-        false => ("signature/not-trusted", "is not of who is trusted"),
+    let (rule, message) = match malformed {
+        true => ("signature/bundle-invalid", format!("the signature cannot be used: {error}")),
+        false => ("signature/not-trusted", error.to_string()),
     };
-    Finding::new(rule, format!("the signature {words}: {error}").replace(['\n', '\r'], " "))
+    Finding::new(rule, message.replace(['\n', '\r'], " "))
 }
 
 impl Checked {

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust};
+use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust, certificates};
 use zeroize::Zeroizing;
 
 /// The longest file of keys or certificates that is read.
@@ -42,11 +42,11 @@ pub fn trust(public_key: Option<&Path>, roots: &[impl AsRef<Path>]) -> Result<Tr
         let key = PublicKey::from_pem(&text).with_context(|| path.display().to_string());
         return Ok(Trust::Key(key.map_err(Failure::usage)?));
     }
-    Ok(Trust::Roots(certificates(roots)?))
+    Ok(Trust::Roots(read_certificates(roots)?))
 }
 
 /// All certificates of some files.
-fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
+fn read_certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
     let mut all = Vec::new();
     for path in paths {
         let path = path.as_ref();
@@ -61,10 +61,14 @@ fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure>
 pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {
     let key = private_key(args)?;
     let Some(path) = &args.cert else { return Ok((key, Method::Key)) };
-    let mut found = certificates(&[path])?;
+    let mut found = read_certificates(&[path])?;
     let leaf = found.remove(0);
+    // Nobody would accept what it signs.
+    certificates::check_leaf(&leaf, jiff::Timestamp::now())
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::usage)?;
     // A file with the chain behind the leaf is usual, too.
-    found.extend(certificates(&args.chain)?);
+    found.extend(read_certificates(&args.chain)?);
     Ok((key, Method::Certificate { leaf, chain: found }))
 }
 
