@@ -19,12 +19,9 @@ use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
+use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust, bundle};
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
-
-/// The longest bundle that is read: a model of a million files.
-const MAX_BUNDLE: u64 = 256 << 20;
 
 /// A signature by who is trusted.
 pub struct Checked {
@@ -41,7 +38,7 @@ pub struct Checked {
 pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>, Failure> {
     let Some(path) = args.signature.as_deref() else { return Ok(None) };
     let trust = keys::trust(args.public_key.as_deref(), &args.ca)?;
-    let bundle = keys::read_small(path, MAX_BUNDLE)?;
+    let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
     let read = signing::open(&bundle, &trust, jiff::Timestamp::now())

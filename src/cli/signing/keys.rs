@@ -15,24 +15,27 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Reads a small file whole. What cannot be used is an error that names it.
 pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    read_up_to(path, most)
-        .with_context(|| path.display().to_string())
-        .map(Zeroizing::new)
-        .map_err(Failure::usage)
-}
-
-fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Non-blocking: opening a FIFO must not hang.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
+    let bytes = read_start(path, most)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("longer than {most} bytes: no such file is")));
+        let path = path.display();
+        return Err(Failure::usage(anyhow!("{path}: longer than {most} bytes: no such file is")));
     }
     Ok(bytes)
+}
+
+/// Reads a file, and of a longer one than `most` bytes so much that it can be told.
+pub fn read_start(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let read = || {
+        // Non-blocking: opening a FIFO must not hang.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Zeroizing::default();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().with_context(|| path.display().to_string()).map_err(Failure::usage)
 }
 
 /// Whom to trust: a public key, or root certificates.
