@@ -19,7 +19,9 @@ use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust, bundle};
+use tensorseal::signing::{
+    self, Manifest, Opened, SignatureError, Signer, Statement, Trust, bundle,
+};
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
 
@@ -41,14 +43,8 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
-    let read = signing::open(&bundle, &trust, jiff::Timestamp::now())
-        .map_err(|error| refused(&error, !matches!(error, SignatureError::Untrusted(_))))
-        .and_then(|opened| {
-            let manifest = Manifest::parse(&opened.statement);
-            Ok((opened, manifest.map_err(|error| refused(&error, true))?))
-        });
-    let (opened, manifest) = match read {
-        Ok(read) => read,
+    let (opened, manifest) = match opened(&bundle, &trust) {
+        Ok(opened) => opened,
         Err(finding) => {
             report.findings.push(finding.in_file(&name));
             return Ok(None);
@@ -69,13 +65,22 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     Ok(Some(checked))
 }
 
-/// A signature that is malformed, or not of who is trusted.
-fn refused(error: &dyn std::error::Error, malformed: bool) -> Finding {
-    let (rule, message) = match malformed {
-        true => ("signature/bundle-invalid", format!("the signature cannot be used: {error}")),
-        false => ("signature/not-trusted", error.to_string()),
+/// The signature of a model by who is trusted, or the finding that it is none.
+fn opened(bundle: &[u8], trust: &Trust) -> Result<(Opened, Manifest), Box<Finding>> {
+    let invalid = |error: &dyn std::error::Error| {
+        let message = format!("the signature cannot be used: {error}");
+        Box::new(Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " ")))
     };
-    Finding::new(rule, message.replace(['\n', '\r'], " "))
+    let opened =
+        signing::open(bundle, trust, jiff::Timestamp::now()).map_err(|error| match error {
+            SignatureError::Untrusted(error) => {
+                let message = error.to_string().replace(['\n', '\r'], " ");
+                Box::new(Finding::new("signature/not-trusted", message))
+            }
+            malformed => invalid(&malformed),
+        })?;
+    let manifest = Manifest::parse(&opened.statement).map_err(|error| invalid(&error))?;
+    Ok((opened, manifest))
 }
 
 impl Checked {
