@@ -7,12 +7,14 @@
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
 //! - [`seal`] is the document of what a model is.
+//! - [`examine`] makes a seal, an audit and a detection of marks of one pass.
 //! - [`weights`] is what tensors stand for, in any container and quantisation.
 //! - [`compare`] puts two models side by side.
 //! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
 //! - [`repair`] puts pinpointed bits back, into a copy.
+//! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`report`] tells people and machines.
 //!
 //! ```no_run
@@ -33,6 +35,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod dtype;
 pub mod engine;
+pub mod examine;
 pub mod judge;
 pub mod lineage;
 pub mod measure;
@@ -43,6 +46,7 @@ pub mod repair;
 pub mod report;
 pub mod seal;
 pub mod severity;
+pub mod signing;
 pub mod stream;
 pub mod watermark;
 pub mod weights;

@@ -58,7 +58,7 @@ impl From<CopyError> for RepairError {
 pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
     let mut all: Vec<Patch> = Vec::new();
     for Pinpointed { place, explanations, .. } in found {
-        let Some(file) = model.files.iter().position(|file| file.path == place.file) else {
+        let Some(file) = model.own_files().iter().position(|file| file.path == place.file) else {
             continue;
         };
         let differences = explanations.iter().flat_map(|explanation| &explanation.differences);
@@ -116,6 +116,22 @@ fn put_back(piece: &Piece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     }
 }
 
+/// Measures what `sealed` says of a model.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn measure_beside(
+    model: &Checkpoint,
+    sealed: &Seal,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(Seal, RunReport), RunError> {
+    let whole = sealed.files.iter().any(|file| file.sha256.is_some());
+    let hashing = if whole { &build::FILE_DIGESTS[..] } else { &[] };
+    let plan = Plan::everything(model, false).with_file_hashing(model, hashing);
+    build::measure_plan(model, &plan, options, progress)
+}
+
 /// Opens the copy as anyone would, measures it and compares it with the seal.
 fn accept(
     model: &Checkpoint,
@@ -137,11 +153,7 @@ fn accept(
     {
         copied.path.clone_from(&original.path);
     }
-    let options = RunOptions {
-        file_digests: sealed.files.iter().any(|file| file.sha256.is_some()),
-        ..options.clone()
-    };
-    let (found, run) = build::measure(&copied, false, &options, progress)?;
+    let (found, run) = measure_beside(&copied, sealed, options, progress)?;
     let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
     let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
     remaining.findings.extend(

@@ -15,7 +15,9 @@ use tensorseal::engine::device::DeviceChoice;
 use tensorseal::engine::{self, EngineUse, RunOptions};
 use tensorseal::measure::BLOCK_LEN;
 use tensorseal::measure::structure::Structure;
-use tensorseal::seal::{build, canonical};
+use tensorseal::seal::build::{self, FILE_DIGESTS};
+use tensorseal::seal::canonical;
+use tensorseal::stream::hashing::FileHashing;
 use tensorseal::stream::plan::{Object, Plan};
 use tensorseal::stream::progress::Progress;
 
@@ -126,31 +128,26 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
     ];
     let path = write_model(&dir.path().join("model"), &tensors);
     let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
-    let seal = |options: &RunOptions| {
-        let (seal, report) = build::measure(&model, true, options, &Progress::default()).unwrap();
+    let seal = |options: &RunOptions, hashing: &[FileHashing]| {
+        let plan = Plan::everything(&model, true).with_file_hashing(&model, hashing);
+        let progress = Progress::default();
+        let (seal, report) = build::measure_plan(&model, &plan, options, &progress).unwrap();
         let mut text = Vec::new();
         canonical::write(&seal, &mut text).unwrap();
         (text, report)
     };
-    let (expected, _) = seal(&RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() });
-    for (device, file_digests) in [
-        (DeviceChoice::Gpu, false),
-        (DeviceChoice::CpuAnd("llvmpipe".into()), false),
-        (DeviceChoice::Gpu, true),
+    let on_cpu = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let (plain, _) = seal(&on_cpu, &[]);
+    let (whole, _) = seal(&on_cpu, &FILE_DIGESTS);
+    for (device, hashing, expected) in [
+        (DeviceChoice::Gpu, &[][..], &plain),
+        (DeviceChoice::CpuAnd("llvmpipe".into()), &[], &plain),
+        (DeviceChoice::Gpu, &FILE_DIGESTS, &whole),
     ] {
-        let lost = RunOptions {
-            device,
-            file_digests,
-            lose_device_after: Some(1),
-            ..RunOptions::default()
-        };
-        let (text, report) = seal(&lost);
+        let lost = RunOptions { device, lose_device_after: Some(1), ..RunOptions::default() };
+        let (text, report) = seal(&lost, hashing);
         assert!(report.engine.fallback.is_some(), "the device was lost: {report:?}");
-        if file_digests {
-            assert!(report.file_digests.iter().all(Option::is_some));
-        } else {
-            assert!(text == expected, "{:?}", lost.device);
-        }
+        assert!(text == *expected, "{:?}", lost.device);
     }
 }
 

@@ -14,7 +14,9 @@ use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::codes::Codes;
 use tensorseal::measure::correlation::Carrier;
 use tensorseal::measure::slots::SlotSums;
-use tensorseal::seal::{build, canonical};
+use tensorseal::seal::build::{self, FILE_DIGESTS};
+use tensorseal::seal::canonical;
+use tensorseal::stream::hashing::FileHashing;
 use tensorseal::stream::plan::{ObjectKind, Plan, PlannedCarrier};
 use tensorseal::stream::progress::Progress;
 
@@ -53,14 +55,13 @@ fn model(dir: &TempDir) -> Checkpoint {
 type Engine = (&'static str, usize, f64, bool);
 
 /// Device, threads, share that is checked, digests of files.
-fn engines(all: &[Engine]) -> Vec<(String, RunOptions)> {
+fn engines(all: &[Engine]) -> Vec<(String, RunOptions, &'static [FileHashing])> {
     all.iter()
         .map(|&(device, threads, cross_check, file_digests)| {
-            let device_choice = device.parse().unwrap();
             let name = format!("{device} {threads} {cross_check} {file_digests}");
-            let options =
-                RunOptions { device: device_choice, threads, cross_check, ..Default::default() };
-            (name, RunOptions { file_digests, ..options })
+            let device = device.parse().unwrap();
+            let options = RunOptions { device, threads, cross_check, ..Default::default() };
+            (name, options, if file_digests { &FILE_DIGESTS[..] } else { &[] })
         })
         .collect()
 }
@@ -72,8 +73,7 @@ fn blocks_are_sealed_alike_by_every_engine() {
     let model = model(&dir);
     let mut expected = None;
     let all = [("cpu", 2, 0.0, false), ("gpu", 1, 0.0, false), ("cpu+llvmpipe", 2, 0.0, false)];
-    for (name, mut options) in engines(&all) {
-        options.file_digests = false;
+    for (name, options, _) in engines(&all) {
         let (seal, _) = build::measure(&model, true, &options, &Progress::default()).unwrap();
         let mut text = Vec::new();
         canonical::write(&seal, &mut text).unwrap();
@@ -107,7 +107,8 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
     }
     let mut expected: Option<Vec<(Option<Codes>, Vec<SlotSums>)>> = None;
     let all = [("cpu", 1, 0.0, false), ("gpu", 2, 100.0, false), ("cpu", 2, 50.0, true)];
-    for (name, options) in engines(&all) {
+    for (name, options, hashing) in engines(&all) {
+        plan.file_hashing = hashing.to_vec();
         let found: Vec<_> = plan.objects.iter().map(|_| Mutex::default()).collect();
         engine::run(&model.files, &plan, &options, &Progress::default(), &|finished| {
             *found[finished.object].lock().unwrap() = (finished.codes, finished.slots);

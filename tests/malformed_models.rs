@@ -7,7 +7,9 @@ use malformed::{MODEL, cases, legal, sound, write};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tensorseal::checkpoint::{Checkpoint, FileKind, OpenError, OpenOptions};
+use tensorseal::checkpoint::{
+    Checkpoint, FileKind, LeftOut, LinkTarget, ModelFile, OpenError, OpenOptions,
+};
 use tensorseal::severity::Severity;
 
 fn open(path: &Path) -> Checkpoint {
@@ -30,7 +32,7 @@ fn check_invariants(name: &str, model: &Checkpoint) {
         assert_eq!(file.kind, FileKind::Tensors, "{name}");
         last = (tensor.file, tensor.offset + tensor.bytes);
     }
-    assert!(model.files.is_sorted_by(|a, b| a.path < b.path), "{name}");
+    assert!(model.own_files().is_sorted_by(|a, b| a.path < b.path), "{name}");
     for (at, file) in model.files.iter().enumerate() {
         let inside: u64 = model.tensors_of(at).iter().map(|tensor| tensor.bytes).sum();
         let outside: u64 = model.outside(at).iter().map(|[from, to]| to - from).sum();
@@ -208,6 +210,85 @@ fn what_is_left_out_is_listed() {
     assert_eq!(left, [".cache/huggingface", ".git", "tensorseal.seal.json"]);
     let files: Vec<_> = model.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, [".cache/y", MODEL, "sub/.git/config"]);
+}
+
+/// What a signature covers and no seal does is listed behind the model, and changes nothing of it.
+#[test]
+fn what_is_beside_the_model_is_listed_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    write(d, MODEL, sound(&["a"]));
+    write(d, "config.json", "{}");
+    write(d, ".gitattributes", "");
+    write(d, ".cache/huggingface/download/x.safetensors", sound(&["b"]));
+    write(d, ".cache/huggingface/model.safetensors.index.json", "not an index");
+    write(d, "tensorseal.seal.json", "{}");
+    write(d, "model.sig", "{}");
+    let options = OpenOptions {
+        exclude: vec!["model.sig".to_owned()],
+        seals: vec!["tensorseal.seal.json".to_owned()],
+        ..OpenOptions::default()
+    };
+    let plain = Checkpoint::open(d, &options).unwrap();
+    let model = Checkpoint::open(d, &OpenOptions { list_beside: true, ..options }).unwrap();
+    check_invariants("beside", &model);
+    assert_eq!((&model.problems, &model.remarks), (&plain.problems, &plain.remarks));
+    assert_eq!((&model.tensors, &model.not_covered), (&plain.tensors, &plain.not_covered));
+    let paths = |files: &[ModelFile]| files.iter().map(|f| f.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(model.own_files()), ["config.json", MODEL]);
+    assert_eq!(paths(&plain.files), paths(model.own_files()));
+    let beside: Vec<_> = model.files[2..].iter().map(|f| (&*f.path, f.beside, f.kind)).collect();
+    let notes = Some(LeftOut::Downloader);
+    assert_eq!(
+        beside,
+        [
+            (".cache/huggingface/download/x.safetensors", notes, FileKind::Other),
+            (".cache/huggingface/model.safetensors.index.json", notes, FileKind::Other),
+            ("tensorseal.seal.json", Some(LeftOut::Seal), FileKind::Other),
+        ]
+    );
+    let kinds: Vec<_> = model.not_covered.iter().map(|left| (&*left.path, left.kind)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (".cache/huggingface", LeftOut::Downloader),
+            (".gitattributes", LeftOut::Git),
+            ("model.sig", LeftOut::Excluded),
+            ("tensorseal.seal.json", LeftOut::Seal),
+        ]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn files_tell_where_links_to_them_lead() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let model = d.join("models--a--b/snapshots/0123");
+    write(d, "models--a--b/blobs/5a", sound(&["a"]));
+    write(d, "elsewhere/notes.txt", "");
+    write(d, "models--a--b/snapshots/0123/config.json", "{}");
+    symlink("../../blobs/5a", model.join(MODEL)).unwrap();
+    symlink("config.json", model.join("copy.json")).unwrap();
+    symlink(d.join("elsewhere"), model.join("more")).unwrap();
+    symlink(model.join("config.json"), d.join("elsewhere/back.json")).unwrap();
+    let options = OpenOptions { allow_symlinks: true, ..OpenOptions::default() };
+    let opened = Checkpoint::open(&model, &options).unwrap();
+    assert_eq!(opened.problems, []);
+    let links: Vec<_> = opened.files.iter().map(|f| (&*f.path, f.link)).collect();
+    assert_eq!(
+        links,
+        [
+            ("config.json", None),
+            ("copy.json", Some(LinkTarget::Inside)),
+            (MODEL, Some(LinkTarget::Blobs)),
+            ("more/back.json", Some(LinkTarget::Outside)),
+            ("more/notes.txt", Some(LinkTarget::Outside)),
+        ]
+    );
+    let alone = Checkpoint::open(&model.join(MODEL), &OpenOptions::default()).unwrap();
+    assert_eq!(alone.files[0].link, Some(LinkTarget::Blobs));
 }
 
 #[cfg(unix)]

@@ -19,4 +19,4 @@ pub mod sums;
 pub mod windows;
 
 pub use facts::TensorFacts;
-pub use run::{Audited, measure};
+pub use run::{Audited, Auditing, measure};

@@ -42,31 +42,63 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Audited, RunError> {
     let plan = Plan::everything(model, true).with_structure(model);
-    let zeros = pages::sampling(plan.bytes());
-    let facts: Vec<Mutex<Option<TensorFacts>>> =
-        model.tensors.iter().map(|_| Mutex::default()).collect();
-    let finish = |finished: Finished<'_>| {
-        let object = &plan.objects[finished.object];
-        if let (ObjectKind::Tensor(index), Some(layout)) = (object.kind, &object.layout) {
-            let mut found = TensorFacts::new(index, &model.tensors[index], layout, finished, zeros);
-            if model.tensors.len() > DRAWN {
-                found.iter_mut().for_each(TensorFacts::forget_plain_streams);
-            }
-            *facts[index].lock().unwrap_or_else(PoisonError::into_inner) = found;
+    let auditing = Auditing::new(model, &plan);
+    let keep = |finished: Finished<'_>| auditing.keep(finished);
+    let run = engine::run(&model.files, &plan, options, progress, &keep)?;
+    auditing.finish(&run, progress)
+}
+
+/// An audit while its model is being measured: the facts of the tensors that are finished.
+pub struct Auditing<'a> {
+    model: &'a Checkpoint,
+    plan: &'a Plan,
+    /// See [`pages::sampling`].
+    zeros: u32,
+    /// By tensor of the model.
+    facts: Vec<Mutex<Option<TensorFacts>>>,
+}
+
+impl<'a> Auditing<'a> {
+    /// Of `model`, when the objects of `plan` are measured: all of it, with counts and
+    /// [structure](Plan::with_structure).
+    pub fn new(model: &'a Checkpoint, plan: &'a Plan) -> Self {
+        let zeros = pages::sampling(plan.bytes() - plan.bytes_beside());
+        let facts = model.tensors.iter().map(|_| Mutex::default()).collect();
+        Self { model, plan, zeros, facts }
+    }
+
+    /// Keeps the facts of an object, if it is a tensor.
+    pub fn keep(&self, finished: Finished<'_>) {
+        let object = &self.plan.objects[finished.object];
+        let (ObjectKind::Tensor(index), Some(layout)) = (object.kind, &object.layout) else {
+            return;
+        };
+        let tensors = &self.model.tensors;
+        let mut found = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros);
+        if tensors.len() > DRAWN {
+            found.iter_mut().for_each(TensorFacts::forget_plain_streams);
         }
-    };
-    let run = engine::run(&model.files, &plan, options, progress, &finish)?;
-    let mut facts: Vec<TensorFacts> = facts
-        .into_iter()
-        .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect();
-    look::look(model, &mut facts, progress)?;
-    let digests: HashMap<usize, ChainingValue> =
-        facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
-    let alike = doubled(&mut facts);
-    let doubled = look::confirm(model, &facts, alike, progress)?;
-    let page_share = libm::ldexp(1.0, -(zeros as i32));
-    Ok(Audited { model: model_seal(model, &digests), facts, run, doubled, page_share })
+        *self.facts[index].lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// The second look, when all objects were measured by `run`, and what was found.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn finish(self, run: &RunReport, progress: &Progress) -> Result<Audited, RunError> {
+        let (model, facts) = (self.model, self.facts.into_iter());
+        let mut facts: Vec<TensorFacts> = facts
+            .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        look::look(model, &mut facts, progress)?;
+        let digests: HashMap<usize, ChainingValue> =
+            facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
+        let alike = doubled(&mut facts);
+        let doubled = look::confirm(model, &facts, alike, progress)?;
+        let page_share = libm::ldexp(1.0, -(self.zeros as i32));
+        let run = run.clone();
+        Ok(Audited { model: model_seal(model, &digests), facts, run, doubled, page_share })
+    }
 }
 
 /// Finds pages with equal fingerprints, and lets the fingerprints go.

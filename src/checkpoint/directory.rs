@@ -3,8 +3,8 @@
 
 use super::OpenOptions;
 use super::file::{OpenError, is_name_too_long, kind_of_special};
-use super::links::{Bounds, Target, TreeError, TreeRemark};
-use super::problem::{Named, NotCovered, Problem};
+use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
+use super::problem::{LeftOut, Named, NotCovered, Problem};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +13,21 @@ use std::path::{Path, PathBuf};
 /// How deep directories may be nested.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// A file that is part of the model; not opened yet.
+/// A file that is part of the model, or is listed beside it; not opened yet.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub path: String,
     pub location: PathBuf,
+    pub reached: Reached,
+}
+
+/// How a path was come to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    /// The farthest that a link on the way leads.
+    pub link: Option<LinkTarget>,
+    /// Why it, or a directory on the way, is beside the model.
+    pub beside: Option<LeftOut>,
 }
 
 /// What a directory holds.
@@ -37,6 +47,7 @@ struct Pending {
     path: String,
     location: PathBuf,
     depth: usize,
+    reached: Reached,
 }
 
 struct Walk<'o> {
@@ -46,6 +57,8 @@ struct Walk<'o> {
     bounds: Bounds,
     visited: HashSet<(u64, u64)>,
     pending: Vec<Pending>,
+    /// Directories beside the model: listed last, so that they change nothing of what is in it.
+    pending_beside: Vec<Pending>,
     tree: Tree,
 }
 
@@ -67,14 +80,22 @@ pub(crate) fn walk_only(
         bounds: Bounds::new(resolved),
         visited: HashSet::new(),
         pending: Vec::new(),
+        pending_beside: Vec::new(),
         tree: Tree::default(),
     };
-    walk.pending.push(Pending { path: String::new(), location: root.to_owned(), depth: 0 });
-    while let Some(directory) = walk.pending.pop() {
+    walk.pending.push(Pending {
+        path: String::new(),
+        location: root.to_owned(),
+        depth: 0,
+        reached: Reached::default(),
+    });
+    while let Some(directory) = walk.pending.pop().or_else(|| walk.pending_beside.pop()) {
         walk.list(directory)?;
     }
     let mut tree = walk.tree;
-    tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+    // What is beside the model comes behind it.
+    let place = |file: &Found| (file.reached.beside.is_some(), file.path.clone());
+    tree.files.sort_by_cached_key(place);
     tree.problems.sort_by(|a, b| a.file.cmp(&b.file));
     tree.remarks.sort_by(|a, b| a.file.cmp(&b.file));
     tree.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
@@ -82,22 +103,26 @@ pub(crate) fn walk_only(
 }
 
 /// Why a path is not part of the model, when it is not.
-fn left_out(path: &str, options: &OpenOptions) -> Option<&'static str> {
-    if options.exclude.iter().any(|excluded| excluded == path) {
-        return Some("excluded: a seal or signature is not part of what it covers");
+fn left_out(path: &str, options: &OpenOptions) -> Option<LeftOut> {
+    let is_in = |paths: &[String]| paths.iter().any(|listed| listed == path);
+    if is_in(&options.exclude) {
+        return Some(LeftOut::Excluded);
+    }
+    if is_in(&options.seals) {
+        return Some(LeftOut::Seal);
     }
     match path {
         ".git" | ".gitignore" | ".gitattributes" | ".github" if !options.include_git_paths => {
-            Some("git's own, not part of the model")
+            Some(LeftOut::Git)
         }
-        ".cache/huggingface" => Some("notes of the downloader, not part of the model"),
+        ".cache/huggingface" => Some(LeftOut::Downloader),
         _ => None,
     }
 }
 
 impl Walk<'_> {
     fn list(&mut self, directory: Pending) -> Result<(), OpenError> {
-        let Pending { path, location, depth } = directory;
+        let Pending { path, location, depth, reached } = directory;
         let failed = |error| match path.is_empty() {
             true => OpenError::new(&location, error),
             false => OpenError::of_found(&location, error),
@@ -107,7 +132,7 @@ impl Walk<'_> {
             other => other.map_err(failed)?,
         };
         if !self.visited.insert(identity(&metadata)) && !path.is_empty() {
-            self.leave_out(&path, "the same directory is covered under another path");
+            self.leave_out(&path, LeftOut::SeenBefore);
             return Ok(());
         }
         if depth > MAX_DEPTH {
@@ -135,7 +160,7 @@ impl Walk<'_> {
                 self.problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
                 continue;
             };
-            self.entry(join(name), at, kind, depth)?;
+            self.entry(join(name), at, kind, depth, reached)?;
         }
         // The stack gives the last one first.
         self.pending[first..].reverse();
@@ -148,38 +173,61 @@ impl Walk<'_> {
         location: PathBuf,
         kind: fs::FileType,
         depth: usize,
+        mut reached: Reached,
     ) -> Result<(), OpenError> {
         if let Some(reason) = left_out(&path, self.options) {
-            self.leave_out(&path, reason);
-        } else if kind.is_symlink() {
-            self.link(path, location, depth)?;
+            // What lies in a directory that is left out needs no entry of its own.
+            if reached.beside.is_none() {
+                self.leave_out(&path, reason);
+            }
+            if !self.options.list_beside || !reason.is_beside() {
+                return Ok(());
+            }
+            reached.beside.get_or_insert(reason);
+        }
+        if kind.is_symlink() {
+            self.link(path, location, depth, reached)?;
         } else if kind.is_dir() {
             self.tree.directories.insert(path.clone());
-            self.pending.push(Pending { path, location, depth: depth + 1 });
+            self.directory(Pending { path, location, depth: depth + 1, reached });
         } else if kind.is_file() {
-            self.file(path, location);
+            self.file(path, location, reached);
         } else {
             self.problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
         }
         Ok(())
     }
 
-    fn file(&mut self, path: String, location: PathBuf) {
+    fn directory(&mut self, directory: Pending) {
+        match directory.reached.beside {
+            None => self.pending.push(directory),
+            Some(_) => self.pending_beside.push(directory),
+        }
+    }
+
+    fn file(&mut self, path: String, location: PathBuf, reached: Reached) {
         if path.chars().any(super::display::is_hidden) {
             self.tree.remarks.push(TreeRemark::UnusualName.problem(&path));
         }
-        self.tree.files.push(Found { path, location });
+        self.tree.files.push(Found { path, location, reached });
     }
 
-    fn link(&mut self, path: String, location: PathBuf, depth: usize) -> Result<(), OpenError> {
-        let (target, inside) = match self.bounds.resolve(&location) {
+    fn link(
+        &mut self,
+        path: String,
+        location: PathBuf,
+        depth: usize,
+        mut reached: Reached,
+    ) -> Result<(), OpenError> {
+        let (target, leads) = match self.bounds.resolve(&location) {
             Err(error) => {
                 self.problem(&path, error);
                 return Ok(());
             }
-            Ok(Target::Inside(target)) => (target, true),
-            Ok(Target::Outside(target)) => (target, false),
+            Ok(resolved) => resolved,
         };
+        let inside = leads != LinkTarget::Outside;
+        reached.link = reached.link.max(Some(leads));
         let shown = target.to_string_lossy().into_owned();
         if !inside && !self.options.allow_symlinks {
             self.problem(&path, TreeError::LinkOut { target: shown });
@@ -199,21 +247,18 @@ impl Walk<'_> {
             self.tree.directories.insert(path.clone());
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
-                self.pending.push(Pending { path, location: target, depth: depth + 1 });
+                let depth = depth + 1;
+                self.directory(Pending { path, location: target, depth, reached });
             } else if self.is_left_out(&target) {
                 self.problem(&path, TreeError::LinkToLeftOut { target: shown });
             } else {
-                self.leave_out(
-                    &path,
-                    "link to a directory inside the model; its files are covered under their own \
-                     paths",
-                );
+                self.leave_out(&path, LeftOut::DirectoryLink);
             }
         } else if metadata.is_file() {
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
             }
-            self.file(path, target);
+            self.file(path, target, reached);
         } else {
             let what = kind_of_special(metadata.file_type());
             self.problem(&path, TreeError::SpecialFile { what });
@@ -239,13 +284,16 @@ impl Walk<'_> {
 
     /// A problem, of something that therefore nothing covers.
     fn problem(&mut self, path: &str, error: TreeError) {
-        let problem = error.problem(path);
-        self.leave_out(path, &error.to_string());
-        self.tree.problems.push(problem);
+        self.tree.problems.push(error.problem(path));
+        self.not_covered(path, error.to_string(), LeftOut::Problem);
     }
 
-    fn leave_out(&mut self, path: &str, reason: &str) {
-        self.tree.not_covered.push(NotCovered { path: path.to_owned(), reason: reason.to_owned() });
+    fn leave_out(&mut self, path: &str, kind: LeftOut) {
+        self.not_covered(path, kind.words().to_owned(), kind);
+    }
+
+    fn not_covered(&mut self, path: &str, reason: String, kind: LeftOut) {
+        self.tree.not_covered.push(NotCovered { path: path.to_owned(), reason, kind });
     }
 }
 

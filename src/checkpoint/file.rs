@@ -119,7 +119,7 @@ pub(crate) fn read_at(file: &File, offset: u64, bytes: usize) -> io::Result<Vec<
 /// A small file of a model, by its path in it; `None`: it is not there, longer than `most`, or not what
 /// it was when the model was opened.
 pub(crate) fn read_whole(model: &Checkpoint, path: &str, most: u64) -> Option<Vec<u8>> {
-    let file = model.files.iter().find(|file| file.path == path)?;
+    let file = model.own_files().iter().find(|file| file.path == path)?;
     if file.bytes > most { None } else { read_range(file, 0, file.bytes) }
 }
 

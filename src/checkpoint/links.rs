@@ -76,11 +76,15 @@ impl Named for TreeRemark {
     }
 }
 
-/// Where a link leads.
-pub(crate) enum Target {
-    /// Inside the model, or to the blobs of the same Hugging Face cache repository.
-    Inside(PathBuf),
-    Outside(PathBuf),
+/// Where a symbolic link leads, from near to far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkTarget {
+    /// Inside the model.
+    Inside,
+    /// To the blobs of the same Hugging Face cache repository.
+    Blobs,
+    /// Out of the model.
+    Outside,
 }
 
 /// The places that links of one model may lead to.
@@ -98,14 +102,21 @@ impl Bounds {
     }
 
     /// Resolves a link completely.
-    pub fn resolve(&self, link: &Path) -> Result<Target, TreeError> {
+    pub fn resolve(&self, link: &Path) -> Result<(PathBuf, LinkTarget), TreeError> {
         let target = std::fs::canonicalize(link).map_err(|error| unresolved(&error))?;
-        let in_blobs = self.blobs.as_ref().is_some_and(|blobs| target.starts_with(blobs));
-        Ok(if target.starts_with(&self.root) || in_blobs {
-            Target::Inside(target)
+        let kind = self.kind(&target);
+        Ok((target, kind))
+    }
+
+    /// Where a resolved path lies.
+    pub fn kind(&self, resolved: &Path) -> LinkTarget {
+        if resolved.starts_with(&self.root) {
+            LinkTarget::Inside
+        } else if self.blobs.as_ref().is_some_and(|blobs| resolved.starts_with(blobs)) {
+            LinkTarget::Blobs
         } else {
-            Target::Outside(target)
-        })
+            LinkTarget::Outside
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod display;
 mod file;
 mod formats;
 pub mod gguf;
-mod json;
+pub(crate) mod json;
 mod lfs;
 mod links;
 mod naming;
@@ -26,13 +26,14 @@ pub mod zip;
 
 pub use contents::StoredTensor;
 pub use display::display_name;
-pub(crate) use display::is_hidden;
+pub(crate) use display::{is_hidden, quoted};
 pub use file::OpenError;
 pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
 pub use json::{JsonError, Place};
+pub use links::LinkTarget;
 pub use open::OpenOptions;
-pub use problem::{NotCovered, Problem};
+pub use problem::{LeftOut, NotCovered, Problem};
 pub use safetensors::HeaderError;
 
 use crate::dtype::Dtype;
@@ -49,7 +50,8 @@ pub struct Checkpoint {
     pub root: PathBuf,
     /// Container format of the tensor files; `None` where they have several, or there are none.
     pub format: Option<Format>,
-    /// Every file that is part of the model, in byte order of `path`.
+    /// Every file that is part of the model, in byte order of `path`; behind them, when asked for and in
+    /// the same order, those [beside](ModelFile::beside) it. [`Checkpoint::own_files`] are the first alone.
     pub files: Vec<ModelFile>,
     /// Every readable tensor, in order of file, then offset, then name.
     pub tensors: Vec<Tensor>,
@@ -64,6 +66,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Every file that is part of the model: the first of [`Checkpoint::files`], under the same indexes.
+    pub fn own_files(&self) -> &[ModelFile] {
+        &self.files[..self.files.partition_point(|file| file.beside.is_none())]
+    }
+
     /// The name of its format in reports and seals: `mixed` where its files have several.
     pub fn format_name(&self) -> &'static str {
         match self.format {
@@ -76,7 +83,7 @@ impl Checkpoint {
     /// Whether it was given as a file and has no other: the parts of a model in several files are opened
     /// together, whichever of them was given.
     pub fn is_one_file(&self) -> bool {
-        self.files.len() == 1 && !self.path.is_dir()
+        self.own_files().len() == 1 && !self.path.is_dir()
     }
 
     /// The tensors of one file, in order of offset.
@@ -118,6 +125,11 @@ pub struct ModelFile {
     pub identity: FileIdentity,
     /// What it holds.
     pub kind: FileKind,
+    /// The symbolic link that it was reached through: of several, the one that leads farthest.
+    pub link: Option<LinkTarget>,
+    /// Why it is not part of the model, though a signature of the model's files covers it
+    /// ([`OpenOptions::list_beside`]): it is digested when files are, and goes into no seal, root or count.
+    pub beside: Option<LeftOut>,
     /// Its container format, of a file of tensors (or what should be one).
     pub format: Option<Format>,
     /// Stretches whose checksum the file states, in order: the members of a zip archive.

@@ -1,15 +1,15 @@
 //! From a path to a [`Checkpoint`].
 
 use super::contents::{Contents, StoredTensor};
-use super::directory::{self, Found, Tree};
+use super::directory::{self, Found, Reached, Tree};
 use super::display::display_name;
 use super::file::{self, OpenError, Opened, is_name_too_long, kind_of_special};
 use super::gguf::split::{self, PartName};
-use super::links::TreeError;
+use super::links::{Bounds, TreeError};
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
-use super::{Checkpoint, FileKind, Format, ModelFile, Tensor, formats};
+use super::{Checkpoint, FileKind, Format, LinkTarget, ModelFile, Tensor, formats};
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,8 +22,15 @@ pub struct OpenOptions {
     pub allow_symlinks: bool,
     /// Take `.git`, `.gitignore`, `.gitattributes` and `.github` at the top as part of the model.
     pub include_git_paths: bool,
-    /// Paths relative to the root that are not part of the model: its seal, its signature.
+    /// Paths relative to the root that neither the model has nor a signature of its files covers: the
+    /// signature itself.
     pub exclude: Vec<String>,
+    /// Paths relative to the root that are not part of the model, while a signature of its files covers
+    /// them: its seals and their sidecars.
+    pub seals: Vec<String>,
+    /// Also list the files that a signature covers although they are not part of the model: seals, and the
+    /// notes of the downloader. See [`ModelFile::beside`].
+    pub list_beside: bool,
     /// The files that are known to belong to the model (those of a seal): files beside them cannot
     /// change what their tensors are called.
     pub expected_files: Option<BTreeSet<String>>,
@@ -102,7 +109,8 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     {
         return Ok(all);
     }
-    let mut files = vec![model_file(name, location, &opened)];
+    let reached = Reached { link: link_of(path, &location)?, beside: None };
+    let mut files = vec![model_file(name, location, reached, &opened)];
     files[0].format = format;
     let mut held = [Some(contents)];
     split::check(&files, &mut held);
@@ -125,6 +133,16 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         gguf,
         not_covered: Vec::new(),
     })
+}
+
+/// Where the file that was given leads, if it is a link: as seen from its directory.
+fn link_of(path: &Path, location: &Path) -> Result<Option<LinkTarget>, OpenError> {
+    let failed = |error| OpenError::new(path, error);
+    if !fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
+        return Ok(None);
+    }
+    let root = fs::canonicalize(parent_of(path)).map_err(failed)?;
+    Ok(Some(Bounds::new(root).kind(location)))
 }
 
 /// Opens all parts of the model that a file is a part of, as if they were alone in their directory; `None`
@@ -158,7 +176,7 @@ fn parent_of(path: &Path) -> PathBuf {
 }
 
 /// A file of which nothing is known yet.
-fn model_file(path: String, location: PathBuf, opened: &Opened) -> ModelFile {
+fn model_file(path: String, location: PathBuf, reached: Reached, opened: &Opened) -> ModelFile {
     let identity = opened.identity.clone();
     ModelFile {
         path,
@@ -166,6 +184,8 @@ fn model_file(path: String, location: PathBuf, opened: &Opened) -> ModelFile {
         bytes: identity.bytes,
         identity,
         kind: FileKind::Other,
+        link: reached.link,
+        beside: reached.beside,
         format: None,
         checksums: Vec::new(),
         big_endian: Vec::new(),
@@ -288,7 +308,7 @@ fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Pro
 
 impl Reading {
     fn add(&mut self, found: Found, tree: &mut Tree) -> Result<(), OpenError> {
-        let Found { path, location } = found;
+        let Found { path, location, reached } = found;
         let opened = match file::open(&location) {
             Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
                 tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).problem(&path));
@@ -298,7 +318,9 @@ impl Reading {
         };
         let failed = |error| OpenError::of_found(&location, error);
         let mut format = None;
-        if shard_index::is_named(&path) {
+        if reached.beside.is_some() {
+            // Whatever it is called: it is bytes.
+        } else if shard_index::is_named(&path) {
             let index = read_index(&opened).map_err(failed)?;
             self.indexes.push(Indexed { path: path.clone(), index });
         } else {
@@ -306,7 +328,7 @@ impl Reading {
         }
         let read = |format| formats::read(format, &path, &opened);
         let held = format.map(read).transpose().map_err(failed)?;
-        let mut file = model_file(path, location, &opened);
+        let mut file = model_file(path, location, reached, &opened);
         file.format = format;
         self.files.push(file);
         self.contents.push(held);
@@ -321,7 +343,7 @@ impl Reading {
             listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
         }
         for (file, held) in self.files.iter_mut().zip(&mut self.contents) {
-            if held.is_some() || !listed.contains(&file.path) {
+            if held.is_some() || file.beside.is_some() || !listed.contains(&file.path) {
                 continue;
             }
             let opened = file::open(&file.location)?;

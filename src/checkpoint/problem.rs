@@ -32,6 +32,60 @@ pub struct NotCovered {
     pub path: String,
     /// Why it is left out.
     pub reason: String,
+    /// The same, for programs.
+    #[serde(skip)]
+    pub kind: LeftOut,
+}
+
+/// Why something is not part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeftOut {
+    /// Named in [`super::OpenOptions::exclude`]: the signature itself.
+    Excluded,
+    /// Named in [`super::OpenOptions::seals`].
+    Seal,
+    /// One of git's own four names at the top.
+    Git,
+    /// Notes of the downloader.
+    Downloader,
+    /// A directory whose files are listed under another path: it was reached twice.
+    SeenBefore,
+    /// A symbolic link to a directory inside the model; its files are listed under their own paths.
+    DirectoryLink,
+    /// There is something wrong with it, which [`super::Checkpoint::problems`] tells.
+    Problem,
+    /// Part of the model, but not of what it was compared with: a model root covers tensors alone.
+    BesideRoot,
+    /// A signature ignores it, and says so.
+    Ignored,
+    /// Nobody signed it, and that was allowed.
+    Unsigned,
+}
+
+impl LeftOut {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            LeftOut::Excluded | LeftOut::Seal => {
+                "excluded: a seal or signature is not part of what it covers"
+            }
+            LeftOut::Git => "git's own, not part of the model",
+            LeftOut::Downloader => "notes of the downloader, not part of the model",
+            LeftOut::SeenBefore => "the same directory is covered under another path",
+            LeftOut::DirectoryLink => {
+                "link to a directory inside the model; its files are covered under their own paths"
+            }
+            LeftOut::Problem => "there is something wrong with it",
+            LeftOut::BesideRoot => "not part of the model root",
+            LeftOut::Ignored => "ignored by the signature",
+            LeftOut::Unsigned => "not signed",
+        }
+    }
+
+    /// Whether a signature of the files covers it although it is not part of the model.
+    pub fn is_beside(self) -> bool {
+        matches!(self, LeftOut::Seal | LeftOut::Downloader)
+    }
 }
 
 /// A named error of structure: every variant has a rule of its own.

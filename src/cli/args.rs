@@ -1,5 +1,6 @@
 //! Arguments, as documented by `--help`.
 
+use super::signing::args::{SignArgs, SignatureArgs};
 use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -25,8 +26,10 @@ pub struct Arguments {
 pub enum Command {
     /// Write a seal: a digest and the statistics of every tensor, and a digest of all other bytes
     Seal(SealArgs),
-    /// Compare a model with its seal and say what changed, where, and what it looks like
-    Verify(VerifyArgs),
+    /// Compare a model with its seal or its signature, and say what changed, where, and what it looks like
+    Verify(Box<VerifyArgs>),
+    /// Sign every file of a model (OpenSSF Model Signing), and facts of it
+    Sign(Box<SignArgs>),
     /// Find what is wrong with the weights of a model, without trusting anything
     Audit(AuditArgs),
     /// Write a copy of a damaged model with the flipped bits put back, held to its seal
@@ -170,6 +173,8 @@ pub struct VerifyArgs {
     /// The seal to compare with (default: where `seal` writes it)
     #[arg(long, value_name = "SEAL")]
     pub seal: Option<PathBuf>,
+    #[command(flatten)]
+    pub signature: SignatureArgs,
     /// The model root that is expected, known from elsewhere; alone, no seal is needed
     #[arg(long, value_name = "blake3:HEX", value_parser = root)]
     pub expect_root: Option<[u8; 32]>,
@@ -271,8 +276,8 @@ pub struct DevicesArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A rule, as it stands in a report, or an area: format, integrity, watermark, weights, payload, lineage
-    /// (default: list all)
+    /// A rule, as it stands in a report, or an area: format, integrity, signature, policy, watermark, weights,
+    /// payload, lineage (default: list all)
     pub rule: Option<String>,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]

@@ -27,7 +27,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
             return Err(Failure { code: exit::NOTHING, error });
         }
     }
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let compared = running::watched(&args.measuring, args.common.quiet, |progress| {
         compare::measure([&models[0], &models[1]], &options, progress).map_err(running::failure)
     })?;
@@ -69,10 +69,10 @@ fn summary(model: &Checkpoint) -> Model {
     Model {
         path: model.path.display().to_string(),
         format: model.format_name().to_owned(),
-        files: model.files.len() as u64,
+        files: model.own_files().len() as u64,
         tensors: model.tensors.len() as u64,
         elements: model.tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
-        bytes: model.files.iter().map(|file| file.bytes).sum(),
+        bytes: model.own_files().iter().map(|file| file.bytes).sum(),
         root: None,
     }
 }

@@ -6,24 +6,16 @@ use super::{Outcome, exit, output, running};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal::checkpoint::{Checkpoint, Tensor};
+use tensorseal::checkpoint::Checkpoint;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
-use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::report::{Coverage, Report};
 
 pub fn run(args: &InspectArgs) -> Outcome {
     let model = running::open_sound(&args.model, &args.opening)?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
-    let total = model.files.iter().map(|file| file.bytes).sum();
-    report.model = Model {
-        path: args.model.display().to_string(),
-        format: model.format_name().to_owned(),
-        files: model.files.len() as u64,
-        tensors: model.tensors.len() as u64,
-        elements: model.tensors.iter().map(elements).sum(),
-        bytes: total,
-        root: None,
-    };
+    report.model = running::listed(&model);
+    let total = report.model.bytes;
     report.coverage =
         Coverage { bytes_total: total, bytes_checked: 0, not_covered: model.not_covered.clone() };
     report.findings.extend(model.remarks.iter().map(running::finding));
@@ -51,10 +43,6 @@ pub fn run(args: &InspectArgs) -> Outcome {
     Ok(if code == exit::PASS && model.tensors.is_empty() { exit::NOTHING } else { code })
 }
 
-fn elements(tensor: &Tensor) -> u64 {
-    tensor.shape.iter().product()
-}
-
 /// Replaces the numbers between the dots of a name by `*`; also gives those numbers.
 fn pattern(name: &str) -> (String, Vec<u64>) {
     let mut numbers = Vec::new();
@@ -75,7 +63,7 @@ fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let mut by_dtype: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     for tensor in &model.tensors {
         let row = by_dtype.entry(tensor.dtype.name()).or_default();
-        *row = (row.0 + 1, row.1 + elements(tensor), row.2 + tensor.bytes);
+        *row = (row.0 + 1, row.1 + running::elements(tensor), row.2 + tensor.bytes);
     }
     let rows = by_dtype.into_iter().map(|(dtype, (tensors, elements, size))| {
         vec![dtype.to_owned(), grouped(tensors), grouped(elements), bytes(size)]

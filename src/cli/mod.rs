@@ -15,6 +15,7 @@ mod repair;
 mod running;
 mod seal;
 mod sealed;
+mod signing;
 mod verify;
 mod watermark;
 
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Sign(args) => signing::sign(args),
         Command::Audit(args) => audit::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         let reported = match &arguments.command {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
+            Command::Sign(args) => Some(("sign", &args.model, &args.common)),
             Command::Audit(args) => Some(("audit", &args.model, &args.common)),
             Command::Repair(args) => Some(("repair", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),

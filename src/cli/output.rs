@@ -121,6 +121,11 @@ fn write(
     human::findings(report, palette, out)
 }
 
+/// The last part of a path, as it can be shown.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The directory that a path lies in.
 pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {

@@ -13,8 +13,8 @@ use tensorseal::pinpoint::search::Limits;
 use tensorseal::repair::{self, RepairError};
 use tensorseal::report::Report;
 use tensorseal::report::units::count;
+use tensorseal::seal::Seal;
 use tensorseal::seal::layout::{self, Damaged};
-use tensorseal::seal::{Seal, build};
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
 
@@ -37,9 +37,9 @@ pub fn run(args: &RepairArgs) -> Outcome {
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     };
-    let exclude = running::seals_inside(&args.model, args.seal.as_deref());
+    let seals = running::seals_inside(&args.model, args.seal.as_deref());
     let expected = sealed.files.iter().map(|file| file.path.clone()).collect();
-    let mut model = running::open(&args.model, &args.opening, exclude, Some(expected))?;
+    let mut model = running::open(&args.model, &args.opening, seals, Some(expected))?;
     layout::impose(&mut model, &sealed);
     let mut findings = Vec::new();
     let (done, found, run) = running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -94,10 +94,9 @@ fn work(
     findings: &mut Vec<Finding>,
     progress: &Progress,
 ) -> Result<(Done, Seal, RunReport), Failure> {
-    let digests = sealed.files.iter().any(|file| file.sha256.is_some());
-    let options = running::run_options(&args.measuring, digests);
+    let options = running::run_options(&args.measuring);
     let (found, run) =
-        build::measure(model, false, &options, progress).map_err(running::failure)?;
+        repair::measure_beside(model, sealed, &options, progress).map_err(running::failure)?;
     *findings =
         integrity::compare(sealed, &found, &Damaged::default(), Options::default()).findings;
     if findings.is_empty() {

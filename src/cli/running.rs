@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, display_name};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
@@ -84,19 +84,20 @@ pub fn relative(model: &Path, path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
-/// Opens a model, without the seals `exclude`; `expected_files` are those of the seal it is compared
+/// Opens a model, of which `seals` are no part; `expected_files` are those of the seal it is compared
 /// with.
 pub fn open(
     path: &Path,
     opening: &Opening,
-    exclude: Vec<String>,
+    seals: Vec<String>,
     expected_files: Option<BTreeSet<String>>,
 ) -> Result<Checkpoint, Failure> {
     let options = OpenOptions {
         allow_symlinks: opening.allow_symlinks,
         include_git_paths: opening.no_ignore_git_paths,
-        exclude,
+        seals,
         expected_files,
+        ..OpenOptions::default()
     };
     Checkpoint::open(path, &options).map_err(Failure::incomplete)
 }
@@ -147,12 +148,11 @@ pub fn say_who_measured(run: &RunReport, quiet: bool) {
 }
 
 /// The options of a run.
-pub fn run_options(measuring: &Measuring, file_digests: bool) -> RunOptions {
+pub fn run_options(measuring: &Measuring) -> RunOptions {
     RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads,
         cross_check: measuring.cross_check,
-        file_digests,
         lose_device_after: None,
     }
 }
@@ -200,11 +200,42 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
     report.engine = Some(run.engine.clone());
     report.coverage = Coverage {
         bytes_total: found.bytes,
-        bytes_checked: run.engine.bytes_read,
+        bytes_checked: run.engine.bytes_read.saturating_sub(run.bytes_beside),
         not_covered: model.not_covered.clone(),
     };
     report.findings.extend(model.remarks.iter().map(finding));
     report.findings.extend(checksums::findings(model, run));
+}
+
+/// As [`fill`], where files were hashed and no tensor was measured.
+pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
+    report.model = listed(model);
+    report.engine = Some(run.engine.clone());
+    report.coverage = Coverage {
+        bytes_total: report.model.bytes,
+        bytes_checked: run.engine.bytes_read,
+        not_covered: model.not_covered.clone(),
+    };
+    report.findings.extend(model.remarks.iter().map(finding));
+}
+
+/// A model of which nothing was measured.
+pub fn listed(model: &Checkpoint) -> Model {
+    let files = model.own_files();
+    Model {
+        path: model.path.display().to_string(),
+        format: model.format_name().to_owned(),
+        files: files.len() as u64,
+        tensors: model.tensors.len() as u64,
+        elements: model.tensors.iter().map(elements).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        root: None,
+    }
+}
+
+/// How many elements a tensor has.
+pub fn elements(tensor: &Tensor) -> u64 {
+    tensor.shape.iter().product()
 }
 
 /// Refuses a model of which bytes are not those of the checksums that its files state.

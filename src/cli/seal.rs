@@ -8,22 +8,23 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
-use tensorseal::checkpoint::{Checkpoint, FileKind};
+use tensorseal::checkpoint::{Checkpoint, FileKind, ModelFile};
 use tensorseal::pinpoint::fine::{self, Fine};
 use tensorseal::pinpoint::{self, FineWriteError};
 use tensorseal::report::{Report, SealUsed};
-use tensorseal::seal::{Seal, build, canonical};
+use tensorseal::seal::{Seal, build, canonical, sketch};
+use tensorseal::stream::plan::Plan;
 use tensorseal::stream::progress::Progress;
 
 pub fn run(args: &SealArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
     // Whatever else is there stays part of the model, and is refused below.
     let seal_there = Some(target.as_path()).filter(|path| running::may_hold_seal(path));
-    let exclude = running::seals_inside(&args.model, seal_there);
-    let model = running::open(&args.model, &args.opening, exclude, None)?;
+    let seals = running::seals_inside(&args.model, seal_there);
+    let model = running::open(&args.model, &args.opening, seals, None)?;
     check_target(&target, &model)?;
     running::require_sound(&model)?;
-    if !model.files.iter().any(|file| file.kind == FileKind::Tensors) {
+    if !model.own_files().iter().any(|file| file.kind == FileKind::Tensors) {
         let error = anyhow!("{}: no file of tensors: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
@@ -31,13 +32,10 @@ pub fn run(args: &SealArgs) -> Outcome {
     if args.fine {
         check_fine(&fine_path, &args.model, &model)?;
     }
-    let options = running::run_options(&args.measuring, args.file_digests);
+    let options = running::run_options(&args.measuring);
     let (seal, run, sidecar) = running::watched(&args.measuring, args.common.quiet, |progress| {
-        let measured = match args.sketch {
-            true => build::measure_sketched(&model, &options, progress),
-            false => build::measure(&model, !args.digest_only, &options, progress),
-        };
-        let (seal, run) = measured.map_err(running::failure)?;
+        let (seal, run) = build::measure_plan(&model, &plan(args, &model), &options, progress)
+            .map_err(running::failure)?;
         running::require_checksums(&model, &run)?;
         let write = || write_fine(&model, &seal, &fine_path, options.threads, progress);
         let sidecar = args.fine.then(write).transpose()?;
@@ -77,6 +75,16 @@ pub fn run(args: &SealArgs) -> Outcome {
     })
 }
 
+/// What is measured.
+fn plan(args: &SealArgs, model: &Checkpoint) -> Plan {
+    let mut plan = Plan::everything(model, !args.digest_only);
+    if args.sketch {
+        sketch::add_to(&mut plan, model);
+    }
+    let hashing = if args.file_digests { &build::FILE_DIGESTS[..] } else { &[] };
+    plan.with_file_hashing(model, hashing)
+}
+
 /// The seal must not take the place of something it seals.
 fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
     if target.is_dir() {
@@ -89,8 +97,8 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
     if !full.is_file() {
         return Err(Failure::usage(anyhow!("{} is not a regular file", target.display())));
     }
-    match model.files.iter().find(|file| file.location == full || same_file(&file.location, &full))
-    {
+    let is_target = |file: &&ModelFile| file.location == full || same_file(&file.location, &full);
+    match model.own_files().iter().find(is_target) {
         Some(file) => Err(Failure::usage(anyhow!(
             "{} is part of the model ({}): the seal must be another file",
             target.display(),
@@ -103,7 +111,7 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
 /// The sidecar must not take the place of anything but an older one.
 fn check_fine(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Failure> {
     let inside = running::relative(given, path);
-    let part = model.files.iter().any(|file| Some(&file.path) == inside.as_ref());
+    let part = model.own_files().iter().any(|file| Some(&file.path) == inside.as_ref());
     if part || path.symlink_metadata().is_ok() && !sealed::is_fine(path) {
         let path = path.display();
         return Err(Failure::usage(anyhow!(

@@ -1,6 +1,6 @@
 //! The seal that a model is compared with, and its fine sidecar.
 
-use super::{Failure, running};
+use super::{Failure, output, running};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -44,15 +44,11 @@ pub fn read(
             let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
             report
                 .findings
-                .push(Finding::new("integrity/seal-invalid", message).in_file(&file_name(&path)));
+                .push(Finding::new("integrity/seal-invalid", message).in_file(&output::file_name(&path)));
             Ok(None)
         }
         Err(error) => Err(Failure::incomplete(error)),
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Opens the fine sidecar beside a seal, if there is one that can be used; what is wrong with it is a
@@ -72,7 +68,7 @@ pub fn fine<'s>(path: &Path, seal: &'s Seal, findings: &mut Vec<Finding>) -> Opt
 pub fn fine_finding(path: &Path, error: &FineError) -> Finding {
     let message = format!("the fine sidecar of the seal is not used: it {error}");
     let mut finding = Finding::new("integrity/seal-invalid", message.replace(['\n', '\r'], " "))
-        .in_file(&file_name(path));
+        .in_file(&output::file_name(path));
     finding.severity = match error {
         FineError::OtherSeal(_) => Severity::Low,
         _ => Severity::Medium,

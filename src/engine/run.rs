@@ -8,7 +8,8 @@ use super::shared::{CrossCheck, drive_device};
 use crate::checkpoint::ModelFile;
 use crate::measure::{self, TileMeasurement};
 use crate::stream::files::{FileError, FileSet};
-use crate::stream::lane::{FileDigests, Lane};
+use crate::stream::hashing::FileDigests;
+use crate::stream::lane::Lane;
 use crate::stream::plan::{Object, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
@@ -30,8 +31,6 @@ pub struct RunOptions {
     pub threads: usize,
     /// Percentage of tiles, 0 to 100, that the other engine measures again.
     pub cross_check: f64,
-    /// Whether to digest each file whole with BLAKE3 and SHA-256, in order.
-    pub file_digests: bool,
     /// Destroys the device after this many tiles: the test of a device that is lost.
     #[doc(hidden)]
     pub lose_device_after: Option<u64>,
@@ -65,8 +64,10 @@ pub struct RunReport {
     pub engine: EngineUse,
     /// What `auto` chose, in words.
     pub choice: Option<String>,
-    /// By file of the model, when asked for.
+    /// By file of the model, when [asked for](Plan::file_hashing).
     pub file_digests: Vec<Option<FileDigests>>,
+    /// Bytes that were measured and are not part of the model.
+    pub bytes_beside: u64,
     /// Stretches whose bytes were all read and do not have the checksum that their file states.
     pub broken_checksums: Vec<BrokenChecksum>,
 }
@@ -120,7 +121,8 @@ pub(super) struct Shared<'a> {
     pub files: FileSet<'a>,
     pub queue: TileQueue<'a>,
     pub collector: Collector<'a>,
-    pub lanes: Option<Vec<Lane>>,
+    /// By file; `None`: no digests of files were asked for.
+    pub lanes: Option<Vec<Lane<'a>>>,
     /// By file; `None`: it states no checksums, or is not read.
     sums: Vec<Option<Sums<'a>>>,
     pub cross_check: CrossCheck,
@@ -226,14 +228,15 @@ pub fn run(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let width = if options.file_digests { threads } else { 1 };
+    let hashes = !plan.file_hashing.is_empty();
+    let lane = |file: &ModelFile| Lane::new(&plan.file_hashing, file.bytes);
     let shared = Shared {
         plan,
         files: FileSet::new(files, plan),
-        queue: TileQueue::new(plan, takers, width),
+        queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
         collector: Collector::new(plan, finish),
         sums: sums(files, plan),
-        lanes: options.file_digests.then(|| files.iter().map(|_| Lane::default()).collect()),
+        lanes: hashes.then(|| files.iter().map(lane).collect()),
         cross_check,
         names: files,
         progress,
@@ -265,7 +268,6 @@ pub fn run(
         _ if takers == Takers::Device => "gpu",
         _ => "cpu+gpu",
     };
-    let lanes = shared.lanes.iter().flatten().zip(files);
     Ok(RunReport {
         engine: EngineUse {
             device: device.to_owned(),
@@ -278,7 +280,8 @@ pub fn run(
             cross_checked: shared.cross_check.count(),
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
-        file_digests: lanes.map(|(lane, file)| lane.finish(file.bytes)).collect(),
+        file_digests: shared.lanes.into_iter().flatten().map(Lane::finish).collect(),
+        bytes_beside: plan.bytes_beside(),
         broken_checksums: broken(&shared.sums),
     })
 }

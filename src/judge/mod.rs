@@ -12,6 +12,7 @@ pub mod integrity;
 pub mod lineage;
 pub mod presence;
 pub mod rules;
+pub mod signature;
 pub mod third_party;
 pub mod watermark;
 

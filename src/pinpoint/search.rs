@@ -77,8 +77,12 @@ pub fn search<'a>(
     if places.is_empty() {
         return Ok(Search::default());
     }
-    let by_path: HashMap<&str, usize> =
-        model.files.iter().enumerate().map(|(index, file)| (file.path.as_str(), index)).collect();
+    let by_path: HashMap<&str, usize> = model
+        .own_files()
+        .iter()
+        .enumerate()
+        .map(|(index, file)| (file.path.as_str(), index))
+        .collect();
     let (mut plan, mut kept) = (Plan::default(), Vec::with_capacity(places.len()));
     for place in places {
         let Some(file) = by_path.get(place.file).copied() else { continue };

@@ -10,6 +10,7 @@ pub mod markdown;
 pub mod profile;
 pub mod sarif;
 pub mod shown;
+pub mod signature;
 pub mod summary;
 pub mod units;
 
@@ -22,6 +23,7 @@ use crate::judge::{Finding, Severity, Verdict};
 use profile::Profile;
 use serde::Serialize;
 use serde_json::Value;
+pub use signature::SignatureUsed;
 
 /// Schema name of the JSON report.
 pub const SCHEMA: &str = "tensorseal.report/1";
@@ -41,6 +43,9 @@ pub struct Report {
     pub engine: Option<EngineUse>,
     /// What was covered.
     pub coverage: Coverage,
+    /// The signature that was made or checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureUsed>,
     /// The seal that was written or compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<SealUsed>,
@@ -130,7 +135,7 @@ pub struct SealUsed {
     pub digest: Option<String>,
     /// Where it is.
     pub source: String,
-    /// Who signed it: nobody yet.
+    /// Who signed it; null: nobody who is trusted.
     pub signed_by: Option<String>,
 }
 
@@ -179,6 +184,7 @@ impl Report {
             model: Model { path: path.to_owned(), ..Model::default() },
             engine: None,
             coverage: Coverage::default(),
+            signature: None,
             seal: None,
             verdict: Verdict::Incomplete,
             error: None,

@@ -9,19 +9,17 @@ use crate::checkpoint::{Checkpoint, FileKind};
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::measure::digest::ChainingValue;
+use crate::stream::hashing::{FileHashing, HashAlgorithm};
 use crate::stream::plan::{Object, ObjectKind, Plan};
 use crate::stream::progress::Progress;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What is kept of a measured object.
-#[derive(Debug, Default)]
-struct Kept {
-    digest: ChainingValue,
-    blocks: Vec<ChainingValue>,
-    distribution: Option<Distribution>,
-    sketch: Option<Sketch>,
-}
+/// The digests of whole files that a seal can keep, on request.
+pub const FILE_DIGESTS: [FileHashing; 2] = [
+    FileHashing { algorithm: HashAlgorithm::Blake3, shard: None },
+    FileHashing { algorithm: HashAlgorithm::Sha256, shard: None },
+];
 
 /// Measures all of `model` and describes what was found as a seal document.
 ///
@@ -36,24 +34,25 @@ pub fn measure(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
-    let plan = Plan::everything(model, distributions);
-    let (kept, report) = measure_plan(model, &plan, options, progress)?;
-    Ok((document(model, &plan, kept, &report), report))
+    measure_plan(model, &Plan::everything(model, distributions), options, progress)
 }
 
-/// As [`measure`], with statistics, and the sketches of all large enough tensors.
+/// As [`measure`], of a plan of [`Plan::everything`] to which [sketches](super::sketch::add_to) or digests
+/// of files were added.
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn measure_sketched(
+pub fn measure_plan(
     model: &Checkpoint,
+    plan: &Plan,
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
-    let mut plan = Plan::everything(model, true);
-    sketch::add_to(&mut plan, model);
-    let (kept, report) = measure_plan(model, &plan, options, progress)?;
-    Ok((document(model, &plan, kept, &report), report))
+    let sealing = Sealing::new(model, plan, Contents::default());
+    let report =
+        engine::run(&model.files, plan, options, progress, &|finished| sealing.keep(&finished))?;
+    let seal = sealing.finish(&report);
+    Ok((seal, report))
 }
 
 /// Measures the distribution of some tensors only, by their index.
@@ -68,49 +67,102 @@ pub fn distributions(
 ) -> Result<Vec<(usize, Distribution)>, RunError> {
     let mut plan = Plan::everything(model, true);
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
-    let (kept, _) = measure_plan(model, &plan, options, progress)?;
-    let found = plan.objects.iter().zip(kept).filter_map(|(object, kept)| match object.kind {
-        ObjectKind::Tensor(index) => Some((index, kept.distribution?)),
-        _ => None,
-    });
+    let sealing = Sealing::new(model, &plan, Contents::default());
+    engine::run(&model.files, &plan, options, progress, &|finished| sealing.keep(&finished))?;
+    let found =
+        plan.objects.iter().zip(sealing.kept()).filter_map(|(object, kept)| match object.kind {
+            ObjectKind::Tensor(index) => Some((index, kept.distribution?)),
+            _ => None,
+        });
     Ok(found.collect())
 }
 
-fn measure_plan(
-    model: &Checkpoint,
-    plan: &Plan,
-    options: &RunOptions,
-    progress: &Progress,
-) -> Result<(Vec<Kept>, RunReport), RunError> {
-    let kept: Vec<Mutex<Kept>> = plan.objects.iter().map(|_| Mutex::default()).collect();
-    let finish = |finished: Finished<'_>| {
-        let distribution = match plan.objects[finished.object].kind {
-            ObjectKind::Tensor(index) => distribution_of(model.tensors[index].dtype, &finished),
-            _ => None,
-        };
-        let (digest, blocks) = (finished.digest, finished.blocks);
-        *kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) =
-            Kept { digest, blocks, distribution, sketch: sketch::of(&finished.slots) };
-    };
-    let report = engine::run(&model.files, plan, options, progress, &finish)?;
-    let kept =
-        kept.into_iter().map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok((kept.collect(), report))
+/// A seal while its model is being measured: what is kept of the objects of a plan.
+pub struct Sealing<'a> {
+    model: &'a Checkpoint,
+    plan: &'a Plan,
+    contents: Contents,
+    kept: Vec<Mutex<Kept>>,
 }
 
-fn document(model: &Checkpoint, plan: &Plan, kept: Vec<Kept>, report: &RunReport) -> Seal {
+/// What goes into a seal of what was measured, besides digests. A plan may measure more, for others.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents {
+    /// Statistics, of tensors whose words or codes were counted.
+    pub distributions: bool,
+    /// Sketches: the sums of the plan's first key are those of [`sketch::KEY`].
+    pub sketches: bool,
+}
+
+impl Default for Contents {
+    /// Everything.
+    fn default() -> Self {
+        Self { distributions: true, sketches: true }
+    }
+}
+
+/// What is kept of a measured object.
+#[derive(Debug, Default)]
+struct Kept {
+    digest: ChainingValue,
+    blocks: Vec<ChainingValue>,
+    distribution: Option<Distribution>,
+    sketch: Option<Sketch>,
+}
+
+impl<'a> Sealing<'a> {
+    /// Of `model`, when the objects of `plan` are measured: all of it.
+    pub fn new(model: &'a Checkpoint, plan: &'a Plan, contents: Contents) -> Self {
+        let kept = plan.objects.iter().map(|_| Mutex::default()).collect();
+        Self { model, plan, contents, kept }
+    }
+
+    /// Keeps what goes into the seal of an object.
+    pub fn keep(&self, finished: &Finished<'_>) {
+        let distribution = match self.plan.objects[finished.object].kind {
+            ObjectKind::Tensor(index) if self.contents.distributions => {
+                distribution_of(self.model.tensors[index].dtype, finished)
+            }
+            _ => None,
+        };
+        *self.kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = Kept {
+            digest: finished.digest,
+            blocks: finished.blocks.clone(),
+            distribution,
+            sketch: sketch::of(&finished.slots).filter(|_| self.contents.sketches),
+        };
+    }
+
+    fn kept(self) -> impl Iterator<Item = Kept> {
+        self.kept.into_iter().map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The seal, when all objects were measured.
+    pub fn finish(self, report: &RunReport) -> Seal {
+        let (model, plan) = (self.model, self.plan);
+        document(model, plan, self.kept(), report)
+    }
+}
+
+fn document(
+    model: &Checkpoint,
+    plan: &Plan,
+    kept: impl Iterator<Item = Kept>,
+    report: &RunReport,
+) -> Seal {
     let mut files: Vec<FileSeal> = model
-        .files
+        .own_files()
         .iter()
         .enumerate()
         .map(|(index, file)| {
-            let digests = report.file_digests.get(index).copied().flatten();
+            let digests = report.file_digests.get(index).and_then(Option::as_ref);
+            let whole = |algorithm| digests?.whole(algorithm)?.try_into().ok();
             FileSeal {
-                blake3: digests.map(|digests| digests.blake3),
+                blake3: whole(HashAlgorithm::Blake3),
                 bytes: file.bytes,
                 outside: (file.kind == FileKind::Tensors).then(Vec::new),
                 path: file.path.clone(),
-                sha256: digests.map(|digests| digests.sha256),
+                sha256: whole(HashAlgorithm::Sha256),
             }
         })
         .collect();
@@ -118,6 +170,7 @@ fn document(model: &Checkpoint, plan: &Plan, kept: Vec<Kept>, report: &RunReport
     for (object, kept) in plan.objects.iter().zip(kept) {
         let Object { file, offset, bytes, .. } = *object;
         match object.kind {
+            ObjectKind::Beside(_) => {}
             ObjectKind::File(_) => files[file].blake3 = Some(kept.digest),
             ObjectKind::Outside(_) => {
                 let outside = Outside { blake3: kept.digest, range: [offset, offset + bytes] };
@@ -173,9 +226,9 @@ fn totals<'a>(
     tensors: impl ExactSizeIterator<Item = RootEntry<'a>> + Clone,
 ) -> ModelSeal {
     ModelSeal {
-        bytes: model.files.iter().map(|file| file.bytes).sum(),
+        bytes: model.own_files().iter().map(|file| file.bytes).sum(),
         elements: tensors.clone().map(|t| t.shape.iter().product::<u64>()).sum(),
-        files: model.files.len() as u64,
+        files: model.own_files().len() as u64,
         format: model.format_name().to_owned(),
         root: root_text(&model_root(tensors.clone())),
         tensors: tensors.len() as u64,

@@ -30,7 +30,7 @@ pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
         // A file of tensors that is only untidy can be read.
         let untidy = problem.severity <= Severity::Low
             && model
-                .files
+                .own_files()
                 .iter()
                 .any(|file| file.kind == FileKind::Tensors && file.path == problem.file);
         if untidy {
@@ -65,7 +65,8 @@ pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
 /// Gives every file that is as long as it was sealed the layout it was sealed with, whatever its header
 /// says now: each sealed digest then has its bytes.
 pub fn impose(model: &mut Checkpoint, sealed: &Seal) {
-    for (index, file) in model.files.iter_mut().enumerate() {
+    let own = model.own_files().len();
+    for (index, file) in model.files[..own].iter_mut().enumerate() {
         let Some(known) = sealed.file(&file.path).filter(|known| known.bytes == file.bytes) else {
             continue;
         };

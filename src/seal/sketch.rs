@@ -96,7 +96,7 @@ fn nonce(tensor: &Tensor) -> Nonce {
 }
 
 /// Asks for the sketches of all tensors of `plan` that have enough elements of a type that is added up.
-pub(super) fn add_to(plan: &mut Plan, model: &Checkpoint) {
+pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
     plan.keys =
         vec![ChipKey(blake3::derive_key("tensorseal 2026-11-25 sketch key v1", KEY.as_bytes()))];
     for object in &mut plan.objects {

@@ -136,7 +136,7 @@ impl Copying<'_> {
     ) -> Result<(), CopyError> {
         let files = FileSet::new(&self.model.files, self.plan);
         let mut objects = self.plan.objects.iter().peekable();
-        for (index, entry) in self.model.files.iter().enumerate() {
+        for (index, entry) in self.model.own_files().iter().enumerate() {
             let failed = |source| CopyError::Write { path: PathBuf::from(&entry.path), source };
             let file = create(&entry.path).map_err(failed)?;
             file.set_len(entry.bytes).map_err(failed)?;

@@ -5,6 +5,7 @@ use blake2::Blake2b512;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::num::NonZeroU64;
+use std::slice::ChunksExact;
 
 /// A hash function for files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -109,6 +110,109 @@ impl Hasher {
     }
 }
 
+/// The digests of one file: for each hashing that was asked for, those of its shards in order. What is
+/// kept grows with the number of shards: whoever takes that from a file of others bounds it
+/// ([`FileHashing::digests`]).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileDigests(Vec<(FileHashing, Vec<u8>)>);
+
+impl FileDigests {
+    /// The digests by this hashing, in the order of the shards; `None`: it was not asked for.
+    pub fn of(&self, hashing: FileHashing) -> Option<ChunksExact<'_, u8>> {
+        let (_, digests) = self.0.iter().find(|(asked, _)| *asked == hashing)?;
+        Some(digests.chunks_exact(hashing.algorithm.digest_len()))
+    }
+
+    /// The digest of the whole file by this function; `None`: it was not asked for.
+    pub fn whole(&self, algorithm: HashAlgorithm) -> Option<&[u8]> {
+        self.of(FileHashing::whole(algorithm))?.next()
+    }
+
+    /// One digest of a whole file.
+    pub(crate) fn of_one(hashing: FileHashing, digest: Vec<u8>) -> Self {
+        Self(vec![(hashing, digest)])
+    }
+
+    /// Adds the digests of a later part of the file, which ends at the end of a shard.
+    pub(crate) fn append(&mut self, later: FileDigests) {
+        if self.0.is_empty() {
+            self.0 = later.0;
+            return;
+        }
+        for ((_, digests), (_, more)) in self.0.iter_mut().zip(later.0) {
+            digests.extend(more);
+        }
+    }
+}
+
+/// The bytes of a file, in order, through all hashings that were asked for.
+#[derive(Debug, Clone)]
+pub struct FileHasher {
+    parts: Vec<Part>,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Part {
+    hashing: FileHashing,
+    hasher: Hasher,
+    /// Bytes that the shard at hand has got.
+    position: u64,
+    digests: Vec<u8>,
+}
+
+impl FileHasher {
+    /// At the start of a file, or of a shard of all `hashings`.
+    pub fn new(hashings: &[FileHashing]) -> Self {
+        let part = |hashing: &FileHashing| Part {
+            hashing: *hashing,
+            hasher: Hasher::new(hashing.algorithm),
+            position: 0,
+            digests: Vec::new(),
+        };
+        Self { parts: hashings.iter().map(part).collect() }
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.parts.iter_mut().for_each(|part| part.update(bytes));
+    }
+
+    /// The digests.
+    pub fn finish(self) -> FileDigests {
+        FileDigests(self.parts.into_iter().map(Part::finish).collect())
+    }
+}
+
+impl Part {
+    fn update(&mut self, mut bytes: &[u8]) {
+        let Some(shard) = self.hashing.shard else { return self.hasher.update(bytes) };
+        while !bytes.is_empty() {
+            let left = shard.get() - self.position;
+            let (now, later) = bytes.split_at(left.min(bytes.len() as u64) as usize);
+            self.hasher.update(now);
+            self.position += now.len() as u64;
+            if self.position == shard.get() {
+                self.next_shard();
+            }
+            bytes = later;
+        }
+    }
+
+    fn next_shard(&mut self) {
+        let fresh = Hasher::new(self.hashing.algorithm);
+        self.digests.extend(std::mem::replace(&mut self.hasher, fresh).finish());
+        self.position = 0;
+    }
+
+    fn finish(mut self) -> (FileHashing, Vec<u8>) {
+        if self.hashing.shard.is_none() || self.position > 0 {
+            self.next_shard();
+        }
+        (self.hashing, self.digests)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +223,7 @@ mod tests {
     fn published_digests() {
         let expected = [
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbc4925ab92386edd4009923",
+            "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
         ];
         for (algorithm, expected) in HashAlgorithm::ALL.into_iter().zip(expected) {
@@ -130,6 +234,40 @@ mod tests {
             assert_eq!(digest.len(), algorithm.digest_len());
             assert_eq!(hex(&digest), expected, "{}", algorithm.name());
             assert_eq!(HashAlgorithm::of_name(algorithm.name()), Some(algorithm));
+        }
+    }
+
+    /// Whatever pieces the bytes come in, each digest is that of its shard alone.
+    #[test]
+    fn digests_are_those_of_the_shards() {
+        let cut = |algorithm, bytes| FileHashing { algorithm, shard: NonZeroU64::new(bytes) };
+        let hashings = [
+            FileHashing::whole(HashAlgorithm::Sha256),
+            cut(HashAlgorithm::Sha256, 10),
+            cut(HashAlgorithm::Blake2b, 7),
+            cut(HashAlgorithm::Blake3, 1000),
+        ];
+        let bytes: Vec<u8> = (0..105u8).collect();
+        for (len, piece) in [(0, 1), (1, 1), (10, 3), (70, 70), (70, 1), (105, 33)] {
+            let mut hasher = FileHasher::new(&hashings);
+            bytes[..len].chunks(piece).for_each(|piece| hasher.update(piece));
+            let digests = hasher.finish();
+            for hashing in hashings {
+                let shard = hashing.shard.map_or(usize::MAX, |shard| shard.get() as usize);
+                let mut expected: Vec<Vec<u8>> = Vec::new();
+                for shard in bytes[..len].chunks(shard) {
+                    let mut hasher = Hasher::new(hashing.algorithm);
+                    hasher.update(shard);
+                    expected.push(hasher.finish());
+                }
+                if len == 0 && hashing.shard.is_none() {
+                    expected.push(Hasher::new(hashing.algorithm).finish());
+                }
+                let found = digests.of(hashing).unwrap();
+                assert_eq!(found.len() as u64, hashing.digests(len as u64));
+                assert!(found.eq(expected.iter().map(Vec::as_slice)), "{len} {hashing:?}");
+            }
+            assert_eq!(digests.whole(HashAlgorithm::Blake2b), None);
         }
     }
 

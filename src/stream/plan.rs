@@ -1,5 +1,6 @@
 //! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
 
+use super::hashing::FileHashing;
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
@@ -18,6 +19,8 @@ pub enum ObjectKind {
     Outside(usize),
     /// `Checkpoint::files[i]`, whole.
     File(usize),
+    /// `Checkpoint::files[i]`, whole, which is not part of the model: it is read for its own digests alone.
+    Beside(usize),
 }
 
 /// A byte range of a file that is digested (and counted) as one.
@@ -66,6 +69,8 @@ pub struct Plan {
     pub keys: Vec<ChipKey>,
     /// Tensors that are correlated.
     pub carriers: Vec<PlannedCarrier>,
+    /// How each file is digested besides, its bytes in order; every byte of the files must be planned.
+    pub file_hashing: Vec<FileHashing>,
 }
 
 impl Plan {
@@ -74,9 +79,9 @@ impl Plan {
     /// Files of kind [`FileKind::Damaged`] have no layout and are taken whole. Tensors that share bytes
     /// (views of one storage) are each read; [`Plan::bytes`] counts what is read.
     pub fn everything(model: &Checkpoint, distribution: bool) -> Plan {
-        let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.files.len());
+        let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.own_files().len());
         let mut tensors = model.tensors.iter().enumerate().peekable();
-        for (file, entry) in model.files.iter().enumerate() {
+        for (file, entry) in model.own_files().iter().enumerate() {
             if entry.kind != FileKind::Tensors {
                 objects.push(Object::plain(ObjectKind::File(file), file, 0, entry.bytes));
                 continue;
@@ -158,6 +163,25 @@ impl Plan {
             }
         }
         self
+    }
+
+    /// Asks for digests of every file, too, those [beside](crate::checkpoint::ModelFile::beside) the model
+    /// among them. The plan is one of [`Plan::everything`].
+    pub fn with_file_hashing(mut self, model: &Checkpoint, hashings: &[FileHashing]) -> Plan {
+        if !hashings.is_empty() {
+            let beside = model.own_files().len()..model.files.len();
+            self.objects.extend(beside.map(|file| {
+                Object::plain(ObjectKind::Beside(file), file, 0, model.files[file].bytes)
+            }));
+        }
+        self.file_hashing = hashings.to_vec();
+        self
+    }
+
+    /// Bytes of the objects that are not part of the model.
+    pub fn bytes_beside(&self) -> u64 {
+        let beside = self.objects.iter().filter(|o| matches!(o.kind, ObjectKind::Beside(_)));
+        beside.map(|object| object.bytes).sum()
     }
 
     /// Bytes of all objects.

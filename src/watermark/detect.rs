@@ -4,6 +4,7 @@
 use super::carriers::Carriers;
 use super::key::WatermarkKey;
 use crate::checkpoint::Checkpoint;
+use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{CARRIER_LEN, Correlation};
@@ -12,7 +13,7 @@ use crate::measure::slots::SlotSums;
 use crate::seal::ModelSeal;
 use crate::seal::build;
 use crate::stream::files::FileSet;
-use crate::stream::plan::{ObjectKind, Plan, PlannedCarrier};
+use crate::stream::plan::{Object, ObjectKind, Plan, PlannedCarrier};
 use crate::stream::progress::Progress;
 use crate::weights::reader::{self, Reader};
 use crate::weights::values::finite;
@@ -75,50 +76,93 @@ pub fn measure(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<Measured, DetectError> {
-    let keys = &keys[..keys.len().min(MAX_KEYS)];
-    let carriers = Carriers::find(model, options, progress)?;
-    let plan = plan(model, &carriers, keys);
-    let groups = Groups::new(&carriers, keys.len());
-    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
-    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
-        let object = &plan.objects[finished.object];
-        let ObjectKind::Tensor(tensor) = object.kind else { return };
-        digests.lock().unwrap_or_else(PoisonError::into_inner).insert(tensor, finished.digest);
-        if let Some(carrier) = object.carrier {
-            groups.merge(carrier, &finished.slots);
-        }
-    })?;
-    put_together(model, &carriers, keys, &groups, options.threads, progress)?;
-    let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
-    for (tensor, digest) in &carriers.compared {
-        if digests.get(tensor) != Some(digest) {
-            return Err(DetectError::Changed(model.tensors[*tensor].name.clone()));
-        }
-    }
-    let model = build::model_seal(model, &digests);
-    Ok(Measured { model, run, carriers, groups: groups.finish() })
+    let detecting = Detecting::new(model, keys, options, progress)?;
+    let mut plan = Plan::everything(model, false);
+    detecting.add_to(&mut plan);
+    let keep = |finished: Finished<'_>| detecting.keep(&plan.objects[finished.object], &finished);
+    let run = engine::run(&model.files, &plan, options, progress, &keep)?;
+    detecting.finish(&run, options.threads, progress)
 }
 
-fn plan(model: &Checkpoint, carriers: &Carriers, keys: &[WatermarkKey]) -> Plan {
-    let mut plan = Plan::everything(model, false);
-    plan.keys = keys.iter().map(WatermarkKey::chips).collect();
-    let places: HashMap<usize, usize> =
-        (0..).zip(&carriers.tensors).filter_map(|(place, c)| Some((c.tensor?, place))).collect();
-    for object in &mut plan.objects {
-        if let ObjectKind::Tensor(tensor) = object.kind {
-            object.carrier = places.get(&tensor).copied();
+/// A detection while its model is being measured.
+pub struct Detecting<'a> {
+    model: &'a Checkpoint,
+    keys: &'a [WatermarkKey],
+    carriers: Carriers,
+    groups: Groups,
+    /// By tensor of the model.
+    digests: Mutex<HashMap<usize, ChainingValue>>,
+}
+
+impl<'a> Detecting<'a> {
+    /// Of `keys` (at most [`MAX_KEYS`] are used) in `model`: finds what carries.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn new(
+        model: &'a Checkpoint,
+        keys: &'a [WatermarkKey],
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<Self, RunError> {
+        let keys = &keys[..keys.len().min(MAX_KEYS)];
+        let carriers = Carriers::find(model, options, progress)?;
+        let groups = Groups::new(&carriers, keys.len());
+        Ok(Self { model, keys, carriers, groups, digests: Mutex::default() })
+    }
+
+    /// Asks for the correlations of the carriers that engines read as they are.
+    pub fn add_to(&self, plan: &mut Plan) {
+        let carriers = &self.carriers.tensors;
+        let places: HashMap<usize, usize> =
+            (0..).zip(carriers).filter_map(|(place, c)| Some((c.tensor?, place))).collect();
+        for object in &mut plan.objects {
+            if let ObjectKind::Tensor(tensor) = object.kind {
+                object.carrier = places.get(&tensor).copied();
+            }
+        }
+        plan.keys = self.keys.iter().map(WatermarkKey::chips).collect();
+        let planned = carriers.iter().map(|carrier| PlannedCarrier {
+            carrier: carrier.carrier,
+            offsets: self.keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect(),
+        });
+        plan.carriers = planned.collect();
+    }
+
+    /// Adds the sums of an object, if it carries.
+    pub fn keep(&self, object: &Object, finished: &Finished<'_>) {
+        let ObjectKind::Tensor(tensor) = object.kind else { return };
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.insert(tensor, finished.digest);
+        drop(digests);
+        if let Some(carrier) = object.carrier {
+            self.groups.merge(carrier, &finished.slots);
         }
     }
-    plan.carriers = carriers
-        .tensors
-        .iter()
-        .map(|carrier| PlannedCarrier {
-            carrier: carrier.carrier,
-            offsets: keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect(),
-        })
-        .collect();
-    plan
+
+    /// Adds the carriers that are put together first, when all objects were measured by `run`. `threads`:
+    /// as in [`RunOptions`].
+    ///
+    /// # Errors
+    /// See [`DetectError`].
+    pub fn finish(
+        self,
+        run: &RunReport,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Measured, DetectError> {
+        let Self { model, keys, carriers, groups, digests } = self;
+        put_together(model, &carriers, keys, &groups, threads, progress)?;
+        let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
+        for (tensor, digest) in &carriers.compared {
+            if digests.get(tensor) != Some(digest) {
+                return Err(DetectError::Changed(model.tensors[*tensor].name.clone()));
+            }
+        }
+        let model = build::model_seal(model, &digests);
+        Ok(Measured { model, run: run.clone(), carriers, groups: groups.finish() })
+    }
 }
 
 /// Carrier blocks of one piece of what is put together.

@@ -4,15 +4,16 @@ mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
-use super::{Outcome, output, profiles, running};
+use super::{Failure, Outcome, output, profiles, running};
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::compare::copies;
-use tensorseal::judge::{self, Severity};
+use tensorseal::judge::{self, Finding, Severity};
 use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
+use tensorseal::stream::progress::Progress;
 use tensorseal::weights::Weights;
 
 /// Runs the verb.
@@ -21,26 +22,21 @@ pub fn run(args: &AuditArgs) -> Outcome {
         carving::require_new(directory)?;
     }
     let mut report = Report::new("audit", &args.model.display().to_string());
-    let exclude = running::seals_inside(&args.model, baseline::seal_path(args));
-    let model = running::open(&args.model, &args.opening, exclude, None)?;
+    let seals = running::seals_inside(&args.model, baseline::seal_path(args));
+    let model = running::open(&args.model, &args.opening, seals, None)?;
     let baseline = baseline::open(args, &mut report)?;
-    let options = running::run_options(&args.measuring, false);
-    let (audited, compared, copies) =
+    let options = running::run_options(&args.measuring);
+    let (audited, compared, found) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             let audited = audit::measure(&model, &options, progress).map_err(running::failure)?;
             let compared = baseline
                 .map(|baseline| baseline.compare(&model, &audited, &options, progress))
                 .transpose()?;
-            let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
-            let copies = copies::measure(&model, &digests, options.threads, progress);
-            Ok((audited, compared, copies.map_err(running::failure)?))
+            let found = findings(&model, &audited, options.threads, progress)?;
+            Ok((audited, compared, found))
         })?;
     running::say_who_measured(&audited.run, args.common.quiet);
     running::fill(&mut report, &model, &audited.model, &audited.run);
-    report.findings.extend(model.problems.iter().map(running::finding));
-    report.findings.extend(judge::compare::copies(&model, &copies));
-    report.findings.extend(running::unknown_quantisation(&model, &Weights::of(&model)));
-    let found = judge::audit::judge(&model, &audited);
     if let Some(directory) = &args.extract {
         let written = carving::write(&model, &found, directory)?;
         output::note(args.common.quiet, &written);
@@ -60,6 +56,22 @@ pub fn run(args: &AuditArgs) -> Outcome {
     output::finish(&report, &args.common, &|out, palette| {
         summary(out, palette, &model, &audited, &report)
     })
+}
+
+/// What an audit finds in a model by itself. Weights in two formats are read once more.
+pub fn findings(
+    model: &Checkpoint,
+    audited: &Audited,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Vec<Finding>, Failure> {
+    let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
+    let copies = copies::measure(model, &digests, threads, progress).map_err(running::failure)?;
+    let mut found: Vec<Finding> = model.problems.iter().map(running::finding).collect();
+    found.extend(judge::compare::copies(model, &copies));
+    found.extend(running::unknown_quantisation(model, &Weights::of(model)));
+    found.extend(judge::audit::judge(model, audited));
+    Ok(found)
 }
 
 /// What was looked at, and what the remarks are.

@@ -29,7 +29,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let model = running::open_sound(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let (unmarked, mark, embedded) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             let unmarked = marking::measure(&model, &key, &args.measuring, progress)?;
@@ -68,7 +68,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
 /// that share bytes.
 fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
     let is_kept = |format| matches!(format, Format::Torch | Format::Numpy);
-    match model.files.iter().find(|file| file.format.is_some_and(is_kept)) {
+    match model.own_files().iter().find(|file| file.format.is_some_and(is_kept)) {
         Some(file) => Err(Failure::usage(anyhow!(
             "{}: a mark cannot be embedded in this format; convert the model to safetensors first",
             display_name(&file.path)

@@ -32,7 +32,7 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     let holds_key = |path: &Path, bytes: u64| {
         bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
     };
-    match model.files.iter().find(|file| holds_key(&file.location, file.bytes)) {
+    match model.own_files().iter().find(|file| holds_key(&file.location, file.bytes)) {
         None => Ok(()),
         Some(file) => Err(Failure::usage(anyhow!(
             "{}: this is a secret key, and would be copied into the marked model: move it out of {}",
@@ -58,10 +58,10 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Unmarked, Failure> {
     let safetensors = |file: &ModelFile| file.format.is_none_or(|f| f == Format::Safetensors);
-    if let Some(other) = model.files.iter().find(|file| !safetensors(file)) {
+    if let Some(other) = model.own_files().iter().find(|file| !safetensors(file)) {
         return Err(unmarkable(&other.path, "is no safetensors file"));
     }
-    let options = running::run_options(measuring, false);
+    let options = running::run_options(measuring);
     let measured = detect::measure(model, std::slice::from_ref(key), &options, progress)
         .map_err(detect_failure)?;
     let mut total = SlotSums::default();

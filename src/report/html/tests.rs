@@ -1,7 +1,7 @@
 //! The page, held to its structure by a strict XML parser.
 
 use super::*;
-use crate::checkpoint::NotCovered;
+use crate::checkpoint::{LeftOut, NotCovered};
 use crate::judge::Finding;
 use crate::report::profile::{LowBits, Profile};
 use crate::report::{Model, SealUsed};
@@ -204,7 +204,8 @@ fn hostile(name: &str) -> Report {
         source: name.to_owned(),
         signed_by: Some(name.to_owned()),
     });
-    let left_out = NotCovered { path: name.to_owned(), reason: name.to_owned() };
+    let left_out =
+        NotCovered { path: name.to_owned(), reason: name.to_owned(), kind: LeftOut::Problem };
     report.coverage.not_covered.push(left_out);
     for profile in &mut report.profiles {
         profile.role = name.to_owned();

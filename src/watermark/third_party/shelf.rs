@@ -242,6 +242,8 @@ impl<'a> Shelf<'a> {
             bytes: identity.bytes,
             identity,
             kind: FileKind::Other,
+            link: None,
+            beside: None,
             format: None,
             checksums: Vec::new(),
             big_endian: Vec::new(),

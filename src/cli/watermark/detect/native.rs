@@ -31,7 +31,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
-        let options = running::run_options(&args.measuring, false);
+        let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
         if measured.carriers.tensors.is_empty() {
@@ -137,7 +137,7 @@ fn beside(
     args: &DetectArgs,
     progress: &Progress,
 ) -> Result<Result<Beside, String>, Failure> {
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let (seal, run) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
     let found = seal.model.root;

@@ -23,7 +23,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let model = running::open_sound(&args.model, &args.opening)?;
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let (seal, run, detections) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             let keys: Vec<ThirdPartyKey> = args
@@ -74,7 +74,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let model = running::open_sound(&args.model, &args.opening)?;
     let base = running::open_sound(base, &args.opening)?;
-    let options = running::run_options(&args.measuring, false);
+    let options = running::run_options(&args.measuring);
     let (seal, base_seal, run, measured) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             let (seal, run) =

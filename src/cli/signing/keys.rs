@@ -1,0 +1,112 @@
+//! Keys and certificates, from files.
+
+use super::args::SignerArgs;
+use crate::cli::Failure;
+use anyhow::{Context, anyhow};
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust};
+use zeroize::Zeroizing;
+
+/// The longest file of keys or certificates that is read.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads a small file whole. What cannot be used is an error that names it.
+pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    read_up_to(path, most)
+        .with_context(|| path.display().to_string())
+        .map(Zeroizing::new)
+        .map_err(Failure::usage)
+}
+
+fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Non-blocking: opening a FIFO must not hang.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("longer than {most} bytes: no such file is")));
+    }
+    Ok(bytes)
+}
+
+/// Whom to trust: a public key, or root certificates.
+pub fn trust(public_key: Option<&Path>, roots: &[impl AsRef<Path>]) -> Result<Trust, Failure> {
+    if let Some(path) = public_key {
+        let text = read_small(path, MAX_FILE)?;
+        let key = PublicKey::from_pem(&text).with_context(|| path.display().to_string());
+        return Ok(Trust::Key(key.map_err(Failure::usage)?));
+    }
+    Ok(Trust::Roots(certificates(roots)?))
+}
+
+/// All certificates of some files.
+fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
+    let mut all = Vec::new();
+    for path in paths {
+        let path = path.as_ref();
+        let text = read_small(path, MAX_FILE)?;
+        let found = Certificate::parse_all(&text).with_context(|| path.display().to_string());
+        all.extend(found.map_err(Failure::usage)?);
+    }
+    Ok(all)
+}
+
+/// The key that signs, and how it is vouched for.
+pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {
+    let key = private_key(args)?;
+    let Some(path) = &args.cert else { return Ok((key, Method::Key)) };
+    let mut found = certificates(&[path])?;
+    let leaf = found.remove(0);
+    // A file with the chain behind the leaf is usual, too.
+    found.extend(certificates(&args.chain)?);
+    Ok((key, Method::Certificate { leaf, chain: found }))
+}
+
+fn private_key(args: &SignerArgs) -> Result<PrivateKey, Failure> {
+    let text = read_small(&args.key, MAX_FILE)?;
+    let passphrase = match (&args.passphrase_file, PrivateKey::is_encrypted(&text)) {
+        (_, false) => None,
+        (Some(path), true) => Some(first_line(&read_small(path, MAX_FILE)?)),
+        (None, true) => Some(ask(&args.key)?),
+    };
+    PrivateKey::from_pem(&text, passphrase.as_ref().map(|passphrase| passphrase.as_slice()))
+        .with_context(|| args.key.display().to_string())
+        .map_err(Failure::usage)
+}
+
+/// Of a file: a passphrase is one line, however it ends.
+fn first_line(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+fn ask(key: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let key = key.display();
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(anyhow!(
+            "{key} is encrypted, and there is no terminal to ask for its passphrase: name a file with --passphrase-file"
+        )));
+    }
+    let answer = rpassword::prompt_password(format!("Passphrase of {key}: "));
+    let answer = Zeroizing::new(answer.map_err(Failure::usage)?);
+    Ok(Zeroizing::new(answer.as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_is_one_line() {
+        for text in ["secret", "secret\n", "secret\r\n", "secret\nmore"] {
+            assert_eq!(first_line(text.as_bytes()).as_slice(), b"secret");
+        }
+        assert!(first_line(b"").is_empty());
+    }
+}

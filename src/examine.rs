@@ -1,0 +1,107 @@
+//! One pass for everything: what a seal, an audit and a detection of marks need, and digests of files, from
+//! one reading of the model.
+//!
+//! Each of them adds to the plan and takes its part of every finished object; alone it does the same. What
+//! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
+
+use crate::audit::{Audited, Auditing};
+use crate::checkpoint::Checkpoint;
+use crate::engine::collect::Finished;
+use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::seal::Seal;
+use crate::seal::build::{Contents, Sealing};
+use crate::stream::hashing::FileHashing;
+use crate::stream::plan::Plan;
+use crate::stream::progress::Progress;
+use crate::watermark::detect::{DetectError, Detecting, Measured};
+use crate::watermark::key::WatermarkKey;
+
+/// What is wanted of a model, besides the digests of all that is in it.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// The statistics of each tensor, in the seal.
+    pub distributions: bool,
+    /// All that an audit judges.
+    pub audit: bool,
+    /// Keys whose marks are looked for, at most [`MAX_KEYS`](crate::watermark::detect::MAX_KEYS).
+    pub keys: &'a [WatermarkKey],
+    /// Digests of each file, also of those [beside](crate::checkpoint::ModelFile::beside) the model.
+    pub file_hashing: Vec<FileHashing>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Examined {
+    /// What the model is. Whole files have their BLAKE3 and SHA-256 in it if those were asked for.
+    pub seal: Seal,
+    /// For an audit, when asked for.
+    pub audited: Option<Audited>,
+    /// The sums of the keys, when there are any.
+    pub marks: Option<Measured>,
+    /// Who measured, and the digests of files.
+    pub run: RunReport,
+}
+
+/// Why a model could not be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// The run did not complete.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The sums of keys could not be had.
+    #[error(transparent)]
+    Marks(DetectError),
+}
+
+impl From<DetectError> for ExamineError {
+    fn from(error: DetectError) -> Self {
+        match error {
+            DetectError::Run(error) => ExamineError::Run(error),
+            error => ExamineError::Marks(error),
+        }
+    }
+}
+
+/// Measures all that is asked for in one run.
+///
+/// # Errors
+/// See [`ExamineError`].
+pub fn measure(
+    model: &Checkpoint,
+    request: &Request<'_>,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Examined, ExamineError> {
+    let detecting = match request.keys {
+        [] => None,
+        keys => Some(Detecting::new(model, keys, options, progress)?),
+    };
+    let plan = plan(model, request, detecting.as_ref());
+    let contents = Contents { distributions: request.distributions, sketches: false };
+    let sealing = Sealing::new(model, &plan, contents);
+    let auditing = request.audit.then(|| Auditing::new(model, &plan));
+    let keep = |finished: Finished<'_>| {
+        sealing.keep(&finished);
+        if let Some(detecting) = &detecting {
+            detecting.keep(&plan.objects[finished.object], &finished);
+        }
+        if let Some(auditing) = &auditing {
+            auditing.keep(finished);
+        }
+    };
+    let run = engine::run(&model.files, &plan, options, progress, &keep)?;
+    let audited = auditing.map(|auditing| auditing.finish(&run, progress)).transpose()?;
+    let marks = detecting.map(|detecting| detecting.finish(&run, options.threads, progress));
+    Ok(Examined { seal: sealing.finish(&run), audited, marks: marks.transpose()?, run })
+}
+
+fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<'_>>) -> Plan {
+    let mut plan = Plan::everything(model, request.distributions || request.audit);
+    if request.audit {
+        plan = plan.with_structure(model);
+    }
+    if let Some(detecting) = detecting {
+        detecting.add_to(&mut plan);
+    }
+    plan.with_file_hashing(model, &request.file_hashing)
+}

@@ -1,0 +1,38 @@
+//! Signing statements about models, and checking who signed them: OpenSSF Model Signing (OMS) v1.0.
+//!
+//! A signature is a file of four layers, each read by a module of its own:
+//!
+//! - [`bundle`]: a Sigstore bundle (JSON), which names the key or carries the certificates ([`keys`],
+//!   [`certificates`]) and holds
+//! - [`dsse`]: a DSSE envelope, a signature over the bytes of
+//! - [`statement`]: an in-toto Statement v1, about a subject with a digest, whose predicate is
+//! - [`oms`]: the manifest of a model, its files and their digests. Other predicates are signed alike.
+//!
+//! [`attestation`] is about other facts of a model, which the same key signs.
+//!
+//! [`open()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
+//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. Everything here is a function of
+//! bytes and of a time that is given: no files, no clock, no output.
+
+pub mod attestation;
+pub mod bundle;
+pub mod certificates;
+pub mod dsse;
+mod json;
+pub mod keys;
+pub mod oms;
+mod open;
+mod pem;
+mod sign;
+pub mod statement;
+
+pub use bundle::BundleError;
+pub use certificates::{Certificate, CertificateError};
+pub use dsse::EnvelopeError;
+pub use json::JsonError;
+pub use keys::{Curve, KeyError, PrivateKey, PublicKey};
+pub use oms::{Manifest, ManifestError, Resource};
+pub use open::{Opened, Remark, SignatureError, Signer, Trust, UntrustedError, open};
+pub use pem::PemError;
+pub use sign::{Method, SignError, sign_statement};
+pub use statement::{Statement, StatementError};

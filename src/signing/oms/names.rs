@@ -1,0 +1,52 @@
+use super::NameError;
+
+/// Whether a name is a relative path that stays inside the model and is written in one way only.
+pub(super) fn check(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.contains('\0') {
+        return Err(NameError::Nul);
+    }
+    if name.starts_with('/') {
+        return Err(NameError::Absolute);
+    }
+    for component in name.split('/') {
+        match component {
+            "" => return Err(NameError::EmptyComponent),
+            "." => return Err(NameError::Current),
+            ".." => return Err(NameError::Parent),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_inside_a_model() {
+        for sound in ["a", "a/b", "...", "..a", "a..", ".hidden", "a\\b", "a:b", " ", "-", "\u{1}"]
+        {
+            assert_eq!(check(sound), Ok(()), "{sound:?}");
+        }
+        for (wrong, why) in [
+            ("", NameError::Empty),
+            ("/", NameError::Absolute),
+            ("/etc/passwd", NameError::Absolute),
+            ("..", NameError::Parent),
+            ("a/../b", NameError::Parent),
+            ("../x", NameError::Parent),
+            (".", NameError::Current),
+            ("./a", NameError::Current),
+            ("a/.", NameError::Current),
+            ("a//b", NameError::EmptyComponent),
+            ("a/", NameError::EmptyComponent),
+            ("a\0b", NameError::Nul),
+        ] {
+            assert_eq!(check(wrong), Err(why), "{wrong:?}");
+        }
+    }
+}
