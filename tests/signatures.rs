@@ -74,10 +74,12 @@ fn every_fixture_has_its_expected_verdict() {
         let (model, bundle) = (fixtures.path(text("model")), fixtures.path(text("bundle")));
         let trust = fixtures.path(text("trust"));
         let option = if text("kind") == "key" { "--public-key" } else { "--ca" };
-        let mut args = vec!["verify", arg(&model), "--signature", arg(&bundle), option, arg(&trust)];
-        for (key, option) in
-            [("allow_symlinks", "--allow-symlinks"), ("no_ignore_git_paths", "--no-ignore-git-paths")]
-        {
+        let mut args =
+            vec!["verify", arg(&model), "--signature", arg(&bundle), option, arg(&trust)];
+        for (key, option) in [
+            ("allow_symlinks", "--allow-symlinks"),
+            ("no_ignore_git_paths", "--no-ignore-git-paths"),
+        ] {
             if case[key] == true {
                 args.push(option);
             }

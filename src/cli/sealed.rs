@@ -42,9 +42,9 @@ pub fn read(
         Err(error) if error.is_content() => {
             used(None);
             let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
-            report
-                .findings
-                .push(Finding::new("integrity/seal-invalid", message).in_file(&output::file_name(&path)));
+            report.findings.push(
+                Finding::new("integrity/seal-invalid", message).in_file(&output::file_name(&path)),
+            );
             Ok(None)
         }
         Err(error) => Err(Failure::incomplete(error)),

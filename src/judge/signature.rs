@@ -82,7 +82,10 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
 }
 
 /// The resources of each file.
-fn by_file<'a>(model: &'a Checkpoint, manifest: &'a Manifest) -> BTreeMap<&'a str, Vec<&'a Resource>> {
+fn by_file<'a>(
+    model: &'a Checkpoint,
+    manifest: &'a Manifest,
+) -> BTreeMap<&'a str, Vec<&'a Resource>> {
     let mut listed: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for resource in &manifest.resources {
         let name = match model.files.as_slice() {
@@ -125,7 +128,9 @@ impl Outcome {
             return;
         }
         let hint = match file.beside {
-            Some(_) => ": was it written after the model was signed? Sign again, or keep it elsewhere",
+            Some(_) => {
+                ": was it written after the model was signed? Sign again, or keep it elsewhere"
+            }
             None => "",
         };
         let message = format!("{} was not signed{hint}", display_name(&file.path));
@@ -137,8 +142,10 @@ impl Outcome {
         let (path, reason_given) = (file.path.clone(), reason.to_owned());
         self.not_covered.push(NotCovered { path, reason: reason_given, kind });
         if file.kind != FileKind::Other {
-            let message =
-                format!("{} holds tensors, and nobody signed it: {reason}", display_name(&file.path));
+            let message = format!(
+                "{} holds tensors, and nobody signed it: {reason}",
+                display_name(&file.path)
+            );
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
         }
@@ -180,8 +187,11 @@ fn difference(
     if found.len() != shards.len() {
         return Some(finding(format!("{path} was not hashed")));
     }
-    let changed: Vec<u64> =
-        (0..).zip(shards.iter().zip(&found)).filter(|(_, (s, f))| s.digest != **f).map(|(at, _)| at).collect();
+    let changed: Vec<u64> = (0..)
+        .zip(shards.iter().zip(&found))
+        .filter(|(_, (s, f))| s.digest != **f)
+        .map(|(at, _)| at)
+        .collect();
     let (first, last) = (changed.first()?, changed.last()?);
     let mut finding = finding(format!(
         "{path} is not the file that was signed: {} of {} shards differ",

@@ -1,7 +1,7 @@
 //! From the document as it is written to what it means: every value is checked here.
 
 use super::document::{self, Document, Texts};
-use super::values::{Area, Attested, Limit, Pattern};
+use super::values::{Area, Limit, Pattern};
 use super::{
     AttestationPolicy, Exception, Policy, PolicyError, SCHEMA, SealPolicy, SignaturePolicy,
     WatermarkPolicy,
@@ -11,6 +11,7 @@ use crate::judge::presence::Expected;
 use crate::judge::rules;
 use crate::judge::watermark::PRESENT;
 use crate::seal::canonical;
+use crate::signing::attestation::Kind;
 use crate::stream::hashing::HashAlgorithm;
 use jiff::civil::Date;
 use std::ops::Range;
@@ -93,9 +94,7 @@ impl Checker<'_> {
             }
             identities = self.some(written)?;
             for (pattern, place) in identities.iter().zip(written.get_ref()) {
-                if Pattern::is_everything(pattern) {
-                    return Err(self.wrong(place, "is everybody: leave `identities` out"));
-                }
+                self.identity(pattern, place)?;
             }
         }
         let hash = self
@@ -110,6 +109,21 @@ impl Checker<'_> {
             allow_unsigned_files: written.allow_unsigned_files,
             allow_symlinks: written.allow_symlinks,
         })
+    }
+
+    /// Refuses identities that are nobody's or everybody's. A few digits of a fingerprint are soon found.
+    fn identity(&self, pattern: &Pattern, place: &Spanned<String>) -> Result<()> {
+        let fingerprint = pattern.as_str().strip_prefix("sha256:");
+        match fingerprint.map(canonical::unhex) {
+            Some(None) => Err(self.wrong(
+                place,
+                "expected sha256: and all 64 lower-case hexadecimal digits of a fingerprint",
+            )),
+            _ if pattern.is_everything() => {
+                Err(self.wrong(place, "is everybody: leave `identities` out"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn seal(&self, written: document::Seal, signers: bool) -> Result<SealPolicy> {
@@ -144,7 +158,7 @@ impl Checker<'_> {
             );
         }
         let required = self
-            .choice(written.required, |name| named(&Attested::ALL, Attested::name, name))?
+            .choice(written.required, |name| named(&Kind::ALL, Kind::name, name))?
             .unwrap_or_default();
         if let Some(place) = written.max_age.as_ref().filter(|_| required.is_empty()) {
             return Err(self.wrong(place, "of what? name attestations under `required`"));

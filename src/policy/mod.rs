@@ -16,11 +16,12 @@ mod values;
 
 pub use error::{PolicyError, ReadError};
 pub use file::PolicyFile;
-pub use values::{Age, Area, Attested, Limit, Pattern};
+pub use values::{Age, Area, Limit, Pattern};
 
 use crate::checkpoint::Format;
 use crate::dtype::Dtype;
 use crate::judge::presence::Expected;
+use crate::signing::attestation::Kind;
 use crate::stream::hashing::HashAlgorithm;
 use jiff::civil::Date;
 use std::path::PathBuf;
@@ -104,7 +105,7 @@ pub struct SealPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationPolicy {
     /// Kinds that must be there.
-    pub required: Vec<Attested>,
+    pub required: Vec<Kind>,
     /// How old they may be.
     pub max_age: Option<Age>,
 }

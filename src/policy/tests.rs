@@ -154,6 +154,7 @@ fn values_are_checked() {
         (with(&format!("reason = \"{}\"", "x".repeat(4097))), "longer than 4096"),
         (format!("{keys}identities = []"), "is empty"),
         (format!("{keys}identities = [\"**\"]"), "is everybody"),
+        (format!("{keys}identities = [\"sha256:*\"]"), "all 64"),
         ("[signature]\nidentities = [\"a\"]".to_owned(), "who vouches"),
         (format!("{keys}hash = [\"md5\"]"), "expected one of sha256, blake2b, blake3"),
         (format!("{keys}hash = [\"sha256\", \"sha256\"]"), "twice"),

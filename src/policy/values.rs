@@ -2,7 +2,6 @@
 
 use crate::severity::Severity;
 use jiff::SignedDuration;
-use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
@@ -190,32 +189,6 @@ impl FromStr for Limit {
                 .parse()
                 .map(Self::Upto)
                 .map_err(|_| "expected none, info, low, medium, high or critical".to_owned()),
-        }
-    }
-}
-
-/// What a signed statement is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Attested {
-    /// The seal of the model.
-    Seal,
-    /// An audit of the model.
-    Audit,
-    /// The claim of a mark.
-    WatermarkClaim,
-}
-
-impl Attested {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Seal, Self::Audit, Self::WatermarkClaim];
-
-    /// Its name in policies and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Seal => "seal",
-            Self::Audit => "audit",
-            Self::WatermarkClaim => "watermark-claim",
         }
     }
 }

@@ -137,7 +137,9 @@ fn now() -> Result<jiff::Timestamp, Failure> {
 fn seal_of(args: &SignArgs, model: &Checkpoint, found: &Seal) -> Result<String, Failure> {
     let path = sealed::place(&args.model, args.seal.as_deref());
     let (seal, digest) = tensorseal::seal::read::read(&path).map_err(|error| {
-        Failure::usage(anyhow::Error::from(error).context(format!("cannot attest {}", path.display())))
+        Failure::usage(
+            anyhow::Error::from(error).context(format!("cannot attest {}", path.display())),
+        )
     })?;
     let options = integrity::Options { content_only: false };
     let differences = integrity::compare(&seal, found, &layout::Damaged::default(), options);

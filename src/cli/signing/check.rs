@@ -12,13 +12,13 @@ use tensorseal::checkpoint::{Checkpoint, ModelFile};
 use tensorseal::engine::{self, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::judge::signature::{self, Outcome, Signed};
+use tensorseal::report::human::Palette;
 use tensorseal::report::signature::SignedModel;
+use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
 use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::count;
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
 
@@ -98,7 +98,9 @@ impl Checked {
         let name = output::file_name(&path);
         let mut refuse = |message: String| {
             let message = message.replace(['\n', '\r'], " ");
-            report.findings.push(Finding::new("signature/attestation-invalid", message).in_file(&name));
+            report
+                .findings
+                .push(Finding::new("signature/attestation-invalid", message).in_file(&name));
         };
         if lines.len() > attestation::MAX_ATTESTATIONS {
             refuse(format!("{} attestations: more than a model has", lines.len()));
@@ -146,7 +148,8 @@ impl Checked {
         progress: &Progress,
     ) -> Result<(Vec<Option<FileDigests>>, RunReport), Failure> {
         let wanted = signature::to_hash(model, &self.manifest);
-        let files: Vec<ModelFile> = wanted.iter().map(|index| model.files[*index].clone()).collect();
+        let files: Vec<ModelFile> =
+            wanted.iter().map(|index| model.files[*index].clone()).collect();
         let mut run = engine::hash_files(&files, &[self.manifest.hashing], options, progress)
             .map_err(running::failure)?;
         let mut digests = vec![None; model.files.len()];
@@ -187,7 +190,10 @@ impl Checked {
         for attestation in &self.attestations {
             let (kind, facts) = (attestation.kind.name(), &attestation.facts);
             if facts.model_root != root {
-                differs(format!("attested ({kind}) is the root {}, found {root}", facts.model_root));
+                differs(format!(
+                    "attested ({kind}) is the root {}, found {root}",
+                    facts.model_root
+                ));
             }
             if let (Kind::Seal, Some(seal), Some(attested)) =
                 (attestation.kind, seal, facts.document.as_deref())
@@ -241,7 +247,12 @@ pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Re
     writeln!(out, "signed by {}", palette.bold(&signer.to_string()))?;
     let shards = signed.shard_size.map(|size| format!(" in shards of {size} bytes"));
     let listed = if shards.is_some() { "shard" } else { "file" };
-    let line = format!("{}, {}{}", count(signed.resources, listed), signed.hash, shards.unwrap_or_default());
+    let line = format!(
+        "{}, {}{}",
+        count(signed.resources, listed),
+        signed.hash,
+        shards.unwrap_or_default()
+    );
     writeln!(out, "          {}", palette.dim(&line))?;
     for attestation in &used.attestations {
         let (kind, at) = (attestation.kind.name(), attestation.signed_at);

@@ -51,7 +51,9 @@ pub fn ignored(model: &Path, given: &[PathBuf]) -> Result<Vec<String>, Failure> 
             .filter(|inside| !inside.is_empty())
             .ok_or_else(|| {
                 let (path, model) = (path.display(), model.display());
-                Failure::usage(anyhow!("{path} is not in {model}: only a part of it can be ignored"))
+                Failure::usage(anyhow!(
+                    "{path} is not in {model}: only a part of it can be ignored"
+                ))
             })
     };
     let mut paths = given.iter().map(place).collect::<Result<Vec<_>, _>>()?;

@@ -128,7 +128,10 @@ impl Listed<'_> {
             let found = digests.get(*index).and_then(Option::as_ref);
             let found = found.and_then(|found| found.of(self.hashing));
             if found.is_none() && self.hashing.digests(file.bytes) > 0 {
-                return Err(Failure::incomplete(anyhow!("{} was not hashed", display_name(&file.path))));
+                return Err(Failure::incomplete(anyhow!(
+                    "{} was not hashed",
+                    display_name(&file.path)
+                )));
             }
             let shard = self.hashing.shard.map(|shard| shard.get());
             for (number, digest) in (0..).zip(found.into_iter().flatten()) {
@@ -142,13 +145,15 @@ impl Listed<'_> {
         }
         let mut ignore_paths = [self.own.as_slice(), &self.asked].concat();
         if !self.args.opening.no_ignore_git_paths {
-            ignore_paths.extend([".git", ".gitattributes", ".github", ".gitignore"].map(str::to_owned));
+            ignore_paths
+                .extend([".git", ".gitattributes", ".github", ".gitignore"].map(str::to_owned));
         }
         ignore_paths.sort();
         ignore_paths.dedup();
         let links = self.args.opening.allow_symlinks;
         let subject = subject(&self.args.model)?;
-        Manifest::new(&subject, self.hashing, links, ignore_paths, resources).map_err(Failure::usage)
+        Manifest::new(&subject, self.hashing, links, ignore_paths, resources)
+            .map_err(Failure::usage)
     }
 }
 
@@ -162,8 +167,8 @@ fn subject(model: &Path) -> Result<String, Failure> {
 
 /// The bundle, which was verified as everybody will.
 fn sign(manifest: &Manifest, key: &PrivateKey, method: &Method) -> Result<Vec<u8>, Failure> {
-    let bundle =
-        signing::sign_statement(&manifest.to_statement_json(), key, method).map_err(Failure::usage)?;
+    let bundle = signing::sign_statement(&manifest.to_statement_json(), key, method)
+        .map_err(Failure::usage)?;
     let trust = match method {
         Method::Key => Trust::Key(key.public()),
         // The root is with whoever verifies: what can be known here ends with what was given.

@@ -79,7 +79,11 @@ pub fn verify(
     Ok(Held { seal: trusted.is_some() })
 }
 
-fn measure(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Measured, Failure> {
+fn measure(
+    asked: &Asked<'_>,
+    model: &Checkpoint,
+    progress: &Progress,
+) -> Result<Measured, Failure> {
     let Asked { args, sealed, checked } = asked;
     let options = running::run_options(&args.measuring);
     let mut hashings: Vec<FileHashing> = Vec::new();
@@ -91,8 +95,8 @@ fn measure(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result
     let beside = checked.as_ref().is_some_and(|checked| checked.is_overlong(model));
     hashings.extend(signed.filter(|signed| !beside && !hashings.contains(signed)));
     let plan = Plan::everything(model, false).with_file_hashing(model, &hashings);
-    let (found, run) = seal::build::measure_plan(model, &plan, &options, progress)
-        .map_err(running::failure)?;
+    let (found, run) =
+        seal::build::measure_plan(model, &plan, &options, progress).map_err(running::failure)?;
     let digests = match checked {
         Some(checked) if beside => checked.hash(model, &options, progress)?.0,
         _ => run.file_digests.clone(),

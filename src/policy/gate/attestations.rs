@@ -3,7 +3,8 @@
 use super::findings::limit_of;
 use super::{Attestation, Evidence, Gate, Outcome, is_one_of, listed};
 use crate::judge::Finding;
-use crate::policy::{Age, Attested, Policy};
+use crate::policy::{Age, Policy};
+use crate::signing::attestation::Kind;
 use jiff::{SignedDuration, Timestamp};
 
 const REQUIRED: &str = "attestations.required";
@@ -33,13 +34,7 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 
 /// The youngest of a kind by somebody who may sign is the one that counts; nobody whose signature verified
 /// may have stated worse since.
-fn one_kind(
-    policy: &Policy,
-    kind: Attested,
-    all: &[&Attestation],
-    now: Timestamp,
-    gate: &mut Gate,
-) {
+fn one_kind(policy: &Policy, kind: Kind, all: &[&Attestation], now: Timestamp, gate: &mut Gate) {
     let name = kind.name();
     let may_sign = |one: &&&Attestation| is_one_of(&one.by, &policy.signature.identities);
     let Some(youngest) = all.iter().filter(may_sign).max_by_key(|one| one.time) else {

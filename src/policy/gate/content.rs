@@ -1,7 +1,8 @@
 //! `[coverage]`, `[formats]`, `[dtypes]` and `[audit]`: what the model is made of, and how much of it was
 //! looked at.
 
-use super::{Evidence, Gate, LeftOut, Looked, Outcome, listed};
+use super::{Evidence, Gate, Looked, Outcome, listed};
+use crate::checkpoint::{LeftOut, NotCovered};
 use crate::judge::Finding;
 use crate::policy::{Pattern, Policy};
 use std::collections::BTreeMap;
@@ -45,8 +46,10 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
         let why = format!("{missing} of {} bytes were not measured", measured.bytes_total);
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
-    let unknown = |left: &&LeftOut| !allowed.iter().any(|pattern| pattern.matches(&left.path));
-    let unknown: Vec<&LeftOut> = measured.left_out.iter().filter(unknown).collect();
+    let unknown = |left: &&NotCovered| {
+        is_unmeasured(left.kind) && !allowed.iter().any(|pattern| pattern.matches(&left.path))
+    };
+    let unknown: Vec<&NotCovered> = measured.left_out.iter().filter(unknown).collect();
     for left in &unknown {
         let message = format!("it was not measured: {}", left.reason);
         gate.violation(RULE, Finding::new("policy/not-measured", message).in_file(&left.path));
@@ -62,6 +65,21 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
     };
     outcome.numbers.insert("left_out", measured.left_out.len().into());
     outcome.numbers.insert("bytes", measured.bytes_total.into());
+}
+
+/// Whether what was left out for this reason was measured by nobody: not the documents that this run read,
+/// what was measured under another path, and what a signature leaves out.
+fn is_unmeasured(kind: LeftOut) -> bool {
+    match kind {
+        LeftOut::Git | LeftOut::Downloader | LeftOut::Problem => true,
+        LeftOut::Excluded
+        | LeftOut::Seal
+        | LeftOut::SeenBefore
+        | LeftOut::DirectoryLink
+        | LeftOut::BesideRoot
+        | LeftOut::Ignored
+        | LeftOut::Unsigned => false,
+    }
 }
 
 /// Kinds of things of which only some are allowed.

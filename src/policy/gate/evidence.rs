@@ -1,9 +1,11 @@
 //! What is known of a model when it is judged: plain values, and of each the possibility that nobody
 //! looked.
 
+use crate::checkpoint::NotCovered;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
-use crate::policy::Attested;
+use crate::signing;
+use crate::signing::attestation::{AuditFacts, Kind};
 use crate::stream::hashing::HashAlgorithm;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -54,7 +56,8 @@ pub struct Evidence {
     pub audit: Looked<u64>,
     /// Number of tensors that were compared with a baseline.
     pub lineage: Looked<u64>,
-    /// What was found of each mark, in the order of the policy.
+    /// What was found of each mark, in the order of the policy. Whether it is as expected is for the policy
+    /// to say and not among `findings`.
     pub watermarks: Vec<Looked<Detection>>,
     /// Signed statements about this model whose signature verified.
     pub attestations: Looked<Vec<Attestation>>,
@@ -87,9 +90,22 @@ impl Evidence {
 pub struct Signer {
     /// What reports call them.
     pub name: String,
-    /// Everything that they are known by: the subject and the subject alternative names of a certificate,
-    /// `sha256:` and the fingerprint of the key.
+    /// Everything that they are known by: the subject and the further names of a certificate, `sha256:` and
+    /// the fingerprint of the key or certificate.
     pub identities: Vec<String>,
+}
+
+impl From<&signing::Signer> for Signer {
+    fn from(signer: &signing::Signer) -> Self {
+        let identities = match signer {
+            signing::Signer::Key { fingerprint, .. } => vec![format!("sha256:{fingerprint}")],
+            signing::Signer::Certificate { subject, names, fingerprint, .. } => {
+                let own = [subject.clone(), format!("sha256:{fingerprint}")];
+                own.into_iter().chain(names.iter().cloned()).collect()
+            }
+        };
+        Self { name: signer.to_string(), identities }
+    }
 }
 
 /// What came of the signature of a model.
@@ -143,24 +159,15 @@ pub struct Measured {
     pub bytes_total: u64,
     /// Bytes that were measured.
     pub bytes_checked: u64,
-    /// What exists beside them and was not, except the seal and the bundles that this run read.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// A path that was not measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Relative to the model.
-    pub path: String,
-    /// Why.
-    pub reason: String,
+    /// What exists beside them and was not.
+    pub left_out: Vec<NotCovered>,
 }
 
 /// A signed statement about this model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
     /// What it is about.
-    pub kind: Attested,
+    pub kind: Kind,
     /// Who signed it.
     pub by: Signer,
     /// The time that was signed; `None`: it has none.
@@ -178,4 +185,21 @@ pub struct AttestedFinding {
     pub severity: Severity,
     /// How often.
     pub count: u64,
+}
+
+impl AttestedFinding {
+    /// What an audit states. A severity that this version does not know is taken for the worst.
+    pub fn all_of(facts: &AuditFacts) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (severity, rules) in &facts.findings {
+            let severity = severity.parse().unwrap_or(Severity::Critical);
+            let of = |(rule, count): (&String, &u64)| Self {
+                rule: rule.clone(),
+                severity,
+                count: *count,
+            };
+            all.extend(rules.iter().map(of));
+        }
+        all
+    }
 }

@@ -19,8 +19,8 @@ mod seal;
 mod signature;
 
 pub use evidence::{
-    Attestation, AttestedFinding, Evidence, LeftOut, Looked, Measured, SealState, SignatureState,
-    Signed, Signer,
+    Attestation, AttestedFinding, Evidence, Looked, Measured, SealState, SignatureState, Signed,
+    Signer,
 };
 pub use outcome::{ExceptionUse, Judgement, Outcome, RuleOutcome};
 

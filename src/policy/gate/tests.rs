@@ -1,7 +1,8 @@
 use super::*;
+use crate::checkpoint::{LeftOut, NotCovered};
 use crate::judge::Severity;
 use crate::judge::watermark::{Detection, Presence};
-use crate::policy::Attested;
+use crate::signing::attestation::Kind;
 use crate::stream::hashing::HashAlgorithm;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -75,8 +76,12 @@ fn detection(verdict: Presence, log10_p: f64) -> Looked<Detection> {
     Looked::At(Detection { verdict, log10_p: Some(log10_p), committed: true, ..base })
 }
 
-fn attestation(kind: Attested, time: &str) -> Attestation {
+fn attestation(kind: Kind, time: &str) -> Attestation {
     Attestation { kind, by: signer(), time: Some(time.parse().unwrap()), findings: Vec::new() }
+}
+
+fn left_out(path: &str, kind: LeftOut) -> NotCovered {
+    NotCovered { path: path.to_owned(), reason: "r".to_owned(), kind }
 }
 
 fn outlier() -> Finding {
@@ -99,7 +104,7 @@ fn sound() -> Evidence {
         coverage: Looked::At(Measured {
             bytes_total: 10,
             bytes_checked: 10,
-            left_out: vec![LeftOut { path: ".git".into(), reason: "r".into() }],
+            left_out: vec![left_out(".git", LeftOut::Git), left_out("own", LeftOut::Seal)],
         }),
         formats: Looked::At([("safetensors".to_owned(), 1)].into()),
         dtypes: Looked::At([("F32".to_owned(), 5)].into()),
@@ -107,8 +112,8 @@ fn sound() -> Evidence {
         lineage: Looked::At(5),
         watermarks: vec![detection(Presence::Present, -50.0), detection(Presence::Absent, -0.5)],
         attestations: Looked::At(vec![
-            attestation(Attested::Seal, "2026-12-20T00:00:00Z"),
-            attestation(Attested::Audit, "2026-12-20T00:00:00Z"),
+            attestation(Kind::Seal, "2026-12-20T00:00:00Z"),
+            attestation(Kind::Audit, "2026-12-20T00:00:00Z"),
         ]),
         findings: vec![outlier(), Finding::new("weights/exponent-outlier", "m")],
         ..Evidence::nothing(time("2027-01-01T12:00:00Z"))
@@ -285,7 +290,7 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "a path that was not measured",
         |e| {
-            let left = LeftOut { path: ".github/x".into(), reason: "r".into() };
+            let left = left_out(".github/x", LeftOut::Git);
             e.coverage = Looked::At(Measured { left_out: vec![left], ..Measured::default() });
         },
         &["coverage.allow"],
@@ -484,7 +489,7 @@ fn a_signature_that_is_there_must_verify_and_one_that_fails_cannot_be_let_throug
 fn a_worse_audit_since_is_not_hidden_by_who_may_sign() {
     let policy = policy(STRICT);
     let mut evidence = sound();
-    let mut other = attestation(Attested::Audit, "2026-12-21T00:00:00Z");
+    let mut other = attestation(Kind::Audit, "2026-12-21T00:00:00Z");
     other.by.identities = vec!["second@example.com".into()];
     let rule = "weights/not-finite".to_owned();
     other.findings.push(AttestedFinding { rule, severity: Severity::High, count: 1 });
