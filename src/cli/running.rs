@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
+use tensorseal::examine::ExamineError;
 use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
 use tensorseal::report::{Coverage, Model, Report, inventory};
@@ -184,6 +185,14 @@ pub fn failure(error: RunError) -> Failure {
         | RunError::Unmeasured => exit::INCOMPLETE,
     };
     Failure { code, error: error.into() }
+}
+
+/// The exit code of an examination that did not complete.
+pub fn examine_failure(error: ExamineError) -> Failure {
+    match error {
+        ExamineError::Run(error) => failure(error),
+        ExamineError::Marks(error) => Failure::incomplete(error),
+    }
 }
 
 /// Fills in what every measuring verb reports.

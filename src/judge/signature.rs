@@ -22,8 +22,12 @@ pub struct Signed<'a> {
     pub manifest: &'a Manifest,
     /// By file of the model.
     pub digests: &'a [Option<FileDigests>],
+    /// Whether whoever verifies allows symbolic links, too.
+    pub allow_symlinks: bool,
     /// Whether files may lie in the model that were not signed.
     pub ignore_unsigned_files: bool,
+    /// Paths that may be there unsigned, files or directories.
+    pub ignore_paths: &'a [String],
 }
 
 /// What the comparison gives.
@@ -100,11 +104,14 @@ fn by_file<'a>(
 impl Outcome {
     fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
-        if file.link.is_some() && !signed.manifest.allow_symlinks {
-            let message = format!(
-                "{} is a link, and the signature allows none: what it leads to may change without a trace",
-                display_name(&file.path)
-            );
+        let allowed = signed.manifest.allow_symlinks && signed.allow_symlinks;
+        if file.link.is_some() && !allowed {
+            let by = if signed.allow_symlinks {
+                "the signature allows none"
+            } else {
+                "--allow-symlinks is not given"
+            };
+            let message = format!("{} is a link, and {by}", display_name(&file.path));
             self.findings.push(Finding::new("signature/link", message).in_file(&file.path));
             return;
         }
@@ -123,7 +130,8 @@ impl Outcome {
             self.leave_out(file, LeftOut::Unsigned, "empty: a signature of shards cannot list it");
             return;
         }
-        if signed.ignore_unsigned_files {
+        let asked = || Ignored::new(signed.ignore_paths).covering(&file.path).is_some();
+        if signed.ignore_unsigned_files || asked() {
             self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
             return;
         }

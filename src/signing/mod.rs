@@ -25,6 +25,8 @@ mod open;
 mod pem;
 mod sign;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 pub use bundle::BundleError;
 pub use certificates::{Certificate, CertificateError};

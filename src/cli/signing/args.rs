@@ -84,6 +84,9 @@ pub struct SignatureArgs {
     /// Pass although files lie in the model that were not signed
     #[arg(long, requires = "signature")]
     pub ignore_unsigned_files: bool,
+    /// A file or directory of the model that may be there unsigned (repeatable)
+    #[arg(long, value_name = "PATH", requires = "signature")]
+    pub ignore_path: Vec<PathBuf>,
     /// The attestations signed with the model (default: those beside the bundle, if any)
     #[arg(long, value_name = "FILE", requires = "signature")]
     pub attestations: Option<PathBuf>,

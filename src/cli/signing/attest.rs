@@ -5,7 +5,7 @@ use super::keys;
 use crate::cli::{Failure, audit, running, sealed};
 use anyhow::anyhow;
 use std::collections::BTreeMap;
-use tensorseal::checkpoint::{Checkpoint, ModelFile};
+use tensorseal::checkpoint::{Checkpoint, ModelFile, display_name};
 use tensorseal::engine::{self, RunReport};
 use tensorseal::examine::{self, Examined, Request};
 use tensorseal::judge::{Finding, integrity, rules};
@@ -94,7 +94,6 @@ pub struct Signed {
 /// Signs what was asked for, about the subject of the signature.
 pub fn sign(
     args: &SignArgs,
-    model: &Checkpoint,
     measured: &Measured,
     manifest: &Manifest,
     (key, method): (&PrivateKey, &Method),
@@ -113,7 +112,7 @@ pub fn sign(
             audit: None,
         };
         match facts {
-            Facts::Seal => stated.document = Some(seal_of(args, model, found)?),
+            Facts::Seal => stated.document = Some(seal_of(args, found)?),
             Facts::WatermarkClaim => stated.document = Some(claim_of(args)?),
             Facts::Audit => stated.audit = measured.audit.as_deref().map(audit_facts),
         }
@@ -134,7 +133,7 @@ fn now() -> Result<jiff::Timestamp, Failure> {
 }
 
 /// The digest of the seal, which must be one of this model.
-fn seal_of(args: &SignArgs, model: &Checkpoint, found: &Seal) -> Result<String, Failure> {
+fn seal_of(args: &SignArgs, found: &Seal) -> Result<String, Failure> {
     let path = sealed::place(&args.model, args.seal.as_deref());
     let (seal, digest) = tensorseal::seal::read::read(&path).map_err(|error| {
         Failure::usage(
@@ -144,9 +143,11 @@ fn seal_of(args: &SignArgs, model: &Checkpoint, found: &Seal) -> Result<String, 
     let options = integrity::Options { content_only: false };
     let differences = integrity::compare(&seal, found, &layout::Damaged::default(), options);
     if let Some(first) = differences.findings.first() {
-        let (path, name) = (path.display(), model.path.display());
+        let place = first.tensor.as_deref().or(first.file.as_deref()).unwrap_or_default();
         return Err(Failure::incomplete(anyhow!(
-            "{path} is not the seal of {name} as it is: {}; seal it again before it is signed",
+            "{} is not the seal of the model as it is: {}: {}; seal it again before it is signed",
+            path.display(),
+            display_name(place),
             first.message
         )));
     }

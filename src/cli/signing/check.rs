@@ -3,6 +3,7 @@
 
 use super::args::SignatureArgs;
 use super::{keys, places};
+use crate::cli::args::Opening;
 use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
 use std::fs::File;
@@ -164,12 +165,17 @@ impl Checked {
         &self,
         model: &Checkpoint,
         digests: &[Option<FileDigests>],
-        args: &SignatureArgs,
+        (args, opening): (&SignatureArgs, &Opening),
         report: &mut Report,
-    ) -> Outcome {
-        let manifest = &self.manifest;
-        let ignore_unsigned_files = args.ignore_unsigned_files;
-        let outcome = signature::judge(&Signed { model, manifest, digests, ignore_unsigned_files });
+    ) -> Result<Outcome, Failure> {
+        let outcome = signature::judge(&Signed {
+            model,
+            manifest: &self.manifest,
+            digests,
+            allow_symlinks: opening.allow_symlinks,
+            ignore_unsigned_files: args.ignore_unsigned_files,
+            ignore_paths: &places::ignored(&model.path, &args.ignore_path)?,
+        });
         // Something that is beside the seal is not beside the signature.
         report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
         report.coverage.not_covered.extend(outcome.not_covered.iter().cloned());
@@ -179,7 +185,7 @@ impl Checked {
                 report.findings.push(Finding::new("signature/attestation-missing", message));
             }
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Holds what was attested to what was measured.

@@ -34,7 +34,7 @@ pub fn run(args: &SignArgs) -> Outcome {
     let listed = Listed { args, own, asked, hashing };
     let manifest = listed.manifest(&model, &files, &measured.digests)?;
     let bundle = sign(&manifest, &key, &method)?;
-    let attested = attest::sign(args, &model, &measured, &manifest, (&key, &method))?;
+    let attested = attest::sign(args, &measured, &manifest, (&key, &method))?;
     write(&target, &bundle)?;
     if !attested.lines.is_empty() {
         write(&beside, &attested.lines)?;

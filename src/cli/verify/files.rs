@@ -26,7 +26,7 @@ pub fn verify(
         signature::soften(&mut finding);
         finding
     }));
-    let outcome = checked.compare(model, &digests, &args.signature, report);
+    let outcome = checked.compare(model, &digests, (&args.signature, &args.opening), report)?;
     report.findings.extend(outcome.findings);
     Ok(())
 }

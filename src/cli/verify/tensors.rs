@@ -72,7 +72,7 @@ pub fn verify(
     worsen(&mut findings, &explained);
     report.findings.append(&mut findings);
     if let Some(checked) = &asked.checked {
-        let outcome = checked.compare(model, &digests, &args.signature, report);
+        let outcome = checked.compare(model, &digests, (&args.signature, &args.opening), report)?;
         asked.vouch(&outcome, &found.model.root, report);
         report.findings.extend(outcome.findings);
     }

@@ -157,14 +157,15 @@ fn of_subjects(head: Head) -> Result<Manifest, ManifestError> {
 }
 
 /// The hash function of a subject: the digest is always called `sha256`, and an annotation tells what
-/// it is.
+/// it is, as the name of the hash function after `file-`.
 fn algorithm_of(subject: &WrittenSubject) -> Result<HashAlgorithm, ManifestError> {
     let annotation =
         subject.annotations.as_ref().and_then(|notes| notes.get("actual_hash_algorithm"));
     match annotation {
         None => Ok(HashAlgorithm::Sha256),
         Some(Value::String(name)) => {
-            HashAlgorithm::of_name(name).ok_or_else(|| ManifestError::HashType(name.clone()))
+            let known = HashAlgorithm::of_name(name.strip_prefix("file-").unwrap_or(name));
+            known.ok_or_else(|| ManifestError::HashType(name.clone()))
         }
         Some(other) => Err(ManifestError::HashType(other.to_string())),
     }
