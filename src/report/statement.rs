@@ -56,14 +56,18 @@ pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, StatedError> {
 }
 
 /// What was met, as names: of a policy that is met, itself and each of its rules, in order of the names.
-/// Nothing is stated in favour of a model that did not meet it, and a rule that only an exception let
-/// through is not named.
+/// Nothing is stated in favour of a model that did not meet it. A rule that only an exception let through
+/// is not named, and neither is one that is a list of exceptions itself.
 pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
     if !policy.passed {
         return Vec::new();
     }
     let mut rules: BTreeMap<String, bool> = BTreeMap::new();
-    for rule in &policy.rules {
+    for rule in policy
+        .rules
+        .iter()
+        .filter(|rule| !rule.rule.contains("allow_") && rule.rule != "coverage.allow")
+    {
         let name = rule.rule.replace(['.', '-'], "_").to_uppercase();
         let all = rules.entry(format!("TENSORSEAL_{name}")).or_insert(true);
         *all &= rule.outcome == Outcome::Pass;

@@ -72,7 +72,6 @@ mod tests {
         let passed = statement(&report(true), &stated()).unwrap().predicate;
         let names = json!([
             "TENSORSEAL_AUDIT_REQUIRED",
-            "TENSORSEAL_COVERAGE_ALLOW",
             "TENSORSEAL_GATE_PASSED",
             "TENSORSEAL_SEVERITY_FORMAT",
             "TENSORSEAL_SEVERITY_PAYLOAD",

@@ -1,7 +1,7 @@
 //! `[coverage]`, `[formats]`, `[dtypes]` and `[audit]`: what the model is made of, and how much of it was
 //! looked at.
 
-use super::{Evidence, Gate, Looked, Outcome, listed};
+use super::{Evidence, Gate, Looked, Outcome, count, listed};
 use crate::checkpoint::{LeftOut, NotCovered};
 use crate::judge::Finding;
 use crate::policy::{Pattern, Policy};
@@ -24,7 +24,7 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
             Err(why) => _ = gate.not_checked("audit.required", why),
             Ok(tensors) => {
                 let outcome =
-                    gate.pass("audit.required", format!("{tensors} tensors were audited"));
+                    gate.pass("audit.required", format!("{} audited", count(*tensors, "tensor")));
                 outcome.numbers.insert("tensors", (*tensors).into());
             }
         }
@@ -43,7 +43,7 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
     };
     let missing = measured.bytes_total.saturating_sub(measured.bytes_checked);
     if missing > 0 {
-        let why = format!("{missing} of {} bytes were not measured", measured.bytes_total);
+        let why = format!("{missing} of {} were not measured", count(measured.bytes_total, "byte"));
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
     let unknown = |left: &&NotCovered| {
@@ -58,7 +58,7 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
         if missing > 0 {
             return;
         }
-        gate.pass(RULE, format!("{} bytes, all measured", measured.bytes_total))
+        gate.pass(RULE, format!("{}, all measured", count(measured.bytes_total, "byte")))
     } else {
         let names = listed(unknown.iter().map(|left| left.path.as_str()));
         gate.rule(RULE, Outcome::Fail, format!("beside the model and not measured: {names}"))
@@ -98,10 +98,7 @@ impl Kinds {
             }
             Ok(found) => found,
         };
-        let count = |number: &u64| match number {
-            1 => format!("1 {}", self.noun),
-            number => format!("{number} {}s", self.noun),
-        };
+        let count = |number: &u64| count(*number, self.noun);
         let other = found.iter().filter(|(name, _)| !allowed.contains(&name.as_str()));
         let other: Vec<(&String, &u64)> = other.collect();
         for &(name, number) in &other {

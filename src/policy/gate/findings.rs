@@ -1,5 +1,6 @@
 //! `[severity]` and `[[allow]]`: which findings are let through.
 
+use super::count;
 use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState};
 use crate::judge::finding::Standing;
 use crate::judge::{Finding, Severity};
@@ -31,7 +32,11 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) -> Ve
     }
     // Of an area that this version does not know.
     if let Some(Tally { violations: violations @ 1.., .. }) = areas.get(&None) {
-        gate.rule("severity", Outcome::Fail, format!("{violations} in other areas"));
+        gate.rule(
+            "severity",
+            Outcome::Fail,
+            format!("{} in other areas", count(*violations, "finding")),
+        );
     }
     for exception in &used {
         say(exception, gate);
@@ -161,8 +166,8 @@ fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>
     let outcome = match (looked, &tally.worst) {
         (_, Some((severity, worst))) => {
             let message = format!(
-                "{} above {limit}, the worst {} ({worst})",
-                tally.violations,
+                "{} above {limit}, the worst is {} ({worst})",
+                count(tally.violations, "finding"),
                 severity.name()
             );
             gate.rule(rule, Outcome::Fail, message)
@@ -170,7 +175,8 @@ fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>
         (Err(why), None) if set => gate.not_checked(rule, &why),
         (Err(_), None) if tally.found == 0 => return,
         (_, None) if tally.allowed > 0 => {
-            let message = format!("nothing above {limit} but {} that were allowed", tally.allowed);
+            let message =
+                format!("nothing above {limit} but {} allowed", count(tally.allowed, "finding"));
             gate.rule(rule, Outcome::Allowed, message)
         }
         (_, None) => gate.pass(rule, format!("nothing above {limit}")),

@@ -66,7 +66,7 @@ impl Gate {
 
     /// A rule that nobody could check.
     fn not_checked(&mut self, rule: &'static str, why: &str) -> &mut RuleOutcome {
-        self.rule(rule, Outcome::NotChecked, format!("not checked: {why}"))
+        self.rule(rule, Outcome::NotChecked, why)
     }
 
     /// A rule that fails, and the finding of the policy that says so.
@@ -90,7 +90,7 @@ impl Gate {
         }
         for (reason, rules) in reasons {
             let titles: Vec<String> = rules.iter().map(|rule| rule.title()).collect();
-            let message = format!("{}: {reason}", titles.join(", "));
+            let message = format!("{}: {reason}", listed(titles.iter().map(String::as_str)));
             let mut finding = Finding::new("policy/not-checked", message).with("rules", titles);
             finding.standing = Some(Standing::Violates { rule: rules[0].rule });
             self.findings.push(finding);
@@ -103,6 +103,14 @@ impl Gate {
 fn is_one_of(signer: &Signer, identities: &[Pattern]) -> bool {
     let known = |pattern: &Pattern| signer.identities.iter().any(|name| pattern.matches(name));
     identities.is_empty() || identities.iter().any(known)
+}
+
+/// A number and its noun.
+fn count(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
 }
 
 /// Names of a list for a sentence: the first ones, and how many more.

@@ -1,6 +1,6 @@
 //! `[signature]`: whether the right one signed the model, and all of it.
 
-use super::{Evidence, Gate, Outcome, SignatureState, Signed, is_one_of, listed};
+use super::{Evidence, Gate, Outcome, SignatureState, Signed, count, is_one_of, listed};
 use crate::judge::{Finding, Severity};
 use crate::policy::SignaturePolicy;
 
@@ -22,7 +22,7 @@ pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Ga
         }
         Ok(SignatureState::Failed) => failed(evidence, gate, RULE),
         Ok(SignatureState::Verified(signed)) => {
-            let message = format!("signed by {}, {} files", signed.by.name, signed.files);
+            let message = format!("signed by {}, {}", signed.by.name, count(signed.files, "file"));
             gate.pass(RULE, message).numbers.insert("files", signed.files.into());
             verified(policy, signed, gate);
         }
