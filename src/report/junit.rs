@@ -227,6 +227,25 @@ mod tests {
         assert!(document.descendants().any(|node| node.has_tag_name("error")));
     }
 
+    #[test]
+    fn every_rule_of_a_policy_is_a_case_and_what_was_not_checked_fails() {
+        let report = policy::tests::report("<n>");
+        let text = written(&report);
+        let document = Document::parse(&text).unwrap();
+        let root = document.root_element();
+        assert_eq!((root.attribute("tests"), root.attribute("failures")), (Some("8"), Some("3")));
+        let rules =
+            root.children().find(|suite| suite.attribute("name") == Some("rules of the policy"));
+        let cases: Vec<_> = rules.unwrap().children().filter(|case| case.is_element()).collect();
+        let failed =
+            |case: &&roxmltree::Node| case.children().any(|node| node.has_tag_name("failure"));
+        let failing: Vec<_> =
+            cases.iter().filter(failed).filter_map(|case| case.attribute("name")).collect();
+        assert_eq!(cases.len(), 4);
+        assert_eq!(failing, ["watermark.expect (<n>)", "severity.payload (<n>)"]);
+        assert!(text.contains("allowed until 1970-01-31: &lt;n&gt;"), "{text}");
+    }
+
     fn elements(document: &Document) -> usize {
         document.descendants().filter(|node| node.is_element()).count()
     }

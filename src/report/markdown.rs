@@ -173,6 +173,23 @@ mod tests {
         assert!(text.contains("… and 10 more."), "{text}");
     }
 
+    #[test]
+    fn the_rules_of_a_policy_are_rows() {
+        let text = written(&crate::report::policy::tests::report("a|b"));
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains("evidence of")).collect();
+        assert_eq!(rows.len(), 4);
+        assert_eq!(
+            rows[2],
+            "| ❌ **not checked** | <code>watermark.expect (a&#124;b)</code> | evidence of a&#124;b |"
+        );
+        assert!(text.contains("| **info** | payload/low-bits |"), "{text}");
+        assert!(
+            text.contains("(allowed until 1970-01-31&#58; a&#124;b)")
+                || text.contains("(allowed until 1970-01-31: a&#124;b)"),
+            "{text}"
+        );
+    }
+
     proptest! {
         #[test]
         fn a_hostile_name_is_text(name in any::<String>(), evil in "[<>|`*_~@\\[\\]()!&#\\n\\\\.w:/$\"a]{0,40}") {

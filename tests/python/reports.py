@@ -86,7 +86,7 @@ def main():
         check_schema(sorted(out.glob("*.sarif")), sarif_schema(out / "sarif.schema"))
         check_schema(sorted(out.glob("gate-??????.json")), ROOT / "docs/schema/tensorseal.report.1.schema.json")
         check_junit(sorted(out.glob("*.xml")))
-        check_cyclonedx(sorted(out.glob("*.cdx.json")))
+        check_cyclonedx(sorted([*out.glob("gate-*.cdx.json"), out / "hostile.cdx.json"]))
         check_statements(out)
         sizes = {path.name: path.stat().st_size for path in sorted(out.glob("*.html"))}
         assert max(sizes.values()) < 3_000_000, sizes
