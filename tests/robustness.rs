@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::oms::Fixtures;
 use common::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -74,6 +75,8 @@ fn nothing_left(directory: &Path, allowed: &[&str]) {
 }
 
 const LARGE: u64 = 3 << 30;
+/// Of a model that is hashed by one thread.
+const SIGNED: u64 = 1 << 30;
 /// Bytes of a sparse model that are no hole.
 const WEIGHTS: usize = 16 << 20;
 
@@ -157,6 +160,52 @@ fn an_embedding_that_does_not_end_well_leaves_nothing() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(ran.stderr.contains("changed while it was being read"), "{}", ran.stderr);
     nothing_left(dir.path(), &["model", "key"]);
+}
+
+/// Starts to sign, or to verify against this signature, and waits until the model is mapped.
+fn caught_at_signatures(fixtures: &Fixtures, model: &Path, bundle: Option<&Path>) -> Child {
+    let (key, public) = (fixtures.path("keys/p256.priv.pem"), fixtures.path("keys/p256.pub.pem"));
+    let out = fixtures.path("new.sig");
+    let args = match bundle {
+        None => vec!["sign", arg(model), "--key", arg(&key), "-o", arg(&out)],
+        Some(bundle) => {
+            vec!["verify", arg(model), "--signature", arg(bundle), "--public-key", arg(&public)]
+        }
+    };
+    caught(&args, &|child| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap_or_default();
+        maps.contains("model.safetensors")
+    })
+}
+
+#[test]
+fn a_model_that_changes_under_its_signature_is_neither_signed_nor_verified() {
+    let fixtures = Fixtures::new();
+    let model = sparse_model(&fixtures.path("sparse"), SIGNED);
+    let child = caught_at_signatures(&fixtures, &model, None);
+    File::options().write(true).open(&model).unwrap().set_len(1 << 20).unwrap();
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("changed while it was being read"), "{}", ran.stderr);
+    assert!(!fixtures.path("new.sig").exists());
+
+    let model = sparse_model(&fixtures.path("sparse"), SIGNED);
+    let child = caught_at_signatures(&fixtures, &model, None);
+    assert_eq!(finished(child.wait_with_output().unwrap()).code, 0);
+    let bundle = fixtures.path("new.sig");
+    let child = caught_at_signatures(&fixtures, &model, Some(&bundle));
+    // Written to and put back: the bytes are as they were signed, and nobody can know what was read.
+    let file = File::options().write(true).open(&model).unwrap();
+    for byte in [b"x", b"\0"] {
+        file.write_all_at(byte, SIGNED - 1).unwrap();
+    }
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let child = caught_at_signatures(&fixtures, &model, Some(&bundle));
+    // SAFETY: a signal to our own child.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(finished(child.wait_with_output().unwrap()).code, 130);
+    stays_small(caught_at_signatures(&fixtures, &model, Some(&bundle)));
 }
 
 #[test]

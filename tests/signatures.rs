@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::oms::Fixtures;
 use common::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,36 +11,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tempfile::TempDir;
 
-/// The fixtures: keys, certificates, models and the bundles of them.
-struct Fixtures(TempDir);
+/// Signing and checking with keys of the fixtures.
+trait Signing {
+    fn sign(&self, model: &Path, key: &str, extra: &[&str]) -> PathBuf;
+    fn verify(&self, model: &Path, bundle: &Path, extra: &[&str]) -> (i32, Value);
+}
 
-impl Fixtures {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/fixtures.tar.gz");
-        let unpacked = Command::new("tar")
-            .args(["-xzf", arg(&archive), "-C", arg(dir.path()), "--warning=no-unknown-keyword"])
-            .status();
-        assert!(unpacked.unwrap().success());
-        Self(dir)
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.0.path().join(relative)
-    }
-
-    /// A copy of a model that may be changed.
-    fn copy(&self, model: &str) -> PathBuf {
-        let copy = self.path(&format!("copy-of-{model}"));
-        let copied = Command::new("cp")
-            .args(["-a", arg(&self.path("models").join(model)), arg(&copy)])
-            .status();
-        assert!(copied.unwrap().success());
-        copy
-    }
-
+impl Signing for Fixtures {
     fn sign(&self, model: &Path, key: &str, extra: &[&str]) -> PathBuf {
         let bundle = self.path("new.sig");
         let key = self.path(&format!("keys/{key}.priv.pem"));
@@ -102,6 +81,25 @@ fn every_fixture_has_its_expected_verdict() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn bundles_of_older_clients_verify() {
+    let fixtures = Fixtures::new();
+    let model = fixtures.path("models/nested");
+    let older = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/older");
+    let root = fixtures.path("pki/root.crt.pem");
+    let key = fixtures.path("keys/p256.pub.pem");
+    for (name, trust) in [
+        ("key-0.3.1.sig", ["--public-key", arg(&key)]),
+        ("key-1.0.1.sig", ["--public-key", arg(&key)]),
+        ("certificate-1.0.1.sig", ["--ca", arg(&root)]),
+    ] {
+        let bundle = older.join(name);
+        let args = ["verify", arg(&model), "--signature", arg(&bundle)];
+        let (code, report) = report(&[&args[..], &trust].concat());
+        assert_eq!((code, found(&report)), (0, vec![]), "{name}: {report:#}");
+    }
 }
 
 /// What is done to a model, and the one rule that must find it.

@@ -41,7 +41,7 @@ pub struct Certificate {
     der: Vec<u8>,
     /// Where in `der` what is signed stands (`TBSCertificate`).
     signed: Range<usize>,
-    parsed: x509_cert::Certificate,
+    parsed: Box<x509_cert::Certificate>,
 }
 
 impl Certificate {
@@ -58,7 +58,7 @@ impl Certificate {
         };
         let parsed = x509_cert::Certificate::from_der(der).map_err(malformed)?;
         let signed = signed_part(der).map_err(malformed)?;
-        Ok(Self { der: der.to_vec(), signed, parsed })
+        Ok(Self { der: der.to_vec(), signed, parsed: Box::new(parsed) })
     }
 
     /// Reads the certificates of a file: one in DER, or any number in PEM (RFC 7468, section 5), with
@@ -67,8 +67,8 @@ impl Certificate {
     /// # Errors
     /// See [`CertificateError`].
     pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        const SEQUENCE: u8 = 0x30;
-        if bytes.first() == Some(&SEQUENCE) {
+        // A sequence whose length takes more than a byte; text does not begin so.
+        if let [0x30, 0x80..=0xff, ..] = bytes {
             return Ok(vec![Self::from_der(bytes)?]);
         }
         let blocks = Document::parse(bytes)?.blocks;

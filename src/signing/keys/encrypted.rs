@@ -2,9 +2,9 @@
 //! the work it asks for are checked before a passphrase is tried.
 
 use super::KeyError;
-use pkcs8::der::{Decode, ErrorKind};
-use pkcs8::pkcs5::EncryptionScheme;
-use pkcs8::pkcs5::pbes2::{Kdf, Pbkdf2Prf};
+use pkcs8::der::{Decode, Error, ErrorKind, Reader, SliceReader};
+use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID, Pbkdf2Prf};
+use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, SecretDocument};
 
 /// Most iterations of PBKDF2: what RFC 8018, section 4.2, calls appropriate for critical keys.
@@ -15,15 +15,28 @@ const MAX_SCRYPT: u64 = 1 << 23;
 
 /// Decrypts the DER of an encrypted private key.
 pub(super) fn decrypt(der: &[u8], passphrase: &[u8]) -> Result<SecretDocument, KeyError> {
-    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| match error.kind() {
+    let failed = |error: Error| match error.kind() {
         ErrorKind::OidUnknown { oid } => KeyError::UnsupportedEncryption(scheme_name(oid)),
         _ => KeyError::Malformed(error.to_string()),
-    })?;
-    match &info.encryption_algorithm {
-        EncryptionScheme::Pbes2(parameters) => check_cost(&parameters.kdf)?,
-        other => return Err(KeyError::UnsupportedEncryption(scheme_name(other.oid()))),
+    };
+    let scheme = scheme(der).map_err(failed)?;
+    if scheme != PBES2_OID {
+        return Err(KeyError::UnsupportedEncryption(scheme_name(scheme)));
+    }
+    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(failed)?;
+    if let Some(parameters) = info.encryption_algorithm.pbes2() {
+        check_cost(&parameters.kdf)?;
     }
     info.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)
+}
+
+/// What the key is encrypted with, by its object identifier.
+fn scheme(der: &[u8]) -> Result<ObjectIdentifier, Error> {
+    SliceReader::new(der)?.sequence(|reader| {
+        let algorithm = AlgorithmIdentifierRef::decode(reader)?;
+        reader.drain(reader.remaining_len())?;
+        Ok(algorithm.oid)
+    })
 }
 
 fn check_cost(kdf: &Kdf) -> Result<(), KeyError> {

@@ -44,6 +44,9 @@ pub(in crate::signing) fn key_type(
 
 fn curve_name(curve: ObjectIdentifier) -> String {
     let name = match curve.to_string().as_str() {
+        "1.2.840.10045.3.1.7" => "P-256 (malformed)",
+        "1.3.132.0.34" => "P-384 (malformed)",
+        "1.3.132.0.35" => "P-521 (malformed)",
         "1.2.840.10045.3.1.1" => "P-192",
         "1.3.132.0.33" => "P-224",
         "1.3.132.0.10" => "secp256k1",

@@ -98,7 +98,7 @@ impl PublicKey {
     }
 
     pub(super) fn of_p521(key: &p521::ecdsa::SigningKey) -> Self {
-        Self(Point::P521(key.verifying_key().clone()))
+        Self(Point::P521(*key.verifying_key()))
     }
 
     /// Its curve.

@@ -167,7 +167,7 @@ fn files_of_certificates() {
     assert!(matches!(error(&all[0].der()[1..]), CertificateError::Pem(_)));
     assert!(matches!(error(&all[0].der()[..200]), CertificateError::Malformed(_)));
     assert!(matches!(error(&[all[0].der(), b"x"].concat()), CertificateError::Malformed(_)));
-    let long = [b"0".as_slice(), &vec![0; 1 << 17]].concat();
+    let long = [b"\x30\x84".as_slice(), &vec![0; 1 << 17]].concat();
     assert!(matches!(error(&long), CertificateError::TooLong(_)));
     assert!(matches!(error(&text.repeat(501)), CertificateError::TooMany(501)));
 }
