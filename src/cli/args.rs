@@ -1,5 +1,6 @@
 //! Arguments, as documented by `--help`.
 
+use super::gate::args::GateArgs;
 use super::signing::args::{SignArgs, SignatureArgs};
 use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -30,6 +31,8 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Sign every file of a model (OpenSSF Model Signing), and facts of it
     Sign(Box<SignArgs>),
+    /// Judge a model by a policy: the verdict of a deployment, closed to what could not be checked
+    Gate(Box<GateArgs>),
     /// Find what is wrong with the weights of a model, without trusting anything
     Audit(AuditArgs),
     /// Write a copy of a damaged model with the flipped bits put back, held to its seal

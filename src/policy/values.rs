@@ -92,8 +92,10 @@ impl FromStr for Age {
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "m")];
-        let (size, name) =
-            units.into_iter().find(|(size, _)| self.seconds % size == 0).unwrap_or((1, "s"));
+        let (size, name) = units
+            .into_iter()
+            .find(|(size, _)| self.seconds.is_multiple_of(*size))
+            .unwrap_or((1, "s"));
         write!(f, "{}{name}", self.seconds / size)
     }
 }

@@ -19,7 +19,7 @@ use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, SignatureError, Signer, Statement, Trust};
+use tensorseal::signing::{self, Manifest, Opened, SignatureError, Signer, Statement, Trust};
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
 
@@ -41,16 +41,20 @@ pub struct Checked {
 pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>, Failure> {
     let Some(path) = args.signature.as_deref() else { return Ok(None) };
     let trust = keys::trust(args.public_key.as_deref(), &args.ca)?;
+    read_trusted(path, args, &[trust], report)
+}
+
+/// The same, of whoever of these: the first that the signature verifies with.
+pub fn read_trusted(
+    path: &Path,
+    args: &SignatureArgs,
+    trusted: &[Trust],
+    report: &mut Report,
+) -> Result<Option<Checked>, Failure> {
     let bundle = keys::read_small(path, MAX_BUNDLE)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
-    let read = signing::open(&bundle, &trust, jiff::Timestamp::now())
-        .map_err(|error| refused(&error, !matches!(error, SignatureError::Untrusted(_))))
-        .and_then(|opened| {
-            let manifest = Manifest::parse(&opened.statement);
-            Ok((opened, manifest.map_err(|error| refused(&error, true))?))
-        });
-    let (opened, manifest) = match read {
+    let (opened, trust, manifest) = match open(&bundle, trusted) {
         Ok(read) => read,
         Err(finding) => {
             report.findings.push(finding.in_file(&name));
@@ -72,13 +76,29 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     Ok(Some(checked))
 }
 
+/// Opens a bundle with the first of those who are trusted that it verifies with, and reads what was signed.
+/// Where it is of none of them, the last says why.
+fn open(bundle: &[u8], trusted: &[Trust]) -> Result<(Opened, Trust, Manifest), Box<Finding>> {
+    let (now, nobody) = (jiff::Timestamp::now(), Trust::Roots(Vec::new()));
+    let open =
+        |trust: &Trust| signing::open(bundle, trust, now).map(|opened| (opened, trust.clone()));
+    let (last, others) = trusted.split_last().unwrap_or((&nobody, &[]));
+    let opened = others.iter().find_map(|trust| open(trust).ok());
+    let (opened, trust) = opened
+        .map_or_else(|| open(last), Ok)
+        .map_err(|error| refused(&error, !matches!(error, SignatureError::Untrusted(_))))?;
+    let manifest = Manifest::parse(&opened.statement).map_err(|error| refused(&error, true))?;
+    Ok((opened, trust, manifest))
+}
+
 /// A signature that is malformed, or not of who is trusted.
-fn refused(error: &dyn std::error::Error, malformed: bool) -> Finding {
+fn refused(error: &dyn std::error::Error, malformed: bool) -> Box<Finding> {
     let (rule, words) = match malformed {
         true => ("signature/bundle-invalid", "cannot be used"),
         false => ("signature/not-trusted", "is not of who is trusted"),
     };
-    Finding::new(rule, format!("the signature {words}: {error}").replace(['\n', '\r'], " "))
+    let message = format!("the signature {words}: {error}").replace(['\n', '\r'], " ");
+    Box::new(Finding::new(rule, message))
 }
 
 impl Checked {

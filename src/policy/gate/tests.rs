@@ -581,7 +581,7 @@ proptest! {
     ) {
         let before = judge(&of_requirements(&picked), &evidence);
         let same_key = |line: &&str| line.split(" = ").next() == more.split(" = ").next();
-        prop_assume!(!picked.iter().any(|line| same_key(line)));
+        prop_assume!(!picked.iter().any(same_key));
         let after = judge(&of_requirements(&[&picked[..], &[more]].concat()), &evidence);
         prop_assert!(before.passes() || !after.passes(), "{:?} + {}", picked, more);
     }
