@@ -66,6 +66,13 @@ impl Release {
         release
     }
 
+    /// A copy of all of it.
+    fn again(&self) -> Self {
+        let fixtures = self.fixtures.again();
+        let model = fixtures.path("release");
+        Self { fixtures, model }
+    }
+
     fn sign(&self, key: &str, extra: &[&str]) {
         let key = self.fixtures.path(&format!("keys/{key}.priv.pem"));
         let mut args = vec!["sign", arg(&self.model), "--key", arg(&key), "--device", "cpu"];
@@ -133,7 +140,7 @@ fn a_sound_model_passes_and_each_single_violation_is_its_rule() {
         (
             with(signature, &format!("identities = [\"sha256:{other}\"]\n")),
             "signature.identities seal.signed attestations.required attestations.required",
-            "policy/signer-not-allowed policy/seal-not-signed policy/attestation-missing policy/attestation-missing",
+            "policy/signer-not-allowed",
         ),
         (
             with("signed = true", &format!("signed = true\nexpect_root = [\"blake3:{other}\"]")),
@@ -197,8 +204,9 @@ fn what_is_done_to_a_model_keeps_the_gate_closed() {
         ),
     ];
     let policy = format!("{POLICY}[coverage]\nallow = []\n");
+    let first = Release::new();
     for (name, change, rules, finding) in changes {
-        let release = Release::new();
+        let release = first.again();
         change(&release);
         let (code, report) = release.gate(&policy, &["--fail-on", "critical"]);
         assert_eq!((code, report["verdict"].as_str()), (1, Some("fail")), "{name}");

@@ -39,8 +39,12 @@ fn one_kind(policy: &Policy, kind: Kind, all: &[&Attestation], now: Timestamp, g
     let may_sign = |one: &&&Attestation| is_one_of(&one.by, &policy.signature.identities);
     let Some(youngest) = all.iter().filter(may_sign).max_by_key(|one| one.time) else {
         let message = format!("nobody who may sign attests: {name}");
-        gate.fail(REQUIRED, Finding::new("policy/attestation-missing", message)).of =
-            Some(name.to_owned());
+        let refused = |one: &&Attestation| gate.refused.as_ref() == Some(&one.by);
+        let outcome = match !all.is_empty() && all.iter().all(refused) {
+            true => gate.rule(REQUIRED, Outcome::Fail, message),
+            false => gate.fail(REQUIRED, Finding::new("policy/attestation-missing", message)),
+        };
+        outcome.of = Some(name.to_owned());
         return;
     };
     let since = all.iter().filter(|one| one.time >= youngest.time);

@@ -46,6 +46,9 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
 struct Gate {
     rules: Vec<RuleOutcome>,
     findings: Vec<Finding>,
+    /// Who signed the model and may not. That the seal and the attestations are signed by no other is no
+    /// finding of its own.
+    refused: Option<Signer>,
 }
 
 impl Gate {

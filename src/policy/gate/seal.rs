@@ -40,12 +40,16 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         Some(signer) if is_one_of(signer, &policy.signature.identities) => {
             gate.pass(SIGNED, format!("the seal is signed by {}", signer.name));
         }
-        other => {
-            let message = match other {
-                Some(signer) => format!("the seal is signed by {}, who may not sign", signer.name),
-                None => "nobody of the policy signed the seal: who swaps weights can seal again"
-                    .to_owned(),
-            };
+        Some(signer) => {
+            let message = format!("the seal is signed by {}, who may not sign", signer.name);
+            if gate.refused.as_ref() == Some(signer) {
+                gate.rule(SIGNED, Outcome::Fail, message);
+            } else {
+                gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
+            }
+        }
+        None => {
+            let message = "nobody of the policy signed the seal: who swaps weights can seal again";
             gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
         }
     }

@@ -51,6 +51,7 @@ fn verified(policy: &SignaturePolicy, signed: &Signed, gate: &mut Gate) {
             let known = listed(signed.by.identities.iter().map(String::as_str));
             let message = format!("the signer, {known}, is none of those that may sign");
             gate.fail(RULE, Finding::new("policy/signer-not-allowed", message));
+            gate.refused = Some(signed.by.clone());
         }
     }
     let hash = signed.hash.name();
