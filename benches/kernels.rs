@@ -1,8 +1,14 @@
-//! The CPU kernels on bytes in the cache, beside the copy that feeds them.
+//! The CPU kernels on bytes in the cache, beside the copy that feeds them, and whole files through their
+//! digests.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::fs;
 use std::hint::black_box;
+use std::num::NonZeroU64;
+use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::dtype::Dtype;
+use tensorseal::engine::device::DeviceChoice;
+use tensorseal::engine::{self, RunOptions};
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::codes::Codes;
 use tensorseal::measure::correlation::{Carrier, Correlation, Elements};
@@ -13,6 +19,8 @@ use tensorseal::measure::summary::Summary;
 use tensorseal::measure::windows::CLASSES;
 use tensorseal::measure::{Words, digest};
 use tensorseal::quantised::{self, Scale};
+use tensorseal::stream::hashing::{FileHashing, HashAlgorithm};
+use tensorseal::stream::progress::Progress;
 use tensorseal::stream::source::PIECE_LEN;
 
 const LEN: usize = 1 << 20;
@@ -150,5 +158,46 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels);
+/// Files that are in memory already, of a quarter of a GiB each: beside them, `openssl dgst -sha256 FILE`.
+fn file_hashing(criterion: &mut Criterion) {
+    const FILE_LEN: usize = 256 << 20;
+    let mut group = criterion.benchmark_group("file_hashing");
+    group.sample_size(10);
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["a", "b"] {
+        let bytes = weights(2).repeat(FILE_LEN / LEN);
+        fs::write(directory.path().join(name), bytes).expect("room for the files");
+    }
+    let model = Checkpoint::open(directory.path(), &OpenOptions::default()).expect("two files");
+    let whole = FileHashing::whole;
+    let sharded = FileHashing { shard: NonZeroU64::new(1 << 20), ..whole(HashAlgorithm::Sha256) };
+    for (name, hashings, files, threads) in [
+        ("sha256, 1 file, 1 thread", &[whole(HashAlgorithm::Sha256)][..], 1, 1),
+        ("sha256, 1 file, 2 threads", &[whole(HashAlgorithm::Sha256)], 1, 2),
+        ("sha256, 2 files, 2 threads", &[whole(HashAlgorithm::Sha256)], 2, 2),
+        ("sha256 of shards, 1 file, 2 threads", &[sharded], 1, 2),
+        ("blake2b, 1 file, 1 thread", &[whole(HashAlgorithm::Blake2b)], 1, 1),
+        ("blake3, 1 file, 1 thread", &[whole(HashAlgorithm::Blake3)], 1, 1),
+        ("blake3, 1 file, 2 threads", &[whole(HashAlgorithm::Blake3)], 1, 2),
+        (
+            "sha256 and blake3, 2 files, 2 threads",
+            &[whole(HashAlgorithm::Sha256), whole(HashAlgorithm::Blake3)],
+            2,
+            2,
+        ),
+    ] {
+        let options = RunOptions { device: DeviceChoice::Cpu, threads, ..RunOptions::default() };
+        group.throughput(Throughput::Bytes((files * FILE_LEN) as u64));
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let files = &model.files[..files];
+                engine::hash_files(files, hashings, &options, &Progress::default())
+                    .expect("the files are at rest")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels, file_hashing);
 criterion_main!(benches);

@@ -116,11 +116,11 @@ fn put_back(piece: &Piece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     }
 }
 
-/// Measures what `sealed` says of a model.
+/// Measures of a model what its seal has: whole files, too, where they are in it.
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn measure_beside(
+pub fn measure_as_sealed(
     model: &Checkpoint,
     sealed: &Seal,
     options: &RunOptions,
@@ -153,7 +153,7 @@ fn accept(
     {
         copied.path.clone_from(&original.path);
     }
-    let (found, run) = measure_beside(&copied, sealed, options, progress)?;
+    let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
     let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
     let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
     remaining.findings.extend(

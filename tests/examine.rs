@@ -196,6 +196,7 @@ fn files_are_digested_as_they_are() {
         let report = engine::hash_files(&model.files, hashings, &options, &progress).unwrap();
         let total: u64 = model.files.iter().map(|file| file.bytes).sum();
         assert_eq!(report.engine.bytes_read, total);
+        assert_eq!(report.bytes_beside, 3002);
         assert_eq!(progress.position(), (total, total));
         for ((file, digests), bytes) in model.files.iter().zip(&report.file_digests).zip(&bytes) {
             let digests: &FileDigests = digests.as_ref().unwrap();

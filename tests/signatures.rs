@@ -86,20 +86,26 @@ fn every_fixture_has_its_expected_verdict() {
 #[test]
 fn bundles_of_older_clients_verify() {
     let fixtures = Fixtures::new();
-    let model = fixtures.path("models/nested");
-    let older = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/older");
-    let root = fixtures.path("pki/root.crt.pem");
-    let key = fixtures.path("keys/p256.pub.pem");
-    for (name, trust) in [
-        ("key-0.3.1.sig", ["--public-key", arg(&key)]),
-        ("key-1.0.1.sig", ["--public-key", arg(&key)]),
-        ("certificate-1.0.1.sig", ["--ca", arg(&root)]),
-    ] {
-        let bundle = older.join(name);
-        let args = ["verify", arg(&model), "--signature", arg(&bundle)];
-        let (code, report) = report(&[&args[..], &trust].concat());
+    let model = fixtures.path("models/basic");
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/signing/old");
+    let mut tried = 0;
+    for entry in fs::read_dir(old).unwrap() {
+        let bundle = entry.unwrap().path();
+        let name = bundle.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(method) = name.strip_suffix(".sig").and_then(|name| name.splitn(3, '-').nth(2))
+        else {
+            continue;
+        };
+        let (option, trust) = match method.strip_prefix("key-") {
+            Some(curve) => ("--public-key", fixtures.path(&format!("keys/{curve}.pub.pem"))),
+            None => ("--ca", fixtures.path("pki/root.crt.pem")),
+        };
+        let args = ["verify", arg(&model), "--signature", arg(&bundle), option, arg(&trust)];
+        let (code, report) = report(&args);
         assert_eq!((code, found(&report)), (0, vec![]), "{name}: {report:#}");
+        tried += 1;
     }
+    assert_eq!(tried, 8);
 }
 
 /// What is done to a model, and the one rule that must find it.

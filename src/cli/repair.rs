@@ -96,7 +96,7 @@ fn work(
 ) -> Result<(Done, Seal, RunReport), Failure> {
     let options = running::run_options(&args.measuring);
     let (found, run) =
-        repair::measure_beside(model, sealed, &options, progress).map_err(running::failure)?;
+        repair::measure_as_sealed(model, sealed, &options, progress).map_err(running::failure)?;
     *findings =
         integrity::compare(sealed, &found, &Damaged::default(), Options::default()).findings;
     if findings.is_empty() {

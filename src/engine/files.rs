@@ -26,7 +26,7 @@ const STEP_LEN: u64 = 4 << 20;
 const READ_AHEAD: usize = 32 << 20;
 
 /// Digests all of `files` by all of `hashings`; nothing else is measured. The digests are in
-/// [`RunReport::file_digests`].
+/// [`RunReport::file_digests`], in the order of the files.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -71,7 +71,11 @@ fn hash_trees(
 }
 
 fn whole(index: usize, file: &ModelFile) -> Object {
-    Object::plain(ObjectKind::File(index), index, 0, file.bytes)
+    let kind = match file.beside {
+        None => ObjectKind::File(index),
+        Some(_) => ObjectKind::Beside(index),
+    };
+    Object::plain(kind, index, 0, file.bytes)
 }
 
 fn hash_in_order(
@@ -109,7 +113,8 @@ fn hash_in_order(
     let seconds = started.elapsed().as_secs_f64();
     let device = "cpu".to_owned();
     let engine = EngineUse { device, threads, bytes_read: bytes, seconds, ..EngineUse::default() };
-    Ok(RunReport { engine, file_digests, ..RunReport::default() })
+    let bytes_beside = plan.bytes_beside();
+    Ok(RunReport { engine, file_digests, bytes_beside, ..RunReport::default() })
 }
 
 /// What is hashed at once, in order of file and offset: whole files, or where all is wanted in shards of

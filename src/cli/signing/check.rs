@@ -19,12 +19,11 @@ use tensorseal::report::units::count;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::seal::canonical::hex;
 use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{self, Manifest, Opened, SignatureError, Signer, Statement, Trust};
+use tensorseal::signing::{
+    self, Manifest, Opened, SignatureError, Signer, Statement, Trust, bundle,
+};
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
-
-/// The longest bundle that is read: a model of a million files.
-const MAX_BUNDLE: u64 = 256 << 20;
 
 /// A signature by who is trusted.
 pub struct Checked {
@@ -51,10 +50,10 @@ pub fn read_trusted(
     trusted: &[Trust],
     report: &mut Report,
 ) -> Result<Option<Checked>, Failure> {
-    let bundle = keys::read_small(path, MAX_BUNDLE)?;
+    let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
-    let (opened, trust, manifest) = match open(&bundle, trusted) {
+    let (opened, trust, manifest) = match opened(&bundle, trusted) {
         Ok(read) => read,
         Err(finding) => {
             report.findings.push(finding.in_file(&name));
@@ -76,29 +75,27 @@ pub fn read_trusted(
     Ok(Some(checked))
 }
 
-/// Opens a bundle with the first of those who are trusted that it verifies with, and reads what was signed.
-/// Where it is of none of them, the last says why.
-fn open(bundle: &[u8], trusted: &[Trust]) -> Result<(Opened, Trust, Manifest), Box<Finding>> {
+/// The signature of a model by the first of those who are trusted that it verifies with; else the finding
+/// that it is of none, of which the last says why.
+fn opened(bundle: &[u8], trusted: &[Trust]) -> Result<(Opened, Trust, Manifest), Box<Finding>> {
+    let invalid = |error: &dyn std::error::Error| {
+        let message = format!("the signature cannot be used: {error}");
+        Box::new(Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " ")))
+    };
     let (now, nobody) = (jiff::Timestamp::now(), Trust::Roots(Vec::new()));
     let open =
         |trust: &Trust| signing::open(bundle, trust, now).map(|opened| (opened, trust.clone()));
     let (last, others) = trusted.split_last().unwrap_or((&nobody, &[]));
-    let opened = others.iter().find_map(|trust| open(trust).ok());
-    let (opened, trust) = opened
-        .map_or_else(|| open(last), Ok)
-        .map_err(|error| refused(&error, !matches!(error, SignatureError::Untrusted(_))))?;
-    let manifest = Manifest::parse(&opened.statement).map_err(|error| refused(&error, true))?;
+    let first = others.iter().find_map(|trust| open(trust).ok());
+    let (opened, trust) = first.map_or_else(|| open(last), Ok).map_err(|error| match error {
+        SignatureError::Untrusted(error) => {
+            let message = error.to_string().replace(['\n', '\r'], " ");
+            Box::new(Finding::new("signature/not-trusted", message))
+        }
+        malformed => invalid(&malformed),
+    })?;
+    let manifest = Manifest::parse(&opened.statement).map_err(|error| invalid(&error))?;
     Ok((opened, trust, manifest))
-}
-
-/// A signature that is malformed, or not of who is trusted.
-fn refused(error: &dyn std::error::Error, malformed: bool) -> Box<Finding> {
-    let (rule, words) = match malformed {
-        true => ("signature/bundle-invalid", "cannot be used"),
-        false => ("signature/not-trusted", "is not of who is trusted"),
-    };
-    let message = format!("the signature {words}: {error}").replace(['\n', '\r'], " ");
-    Box::new(Finding::new(rule, message))
 }
 
 impl Checked {

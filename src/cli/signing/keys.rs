@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust};
+use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust, certificates};
 use zeroize::Zeroizing;
 
 /// The longest file of keys or certificates that is read.
@@ -15,24 +15,27 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Reads a small file whole. What cannot be used is an error that names it.
 pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    read_up_to(path, most)
-        .with_context(|| path.display().to_string())
-        .map(Zeroizing::new)
-        .map_err(Failure::usage)
-}
-
-fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Non-blocking: opening a FIFO must not hang.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
+    let bytes = read_start(path, most)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("longer than {most} bytes: no such file is")));
+        let path = path.display();
+        return Err(Failure::usage(anyhow!("{path}: longer than {most} bytes: no such file is")));
     }
     Ok(bytes)
+}
+
+/// Reads a file, and of a longer one than `most` bytes so much that it can be told.
+pub fn read_start(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let read = || {
+        // Non-blocking: opening a FIFO must not hang.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Zeroizing::default();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().with_context(|| path.display().to_string()).map_err(Failure::usage)
 }
 
 /// Whom to trust: a public key, or root certificates.
@@ -42,11 +45,11 @@ pub fn trust(public_key: Option<&Path>, roots: &[impl AsRef<Path>]) -> Result<Tr
         let key = PublicKey::from_pem(&text).with_context(|| path.display().to_string());
         return Ok(Trust::Key(key.map_err(Failure::usage)?));
     }
-    Ok(Trust::Roots(certificates(roots)?))
+    Ok(Trust::Roots(read_certificates(roots)?))
 }
 
 /// All certificates of some files.
-fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
+fn read_certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
     let mut all = Vec::new();
     for path in paths {
         let path = path.as_ref();
@@ -61,10 +64,14 @@ fn certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure>
 pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {
     let key = private_key(args)?;
     let Some(path) = &args.cert else { return Ok((key, Method::Key)) };
-    let mut found = certificates(&[path])?;
+    let mut found = read_certificates(&[path])?;
     let leaf = found.remove(0);
+    // Nobody would accept what it signs.
+    certificates::check_leaf(&leaf, jiff::Timestamp::now())
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::usage)?;
     // A file with the chain behind the leaf is usual, too.
-    found.extend(certificates(&args.chain)?);
+    found.extend(read_certificates(&args.chain)?);
     Ok((key, Method::Certificate { leaf, chain: found }))
 }
 

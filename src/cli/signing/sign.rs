@@ -11,7 +11,9 @@ use tensorseal::judge::signature;
 use tensorseal::report::signature::SignedModel;
 use tensorseal::report::{Report, SignatureUsed};
 use tensorseal::severity::Severity;
-use tensorseal::signing::{self, Manifest, Method, PrivateKey, Resource, Signer, Trust};
+use tensorseal::signing::{
+    self, Certificate, Manifest, Method, PrivateKey, Resource, Signer, Trust,
+};
 use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm};
 
 /// How every bundle begins.
@@ -171,8 +173,11 @@ fn sign(manifest: &Manifest, key: &PrivateKey, method: &Method) -> Result<Vec<u8
         .map_err(Failure::usage)?;
     let trust = match method {
         Method::Key => Trust::Key(key.public()),
-        // The root is with whoever verifies: what can be known here ends with what was given.
-        Method::Certificate { .. } => return Ok(bundle),
+        // Without its root a chain cannot be followed: that is with whoever verifies.
+        Method::Certificate { chain, .. } if !chain.iter().any(Certificate::is_root) => {
+            return Ok(bundle);
+        }
+        Method::Certificate { chain, .. } => Trust::Roots(chain.clone()),
     };
     let opened = signing::open(&bundle, &trust, jiff::Timestamp::now())
         .context("the signature that was made does not verify")

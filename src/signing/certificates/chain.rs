@@ -18,7 +18,7 @@ pub fn check(
     trusted: &[Certificate],
     time: Timestamp,
 ) -> Result<(), CertificateError> {
-    let (roots, helpers): (Vec<_>, Vec<_>) = trusted.iter().partition(|trusted| is_root(trusted));
+    let (roots, helpers): (Vec<_>, Vec<_>) = trusted.iter().partition(|trusted| trusted.is_root());
     if roots.is_empty() {
         return Err(CertificateError::NoRoot);
     }
@@ -34,14 +34,13 @@ pub fn check(
     Err(search.furthest.map_or(CertificateError::None, |(_, error)| error))
 }
 
-/// Issued by its subject, and signed with its own key as far as that can be told: the signature of a
-/// root proves nothing, so one with an old algorithm is no reason to refuse it.
-fn is_root(certificate: &Certificate) -> bool {
-    is_self_issued(certificate)
-        && !matches!(
-            check_signature(certificate, certificate),
-            Err(CertificateError::BadSignature { .. })
-        )
+impl Certificate {
+    /// Issued by its subject, and signed with its own key as far as that can be told: the signature of a
+    /// root proves nothing, so one with an old algorithm is no reason to refuse it.
+    pub fn is_root(&self) -> bool {
+        is_self_issued(self)
+            && !matches!(check_signature(self, self), Err(CertificateError::BadSignature { .. }))
+    }
 }
 
 fn is_self_issued(certificate: &Certificate) -> bool {
@@ -49,7 +48,11 @@ fn is_self_issued(certificate: &Certificate) -> bool {
     name::same(signed.subject(), signed.issuer())
 }
 
-fn check_leaf(leaf: &Certificate, time: Timestamp) -> Result<(), CertificateError> {
+/// Whether a certificate may sign models at `time`, wherever it comes from.
+///
+/// # Errors
+/// See [`CertificateError`].
+pub fn check_leaf(leaf: &Certificate, time: Timestamp) -> Result<(), CertificateError> {
     check_validity(leaf, time)?;
     if !Known::read(leaf)?.may_sign() {
         return Err(CertificateError::NotForSigning { subject: leaf.subject() });

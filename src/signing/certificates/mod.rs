@@ -10,7 +10,7 @@ mod error;
 mod extensions;
 mod name;
 
-pub use chain::check;
+pub use chain::{check, check_leaf};
 pub use error::CertificateError;
 
 use super::keys::{KeyError, PublicKey};
