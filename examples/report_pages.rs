@@ -2,16 +2,27 @@
 //!
 //!     cargo run --example report_pages -- OUT
 //!
-//! Each of `clean`, `small` (6 layers), `large` (300 tensors), `huge` (30,000 tensors) and `hostile`
-//! (names that try to be markup) becomes `OUT/NAME.html`, `.sarif`, `.xml` and `.md`.
+//! Each of `clean`, `small` (6 layers), `large` (300 tensors), `huge` (30,000 tensors), `hostile`
+//! (names that try to be markup), `gate-passed` and `gate-failed` becomes `OUT/NAME.html`, `.sarif`, `.xml`,
+//! `.md`, `.txt`, `.json`, `.github` and `.cdx.json`; the last two also `.vsa.json` and `.svr.json`.
 
+use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tensorseal::engine::EngineUse;
+use tensorseal::judge::watermark::{Detection, Presence, judge as judge_mark};
 use tensorseal::judge::{Finding, Severity};
+use tensorseal::policy::PolicyFile;
+use tensorseal::policy::gate::{Evidence, Looked, Measured, SignatureState, Signed, Signer, judge};
+use tensorseal::report::human::Palette;
+use tensorseal::report::inventory::InventoryFile;
 use tensorseal::report::profile::{LowBits, Profile};
-use tensorseal::report::{Model, Report, SealUsed, html, junit, markdown, sarif};
+use tensorseal::report::statement::{Input, Stated, StatedError};
+use tensorseal::report::{Model, PolicyUsed, Report, SealUsed};
+use tensorseal::report::{cyclonedx, github, html, human, json, junit, markdown, sarif, svr, vsa};
+use tensorseal::signing::Statement;
+use tensorseal::stream::hashing::HashAlgorithm;
 
 const ROLES: [&str; 9] = [
     "attention.query",
@@ -191,6 +202,97 @@ fn hostile() -> Report {
     report
 }
 
+/// A gate, with a model that meets its policy or does not.
+fn gate(passes: bool) -> io::Result<Report> {
+    let text = r#"
+schema = "tensorseal.policy/1"
+name = "production <script>"
+[signature]
+required = true
+keys = ["release.pub.pem"]
+[formats]
+allowed = ["safetensors"]
+[audit]
+required = true
+[severity]
+weights = "low"
+[[watermark]]
+key = "owner <b>.key"
+expect = "absent"
+[[allow]]
+rule = "weights/row-outlier"
+tensor = "model.layers.*"
+reason = "looked at | on Monday <i>"
+expires = 2027-01-31
+"#;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("policy.toml");
+    fs::write(&path, text)?;
+    let mut file = PolicyFile::read(&path).map_err(io::Error::other)?;
+    file.path = "policy.toml".into();
+    let mut report = report("models/small", 6, 1, 11);
+    report.command = "gate";
+    report.findings.retain(|finding| !passes || finding.rule == "weights/row-outlier");
+    let now: Timestamp = "2026-12-01T08:00:00Z".parse().map_err(io::Error::other)?;
+    let signed = Signed {
+        by: Signer { name: "P-256 key 00".to_owned(), identities: Vec::new() },
+        hash: HashAlgorithm::Sha256,
+        files: 12,
+        ignored: Vec::new(),
+        unsigned: Vec::new(),
+        links: Vec::new(),
+    };
+    let mut evidence = Evidence {
+        coverage: Looked::At(Measured::default()),
+        formats: Looked::At([("safetensors".to_owned(), 12)].into()),
+        audit: Looked::At(57),
+        findings: report.findings.clone(),
+        ..Evidence::nothing(now)
+    };
+    if passes {
+        evidence.signature = Looked::At(SignatureState::Verified(signed));
+        evidence.watermarks = vec![Looked::At(Detection {
+            verdict: Presence::Absent,
+            ..judge_mark("key", &[], &Default::default())
+        })];
+    }
+    let judgement = judge(&file.policy, &evidence);
+    let used = PolicyUsed::of(&file, now, &judgement);
+    report.judge_by(used, judgement.findings);
+    let digests =
+        vec![(HashAlgorithm::Sha256, "0".repeat(64)), (HashAlgorithm::Blake3, "1".repeat(64))];
+    report.inventory = ["config.json", "model-00001-of-00004.safetensors"]
+        .map(|path| InventoryFile { path: path.to_owned(), bytes: 12, digests: digests.clone() })
+        .into();
+    Ok(report)
+}
+
+/// Writes the statements of a gate.
+fn statements(report: &Report, name: &str, out: &Path) -> io::Result<()> {
+    let stated = Stated {
+        subject: "small".to_owned(),
+        sha256: [7; 32],
+        resource_uri: None,
+        policy_uri: None,
+        verifier: None,
+        inputs: vec![Input { name: "model.sig".to_owned(), sha256: [9; 32] }],
+    };
+    let write = |ending: &str, statement: Result<Statement, StatedError>| {
+        let text = statement.map_err(io::Error::other)?.to_json();
+        fs::write(out.join(format!("{name}.{ending}.json")), text)
+    };
+    write("vsa", vsa::statement(report, &stated))?;
+    write("svr", svr::statement(report, &stated))
+}
+
+/// The report as the terminal shows it.
+fn terminal(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let palette = Palette::default();
+    human::head(report, palette, out)?;
+    human::rules(report, false, palette, out)?;
+    human::findings(report, palette, out)
+}
+
 fn main() -> io::Result<()> {
     let out = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| {
         eprintln!("usage: report_pages OUT");
@@ -199,14 +301,19 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&out)?;
     let mut clean = report("models/clean", 32, 1, usize::MAX);
     clean.findings.clear();
-    for (name, mut report) in [
+    let gates = [("gate-passed", gate(true)?), ("gate-failed", gate(false)?)];
+    let others = [
         ("clean", clean),
         ("small", report("models/small", 6, 1, 11)),
         ("large", report("models/large", 33, 1, 17)),
         ("huge", report("models/huge", 61, 163, 3)),
         ("hostile", hostile()),
-    ] {
-        report.judge(Severity::Medium);
+    ];
+    for (name, mut report) in others.into_iter().chain(gates) {
+        match report.policy {
+            Some(_) => statements(&report, name, &out)?,
+            None => report.judge(Severity::Medium),
+        }
         let write = |ending: &str, writer: fn(&Report, &mut dyn Write) -> io::Result<()>| {
             let mut file = BufWriter::new(File::create(out.join(format!("{name}.{ending}")))?);
             writer(&report, &mut file)?;
@@ -216,6 +323,10 @@ fn main() -> io::Result<()> {
         write("sarif", sarif::write)?;
         write("xml", junit::write)?;
         write("md", markdown::write)?;
+        write("txt", terminal)?;
+        write("json", json::write)?;
+        write("github", github::write)?;
+        write("cdx.json", cyclonedx::write)?;
         println!("{name}: {} tensors, {} findings", report.profiles.len(), report.findings.len());
     }
     Ok(())

@@ -40,6 +40,7 @@ pub mod judge;
 pub mod lineage;
 pub mod measure;
 pub mod pinpoint;
+pub mod policy;
 pub mod quantised;
 pub mod repair;
 pub mod report;

@@ -60,10 +60,20 @@ fn page(text: &str) -> Document<'_> {
     Document::parse_with_options(text, options).unwrap()
 }
 
+/// The platform of this machine: crates of others may not be here.
+fn platform() -> String {
+    let compiler = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+    let said = Command::new(compiler).arg("-vV").output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
 /// The schema of the standard, as a crate ships it.
 fn sarif_schema() -> Value {
     let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform"])
+        .args([&platform(), "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .output()
         .unwrap();

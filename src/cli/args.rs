@@ -1,5 +1,6 @@
 //! Arguments, as documented by `--help`.
 
+use super::gate::args::GateArgs;
 use super::signing::args::{SignArgs, SignatureArgs};
 use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -30,6 +31,8 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Sign every file of a model (OpenSSF Model Signing), and facts of it
     Sign(Box<SignArgs>),
+    /// Judge a model by a policy: the verdict of a deployment, closed to what could not be checked
+    Gate(Box<GateArgs>),
     /// Find what is wrong with the weights of a model, without trusting anything
     Audit(AuditArgs),
     /// Write a copy of a damaged model with the flipped bits put back, held to its seal
@@ -57,6 +60,17 @@ pub enum Format {
     Json,
 }
 
+/// What a report can be printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Printed {
+    /// For people
+    Human,
+    /// For machines
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
@@ -72,6 +86,10 @@ pub enum ReportFormat {
     Junit,
     /// A summary for pull requests and job pages
     Markdown,
+    /// Annotations of GitHub Actions
+    Github,
+    /// CycloneDX 1.6, a bill of materials
+    Cyclonedx,
 }
 
 /// What every verb understands.
@@ -79,8 +97,9 @@ pub enum ReportFormat {
 pub struct Common {
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
-    /// Also write a report to a file, as json, human, html, sarif, junit or markdown (repeatable)
+    pub format: Printed,
+    /// Also write a report to a file, as json, human, html, sarif, junit, markdown, github or cyclonedx
+    /// (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_target)]
     pub report: Vec<(ReportFormat, PathBuf)>,
     /// Print only findings and errors
@@ -296,7 +315,7 @@ fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
         Some((name, path)) => match ReportFormat::from_str(name, false) {
             Ok(format) => Ok((format, path.into())),
             Err(_) => Err(format!(
-                "unknown report format {name:?}: json, human, html, sarif, junit and markdown can be written"
+                "unknown report format {name:?}: json, human, html, sarif, junit, markdown, github and cyclonedx can be written"
             )),
         },
         None => Err("expected FORMAT=PATH, such as html=report.html".to_owned()),

@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod devices;
 mod explain;
+mod gate;
 mod inspect;
 mod output;
 mod pinpointing;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Sign(args) => signing::sign(args),
+        Command::Gate(args) => gate::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
             Command::Seal(args) => Some(("seal", &args.model, &args.common)),
             Command::Verify(args) => Some(("verify", &args.model, &args.common)),
             Command::Sign(args) => Some(("sign", &args.model, &args.common)),
+            Command::Gate(args) => args.model.as_ref().map(|model| ("gate", model, &args.common)),
             Command::Audit(args) => Some(("audit", &args.model, &args.common)),
             Command::Repair(args) => Some(("repair", &args.model, &args.common)),
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),

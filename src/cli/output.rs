@@ -1,13 +1,13 @@
 //! Where results, messages and reports go.
 
-use super::args::{Common, Format, ReportFormat};
+use super::args::{Common, Printed, ReportFormat};
 use super::{Failure, exit};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
-use tensorseal::report::{Report, html, human, json, junit, markdown, sarif};
+use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
@@ -79,10 +79,12 @@ pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure:
             error(&failed.context(format!("cannot write the report to {}", path.display())));
         }
     }
-    if common.format == Format::Json {
-        // The exit code says it all, should this fail.
-        let _ = json::write(&report, &mut io::stdout().lock());
-    }
+    // The exit code says it all, should this fail.
+    let _ = match common.format {
+        Printed::Human => Ok(()),
+        Printed::Json => json::write(&report, &mut io::stdout().lock()),
+        Printed::Github => github::write(&report, &mut io::stdout().lock()),
+    };
 }
 
 fn write_as(
@@ -93,31 +95,39 @@ fn write_as(
 ) -> io::Result<()> {
     match format {
         ReportFormat::Json => json::write(report, out),
-        ReportFormat::Human => write(report, Format::Human, false, Palette::default(), body, out),
+        ReportFormat::Human => write(report, Printed::Human, false, Palette::default(), body, out),
         ReportFormat::Html => html::write(report, out),
         ReportFormat::Sarif => sarif::write(report, out),
         ReportFormat::Junit => junit::write(report, out),
         ReportFormat::Markdown => markdown::write(report, out),
+        ReportFormat::Github => github::write(report, out),
+        ReportFormat::Cyclonedx => cyclonedx::write(report, out),
     }
 }
 
 fn write(
     report: &Report,
-    format: Format,
+    format: Printed,
     quiet: bool,
     palette: Palette,
     body: Body<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if format == Format::Json {
-        return json::write(report, out);
+    match format {
+        Printed::Json => return json::write(report, out),
+        Printed::Github => return github::write(report, out),
+        Printed::Human => {}
     }
     if quiet {
-        let said = report.verdict != Verdict::Pass;
-        return if said { human::findings(report, palette, out) } else { Ok(()) };
+        if report.verdict == Verdict::Pass {
+            return Ok(());
+        }
+        human::rules(report, true, palette, out)?;
+        return human::findings(report, palette, out);
     }
     human::head(report, palette, out)?;
     body(out, palette)?;
+    human::rules(report, false, palette, out)?;
     human::findings(report, palette, out)
 }
 

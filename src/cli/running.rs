@@ -14,7 +14,7 @@ use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::examine::ExamineError;
 use tensorseal::judge::{Finding, checksums};
 use tensorseal::pinpoint::fine;
-use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::report::{Coverage, Model, Report, inventory};
 use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::copy::CopyError;
@@ -212,6 +212,7 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
         bytes_checked: run.engine.bytes_read.saturating_sub(run.bytes_beside),
         not_covered: model.not_covered.clone(),
     };
+    report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(finding));
     report.findings.extend(checksums::findings(model, run));
 }
@@ -225,6 +226,7 @@ pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
         bytes_checked: run.engine.bytes_read,
         not_covered: model.not_covered.clone(),
     };
+    report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(finding));
 }
 

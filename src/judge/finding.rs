@@ -3,6 +3,7 @@
 use super::rules;
 use crate::dtype::Dtype;
 use crate::severity::Severity;
+use jiff::civil::Date;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,6 +41,39 @@ pub struct Finding {
     /// Public ids: MITRE ATLAS, OWASP, NIST.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub references: &'static [&'static str],
+    /// What a policy says of it; `None`: no policy was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// What a policy says of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "policy", rename_all = "snake_case")]
+pub enum Standing {
+    /// It violates this key of the policy.
+    Violates {
+        /// The key.
+        rule: &'static str,
+    },
+    /// It is no worse than this key lets through.
+    Within {
+        /// The key.
+        rule: &'static str,
+    },
+    /// Somebody has looked at it.
+    Allowed {
+        /// Why it is allowed.
+        reason: String,
+        /// The last day on which it is.
+        expires: Date,
+    },
+}
+
+impl Standing {
+    /// Whether the gate stays closed for it.
+    pub fn violates(&self) -> bool {
+        matches!(self, Self::Violates { .. })
+    }
 }
 
 impl Finding {
@@ -58,6 +92,15 @@ impl Finding {
             row_range: None,
             evidence: BTreeMap::new(),
             references,
+            standing: None,
+        }
+    }
+
+    /// Whether it makes the command fail: by the policy that was asked, else by its severity.
+    pub fn fails(&self, fail_on: Severity) -> bool {
+        match &self.standing {
+            Some(standing) => standing.violates(),
+            None => self.severity >= fail_on,
         }
     }
 

@@ -1,13 +1,18 @@
 //! The report for people: calm lines, colour only where a person looks.
 
 use super::units::{bytes, count, grouped};
-use super::{Model, Report};
+use super::{Model, Report, policy};
+use crate::judge::finding::Standing;
 use crate::judge::{Finding, Severity, Verdict};
+use crate::policy::gate::{Outcome, RuleOutcome};
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 
 /// Findings that are listed one by one; the rest is counted.
 const LISTED: usize = 50;
+
+/// Widest column of the rules of a policy, in characters.
+const WIDEST: usize = 40;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +48,17 @@ impl Palette {
             Severity::Low | Severity::Info => AnsiColor::Cyan,
         };
         self.paint(colour.on_default().bold(), &format!("{:<8}", severity.name()))
+    }
+
+    /// What became of a rule, in its colour and padded to the longest.
+    fn outcome(self, outcome: Outcome) -> String {
+        let colour = match outcome {
+            Outcome::Pass => AnsiColor::Green,
+            Outcome::Allowed => AnsiColor::Cyan,
+            Outcome::NotChecked | Outcome::Fail => AnsiColor::Red,
+        };
+        let words = policy::words(outcome);
+        self.paint(colour.on_default().bold(), &format!("{words:<11}"))
     }
 
     fn verdict(self, verdict: Verdict) -> String {
@@ -106,13 +122,38 @@ pub fn head(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
+/// What became of each rule of the policy; with `failing`, of those that are not met.
+///
+/// # Errors
+/// Those of `out`.
+pub fn rules(
+    report: &Report,
+    failing: bool,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(policy) = &report.policy else { return Ok(()) };
+    let listed: Vec<&RuleOutcome> =
+        policy.rules.iter().filter(|rule| !failing || rule.outcome.fails()).collect();
+    if !failing {
+        writeln!(out, "policy    {}\n", shown(policy.title()))?;
+    }
+    let titles: Vec<String> = listed.iter().map(|rule| shown(&rule.title())).collect();
+    let width = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).min(WIDEST);
+    for (rule, title) in listed.iter().zip(&titles) {
+        let outcome = palette.outcome(rule.outcome);
+        let evidence = super::shown::clipped(&rule.evidence, super::shown::MESSAGE);
+        writeln!(out, "{outcome}  {title:<width$}  {}", palette.dim(&evidence))?;
+    }
+    Ok(())
+}
+
 /// The findings, worst first, and the verdict.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
-    let listed: Vec<&Finding> =
-        report.findings.iter().filter(|f| f.severity > Severity::Info).collect();
+    let listed: Vec<&Finding> = report.findings.iter().filter(|f| is_listed(f, report)).collect();
     let infos = report.findings.len() - listed.len();
     if !listed.is_empty() {
         writeln!(out)?;
@@ -138,9 +179,17 @@ pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::R
     let verdict = palette.verdict(report.verdict);
     match (&report.error, listed.len()) {
         (Some(error), _) => writeln!(out, "{verdict}  {error}"),
+        (None, _) if report.policy.is_some() => {
+            writeln!(out, "{verdict}  {}", super::summary::sentence(report))
+        }
         (None, 0) => writeln!(out, "{verdict}"),
         (None, n) => writeln!(out, "{verdict}  {}", count(n as u64, "finding")),
     }
+}
+
+/// What is more than a remark, or fails all the same.
+fn is_listed(finding: &Finding, report: &Report) -> bool {
+    finding.severity > Severity::Info || report.fails(finding)
 }
 
 fn finding_lines(finding: &Finding, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
@@ -167,5 +216,13 @@ fn finding_lines(finding: &Finding, palette: Palette, out: &mut dyn Write) -> io
         let gap = if range.is_empty() { "" } else { ", " };
         range += &format!("{gap}file {}", shown(file));
     }
-    if range.is_empty() { Ok(()) } else { writeln!(out, "          {}", palette.dim(&range)) }
+    if !range.is_empty() {
+        writeln!(out, "          {}", palette.dim(&range))?;
+    }
+    match (&finding.standing, super::summary::standing(finding)) {
+        (Some(Standing::Allowed { .. }), Some(words)) => {
+            writeln!(out, "          {}", palette.dim(&words))
+        }
+        _ => Ok(()),
+    }
 }

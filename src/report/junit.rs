@@ -1,12 +1,14 @@
 //! JUnit XML, for the test views of CI systems.
 //!
 //! One suite for the command itself, whose only case is that it was completed, and one for each area
-//! with findings, whose cases are the findings: failures at or above the limit, passed ones below it.
+//! with findings, whose cases are the findings: failures at or above the limit, passed ones below it. Of a
+//! gate, one more suite has a case for each rule of the policy.
 
 use super::summary;
-use super::{Report, shown};
+use super::{Report, policy, shown};
 use crate::judge::rules::rule_of;
 use crate::judge::{Finding, Verdict};
+use crate::policy::gate::RuleOutcome;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use std::collections::BTreeMap;
@@ -22,8 +24,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let area = finding.rule.split('/').next().unwrap_or(finding.rule);
         areas.entry(area).or_default().push(finding);
     }
-    let fails = |finding: &&&Finding| finding.severity >= report.fail_on;
-    let failures = report.findings.iter().filter(|f| f.severity >= report.fail_on).count();
+    let fails = |finding: &&&Finding| report.fails(finding);
+    let rules = report.policy.as_ref().map_or(&[][..], |policy| &policy.rules);
+    let unmet = rules.iter().filter(|rule| rule.outcome.fails()).count();
+    let failures = unmet + report.findings.iter().filter(|f| report.fails(f)).count();
     let errors = usize::from(report.verdict == Verdict::Incomplete);
     let seconds = format!("{:.3}", report.engine.as_ref().map_or(0.0, |engine| engine.seconds));
 
@@ -31,7 +35,8 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let mut root = BytesStart::new("testsuites");
     root.push_attribute(("name", "tensorseal"));
-    counts(&mut root, report.findings.len() + 1, failures, errors, &seconds);
+    let tests = report.findings.len() + rules.len() + 1;
+    counts(&mut root, tests, failures, errors, &seconds);
     xml.write_event(Event::Start(root))?;
 
     let mut suite = BytesStart::new("testsuite");
@@ -42,6 +47,14 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     completed(report, &seconds, &mut xml)?;
     xml.write_event(Event::End(BytesEnd::new("testsuite")))?;
 
+    if !rules.is_empty() {
+        let mut suite = BytesStart::new("testsuite");
+        suite.push_attribute(("name", "rules of the policy"));
+        counts(&mut suite, rules.len(), unmet, 0, "0.000");
+        xml.write_event(Event::Start(suite))?;
+        rules.iter().try_for_each(|rule| rule_case(rule, &mut xml))?;
+        xml.write_event(Event::End(BytesEnd::new("testsuite")))?;
+    }
     for (area, findings) in areas {
         let mut suite = BytesStart::new("testsuite");
         suite.push_attribute(("name", area));
@@ -107,7 +120,7 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     case.push_attribute(("name", shown::name(place).as_str()));
     case.push_attribute(("time", "0.000"));
     xml.write_event(Event::Start(case))?;
-    let (name, message) = if finding.severity >= report.fail_on {
+    let (name, message) = if report.fails(finding) {
         ("failure", Some(shown::clipped(&finding.message, shown::MESSAGE)))
     } else {
         ("system-out", None)
@@ -123,6 +136,27 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     xml.write_event(Event::End(BytesEnd::new("testcase")))
 }
 
+/// A rule of the policy: what could not be checked fails as well.
+fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
+    let mut case = BytesStart::new("testcase");
+    case.push_attribute(("classname", "policy"));
+    case.push_attribute(("name", shown::name(&rule.title()).as_str()));
+    case.push_attribute(("time", "0.000"));
+    xml.write_event(Event::Start(case))?;
+    let evidence = shown::clipped(&rule.evidence, shown::MESSAGE);
+    let name = if rule.outcome.fails() { "failure" } else { "system-out" };
+    let mut outcome = BytesStart::new(name);
+    if rule.outcome.fails() {
+        outcome.push_attribute(("type", rule.outcome.name()));
+        outcome.push_attribute(("message", evidence.as_str()));
+    }
+    let text = format!("{}: {evidence}", policy::words(rule.outcome));
+    xml.write_event(Event::Start(outcome))?;
+    xml.write_event(Event::Text(BytesText::new(&text)))?;
+    xml.write_event(Event::End(BytesEnd::new(name)))?;
+    xml.write_event(Event::End(BytesEnd::new("testcase")))
+}
+
 /// Everything a person needs in the log of a job.
 fn details(finding: &Finding) -> String {
     let mut lines = vec![
@@ -133,6 +167,7 @@ fn details(finding: &Finding) -> String {
         lines.push(format!("file: {}", shown::name(file)));
     }
     lines.extend(summary::ranges(finding));
+    lines.extend(summary::standing(finding));
     if let Some(rule) = rule_of(finding.rule) {
         lines.push(rule.meaning.to_owned());
         lines.push(rule.action.to_owned());
@@ -190,6 +225,25 @@ mod tests {
         let document = Document::parse(&text).unwrap();
         assert_eq!(document.root_element().attribute("errors"), Some("1"));
         assert!(document.descendants().any(|node| node.has_tag_name("error")));
+    }
+
+    #[test]
+    fn every_rule_of_a_policy_is_a_case_and_what_was_not_checked_fails() {
+        let report = policy::tests::report("<n>");
+        let text = written(&report);
+        let document = Document::parse(&text).unwrap();
+        let root = document.root_element();
+        assert_eq!((root.attribute("tests"), root.attribute("failures")), (Some("8"), Some("3")));
+        let rules =
+            root.children().find(|suite| suite.attribute("name") == Some("rules of the policy"));
+        let cases: Vec<_> = rules.unwrap().children().filter(|case| case.is_element()).collect();
+        let failed =
+            |case: &&roxmltree::Node| case.children().any(|node| node.has_tag_name("failure"));
+        let failing: Vec<_> =
+            cases.iter().filter(failed).filter_map(|case| case.attribute("name")).collect();
+        assert_eq!(cases.len(), 4);
+        assert_eq!(failing, ["watermark.expect (<n>)", "severity.payload (<n>)"]);
+        assert!(text.contains("allowed until 1970-01-31: &lt;n&gt;"), "{text}");
     }
 
     fn elements(document: &Document) -> usize {

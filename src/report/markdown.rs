@@ -3,7 +3,9 @@
 use super::summary;
 use super::units::{count, grouped};
 use super::{Report, shown};
+use crate::judge::finding::Standing;
 use crate::judge::{Severity, Verdict};
+use crate::policy::gate::Outcome;
 use std::io::{self, Write};
 
 /// Findings that are listed one by one; the rest is counted.
@@ -23,6 +25,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "## {sign} tensorseal {}: {verdict}\n", report.command)?;
     writeln!(out, "{}\n", text(&summary::sentence(report)))?;
     facts(report, out)?;
+    rules(report, out)?;
     findings(report, out)
 }
 
@@ -50,10 +53,28 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The rules of the policy.
+fn rules(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let Some(policy) = &report.policy else { return Ok(()) };
+    writeln!(out, "| policy | {} |", code(policy.title()))?;
+    writeln!(out, "\n| | rule of the policy | evidence |\n|---|---|---|")?;
+    for rule in &policy.rules {
+        let sign = match rule.outcome {
+            Outcome::Pass => "✅ pass",
+            Outcome::Allowed => "☑️ allowed",
+            Outcome::NotChecked => "❌ **not checked**",
+            Outcome::Fail => "❌ **fail**",
+        };
+        let evidence = text(&shown::clipped(&rule.evidence, shown::MESSAGE));
+        writeln!(out, "| {sign} | {} | {evidence} |", code(&rule.title()))?;
+    }
+    Ok(())
+}
+
 fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut listed: Vec<_> =
-        report.findings.iter().filter(|f| f.severity > Severity::Info).collect();
-    listed.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        report.findings.iter().filter(|f| f.severity > Severity::Info || report.fails(f)).collect();
+    listed.sort_by_key(|finding| (!report.fails(finding), std::cmp::Reverse(finding.severity)));
     let remarks = report.findings.len() - listed.len();
     if !listed.is_empty() {
         writeln!(out, "\n| severity | rule | where | what |\n|---|---|---|---|")?;
@@ -61,10 +82,13 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for finding in listed.iter().take(LISTED) {
         let place = summary::place(finding).map(code).unwrap_or_default();
         let severity = match finding.severity {
-            severity if severity >= report.fail_on => format!("**{}**", severity.name()),
+            severity if report.fails(finding) => format!("**{}**", severity.name()),
             severity => severity.name().to_owned(),
         };
-        let what = text(&shown::clipped(&finding.message, shown::MESSAGE));
+        let mut what = text(&shown::clipped(&finding.message, shown::MESSAGE));
+        if let Some(Standing::Allowed { .. }) = &finding.standing {
+            what += &text(&format!(" ({})", summary::standing(finding).unwrap_or_default()));
+        }
         writeln!(out, "| {severity} | {} | {place} | {what} |", finding.rule)?;
     }
     if listed.len() > LISTED {
@@ -147,6 +171,23 @@ mod tests {
         let text = written(&report);
         assert_eq!(text.matches("integrity/file-changed").count(), LISTED);
         assert!(text.contains("… and 10 more."), "{text}");
+    }
+
+    #[test]
+    fn the_rules_of_a_policy_are_rows() {
+        let text = written(&crate::report::policy::tests::report("a|b"));
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains("evidence of")).collect();
+        assert_eq!(rows.len(), 4);
+        assert_eq!(
+            rows[2],
+            "| ❌ **not checked** | <code>watermark.expect (a&#124;b)</code> | evidence of a&#124;b |"
+        );
+        assert!(text.contains("| **info** | payload/low-bits |"), "{text}");
+        assert!(
+            text.contains("(allowed until 1970-01-31&#58; a&#124;b)")
+                || text.contains("(allowed until 1970-01-31: a&#124;b)"),
+            "{text}"
+        );
     }
 
     proptest! {

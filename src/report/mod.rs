@@ -1,18 +1,25 @@
-//! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`]) and for people ([`human`],
-//! [`html`], [`markdown`]).
+//! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`], [`github`], [`cyclonedx`]) and for
+//! people ([`human`], [`html`], [`markdown`]), and as statements to be signed ([`vsa`], [`svr`]).
 
+pub mod cyclonedx;
 pub mod evidence;
+pub mod github;
 pub mod html;
 pub mod human;
+pub mod inventory;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod policy;
 pub mod profile;
 pub mod sarif;
 pub mod shown;
 pub mod signature;
+pub mod statement;
 pub mod summary;
+pub mod svr;
 pub mod units;
+pub mod vsa;
 
 use crate::checkpoint::NotCovered;
 use crate::engine::EngineUse;
@@ -20,6 +27,8 @@ use crate::judge::compare::Comparison;
 use crate::judge::embedding::Embedding;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
+use inventory::InventoryFile;
+pub use policy::PolicyUsed;
 use profile::Profile;
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +58,9 @@ pub struct Report {
     /// The seal that was written or compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<SealUsed>,
+    /// The policy that it was judged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyUsed>,
     /// Outcome.
     pub verdict: Verdict,
     /// Why it is incomplete.
@@ -59,7 +71,10 @@ pub struct Report {
     /// What is drawn of tensors; empty: nothing was measured that can be drawn.
     #[serde(skip)]
     pub profiles: Vec<Profile>,
-    /// Lowest severity that makes the command fail.
+    /// The files of the model, as far as they were listed.
+    #[serde(skip)]
+    pub inventory: Vec<InventoryFile>,
+    /// Lowest severity that makes the command fail, where no policy says what does.
     #[serde(skip)]
     pub fail_on: Severity,
     /// The exit code, where the verdict alone does not give it.
@@ -186,10 +201,12 @@ impl Report {
             coverage: Coverage::default(),
             signature: None,
             seal: None,
+            policy: None,
             verdict: Verdict::Incomplete,
             error: None,
             findings: Vec::new(),
             profiles: Vec::new(),
+            inventory: Vec::new(),
             fail_on: Severity::Medium,
             exit_code: None,
             watermark: None,
@@ -200,9 +217,30 @@ impl Report {
 
     /// Sorts the findings and draws the verdict from them.
     pub fn judge(&mut self, fail_on: Severity) {
-        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         self.fail_on = fail_on;
-        let failed = self.findings.iter().any(|finding| finding.severity >= fail_on);
+        self.sort();
+        let failed = self.findings.iter().any(|finding| self.fails(finding));
         self.verdict = if failed { Verdict::Fail } else { Verdict::Pass };
+    }
+
+    /// Takes over what a policy said. It alone draws the verdict.
+    pub fn judge_by(&mut self, policy: PolicyUsed, findings: Vec<Finding>) {
+        self.verdict = if policy.passed { Verdict::Pass } else { Verdict::Fail };
+        self.policy = Some(policy);
+        self.findings = findings;
+        self.sort();
+    }
+
+    /// Whether a finding makes the command fail.
+    pub fn fails(&self, finding: &Finding) -> bool {
+        finding.fails(self.fail_on)
+    }
+
+    /// Worst first; what a policy does not let through before what it does.
+    fn sort(&mut self) {
+        let lets_through =
+            |finding: &Finding| finding.standing.as_ref().is_some_and(|s| !s.violates());
+        self.findings
+            .sort_by_key(|finding| (lets_through(finding), std::cmp::Reverse(finding.severity)));
     }
 }

@@ -1,10 +1,13 @@
 //! What every written report says in the same words: the verdict, one sentence, places, counts.
 
 use super::Report;
+use super::policy::PolicyUsed;
 use super::shown;
 use super::units::{count, grouped};
+use crate::judge::finding::Standing;
 use crate::judge::rules::rule_of;
 use crate::judge::{Finding, Severity, Verdict};
+use crate::policy::gate::RuleOutcome;
 
 /// The verdict in a word.
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -35,9 +38,12 @@ pub fn sentence(report: &Report) -> String {
     if let Some(error) = &report.error {
         return format!("It could not be completed: {}", shown::clipped(error, shown::MESSAGE));
     }
+    if let Some(policy) = &report.policy {
+        return by_policy(policy);
+    }
     let limit = report.fail_on.name();
     let said = report.findings.iter().filter(|f| f.severity > Severity::Info).count();
-    let failing = report.findings.iter().filter(|f| f.severity >= report.fail_on).count() as u64;
+    let failing = report.findings.iter().filter(|f| report.fails(f)).count() as u64;
     let worst = report.findings.iter().max_by_key(|f| f.severity);
     match (report.verdict, worst) {
         (Verdict::Incomplete, _) => "It could not be completed.".to_owned(),
@@ -62,6 +68,23 @@ pub fn sentence(report: &Report) -> String {
     }
 }
 
+/// What became of the policy, in one sentence.
+fn by_policy(policy: &PolicyUsed) -> String {
+    const NAMED: usize = 5;
+    let failing: Vec<String> = policy.failing().map(RuleOutcome::title).collect();
+    let total = count(policy.rules.len() as u64, "rule");
+    if policy.passed {
+        return format!("The policy is met: {total} checked.");
+    }
+    let named =
+        failing.iter().take(NAMED).map(|title| shown::name(title)).collect::<Vec<_>>().join(", ");
+    let more = match failing.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("The policy is not met, {} of {total}: {named}{more}.", failing.len())
+}
+
 /// A title inside a sentence: an abbreviation stays as it is.
 fn lower_first(title: &str) -> String {
     let mut chars = title.chars();
@@ -79,6 +102,24 @@ pub fn place(finding: &Finding) -> Option<&str> {
     finding.tensor.as_deref().or(finding.file.as_deref())
 }
 
+/// The directory of the model, without a slash at its end; empty: the one where the command was started, or
+/// the root of the file system, by what the path begins with.
+pub fn directory_of_model(report: &Report) -> &str {
+    let path = report.model.path.as_str();
+    let path = path.strip_prefix("./").unwrap_or(path);
+    // A model of one file is named by that file: its directory is what the file is relative to.
+    let single = report
+        .findings
+        .iter()
+        .filter_map(|f| f.file.as_deref())
+        .chain(report.profiles.iter().map(|profile| profile.file.as_str()));
+    let single = single.into_iter().find_map(|file| match path.strip_suffix(file)? {
+        "" => Some(""),
+        directory => directory.ends_with('/').then_some(directory),
+    });
+    single.unwrap_or(path).trim_end_matches('/')
+}
+
 /// Where in it, in words: ranges and, of tensors, the file.
 pub fn ranges(finding: &Finding) -> Vec<String> {
     let mut parts = Vec::new();
@@ -92,6 +133,17 @@ pub fn ranges(finding: &Finding) -> Vec<String> {
         }
     }
     parts
+}
+
+/// What a policy says of a finding, in words.
+pub fn standing(finding: &Finding) -> Option<String> {
+    Some(match finding.standing.as_ref()? {
+        Standing::Violates { rule } => format!("violates {rule}"),
+        Standing::Within { rule } => format!("let through by {rule}"),
+        Standing::Allowed { reason, expires } => {
+            format!("allowed until {expires}: {}", shown::clipped(reason, shown::MESSAGE))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,15 @@ impl Fixtures {
         Self(dir)
     }
 
+    /// A copy of them all, and of what was made beside them.
+    pub fn again(&self) -> Self {
+        let dir = TempDir::new().unwrap();
+        let all = format!("{}/.", self.0.path().display());
+        let copied = Command::new("cp").args(["-a", &all, arg(dir.path())]).status();
+        assert!(copied.unwrap().success());
+        Self(dir)
+    }
+
     /// The path of one of them.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)

@@ -1,6 +1,6 @@
 //! What the weights of an audit are compared with: a seal, or another model.
 
-use crate::cli::args::AuditArgs;
+use crate::cli::args::Opening;
 use crate::cli::{Failure, output, running, sealed};
 use anyhow::anyhow;
 use std::collections::HashMap;
@@ -32,8 +32,8 @@ pub struct Compared {
 }
 
 /// The baseline's path, if it is that of a seal.
-pub fn seal_path(args: &AuditArgs) -> Option<&Path> {
-    let path = args.baseline.as_deref()?;
+pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
+    let path = path?;
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let is_seal = path.is_file() && (named || running::may_hold_seal(path));
     is_seal.then_some(path)
@@ -41,17 +41,22 @@ pub fn seal_path(args: &AuditArgs) -> Option<&Path> {
 
 /// Opens the baseline that was asked for. What is wrong with a seal is a finding, and nothing is
 /// compared then.
-pub fn open(args: &AuditArgs, report: &mut Report) -> Result<Option<Baseline>, Failure> {
-    let Some(path) = args.baseline.as_deref() else { return Ok(None) };
+pub fn open(
+    path: Option<&Path>,
+    model: &Path,
+    opening: &Opening,
+    report: &mut Report,
+) -> Result<Option<Baseline>, Failure> {
+    let Some(path) = path else { return Ok(None) };
     if path.symlink_metadata().is_err() {
         let error = anyhow!("no baseline at {}: name a seal or a model", path.display());
         return Err(Failure::usage(error));
     }
-    if seal_path(args).is_some() {
-        let seal = sealed::read(&args.model, Some(path), false, report)?;
+    if seal_path(Some(path)).is_some() {
+        let seal = sealed::read(model, Some(path), false, report)?;
         return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
     }
-    let model = running::open_sound(path, &args.opening)?;
+    let model = running::open_sound(path, opening)?;
     if model.tensors.is_empty() {
         let error = anyhow!("{}: no tensor to compare with", path.display());
         return Err(Failure::usage(error));

@@ -1,6 +1,6 @@
 //! `tensorseal audit`: what is wrong with the weights of a model, without trusting anything.
 
-mod baseline;
+pub mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
@@ -22,9 +22,10 @@ pub fn run(args: &AuditArgs) -> Outcome {
         carving::require_new(directory)?;
     }
     let mut report = Report::new("audit", &args.model.display().to_string());
-    let seals = running::seals_inside(&args.model, baseline::seal_path(args));
+    let seals = running::seals_inside(&args.model, baseline::seal_path(args.baseline.as_deref()));
     let model = running::open(&args.model, &args.opening, seals, None)?;
-    let baseline = baseline::open(args, &mut report)?;
+    let named = args.baseline.as_deref();
+    let baseline = baseline::open(named, &args.model, &args.opening, &mut report)?;
     let options = running::run_options(&args.measuring);
     let (audited, compared, found) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -65,10 +66,21 @@ pub fn findings(
     threads: usize,
     progress: &Progress,
 ) -> Result<Vec<Finding>, Failure> {
+    let mut found: Vec<Finding> = model.problems.iter().map(running::finding).collect();
+    found.extend(of_weights(model, audited, threads, progress)?);
+    Ok(found)
+}
+
+/// The same, without what is wrong with its structure.
+pub fn of_weights(
+    model: &Checkpoint,
+    audited: &Audited,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Vec<Finding>, Failure> {
     let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
     let copies = copies::measure(model, &digests, threads, progress).map_err(running::failure)?;
-    let mut found: Vec<Finding> = model.problems.iter().map(running::finding).collect();
-    found.extend(judge::compare::copies(model, &copies));
+    let mut found = judge::compare::copies(model, &copies);
     found.extend(running::unknown_quantisation(model, &Weights::of(model)));
     found.extend(judge::audit::judge(model, audited));
     Ok(found)

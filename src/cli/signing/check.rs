@@ -40,11 +40,21 @@ pub struct Checked {
 pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>, Failure> {
     let Some(path) = args.signature.as_deref() else { return Ok(None) };
     let trust = keys::trust(args.public_key.as_deref(), &args.ca)?;
+    read_trusted(path, args, &[trust], report)
+}
+
+/// The same, of whoever of these: the first that the signature verifies with.
+pub fn read_trusted(
+    path: &Path,
+    args: &SignatureArgs,
+    trusted: &[Trust],
+    report: &mut Report,
+) -> Result<Option<Checked>, Failure> {
     let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
-    let (opened, manifest) = match opened(&bundle, &trust) {
-        Ok(opened) => opened,
+    let (opened, trust, manifest) = match opened(&bundle, trusted) {
+        Ok(read) => read,
         Err(finding) => {
             report.findings.push(finding.in_file(&name));
             return Ok(None);
@@ -65,22 +75,27 @@ pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>
     Ok(Some(checked))
 }
 
-/// The signature of a model by who is trusted, or the finding that it is none.
-fn opened(bundle: &[u8], trust: &Trust) -> Result<(Opened, Manifest), Box<Finding>> {
+/// The signature of a model by the first of those who are trusted that it verifies with; else the finding
+/// that it is of none, of which the last says why.
+fn opened(bundle: &[u8], trusted: &[Trust]) -> Result<(Opened, Trust, Manifest), Box<Finding>> {
     let invalid = |error: &dyn std::error::Error| {
         let message = format!("the signature cannot be used: {error}");
         Box::new(Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " ")))
     };
-    let opened =
-        signing::open(bundle, trust, jiff::Timestamp::now()).map_err(|error| match error {
-            SignatureError::Untrusted(error) => {
-                let message = error.to_string().replace(['\n', '\r'], " ");
-                Box::new(Finding::new("signature/not-trusted", message))
-            }
-            malformed => invalid(&malformed),
-        })?;
+    let (now, nobody) = (jiff::Timestamp::now(), Trust::Roots(Vec::new()));
+    let open =
+        |trust: &Trust| signing::open(bundle, trust, now).map(|opened| (opened, trust.clone()));
+    let (last, others) = trusted.split_last().unwrap_or((&nobody, &[]));
+    let first = others.iter().find_map(|trust| open(trust).ok());
+    let (opened, trust) = first.map_or_else(|| open(last), Ok).map_err(|error| match error {
+        SignatureError::Untrusted(error) => {
+            let message = error.to_string().replace(['\n', '\r'], " ");
+            Box::new(Finding::new("signature/not-trusted", message))
+        }
+        malformed => invalid(&malformed),
+    })?;
     let manifest = Manifest::parse(&opened.statement).map_err(|error| invalid(&error))?;
-    Ok((opened, manifest))
+    Ok((opened, trust, manifest))
 }
 
 impl Checked {

@@ -4,6 +4,8 @@ mod closer;
 mod files;
 mod tensors;
 
+pub use tensors::{problems, worsen};
+
 use super::args::VerifyArgs;
 use super::signing::check::{self, Checked};
 use super::signing::places;

@@ -105,7 +105,7 @@ fn measure(
 }
 
 /// What damage explains is not said twice, and makes the damage no less bad.
-fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
+pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
     for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
         let worst = problem.file.as_ref().and_then(|path| explained.get(path));
         if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
@@ -116,7 +116,7 @@ fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
 
 /// Structural problems as findings, except an index that names a sealed shard which is gone: that
 /// the shard is missing is said by the comparison.
-fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
+pub fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
     let here: BTreeSet<&str> = model.own_files().iter().map(|file| file.path.as_str()).collect();
     let gone: Vec<&str> = sealed
         .iter()

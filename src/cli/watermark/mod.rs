@@ -2,7 +2,7 @@
 
 pub mod args;
 mod claim;
-mod detect;
+pub mod detect;
 mod embed;
 mod keygen;
 mod marking;
@@ -24,7 +24,7 @@ pub fn run(command: &WatermarkCommand) -> Outcome {
     }
 }
 
-fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
+pub fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
     WatermarkKey::read(path).map_err(key_failure)
 }
 
@@ -36,7 +36,7 @@ fn key_failure(error: KeyError) -> Failure {
 }
 
 /// A claim that is not there is a mistake of the caller; one that cannot be read is not.
-fn claim_failure(error: ClaimError) -> Failure {
+pub fn claim_failure(error: ClaimError) -> Failure {
     match error {
         ClaimError::Missing(_) => Failure::usage(error),
         ClaimError::Exists(_) => Failure::usage(error),

@@ -174,6 +174,7 @@ fn write_finding(
     if let Some(other) = &finding.other_tensor {
         where_in.push(format!("other tensor {}", escape::name(other)));
     }
+    where_in.extend(summary::standing(finding).map(|standing| escape::text(&standing)));
     let flag = finding.tensor.as_deref().and_then(|tensor| flagged.get(tensor));
     if let Some(number) = flag.and_then(|flag| flag.card) {
         where_in.push(format!("<a href=\"#{}\">plots</a>", card(number)));

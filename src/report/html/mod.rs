@@ -10,6 +10,7 @@ mod facts;
 mod findings;
 mod map;
 mod plots;
+mod policy;
 mod tensors;
 
 use super::profile::Profile;
@@ -33,6 +34,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let flagged = Flagged::of(report, &chapters);
     head(report, out)?;
     facts::write(report, out)?;
+    policy::write(report, out)?;
     map::write(report, &flagged, out)?;
     findings::write(&chapters, &flagged, out)?;
     tensors::write(&flagged, out)?;

@@ -239,6 +239,23 @@ fn a_hostile_name_is_shown_as_it_is() {
     assert!(page.len() < 100_000 && page.contains("… (65536 bytes)"), "{}", page.len());
 }
 
+#[test]
+fn the_rules_of_a_policy_are_a_table() {
+    let report = crate::report::policy::tests::report("<script>");
+    let page = written(&report);
+    let document = parsed(&page);
+    let policy =
+        document.descendants().find(|node| node.attribute("aria-labelledby") == Some("policy"));
+    let rows = policy.unwrap().descendants().filter(|node| node.has_tag_name("tr")).count();
+    assert_eq!(rows, 1 + 4);
+    let elements = |report| {
+        let page = written(report);
+        parsed(&page).descendants().filter(roxmltree::Node::is_element).count()
+    };
+    assert_eq!(elements(&report), elements(&crate::report::policy::tests::report("n")));
+    assert!(page.contains("allowed until 1970-01-31: &lt;script&gt;"), "{page}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

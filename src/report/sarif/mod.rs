@@ -6,6 +6,7 @@ mod uri;
 
 use super::profile::Profile;
 use super::{Report, shown, summary};
+use crate::judge::finding::Standing;
 use crate::judge::rules::rule_of;
 use crate::judge::{Finding, Severity, Verdict};
 use catalogues::Described;
@@ -49,7 +50,7 @@ fn run(report: &Report) -> Value {
             result(finding, profile, &described, &places, &mut seen, report)
         })
         .collect();
-    json!({
+    let mut run = json!({
         "tool": { "driver": {
             "name": report.tool.name,
             "version": report.tool.version,
@@ -70,7 +71,11 @@ fn run(report: &Report) -> Value {
             "model": report.model,
             "coverage": { "bytes_total": report.coverage.bytes_total, "bytes_checked": report.coverage.bytes_checked },
         },
-    })
+    });
+    if let Some(policy) = &report.policy {
+        run["properties"]["policy"] = json!(policy);
+    }
+    run
 }
 
 fn invocation(report: &Report) -> Value {
@@ -112,16 +117,27 @@ fn result(
             properties.insert(name.to_owned(), json!(range));
         }
     }
-    json!({
+    if let Some(standing) = &finding.standing {
+        properties.insert("standing".to_owned(), json!(standing));
+    }
+    // A policy may let no remark through.
+    let kind_is_fail = finding.severity > Severity::Info || report.fails(finding);
+    let mut result = json!({
         "ruleId": finding.rule,
         "ruleIndex": described.index(finding.rule),
-        "kind": if finding.severity == Severity::Info { "informational" } else { "fail" },
-        "level": level(finding.severity),
+        "kind": if kind_is_fail { "fail" } else { "informational" },
+        "level": if kind_is_fail && finding.severity == Severity::Info { "note" } else { level(finding.severity) },
         "message": { "text": plain(&message) },
         "locations": [location(finding, profile, places, report)],
         "partialFingerprints": { FINGERPRINT: fingerprint(finding, seen) },
         "properties": properties,
-    })
+    });
+    if let Some(Standing::Allowed { reason, .. }) = &finding.standing {
+        let justification = plain(&shown::clipped(reason, shown::MESSAGE));
+        result["suppressions"] =
+            json!([{ "kind": "external", "status": "accepted", "justification": justification }]);
+    }
+    result
 }
 
 /// The level of a severity. What is no more than a remark is no failure, and has none.

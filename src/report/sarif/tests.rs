@@ -115,6 +115,21 @@ fn what_was_not_completed_says_so() {
     );
 }
 
+#[test]
+fn what_a_policy_says_of_findings_is_kept() {
+    let log = log(&crate::report::policy::tests::report("n"));
+    let found = |rule: &str| results(&log).iter().find(|result| result["ruleId"] == rule).unwrap();
+    let violating = found("payload/low-bits");
+    assert_eq!((&violating["kind"], &violating["level"]), (&json!("fail"), &json!("note")));
+    assert!(violating.get("suppressions").is_none());
+    let allowed = &found("weights/row-outlier")["suppressions"];
+    assert_eq!(
+        *allowed,
+        json!([{ "kind": "external", "status": "accepted", "justification": "n" }])
+    );
+    assert_eq!(log["runs"][0]["properties"]["policy"]["rules"][2]["outcome"], "not_checked");
+}
+
 proptest! {
     #[test]
     fn a_hostile_name_is_no_link_and_no_other_path(name in any::<String>(), evil in "[\\[\\]()/.:?#%<>\\x00-\\x1f ]{0,12}") {

@@ -1,6 +1,6 @@
 //! Where the files of a report are, as URIs.
 
-use crate::report::Report;
+use crate::report::{Report, summary};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -71,18 +71,7 @@ impl Places {
 /// The directory of the model, with a slash at its end.
 fn base(report: &Report) -> String {
     let path = report.model.path.as_str();
-    let path = path.strip_prefix("./").unwrap_or(path);
-    // A model of one file is named by that file: its directory is what the file is relative to.
-    let single = report
-        .findings
-        .iter()
-        .filter_map(|f| f.file.as_deref())
-        .chain(report.profiles.iter().map(|profile| profile.file.as_str()));
-    let single = single.into_iter().find_map(|file| match path.strip_suffix(file)? {
-        "" => Some(""),
-        directory => directory.ends_with('/').then_some(directory),
-    });
-    let directory = single.unwrap_or(path).trim_end_matches('/');
+    let directory = summary::directory_of_model(report);
     match directory {
         "" if path.starts_with('/') => "file:///".to_owned(),
         "" | "." => "./".to_owned(),

@@ -22,7 +22,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
 }
 
 /// A key that is looked for twice would be paid for as two.
-fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+pub fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
     for id in ids {
         if !seen.insert(id) {

@@ -1,0 +1,54 @@
+//! A policy as a file: what it says, what it is relative to, and which bytes it is.
+
+use super::{MAX_BYTES, Policy, PolicyError, ReadError};
+use sha2::{Digest, Sha256};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A policy that was read from a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// What it says.
+    pub policy: Policy,
+}
+
+impl PolicyFile {
+    /// Reads a policy. At most [`MAX_BYTES`] are taken in, whatever the file is.
+    ///
+    /// # Errors
+    /// It cannot be read, is too large, or is no policy.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        let owned = || path.to_path_buf();
+        let bytes = bounded(path).map_err(|source| ReadError::Io { path: owned(), source })?;
+        if bytes.len() > MAX_BYTES {
+            return Err(ReadError::TooLarge { path: owned() });
+        }
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| ReadError::NotUtf8 { path: owned(), at: error.valid_up_to() })?;
+        let wrong = |error: PolicyError| ReadError::Policy { path: owned(), error };
+        let policy = Policy::parse(text).map_err(wrong)?;
+        Ok(Self { path: owned(), sha256: Sha256::digest(&bytes).into(), policy })
+    }
+
+    /// Where a path of the policy leads: paths are relative to the directory that the policy lies in.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+}
+
+/// The bytes of a regular file, one more than may be at most. A FIFO in its place must not hang.
+fn bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,205 @@
+//! What is known of a model when it is judged: plain values, and of each the possibility that nobody
+//! looked.
+
+use crate::checkpoint::NotCovered;
+use crate::judge::watermark::Detection;
+use crate::judge::{Finding, Severity};
+use crate::signing;
+use crate::signing::attestation::{AuditFacts, Kind};
+use crate::stream::hashing::HashAlgorithm;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Something that was looked at, or the reason why it was not. There is no third: what is unknown
+/// cannot pass for what is fine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Looked<T> {
+    /// What was seen.
+    At(T),
+    /// It was not looked at, and why.
+    Not(String),
+}
+
+impl<T> Looked<T> {
+    /// Nobody looked.
+    pub fn never() -> Self {
+        Self::Not("it was not looked at".to_owned())
+    }
+
+    /// What was seen, or the reason why nothing was.
+    pub fn seen(&self) -> Result<&T, &str> {
+        match self {
+            Self::At(seen) => Ok(seen),
+            Self::Not(why) => Err(why),
+        }
+    }
+}
+
+/// Everything that a policy judges by.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The time of judgement.
+    pub now: Timestamp,
+    /// What came of the signature of the model.
+    pub signature: Looked<SignatureState>,
+    /// What came of its seal.
+    pub seal: Looked<SealState>,
+    /// `blake3:` and the model root, of the bytes that were measured.
+    pub root: Looked<String>,
+    /// How much of the model was measured.
+    pub coverage: Looked<Measured>,
+    /// Formats of the files of weights: name and number of files.
+    pub formats: Looked<BTreeMap<String, u64>>,
+    /// Types of the tensors: name and number of tensors.
+    pub dtypes: Looked<BTreeMap<String, u64>>,
+    /// Number of tensors whose weights were audited.
+    pub audit: Looked<u64>,
+    /// Number of tensors that were compared with a baseline.
+    pub lineage: Looked<u64>,
+    /// What was found of each mark, in the order of the policy. Whether it is as expected is for the policy
+    /// to say and not among `findings`.
+    pub watermarks: Vec<Looked<Detection>>,
+    /// Signed statements about this model whose signature verified.
+    pub attestations: Looked<Vec<Attestation>>,
+    /// Everything that was found, except what follows from the policy.
+    pub findings: Vec<Finding>,
+}
+
+impl Evidence {
+    /// Of a model that nobody has looked at.
+    pub fn nothing(now: Timestamp) -> Self {
+        Self {
+            now,
+            signature: Looked::never(),
+            seal: Looked::never(),
+            root: Looked::never(),
+            coverage: Looked::never(),
+            formats: Looked::never(),
+            dtypes: Looked::never(),
+            audit: Looked::never(),
+            lineage: Looked::never(),
+            watermarks: Vec::new(),
+            attestations: Looked::never(),
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// Somebody whose signature verified with a key or a root of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signer {
+    /// What reports call them.
+    pub name: String,
+    /// Everything that they are known by: the subject and the further names of a certificate, `sha256:` and
+    /// the fingerprint of the key or certificate.
+    pub identities: Vec<String>,
+}
+
+impl From<&signing::Signer> for Signer {
+    fn from(signer: &signing::Signer) -> Self {
+        let identities = match signer {
+            signing::Signer::Key { fingerprint, .. } => vec![format!("sha256:{fingerprint}")],
+            signing::Signer::Certificate { subject, names, fingerprint, .. } => {
+                let own = [subject.clone(), format!("sha256:{fingerprint}")];
+                own.into_iter().chain(names.iter().cloned()).collect()
+            }
+        };
+        Self { name: signer.to_string(), identities }
+    }
+}
+
+/// What came of the signature of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureState {
+    /// There is none.
+    Absent,
+    /// There is one and it does not verify; why is among the findings.
+    Failed,
+    /// It verifies, and the model is what was signed.
+    Verified(Signed),
+}
+
+/// A signature that verified, and what it does not reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// By whom.
+    pub by: Signer,
+    /// Hash function of the manifest.
+    pub hash: HashAlgorithm,
+    /// Files that the manifest lists.
+    pub files: u64,
+    /// Paths that exist and that the manifest itself leaves out.
+    pub ignored: Vec<String>,
+    /// Files that exist and that the manifest does not list.
+    pub unsigned: Vec<String>,
+    /// Links that were followed out of the model.
+    pub links: Vec<String>,
+}
+
+/// What came of the seal of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealState {
+    /// There is none.
+    Absent,
+    /// There is one that cannot be used; why is among the findings.
+    Invalid,
+    /// The model was compared with it; differences are among the findings.
+    Compared {
+        /// `blake3:` and the digest of the seal.
+        digest: String,
+        /// Who signed it; `None`: nobody of the policy.
+        signed_by: Option<Signer>,
+    },
+}
+
+/// How much of a model was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Bytes of all its files.
+    pub bytes_total: u64,
+    /// Bytes that were measured.
+    pub bytes_checked: u64,
+    /// What exists beside them and was not.
+    pub left_out: Vec<NotCovered>,
+}
+
+/// A signed statement about this model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// What it is about.
+    pub kind: Kind,
+    /// Who signed it.
+    pub by: Signer,
+    /// The time that was signed; `None`: it has none.
+    pub time: Option<Timestamp>,
+    /// Of an audit: what it found.
+    pub findings: Vec<AttestedFinding>,
+}
+
+/// What an attested audit found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestedFinding {
+    /// The rule, as the other version of this program calls it.
+    pub rule: String,
+    /// How bad it was.
+    pub severity: Severity,
+    /// How often.
+    pub count: u64,
+}
+
+impl AttestedFinding {
+    /// What an audit states. A severity that this version does not know is taken for the worst.
+    pub fn all_of(facts: &AuditFacts) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (severity, rules) in &facts.findings {
+            let severity = severity.parse().unwrap_or(Severity::Critical);
+            let of = |(rule, count): (&String, &u64)| Self {
+                rule: rule.clone(),
+                severity,
+                count: *count,
+            };
+            all.extend(rules.iter().map(of));
+        }
+        all
+    }
+}

@@ -1,0 +1,225 @@
+//! `[severity]` and `[[allow]]`: which findings are let through.
+
+use super::count;
+use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState};
+use crate::judge::finding::Standing;
+use crate::judge::{Finding, Severity};
+use crate::policy::{Area, Exception, Limit, Policy};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+
+/// The worst finding of a rule's area that a policy lets through.
+pub(super) fn limit_of(policy: &Policy, rule: &str) -> Limit {
+    let area = Area::of(rule);
+    let set = policy.severity.iter().find(|(limited, _)| Some(*limited) == area);
+    set.map_or(Limit::DEFAULT, |(_, limit)| *limit)
+}
+
+/// Gives every finding of the evidence its standing, and every area its outcome.
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) -> Vec<ExceptionUse> {
+    let today = evidence.now.to_zoned(TimeZone::UTC).date();
+    let mut used: Vec<ExceptionUse> =
+        policy.exceptions.iter().map(|exception| unused(exception, today)).collect();
+    let mut areas: BTreeMap<Option<Area>, Tally> = BTreeMap::new();
+    for finding in &evidence.findings {
+        let standing = standing(policy, evidence, finding, &mut used);
+        areas.entry(Area::of(finding.rule)).or_default().add(finding, &standing);
+        gate.findings.push(Finding { standing: Some(standing), ..finding.clone() });
+    }
+    for area in Area::ALL {
+        limit(policy, evidence, area, areas.get(&Some(area)), gate);
+    }
+    // Of an area that this version does not know.
+    if let Some(Tally { violations: violations @ 1.., .. }) = areas.get(&None) {
+        gate.rule(
+            "severity",
+            Outcome::Fail,
+            format!("{} in other areas", count(*violations, "finding")),
+        );
+    }
+    for exception in &used {
+        say(exception, gate);
+    }
+    used
+}
+
+/// What the policy says of one finding.
+fn standing(
+    policy: &Policy,
+    evidence: &Evidence,
+    finding: &Finding,
+    used: &mut [ExceptionUse],
+) -> Standing {
+    if let Some(rule) = beyond_limits(policy, evidence, finding) {
+        return Standing::Violates { rule };
+    }
+    let rule = Area::of(finding.rule).map_or("severity", key);
+    if limit_of(policy, finding.rule).lets_through(finding.severity) {
+        return Standing::Within { rule };
+    }
+    let names = |(exception, used): &(&Exception, &mut ExceptionUse)| {
+        !used.expired && names(exception, finding)
+    };
+    match policy.exceptions.iter().zip(used).find(names) {
+        Some((exception, used)) => {
+            used.allowed += 1;
+            Standing::Allowed { reason: exception.reason.clone(), expires: exception.expires }
+        }
+        None => Standing::Violates { rule },
+    }
+}
+
+/// The rule that a finding violates whatever its severity: why a signature fails and why a seal cannot
+/// be used is never let through where they are asked for.
+fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Option<&'static str> {
+    let worse = finding.severity > Severity::Info;
+    match (evidence.signature.seen(), evidence.seal.seen()) {
+        (Ok(SignatureState::Failed), _)
+            if policy.signature.is_asked() && finding.rule.starts_with("signature/") && worse =>
+        {
+            Some("signature.required")
+        }
+        (_, Ok(SealState::Invalid))
+            if policy.seal.required && finding.rule == "integrity/seal-invalid" =>
+        {
+            Some("seal.required")
+        }
+        _ => None,
+    }
+}
+
+/// Whether an exception names a finding: its rule, and where it says so its file and its tensor.
+fn names(exception: &Exception, finding: &Finding) -> bool {
+    let in_place = |pattern: &Option<crate::policy::Pattern>, place: &Option<String>| match pattern
+    {
+        None => true,
+        Some(pattern) => place.as_deref().is_some_and(|place| pattern.matches(place)),
+    };
+    exception.rule == finding.rule
+        && in_place(&exception.file, &finding.file)
+        && in_place(&exception.tensor, &finding.tensor)
+}
+
+fn unused(exception: &Exception, today: Date) -> ExceptionUse {
+    let shown = |pattern: &Option<crate::policy::Pattern>| {
+        pattern.as_ref().map(|pattern| pattern.as_str().to_owned())
+    };
+    ExceptionUse {
+        rule: exception.rule,
+        file: shown(&exception.file),
+        tensor: shown(&exception.tensor),
+        reason: exception.reason.clone(),
+        expires: exception.expires,
+        expired: today > exception.expires,
+        allowed: 0,
+    }
+}
+
+/// What is to be said of an exception: that it is over, or that nothing needs it.
+fn say(exception: &ExceptionUse, gate: &mut Gate) {
+    const RULE: &str = "allow.expires";
+    let ExceptionUse { rule, reason, expires, .. } = exception;
+    if exception.expired {
+        let message = format!("the exception for {rule} ended on {expires} ({reason})");
+        gate.fail(RULE, Finding::new("policy/exception-expired", message)).of =
+            Some((*rule).to_owned());
+    } else if exception.allowed == 0 {
+        let message = format!("the exception for {rule} allowed nothing ({reason})");
+        let mut finding = Finding::new("policy/exception-unused", message);
+        finding.standing = Some(Standing::Within { rule: RULE });
+        gate.findings.push(finding);
+    }
+}
+
+/// What was found in an area.
+#[derive(Debug, Default)]
+struct Tally {
+    found: u64,
+    allowed: u64,
+    violations: u64,
+    worst: Option<(Severity, &'static str)>,
+}
+
+impl Tally {
+    fn add(&mut self, finding: &Finding, standing: &Standing) {
+        self.found += 1;
+        match standing {
+            Standing::Violates { .. } => {
+                self.violations += 1;
+                self.worst = self.worst.max(Some((finding.severity, finding.rule)));
+            }
+            Standing::Allowed { .. } => self.allowed += 1,
+            Standing::Within { .. } => {}
+        }
+    }
+}
+
+/// The outcome of an area's limit: of one that is set, that was looked at, or in which something was
+/// found.
+fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>, gate: &mut Gate) {
+    let (rule, limit) = (key(area), limit_of(policy, &format!("{}/", area.name())));
+    let set = policy.severity.iter().any(|(limited, _)| *limited == area);
+    let none = Tally::default();
+    let (looked, tally) = (looked_at(evidence, area), tally.unwrap_or(&none));
+    let limit = limit.name();
+    let outcome = match (looked, &tally.worst) {
+        (_, Some((severity, worst))) => {
+            let message = format!(
+                "{} above {limit}, the worst is {} ({worst})",
+                count(tally.violations, "finding"),
+                severity.name()
+            );
+            gate.rule(rule, Outcome::Fail, message)
+        }
+        (Err(why), None) if set => gate.not_checked(rule, &why),
+        (Err(_), None) if tally.found == 0 => return,
+        (_, None) if tally.allowed > 0 => {
+            let message =
+                format!("nothing above {limit} but {} allowed", count(tally.allowed, "finding"));
+            gate.rule(rule, Outcome::Allowed, message)
+        }
+        (_, None) => gate.pass(rule, format!("nothing above {limit}")),
+    };
+    for (name, number) in
+        [("found", tally.found), ("allowed", tally.allowed), ("violations", tally.violations)]
+    {
+        outcome.numbers.insert(name, number.into());
+    }
+}
+
+/// Whether an area was looked at, and if not, why.
+fn looked_at(evidence: &Evidence, area: Area) -> Result<(), String> {
+    let reason = |why: &str| why.to_owned();
+    match area {
+        Area::Format => evidence.formats.seen().map(|_| ()).map_err(reason),
+        Area::Weights | Area::Payload => evidence.audit.seen().map(|_| ()).map_err(reason),
+        Area::Lineage => evidence.lineage.seen().map(|_| ()).map_err(reason),
+        Area::Integrity => match evidence.seal.seen().map_err(reason)? {
+            SealState::Compared { .. } => Ok(()),
+            _ => Err("there is no seal to compare with".to_owned()),
+        },
+        Area::Signature => match evidence.signature.seen().map_err(reason)? {
+            SignatureState::Absent => Err("there is no signature".to_owned()),
+            _ => Ok(()),
+        },
+        Area::Watermark => match evidence.watermarks.iter().find_map(|mark| mark.seen().err()) {
+            Some(why) => Err(why.to_owned()),
+            None if evidence.watermarks.is_empty() => Err("no mark was looked for".to_owned()),
+            None => Ok(()),
+        },
+    }
+}
+
+/// The key of an area's limit.
+fn key(area: Area) -> &'static str {
+    match area {
+        Area::Format => "severity.format",
+        Area::Integrity => "severity.integrity",
+        Area::Signature => "severity.signature",
+        Area::Weights => "severity.weights",
+        Area::Payload => "severity.payload",
+        Area::Watermark => "severity.watermark",
+        Area::Lineage => "severity.lineage",
+    }
+}

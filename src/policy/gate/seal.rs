@@ -1,0 +1,80 @@
+//! `[seal]`: whether the model is the one that was sealed.
+
+use super::{Evidence, Gate, Outcome, SealState, is_one_of};
+use crate::judge::Finding;
+use crate::policy::Policy;
+
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+    if policy.seal.required {
+        required(policy, evidence, gate);
+    }
+    if !policy.seal.expect_root.is_empty() {
+        root(&policy.seal.expect_root, evidence, gate);
+    }
+}
+
+fn required(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+    const RULE: &str = "seal.required";
+    const SIGNED: &str = "seal.signed";
+    let (digest, signed_by) = match evidence.seal.seen() {
+        Err(why) => {
+            gate.not_checked(RULE, why);
+            if policy.seal.signed {
+                gate.not_checked(SIGNED, why);
+            }
+            return;
+        }
+        Ok(SealState::Absent) => {
+            let message = "there is no seal, and the policy requires one";
+            gate.fail(RULE, Finding::new("policy/seal-missing", message));
+            return;
+        }
+        Ok(SealState::Invalid) => return invalid(evidence, gate, RULE),
+        Ok(SealState::Compared { digest, signed_by }) => (digest, signed_by),
+    };
+    gate.pass(RULE, format!("compared with the seal {digest}"));
+    if !policy.seal.signed {
+        return;
+    }
+    match signed_by {
+        Some(signer) if is_one_of(signer, &policy.signature.identities) => {
+            gate.pass(SIGNED, format!("the seal is signed by {}", signer.name));
+        }
+        Some(signer) => {
+            let message = format!("the seal is signed by {}, who may not sign", signer.name);
+            if gate.refused.as_ref() == Some(signer) {
+                gate.rule(SIGNED, Outcome::Fail, message);
+            } else {
+                gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
+            }
+        }
+        None => {
+            let message = "nobody of the policy signed the seal: who swaps weights can seal again";
+            gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
+        }
+    }
+}
+
+/// Why it cannot be used is among the findings of the evidence; should it not be, it is said here.
+fn invalid(evidence: &Evidence, gate: &mut Gate, rule: &'static str) {
+    let message = "there is a seal, and it cannot be used";
+    if evidence.findings.iter().any(|finding| finding.rule == "integrity/seal-invalid") {
+        gate.rule(rule, Outcome::Fail, message);
+    } else {
+        gate.fail(rule, Finding::new("policy/seal-missing", message));
+    }
+}
+
+fn root(expected: &[String], evidence: &Evidence, gate: &mut Gate) {
+    const RULE: &str = "seal.expect_root";
+    match evidence.root.seen() {
+        Err(why) => _ = gate.not_checked(RULE, why),
+        Ok(root) if expected.contains(root) => {
+            gate.pass(RULE, format!("the model root is {root}"));
+        }
+        Ok(root) => {
+            let message = format!("the model root is {root}, which the policy does not name");
+            gate.fail(RULE, Finding::new("policy/other-root", message));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The policy of a report: what it asked for, and what became of each of its rules.
+
+use crate::policy::PolicyFile;
+use crate::policy::gate::{ExceptionUse, Judgement, Outcome, RuleOutcome};
+use crate::seal::canonical::hex;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The policy that a model was judged by.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyUsed {
+    /// Where it is.
+    pub source: String,
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// When the model was judged: ages and ends of exceptions count from here.
+    pub time: Timestamp,
+    /// Whether every rule is met.
+    pub passed: bool,
+    /// Every rule, in the order of the policy.
+    pub rules: Vec<RuleOutcome>,
+    /// Every exception, in the order of the policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionUse>,
+}
+
+impl PolicyUsed {
+    /// What a policy said of a model, without the findings.
+    pub fn of(file: &PolicyFile, time: Timestamp, judgement: &Judgement) -> Self {
+        Self {
+            source: file.path.display().to_string(),
+            name: file.policy.name.clone(),
+            sha256: hex(&file.sha256),
+            time,
+            passed: judgement.passes(),
+            rules: judgement.rules.clone(),
+            exceptions: judgement.exceptions.clone(),
+        }
+    }
+
+    /// The rules that are not met.
+    pub fn failing(&self) -> impl Iterator<Item = &RuleOutcome> {
+        self.rules.iter().filter(|rule| rule.outcome.fails())
+    }
+
+    /// Its name, else where it is.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.source)
+    }
+}
+
+/// An outcome for people.
+pub fn words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Allowed => "allowed",
+        Outcome::NotChecked => "not checked",
+        Outcome::Fail => "fail",
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::judge::finding::Standing;
+    use crate::judge::{Finding, Severity};
+    use crate::report::Report;
+    use proptest::prelude::*;
+
+    /// A gate that is closed, with every outcome and every standing, and `name` wherever a name can be.
+    pub fn report(name: &str) -> Report {
+        let rule = |rule, outcome| RuleOutcome {
+            rule,
+            of: Some(name.to_owned()),
+            outcome,
+            evidence: format!("evidence of {name}"),
+            numbers: [("count", 3.into())].into(),
+        };
+        let policy = PolicyUsed {
+            source: name.to_owned(),
+            name: Some(name.to_owned()),
+            sha256: "0".repeat(64),
+            time: Timestamp::UNIX_EPOCH,
+            passed: false,
+            rules: vec![
+                rule("signature.required", Outcome::Pass),
+                rule("severity.weights", Outcome::Allowed),
+                rule("watermark.expect", Outcome::NotChecked),
+                rule("severity.payload", Outcome::Fail),
+            ],
+            exceptions: vec![ExceptionUse {
+                rule: "weights/row-outlier",
+                file: None,
+                tensor: Some(name.to_owned()),
+                reason: name.to_owned(),
+                expires: jiff::civil::date(1970, 1, 31),
+                expired: false,
+                allowed: 1,
+            }],
+        };
+        let finding = |rule, severity, standing| Finding {
+            severity,
+            standing: Some(standing),
+            ..Finding::new(rule, "m").in_tensor(name)
+        };
+        let expires = jiff::civil::date(1970, 1, 31);
+        let allowed = Standing::Allowed { reason: name.to_owned(), expires };
+        let mut report = Report::new("gate", "model");
+        let findings = vec![
+            finding("weights/row-outlier", Severity::High, allowed),
+            finding(
+                "format/misaligned",
+                Severity::Low,
+                Standing::Within { rule: "severity.format" },
+            ),
+            finding(
+                "payload/low-bits",
+                Severity::Info,
+                Standing::Violates { rule: "severity.payload" },
+            ),
+        ];
+        report.judge_by(policy, findings);
+        report
+    }
+
+    #[test]
+    fn the_policy_alone_decides_what_fails() {
+        let mut report = report("n");
+        for fail_on in Severity::ALL {
+            report.fail_on = fail_on;
+            let failing: Vec<&str> =
+                report.findings.iter().filter(|f| report.fails(f)).map(|f| f.rule).collect();
+            assert_eq!(failing, ["payload/low-bits"]);
+        }
+        assert_eq!(report.findings[0].rule, "payload/low-bits", "first, though only a remark");
+        assert_eq!(
+            crate::report::summary::sentence(&report),
+            "The policy is not met, 2 of 4 rules: watermark.expect (n), severity.payload (n)."
+        );
+    }
+
+    #[test]
+    fn the_terminal_shows_every_rule_and_when_quiet_those_that_fail() {
+        let shown = |failing| {
+            let mut out = Vec::new();
+            let palette = crate::report::human::Palette::default();
+            crate::report::human::rules(&report("n"), failing, palette, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            shown(true),
+            "not checked  \"watermark.expect (n)\"  evidence of n\n\
+             fail         \"severity.payload (n)\"  evidence of n\n"
+        );
+        assert!(shown(false).starts_with("policy    n\n\npass "));
+        assert_eq!(shown(false).lines().count(), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn a_hostile_name_does_not_act_on_a_screen(name in any::<String>()) {
+            let mut out = Vec::new();
+            let palette = crate::report::human::Palette::default();
+            crate::report::human::rules(&report(&name), false, palette, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+            prop_assert_eq!(text.lines().count(), 6);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the statements about a judged model share: the model, the policy, and what was met.
+
+use super::Report;
+use super::policy::PolicyUsed;
+use crate::judge::Verdict;
+use crate::policy::gate::Outcome;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Between whom and what a statement is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// What the subject is called.
+    pub subject: String,
+    /// Digest of the subject: that of its OpenSSF Model Signing manifest.
+    pub sha256: [u8; 32],
+    /// URI of the model; `None`: its digest as a URI.
+    pub resource_uri: Option<String>,
+    /// URI of the policy; `None`: its digest as a URI.
+    pub policy_uri: Option<String>,
+    /// URI of whoever verified; `None`: this program and its version.
+    pub verifier: Option<String>,
+    /// The signature and the attestations that were read.
+    pub inputs: Vec<Input>,
+}
+
+/// A signed document that was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Nothing can be stated of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StatedError {
+    /// It was judged by no policy.
+    #[error("no policy was judged by: there is no verdict to state")]
+    NoPolicy,
+    /// It was not judged to the end.
+    #[error("the run was not completed: there is no verdict to state")]
+    Incomplete,
+}
+
+/// The policy of a report whose verdict can be stated.
+pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, StatedError> {
+    match (&report.policy, report.verdict) {
+        (_, Verdict::Incomplete) => Err(StatedError::Incomplete),
+        (None, _) => Err(StatedError::NoPolicy),
+        (Some(policy), _) => Ok(policy),
+    }
+}
+
+/// What was met, as names: of a policy that is met, itself and each of its rules, in order of the names.
+/// Nothing is stated in favour of a model that did not meet it. A rule that only an exception let through
+/// is not named, and neither is one that is a list of exceptions itself.
+pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
+    if !policy.passed {
+        return Vec::new();
+    }
+    let mut rules: BTreeMap<String, bool> = BTreeMap::new();
+    for rule in policy
+        .rules
+        .iter()
+        .filter(|rule| !rule.rule.contains("allow_") && rule.rule != "coverage.allow")
+    {
+        let name = rule.rule.replace(['.', '-'], "_").to_uppercase();
+        let all = rules.entry(format!("TENSORSEAL_{name}")).or_insert(true);
+        *all &= rule.outcome == Outcome::Pass;
+    }
+    rules.insert("TENSORSEAL_GATE_PASSED".to_owned(), true);
+    rules.into_iter().filter(|(_, met)| *met).map(|(name, _)| name).collect()
+}
+
+impl Stated {
+    pub(super) fn verifier(&self, report: &Report) -> String {
+        let tool = &report.tool;
+        let own = || format!("pkg:cargo/{}@{}", tool.name, tool.version);
+        self.verifier.clone().unwrap_or_else(own)
+    }
+
+    pub(super) fn resource_uri(&self) -> String {
+        self.resource_uri.clone().unwrap_or_else(|| of_digest(&self.sha256))
+    }
+
+    /// The policy, as in-toto describes a resource.
+    pub(super) fn policy(&self, policy: &PolicyUsed) -> Value {
+        let digest = crate::seal::canonical::unhex(&policy.sha256).unwrap_or_default();
+        let uri = self.policy_uri.clone().unwrap_or_else(|| of_digest(&digest));
+        json!({ "uri": uri, "digest": { "sha256": policy.sha256 } })
+    }
+}
+
+/// A URI that names something by its SHA-256 (RFC 6920).
+pub(super) fn of_digest(digest: &[u8; 32]) -> String {
+    format!("ni:///sha-256;{}", URL_SAFE_NO_PAD.encode(digest))
+}

@@ -1,0 +1,368 @@
+//! The gate, through the program: a sound model passes, each single violation fails as what it is, and what
+//! could not be checked never passes.
+
+mod common;
+
+use common::oms::Fixtures;
+use common::weights::Random;
+use common::*;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A model that was sealed, audited and signed, with a policy that it meets.
+struct Release {
+    fixtures: Fixtures,
+    model: PathBuf,
+}
+
+/// Asks for everything that needs no mark.
+const POLICY: &str = r#"schema = "tensorseal.policy/1"
+name = "release"
+[signature]
+required = true
+keys = ["keys/p384.pub.pem", "keys/p256.pub.pem"]
+hash = ["sha256"]
+[seal]
+required = true
+signed = true
+[attestations]
+required = ["seal", "audit"]
+max_age = "1h"
+[formats]
+allowed = ["safetensors"]
+[dtypes]
+allowed = ["F32"]
+[audit]
+required = true
+[severity]
+format = "low"
+integrity = "info"
+signature = "low"
+weights = "low"
+payload = "low"
+"#;
+
+/// Weights as training makes them.
+fn tensors() -> Vec<Tensor<'static>> {
+    let mut random = Random(7);
+    let mut normal = |len: usize| -> Vec<u8> {
+        (0..len).flat_map(|_| (random.normal() as f32 * 0.02).to_le_bytes()).collect()
+    };
+    vec![
+        ("model.layers.0.mlp.up_proj.weight", "F32", &[256, 256], normal(65_536)),
+        ("model.layers.1.mlp.up_proj.weight", "F32", &[256, 256], normal(65_536)),
+    ]
+}
+
+impl Release {
+    fn new() -> Self {
+        let fixtures = Fixtures::new();
+        let model = write_model(&fixtures.path("release"), &tensors());
+        let release = Self { fixtures, model };
+        assert_eq!(run(&["seal", arg(&release.model), "--device", "cpu"]).code, 0);
+        release.sign("p256", &[]);
+        release
+    }
+
+    /// A copy of all of it.
+    fn again(&self) -> Self {
+        let fixtures = self.fixtures.again();
+        let model = fixtures.path("release");
+        Self { fixtures, model }
+    }
+
+    fn sign(&self, key: &str, extra: &[&str]) {
+        let key = self.fixtures.path(&format!("keys/{key}.priv.pem"));
+        let mut args = vec!["sign", arg(&self.model), "--key", arg(&key), "--device", "cpu"];
+        args.extend(["--attest", "seal", "--attest", "audit"]);
+        args.extend(extra);
+        let ran = run(&args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+
+    /// Writes a policy where its keys are.
+    fn policy(&self, text: &str) -> PathBuf {
+        let path = self.fixtures.path("policy.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn gate(&self, policy: &str, extra: &[&str]) -> (i32, Value) {
+        let policy = self.policy(policy);
+        report(&[&["gate", arg(&self.model), "--policy", arg(&policy)], extra].concat())
+    }
+
+    /// Changes a byte of the weights.
+    fn damage(&self) {
+        let path = self.model.join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1000;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// The rules of a report that are not met.
+fn failing(report: &Value) -> Vec<String> {
+    let rules = report["policy"]["rules"].as_array().unwrap().iter();
+    let failing =
+        rules.filter(|rule| ["fail", "not_checked"].contains(&rule["outcome"].as_str().unwrap()));
+    failing.map(|rule| rule["rule"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The rules of the findings that keep the gate closed.
+fn violating(report: &Value) -> Vec<String> {
+    let all = report["findings"].as_array().unwrap().iter();
+    let violating = all.filter(|finding| finding["standing"]["policy"] == "violates");
+    violating.map(|finding| finding["rule"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_sound_model_passes_and_each_single_violation_is_its_rule() {
+    let release = Release::new();
+    let (code, report) = release.gate(POLICY, &[]);
+    assert_eq!((code, failing(&report), violating(&report)), (0, vec![], vec![]), "{report:#}");
+    assert_eq!(report["verdict"], "pass");
+    let signed_by = report["seal"]["signed_by"].as_str().unwrap();
+    assert!(signed_by.starts_with("P-256 key"), "{signed_by}");
+
+    let with = |from: &str, to: &str| {
+        assert!(POLICY.contains(from), "{from}");
+        POLICY.replace(from, to)
+    };
+    let signature = "hash = [\"sha256\"]\n";
+    let other = "0".repeat(64);
+    let later = "[[allow]]\nrule = \"weights/row-outlier\"\nreason = \"r\"\nexpires = 2026-01-31\n";
+    for (policy, rule, finding) in [
+        (with(signature, "hash = [\"blake3\"]\n"), "signature.hash", "policy/hash-not-allowed"),
+        (
+            with(signature, &format!("identities = [\"sha256:{other}\"]\n")),
+            "signature.identities seal.signed attestations.required attestations.required",
+            "policy/signer-not-allowed",
+        ),
+        (
+            with("signed = true", &format!("signed = true\nexpect_root = [\"blake3:{other}\"]")),
+            "seal.expect_root",
+            "policy/other-root",
+        ),
+        (
+            with("[\"seal\", \"audit\"]", "[\"watermark-claim\"]"),
+            "attestations.required",
+            "policy/attestation-missing",
+        ),
+        (with("[\"safetensors\"]", "[\"gguf\"]"), "formats.allowed", "policy/format-not-allowed"),
+        (with("[\"F32\"]", "[\"BF16\"]"), "dtypes.allowed", "policy/dtype-not-allowed"),
+        (format!("{POLICY}{later}"), "allow.expires", "policy/exception-expired"),
+        (format!("{POLICY}watermark = \"low\"\n"), "severity.watermark", "policy/not-checked"),
+    ] {
+        let (code, report) = release.gate(&policy, &["--fail-on", "critical"]);
+        assert_eq!(code, 1, "{policy}\n{report:#}");
+        assert_eq!(failing(&report).join(" "), rule, "{report:#}");
+        let mut found = violating(&report);
+        found.sort();
+        let mut expected: Vec<&str> = finding.split(' ').collect();
+        expected.sort();
+        assert_eq!(found, expected, "{report:#}");
+    }
+}
+
+#[test]
+fn what_is_done_to_a_model_keeps_the_gate_closed() {
+    type Change = fn(&Release);
+    let changes: [(&str, Change, &str, &str); 5] = [
+        (
+            "a changed weight",
+            Release::damage,
+            "signature.required attestations.required attestations.max_age attestations.required attestations.max_age",
+            "signature/file-changed",
+        ),
+        (
+            "an unsigned file",
+            |release| fs::write(release.model.join("loader.py"), "x").unwrap(),
+            "signature.required",
+            "signature/file-unsigned",
+        ),
+        (
+            "another key",
+            |release| release.sign("p521", &[]),
+            "signature.required seal.signed",
+            "signature/not-trusted",
+        ),
+        (
+            "no signature",
+            |release| fs::remove_file(release.model.join("model.sig")).unwrap(),
+            "signature.required seal.signed",
+            "policy/not-signed",
+        ),
+        (
+            "git's own",
+            |release| fs::create_dir(release.model.join(".git")).unwrap(),
+            "coverage.allow",
+            "policy/not-measured",
+        ),
+    ];
+    let policy = format!("{POLICY}[coverage]\nallow = []\n");
+    let first = Release::new();
+    for (name, change, rules, finding) in changes {
+        let release = first.again();
+        change(&release);
+        let (code, report) = release.gate(&policy, &["--fail-on", "critical"]);
+        assert_eq!((code, report["verdict"].as_str()), (1, Some("fail")), "{name}");
+        let failing = failing(&report);
+        for rule in rules.split(' ') {
+            assert!(failing.iter().any(|failing| failing == rule), "{name}: {rule}: {report:#}");
+        }
+        assert!(violating(&report).iter().any(|found| found == finding), "{name}: {report:#}");
+    }
+}
+
+#[test]
+fn findings_are_limited_and_allowed_by_name() {
+    let release = Release::new();
+    let mut tensors = tensors();
+    // One row of the first matrix, twenty times as large.
+    for value in tensors[0].3[40 * 1024..41 * 1024].chunks_exact_mut(4) {
+        let scaled = f32::from_le_bytes(value.try_into().unwrap()) * 20.0;
+        value.copy_from_slice(&scaled.to_le_bytes());
+    }
+    fs::write(release.model.join("model.safetensors"), safetensors(&tensors)).unwrap();
+    let audit = "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n";
+    let (code, report) = release.gate(audit, &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]), "{report:#}");
+    let found = violating(&report);
+    let allow = |tensor: &str| {
+        let rules: std::collections::BTreeSet<&String> = found.iter().collect();
+        rules.iter().fold(audit.to_owned(), |text, rule| {
+            text + &format!(
+                "[[allow]]\nrule = \"{rule}\"\ntensor = \"{tensor}\"\nreason = \"seen\"\nexpires = 2999-01-31\n"
+            )
+        })
+    };
+    let (code, report) = release.gate(&allow("model.layers.0.*"), &[]);
+    assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
+    assert_eq!(report["policy"]["exceptions"][0]["allowed"], 1);
+    let (code, report) = release.gate(&allow("model.layers.1.*"), &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]));
+    let (code, _) = release.gate(&format!("{audit}[severity]\nweights = \"critical\"\n"), &[]);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn marks_are_looked_for_in_the_same_pass() {
+    let release = Release::new();
+    let key = release.fixtures.path("owner.key");
+    write_key(&key, "owner");
+    let text = |expect: &str| {
+        format!(
+            "schema = \"tensorseal.policy/1\"\n[[watermark]]\nkey = \"owner.key\"\nexpect = \"{expect}\"\n"
+        )
+    };
+    let (code, report) = release.gate(&text("present"), &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["watermark.expect".to_owned()]), "{report:#}");
+    assert_eq!(violating(&report), ["policy/watermark"]);
+    assert_eq!(report["watermark"]["verdict"].is_string(), true);
+}
+
+#[test]
+fn mistakes_in_the_policy_are_told_before_the_model_is_read() {
+    let release = Release::new();
+    for (policy, said) in [
+        ("requierd = true", "line 2, column 1: requierd: unknown field"),
+        ("[signature]\nrequired = true\nkeys = [\"none.pem\"]", "signature.keys[0]"),
+        ("[signature.keyless]\nidentity = \"a\"\nissuer = \"b\"", "not built in"),
+        ("[registry]\nrequired = true", "not built in"),
+        ("[[watermark]]\nkey = \"none.key\"\nexpect = \"absent\"", "watermark[0].key"),
+    ] {
+        let path = release.policy(&format!("schema = \"tensorseal.policy/1\"\n{policy}\n"));
+        let (code, report) = report(&["gate", arg(&release.model), "--policy", arg(&path)]);
+        assert_eq!((code, report["verdict"].as_str()), (2, Some("incomplete")), "{policy}");
+        let error = report["error"].as_str().unwrap();
+        assert!(error.contains("policy.toml") && error.contains(said), "{error}");
+    }
+    for args in [&["gate"][..], &["gate", "model"], &["gate", "--print-policy", "model"]] {
+        assert_eq!(run(args).code, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_no_verdict() {
+    let release = Release::new();
+    let policy = release.policy(POLICY);
+    let gone = release.fixtures.path("gone");
+    let (code, report) = report(&["gate", arg(&gone), "--policy", arg(&policy)]);
+    assert_eq!((code, report["verdict"].as_str()), (3, Some("incomplete")));
+    let empty = release.fixtures.path("empty");
+    fs::create_dir(&empty).unwrap();
+    let ran = run(&["gate", arg(&empty), "--policy", arg(&policy), "--device", "cpu"]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+}
+
+#[test]
+fn the_printed_policy_is_one() {
+    let ran = run(&["gate", "--print-policy"]);
+    assert_eq!(ran.code, 0);
+    let policy = tensorseal::policy::Policy::parse(&ran.stdout).unwrap();
+    assert!(policy.signature.required && policy.audit);
+    assert_eq!(ran.stdout, tensorseal::policy::DEFAULT);
+}
+
+#[test]
+fn the_verdict_is_stated_and_signed() {
+    let release = Release::new();
+    let (vsa, svr) = (release.fixtures.path("out.vsa"), release.fixtures.path("out.svr"));
+    let bill = release.fixtures.path("bill.json");
+    let (vsa_arg, svr_arg) = (format!("vsa={}", vsa.display()), format!("svr={}", svr.display()));
+    let bill_arg = format!("cyclonedx={}", bill.display());
+    let key = release.fixtures.path("keys/p256.priv.pem");
+    let mut args = vec!["--statement", &vsa_arg, "--statement", &svr_arg, "--report", &bill_arg];
+    args.extend(["--resource-uri", "pkg:huggingface/example/model@1"]);
+    let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+
+    let (code, report) = release.gate(POLICY, &args);
+    assert_eq!(code, 0, "{report:#}");
+    let statement = json(&vsa);
+    assert_eq!(statement["predicate"]["verificationResult"], "PASSED");
+    assert_eq!(statement["predicate"]["resourceUri"], "pkg:huggingface/example/model@1");
+    assert_eq!(
+        statement["subject"][0]["digest"]["sha256"],
+        report["signature"]["signed"]["sha256"]
+    );
+    assert_eq!(statement["predicate"]["inputAttestations"].as_array().unwrap().len(), 2);
+    let file = |name: &str| {
+        let bill = json(&bill);
+        let files = bill["components"].as_array().unwrap();
+        files.iter().find(|file| file["name"] == name).unwrap()["hashes"][0].clone()
+    };
+    let sum = Command::new("sha256sum").arg(release.model.join("config.json")).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    assert_eq!(file("config.json")["content"], sum.split(' ').next().unwrap());
+
+    release.damage();
+    args.extend(["--key", arg(&key)]);
+    assert_eq!(release.gate(POLICY, &args).0, 1);
+    let bundle = fs::read(&svr).unwrap();
+    let public = fs::read(release.fixtures.path("keys/p256.pub.pem")).unwrap();
+    let public = tensorseal::signing::PublicKey::from_pem(&public).unwrap();
+    let trust = tensorseal::signing::Trust::Key(public);
+    let opened = tensorseal::signing::open(&bundle, &trust, jiff::Timestamp::now()).unwrap();
+    let statement: Value = serde_json::from_slice(&opened.statement).unwrap();
+    assert_eq!(statement["predicate"]["properties"], serde_json::json!([]));
+    assert_ne!(
+        statement["subject"][0]["digest"]["sha256"],
+        report["signature"]["signed"]["sha256"]
+    );
+}
+
+#[test]
+fn annotations_are_printed_for_github() {
+    let release = Release::new();
+    fs::write(release.model.join("loader.py"), "x").unwrap();
+    let policy = release.policy(POLICY);
+    let args = ["gate", arg(&release.model), "--policy", arg(&policy), "--format", "github"];
+    let ran = run(&[&args[..], &["--device", "cpu"]].concat());
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.lines().all(|line| line.starts_with("::")), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("::error title=tensorseal gate%3A FAIL::"), "{}", ran.stdout);
+}
