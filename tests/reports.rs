@@ -71,12 +71,16 @@ fn platform() -> String {
 
 /// The schema of the standard, as a crate ships it.
 fn sarif_schema() -> Value {
-    let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform"])
-        .args([&platform(), "--manifest-path"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .output()
-        .unwrap();
+    let metadata = |offline: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform"]);
+        command.args([&platform(), "--manifest-path"]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        command.args(offline).output().unwrap()
+    };
+    // Crates of other platforms may be asked for, and not be here yet.
+    let offline = metadata(&["--offline"]);
+    let metadata = if offline.status.success() { offline } else { metadata(&[]) };
     let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "serde-sarif").unwrap();
