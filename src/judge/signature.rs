@@ -102,6 +102,11 @@ fn by_file<'a>(
 }
 
 impl Outcome {
+    /// Whether every file is as it was signed, and none is there that was not.
+    pub fn is_intact(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity <= Severity::Low)
+    }
+
     fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
         let allowed = signed.manifest.allow_symlinks && signed.allow_symlinks;

@@ -5,7 +5,6 @@ use super::measured::Measured;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
-use tensorseal::judge::Severity;
 use tensorseal::policy::gate::{
     self, Attestation, AttestedFinding, Evidence, Looked, SealState, SignatureState, Signed, Signer,
 };
@@ -75,7 +74,7 @@ fn signature(
         });
     };
     // A file in a loader's reach that nobody vouches for is told, and is for the policy to judge.
-    if outcome.findings.iter().any(|finding| finding.severity > Severity::Low) {
+    if !outcome.is_intact() {
         return Looked::At(SignatureState::Failed);
     }
     let left_out = |kind: LeftOut| {

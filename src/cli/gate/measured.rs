@@ -196,7 +196,7 @@ impl Measured {
         let how = (&asked.signature, &asked.opening());
         let outcome = checked.compare(model, &self.digests, how, report)?;
         let used = report.seal.as_ref().and_then(|seal| seal.digest.clone());
-        checked.hold_to(&self.found.model.root, used.as_deref(), report);
+        checked.hold_to(&outcome, &self.found.model.root, used.as_deref(), report);
         let place = sealed::place(asked.model, asked.args.seal.as_deref());
         if let (Some(seal), Some(digest)) = (&mut report.seal, used)
             && checked.covers_seal(asked.model, &place, &digest, &outcome)

@@ -205,14 +205,15 @@ impl Checked {
         Ok(outcome)
     }
 
-    /// Holds what was attested to what was measured.
-    pub fn hold_to(&self, root: &str, seal: Option<&str>, report: &mut Report) {
+    /// Holds what was attested to what was measured. Where the files are not as they were signed, another
+    /// root is no news.
+    pub fn hold_to(&self, files: &Outcome, root: &str, seal: Option<&str>, report: &mut Report) {
         let mut differs = |message: String| {
             report.findings.push(Finding::new("signature/attestation-differs", message));
         };
         for attestation in &self.attestations {
             let (kind, facts) = (attestation.kind.name(), &attestation.facts);
-            if facts.model_root != root {
+            if facts.model_root != root && files.is_intact() {
                 differs(format!(
                     "attested ({kind}) is the root {}, found {root}",
                     facts.model_root

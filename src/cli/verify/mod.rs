@@ -87,7 +87,7 @@ impl Asked<'_> {
     fn vouch(&self, outcome: &signature::Outcome, root: &str, report: &mut Report) {
         let Some(checked) = &self.checked else { return };
         let used = report.seal.as_ref().and_then(|seal| seal.digest.clone());
-        checked.hold_to(root, used.as_deref(), report);
+        checked.hold_to(outcome, root, used.as_deref(), report);
         let place = sealed::place(&self.args.model, self.args.seal.as_deref());
         if let (Some(seal), Some(digest)) = (&mut report.seal, used)
             && checked.covers_seal(&self.args.model, &place, &digest, outcome)
