@@ -39,6 +39,13 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if let Some(root) = &model.root {
         writeln!(out, "| root | {} |", code(root))?;
     }
+    if let Some(signature) = &report.signature {
+        let signer = match &signature.signer {
+            Some(signer) => format!("signed by {}", code(&signer.to_string())),
+            None => "not of anybody who is trusted".to_owned(),
+        };
+        writeln!(out, "| signature | {}, {signer} |", code(&signature.source))?;
+    }
     if let Some(seal) = &report.seal {
         let signed = match &seal.signed_by {
             Some(signer) => format!("signed by {}", code(signer)),

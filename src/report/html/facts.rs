@@ -3,7 +3,7 @@
 use super::escape;
 use crate::judge::watermark::Detection;
 use crate::report::units::{bytes, count, grouped};
-use crate::report::{Report, Watermark};
+use crate::report::{Report, SignatureUsed, Watermark};
 use std::io::{self, Write};
 
 /// Paths that are listed as not covered; the rest is counted.
@@ -23,6 +23,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(root) = &model.root {
         fact("Root", format!("<code>{}</code>", escape::text(root)))?;
+    }
+    if let Some(signature) = &report.signature {
+        fact("Signature", signed(signature))?;
     }
     if let Some(seal) = &report.seal {
         let mut text = escape::name(&seal.source);
@@ -114,4 +117,22 @@ fn marks(detections: &[Detection], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "<p class=\"more\">… and {more} more keys (all in the JSON report)</p>")?;
     }
     writeln!(out, "</section>")
+}
+
+/// Who signed what.
+fn signed(signature: &SignatureUsed) -> String {
+    let mut text = escape::name(&signature.source);
+    match &signature.signer {
+        Some(signer) => text += &format!("<br/>signed by {}", escape::name(&signer.to_string())),
+        None => text += "<br/>not of anybody who is trusted",
+    }
+    if let Some(signed) = &signature.signed {
+        let listed = if signed.shard_size.is_some() { "shard" } else { "file" };
+        text += &format!("<br/>{}, {}", count(signed.resources, listed), signed.hash);
+    }
+    for attestation in &signature.attestations {
+        let (kind, at) = (attestation.kind.name(), attestation.signed_at);
+        text += &format!("<br/>attested: {kind}, {at} by the signer's clock");
+    }
+    text
 }

@@ -14,7 +14,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<section aria-labelledby=\"policy\">\n<h2 id=\"policy\">Policy</h2>\n<p class=\"where\">{} · SHA-256 \
-         {} · {}</p>\n<div class=\"scroll\" role=\"region\" aria-labelledby=\"policy\" tabindex=\"0\">\n<table>\n\
+         {} · {}</p>\n<div class=\"scroll\" role=\"region\" aria-labelledby=\"policy\" tabindex=\"0\">\n<table class=\"rules\">\n\
          <thead><tr><th scope=\"col\">Outcome</th><th scope=\"col\">Rule</th><th scope=\"col\">Evidence</th></tr>\
          </thead>\n<tbody>",
         escape::name(policy.title()),
