@@ -13,6 +13,7 @@
 //! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
+//! - [`policy`] is what must be true of a model before it is deployed, and judging by it.
 //! - [`repair`] puts pinpointed bits back, into a copy.
 //! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`report`] tells people and machines.

@@ -356,6 +356,34 @@ fn the_verdict_is_stated_and_signed() {
 }
 
 #[test]
+fn the_shell_gate_opens_only_when_every_model_was_judged_and_meets_the_policy() {
+    let release = Release::new();
+    let policy = release.policy(POLICY);
+    let damaged = release.again();
+    damaged.damage();
+    let (sound, damaged) = (arg(&release.model), arg(&damaged.model));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/shell/gate.sh");
+    let gate = |policy: &Path, models: &[&str]| {
+        let mut command = Command::new(&script);
+        command.env("TENSORSEAL", env!("CARGO_BIN_EXE_tensorseal")).arg(policy).args(models);
+        finished(command.output().unwrap())
+    };
+    let passed = gate(&policy, &[sound]);
+    assert_eq!((passed.code, passed.stdout), (0, format!("gate: {sound}: passed\n")));
+    for (models, code) in [
+        (&[sound, damaged][..], 1),
+        (&[damaged, sound], 1),
+        (&[damaged, "no-such-model", sound], 3),
+        (&["no-such-model", damaged], 3),
+        (&[], 2),
+    ] {
+        let ran = gate(&policy, models);
+        assert_eq!(ran.code, code, "{models:?}: {}", ran.stderr);
+    }
+    assert_eq!(gate(Path::new("no-such-policy"), &[sound]).code, 2);
+}
+
+#[test]
 fn annotations_are_printed_for_github() {
     let release = Release::new();
     fs::write(release.model.join("loader.py"), "x").unwrap();

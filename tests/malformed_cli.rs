@@ -37,8 +37,10 @@ fn one_line(text: &str, context: &str) {
 }
 
 #[test]
-fn malformed_models_are_refused_by_seal_and_found_by_verify() {
+fn malformed_models_are_refused_by_seal_and_found_by_verify_and_gate() {
     let dir = TempDir::new().unwrap();
+    let policy = dir.path().join("policy.toml");
+    fs::write(&policy, "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n").unwrap();
     let sound = write_model(&dir.path().join("sound"), &small_tensors(1));
     let seal = dir.path().join("sound.json");
     assert_eq!(run(&["seal", arg(&sound), "-o", arg(&seal), "--device", "cpu"]).code, 0);
@@ -72,6 +74,9 @@ fn malformed_models_are_refused_by_seal_and_found_by_verify() {
         validate("tensorseal.report.1", &report);
         let found = rules(&report);
         assert!(found.iter().any(|(rule, _)| rule == case.rule), "{}: {found:?}", case.name);
+        let args = ["gate", arg(&model), "--policy", arg(&policy), "--device", "cpu", "--quiet"];
+        let judged = run_bounded(&args);
+        assert!(judged.code == 1 || !grave && judged.code == 0, "{}: {}", case.name, judged.stderr);
         checked += 1;
     }
     assert!(checked >= 60, "{checked} cases");
