@@ -262,7 +262,7 @@ fn marks_are_looked_for_in_the_same_pass() {
     let (code, report) = release.gate(&text("present"), &[]);
     assert_eq!((code, failing(&report)), (1, vec!["watermark.expect".to_owned()]), "{report:#}");
     assert_eq!(violating(&report), ["policy/watermark"]);
-    assert_eq!(report["watermark"]["verdict"].is_string(), true);
+    assert!(report["watermark"]["verdict"].is_string());
 }
 
 #[test]

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 const HOSTILE: &str = "<script>x</script>|`\"'&]]>\u{202e}[a](b)";
 
 /// Names of the written reports.
-const FORMATS: [&str; 6] = ["json", "human", "html", "sarif", "junit", "markdown"];
+const FORMATS: [&str; 8] =
+    ["json", "human", "html", "sarif", "junit", "markdown", "github", "cyclonedx"];
 
 /// A sealed model with a hostile name in it, damaged in a known byte of the tensor of that name, and in
 /// another file.
@@ -148,6 +149,11 @@ fn a_damaged_model_is_told_in_every_format() {
     let rows = reports["markdown"].lines().filter(|line| line.starts_with("| **")).count();
     assert_eq!(rows, 2, "{}", reports["markdown"]);
     assert!(reports["human"].contains("FAIL  2 findings"));
+    // The verdict and two errors; what runs the command reads one annotation from each line.
+    assert_eq!(reports["github"].lines().filter(|line| line.starts_with("::error ")).count(), 3);
+    let bill: Value = serde_json::from_str(&reports["cyclonedx"]).unwrap();
+    assert_eq!(bill["metadata"]["component"]["name"], "a model");
+    assert_eq!(bill["components"].as_array().unwrap().len(), 3);
 }
 
 #[test]

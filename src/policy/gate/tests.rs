@@ -173,9 +173,8 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "no signature",
         |e| e.signature = Looked::At(SignatureState::Absent),
-        // Its limit is set, and nothing was looked at.
-        &["signature.required", "severity.signature"],
-        &["policy/not-signed", "policy/not-checked"],
+        &["signature.required"],
+        &["policy/not-signed"],
     ),
     (
         "a signature that fails",
