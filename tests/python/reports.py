@@ -21,7 +21,7 @@ def sarif_schema(out):
     """Writes the schema of SARIF 2.1.0, from the crate that the Rust tests use."""
     said = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host = next(line.removeprefix("host: ") for line in said.splitlines() if line.startswith("host: "))
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host]
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host]
     packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)["packages"]
     manifest = next(p["manifest_path"] for p in packages if p["name"] == "serde-sarif")
     text = (pathlib.Path(manifest).parent / "src/schema.json").read_text()
