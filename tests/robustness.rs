@@ -209,6 +209,24 @@ fn a_model_that_changes_under_its_signature_is_neither_signed_nor_verified() {
 }
 
 #[test]
+fn a_gate_that_cannot_read_to_the_end_gives_no_verdict() {
+    let dir = TempDir::new().unwrap();
+    let model = sparse_model(dir.path(), SIGNED);
+    let policy = dir.path().join("policy.toml");
+    fs::write(&policy, "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n").unwrap();
+    let args = ["gate", arg(&model), "--policy", arg(&policy), "--fail-on", "critical"];
+    let child = caught(&args, &|child| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap_or_default();
+        maps.contains("model.safetensors")
+    });
+    File::options().write(true).open(&model).unwrap().set_len(1 << 20).unwrap();
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("model.safetensors changed while"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("PASS"), "{}", ran.stdout);
+}
+
+#[test]
 fn private_memory_does_not_grow_with_the_model() {
     let dir = TempDir::new().unwrap();
     let model = sparse_model(dir.path(), 8 << 30);
