@@ -211,7 +211,7 @@ fn a_model_that_changes_under_its_signature_is_neither_signed_nor_verified() {
 #[test]
 fn a_gate_that_cannot_read_to_the_end_gives_no_verdict() {
     let dir = TempDir::new().unwrap();
-    let model = sparse_model(dir.path(), SIGNED);
+    let model = sparse_model(dir.path(), SIGNED / 4);
     let policy = dir.path().join("policy.toml");
     fs::write(&policy, "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n").unwrap();
     let args = ["gate", arg(&model), "--policy", arg(&policy), "--fail-on", "critical"];
