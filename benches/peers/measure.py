@@ -8,8 +8,8 @@ import subprocess
 import time
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse(description):
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--tensorseal", required=True)
     parser.add_argument("--model", required=True, type=pathlib.Path)
     parser.add_argument("--work", required=True, type=pathlib.Path)
@@ -40,7 +40,7 @@ def run(command):
 
 
 def main():
-    options = parse()
+    options = parse(__doc__)
     weights = options.model / "model.safetensors"
     size = weights.stat().st_size
     work, threads = options.work, options.threads

@@ -1,23 +1,12 @@
 """Signatures: tensorseal, openssl and the Python client of OpenSSF Model Signing over the same bytes, in
 turn, in one run. One model of one file and one of four; prints medians and ratios as a table."""
 
-import argparse
 import os
-import pathlib
 import shutil
 import statistics
 import subprocess
 
-from measure import run
-
-
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tensorseal", required=True)
-    parser.add_argument("--model", required=True, type=pathlib.Path)
-    parser.add_argument("--work", required=True, type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args()
+from measure import parse, run
 
 
 def models(source, work):
@@ -65,7 +54,7 @@ def commands(options, model, key, public):
 
 
 def main():
-    options = parse()
+    options = parse(__doc__)
     key, public = str(options.work / "key.pem"), str(options.work / "public.pem")
     for model in models(options.model / "model.safetensors", options.work):
         size = sum(path.stat().st_size for path in model.iterdir())

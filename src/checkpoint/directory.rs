@@ -10,6 +10,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Git's own names at the top of a model.
+pub const GIT_NAMES: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
+
 /// How deep directories may be nested.
 pub(crate) const MAX_DEPTH: usize = 64;
 
@@ -112,9 +115,7 @@ fn left_out(path: &str, options: &OpenOptions) -> Option<LeftOut> {
         return Some(LeftOut::Seal);
     }
     match path {
-        ".git" | ".gitignore" | ".gitattributes" | ".github" if !options.include_git_paths => {
-            Some(LeftOut::Git)
-        }
+        git if GIT_NAMES.contains(&git) && !options.include_git_paths => Some(LeftOut::Git),
         ".cache/huggingface" => Some(LeftOut::Downloader),
         _ => None,
     }

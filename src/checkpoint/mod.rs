@@ -25,6 +25,7 @@ mod torch;
 pub mod zip;
 
 pub use contents::StoredTensor;
+pub use directory::GIT_NAMES;
 pub use display::display_name;
 pub(crate) use display::{is_hidden, quoted};
 pub use file::OpenError;

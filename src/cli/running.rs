@@ -4,6 +4,7 @@ use super::args::{Measuring, Opening};
 use super::progress::Drawn;
 use super::{Failure, exit, output, sealed};
 use anyhow::anyhow;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -185,6 +186,11 @@ pub fn failure(error: RunError) -> Failure {
         | RunError::Unmeasured => exit::INCOMPLETE,
     };
     Failure { code, error: error.into() }
+}
+
+/// The time to the second: nobody can check it any closer.
+pub fn now() -> Result<Timestamp, Failure> {
+    Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
 }
 
 /// The exit code of an examination that did not complete.

@@ -65,7 +65,7 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
     let Signed { model, manifest, .. } = signed;
     let mut outcome = Outcome::default();
     let listed = by_file(model, manifest);
-    let ignored = manifest.ignored();
+    let (ignored, allowed) = (manifest.ignored(), Ignored::new(signed.ignore_paths));
     let mut here = BTreeSet::new();
     for (index, file) in model.files.iter().enumerate() {
         here.insert(file.path.as_str());
@@ -75,7 +75,7 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
         } else if let Some(resources) = listed.get(file.path.as_str()) {
             outcome.compare(signed, index, resources);
         } else {
-            outcome.unsigned(signed, file);
+            outcome.unsigned(signed, &allowed, file);
         }
     }
     for name in listed.keys().filter(|name| !here.contains(*name)) {
@@ -129,14 +129,13 @@ impl Outcome {
         }
     }
 
-    fn unsigned(&mut self, signed: &Signed<'_>, file: &ModelFile) {
+    fn unsigned(&mut self, signed: &Signed<'_>, allowed: &Ignored<'_>, file: &ModelFile) {
         if file.bytes == 0 && signed.manifest.hashing.shard.is_some() {
             // Cut into shards, an empty file has none: no such signature can list it.
             self.leave_out(file, LeftOut::Unsigned, "empty: a signature of shards cannot list it");
             return;
         }
-        let asked = || Ignored::new(signed.ignore_paths).covering(&file.path).is_some();
-        if signed.ignore_unsigned_files || asked() {
+        if signed.ignore_unsigned_files || allowed.covering(&file.path).is_some() {
             self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
             return;
         }

@@ -1,10 +1,8 @@
 //! A policy as a file: what it says, what it is relative to, and which bytes it is.
 
 use super::{MAX_BYTES, Policy, PolicyError, ReadError};
+use crate::stream::small;
 use sha2::{Digest, Sha256};
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A policy that was read from a file.
@@ -25,7 +23,8 @@ impl PolicyFile {
     /// It cannot be read, is too large, or is no policy.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let owned = || path.to_path_buf();
-        let bytes = bounded(path).map_err(|source| ReadError::Io { path: owned(), source })?;
+        let bytes = small::read_start(path, MAX_BYTES as u64)
+            .map_err(|source| ReadError::Io { path: owned(), source })?;
         if bytes.len() > MAX_BYTES {
             return Err(ReadError::TooLarge { path: owned() });
         }
@@ -40,15 +39,4 @@ impl PolicyFile {
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
-}
-
-/// The bytes of a regular file, one more than may be at most. A FIFO in its place must not hang.
-fn bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -3,7 +3,8 @@
 //! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
 //! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
 //! digests that do not merge ([`hashing`] computes them), [`sums`] checks stated checksums,
-//! [`big_endian`] turns numbers around, [`progress`] counts, [`copy`] writes a model anew.
+//! [`big_endian`] turns numbers around, [`progress`] counts, [`copy`] writes a model anew. [`small`]
+//! reads the files beside it: keys, policies, signatures.
 
 pub mod big_endian;
 mod claims;
@@ -15,5 +16,6 @@ pub mod plan;
 pub mod progress;
 pub mod queue;
 mod sigbus;
+pub mod small;
 pub mod source;
 pub mod sums;

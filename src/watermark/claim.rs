@@ -10,6 +10,7 @@ use super::files;
 use super::key::{CONTEXT_COMMITMENT, WatermarkKey};
 use super::payload::Payload;
 use crate::seal::document::root_text;
+use crate::stream::small;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -135,7 +136,7 @@ impl Claim {
             io::ErrorKind::NotFound => ClaimError::Missing(path.to_owned()),
             _ => ClaimError::Read { path: path.to_owned(), source },
         };
-        let file = files::open_regular(path).map_err(failed)?;
+        let file = small::open_regular(path).map_err(failed)?;
         let mut text = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
         let malformed = |what: String| ClaimError::Malformed { path: path.to_owned(), what };

@@ -1,19 +1,9 @@
-//! Small files that are secrets or evidence: opened without hanging, written whole and never over
-//! something else.
+//! Small files that are secrets or evidence: written whole and never over something else.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// Opens a regular file. A FIFO or a device in its place must not hang.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok(file)
-}
 
 /// Writes a new file with these permissions, less the umask: under another name first, so that it is
 /// there whole or not at all. [`io::ErrorKind::AlreadyExists`] when something has the name.
@@ -47,7 +37,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn files_are_new_and_regular() {
+    fn files_are_new() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         write_new(&path, 0o600, b"one").unwrap();
@@ -56,8 +46,6 @@ mod tests {
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
-        assert!(open_regular(&path).is_ok());
-        assert!(open_regular(dir.path()).is_err());
         assert_eq!(directory_of(Path::new("file")), Path::new("."));
     }
 }

@@ -13,6 +13,7 @@ use super::third_party::scheme::{Scheme, SchemeError};
 use super::{SCHEME, files};
 use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
+use crate::stream::small;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
@@ -269,7 +270,7 @@ pub fn schema_of(path: &Path) -> Option<String> {
 }
 
 fn open(path: &Path) -> Result<File, KeyError> {
-    files::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
+    small::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, KeyError> {

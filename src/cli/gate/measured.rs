@@ -195,14 +195,8 @@ impl Measured {
         let Some(checked) = &asked.checked else { return Ok(()) };
         let how = (&asked.signature, &asked.opening());
         let outcome = checked.compare(model, &self.digests, how, report)?;
-        let used = report.seal.as_ref().and_then(|seal| seal.digest.clone());
-        checked.hold_to(&outcome, &self.found.model.root, used.as_deref(), report);
         let place = sealed::place(asked.model, asked.args.seal.as_deref());
-        if let (Some(seal), Some(digest)) = (&mut report.seal, used)
-            && checked.covers_seal(asked.model, &place, &digest, &outcome)
-        {
-            seal.signed_by = Some(checked.signer.to_string());
-        }
+        checked.vouch(&outcome, (asked.model, &place), &self.found.model.root, report);
         report.findings.extend(outcome.findings.iter().cloned());
         self.signed = Some(outcome);
         Ok(())

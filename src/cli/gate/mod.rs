@@ -9,7 +9,7 @@ mod statements;
 use super::signing::args::SignatureArgs;
 use super::signing::check::{self, Checked};
 use super::signing::{keys, places};
-use super::{Failure, Outcome, exit, output, profiles, sealed};
+use super::{Failure, Outcome, exit, output, profiles, running, sealed};
 use anyhow::{Context, anyhow};
 use args::GateArgs;
 use jiff::Timestamp;
@@ -43,7 +43,7 @@ pub fn run(args: &GateArgs) -> Outcome {
     let mut report = Report::new("gate", &model.display().to_string());
     let asked = Asked::read(args, model, file, &mut report)?;
     let (opened, measured) = measured::measure(&asked, &mut report)?;
-    let now = now()?;
+    let now = running::now()?;
     let evidence = evidence::gather(&asked, &opened, &measured, now, &mut report);
     let judgement = gate::judge(&asked.file.policy, &evidence);
     conclude(&asked, now, judgement, &mut report);
@@ -64,11 +64,6 @@ fn print_policy() -> Outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
         _ => Ok(exit::PASS),
     }
-}
-
-/// To the second: ages are counted in minutes.
-fn now() -> Result<Timestamp, Failure> {
-    Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
 }
 
 /// The verdict is the policy's alone.

@@ -92,9 +92,7 @@ fn subject(
     let resources: anyhow::Result<Vec<Resource>> =
         model.own_files().iter().enumerate().map(resource).collect();
     let resources = resources.map_err(Failure::incomplete)?;
-    let full = asked.model.canonicalize().map_err(Failure::incomplete)?;
-    let name = asked.model.file_name().or(full.file_name());
-    let name = name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = places::subject(asked.model)?;
     let manifest = Manifest::new(&name, hashing, false, Vec::new(), resources);
     Ok((name, manifest.map_err(Failure::incomplete)?.root))
 }

@@ -106,7 +106,7 @@ pub fn sign(
         let Some(found) = &measured.found else { continue };
         let mut stated = Stated {
             model_root: found.model.root.clone(),
-            signed_at: now()?,
+            signed_at: running::now()?,
             tool: format!("tensorseal {}", env!("CARGO_PKG_VERSION")),
             document: None,
             audit: None,
@@ -124,12 +124,6 @@ pub fn sign(
         signed.used.push(AttestationUsed::from(&attestation));
     }
     Ok(signed)
-}
-
-/// The time, to the second: nobody can check it any closer.
-fn now() -> Result<jiff::Timestamp, Failure> {
-    let now = jiff::Timestamp::now().as_second();
-    jiff::Timestamp::from_second(now).map_err(Failure::incomplete)
 }
 
 /// The digest of the seal, which must be one of this model.

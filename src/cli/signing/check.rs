@@ -6,10 +6,9 @@ use super::{keys, places};
 use crate::cli::args::Opening;
 use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, ModelFile};
+use tensorseal::checkpoint::{Checkpoint, GIT_NAMES, ModelFile};
 use tensorseal::engine::{self, RunOptions, RunReport};
 use tensorseal::judge::Finding;
 use tensorseal::judge::signature::{self, Outcome, Signed};
@@ -24,6 +23,7 @@ use tensorseal::signing::{
 };
 use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
 use tensorseal::stream::progress::Progress;
+use tensorseal::stream::small;
 
 /// A signature by who is trusted.
 pub struct Checked {
@@ -144,10 +144,7 @@ impl Checked {
 
     /// Whether it was made with git's own files at the top: they are then part of what is checked.
     pub fn lists_git_paths(&self) -> bool {
-        let top = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
-        let git = |name: &str| {
-            matches!(top(name).as_str(), ".git" | ".gitignore" | ".gitattributes" | ".github")
-        };
+        let git = |name: &str| GIT_NAMES.contains(&name.split('/').next().unwrap_or_default());
         self.manifest.resources.iter().any(|resource| git(&resource.name))
     }
 
@@ -205,9 +202,27 @@ impl Checked {
         Ok(outcome)
     }
 
+    /// Holds what the signer states besides to what was measured of `model`, and notes in the report when
+    /// the seal that was read from `place` is signed.
+    pub fn vouch(
+        &self,
+        files: &Outcome,
+        (model, place): (&Path, &Path),
+        root: &str,
+        report: &mut Report,
+    ) {
+        let used = report.seal.as_ref().and_then(|seal| seal.digest.clone());
+        self.hold_to(files, root, used.as_deref(), report);
+        if let (Some(seal), Some(digest)) = (&mut report.seal, used)
+            && self.covers_seal(model, place, &digest, files)
+        {
+            seal.signed_by = Some(self.signer.to_string());
+        }
+    }
+
     /// Holds what was attested to what was measured. Where the files are not as they were signed, another
     /// root is no news.
-    pub fn hold_to(&self, files: &Outcome, root: &str, seal: Option<&str>, report: &mut Report) {
+    fn hold_to(&self, files: &Outcome, root: &str, seal: Option<&str>, report: &mut Report) {
         let mut differs = |message: String| {
             report.findings.push(Finding::new("signature/attestation-differs", message));
         };
@@ -229,7 +244,7 @@ impl Checked {
     }
 
     /// Whether the signer vouches for a seal: it is attested, or a file that is signed and intact.
-    pub fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
+    fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
         let attested = self.attestations.iter().any(|attestation| {
             attestation.kind == Kind::Seal && attestation.facts.document.as_deref() == Some(digest)
         });
@@ -253,7 +268,7 @@ impl Checked {
 /// The digests of a small file, of one reading.
 fn digests<const N: usize>(path: &Path, hashes: [HashAlgorithm; N]) -> io::Result<[Vec<u8>; N]> {
     let mut hashers = hashes.map(Hasher::new);
-    let mut file = File::open(path)?;
+    let mut file = small::open_regular(path)?;
     let mut piece = vec![0; 1 << 20];
     loop {
         match file.read(&mut piece)? {

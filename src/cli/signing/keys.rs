@@ -3,11 +3,10 @@
 use super::args::SignerArgs;
 use crate::cli::Failure;
 use anyhow::{Context, anyhow};
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust, certificates};
+use tensorseal::stream::small;
 use zeroize::Zeroizing;
 
 /// The longest file of keys or certificates that is read.
@@ -25,17 +24,9 @@ pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure>
 
 /// Reads a file, and of a longer one than `most` bytes so much that it can be told.
 pub fn read_start(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let read = || {
-        // Non-blocking: opening a FIFO must not hang.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let mut bytes = Zeroizing::default();
-        file.take(most + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().with_context(|| path.display().to_string()).map_err(Failure::usage)
+    small::read_start(path, most)
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::usage)
 }
 
 /// Whom to trust: a public key, or root certificates.

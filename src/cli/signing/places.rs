@@ -18,6 +18,14 @@ pub fn default_bundle(model: &Path) -> PathBuf {
     }
 }
 
+/// The name of the model: that of its directory or file.
+pub fn subject(model: &Path) -> Result<String, Failure> {
+    let full = model.canonicalize().map_err(Failure::incomplete)?;
+    // As it was called, if it was called something: a link has a name of its own.
+    let named = model.file_name().or(full.file_name());
+    Ok(named.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()))
+}
+
 /// Where the attestations of a bundle are.
 pub fn attestations_of(bundle: &Path) -> PathBuf {
     with_suffix(bundle, attestation::SUFFIX)

@@ -6,7 +6,7 @@ use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::fs;
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, display_name};
+use tensorseal::checkpoint::{Checkpoint, GIT_NAMES, OpenOptions, Problem, display_name};
 use tensorseal::judge::signature;
 use tensorseal::report::signature::SignedModel;
 use tensorseal::report::{Report, SignatureUsed};
@@ -147,24 +147,15 @@ impl Listed<'_> {
         }
         let mut ignore_paths = [self.own.as_slice(), &self.asked].concat();
         if !self.args.opening.no_ignore_git_paths {
-            ignore_paths
-                .extend([".git", ".gitattributes", ".github", ".gitignore"].map(str::to_owned));
+            ignore_paths.extend(GIT_NAMES.map(str::to_owned));
         }
         ignore_paths.sort();
         ignore_paths.dedup();
         let links = self.args.opening.allow_symlinks;
-        let subject = subject(&self.args.model)?;
+        let subject = places::subject(&self.args.model)?;
         Manifest::new(&subject, self.hashing, links, ignore_paths, resources)
             .map_err(Failure::usage)
     }
-}
-
-/// The name of the model: that of its directory or file.
-fn subject(model: &Path) -> Result<String, Failure> {
-    let full = model.canonicalize().map_err(Failure::incomplete)?;
-    // As it was called, if it was called something: a link has a name of its own.
-    let named = model.file_name().or(full.file_name());
-    Ok(named.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()))
 }
 
 /// The bundle, which was verified as everybody will.

@@ -12,7 +12,6 @@ use super::signing::places;
 use super::{Failure, Outcome, output, profiles, running, sealed};
 use std::io::{self, Write};
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::judge::signature;
 use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
@@ -81,19 +80,6 @@ impl Asked<'_> {
             expected_files: self.sealed.as_ref().map(files),
         };
         Checkpoint::open(&args.model, &options).map_err(Failure::incomplete)
-    }
-
-    /// Holds what the signer states besides to what was measured, and notes that the seal is signed.
-    fn vouch(&self, outcome: &signature::Outcome, root: &str, report: &mut Report) {
-        let Some(checked) = &self.checked else { return };
-        let used = report.seal.as_ref().and_then(|seal| seal.digest.clone());
-        checked.hold_to(outcome, root, used.as_deref(), report);
-        let place = sealed::place(&self.args.model, self.args.seal.as_deref());
-        if let (Some(seal), Some(digest)) = (&mut report.seal, used)
-            && checked.covers_seal(&self.args.model, &place, &digest, outcome)
-        {
-            seal.signed_by = Some(checked.signer.to_string());
-        }
     }
 }
 

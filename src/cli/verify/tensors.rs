@@ -4,7 +4,7 @@
 use super::closer::{look_again, pinpoint};
 use super::{Asked, Held};
 use crate::cli::pinpointing::Compared;
-use crate::cli::{Failure, running};
+use crate::cli::{Failure, running, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal::checkpoint::{Checkpoint, FileKind, LeftOut, NotCovered, Problem};
 use tensorseal::engine::RunReport;
@@ -73,7 +73,8 @@ pub fn verify(
     report.findings.append(&mut findings);
     if let Some(checked) = &asked.checked {
         let outcome = checked.compare(model, &digests, (&args.signature, &args.opening), report)?;
-        asked.vouch(&outcome, &found.model.root, report);
+        let place = sealed::place(&args.model, args.seal.as_deref());
+        checked.vouch(&outcome, (&args.model, &place), &found.model.root, report);
         report.findings.extend(outcome.findings);
     }
     Ok(Held { seal: trusted.is_some() })

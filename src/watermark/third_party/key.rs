@@ -16,7 +16,8 @@ use super::shelf::Shelf;
 use crate::checkpoint::ModelFile;
 use crate::seal::canonical::hex;
 use crate::stream::progress::Progress;
-use crate::watermark::files::{directory_of, open_regular};
+use crate::stream::small::open_regular;
+use crate::watermark::files::directory_of;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,7 @@ use crate::checkpoint::{
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
-use crate::watermark::files::open_regular;
+use crate::stream::small::open_regular;
 use crate::weights::values::{Decoder, PIECE_LEN, Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
