@@ -15,6 +15,7 @@
 //! - [`judge`] compares and finds, without I/O.
 //! - [`policy`] is what must be true of a model before it is deployed, and judging by it.
 //! - [`repair`] puts pinpointed bits back, into a copy.
+//! - [`registry`] finds the models of registries, remembers them, and tells what became of them.
 //! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`report`] tells people and machines.
 //!
@@ -43,6 +44,7 @@ pub mod measure;
 pub mod pinpoint;
 pub mod policy;
 pub mod quantised;
+pub mod registry;
 pub mod repair;
 pub mod report;
 pub mod seal;

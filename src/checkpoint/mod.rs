@@ -39,6 +39,7 @@ pub use safetensors::HeaderError;
 
 use crate::dtype::Dtype;
 use gguf::GgufModel;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -171,7 +172,7 @@ pub enum FileKind {
 }
 
 /// What tells whether a file is still the one that was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// Device it is on.
     pub device: u64,

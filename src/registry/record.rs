@@ -1,0 +1,213 @@
+//! What is known of the models of registries: the rows that a state holds and that reports are written from.
+
+use crate::judge::Finding;
+use crate::severity::Severity;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io;
+
+/// What became of a model since it was last accepted. Modified, bit rot and replaced are equally severe:
+/// whoever can write a file can set its times, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its content is the accepted one, and what its source says of it holds.
+    Ok,
+    /// It was not there before: its content is accepted as first seen.
+    New,
+    /// Its content is another, and so are the marks of writing; or it is not what its source says.
+    Modified,
+    /// Its content is another, although nothing was written by any mark of the source.
+    BitRot,
+    /// It has another version, with other content.
+    Replaced,
+    /// It was there before.
+    Missing,
+    /// Not all of it is there, or could be read.
+    Incomplete,
+}
+
+impl State {
+    /// All of them, in the order of tables.
+    pub const ALL: [State; 7] = [
+        Self::Ok,
+        Self::New,
+        Self::Modified,
+        Self::BitRot,
+        Self::Replaced,
+        Self::Missing,
+        Self::Incomplete,
+    ];
+
+    /// Its name in tables, reports and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::New => "new",
+            Self::Modified => "modified",
+            Self::BitRot => "bit-rot",
+            Self::Replaced => "replaced",
+            Self::Missing => "missing",
+            Self::Incomplete => "incomplete",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<State> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A model of a registry, as it was last seen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelRecord {
+    /// The source it is in: a path or URI, without credentials.
+    pub source: String,
+    /// Its name there.
+    pub name: String,
+    /// Its version as the source knows it: a commit, the digest of a manifest, a number.
+    pub version: Option<String>,
+    /// What became of it.
+    pub state: State,
+    /// The same in a sentence.
+    pub detail: String,
+    /// Number of its files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Root of its tensors at the last deep check.
+    pub root: Option<String>,
+    /// Whether there is an OpenSSF Model Signing bundle with it. It is not verified by a scan.
+    pub signed: bool,
+    /// Whether there is a seal with it.
+    pub sealed: bool,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// When every byte of it was last read and judged.
+    pub last_deep_check: Option<Timestamp>,
+    /// What was found then, and what was found of it since, worst first.
+    pub findings: Vec<RecordedFinding>,
+}
+
+/// A finding as it is kept: see [`Finding`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedFinding {
+    /// Id of the rule.
+    pub rule: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One sentence for people.
+    pub message: String,
+    /// The file concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The tensor concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<String>,
+    /// Half-open; of the tensor's data where there is one, else of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte_range: Option<[u64; 2]>,
+    /// The numbers behind it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, Value>,
+    /// Public ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+}
+
+impl From<&Finding> for RecordedFinding {
+    fn from(finding: &Finding) -> Self {
+        let evidence = finding.evidence.iter();
+        RecordedFinding {
+            rule: finding.rule.to_owned(),
+            severity: finding.severity,
+            message: finding.message.clone(),
+            file: finding.file.clone(),
+            tensor: finding.tensor.clone(),
+            byte_range: finding.byte_range,
+            evidence: evidence.map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            references: finding.references.iter().map(|id| (*id).to_owned()).collect(),
+        }
+    }
+}
+
+/// One scan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Its number.
+    pub id: i64,
+    /// The sources that were scanned.
+    pub sources: Vec<String>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; null: it is at work, or was killed.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Models that were seen.
+    pub models: u64,
+    /// Of these, those of which every byte was read.
+    pub deep_checked: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// What could not be checked, in a sentence each.
+    pub errors: Vec<String>,
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// It did not, or nobody is there who knows.
+    Running,
+    /// Nothing at or above the severity that fails it.
+    Pass,
+    /// There are findings.
+    Fail,
+    /// Not everything could be checked.
+    Incomplete,
+    /// It was asked to stop.
+    Interrupted,
+}
+
+/// What is known in sum.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The last scan.
+    pub last_run: Option<RunRecord>,
+    /// When a scan last checked everything that was due, whatever it found.
+    pub last_complete: Option<Timestamp>,
+    /// Number of models by state; every state is there.
+    pub models: BTreeMap<State, u64>,
+    /// Number of findings that stand, by severity and rule.
+    pub findings: BTreeMap<(Severity, String), u64>,
+    /// The oldest of the last deep checks; null: a model was never deeply checked, or there is none.
+    pub oldest_deep_check: Option<Timestamp>,
+    /// Models that were never deeply checked.
+    pub never_deep_checked: u64,
+    /// Models without a signature.
+    pub unsigned: u64,
+    /// Models without a seal.
+    pub unsealed: u64,
+    /// Bytes that all scans read.
+    pub bytes_read: u64,
+}
+
+/// The models that reports are written from, one after the other: there may be more than fit in memory.
+pub trait Records {
+    /// Gives each model to `each`, ordered by source and name.
+    ///
+    /// # Errors
+    /// Those of `each`, and of reading.
+    fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()>;
+}
+
+impl Records for [ModelRecord] {
+    fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
+        self.iter().try_for_each(each)
+    }
+}

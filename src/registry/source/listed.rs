@@ -1,0 +1,64 @@
+//! A model as its source lists it.
+
+use crate::checkpoint::FileIdentity;
+use crate::stream::hashing::HashAlgorithm;
+use serde::{Deserialize, Serialize};
+
+/// A model of a source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    /// Its name in the source: what stays the same when it gets a new version.
+    pub name: String,
+    /// Its version as the source knows it: a commit, the digest of a manifest, a number; `None`: the source
+    /// has no versions.
+    pub version: Option<String>,
+    /// Its files, in byte order of their paths.
+    pub files: Vec<ListedFile>,
+    /// What is not there, or cannot be listed, in a sentence each.
+    pub incomplete: Vec<String>,
+}
+
+/// A file of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedFile {
+    /// Path in the model, components separated by `/`.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// What moves when it is written.
+    pub mark: Mark,
+    /// What its source says its digest is.
+    pub claims: Vec<Claim>,
+}
+
+/// What a source gives that moves when a file is written: never a proof that it was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// Of a file system.
+    Identity(FileIdentity),
+    /// Of an object store.
+    Object {
+        /// Its entity tag.
+        etag: Option<String>,
+        /// The version of the object, in a bucket with versions.
+        version: Option<String>,
+        /// When it was written, as the store says (RFC 3339).
+        modified: String,
+    },
+    /// The digest it is addressed by: `sha256:…`.
+    Digest(String),
+    /// Nothing moves.
+    None,
+}
+
+/// A digest that a source claims a file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The hash function.
+    pub algorithm: HashAlgorithm,
+    /// The digest.
+    pub digest: Vec<u8>,
+    /// Where it stands, for people: `the name of its blob`.
+    pub place: &'static str,
+}
