@@ -18,6 +18,7 @@ mod open;
 #[doc(hidden)]
 pub mod pickle;
 mod problem;
+mod remote;
 pub mod safetensors;
 pub mod shard_index;
 mod torch;
@@ -35,6 +36,7 @@ pub use json::{JsonError, Place};
 pub use links::LinkTarget;
 pub use open::OpenOptions;
 pub use problem::{LeftOut, NotCovered, Problem};
+pub use remote::{RemoteError, RemoteFile};
 pub use safetensors::HeaderError;
 
 use crate::dtype::Dtype;

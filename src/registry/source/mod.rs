@@ -7,6 +7,7 @@ pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
 
 use crate::checkpoint::Checkpoint;
+use crate::judge::Finding;
 use std::ops::ControlFlow;
 
 /// A place that holds models.
@@ -27,5 +28,14 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be read, or is no longer what was listed ([`SourceError::Changed`]).
-    fn open(&self, listed: &Listed) -> Result<Checkpoint, SourceError>;
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError>;
+}
+
+/// A model that can be measured.
+#[derive(Debug)]
+pub struct OpenedModel {
+    /// It.
+    pub checkpoint: Checkpoint,
+    /// What was found on the way: of what had to be unpacked before it could be opened.
+    pub findings: Vec<Finding>,
 }

@@ -1,0 +1,33 @@
+//! Files that lie elsewhere and are read by ranges.
+
+use std::fmt::Debug;
+
+/// A file of a model on another machine, pinned to the version that was listed.
+pub trait RemoteFile: Debug + Send + Sync {
+    /// Where it is, for messages, without credentials.
+    fn place(&self) -> String;
+
+    /// Its length in bytes, as it was listed.
+    fn bytes(&self) -> u64;
+
+    /// Fills `buffer` with the bytes from `offset` on, of the version that was listed. What is asked for
+    /// lies within [`RemoteFile::bytes`].
+    ///
+    /// # Errors
+    /// [`RemoteError`], after as many attempts as are worth it.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError>;
+
+    /// These bytes will be asked for soon: a hint.
+    fn read_ahead(&self, _offset: u64, _len: usize) {}
+}
+
+/// Why bytes of a remote file could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RemoteError {
+    /// It is no longer what was listed.
+    #[error("it changed: {0}")]
+    Changed(String),
+    /// It cannot be had.
+    #[error("{0}")]
+    Unavailable(String),
+}
