@@ -46,7 +46,10 @@ impl Made {
         let mut model = ModelRecord {
             source: source.to_owned(),
             name: format!("organisation-{}/model-{index:04}-instruct", noise % 17),
-            version: Some(format!("{:040x}", u128::from(noise) * 0x1234_5678_9abc_def1)),
+            version: Some(format!(
+                "{:032x}00c0ffee",
+                (u128::from(noise) + 1).wrapping_mul(0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e1f3)
+            )),
             state,
             detail: detail(state).to_owned(),
             files: 4 + noise % 9,

@@ -191,20 +191,20 @@ def check_messages(out, messages, times):
     assert {message["program"] for message in messages} == {"tensorseal"}
     assert {message["kind"] for message in messages} == {"FINDING", "MODEL", "ERROR", "SCAN"}
     assert {message["facility"] for message in messages} == {"local0", "authpriv"}
-    assert all(message["data"]["origin"]["software"] == "tensorseal" for message in messages)
+    assert all(message["rfc5424-sd"]["origin"]["software"] == "tensorseal" for message in messages)
     found = [message for message in messages if message["kind"] == "FINDING"]
-    worst = [message for message in found if message["data"]["tensorseal@32473"]["severity"] == "critical"]
+    worst = [message for message in found if message["rfc5424-sd"]["tensorseal@32473"]["severity"] == "critical"]
     assert worst and {message["severity"] for message in worst} == {"crit"}
     # What they are about is what the other reports say.
     documents = {name: json.loads((out / f"{name}.json").read_text()) for name in ["few", "hostile"]}
     few = {model["name"] for model in documents["few"]["models"]}
-    named = {message["data"]["tensorseal@32473"].get("model") for message in found}
+    named = {message["rfc5424-sd"]["tensorseal@32473"].get("model") for message in found}
     assert few & named, named
     events = [json.loads(line) for line in (out / "few.ocsf.jsonl").read_text().splitlines()]
     uids = {event["finding_info"]["uid"] for event in events if event["class_uid"] == 2004}
-    assert uids & {message["data"]["tensorseal@32473"].get("uid") for message in found}
+    assert uids & {message["rfc5424-sd"]["tensorseal@32473"].get("uid") for message in found}
     # A name that tries to add structured data is the value of one parameter.
-    assert not any("evil@1" in message["data"] for message in messages)
+    assert not any("evil@1" in message["rfc5424-sd"] for message in messages)
     assert any(name and "] [evil@1 a=\"b\"]" in name for name in named), named
     assert sum(message["kind"] == "SCAN" for message in messages) == 2 * times
 

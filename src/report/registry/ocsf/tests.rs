@@ -117,3 +117,16 @@ fn a_hostile_name_is_a_line_and_exact() {
     assert_eq!(text.lines().count(), 5);
     assert_eq!(events(&text)[3]["resources"][0]["name"], name);
 }
+
+#[test]
+fn what_no_receiver_would_keep_is_clipped_and_said_so() {
+    let (short, long) = ("n".repeat(1000), "n".repeat(70_000));
+    for (name, truncated) in [(short, false), (long, true)] {
+        let text = made::written(&name, |overview, out| write(overview, out));
+        let event = &events(&text)[3];
+        assert_eq!(event["metadata"].get("is_truncated").is_some(), truncated);
+        let shown = event["resources"][0]["name"].as_str().unwrap();
+        assert_eq!((shown == name, shown.ends_with("… (70000 bytes)")), (!truncated, truncated));
+        assert!(text.lines().all(|line| line.len() < 20_000));
+    }
+}
