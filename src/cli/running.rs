@@ -154,7 +154,7 @@ pub fn run_options(measuring: &Measuring) -> RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads,
         cross_check: measuring.cross_check,
-        lose_device_after: None,
+        ..RunOptions::default()
     }
 }
 
