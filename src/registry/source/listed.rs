@@ -16,6 +16,10 @@ pub struct Listed {
     pub files: Vec<ListedFile>,
     /// What is not there, or cannot be listed, in a sentence each.
     pub incomplete: Vec<String>,
+    /// Whether there is a signature with it; nobody looked at what it says.
+    pub signed: bool,
+    /// Whether there is a seal with it.
+    pub sealed: bool,
 }
 
 /// A file of it.

@@ -1,10 +1,16 @@
 //! Places that hold models, behind one trait.
 
+pub mod directory;
 mod error;
+pub mod huggingface;
 mod listed;
+mod local;
+pub mod models;
+mod place;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
+pub use place::open;
 
 use crate::checkpoint::Checkpoint;
 use crate::judge::Finding;
