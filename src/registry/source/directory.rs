@@ -100,7 +100,7 @@ impl Source for DirectoryTree {
 }
 
 fn unreadable(name: String, why: &dyn std::fmt::Display) -> Listed {
-    Listed { name, incomplete: vec![why.to_string()], ..Listed::default() }
+    Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
 }
 
 #[cfg(test)]

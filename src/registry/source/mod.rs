@@ -23,7 +23,7 @@ pub trait Source: Send + Sync {
 
     /// Gives each model to `each`, until that breaks. Nothing but names, lengths and marks is read.
     ///
-    /// A model that cannot be listed is given with the reason in [`Listed::incomplete`]; the others are
+    /// A model that cannot be listed is given with the reason in [`Listed::unreadable`]; the others are
     /// given all the same.
     ///
     /// # Errors

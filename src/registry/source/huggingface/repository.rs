@@ -118,8 +118,8 @@ impl Repository {
         let mut listed = match local::list(&place, &mut claims) {
             Ok(listed) => listed,
             Err(error) => {
-                let incomplete = vec![error.to_string()];
-                return entry(Listed { incomplete, ..Listed::default() });
+                let unreadable = Some(error.to_string());
+                return entry(Listed { unreadable, ..Listed::default() });
             }
         };
         if let Some(tree) = &tree {
