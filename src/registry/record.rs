@@ -203,6 +203,11 @@ impl RunOutcome {
             Self::Interrupted => "interrupted",
         }
     }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<RunOutcome> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
 }
 
 /// What is known in sum.

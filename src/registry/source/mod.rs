@@ -1,10 +1,16 @@
 //! Places that hold models, behind one trait.
 
+pub mod directory;
 mod error;
+pub mod huggingface;
 mod listed;
+mod local;
+pub mod models;
+mod place;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
+pub use place::open;
 
 use crate::checkpoint::Checkpoint;
 use crate::judge::Finding;
@@ -17,7 +23,7 @@ pub trait Source: Send + Sync {
 
     /// Gives each model to `each`, until that breaks. Nothing but names, lengths and marks is read.
     ///
-    /// A model that cannot be listed is given with the reason in [`Listed::incomplete`]; the others are
+    /// A model that cannot be listed is given with the reason in [`Listed::unreadable`]; the others are
     /// given all the same.
     ///
     /// # Errors
