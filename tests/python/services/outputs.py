@@ -68,14 +68,14 @@ def check_html(out):
     raise AssertionError("the parser takes everything")
 
 
-def ocsf_validator(schema, event):
-    """A strict one: no member that the standard does not know, in any object."""
-    name = schema.lookup_class_name_from_uid(event["class_uid"])
-    of_class = schema.get_class_schema(name)
+def ocsf_validator(schema, kind):
+    """Of a class of events; it knows no member that the standard does not."""
+    of_class = schema.get_class_schema(schema.lookup_class_name_from_uid(kind))
     return jsonschema.Draft202012Validator(of_class)
 
 
 def check_ocsf(out):
+    """Events are those of the standard, and a finding is told once."""
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema("1.8.0"))
     validators = {}
     for name in NAMES:
@@ -85,7 +85,7 @@ def check_ocsf(out):
         for event in events:
             kind = event["class_uid"]
             if kind not in validators:
-                validators[kind] = ocsf_validator(schema, event)
+                validators[kind] = ocsf_validator(schema, kind)
             errors = [f"{error.json_path}: {error.message}" for error in validators[kind].iter_errors(event)]
             assert not errors, (name, errors[:5])
         if name == "few":
@@ -214,8 +214,7 @@ def check_units(out):
     directory = out / "units"
     directory.mkdir()
     for path in (CONTRIB / "systemd").glob("tensorseal-*@.*"):
-        # The program need not be installed here.
-        directory.joinpath(path.name).write_text(path.read_text().replace("/usr/bin/tensorseal ", "/bin/true "))
+        shutil.copy(path, directory)
     drop_in = directory / "tensorseal-scan@remote.service.d"
     drop_in.mkdir()
     shutil.copy(CONTRIB / "systemd/remote.conf", drop_in)

@@ -135,9 +135,12 @@ fn facts(model: &ModelRecord) -> String {
 
 /// What became of it, and the first of its findings.
 fn said(model: &ModelRecord, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "<p>{}</p>", escape::text(&model.detail))?;
     let said = || model.findings.iter().filter(|finding| finding.severity > Severity::Info);
     let number = said().count();
+    // What a finding says need not be said twice.
+    if !said().take(SAID).any(|finding| finding.message.ends_with(&model.detail)) {
+        write!(out, "<p>{}</p>", escape::text(&model.detail))?;
+    }
     if number == 0 {
         return Ok(());
     }

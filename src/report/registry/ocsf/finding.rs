@@ -167,7 +167,16 @@ fn evidence(model: &ModelRecord, finding: &RecordedFinding) -> Value {
     data.insert("numbers".to_owned(), json!(finding.evidence));
     let file = match &finding.file {
         Some(path) => {
-            json!({"name": base_name(path), "path": path, "type_id": 1, "type": "Regular File"})
+            let mut file = json!({
+                "name": base_name(path),
+                "path": path,
+                "type_id": 1,
+                "type": "Regular File",
+            });
+            if let Some(digest) = found_digest(finding) {
+                file["hashes"] = json!([digest]);
+            }
+            file
         }
         None => {
             let mut folder = json!({"name": model.name, "type_id": 2, "type": "Folder"});
@@ -187,6 +196,19 @@ fn fingerprint(root: &str) -> Value {
         "algorithm": "BLAKE3 (root of tensors)",
         "value": root.strip_prefix("blake3:").unwrap_or(root),
     })
+}
+
+/// The digest of the file as it was found, where it was made.
+fn found_digest(finding: &RecordedFinding) -> Option<Value> {
+    let text = |key| finding.evidence.get(key).and_then(Value::as_str);
+    let (algorithm, value) = (text("algorithm")?, text("found")?);
+    let is_digest = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (id, name) = match algorithm {
+        "sha256" => (3, "SHA-256"),
+        // That of git is over a header as well: no other program's SHA-1 of the file.
+        other => (99, other),
+    };
+    is_digest.then(|| json!({"algorithm_id": id, "algorithm": name, "value": value}))
 }
 
 /// What a receiver looks for over all its events: the model, its root, the file.
