@@ -28,8 +28,9 @@ pub(super) fn list(
     let Tree { files, not_covered, .. } = walk(directory, &options())?;
     let mut listed = Listed::default();
     for found in &files {
-        let metadata =
-            fs::metadata(&found.location).map_err(|e| OpenError::of_found(&found.location, e))?;
+        // Everything that is found in a directory has a path.
+        let Ok(place) = found.location.local() else { continue };
+        let metadata = fs::metadata(place).map_err(|error| OpenError::of_found(place, error))?;
         let mut file = ListedFile {
             path: found.path.clone(),
             bytes: metadata.len(),

@@ -7,6 +7,7 @@ mod listed;
 mod local;
 pub mod models;
 mod place;
+pub mod remote;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
