@@ -2,6 +2,8 @@
 
 mod error;
 mod listed;
+pub mod models;
+pub mod remote;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};

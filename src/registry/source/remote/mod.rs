@@ -1,0 +1,16 @@
+//! Files of other machines: how their bytes are asked for, kept for a moment, and shared.
+//!
+//! - [`limits`]: how long another machine is waited for, and how often it is asked again.
+//! - [`runtime`]: the threads that wait for it.
+//! - [`retry`]: which failures pass, and the pauses between attempts.
+//! - [`http`]: requests over plain HTTP, their answers bounded.
+//! - [`windows`]: what was fetched, shared by everyone who reads it.
+
+pub mod http;
+pub mod limits;
+pub mod retry;
+pub mod runtime;
+pub mod windows;
+
+pub use limits::Limits;
+pub use windows::{Fetch, Windowed, Windows};
