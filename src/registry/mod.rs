@@ -8,3 +8,4 @@
 
 pub mod record;
 pub mod source;
+pub mod state;

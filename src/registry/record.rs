@@ -174,6 +174,25 @@ pub enum RunOutcome {
     Interrupted,
 }
 
+impl RunOutcome {
+    /// Its name in reports and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Incomplete => "incomplete",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<RunOutcome> {
+        let all = [Self::Running, Self::Pass, Self::Fail, Self::Incomplete, Self::Interrupted];
+        all.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
 /// What is known in sum.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {

@@ -4,6 +4,9 @@
 //! Each of them adds to the plan and takes its part of every finished object; alone it does the same. What
 //! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
 
+pub mod flips;
+pub mod weights;
+
 use crate::audit::{Audited, Auditing};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
