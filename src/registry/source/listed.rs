@@ -16,6 +16,8 @@ pub struct Listed {
     pub files: Vec<ListedFile>,
     /// What is not there, or cannot be listed, in a sentence each.
     pub incomplete: Vec<String>,
+    /// Whether its source has a signature that is none of its files. It is not verified.
+    pub signed: bool,
 }
 
 /// A file of it.

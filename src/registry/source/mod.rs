@@ -1,9 +1,12 @@
 //! Places that hold models, behind one trait.
 
+mod endpoint;
 mod error;
 mod listed;
 pub mod models;
+pub mod oci;
 pub mod remote;
+mod spool;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};

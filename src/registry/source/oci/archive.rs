@@ -1,16 +1,14 @@
 //! Unpacking layers: what is packed in them goes into a spool, one file behind the other.
 //!
 //! An archive is hostile. No name in it reaches the file system; its headers are bounded, and what it
-//! unpacks to; links and whatever is no plain file are refused, and so are names that lead out of the
-//! model or come twice, since programs disagree about which of two files counts.
+//! unpacks to; links and whatever is no plain file are refused. Names that lead out of the model, or come
+//! twice, are told when the model is opened, as those of any list.
 
-use super::super::paths;
 use super::super::spool::Spool;
 use super::compressed;
 use super::media::Packing;
 use crate::checkpoint::quoted;
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use tar::{Archive, Entry, EntryType};
@@ -64,7 +62,7 @@ pub(super) enum UnpackError {
 }
 
 /// Unpacks a layer that is not an archive to the file `path`, else to the files of its members. What was
-/// unpacked before an error is in `contents`. `taken` are the paths of the model so far.
+/// unpacked before an error is in `contents`.
 ///
 /// # Errors
 /// [`UnpackError`]; also when the layer could not be read.
@@ -73,19 +71,18 @@ pub(super) fn unpack(
     packing: Packing,
     path: &str,
     spool: &mut Spool,
-    taken: &mut HashSet<String>,
     contents: &mut Contents,
 ) -> Result<(), UnpackError> {
     let plain = compressed::reader(layer, packing.compression);
     let allowed = Rc::new(Cell::new(0));
     let most = spool.room();
-    let bounded = Bounded { inner: plain, allowed: Rc::clone(&allowed) };
+    let mut bounded = Bounded { inner: plain, allowed: Rc::clone(&allowed) };
     if !packing.archive {
         allowed.set(u64::MAX);
         let start = spool.len();
-        copy(&mut { bounded }, spool)?;
+        copy(&mut bounded, spool)?;
         let bytes = spool.len() - start;
-        contents.add(Member { path: path.to_owned(), start, bytes }, taken);
+        contents.members.push(Member { path: path.to_owned(), start, bytes });
         return Ok(());
     }
     let mut archive = Archive::new(bounded);
@@ -111,7 +108,7 @@ pub(super) fn unpack(
             if bytes != expected {
                 return Err(UnpackError::Damaged(format!("it ends in the middle of {}", quoted(&path))));
             }
-            contents.add(Member { path, start, bytes }, taken);
+            contents.members.push(Member { path, start, bytes });
         } else {
             io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
         }
@@ -119,14 +116,6 @@ pub(super) fn unpack(
 }
 
 impl Contents {
-    fn add(&mut self, member: Member, taken: &mut HashSet<String>) {
-        if taken.insert(member.path.clone()) {
-            self.members.push(member);
-        } else {
-            self.refuse(format!("there are two files {}", quoted(&member.path)));
-        }
-    }
-
     fn refuse(&mut self, what: String) {
         self.refusals += 1;
         if self.refused.len() < MOST_TOLD {
@@ -157,12 +146,8 @@ impl Contents {
             self.refuse(format!("the name {shown} is not in UTF-8"));
             return Ok(None);
         };
-        let path = name.trim_start_matches("./");
-        if let Err(why) = paths::check(path) {
-            self.refuse(format!("{shown} {why}"));
-            return Ok(None);
-        }
-        Ok(Some(path.to_owned()))
+        // As `tar` writes what lies in the directory that it is given as `.`.
+        Ok(Some(name.strip_prefix("./").unwrap_or(&name).to_owned()))
     }
 }
 

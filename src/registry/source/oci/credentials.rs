@@ -60,11 +60,13 @@ struct Config {
 }
 
 /// An account in it.
-#[derive(Deserialize, Default, ZeroizeOnDrop)]
-#[serde(default)]
+#[derive(Deserialize, ZeroizeOnDrop)]
 struct Account {
+    #[serde(default)]
     auth: String,
+    #[serde(default)]
     identitytoken: String,
+    #[serde(default)]
     registrytoken: String,
 }
 

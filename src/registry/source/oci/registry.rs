@@ -276,7 +276,7 @@ impl Registry {
             _ => {}
         }
         let response = match form {
-            Some(form) => self.http.post_form(&realm, form).await?,
+            Some(form) => self.http.send_form(&realm, form).await?,
             None => {
                 let mut query = realm.query_pairs_mut();
                 service.map(|service| query.append_pair("service", service));

@@ -4,12 +4,14 @@
 //! - [`runtime`]: the threads that wait for it.
 //! - [`retry`]: which failures pass, and the pauses between attempts.
 //! - [`http`]: requests over plain HTTP, their answers bounded.
+//! - [`stream`]: answers that are read once, in order.
 //! - [`windows`]: what was fetched, shared by everyone who reads it.
 
 pub mod http;
 pub mod limits;
 pub mod retry;
 pub mod runtime;
+pub mod stream;
 pub mod windows;
 
 pub use limits::Limits;
