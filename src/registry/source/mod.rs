@@ -3,6 +3,7 @@
 mod endpoint;
 mod error;
 mod listed;
+pub mod mlflow;
 pub mod models;
 pub mod oci;
 pub mod remote;
