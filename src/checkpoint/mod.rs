@@ -4,7 +4,7 @@
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
 mod contents;
-mod directory;
+pub(crate) mod directory;
 mod display;
 mod file;
 mod formats;

@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub keys: &'a [WatermarkKey],
     /// Digests of each file, also of those [beside](crate::checkpoint::ModelFile::beside) the model.
     pub file_hashing: Vec<FileHashing>,
+    /// Where each file has digests of its own to be held to, these instead, by file of the model.
+    pub hashing_by_file: Option<Vec<Vec<FileHashing>>>,
 }
 
 /// What was found.
@@ -106,5 +108,8 @@ fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<
     if let Some(detecting) = detecting {
         detecting.add_to(&mut plan);
     }
-    plan.with_file_hashing(model, &request.file_hashing)
+    match &request.hashing_by_file {
+        Some(by_file) => plan.with_hashing_by_file(by_file.clone()),
+        None => plan.with_file_hashing(model, &request.file_hashing),
+    }
 }

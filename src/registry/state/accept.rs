@@ -77,8 +77,11 @@ fn retire(
 ) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM findings WHERE model = ?1", [id])?;
     transaction.execute("DELETE FROM found WHERE model = ?1", [id])?;
-    transaction
-        .execute("UPDATE models SET retired = 1, checked_mark = NULL WHERE id = ?1", [id])?;
+    transaction.execute(
+        "UPDATE models SET retired = 1, checked_mark = NULL, baselines_after =
+           (SELECT coalesce(max(id), 0) FROM baselines) WHERE id = ?1",
+        [id],
+    )?;
     add_event(transaction, id, at, &format!("accepted as gone by {by}: {reason}"))
 }
 

@@ -321,9 +321,13 @@ fn write_check(transaction: &Transaction<'_>, checked: &Checked<'_>) -> rusqlite
         params![model, state.name(), detail, run],
     )?;
     match deep {
-        // It is looked at again, whatever its marks say.
+        // It is looked at again, whatever its marks say; what was said of one that is gone is not kept.
         None => {
-            transaction.execute("UPDATE models SET checked_mark = NULL WHERE id = ?1", [model])?;
+            transaction.execute(
+                "UPDATE models SET checked_mark = NULL,
+                   checked_tool = iif(state = 'missing', NULL, checked_tool) WHERE id = ?1",
+                [model],
+            )?;
         }
         Some(deep) => {
             transaction.execute(

@@ -18,6 +18,28 @@ impl Database {
         self.read(summary)
     }
 
+    /// The worst that stands of the models of these sources.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn worst_of(&self, sources: &[String]) -> Result<Option<Severity>, StateError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT DISTINCT severity FROM findings WHERE model IN
+                   (SELECT id FROM models WHERE source = ?1 AND NOT retired)",
+            )?;
+            let mut worst = None;
+            for source in sources {
+                let mut rows = statement.query([source])?;
+                while let Some(row) = rows.next()? {
+                    let severity: Severity = row.get::<_, String>(0)?.parse().map_err(Wrong::of)?;
+                    worst = worst.max(Some(severity));
+                }
+            }
+            Ok(worst)
+        })
+    }
+
     /// The models of this name, in whatever source.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The record of scans.
 
-use super::{Database, StateError, text_of, time_of, unreadable};
+use super::{Database, StateError, time_of, unreadable};
 use crate::registry::record::{RunOutcome, RunRecord};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -17,7 +17,7 @@ impl Database {
                 .execute("UPDATE runs SET outcome = 'interrupted' WHERE ended IS NULL", [])?;
             transaction.execute(
                 "INSERT INTO runs (sources, started, outcome) VALUES (?1, ?2, 'running')",
-                params![sources, text_of(now)],
+                params![sources, now.to_string()],
             )?;
             Ok(transaction.last_insert_rowid())
         })
@@ -34,7 +34,7 @@ impl Database {
                  bytes_read = ?6, errors = ?7 WHERE id = ?1",
                 params![
                     run.id,
-                    run.ended.map(text_of),
+                    run.ended.map(|ended| ended.to_string()),
                     run.outcome.name(),
                     kept(run.models),
                     kept(run.deep_checked),

@@ -105,7 +105,7 @@ impl MlflowSource {
                 }).collect();
                 listed.incomplete.extend(found.problems);
             }
-            Err(why) => listed.incomplete.push(why),
+            Err(why) => listed.unreadable = Some(why),
         }
         listed
     }
@@ -223,7 +223,7 @@ impl Source for MlflowSource {
         });
         let files = files.collect::<Result<Vec<_>, SourceError>>()?;
         let checkpoint = Checkpoint::open_remote(&model, files, &OpenOptions::default())?;
-        Ok(OpenedModel { checkpoint, findings: Vec::new() })
+        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()))
     }
 }
 

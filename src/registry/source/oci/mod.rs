@@ -187,6 +187,7 @@ impl OciSource {
             files: layers.layers.iter().map(layers::Layer::listed).collect(),
             incomplete: layers.problems.clone(),
             signed,
+            ..Listed::default()
         }
     }
 }
@@ -220,15 +221,15 @@ impl Source for OciSource {
         };
         let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
         files.add_all(&Layers::of(&manifest))?;
-        let Files { files, findings, .. } = files;
+        let Files { files, listed, findings, .. } = files;
         let checkpoint = Checkpoint::open_remote(&model, files, &OpenOptions::default())?;
-        Ok(OpenedModel { checkpoint, findings })
+        Ok(OpenedModel::of_others(checkpoint, findings, listed))
     }
 }
 
 /// A model of which nothing is known but why.
 fn unlisted(name: String, why: &dyn std::fmt::Display) -> Listed {
-    Listed { name, incomplete: vec![why.to_string()], ..Listed::default() }
+    Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
 }
 
 /// `os/architecture[/variant]`.

@@ -1,10 +1,10 @@
 //! Opening a model: each layer becomes a file that is read by ranges, or files that were unpacked.
 
-use super::super::SourceError;
+use super::super::{ListedFile, SourceError};
 use super::super::remote::stream::{Body, Checked, Flowed, InOrder};
 use super::super::remote::{Windowed, Windows};
 use super::super::spool::Spool;
-use super::archive::{Contents, UnpackError, unpack};
+use super::archive::{Contents, Member, UnpackError, unpack};
 use super::blob::{Access, Ranges, probe};
 use super::layers::{Layer, Layers};
 use super::registry::Registry;
@@ -26,6 +26,7 @@ pub(super) struct Files<'s> {
     directory: &'s Path,
     model: &'s str,
     pub files: Vec<(String, Arc<dyn RemoteFile>)>,
+    pub listed: Vec<ListedFile>,
     pub findings: Vec<Finding>,
 }
 
@@ -38,7 +39,8 @@ impl<'s> Files<'s> {
         directory: &'s Path,
         model: &'s str,
     ) -> Self {
-        Self { registry, windows, directory, model, files: Vec::new(), findings: Vec::new() }
+        let (files, listed, findings) = (Vec::new(), Vec::new(), Vec::new());
+        Self { registry, windows, directory, model, files, listed, findings }
     }
 
     /// Adds the files of all layers.
@@ -53,22 +55,24 @@ impl<'s> Files<'s> {
         let place = format!("{} {}", self.model, quoted(&layer.path));
         if layer.bytes == 0 && layer.packing.is_raw() {
             let nothing = self.spool(0, &place)?.into_bytes();
-            self.files.extend(nothing.file(0, 0, place).map(|file| (layer.path.clone(), file)));
-            return Ok(());
+            return self.push(layer.listed(), nothing.file(0, 0, place));
         }
         let access = probe(self.registry, layer).map_err(|e| SourceError::at(&place, e))?;
         match access {
             Access::Ranges(total) => {
+                let mut listed = layer.listed();
                 let bytes = total.unwrap_or(layer.bytes);
                 if bytes != layer.bytes {
                     self.findings.push(wrong_length(layer, bytes));
+                    // That its digest is another one goes without saying.
+                    listed.claims.clear();
                 }
                 let bytes = bytes.min(layer.bytes);
                 let ranges = Ranges::new(self.registry, layer, bytes, place.clone());
                 let file = Windowed::new(ranges, self.windows);
                 if layer.packing.is_raw() {
-                    self.files.push((layer.path.clone(), Arc::new(file)));
-                    return Ok(());
+                    let listed = ListedFile { bytes, ..listed };
+                    return self.push(listed, Some(Arc::new(file)));
                 }
                 self.unpack(layer, InOrder::new(&file), bytes == layer.bytes, &place)
             }
@@ -86,7 +90,16 @@ impl<'s> Files<'s> {
         stored.map_err(|error| unreachable(place, &format!("its temporary file: {error}")))?;
         self.check(layer, flowed);
         let file = spool.into_bytes().file(0, flowed.bytes, place.to_owned());
-        self.files.extend(file.map(|file| (layer.path.clone(), file)));
+        // The digest was looked at.
+        let listed = ListedFile { bytes: flowed.bytes, claims: Vec::new(), ..layer.listed() };
+        self.push(listed, file)
+    }
+
+    fn push(&mut self, listed: ListedFile, file: Option<Arc<dyn RemoteFile>>) -> Result<(), SourceError> {
+        if let Some(file) = file {
+            self.files.push((listed.path.clone(), file));
+            self.listed.push(listed);
+        }
         Ok(())
     }
 
@@ -115,7 +128,9 @@ impl<'s> Files<'s> {
         for member in contents.members {
             let place = format!("{place} {}", quoted(&member.path));
             let file = spooled.file(member.start, member.bytes, place);
-            self.files.extend(file.map(|file| (member.path, file)));
+            let Member { path, bytes, .. } = member;
+            let listed = ListedFile { path, bytes, claims: Vec::new(), ..layer.listed() };
+            self.push(listed, file)?;
         }
         Ok(())
     }

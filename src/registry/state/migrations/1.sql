@@ -1,4 +1,4 @@
--- Times are RFC 3339 in UTC to the second, so that they sort as text.
+-- Times are RFC 3339 in UTC, those of models to the second, so that they sort as text.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     sources TEXT NOT NULL,              -- JSON array
