@@ -2,7 +2,7 @@
 
 use super::directory::DirectoryTree;
 use super::huggingface::Cache;
-use super::{Listed, OpenedModel, Source, SourceError};
+use super::{Listed, OpenedModel, Source, SourceError, bucket, mlflow, oci};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -15,11 +15,13 @@ use std::path::Path;
 pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
     let invalid =
         |why: &str| SourceError::Invalid { source_name: name.to_owned(), why: why.to_owned() };
-    let _ = spool;
     match name.split_once("://") {
         None => directory(name),
         Some(("file", path)) if path.starts_with('/') => directory(path),
         Some(("file", _)) => Err(invalid("a file URI has an absolute path: file:///models")),
+        Some(("s3" | "gs" | "az", _)) => bucket::open(name),
+        Some(("oci" | "oci+http" | "oci+https", _)) => oci::open(name, spool),
+        Some(("mlflow" | "mlflow+http" | "mlflow+https", _)) => mlflow::open(name, spool),
         Some((scheme, _)) => Err(invalid(&format!("no source is called {scheme}"))),
     }
 }
