@@ -1,5 +1,6 @@
 //! Places that hold models, behind one trait.
 
+pub mod bucket;
 mod error;
 mod listed;
 pub mod models;
