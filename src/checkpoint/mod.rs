@@ -4,7 +4,7 @@
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
 mod contents;
-mod directory;
+pub(crate) mod directory;
 mod display;
 mod file;
 mod formats;
@@ -12,7 +12,7 @@ pub mod gguf;
 pub(crate) mod json;
 mod lfs;
 mod links;
-mod listing;
+pub(crate) mod listing;
 mod location;
 mod naming;
 pub mod numpy;

@@ -8,7 +8,7 @@ use tensorseal::checkpoint::Checkpoint;
 use tensorseal::compare;
 use tensorseal::engine::RunReport;
 use tensorseal::judge::compare::{Class, Comparison, Row};
-use tensorseal::judge::{self, Verdict};
+use tensorseal::judge::{self, Verdict, structure};
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
 use tensorseal::report::{Coverage, Model, Report};
@@ -44,10 +44,10 @@ pub fn run(args: &CompareArgs) -> Outcome {
     report.engine = Some(engine(&compared.sides[0].run, run));
     report.findings = findings;
     for model in &models {
-        report.findings.extend(model.problems.iter().chain(&model.remarks).map(running::finding));
+        report.findings.extend(model.problems.iter().chain(&model.remarks).map(structure::finding));
     }
     for side in &compared.sides {
-        report.findings.extend(running::unknown_quantisation(side.model, &side.weights));
+        report.findings.extend(structure::unknown_quantisation(side.model, &side.weights));
     }
     report.judge(args.common.fail_on);
     if !comparison.is_identical() {

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use tensorseal::checkpoint::Checkpoint;
+use tensorseal::judge::structure;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
 use tensorseal::report::{Coverage, Report};
@@ -18,7 +19,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
     let total = report.model.bytes;
     report.coverage =
         Coverage { bytes_total: total, bytes_checked: 0, not_covered: model.not_covered.clone() };
-    report.findings.extend(model.remarks.iter().map(running::finding));
+    report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(json!(
         model
             .tensors
@@ -34,7 +35,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
             }))
             .collect::<Vec<_>>()
     ));
-    report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(model.problems.iter().map(structure::finding));
     report.judge(args.common.fail_on);
     let code = output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;

@@ -9,7 +9,6 @@ mod explain;
 mod gate;
 mod inspect;
 mod output;
-mod pinpointing;
 mod profiles;
 mod progress;
 mod repair;

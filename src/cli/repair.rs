@@ -1,11 +1,12 @@
 //! `tensorseal repair`: a copy of a damaged model with the flipped bits put back.
 
 use super::args::RepairArgs;
-use super::pinpointing::{self, Compared};
+
 use super::{Failure, Outcome, output, running, sealed};
 use std::collections::BTreeSet;
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::engine::RunReport;
+use tensorseal::examine::flips::{self, Compared};
 use tensorseal::judge::integrity::{self, Options};
 use tensorseal::judge::{Finding, Severity, Verdict};
 use tensorseal::pinpoint::fine;
@@ -109,7 +110,7 @@ fn work(
     let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
     let limits = Limits { searches: args.pinpointing.pinpoint_limit };
     let (search, explained) =
-        pinpointing::pinpoint(&compared, &mut all, fine, limits, options.threads, progress)
+        flips::pinpoint(&compared, &mut all, fine, limits, options.threads, progress)
             .map_err(running::failure)?;
     of_fine.extend(search.fine.map(|error| sealed::fine_finding(&fine::path_of(&path), &error)));
     if explained.contains(&false) {

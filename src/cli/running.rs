@@ -5,22 +5,21 @@ use super::progress::Drawn;
 use super::{Failure, exit, output, sealed};
 use anyhow::anyhow;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor, display_name};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::examine::ExamineError;
-use tensorseal::judge::{Finding, checksums};
+use tensorseal::judge::{checksums, structure};
 use tensorseal::pinpoint::fine;
 use tensorseal::report::{Coverage, Model, Report, inventory};
 use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
-use tensorseal::weights::Weights;
 
 /// Where the seal of a model is, unless told otherwise.
 pub fn default_seal(model: &Path) -> PathBuf {
@@ -155,7 +154,7 @@ pub fn run_options(measuring: &Measuring) -> RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads,
         cross_check: measuring.cross_check,
-        lose_device_after: None,
+        ..RunOptions::default()
     }
 }
 
@@ -219,7 +218,7 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
         not_covered: model.not_covered.clone(),
     };
     report.inventory = inventory::of(model, run);
-    report.findings.extend(model.remarks.iter().map(finding));
+    report.findings.extend(model.remarks.iter().map(structure::finding));
     report.findings.extend(checksums::findings(model, run));
 }
 
@@ -233,7 +232,7 @@ pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
         not_covered: model.not_covered.clone(),
     };
     report.inventory = inventory::of(model, run);
-    report.findings.extend(model.remarks.iter().map(finding));
+    report.findings.extend(model.remarks.iter().map(structure::finding));
 }
 
 /// A model of which nothing was measured.
@@ -261,38 +260,4 @@ pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Fail
         Some(first) => Err(Failure::incomplete(anyhow!("{}", first.message))),
         None => Ok(()),
     }
-}
-
-/// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.
-pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
-    let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, reason) in &weights.unknown {
-        by_reason.entry(reason).or_default().push(*index);
-    }
-    let remark = |(reason, tensors): (&str, Vec<usize>)| {
-        let first = &model.tensors[tensors[0]];
-        let text = format!(
-            "{} tensors of codes are taken as plain integers: {reason} (the first is {})",
-            tensors.len(),
-            display_name(&first.name)
-        );
-        Finding::new("format/unknown-quantisation", text).in_file(&model.files[first.file].path)
-    };
-    by_reason.into_iter().map(remark).collect()
-}
-
-/// A structural problem or remark as a finding.
-pub fn finding(problem: &Problem) -> Finding {
-    let mut finding = Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file);
-    finding.severity = problem.severity;
-    finding.tensor = problem.tensor.clone();
-    // The range of a problem counts from the start of the file, and with a tensor a finding's does
-    // not: without knowing the tensor's place it is left to the message.
-    if finding.tensor.is_none() {
-        finding.byte_range = problem.byte_range;
-    }
-    if !problem.affected.is_empty() {
-        finding = finding.with("tensors_unreadable", problem.affected.len());
-    }
-    finding
 }

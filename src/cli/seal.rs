@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
 use tensorseal::checkpoint::{Checkpoint, FileKind, ModelFile};
+use tensorseal::judge::structure;
 use tensorseal::pinpoint::fine::{self, Fine};
 use tensorseal::pinpoint::{self, FineWriteError};
 use tensorseal::report::{Report, SealUsed};
@@ -61,7 +62,7 @@ pub fn run(args: &SealArgs) -> Outcome {
         source: target.display().to_string(),
         signed_by: None,
     });
-    report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(model.problems.iter().map(structure::finding));
     report.judge(args.common.fail_on);
     output::finish(&report, &args.common, &|out, palette| {
         writeln!(out, "sealed    {}", palette.bold(&target.display().to_string()))?;

@@ -187,7 +187,7 @@ impl Reading<'_> {
     }
 
     fn hash(&self, object: &Object, copy: &mut Vec<u8>) -> Result<FileDigests, RunError> {
-        let mut hasher = FileHasher::new(self.hashings);
+        let mut hasher = FileHasher::new(self.hashings, object.bytes);
         let named = |error| RunError::from(self.files.name_error(object.file, error));
         let end = object.offset + object.bytes;
         let mut position = object.offset;

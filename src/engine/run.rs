@@ -10,6 +10,7 @@ use crate::measure::{self, TileMeasurement};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::hashing::FileDigests;
 use crate::stream::lane::Lane;
+use crate::stream::pace::Pace;
 use crate::stream::plan::{Object, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
@@ -31,6 +32,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// Percentage of tiles, 0 to 100, that the other engine measures again.
     pub cross_check: f64,
+    /// A bound on the bytes that are read in a second.
+    pub pace: Option<Arc<Pace>>,
     /// Destroys the device after this many tiles: the test of a device that is lost.
     #[doc(hidden)]
     pub lose_device_after: Option<u64>,
@@ -121,13 +124,14 @@ pub(super) struct Shared<'a> {
     pub files: FileSet<'a>,
     pub queue: TileQueue<'a>,
     pub collector: Collector<'a>,
-    /// By file; `None`: no digests of files were asked for.
-    pub lanes: Option<Vec<Lane<'a>>>,
+    /// By file; `None`: no digests of it were asked for.
+    pub lanes: Vec<Option<Lane<'a>>>,
     /// By file; `None`: it states no checksums, or is not read.
     sums: Vec<Option<Sums<'a>>>,
     pub cross_check: CrossCheck,
     pub names: &'a [ModelFile],
     progress: &'a Progress,
+    pace: Option<&'a Pace>,
     failure: Mutex<Option<RunError>>,
     device_bytes: AtomicU64,
 }
@@ -146,7 +150,7 @@ impl Shared<'_> {
 
     /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
     pub fn needs_copy(&self, file: usize) -> bool {
-        self.lanes.is_some() || self.sums[file].is_some()
+        self.lanes[file].is_some() || self.sums[file].is_some()
     }
 
     /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
@@ -167,8 +171,8 @@ impl Shared<'_> {
         if let Some(sums) = &self.sums[object.file] {
             sums.add(position, &raw[..tile.len]);
         }
-        if let Some(lanes) = &self.lanes {
-            lanes[object.file].submit(position, raw, tile.len);
+        if let Some(lane) = &self.lanes[object.file] {
+            lane.submit(position, raw, tile.len);
         }
         Ok(copy)
     }
@@ -187,6 +191,9 @@ impl Shared<'_> {
         by_device: bool,
     ) -> Result<(), RunError> {
         self.progress.add(tile.len as u64);
+        if let Some(pace) = self.pace {
+            pace.pay(tile.len as u64, self.progress);
+        }
         if by_device {
             self.device_bytes.fetch_add(tile.len as u64, Relaxed);
         }
@@ -228,18 +235,22 @@ pub fn run(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let hashes = !plan.file_hashing.is_empty();
-    let lane = |file: &ModelFile| Lane::new(&plan.file_hashing, file.bytes);
+    let hashes = plan.hashes_files();
+    let lane = |(index, file): (usize, &ModelFile)| {
+        let hashings = plan.hashings(index);
+        (!hashings.is_empty()).then(|| Lane::new(hashings, file.bytes))
+    };
     let shared = Shared {
         plan,
         files: FileSet::new(files, plan),
         queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
         collector: Collector::new(plan, finish),
         sums: sums(files, plan),
-        lanes: hashes.then(|| files.iter().map(lane).collect()),
+        lanes: files.iter().enumerate().map(lane).collect(),
         cross_check,
         names: files,
         progress,
+        pace: options.pace.as_deref(),
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
     };
@@ -280,7 +291,7 @@ pub fn run(
             cross_checked: shared.cross_check.count(),
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
-        file_digests: shared.lanes.into_iter().flatten().map(Lane::finish).collect(),
+        file_digests: shared.lanes.into_iter().map(|lane| lane?.finish()).collect(),
         bytes_beside: plan.bytes_beside(),
         broken_checksums: broken(&shared.sums),
     })

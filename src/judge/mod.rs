@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod presence;
 pub mod rules;
 pub mod signature;
+pub mod structure;
 pub mod third_party;
 pub mod watermark;
 

@@ -7,4 +7,6 @@
 //! - [`scan`] checks what is due and records what it found.
 
 pub mod record;
+pub mod scan;
 pub mod source;
+pub mod state;

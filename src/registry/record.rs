@@ -119,6 +119,13 @@ pub struct RecordedFinding {
     pub references: Vec<String>,
 }
 
+impl ModelRecord {
+    /// The worst that was found of it.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+}
+
 impl From<&Finding> for RecordedFinding {
     fn from(finding: &Finding) -> Self {
         let evidence = finding.evidence.iter();
@@ -158,6 +165,13 @@ pub struct RunRecord {
     pub errors: Vec<String>,
 }
 
+impl RunRecord {
+    /// How long it took, in seconds, when it has ended; clocks that were set back in between make it 0.
+    pub fn seconds(&self) -> Option<f64> {
+        Some(self.ended?.duration_since(self.started).as_secs_f64().max(0.0))
+    }
+}
+
 /// How a scan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -172,6 +186,28 @@ pub enum RunOutcome {
     Incomplete,
     /// It was asked to stop.
     Interrupted,
+}
+
+impl RunOutcome {
+    /// All of them, in the order of tables.
+    pub const ALL: [RunOutcome; 5] =
+        [Self::Running, Self::Pass, Self::Fail, Self::Incomplete, Self::Interrupted];
+
+    /// Its name in reports and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Incomplete => "incomplete",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<RunOutcome> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
 }
 
 /// What is known in sum.
@@ -197,6 +233,56 @@ pub struct Summary {
     pub bytes_read: u64,
 }
 
+impl Summary {
+    /// Nothing is known.
+    pub fn empty() -> Summary {
+        Summary {
+            last_run: None,
+            last_complete: None,
+            models: State::ALL.into_iter().map(|state| (state, 0)).collect(),
+            findings: BTreeMap::new(),
+            oldest_deep_check: None,
+            never_deep_checked: 0,
+            unsigned: 0,
+            unsealed: 0,
+            bytes_read: 0,
+        }
+    }
+
+    /// Counts these models; what is known of scans is left as it is.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn count(mut self, records: &dyn Records) -> io::Result<Summary> {
+        records.each(&mut |model| {
+            *self.models.entry(model.state).or_default() += 1;
+            for finding in &model.findings {
+                let key = (finding.severity, finding.rule.clone());
+                *self.findings.entry(key).or_default() += 1;
+            }
+            self.unsigned += u64::from(!model.signed);
+            self.unsealed += u64::from(!model.sealed);
+            match (model.last_deep_check, self.oldest_deep_check) {
+                (None, _) => self.never_deep_checked += 1,
+                (Some(time), Some(oldest)) if time >= oldest => {}
+                (time, _) => self.oldest_deep_check = time,
+            }
+            Ok(())
+        })?;
+        Ok(self)
+    }
+
+    /// Number of models in this state.
+    pub fn in_state(&self, state: State) -> u64 {
+        self.models.get(&state).copied().unwrap_or(0)
+    }
+
+    /// Number of all models.
+    pub fn total(&self) -> u64 {
+        self.models.values().sum()
+    }
+}
+
 /// The models that reports are written from, one after the other: there may be more than fit in memory.
 pub trait Records {
     /// Gives each model to `each`, ordered by source and name.
@@ -206,8 +292,48 @@ pub trait Records {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()>;
 }
 
+impl Records for Vec<ModelRecord> {
+    fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
+        self.iter().try_for_each(each)
+    }
+}
+
 impl Records for [ModelRecord] {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
         self.iter().try_for_each(each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_and_found_again() {
+        for state in State::ALL {
+            assert_eq!(State::of_name(state.name()), Some(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
+        for outcome in RunOutcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_no_negative_time() {
+        let run = |ended: Option<i64>| RunRecord {
+            id: 1,
+            sources: Vec::new(),
+            started: Timestamp::from_second(100).unwrap(),
+            ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+            outcome: RunOutcome::Pass,
+            models: 0,
+            deep_checked: 0,
+            bytes_read: 0,
+            errors: Vec::new(),
+        };
+        assert_eq!(run(Some(140)).seconds(), Some(40.0));
+        assert_eq!(run(Some(60)).seconds(), Some(0.0));
+        assert_eq!(run(None).seconds(), None);
     }
 }

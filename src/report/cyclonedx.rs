@@ -91,8 +91,10 @@ fn file((number, file): (usize, &InventoryFile)) -> Value {
             HashAlgorithm::Sha256 => "SHA-256",
             HashAlgorithm::Blake2b => "BLAKE2b-512",
             HashAlgorithm::Blake3 => "BLAKE3",
+            // Bills of materials do not know it.
+            HashAlgorithm::GitBlob => return None,
         };
-        json!({ "alg": name, "content": digest })
+        Some(json!({ "alg": name, "content": digest }))
     };
     let mut component = json!({
         "type": "file",
@@ -101,7 +103,7 @@ fn file((number, file): (usize, &InventoryFile)) -> Value {
         "properties": properties([("bytes", file.bytes.to_string())]),
     });
     if !file.digests.is_empty() {
-        component["hashes"] = file.digests.iter().map(hash).collect();
+        component["hashes"] = file.digests.iter().filter_map(hash).collect();
     }
     component
 }

@@ -40,6 +40,11 @@ impl Palette {
         self.paint(Style::new().dimmed(), text)
     }
 
+    /// For what is wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint(AnsiColor::Red.on_default().bold(), text)
+    }
+
     /// The name of a severity, in its colour and padded to the longest.
     pub fn severity(self, severity: Severity) -> String {
         let colour = match severity {
@@ -61,7 +66,7 @@ impl Palette {
         self.paint(colour.on_default().bold(), &format!("{words:<11}"))
     }
 
-    fn verdict(self, verdict: Verdict) -> String {
+    pub(crate) fn verdict(self, verdict: Verdict) -> String {
         let (colour, text) = match verdict {
             Verdict::Pass => (AnsiColor::Green, "PASS"),
             Verdict::Fail => (AnsiColor::Red, "FAIL"),

@@ -12,6 +12,7 @@ pub mod junit;
 pub mod markdown;
 pub mod policy;
 pub mod profile;
+pub mod registry;
 pub mod sarif;
 pub mod shown;
 pub mod signature;

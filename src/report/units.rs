@@ -31,6 +31,19 @@ pub fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
+/// A span of time in its largest unit of which there are at least two: `40 s`, `90 min`, `36 h`, `29 days`.
+pub fn span(seconds: i64) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    match seconds.max(0) {
+        s if s < 2 * MINUTE => format!("{s} s"),
+        s if s < 2 * HOUR => format!("{} min", s / MINUTE),
+        s if s < 2 * DAY => format!("{} h", s / HOUR),
+        s => format!("{} days", grouped((s / DAY) as u64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +56,11 @@ mod tests {
         assert_eq!(grouped(12), "12");
         assert_eq!(count(1, "tensor"), "1 tensor");
         assert_eq!(count(103, "tensor"), "103 tensors");
+        assert_eq!(span(-5), "0 s");
+        assert_eq!(span(119), "119 s");
+        assert_eq!(span(120), "2 min");
+        assert_eq!(span(47 * 3600), "47 h");
+        assert_eq!(span(29 * 86_400 + 5), "29 days");
+        assert_eq!(span(i64::MAX), "106,751,991,167,300 days");
     }
 }

@@ -3,6 +3,7 @@
 
 use blake2::Blake2b512;
 use serde::Serialize;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::num::NonZeroU64;
 use std::slice::ChunksExact;
@@ -17,22 +18,28 @@ pub enum HashAlgorithm {
     Blake2b,
     /// BLAKE3, 32 bytes.
     Blake3,
+    /// The id that git gives a file, 20 bytes: SHA-1 of `blob`, a space, the length in decimal digits, a zero
+    /// byte, and the bytes. It names files in caches; SHA-1 proves nothing against whoever made two files
+    /// that have one.
+    #[serde(rename = "git-blob")]
+    GitBlob,
 }
 
 impl HashAlgorithm {
-    /// All of them.
+    /// Those that signatures may be made with.
     pub const ALL: [HashAlgorithm; 3] = [Self::Sha256, Self::Blake2b, Self::Blake3];
 
-    /// Its name in signatures: `sha256`, `blake2b`, `blake3`.
+    /// Its name in signatures and reports: `sha256`, `blake2b`, `blake3`, `git-blob`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
             Self::Blake2b => "blake2b",
             Self::Blake3 => "blake3",
+            Self::GitBlob => "git-blob",
         }
     }
 
-    /// The one of this name.
+    /// The one of this name in signatures.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
@@ -42,6 +49,7 @@ impl HashAlgorithm {
         match self {
             Self::Blake2b => 64,
             Self::Sha256 | Self::Blake3 => 32,
+            Self::GitBlob => 20,
         }
     }
 }
@@ -77,15 +85,20 @@ pub enum Hasher {
     Blake2b(Box<Blake2b512>),
     /// BLAKE3.
     Blake3(Box<blake3::Hasher>),
+    /// The id of a file in git.
+    GitBlob(Sha1),
 }
 
 impl Hasher {
-    /// Nothing hashed yet.
-    pub fn new(algorithm: HashAlgorithm) -> Self {
+    /// Nothing hashed yet of `bytes` bytes.
+    pub fn new(algorithm: HashAlgorithm, bytes: u64) -> Self {
         match algorithm {
             HashAlgorithm::Sha256 => Self::Sha256(Sha256::default()),
             HashAlgorithm::Blake2b => Self::Blake2b(Box::default()),
             HashAlgorithm::Blake3 => Self::Blake3(Box::default()),
+            HashAlgorithm::GitBlob => {
+                Self::GitBlob(Sha1::new_with_prefix(format!("blob {bytes}\0")))
+            }
         }
     }
 
@@ -97,6 +110,7 @@ impl Hasher {
             Self::Blake3(hasher) => {
                 hasher.update(bytes);
             }
+            Self::GitBlob(hasher) => hasher.update(bytes),
         }
     }
 
@@ -106,6 +120,7 @@ impl Hasher {
             Self::Sha256(hasher) => hasher.finalize().to_vec(),
             Self::Blake2b(hasher) => hasher.finalize().to_vec(),
             Self::Blake3(hasher) => hasher.finalize().as_bytes().to_vec(),
+            Self::GitBlob(hasher) => hasher.finalize().to_vec(),
         }
     }
 }
@@ -156,17 +171,20 @@ pub struct FileHasher {
 struct Part {
     hashing: FileHashing,
     hasher: Hasher,
+    /// Length of the file.
+    bytes: u64,
     /// Bytes that the shard at hand has got.
     position: u64,
     digests: Vec<u8>,
 }
 
 impl FileHasher {
-    /// At the start of a file, or of a shard of all `hashings`.
-    pub fn new(hashings: &[FileHashing]) -> Self {
+    /// At the start of a file of `bytes` bytes, or of a shard of all `hashings`.
+    pub fn new(hashings: &[FileHashing], bytes: u64) -> Self {
         let part = |hashing: &FileHashing| Part {
             hashing: *hashing,
-            hasher: Hasher::new(hashing.algorithm),
+            hasher: Hasher::new(hashing.algorithm, bytes),
+            bytes,
             position: 0,
             digests: Vec::new(),
         };
@@ -200,7 +218,7 @@ impl Part {
     }
 
     fn next_shard(&mut self) {
-        let fresh = Hasher::new(self.hashing.algorithm);
+        let fresh = Hasher::new(self.hashing.algorithm, self.bytes);
         self.digests.extend(std::mem::replace(&mut self.hasher, fresh).finish());
         self.position = 0;
     }
@@ -227,7 +245,7 @@ mod tests {
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
         ];
         for (algorithm, expected) in HashAlgorithm::ALL.into_iter().zip(expected) {
-            let mut hasher = Hasher::new(algorithm);
+            let mut hasher = Hasher::new(algorithm, 3);
             hasher.update(b"a");
             hasher.update(b"bc");
             let digest = hasher.finish();
@@ -235,6 +253,19 @@ mod tests {
             assert_eq!(hex(&digest), expected, "{}", algorithm.name());
             assert_eq!(HashAlgorithm::of_name(algorithm.name()), Some(algorithm));
         }
+    }
+
+    /// `printf abc | git hash-object --stdin`, and the empty file, which every repository knows.
+    #[test]
+    fn ids_of_git() {
+        let id = |bytes: &[u8]| {
+            let mut hasher = Hasher::new(HashAlgorithm::GitBlob, bytes.len() as u64);
+            hasher.update(bytes);
+            hex(&hasher.finish())
+        };
+        assert_eq!(id(b"abc"), "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
+        assert_eq!(id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(HashAlgorithm::of_name("git-blob"), None, "no signature is made with it");
     }
 
     /// Whatever pieces the bytes come in, each digest is that of its shard alone.
@@ -249,19 +280,19 @@ mod tests {
         ];
         let bytes: Vec<u8> = (0..105u8).collect();
         for (len, piece) in [(0, 1), (1, 1), (10, 3), (70, 70), (70, 1), (105, 33)] {
-            let mut hasher = FileHasher::new(&hashings);
+            let mut hasher = FileHasher::new(&hashings, len as u64);
             bytes[..len].chunks(piece).for_each(|piece| hasher.update(piece));
             let digests = hasher.finish();
             for hashing in hashings {
                 let shard = hashing.shard.map_or(usize::MAX, |shard| shard.get() as usize);
                 let mut expected: Vec<Vec<u8>> = Vec::new();
                 for shard in bytes[..len].chunks(shard) {
-                    let mut hasher = Hasher::new(hashing.algorithm);
+                    let mut hasher = Hasher::new(hashing.algorithm, len as u64);
                     hasher.update(shard);
                     expected.push(hasher.finish());
                 }
                 if len == 0 && hashing.shard.is_none() {
-                    expected.push(Hasher::new(hashing.algorithm).finish());
+                    expected.push(Hasher::new(hashing.algorithm, 0).finish());
                 }
                 let found = digests.of(hashing).unwrap();
                 assert_eq!(found.len() as u64, hashing.digests(len as u64));

@@ -78,7 +78,7 @@ impl<'a> Lane<'a> {
         state.waiting.insert(position, (bytes, range));
         // Only one thread feeds at a time; it looks again before it leaves.
         let mut hasher = match std::mem::replace(&mut state.hasher, Hashing::Fed) {
-            Hashing::NotBegun => Box::new(FileHasher::new(self.hashings)),
+            Hashing::NotBegun => Box::new(FileHasher::new(self.hashings, self.bytes)),
             Hashing::Free(hasher) => hasher,
             other => {
                 state.hasher = other;
@@ -112,7 +112,9 @@ impl<'a> Lane<'a> {
     /// The digests, when all bytes of the file have passed.
     pub fn finish(self) -> Option<FileDigests> {
         match self.state.into_inner().unwrap_or_else(PoisonError::into_inner).hasher {
-            Hashing::NotBegun if self.bytes == 0 => Some(FileHasher::new(self.hashings).finish()),
+            Hashing::NotBegun if self.bytes == 0 => {
+                Some(FileHasher::new(self.hashings, 0).finish())
+            }
             Hashing::Done(digests) => Some(digests),
             _ => None,
         }

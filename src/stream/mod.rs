@@ -12,6 +12,7 @@ pub mod copy;
 pub mod files;
 pub mod hashing;
 pub mod lane;
+pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod queue;

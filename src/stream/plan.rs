@@ -71,6 +71,8 @@ pub struct Plan {
     pub carriers: Vec<PlannedCarrier>,
     /// How each file is digested besides, its bytes in order; every byte of the files must be planned.
     pub file_hashing: Vec<FileHashing>,
+    /// By file, where they are not all digested alike: instead of [`Plan::file_hashing`].
+    pub hashing_by_file: Option<Vec<Vec<FileHashing>>>,
 }
 
 impl Plan {
@@ -176,6 +178,26 @@ impl Plan {
         }
         self.file_hashing = hashings.to_vec();
         self
+    }
+
+    /// Asks for these digests of each file of the model: none for a file of which none are wanted.
+    pub fn with_hashing_by_file(mut self, hashings: Vec<Vec<FileHashing>>) -> Plan {
+        self.hashing_by_file = Some(hashings);
+        self
+    }
+
+    /// How a file is digested besides.
+    pub fn hashings(&self, file: usize) -> &[FileHashing] {
+        match &self.hashing_by_file {
+            Some(by_file) => by_file.get(file).map_or(&[], Vec::as_slice),
+            None => &self.file_hashing,
+        }
+    }
+
+    /// Whether any file is digested besides.
+    pub fn hashes_files(&self) -> bool {
+        let by_file = self.hashing_by_file.iter().flatten();
+        !self.file_hashing.is_empty() || by_file.flatten().next().is_some()
     }
 
     /// Bytes of the objects that are not part of the model.

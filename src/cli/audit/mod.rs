@@ -8,13 +8,12 @@ use super::{Failure, Outcome, output, profiles, running};
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
-use tensorseal::compare::copies;
-use tensorseal::judge::{self, Finding, Severity};
+use tensorseal::examine::weights;
+use tensorseal::judge::{Finding, Severity, structure};
 use tensorseal::report::Report;
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::count;
 use tensorseal::stream::progress::Progress;
-use tensorseal::weights::Weights;
 
 /// Runs the verb.
 pub fn run(args: &AuditArgs) -> Outcome {
@@ -66,23 +65,8 @@ pub fn findings(
     threads: usize,
     progress: &Progress,
 ) -> Result<Vec<Finding>, Failure> {
-    let mut found: Vec<Finding> = model.problems.iter().map(running::finding).collect();
-    found.extend(of_weights(model, audited, threads, progress)?);
-    Ok(found)
-}
-
-/// The same, without what is wrong with its structure.
-pub fn of_weights(
-    model: &Checkpoint,
-    audited: &Audited,
-    threads: usize,
-    progress: &Progress,
-) -> Result<Vec<Finding>, Failure> {
-    let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
-    let copies = copies::measure(model, &digests, threads, progress).map_err(running::failure)?;
-    let mut found = judge::compare::copies(model, &copies);
-    found.extend(running::unknown_quantisation(model, &Weights::of(model)));
-    found.extend(judge::audit::judge(model, audited));
+    let mut found: Vec<Finding> = model.problems.iter().map(structure::finding).collect();
+    found.extend(weights::judge(model, audited, threads, progress).map_err(running::failure)?);
     Ok(found)
 }
 

@@ -6,15 +6,15 @@ use crate::cli::args::{Opening, ReportFormat};
 use crate::cli::audit::baseline::{self, Baseline};
 use crate::cli::signing::places;
 
-use crate::cli::{Failure, audit, exit, running, sealed, verify};
+use crate::cli::{Failure, exit, running, sealed};
 use anyhow::anyhow;
 use std::collections::BTreeMap;
 use tensorseal::audit::Audited;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::RunReport;
-use tensorseal::examine::{self, Examined, Request};
+use tensorseal::examine::{self, Examined, Request, weights};
 use tensorseal::judge::watermark::Detection;
-use tensorseal::judge::{Finding, integrity, signature};
+use tensorseal::judge::{Finding, integrity, signature, structure};
 use tensorseal::policy::Area;
 use tensorseal::policy::gate::Looked;
 use tensorseal::report::Report;
@@ -53,7 +53,7 @@ pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Me
         return Err(Failure { code: exit::NOTHING, error });
     }
     let baseline = asked.open_baseline(report)?;
-    let mut found = verify::problems(&model, asked.sealed.as_ref());
+    let mut found = structure::problems(&model, asked.sealed.as_ref());
     let quiet = asked.args.common.quiet;
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
         let mut measured = pass(asked, &model, progress)?;
@@ -63,7 +63,7 @@ pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Me
     })?;
     running::say_who_measured(&measured.run, quiet);
     running::fill(report, &model, &measured.found.model, &measured.run);
-    verify::worsen(&mut found, &measured.explained);
+    structure::worsen(&mut found, &measured.explained);
     report.findings.append(&mut found);
     report.findings.extend(Marks::findings(&asked.file, &measured.detections));
     measured.compare_signed(asked, &model, report)?;
@@ -175,7 +175,8 @@ impl Measured {
     ) -> Result<Vec<Finding>, Failure> {
         let Some(audited) = &self.audited else { return Ok(Vec::new()) };
         let options = running::run_options(&asked.args.measuring);
-        let mut found = audit::of_weights(model, audited, options.threads, progress)?;
+        let mut found =
+            weights::judge(model, audited, options.threads, progress).map_err(running::failure)?;
         if let Some(baseline) = baseline {
             let compared = baseline.compare(model, audited, &options, progress)?;
             found.extend(compared.findings(model, audited, asked.args.common.quiet));

@@ -267,7 +267,7 @@ impl Checked {
 
 /// The digests of a small file, of one reading.
 fn digests<const N: usize>(path: &Path, hashes: [HashAlgorithm; N]) -> io::Result<[Vec<u8>; N]> {
-    let mut hashers = hashes.map(Hasher::new);
+    let mut hashers = hashes.map(|hash| Hasher::new(hash, 0));
     let mut file = small::open_regular(path)?;
     let mut piece = vec![0; 1 << 20];
     loop {

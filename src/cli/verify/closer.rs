@@ -1,11 +1,12 @@
 //! A closer look at what changed: flipped bits are searched, and changed values described.
 
 use crate::cli::args::VerifyArgs;
-use crate::cli::pinpointing::{self, Compared};
+
 use crate::cli::{Failure, profiles, running, sealed};
 use std::collections::HashMap;
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::engine::device::DeviceChoice;
+use tensorseal::examine::flips::{self, Compared};
 use tensorseal::judge::{Finding, change};
 use tensorseal::pinpoint::fine;
 use tensorseal::pinpoint::search::Limits;
@@ -30,9 +31,8 @@ pub fn pinpoint(
         let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
         let limits = Limits { searches: args.pinpointing.pinpoint_limit };
         let threads = args.measuring.threads;
-        let (search, _) =
-            pinpointing::pinpoint(compared, &mut all, fine, limits, threads, progress)
-                .map_err(running::failure)?;
+        let (search, _) = flips::pinpoint(compared, &mut all, fine, limits, threads, progress)
+            .map_err(running::failure)?;
         of_fine.extend(search.fine.map(|e| sealed::fine_finding(&fine::path_of(&path), &e)));
     }
     findings.append(&mut of_fine);

@@ -4,7 +4,7 @@ use super::Asked;
 use crate::cli::signing::check::Checked;
 use crate::cli::{Failure, running};
 use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::signature;
+use tensorseal::judge::{signature, structure};
 use tensorseal::report::Report;
 
 /// Hashes what was signed, and compares it.
@@ -22,7 +22,7 @@ pub fn verify(
     running::say_who_measured(&run, args.common.quiet);
     running::fill_files(report, model, &run);
     report.findings.extend(model.problems.iter().map(|problem| {
-        let mut finding = running::finding(problem);
+        let mut finding = structure::finding(problem);
         signature::soften(&mut finding);
         finding
     }));

@@ -4,8 +4,6 @@ mod closer;
 mod files;
 mod tensors;
 
-pub use tensors::{problems, worsen};
-
 use super::args::VerifyArgs;
 use super::signing::check::{self, Checked};
 use super::signing::places;

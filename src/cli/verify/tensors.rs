@@ -3,13 +3,13 @@
 
 use super::closer::{look_again, pinpoint};
 use super::{Asked, Held};
-use crate::cli::pinpointing::Compared;
 use crate::cli::{Failure, running, sealed};
-use std::collections::{BTreeMap, BTreeSet};
-use tensorseal::checkpoint::{Checkpoint, FileKind, LeftOut, NotCovered, Problem};
+use std::collections::BTreeMap;
+use tensorseal::checkpoint::{Checkpoint, FileKind, LeftOut, NotCovered};
 use tensorseal::engine::RunReport;
+use tensorseal::examine::flips::Compared;
 use tensorseal::judge::integrity::{self, Options};
-use tensorseal::judge::{Finding, Severity};
+use tensorseal::judge::{Finding, Severity, structure};
 use tensorseal::report::Report;
 use tensorseal::seal::build::FILE_DIGESTS;
 use tensorseal::seal::{self, Seal, document, layout};
@@ -40,7 +40,7 @@ pub fn verify(
     let trusted = sealed.filter(|seal| {
         args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
-    let mut findings = problems(model, sealed);
+    let mut findings = structure::problems(model, sealed);
     let measured = running::watched(&args.measuring, args.common.quiet, |progress| {
         let mut measured = measure(asked, model, progress)?;
         if let Some(sealed) = trusted {
@@ -69,7 +69,7 @@ pub fn verify(
     if let Some(sealed) = trusted {
         report.profiles = look_again(&mut findings, sealed, model, args)?;
     }
-    worsen(&mut findings, &explained);
+    structure::worsen(&mut findings, &explained);
     report.findings.append(&mut findings);
     if let Some(checked) = &asked.checked {
         let outcome = checked.compare(model, &digests, (&args.signature, &args.opening), report)?;
@@ -103,38 +103,6 @@ fn measure(
         _ => run.file_digests.clone(),
     };
     Ok(Measured { found, run, digests, explained: BTreeMap::new() })
-}
-
-/// What damage explains is not said twice, and makes the damage no less bad.
-pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
-    for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
-        let worst = problem.file.as_ref().and_then(|path| explained.get(path));
-        if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
-            problem.severity = worst.copied().unwrap_or(problem.severity);
-        }
-    }
-}
-
-/// Structural problems as findings, except an index that names a sealed shard which is gone: that
-/// the shard is missing is said by the comparison.
-pub fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
-    let here: BTreeSet<&str> = model.own_files().iter().map(|file| file.path.as_str()).collect();
-    let gone: Vec<&str> = sealed
-        .iter()
-        .flat_map(|seal| &seal.files)
-        .map(|file| file.path.as_str())
-        .filter(|path| !here.contains(path))
-        .collect();
-    let said = |problem: &Problem| {
-        problem.rule == "format/shard-missing"
-            && gone.iter().any(|path| problem.message.contains(&format!("'{}'", shard_name(path))))
-    };
-    model.problems.iter().filter(|problem| !said(problem)).map(running::finding).collect()
-}
-
-/// A shard as its index names it: a file in the same directory.
-fn shard_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Compares with the root that was given from elsewhere.

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use tensorseal::checkpoint::{Checkpoint, Format, display_name};
 use tensorseal::judge::embedding::{self, Embedding};
+use tensorseal::judge::structure;
 use tensorseal::report::human::Palette;
 use tensorseal::report::units::grouped;
 use tensorseal::report::{Report, Watermark};
@@ -56,7 +57,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
     let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
     running::fill(&mut report, &model, &measured.model, &measured.run);
-    report.findings.extend(model.problems.iter().map(running::finding));
+    report.findings.extend(model.problems.iter().map(structure::finding));
     report.findings.extend(findings);
     report.judge(args.common.fail_on);
     let body = lines(&embedding, &args.output, &model);

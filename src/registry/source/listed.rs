@@ -14,8 +14,14 @@ pub struct Listed {
     pub version: Option<String>,
     /// Its files, in byte order of their paths.
     pub files: Vec<ListedFile>,
-    /// What is not there, or cannot be listed, in a sentence each.
+    /// What of it is not there, as its source knows, in a sentence each: a part was downloaded.
     pub incomplete: Vec<String>,
+    /// Why it cannot be listed, or read: nobody knows what is there.
+    pub unreadable: Option<String>,
+    /// Whether there is a signature with it; nobody looked at what it says.
+    pub signed: bool,
+    /// Whether there is a seal with it.
+    pub sealed: bool,
 }
 
 /// A file of it.

@@ -1,13 +1,18 @@
 //! Places that hold models, behind one trait.
 
 pub mod bucket;
+pub mod directory;
 mod error;
+pub mod huggingface;
 mod listed;
+mod local;
 pub mod models;
+mod place;
 pub mod remote;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
+pub use place::open;
 
 use crate::checkpoint::Checkpoint;
 use crate::judge::Finding;
@@ -20,7 +25,7 @@ pub trait Source: Send + Sync {
 
     /// Gives each model to `each`, until that breaks. Nothing but names, lengths and marks is read.
     ///
-    /// A model that cannot be listed is given with the reason in [`Listed::incomplete`]; the others are
+    /// A model that cannot be listed is given with the reason in [`Listed::unreadable`]; the others are
     /// given all the same.
     ///
     /// # Errors

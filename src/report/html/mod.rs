@@ -5,25 +5,21 @@
 //! allows one style sheet, by its digest, and nothing else: should text of a model ever come through
 //! as markup, it still loads and runs nothing.
 
-mod escape;
+pub(super) mod escape;
 mod facts;
 mod findings;
 mod map;
+pub(super) mod page;
 mod plots;
 mod policy;
 mod tensors;
 
 use super::profile::Profile;
 use super::{Report, summary};
-use crate::judge::{Severity, Verdict};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use crate::judge::Severity;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
-
-const STYLE: &str = include_str!("style.css");
 
 /// Writes the page.
 ///
@@ -38,15 +34,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     map::write(report, &flagged, out)?;
     findings::write(&chapters, &flagged, out)?;
     tensors::write(&flagged, out)?;
-    let tool = &report.tool;
-    writeln!(
-        out,
-        "<footer><p>{} {} · rules of {} · this page loads nothing and runs nothing</p></footer>\n\
-         </main>\n</body>\n</html>",
-        tool.name,
-        tool.version,
-        crate::judge::rules::rules().version
-    )
+    page::close(out)
 }
 
 /// The sign of a severity: what colour alone must not say.
@@ -61,7 +49,7 @@ fn sign(severity: Severity) -> &'static str {
 }
 
 /// Sign and name of a severity, in its colours.
-fn badge(severity: Severity) -> String {
+pub(super) fn badge(severity: Severity) -> String {
     let name = severity.name();
     format!(
         "<span class=\"badge {name}\"><span aria-hidden=\"true\">{}</span> {name}</span>",
@@ -132,25 +120,10 @@ impl<'a> Flagged<'a> {
 }
 
 fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     let verdict = summary::verdict(report.verdict);
-    let (class, mark) = match report.verdict {
-        Verdict::Pass => ("pass", "✔"),
-        Verdict::Fail => ("fail", "✖"),
-        Verdict::Incomplete => ("incomplete", "!"),
-    };
-    writeln!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <meta name=\"referrer\" content=\"no-referrer\"/>\n\
-         <title>{verdict}: {} (tensorseal {})</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-        escape::plain_name(&report.model.path),
-        report.command,
-    )?;
+    let (class, mark) = page::verdict(report.verdict);
+    let path = escape::plain_name(&report.model.path);
+    page::open(&format!("{verdict}: {path} (tensorseal {})", report.command), out)?;
     writeln!(
         out,
         "<header class=\"{class}\">\n<p class=\"kicker\">tensorseal {}</p>\n<h1>{}</h1>\n\

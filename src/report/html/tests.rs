@@ -1,5 +1,6 @@
 //! The page, held to its structure by a strict XML parser.
 
+use super::page::STYLE;
 use super::*;
 use crate::checkpoint::{LeftOut, NotCovered};
 use crate::judge::Finding;

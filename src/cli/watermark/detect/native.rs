@@ -6,9 +6,9 @@ use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key
 use crate::cli::{Failure, Outcome, running};
 use anyhow::anyhow;
 use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::Finding;
 use tensorseal::judge::presence::{self, Original};
 use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use tensorseal::judge::{Finding, structure};
 use tensorseal::report::Report;
 use tensorseal::seal::{build, document::root_text};
 use tensorseal::stream::progress::Progress;
@@ -45,8 +45,8 @@ pub fn run(args: &DetectArgs) -> Outcome {
     })?;
     running::say_who_measured(&measured.run, args.common.quiet);
     running::fill(&mut report, &model, &measured.model, &measured.run);
-    report.findings.extend(model.problems.iter().map(running::finding));
-    report.findings.extend(running::unknown_quantisation(&model, &Weights::of(&model)));
+    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
     let beside = match beside.transpose() {
         Ok(beside) => beside,
         Err(why) => {

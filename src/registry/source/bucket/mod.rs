@@ -18,9 +18,10 @@ mod profile;
 mod walk;
 mod watch;
 
+use super::local::options;
 use super::remote::{Limits, Windowed, Windows};
 use super::{Listed, OpenedModel, Source, SourceError};
-use crate::checkpoint::{Checkpoint, OpenError, OpenOptions, RemoteFile};
+use crate::checkpoint::{Checkpoint, OpenError, RemoteFile};
 use address::Address;
 use connect::Store;
 use object::Object;
@@ -98,7 +99,7 @@ impl Source for Bucket {
             files.push((file.path.clone(), Arc::new(Windowed::new(object, &self.windows))));
         }
         let name = self.address.place(&below);
-        let checkpoint = Checkpoint::open_remote(&name, files, &OpenOptions::default());
+        let checkpoint = Checkpoint::open_remote(&name, files, &options());
         let checkpoint = checkpoint.map_err(|error| match error {
             OpenError::Changed { path } => SourceError::Changed {
                 place: path.display().to_string(),

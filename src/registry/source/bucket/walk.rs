@@ -2,10 +2,12 @@
 //!
 //! A level of the bucket is looked at page by page, and no more than a page of each level is held.
 
+use super::super::local::{is_signature, options};
 use super::super::models::is_model_marker;
 use super::super::{Listed, ListedFile, Mark, SourceError};
 use super::pages::{Listing, Page};
-use crate::checkpoint::display_name;
+use crate::checkpoint::{display_name, listing::is_left_out};
+use crate::seal;
 use object_store::ObjectMeta;
 use std::ops::ControlFlow;
 
@@ -73,8 +75,8 @@ fn look_below(
     let told = told(refused);
     if !told.is_empty() {
         let name = format!("{}?", listing.address.model_name(prefix));
-        let incomplete = Listed { name, incomplete: told, ..Listed::default() };
-        if each(incomplete).is_break() {
+        let unreadable = Listed { name, unreadable: Some(told.join("; ")), ..Listed::default() };
+        if each(unreadable).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
@@ -99,15 +101,21 @@ fn is_marker(key: &str) -> bool {
 /// The model below a prefix: all objects there.
 fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
     let mut model = Listed { name: listing.address.model_name(prefix), ..Listed::default() };
+    let options = options();
     let mut pages = listing.all(prefix);
     let mut refused = Vec::new();
     while let Some(page) = pages.next()? {
         refused.extend(page.refused.into_iter().take(MAX_TOLD + 1 - refused.len().min(MAX_TOLD)));
-        model.files.extend(page.objects.iter().filter_map(|object| file(object, prefix)));
+        for file in page.objects.iter().filter_map(|object| file(object, prefix)) {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            model.signed |= is_signature(name);
+            model.sealed |= file.path == seal::FILE_NAME;
+            if !is_left_out(&file.path, &options) {
+                model.files.push(file);
+            }
+        }
         if model.files.len() > MAX_FILES {
-            model.files.clear();
-            model.incomplete = vec![format!("it has more than {MAX_FILES} files")];
-            return Ok(model);
+            return Ok(unlisted(listing, prefix, format!("it has more than {MAX_FILES} files")));
         }
     }
     model.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -146,5 +154,5 @@ fn told<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
 
 fn unlisted(listing: &Listing<'_>, prefix: &str, why: String) -> Listed {
     let name = listing.address.model_name(prefix);
-    Listed { name, incomplete: vec![why], ..Listed::default() }
+    Listed { name, unreadable: Some(why), ..Listed::default() }
 }

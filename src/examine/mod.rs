@@ -4,6 +4,9 @@
 //! Each of them adds to the plan and takes its part of every finished object; alone it does the same. What
 //! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
 
+pub mod flips;
+pub mod weights;
+
 use crate::audit::{Audited, Auditing};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
@@ -27,6 +30,8 @@ pub struct Request<'a> {
     pub keys: &'a [WatermarkKey],
     /// Digests of each file, also of those [beside](crate::checkpoint::ModelFile::beside) the model.
     pub file_hashing: Vec<FileHashing>,
+    /// Where each file has digests of its own to be held to, these instead, by file of the model.
+    pub hashing_by_file: Option<Vec<Vec<FileHashing>>>,
 }
 
 /// What was found.
@@ -103,5 +108,8 @@ fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<
     if let Some(detecting) = detecting {
         detecting.add_to(&mut plan);
     }
-    plan.with_file_hashing(model, &request.file_hashing)
+    match &request.hashing_by_file {
+        Some(by_file) => plan.with_hashing_by_file(by_file.clone()),
+        None => plan.with_file_hashing(model, &request.file_hashing),
+    }
 }

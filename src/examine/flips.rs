@@ -1,14 +1,14 @@
-//! Pinpointing what verify and repair found changed.
+//! Pinpointing what a comparison with a seal found changed.
 
+use crate::checkpoint::Checkpoint;
+use crate::engine::RunError;
+use crate::judge::{Finding, flips};
+use crate::pinpoint::fine::Fine;
+use crate::pinpoint::places::{Place, Subject, places};
+use crate::pinpoint::search::{Limits, Pinpointed, Search, search};
+use crate::seal::Seal;
+use crate::stream::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::engine::RunError;
-use tensorseal::judge::{Finding, flips};
-use tensorseal::pinpoint::fine::Fine;
-use tensorseal::pinpoint::places::{Place, Subject, places};
-use tensorseal::pinpoint::search::{Limits, Pinpointed, Search, search};
-use tensorseal::seal::Seal;
-use tensorseal::stream::progress::Progress;
 
 /// A model, what was sealed and what was found of it.
 pub struct Compared<'a> {

@@ -1,0 +1,223 @@
+//! One model of a scan: checked, judged, recorded.
+
+use super::change::{Change, Moment, judge, same_content};
+use super::deep::{self, CheckError, DeepCheck, Expected, Found};
+use super::due::Marks;
+use super::{CheckedModel, Running};
+use crate::judge::Finding;
+use crate::registry::record::{RecordedFinding, State};
+use crate::registry::source::{Listed, Source, SourceError};
+use crate::registry::state::{Baseline, Checked, Content, Deep, FileMark, Known, Seen};
+use crate::seal::Seal;
+use std::cmp::Reverse;
+
+/// A model that is being checked.
+pub(super) struct InSource<'a> {
+    pub source: &'a dyn Source,
+    pub listed: &'a Listed,
+    pub marks: &'a Marks,
+    /// Number of its row.
+    pub id: i64,
+    /// What was known of it; `None`: it was not seen before.
+    pub known: Option<&'a Known>,
+}
+
+/// The row of a model that was listed.
+pub(super) struct SeenModel {
+    pub id: i64,
+    name: String,
+    version: Option<String>,
+    files: u64,
+    bytes: u64,
+    signed: bool,
+    sealed: bool,
+    mark: [u8; 32],
+}
+
+impl SeenModel {
+    pub fn new(id: i64, listed: &Listed, marks: &Marks) -> SeenModel {
+        SeenModel {
+            id,
+            name: listed.name.clone(),
+            version: listed.version.clone(),
+            files: listed.files.len() as u64,
+            bytes: listed.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes)),
+            signed: listed.signed,
+            sealed: listed.sealed,
+            mark: marks.mark,
+        }
+    }
+
+    pub fn row<'a>(&'a self, source: &'a str) -> Seen<'a> {
+        Seen {
+            source,
+            name: &self.name,
+            version: self.version.as_deref(),
+            files: self.files,
+            bytes: self.bytes,
+            signed: self.signed,
+            sealed: self.sealed,
+            mark: self.mark,
+        }
+    }
+}
+
+/// What is judged of a model.
+struct Verdict {
+    state: State,
+    detail: String,
+    /// Of the state.
+    finding: Option<Finding>,
+    content: Content,
+}
+
+impl Running<'_, '_> {
+    /// Reads a model, and records what became of it.
+    pub(super) fn check(&mut self, model: &InSource<'_>) -> Result<(), CheckError> {
+        let InSource { source, listed, marks, id, known } = *model;
+        if let Some(why) = &listed.unreadable {
+            let (place, why) = (listed.name.clone(), why.clone());
+            return Err(SourceError::Unreachable { place, why }.into());
+        }
+        let database = self.scan.database;
+        let baseline = database.baseline(id)?;
+        let judged = match known {
+            Some(known) if was_judged(known, marks) => database.content(id)?,
+            _ => None,
+        };
+        let accepted = baseline.as_ref().map(|baseline| &baseline.seal);
+        let expected = Expected { model: id, judged: judged.as_ref(), accepted };
+        let with = (database, &self.scan.checking, self.scan.progress);
+        let deep = deep::check(source, listed, marks, expected, with)?;
+        self.run.deep_checked += 1;
+        self.run.bytes_read += deep.bytes_read;
+        let file_marks = file_marks(listed);
+        let verdict = verdict(model, &deep, baseline.as_ref(), &file_marks);
+        let (recorded, judged) = match &deep.found {
+            Some(found) => findings(found, &verdict),
+            None => (standing(database.findings(id)?, &verdict), Vec::new()),
+        };
+        database.record(&Checked {
+            model: id,
+            run: self.run.id,
+            at: (self.scan.clock)(),
+            version: listed.version.as_deref(),
+            state: verdict.state,
+            detail: &verdict.detail,
+            findings: &recorded,
+            deep: Some(Deep {
+                mark: marks.mark,
+                claims: marks.claims,
+                seal: &deep.seal,
+                marks: &file_marks,
+                content: verdict.content,
+            }),
+        })?;
+        (self.scan.each)(&CheckedModel {
+            source: source.name(),
+            listed,
+            state: verdict.state,
+            detail: &verdict.detail,
+            findings: &recorded,
+            judged: &judged,
+            deep: &deep,
+        });
+        Ok(())
+    }
+}
+
+/// Whether the content of a model was judged by this program, with what its source claims now.
+fn was_judged(known: &Known, marks: &Marks) -> bool {
+    known.checked_claims == Some(marks.claims)
+        && known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"))
+}
+
+fn file_marks(listed: &Listed) -> Vec<FileMark> {
+    let of = |file: &crate::registry::source::ListedFile| FileMark {
+        path: file.path.clone(),
+        mark: file.mark.clone(),
+    };
+    listed.files.iter().map(of).collect()
+}
+
+/// What became of a model that was read.
+fn verdict(
+    model: &InSource<'_>,
+    deep: &DeepCheck,
+    baseline: Option<&Baseline>,
+    marks: &[FileMark],
+) -> Verdict {
+    let listed = model.listed;
+    let broken = deep.found.as_ref().map_or(0, |found| found.claims_broken);
+    let change = baseline.map(|baseline| against(baseline, &deep.seal, listed, marks));
+    let other = change.as_ref().is_some_and(|change| change.state != State::Ok);
+    // Content that contradicts its own source is never the accepted one; that of a part is not, either.
+    let content = match baseline {
+        _ if !listed.incomplete.is_empty() => Content::Partial,
+        Some(baseline) if same_content(&baseline.seal, &deep.seal) => Content::Accepted,
+        Some(_) => Content::Other,
+        None if broken > 0 => Content::Partial,
+        None => Content::First,
+    };
+    let verdict = |state, detail: String, finding| Verdict { state, detail, finding, content };
+    if let Some(Change { state, detail, finding }) = change.filter(|_| other)
+        && listed.incomplete.is_empty()
+    {
+        return verdict(state, detail, finding);
+    }
+    if broken > 0 {
+        let detail = match broken {
+            1 => "a file is not what its source says it is".to_owned(),
+            n => format!("{n} files are not what their source says they are"),
+        };
+        return verdict(State::Modified, detail, None);
+    }
+    if !listed.incomplete.is_empty() {
+        let detail = listed.incomplete.join("; ");
+        let finding = Finding::new("registry/incomplete", detail.clone());
+        return verdict(State::Incomplete, detail, Some(finding));
+    }
+    if content == Content::First {
+        let detail = "not seen before".to_owned();
+        let finding = Finding::new("registry/new", format!("{}: {detail}", listed.name));
+        return verdict(State::New, detail, Some(finding));
+    }
+    verdict(State::Ok, "as accepted".to_owned(), None)
+}
+
+fn against(baseline: &Baseline, seal: &Seal, listed: &Listed, marks: &[FileMark]) -> Change {
+    let before = Moment {
+        version: baseline.version.as_deref(),
+        seal: &baseline.seal,
+        marks: &baseline.marks,
+    };
+    judge(before, Moment { version: listed.version.as_deref(), seal, marks })
+}
+
+/// All that is said of content that was judged now, worst first, as it is kept and as it was judged. Where a
+/// version took the place of another, the differences in detail are no news.
+fn findings(found: &Found, verdict: &Verdict) -> (Vec<RecordedFinding>, Vec<Finding>) {
+    let mut all: Vec<Finding> = verdict.finding.iter().cloned().collect();
+    all.extend(found.findings.iter().cloned());
+    if matches!(verdict.state, State::Modified | State::BitRot) {
+        all.extend(found.changes.iter().cloned());
+    }
+    all.sort_by_key(|finding| Reverse(finding.severity));
+    (all.iter().map(RecordedFinding::from).collect(), all)
+}
+
+/// What was said of the same content before, with what is said of its state now.
+fn standing(before: Vec<RecordedFinding>, verdict: &Verdict) -> Vec<RecordedFinding> {
+    const OF_STATES: [&str; 6] = [
+        "registry/new",
+        "registry/missing",
+        "registry/incomplete",
+        "registry/modified",
+        "registry/bit-rot",
+        "registry/replaced",
+    ];
+    let mut all: Vec<RecordedFinding> = verdict.finding.iter().map(RecordedFinding::from).collect();
+    all.extend(before.into_iter().filter(|f| !OF_STATES.contains(&f.rule.as_str())));
+    all.sort_by_key(|finding| Reverse(finding.severity));
+    all
+}

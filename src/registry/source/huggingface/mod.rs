@@ -1,0 +1,89 @@
+//! The cache of `huggingface_hub`, offline: every blob is held to its own name.
+//!
+//! A repository `models--ORG--NAME` has `refs/` (a file each, holding a commit), `snapshots/COMMIT/` (links
+//! into `blobs/`), `blobs/` (named by the SHA-256 of large files and by the id that git gives small ones) and,
+//! from version 1 of the hub's client on, `trees/COMMIT.json`: which files the commit has. A snapshot need not
+//! have all of them: people download a part.
+
+mod blobs;
+mod repository;
+mod trees;
+
+use super::local::entries;
+use super::{Listed, OpenedModel, Source, SourceError};
+use crate::checkpoint::OpenError;
+use repository::Repository;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// How directories of models begin.
+const MODELS: &str = "models--";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    name: String,
+}
+
+impl Cache {
+    /// The cache at `root`: its `hub` directory, or the one that holds it.
+    ///
+    /// # Errors
+    /// When it cannot be listed, or its path is not UTF-8.
+    pub fn new(root: &Path) -> Result<Cache, SourceError> {
+        let mut root = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
+        if !holds_repositories(&root) && root.join("hub").is_dir() {
+            root.push("hub");
+        }
+        let Some(name) = root.to_str() else {
+            let why = "its path is not UTF-8: a report cannot name it".to_owned();
+            return Err(SourceError::Invalid { source_name: root.display().to_string(), why });
+        };
+        let name = name.to_owned();
+        Ok(Cache { root, name })
+    }
+
+    /// Whether a directory is a cache, or holds one.
+    pub fn is_at(path: &Path) -> bool {
+        holds_repositories(path) || holds_repositories(&path.join("hub"))
+    }
+}
+
+/// Whether there is a repository of a model in a directory.
+fn holds_repositories(directory: &Path) -> bool {
+    let Ok((found, _)) = entries(directory) else { return false };
+    found.iter().any(|(name, kind)| {
+        let place = directory.join(name);
+        kind.is_dir()
+            && name.starts_with(MODELS)
+            && (place.join("snapshots").is_dir() || place.join("blobs").is_dir())
+    })
+}
+
+impl Source for Cache {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+        let (found, _) = entries(&self.root)?;
+        for (directory, kind) in found {
+            let Some(id) = directory.strip_prefix(MODELS).filter(|_| kind.is_dir()) else {
+                continue;
+            };
+            let repository = Repository::new(self.root.join(&directory), id.replace("--", "/"));
+            if repository.list(each)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+        let id = listed.name.split(['@', '#']).next().unwrap_or_default();
+        let directory = format!("{MODELS}{}", id.replace('/', "--"));
+        Repository::new(self.root.join(directory), id.to_owned()).open(listed)
+    }
+}

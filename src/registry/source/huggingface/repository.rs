@@ -1,0 +1,255 @@
+//! One repository of a cache.
+
+use super::blobs;
+use super::trees;
+use crate::checkpoint::FileIdentity;
+use crate::checkpoint::directory::Found;
+use crate::checkpoint::{Checkpoint, OpenError};
+use crate::registry::source::local::{self, entries};
+use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, SourceError};
+use crate::stream::small;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// How deep names of references are nested: `refs/pr/1`.
+const MAX_DEPTH: usize = 8;
+
+/// Length of a commit in hexadecimal digits, and a line end or two.
+const MAX_REF: u64 = 64;
+
+/// The name of what no snapshot links to.
+const UNREFERENCED: &str = "#unreferenced-blobs";
+
+/// See the module.
+pub(super) struct Repository {
+    place: PathBuf,
+    /// `ORG/NAME`.
+    id: String,
+}
+
+impl Repository {
+    pub fn new(place: PathBuf, id: String) -> Repository {
+        Repository { place, id }
+    }
+
+    /// Gives each snapshot: under the name of the repository the one that `main` points to, the others with
+    /// that of their reference, or their commit. Then the blobs that no snapshot links to.
+    pub fn list(
+        &self,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, SourceError> {
+        let mut used = BTreeSet::new();
+        let mut found = Vec::new();
+        for (name, commit) in self.snapshots()? {
+            found.push(self.snapshot(&name, &commit, &mut used));
+        }
+        let unreferenced = self.unreferenced(&used);
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        for listed in found.into_iter().chain(unreferenced) {
+            if each(listed).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The name of each snapshot, and its commit.
+    fn snapshots(&self) -> Result<BTreeMap<String, String>, SourceError> {
+        let mut references = BTreeMap::new();
+        let place = self.place.join("refs");
+        if place.is_dir() {
+            read_references(&place, String::new(), 0, &mut references)?;
+        }
+        let mut named: BTreeMap<String, String> = BTreeMap::new();
+        let mut commits: BTreeSet<String> = BTreeSet::new();
+        // `main` first, then the others in their order: a snapshot is read once, whoever points to it.
+        let main = references.remove_entry("main");
+        for (reference, commit) in main.into_iter().chain(references) {
+            if commits.insert(commit.clone()) {
+                let name = match reference.as_str() {
+                    "main" => self.id.clone(),
+                    other => format!("{}@{other}", self.id),
+                };
+                named.insert(name, commit);
+            }
+        }
+        let place = self.place.join("snapshots");
+        if place.is_dir() {
+            for (commit, kind) in entries(&place)?.0 {
+                if kind.is_dir() && !commits.contains(&commit) {
+                    named.insert(format!("{}@{commit}", self.id), commit);
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    fn snapshot(&self, name: &str, commit: &str, used: &mut BTreeSet<String>) -> Listed {
+        let entry = |listed: Listed| Listed {
+            name: name.to_owned(),
+            version: Some(commit.to_owned()),
+            ..listed
+        };
+        let place = self.place.join("snapshots").join(commit);
+        if !place.is_dir() {
+            let why = "nothing of the commit that its reference names is here".to_owned();
+            return entry(Listed { incomplete: vec![why], ..Listed::default() });
+        }
+        let tree = trees::read(&self.place, commit);
+        let mut claims = |found: &Found, file: &mut ListedFile| {
+            let blob = found.location.local().ok().and_then(Path::file_name);
+            let blob = blob.and_then(|name| name.to_str());
+            if let Some(blob) = blob.filter(|_| found.reached.link.is_some()) {
+                used.insert(blob.to_owned());
+                file.claims.extend(blobs::claim(blob));
+            }
+            let listed = tree.as_ref().and_then(|tree| tree.get(&found.path));
+            let claim = listed.and_then(trees::Entry::claim);
+            let said = |claim: &_, file: &ListedFile| {
+                let same = |other: &crate::registry::source::Claim,
+                            claim: &crate::registry::source::Claim| {
+                    (other.algorithm, &other.digest) == (claim.algorithm, &claim.digest)
+                };
+                file.claims.iter().any(|other| same(other, claim))
+            };
+            file.claims.extend(claim.filter(|claim| !said(claim, file)));
+        };
+        let mut listed = match local::list(&place, &mut claims) {
+            Ok(listed) => listed,
+            Err(error) => {
+                let unreadable = Some(error.to_string());
+                return entry(Listed { unreadable, ..Listed::default() });
+            }
+        };
+        if let Some(tree) = &tree {
+            listed.incomplete.extend(missing(tree, &listed));
+        }
+        listed.incomplete.extend(broken_links(&place));
+        entry(listed)
+    }
+
+    /// Blobs that no snapshot links to: what was left of earlier ones.
+    fn unreferenced(&self, used: &BTreeSet<String>) -> Option<Listed> {
+        let place = self.place.join("blobs");
+        let (found, _) = entries(&place).ok()?;
+        let (mut files, mut unfinished) = (Vec::new(), 0_u64);
+        for (name, kind) in found {
+            unfinished += u64::from(kind.is_file() && name.ends_with(".incomplete"));
+            let claim = blobs::claim(&name).filter(|_| kind.is_file() && !used.contains(&name));
+            let Some(claim) = claim else { continue };
+            let Ok(metadata) = fs::metadata(place.join(&name)) else { continue };
+            files.push(ListedFile {
+                path: name,
+                bytes: metadata.len(),
+                mark: Mark::Identity(FileIdentity::of(&metadata)),
+                claims: vec![claim],
+            });
+        }
+        let incomplete = match unfinished {
+            0 => Vec::new(),
+            1 => vec!["a download was not finished".to_owned()],
+            n => vec![format!("{n} downloads were not finished")],
+        };
+        let name = format!("{}{UNREFERENCED}", self.id);
+        let any = !files.is_empty() || !incomplete.is_empty();
+        any.then(|| Listed { name, files, incomplete, ..Listed::default() })
+    }
+
+    /// Opens what was listed.
+    pub fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+        let changed = |place: &Path, what: &str| SourceError::Changed {
+            place: place.display().to_string(),
+            what: what.to_owned(),
+        };
+        if listed.name.ends_with(UNREFERENCED) {
+            let place = self.place.join("blobs");
+            let mut checkpoint = Checkpoint::open(&place, &local::options())?;
+            let wanted: BTreeSet<&str> = listed.files.iter().map(|f| f.path.as_str()).collect();
+            checkpoint.files.retain(|file| wanted.contains(file.path.as_str()));
+            // They are bytes here, whatever they hold.
+            checkpoint.problems.clear();
+            return Ok(OpenedModel { checkpoint, findings: Vec::new() });
+        }
+        let Some(commit) = &listed.version else {
+            return Err(changed(&self.place, "it has no commit"));
+        };
+        let place = self.place.join("snapshots").join(commit);
+        let mut checkpoint = Checkpoint::open(&place, &local::options())?;
+        if !listed.incomplete.is_empty() {
+            // Of a part that was downloaded it is known already that the other shards are not here.
+            checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
+        }
+        Ok(OpenedModel { checkpoint, findings: Vec::new() })
+    }
+}
+
+/// Reads the references below a directory, each a file that holds a commit.
+fn read_references(
+    place: &Path,
+    prefix: String,
+    depth: usize,
+    found: &mut BTreeMap<String, String>,
+) -> Result<(), OpenError> {
+    for (name, kind) in entries(place)?.0 {
+        let (path, reference) = (place.join(&name), format!("{prefix}{name}"));
+        if kind.is_dir() && depth < MAX_DEPTH {
+            read_references(&path, format!("{reference}/"), depth + 1, found)?;
+        } else if kind.is_file()
+            && let Ok(text) = small::read_start(&path, MAX_REF)
+            && let Ok(commit) = std::str::from_utf8(&text)
+            && is_commit(commit.trim())
+        {
+            found.insert(reference, commit.trim().to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text is the id of a commit: it becomes a part of a path.
+fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What the commit has and the snapshot does not.
+fn missing(tree: &BTreeMap<String, trees::Entry>, listed: &Listed) -> Option<String> {
+    let here: BTreeMap<&str, u64> =
+        listed.files.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+    // What is left out of every model is not missed.
+    let counts = |path: &str| {
+        !crate::checkpoint::GIT_NAMES.contains(&path.split('/').next().unwrap_or_default())
+    };
+    let missing: Vec<(&String, &trees::Entry)> =
+        tree.iter().filter(|(path, _)| counts(path) && !here.contains_key(path.as_str())).collect();
+    let (first, _) = missing.first()?;
+    let bytes: u64 = missing.iter().map(|(_, entry)| entry.bytes()).fold(0, u64::saturating_add);
+    let shown = crate::checkpoint::display_name(first);
+    let total = tree.keys().filter(|path| counts(path)).count();
+    let which = match missing.len() {
+        1 => shown,
+        n => format!("{shown} and {} more", n - 1),
+    };
+    Some(format!(
+        "{} of the {total} files of its commit are not here ({which}; {bytes} bytes): a partial snapshot",
+        missing.len()
+    ))
+}
+
+/// Links of a snapshot whose blob is not there.
+fn broken_links(place: &Path) -> Option<String> {
+    let (found, _) = entries(place).ok()?;
+    let broken: Vec<String> = found
+        .into_iter()
+        .filter(|(name, kind)| {
+            let path = place.join(name);
+            kind.is_symlink() && fs::metadata(&path).is_err()
+        })
+        .map(|(name, _)| crate::checkpoint::display_name(&name))
+        .collect();
+    let first = broken.first()?;
+    Some(match broken.len() {
+        1 => format!("the blob of {first} is not here"),
+        n => format!("the blobs of {first} and {} more files are not here", n - 1),
+    })
+}

@@ -1,0 +1,62 @@
+//! Models in directories of this machine.
+
+use super::{Listed, ListedFile, Mark, SourceError};
+use crate::checkpoint::directory::{Found, Tree, walk};
+use crate::checkpoint::{FileIdentity, OpenError, OpenOptions};
+use crate::{pinpoint::fine, seal};
+use std::fs;
+use std::path::Path;
+
+/// Names that programs give to signatures of models: OpenSSF Model Signing's own, and Sigstore's ending.
+pub(super) fn is_signature(name: &str) -> bool {
+    name == "model.sig" || name.ends_with(".sigstore.json") || name.ends_with(".sigstore")
+}
+
+/// How a model of a registry is opened.
+pub(super) fn options() -> OpenOptions {
+    OpenOptions {
+        seals: vec![seal::FILE_NAME.to_owned(), fine::FILE_NAME.to_owned()],
+        ..OpenOptions::default()
+    }
+}
+
+/// The files below a directory, as those of a model. `claims` is asked for each.
+pub(super) fn list(
+    directory: &Path,
+    claims: &mut dyn FnMut(&Found, &mut ListedFile),
+) -> Result<Listed, SourceError> {
+    let Tree { files, not_covered, .. } = walk(directory, &options())?;
+    let mut listed = Listed::default();
+    for found in &files {
+        let failed = |error| OpenError::of_found(&found.location.shown(), error);
+        let metadata = found.location.local().and_then(fs::metadata).map_err(failed)?;
+        let mut file = ListedFile {
+            path: found.path.clone(),
+            bytes: metadata.len(),
+            mark: Mark::Identity(FileIdentity::of(&metadata)),
+            claims: Vec::new(),
+        };
+        claims(found, &mut file);
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        listed.signed |= is_signature(name);
+        listed.files.push(file);
+    }
+    listed.sealed = not_covered.iter().any(|left| left.path == seal::FILE_NAME);
+    Ok(listed)
+}
+
+/// The entries of a directory, in byte order of their names; those whose names are no UTF-8 are counted in
+/// the second value.
+pub(super) fn entries(directory: &Path) -> Result<(Vec<(String, fs::FileType)>, u64), OpenError> {
+    let failed = |error| OpenError::new(directory, error);
+    let (mut found, mut unnamed) = (Vec::new(), 0);
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        match entry.file_name().into_string() {
+            Ok(name) => found.push((name, entry.file_type().map_err(failed)?)),
+            Err(_) => unnamed += 1,
+        }
+    }
+    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok((found, unnamed))
+}

@@ -1,0 +1,164 @@
+//! Detection Finding (2004): something that was found of a model.
+
+use super::{Scan, metadata, severity};
+use crate::judge::rules::{catalogue_of, rule_of, rules};
+use crate::registry::record::{ModelRecord, RecordedFinding};
+use crate::report::registry::identity::{finding_uid, model_uid};
+use crate::report::shown;
+use serde_json::{Map, Value, json};
+
+/// The event. Names are exact: JSON escapes them.
+pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let (severity_id, severity) = severity(finding.severity);
+    json!({
+        "category_uid": 2,
+        "category_name": "Findings",
+        "class_uid": 2004,
+        "class_name": "Detection Finding",
+        "activity_id": 1,
+        "activity_name": "Create",
+        "type_uid": 200_401,
+        "type_name": "Detection Finding: Create",
+        "time": scan.time.as_millisecond(),
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": 1,
+        "status": "New",
+        "message": shown::clipped(&finding.message, shown::MESSAGE),
+        "finding_info": info(model, finding),
+        "resources": [resource(model)],
+        "evidences": [evidence(model, finding)],
+        "observables": observables(model, finding),
+        "metadata": metadata(scan.uid.as_deref()),
+    })
+}
+
+/// What was found, by which rule, and what it is called in public catalogues.
+fn info(model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let rule = rule_of(&finding.rule);
+    let area = finding.rule.split('/').next().unwrap_or(&finding.rule);
+    let title = rule.map_or(finding.rule.as_str(), |rule| rule.title);
+    let mut info = json!({
+        "uid": finding_uid(model, finding),
+        "title": title,
+        "types": [area],
+        "last_seen_time": model.last_seen.as_millisecond(),
+        "data_sources": [model.source],
+        "analytic": {
+            "uid": finding.rule,
+            "name": title,
+            "type_id": 1,
+            "type": "Rule",
+            "category": area,
+            "version": rules().version,
+        },
+    });
+    if let Some(rule) = rule {
+        info["desc"] = format!("{} {} {}", rule.meaning, rule.limits, rule.action).into();
+    }
+    let attacks: Vec<Value> = finding.references.iter().filter_map(|id| attack(id)).collect();
+    if !attacks.is_empty() {
+        info["attacks"] = attacks.into();
+    }
+    if !finding.references.is_empty() {
+        info["tags"] = json!([{"name": "references", "values": finding.references}]);
+    }
+    info
+}
+
+/// A technique of MITRE ATLAS: `AML.T0018`, or `AML.T0018.002` of it. Mitigations are no attacks.
+fn attack(id: &str) -> Option<Value> {
+    let (name, catalogue) = catalogue_of(id)?;
+    let number = id.strip_prefix("AML.T").filter(|_| name == "atlas")?;
+    let technique = number.split('.').next().unwrap_or(number);
+    let mut attack =
+        json!({"technique": {"uid": format!("AML.T{technique}")}, "version": catalogue.version});
+    if technique != number {
+        attack["sub_technique"] = json!({"uid": id});
+    }
+    Some(attack)
+}
+
+/// The model.
+fn resource(model: &ModelRecord) -> Value {
+    let mut resource = json!({
+        "uid": model_uid(model),
+        "name": model.name,
+        "namespace": model.source,
+        "type": "Machine learning model",
+        "role_id": 3,
+        "role": "Affected",
+        "data": {
+            "state": model.state,
+            "detail": model.detail,
+            "files": model.files,
+            "bytes": model.bytes,
+            "signed": model.signed,
+            "sealed": model.sealed,
+            "last_deep_check": model.last_deep_check,
+        },
+    });
+    if let Some(version) = &model.version {
+        resource["version"] = version.as_str().into();
+    }
+    resource
+}
+
+/// Where it was found, with the numbers behind it: in a file, else in the model as a whole.
+fn evidence(model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let mut data = Map::new();
+    if let Some(tensor) = &finding.tensor {
+        data.insert("tensor".to_owned(), tensor.as_str().into());
+    }
+    if let Some(range) = finding.byte_range {
+        data.insert("byte_range".to_owned(), json!(range));
+    }
+    data.insert("numbers".to_owned(), json!(finding.evidence));
+    let file = match &finding.file {
+        Some(path) => {
+            json!({"name": base_name(path), "path": path, "type_id": 1, "type": "Regular File"})
+        }
+        None => {
+            let mut folder = json!({"name": model.name, "type_id": 2, "type": "Folder"});
+            if let Some(root) = &model.root {
+                folder["hashes"] = json!([fingerprint(root)]);
+            }
+            folder
+        }
+    };
+    json!({"file": file, "data": data})
+}
+
+/// The root of a model's tensors.
+fn fingerprint(root: &str) -> Value {
+    json!({
+        "algorithm_id": 99,
+        "algorithm": "BLAKE3 (root of tensors)",
+        "value": root.strip_prefix("blake3:").unwrap_or(root),
+    })
+}
+
+/// What a receiver looks for over all its events: the model, its root, the file.
+fn observables(model: &ModelRecord, finding: &RecordedFinding) -> Vec<Value> {
+    let observable = |name: &str, type_id: u64, kind: &str, value: &str| json!({"name": name, "type_id": type_id, "type": kind, "value": value});
+    let mut all = vec![
+        observable("resources[0].uid", 10, "Resource UID", &model_uid(model)),
+        observable("resources[0].name", 38, "Resource Details Object: name", &model.name),
+    ];
+    match (&finding.file, &model.root) {
+        (Some(path), _) => {
+            all.push(observable("evidences[0].file.name", 7, "File Name", base_name(path)));
+            all.push(observable("evidences[0].file.path", 45, "File Path", path));
+        }
+        (None, Some(root)) => {
+            let value = root.strip_prefix("blake3:").unwrap_or(root);
+            all.push(observable("evidences[0].file.hashes[0].value", 8, "Hash", value));
+        }
+        (None, None) => {}
+    }
+    all
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
+}

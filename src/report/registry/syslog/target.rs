@@ -1,0 +1,159 @@
+//! Where messages are sent: `udp://host:514`, `tcp://host:601`, `unix:///dev/log`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use url::{Host, Url};
+
+/// A receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// How it is reached.
+    pub transport: Transport,
+    /// Which part of the system the messages are said to come from: `?facility=local3`.
+    pub facility: Facility,
+}
+
+/// How a receiver is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// RFC 5426: one datagram a message. Nobody tells whether it arrived.
+    Udp(String, u16),
+    /// RFC 6587, section 3.4.1: each message preceded by its length.
+    Tcp(String, u16),
+    /// A socket of this machine: datagrams, or a stream of lines.
+    Unix(PathBuf),
+}
+
+/// Part of a system that messages come from (RFC 5424, table 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facility(u8);
+
+/// Names of facilities by number, as they are written in configurations.
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+impl Facility {
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Facility {
+    /// `local0`.
+    fn default() -> Self {
+        Facility(16)
+    }
+}
+
+impl FromStr for Facility {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let number = FACILITIES.iter().position(|known| *known == name);
+        let number =
+            number.ok_or_else(|| format!("facility is one of {}", FACILITIES.join(", ")))?;
+        Ok(Facility(number as u8))
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected udp://HOST:514, tcp://HOST:601 or unix:///dev/log";
+        let url = Url::parse(text).map_err(|error| format!("{error}: {EXPECTED}"))?;
+        if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err(EXPECTED.to_owned());
+        }
+        let transport = match url.scheme() {
+            "udp" => host(&url, 514).map(|(host, port)| Transport::Udp(host, port)),
+            "tcp" => host(&url, 601).map(|(host, port)| Transport::Tcp(host, port)),
+            "unix" if url.host().is_none() && url.path().len() > 1 => Some(socket(&url)?),
+            "tls" => return Err("TLS is not built in: send to a relay on this machine".to_owned()),
+            _ => None,
+        };
+        let transport = transport.ok_or(EXPECTED)?;
+        let mut facility = Facility::default();
+        for (key, value) in url.query_pairs() {
+            match &*key {
+                "facility" => facility = value.parse()?,
+                _ => return Err(format!("{key:?} is not known: only facility is")),
+            }
+        }
+        Ok(Target { transport, facility })
+    }
+}
+
+/// Host and port of an address without path.
+fn host(url: &Url, port: u16) -> Option<(String, u16)> {
+    // Hosts of schemes that the crate does not know are not parsed as addresses.
+    let host = match url.host()? {
+        Host::Ipv6(address) => address.to_string(),
+        other => other.to_string(),
+    };
+    let path_is_empty = matches!(url.path(), "" | "/");
+    path_is_empty.then(|| (host, url.port().unwrap_or(port)))
+}
+
+fn socket(url: &Url) -> Result<Transport, String> {
+    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8();
+    let path = path.map_err(|_| "the path is not UTF-8".to_owned())?;
+    Ok(Transport::Unix(PathBuf::from(path.into_owned())))
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |host: &str| match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        match self {
+            Self::Udp(host, port) => write!(f, "udp://{}:{port}", shown(host)),
+            Self::Tcp(host, port) => write!(f, "tcp://{}:{port}", shown(host)),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_have_their_usual_ports() {
+        let read = |text: &str| text.parse::<Target>().unwrap();
+        assert_eq!(read("udp://log").transport, Transport::Udp("log".to_owned(), 514));
+        assert_eq!(read("tcp://127.0.0.1:5514/").transport.to_string(), "tcp://127.0.0.1:5514");
+        assert_eq!(read("tcp://[::1]").transport, Transport::Tcp("::1".to_owned(), 601));
+        assert_eq!(read("tcp://[::1]").transport.to_string(), "tcp://[::1]:601");
+        let local = read("unix:///dev/a%20log?facility=authpriv");
+        assert_eq!(local.transport, Transport::Unix(PathBuf::from("/dev/a log")));
+        assert_eq!((local.facility.number(), read("udp://log").facility.number()), (10, 16));
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for wrong in [
+            "",
+            "log",
+            "udp://",
+            "http://log",
+            "udp://log/path",
+            "udp://user@log",
+            "udp://log#x",
+            "unix://host/dev/log",
+            "unix:///",
+            "udp://log:70000",
+            "tls://log",
+            "udp://log?level=3",
+            "udp://log?facility=local8",
+        ] {
+            assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+        }
+    }
+}
