@@ -1,5 +1,6 @@
 //! Places that hold models, behind one trait.
 
+pub mod bucket;
 pub mod directory;
 mod endpoint;
 mod error;

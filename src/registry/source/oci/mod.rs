@@ -225,7 +225,9 @@ impl Source for OciSource {
                 return Err(self.at(digest, RemoteError::Unavailable("it is an index".to_owned())));
             }
             None => {
-                return Err(self.at(digest, RemoteError::Changed("its manifest is gone".to_owned())));
+                return Err(
+                    self.at(digest, RemoteError::Changed("its manifest is gone".to_owned()))
+                );
             }
         };
         let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
