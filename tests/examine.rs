@@ -182,7 +182,7 @@ fn files_are_digested_as_they_are() {
         [HashAlgorithm::Sha256, HashAlgorithm::Blake2b, HashAlgorithm::Blake3];
     let whole = FileHashing::whole;
     let bytes: Vec<Vec<u8>> =
-        model.files.iter().map(|file| fs::read(&file.location).unwrap()).collect();
+        model.files.iter().map(|file| fs::read(file.location.local().unwrap()).unwrap()).collect();
     for (hashings, threads) in [
         (&[whole(sha256)][..], 1),
         (&[whole(blake3)], 2),

@@ -1,10 +1,10 @@
 //! The files below a directory: which are part of the model, in an order that does not depend on
 //! that of the file system.
 
-use super::OpenOptions;
 use super::file::{OpenError, is_name_too_long, kind_of_special};
 use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
 use super::problem::{LeftOut, Named, NotCovered, Problem};
+use super::{Location, OpenOptions};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
@@ -20,7 +20,7 @@ pub(crate) const MAX_DEPTH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Found {
     pub path: String,
-    pub location: PathBuf,
+    pub location: Location,
     pub reached: Reached,
 }
 
@@ -42,6 +42,41 @@ pub(crate) struct Tree {
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
     pub not_covered: Vec<NotCovered>,
+}
+
+impl Tree {
+    /// Adds a file.
+    pub fn file(&mut self, path: String, location: Location, reached: Reached) {
+        if path.chars().any(super::display::is_hidden) {
+            self.remarks.push(TreeRemark::UnusualName.problem(&path));
+        }
+        self.files.push(Found { path, location, reached });
+    }
+
+    /// A problem, of something that therefore nothing covers.
+    pub fn problem(&mut self, path: &str, error: TreeError) {
+        self.problems.push(error.problem(path));
+        self.not_covered(path, error.to_string(), LeftOut::Problem);
+    }
+
+    /// Something that is not part of the model.
+    pub fn leave_out(&mut self, path: &str, kind: LeftOut) {
+        self.not_covered(path, kind.words().to_owned(), kind);
+    }
+
+    fn not_covered(&mut self, path: &str, reason: String, kind: LeftOut) {
+        self.not_covered.push(NotCovered { path: path.to_owned(), reason, kind });
+    }
+
+    /// Everything by its path; what is beside the model comes behind it.
+    pub fn in_order(mut self) -> Tree {
+        let place = |file: &Found| (file.reached.beside.is_some(), file.path.clone());
+        self.files.sort_by_cached_key(place);
+        self.problems.sort_by(|a, b| a.file.cmp(&b.file));
+        self.remarks.sort_by(|a, b| a.file.cmp(&b.file));
+        self.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
+        self
+    }
 }
 
 /// A directory that was found and is to be listed.
@@ -95,18 +130,11 @@ pub(crate) fn walk_only(
     while let Some(directory) = walk.pending.pop().or_else(|| walk.pending_beside.pop()) {
         walk.list(directory)?;
     }
-    let mut tree = walk.tree;
-    // What is beside the model comes behind it.
-    let place = |file: &Found| (file.reached.beside.is_some(), file.path.clone());
-    tree.files.sort_by_cached_key(place);
-    tree.problems.sort_by(|a, b| a.file.cmp(&b.file));
-    tree.remarks.sort_by(|a, b| a.file.cmp(&b.file));
-    tree.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(tree)
+    Ok(walk.tree.in_order())
 }
 
 /// Why a path is not part of the model, when it is not.
-fn left_out(path: &str, options: &OpenOptions) -> Option<LeftOut> {
+pub(super) fn left_out(path: &str, options: &OpenOptions) -> Option<LeftOut> {
     let is_in = |paths: &[String]| paths.iter().any(|listed| listed == path);
     if is_in(&options.exclude) {
         return Some(LeftOut::Excluded);
@@ -133,7 +161,7 @@ impl Walk<'_> {
             other => other.map_err(failed)?,
         };
         if !self.visited.insert(identity(&metadata)) && !path.is_empty() {
-            self.leave_out(&path, LeftOut::SeenBefore);
+            self.tree.leave_out(&path, LeftOut::SeenBefore);
             return Ok(());
         }
         if depth > MAX_DEPTH {
@@ -158,7 +186,7 @@ impl Walk<'_> {
                 false => format!("{path}/{name}"),
             };
             let Some(name) = name.to_str() else {
-                self.problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
+                self.tree.problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
                 continue;
             };
             self.entry(join(name), at, kind, depth, reached)?;
@@ -179,7 +207,7 @@ impl Walk<'_> {
         if let Some(reason) = left_out(&path, self.options) {
             // What lies in a directory that is left out needs no entry of its own.
             if reached.beside.is_none() {
-                self.leave_out(&path, reason);
+                self.tree.leave_out(&path, reason);
             }
             if !self.options.list_beside || !reason.is_beside() {
                 return Ok(());
@@ -192,9 +220,9 @@ impl Walk<'_> {
             self.tree.directories.insert(path.clone());
             self.directory(Pending { path, location, depth: depth + 1, reached });
         } else if kind.is_file() {
-            self.file(path, location, reached);
+            self.tree.file(path, location.into(), reached);
         } else {
-            self.problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
+            self.tree.problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
         }
         Ok(())
     }
@@ -206,13 +234,6 @@ impl Walk<'_> {
         }
     }
 
-    fn file(&mut self, path: String, location: PathBuf, reached: Reached) {
-        if path.chars().any(super::display::is_hidden) {
-            self.tree.remarks.push(TreeRemark::UnusualName.problem(&path));
-        }
-        self.tree.files.push(Found { path, location, reached });
-    }
-
     fn link(
         &mut self,
         path: String,
@@ -222,7 +243,7 @@ impl Walk<'_> {
     ) -> Result<(), OpenError> {
         let (target, leads) = match self.bounds.resolve(&location) {
             Err(error) => {
-                self.problem(&path, error);
+                self.tree.problem(&path, error);
                 return Ok(());
             }
             Ok(resolved) => resolved,
@@ -231,7 +252,7 @@ impl Walk<'_> {
         reached.link = reached.link.max(Some(leads));
         let shown = target.to_string_lossy().into_owned();
         if !inside && !self.options.allow_symlinks {
-            self.problem(&path, TreeError::LinkOut { target: shown });
+            self.tree.problem(&path, TreeError::LinkOut { target: shown });
             return Ok(());
         }
         let metadata =
@@ -242,7 +263,7 @@ impl Walk<'_> {
                 .and_then(|dir| fs::canonicalize(dir).ok())
                 .is_some_and(|dir| dir.starts_with(&target))
             {
-                self.problem(&path, TreeError::LinkCycle);
+                self.tree.problem(&path, TreeError::LinkCycle);
                 return Ok(());
             }
             self.tree.directories.insert(path.clone());
@@ -251,18 +272,18 @@ impl Walk<'_> {
                 let depth = depth + 1;
                 self.directory(Pending { path, location: target, depth, reached });
             } else if self.is_left_out(&target) {
-                self.problem(&path, TreeError::LinkToLeftOut { target: shown });
+                self.tree.problem(&path, TreeError::LinkToLeftOut { target: shown });
             } else {
-                self.leave_out(&path, LeftOut::DirectoryLink);
+                self.tree.leave_out(&path, LeftOut::DirectoryLink);
             }
         } else if metadata.is_file() {
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
             }
-            self.file(path, target, reached);
+            self.tree.file(path, target.into(), reached);
         } else {
             let what = kind_of_special(metadata.file_type());
-            self.problem(&path, TreeError::SpecialFile { what });
+            self.tree.problem(&path, TreeError::SpecialFile { what });
         }
         Ok(())
     }
@@ -279,22 +300,8 @@ impl Walk<'_> {
     }
 
     fn too_deep(&mut self, path: &str) -> Result<(), OpenError> {
-        self.problem(path, TreeError::TooDeep(MAX_DEPTH));
+        self.tree.problem(path, TreeError::TooDeep(MAX_DEPTH));
         Ok(())
-    }
-
-    /// A problem, of something that therefore nothing covers.
-    fn problem(&mut self, path: &str, error: TreeError) {
-        self.tree.problems.push(error.problem(path));
-        self.not_covered(path, error.to_string(), LeftOut::Problem);
-    }
-
-    fn leave_out(&mut self, path: &str, kind: LeftOut) {
-        self.not_covered(path, kind.words().to_owned(), kind);
-    }
-
-    fn not_covered(&mut self, path: &str, reason: String, kind: LeftOut) {
-        self.tree.not_covered.push(NotCovered { path: path.to_owned(), reason, kind });
     }
 }
 

@@ -2,10 +2,11 @@
 //! was not resolved before.
 
 use super::display::display_name;
-use super::{Checkpoint, FileIdentity, ModelFile};
+use super::{Checkpoint, FileIdentity, Location, ModelFile, RemoteError, RemoteFile};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model, or a file of it, that cannot be examined at all.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,13 @@ pub enum OpenError {
     /// It is not what it was a moment ago.
     #[error("{}: changed while it was being read", shown(path))]
     Changed { path: PathBuf },
+    /// A list of files that no model has.
+    #[error(
+        "{}: has {files} files; no more than {} are looked at",
+        shown(path),
+        super::listing::MAX_FILES
+    )]
+    TooManyFiles { path: PathBuf, files: usize },
     /// Anything else the operating system says.
     #[error("{}: {source}", shown(path))]
     Io { path: PathBuf, source: io::Error },
@@ -44,6 +52,9 @@ impl OpenError {
 
     /// Of an error on something that was found a moment ago.
     pub(crate) fn of_found(path: &Path, source: io::Error) -> OpenError {
+        if let Some(RemoteError::Changed(_)) = RemoteError::within(&source) {
+            return OpenError::Changed { path: path.to_owned() };
+        }
         match source.kind() {
             io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
@@ -76,16 +87,36 @@ pub(crate) fn is_name_too_long(_: &io::Error) -> bool {
     false
 }
 
+/// The bytes of an opened file.
+#[derive(Debug)]
+pub(crate) enum Handle {
+    /// A file of this machine.
+    Local(File),
+    /// A file of another one.
+    Remote(Arc<dyn RemoteFile>),
+}
+
 /// An opened regular file.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub file: File,
+    pub file: Handle,
     pub identity: FileIdentity,
+}
+
+/// Opens a file that was found. Nothing is asked of another machine yet.
+pub(crate) fn open(location: &Location) -> Result<Opened, OpenError> {
+    match location {
+        Location::Path(path) => open_local(path),
+        Location::Remote(file) => Ok(Opened {
+            file: Handle::Remote(Arc::clone(file)),
+            identity: FileIdentity::of_length(file.bytes()),
+        }),
+    }
 }
 
 /// Opens a path that was found to be a regular file, all links resolved. Something else swapped in
 /// since cannot make it hang or be followed.
-pub(crate) fn open(location: &Path) -> Result<Opened, OpenError> {
+fn open_local(location: &Path) -> Result<Opened, OpenError> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
@@ -98,22 +129,40 @@ pub(crate) fn open(location: &Path) -> Result<Opened, OpenError> {
     if !metadata.is_file() {
         return Err(OpenError::Changed { path: location.to_owned() });
     }
-    Ok(Opened { file, identity: FileIdentity::of(&metadata) })
+    Ok(Opened { file: Handle::Local(file), identity: FileIdentity::of(&metadata) })
 }
 
 /// Reads exactly `bytes` bytes from `offset` on.
-pub(crate) fn read_at(file: &File, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at(file: &Handle, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; bytes];
+    fill(file, offset, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// Fills `buffer` with the bytes from `offset` on.
+pub(crate) fn fill(file: &Handle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    match file {
+        Handle::Local(file) => fill_local(file, offset, buffer),
+        Handle::Remote(file) => {
+            let end = offset.checked_add(buffer.len() as u64);
+            if end.is_none_or(|end| end > file.bytes()) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.read_at(offset, buffer).map_err(io::Error::other)
+        }
+    }
+}
+
+fn fill_local(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     #[cfg(unix)]
-    std::os::unix::fs::FileExt::read_exact_at(file, &mut buffer, offset)?;
+    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
     #[cfg(not(unix))]
     {
         use std::io::{Read, Seek};
         let mut file = file;
         file.seek(io::SeekFrom::Start(offset))?;
-        file.read_exact(&mut buffer)?;
+        file.read_exact(buffer)
     }
-    Ok(buffer)
 }
 
 /// A small file of a model, by its path in it; `None`: it is not there, longer than `most`, or not what
@@ -159,6 +208,11 @@ impl FileIdentity {
 }
 
 impl FileIdentity {
+    /// The identity of a file of which nothing but the length is known.
+    pub(crate) fn of_length(bytes: u64) -> FileIdentity {
+        FileIdentity { device: 0, inode: 0, bytes, modified: (0, 0), changed: (0, 0) }
+    }
+
     /// In words, what differs; `None` when nothing does.
     pub fn difference(&self, now: &Self) -> Option<&'static str> {
         if (self.device, self.inode) != (now.device, now.inode) {

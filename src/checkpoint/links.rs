@@ -27,6 +27,12 @@ pub(crate) enum TreeError {
     LinkDangling { reason: String },
     #[error("is a link that leads back to itself")]
     LinkCycle,
+    #[error(
+        "is no path of a file in a model: it could lead out of it, or nowhere; it was not opened"
+    )]
+    UnsafePath,
+    #[error("is listed more than once; the first was taken")]
+    ListedTwice,
 }
 
 impl Named for TreeError {
@@ -40,6 +46,8 @@ impl Named for TreeError {
             TreeError::LinkToLeftOut { .. } => ("format/link-to-left-out", High),
             TreeError::LinkDangling { .. } => ("format/link-dangling", Medium),
             TreeError::LinkCycle => ("format/link-cycle", Medium),
+            TreeError::UnsafePath => ("format/unsafe-path", High),
+            TreeError::ListedTwice => ("format/listed-twice", Medium),
         }
     }
 }

@@ -12,6 +12,8 @@ pub mod gguf;
 pub(crate) mod json;
 mod lfs;
 mod links;
+pub(crate) mod listing;
+mod location;
 mod naming;
 pub mod numpy;
 mod open;
@@ -34,6 +36,7 @@ pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
 pub use json::{JsonError, Place};
 pub use links::LinkTarget;
+pub use location::Location;
 pub use open::OpenOptions;
 pub use problem::{LeftOut, NotCovered, Problem};
 pub use remote::{RemoteError, RemoteFile};
@@ -45,10 +48,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// A model as found on disk.
+/// A model as found on disk, or on another machine.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The path as it was given.
+    /// The path as it was given; of a model on another machine, its name.
     pub path: PathBuf,
     /// The directory all file paths are relative to (of a single file: its parent).
     pub root: PathBuf,
@@ -87,7 +90,10 @@ impl Checkpoint {
     /// Whether it was given as a file and has no other: the parts of a model in several files are opened
     /// together, whichever of them was given.
     pub fn is_one_file(&self) -> bool {
-        self.own_files().len() == 1 && !self.path.is_dir()
+        match self.own_files() {
+            [file] => file.location.local().is_ok() && !self.path.is_dir(),
+            _ => false,
+        }
     }
 
     /// The tensors of one file, in order of offset.
@@ -122,7 +128,7 @@ pub struct ModelFile {
     /// Path relative to the root, components separated by `/`. UTF-8.
     pub path: String,
     /// Where the bytes are (a link is resolved).
-    pub location: PathBuf,
+    pub location: Location,
     /// Length in bytes.
     pub bytes: u64,
     /// What identified the file when it was opened.
@@ -173,7 +179,8 @@ pub enum FileKind {
     Other,
 }
 
-/// What tells whether a file is still the one that was opened.
+/// What tells whether a file is still the one that was opened. A file on another machine has its length
+/// alone: each of its reads is pinned to what was listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// Device it is on.

@@ -9,11 +9,15 @@ use super::links::{Bounds, TreeError};
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
-use super::{Checkpoint, FileKind, Format, LinkTarget, ModelFile, Tensor, formats};
+use super::{
+    Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
+    listing,
+};
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a model is opened.
 #[derive(Debug, Clone, Default)]
@@ -77,11 +81,33 @@ impl Checkpoint {
             Err(OpenError::Special { path: path.to_owned(), what })
         }
     }
+
+    /// Opens a model on another machine: its files by their paths in it, separated by `/`. They are what
+    /// the same files in a directory are, whatever order they come in; of paths that no directory could
+    /// hold there is a problem. Reads headers only.
+    ///
+    /// `name` is what reports call the model.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or changed; when there are more than [`MAX_FILES`](listing::MAX_FILES).
+    pub fn open_remote(
+        name: &str,
+        files: Vec<(String, Arc<dyn RemoteFile>)>,
+        options: &OpenOptions,
+    ) -> Result<Checkpoint, OpenError> {
+        let path = Path::new(name);
+        if files.len() > listing::MAX_FILES {
+            return Err(OpenError::TooManyFiles { path: path.to_owned(), files: files.len() });
+        }
+        let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
+        assemble(path, path.to_owned(), listing::tree(files, options), options)
+    }
 }
 
 fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let location = fs::canonicalize(path).map_err(|error| OpenError::new(path, error))?;
-    let opened = file::open(&location)?;
+    let opened = file::open(&Location::Path(location.clone()))?;
     let name = path.file_name().or(location.file_name()).unwrap_or_default();
     let mut problems = Vec::new();
     let name = match name.to_str() {
@@ -110,7 +136,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         return Ok(all);
     }
     let reached = Reached { link: link_of(path, &location)?, beside: None };
-    let mut files = vec![model_file(name, location, reached, &opened)];
+    let mut files = vec![model_file(name, location.into(), reached, &opened)];
     files[0].format = format;
     let mut held = [Some(contents)];
     split::check(&files, &mut held);
@@ -176,7 +202,7 @@ fn parent_of(path: &Path) -> PathBuf {
 }
 
 /// A file of which nothing is known yet.
-fn model_file(path: String, location: PathBuf, reached: Reached, opened: &Opened) -> ModelFile {
+fn model_file(path: String, location: Location, reached: Reached, opened: &Opened) -> ModelFile {
     let identity = opened.identity.clone();
     ModelFile {
         path,
@@ -316,7 +342,7 @@ impl Reading {
             }
             other => other?,
         };
-        let failed = |error| OpenError::of_found(&location, error);
+        let failed = |error| OpenError::of_found(&location.shown(), error);
         let mut format = None;
         if reached.beside.is_some() {
             // Whatever it is called: it is bytes.
@@ -347,7 +373,7 @@ impl Reading {
                 continue;
             }
             let opened = file::open(&file.location)?;
-            let failed = |error| OpenError::of_found(&file.location, error);
+            let failed = |error| OpenError::of_found(&file.location.shown(), error);
             let found = formats::detect_any(&file.path, &opened).map_err(failed)?;
             let format = found.unwrap_or(Format::Safetensors);
             *held = Some(formats::read(format, &file.path, &opened).map_err(failed)?);

@@ -1,6 +1,7 @@
 //! Files that lie elsewhere and are read by ranges.
 
 use std::fmt::Debug;
+use std::io;
 
 /// A file of a model on another machine, pinned to the version that was listed.
 pub trait RemoteFile: Debug + Send + Sync {
@@ -30,4 +31,11 @@ pub enum RemoteError {
     /// It cannot be had.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl RemoteError {
+    /// The one that an error of reading came from.
+    pub(crate) fn within(error: &io::Error) -> Option<&RemoteError> {
+        error.get_ref()?.downcast_ref()
+    }
 }

@@ -98,7 +98,9 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
     if !full.is_file() {
         return Err(Failure::usage(anyhow!("{} is not a regular file", target.display())));
     }
-    let is_target = |file: &&ModelFile| file.location == full || same_file(&file.location, &full);
+    let is_target = |file: &&ModelFile| {
+        file.location.local().is_ok_and(|path| path == full || same_file(path, &full))
+    };
     match model.own_files().iter().find(is_target) {
         Some(file) => Err(Failure::usage(anyhow!(
             "{} is part of the model ({}): the seal must be another file",

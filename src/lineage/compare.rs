@@ -183,7 +183,7 @@ mod tests {
         let after = write(&dir.path().join("b.safetensors"), &[x(2.0)]);
         let (baseline, ours) = (seal(&before), seal(&after));
         let pairs = Pairs::new(&after, &[(0, ours.tensors[0].blake3)].into(), &baseline);
-        fs::write(&path, fs::read(&after.files[0].location).unwrap()).unwrap();
+        fs::write(&path, fs::read(after.files[0].location.local().unwrap()).unwrap()).unwrap();
         let progress = Progress::default();
         let found = differences(&after, &before, &baseline, &pairs.changed, 1, &progress);
         assert!(matches!(found, Err(RunError::File(_))), "{found:?}");

@@ -116,6 +116,6 @@ impl Writer<'_> {
 
     fn changed(&self, object: &Object) -> FineWriteError {
         let path = self.model.files[object.file].path.clone();
-        FileError::Changed { path, what: "its bytes are not those that were sealed" }.into()
+        FileError::Changed { path, what: "its bytes are not those that were sealed".into() }.into()
     }
 }

@@ -3,11 +3,13 @@
 
 use super::big_endian::SwappedSource;
 use super::plan::Plan;
-use super::source::{ByteSource, MapSource, ReadError, ReadSource};
-use crate::checkpoint::{FileIdentity, ModelFile};
+use super::source::{ByteSource, MapSource, ReadError, ReadSource, RemoteSource};
+use crate::checkpoint::{FileIdentity, Location, ModelFile, RemoteError};
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,9 +27,9 @@ pub enum FileError {
         /// Path in the model.
         path: String,
         /// What was seen.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
-    /// The operating system said no.
+    /// The operating system, or another machine, said no.
     #[error("{path}: cannot be read: {source}")]
     Io {
         /// Path in the model.
@@ -116,25 +118,33 @@ impl<'a> FileSet<'a> {
 
     fn open(&self, file: usize) -> Result<Arc<dyn ByteSource>, FileError> {
         let entry = &self.files[file];
+        let source: Arc<dyn ByteSource> = match &entry.location {
+            Location::Path(path) => self.open_local(file, path)?,
+            Location::Remote(remote) => Arc::new(RemoteSource::new(Arc::clone(remote))),
+        };
+        Ok(match entry.big_endian.is_empty() {
+            true => source,
+            false => Arc::new(SwappedSource::new(source, &entry.big_endian)),
+        })
+    }
+
+    fn open_local(&self, file: usize, path: &Path) -> Result<Arc<dyn ByteSource>, FileError> {
+        let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };
         // Non-blocking: a FIFO that was put in the file's place must not hang the run.
         let handle = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(&entry.location)
+            .open(path)
             .map_err(io_error)?;
         self.compare(file, &handle)?;
         let map = match entry.bytes >= MAP_FROM {
             true => MapSource::new(&handle, entry.bytes),
             false => None,
         };
-        let source: Arc<dyn ByteSource> = match map {
+        Ok(match map {
             Some(map) => Arc::new(map),
             None => Arc::new(ReadSource::new(handle)),
-        };
-        Ok(match entry.big_endian.is_empty() {
-            true => source,
-            false => Arc::new(SwappedSource::new(source, &entry.big_endian)),
         })
     }
 
@@ -143,10 +153,7 @@ impl<'a> FileSet<'a> {
         let now = handle
             .metadata()
             .map_err(|source| FileError::Io { path: entry.path.clone(), source })?;
-        match entry.identity.difference(&FileIdentity::of(&now)) {
-            None => Ok(()),
-            Some(what) => Err(FileError::Changed { path: entry.path.clone(), what }),
-        }
+        same(entry, &FileIdentity::of(&now))
     }
 
     /// One object of a file has been measured. After the last the file is compared with what it was
@@ -160,13 +167,14 @@ impl<'a> FileSet<'a> {
         }
         *self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let entry = &self.files[file];
+        // Each read of a file of another machine was of what was listed.
+        let Location::Path(path) = &entry.location else { return Ok(()) };
         // By its path: a file that was replaced by another is a change, too.
-        match std::fs::metadata(&entry.location) {
-            Ok(now) => match entry.identity.difference(&FileIdentity::of(&now)) {
-                None => Ok(()),
-                Some(what) => Err(FileError::Changed { path: entry.path.clone(), what }),
-            },
-            Err(_) => Err(FileError::Changed { path: entry.path.clone(), what: "it is gone" }),
+        match std::fs::metadata(path) {
+            Ok(now) => same(entry, &FileIdentity::of(&now)),
+            Err(_) => {
+                Err(FileError::Changed { path: entry.path.clone(), what: "it is gone".into() })
+            }
         }
     }
 
@@ -174,8 +182,20 @@ impl<'a> FileSet<'a> {
     pub fn name_error(&self, file: usize, error: ReadError) -> FileError {
         let path = self.files[file].path.clone();
         match error {
-            ReadError::Shrunk => FileError::Changed { path, what: "it became shorter" },
+            ReadError::Shrunk => FileError::Changed { path, what: "it became shorter".into() },
             ReadError::Io(source) => FileError::Io { path, source },
+            ReadError::Remote(RemoteError::Changed(what)) => {
+                FileError::Changed { path, what: what.into() }
+            }
+            ReadError::Remote(error) => FileError::Io { path, source: io::Error::other(error) },
         }
+    }
+}
+
+/// Whether a file is the one that was opened.
+fn same(entry: &ModelFile, now: &FileIdentity) -> Result<(), FileError> {
+    match entry.identity.difference(now) {
+        None => Ok(()),
+        Some(what) => Err(FileError::Changed { path: entry.path.clone(), what: what.into() }),
     }
 }

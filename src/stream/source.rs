@@ -1,11 +1,12 @@
-//! Where bytes come from: a memory map, or positioned reads. Ranged remote reads come behind the
-//! same trait.
+//! Where bytes come from: a memory map, positioned reads, or ranges of a file of another machine.
 
 use super::sigbus::Guard;
+use crate::checkpoint::{RemoteError, RemoteFile};
 use memmap2::{Advice, Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Longest piece a source hands over at once: fits the second-level cache of a core together with
 /// the tables of the kernels.
@@ -23,6 +24,9 @@ pub enum ReadError {
     /// The operating system said no.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Another machine did not give them.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 /// Random access to the bytes of one file.
@@ -128,6 +132,43 @@ impl ByteSource for ReadSource {
             done += piece.len();
         }
         Ok(())
+    }
+}
+
+/// Ranges of a file of another machine.
+pub struct RemoteSource(Arc<dyn RemoteFile>);
+
+/// How far ahead of a reader a file of another machine is asked for.
+const REMOTE_AHEAD: usize = 8 << 20;
+
+impl RemoteSource {
+    /// Reads `file`.
+    pub fn new(file: Arc<dyn RemoteFile>) -> RemoteSource {
+        RemoteSource(file)
+    }
+}
+
+impl ByteSource for RemoteSource {
+    fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+        let end = offset.checked_add(len as u64).ok_or(ReadError::Shrunk)?;
+        if end > self.0.bytes() {
+            return Err(ReadError::Shrunk);
+        }
+        // Small objects follow one another without a hint.
+        self.0.read_ahead(end, REMOTE_AHEAD);
+        let mut buffer = vec![0; len.min(PIECE_LEN)];
+        let mut done = 0;
+        while done < len {
+            let piece = &mut buffer[..(len - done).min(PIECE_LEN)];
+            self.0.read_at(offset + done as u64, piece)?;
+            sink(piece);
+            done += piece.len();
+        }
+        Ok(())
+    }
+
+    fn read_ahead(&self, offset: u64, len: usize) {
+        self.0.read_ahead(offset, len);
     }
 }
 

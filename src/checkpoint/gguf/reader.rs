@@ -2,7 +2,7 @@
 //! the file, and long values are passed over unread.
 
 use super::error::GgufError;
-use std::fs::File;
+use crate::checkpoint::file::{self, Handle};
 use std::io;
 
 /// Bytes that are asked of the system at once.
@@ -14,17 +14,9 @@ pub(super) trait Bytes {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-impl Bytes for File {
+impl Bytes for Handle {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        #[cfg(unix)]
-        return std::os::unix::fs::FileExt::read_exact_at(self, buffer, at);
-        #[cfg(not(unix))]
-        {
-            use std::io::{Read, Seek};
-            let mut file = self;
-            file.seek(io::SeekFrom::Start(at))?;
-            file.read_exact(buffer)
-        }
+        file::fill(self, at, buffer)
     }
 }
 

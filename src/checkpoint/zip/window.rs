@@ -55,7 +55,7 @@ mod tests {
             let whole: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
             let mut stored = tempfile::NamedTempFile::new().unwrap();
             stored.write_all(&whole).unwrap();
-            let opened = file::open(&stored.path().canonicalize().unwrap()).unwrap();
+            let opened = file::open(&stored.path().canonicalize().unwrap().into()).unwrap();
             if ascending {
                 places.sort_unstable();
             }

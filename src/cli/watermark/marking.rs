@@ -32,7 +32,10 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     let holds_key = |path: &Path, bytes: u64| {
         bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
     };
-    match model.own_files().iter().find(|file| holds_key(&file.location, file.bytes)) {
+    // A model is marked on this machine.
+    let is_key =
+        |file: &&ModelFile| file.location.local().is_ok_and(|path| holds_key(path, file.bytes));
+    match model.own_files().iter().find(is_key) {
         None => Ok(()),
         Some(file) => Err(Failure::usage(anyhow!(
             "{}: this is a secret key, and would be copied into the marked model: move it out of {}",

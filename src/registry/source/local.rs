@@ -28,8 +28,8 @@ pub(super) fn list(
     let Tree { files, not_covered, .. } = walk(directory, &options())?;
     let mut listed = Listed::default();
     for found in &files {
-        let metadata =
-            fs::metadata(&found.location).map_err(|e| OpenError::of_found(&found.location, e))?;
+        let failed = |error| OpenError::of_found(&found.location.shown(), error);
+        let metadata = found.location.local().and_then(fs::metadata).map_err(failed)?;
         let mut file = ListedFile {
             path: found.path.clone(),
             bytes: metadata.len(),

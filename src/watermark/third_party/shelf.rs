@@ -150,9 +150,9 @@ impl<'a> Shelf<'a> {
             return Err(ArrayError::Container);
         }
         let file = self.file(name)?;
-        let location = self.files[file].location.clone();
+        let location = self.files[file].location.local().map_err(ArrayError::Open)?;
         let mut start = Vec::with_capacity(npy::START_LEN);
-        let opened = open_regular(&location).map_err(ArrayError::Open)?;
+        let opened = open_regular(location).map_err(ArrayError::Open)?;
         let now = FileIdentity::of(&opened.metadata().map_err(ArrayError::Open)?);
         self.is_still(file, &now)?;
         opened.take(npy::START_LEN as u64).read_to_end(&mut start).map_err(ArrayError::Open)?;
@@ -189,7 +189,8 @@ impl<'a> Shelf<'a> {
 
     fn header(&self, place: usize) -> Result<Vec<Tensor>, ArrayError> {
         let file = &self.files[place];
-        let opened = Checkpoint::open(&file.location, &OpenOptions::default());
+        let location = file.location.local().map_err(ArrayError::Open)?;
+        let opened = Checkpoint::open(location, &OpenOptions::default());
         let opened = opened.map_err(|error| ArrayError::Safetensors(error.to_string()))?;
         if let Some(problem) = opened.problems.first() {
             return Err(ArrayError::Safetensors(problem.message.clone()));
@@ -203,7 +204,7 @@ impl<'a> Shelf<'a> {
     fn is_still(&self, place: usize, now: &FileIdentity) -> Result<(), FileError> {
         let file = &self.files[place];
         match file.identity.difference(now) {
-            Some(what) => Err(FileError::Changed { path: file.path.clone(), what }),
+            Some(what) => Err(FileError::Changed { path: file.path.clone(), what: what.into() }),
             None => Ok(()),
         }
     }
@@ -238,7 +239,7 @@ impl<'a> Shelf<'a> {
         let identity = FileIdentity::of(&opened.metadata().map_err(ArrayError::Open)?);
         Ok(ModelFile {
             path: display_name(name),
-            location,
+            location: location.into(),
             bytes: identity.bytes,
             identity,
             kind: FileKind::Other,

@@ -99,7 +99,8 @@ impl Repository {
         }
         let tree = trees::read(&self.place, commit);
         let mut claims = |found: &Found, file: &mut ListedFile| {
-            let blob = found.location.file_name().and_then(|name| name.to_str());
+            let blob = found.location.local().ok().and_then(Path::file_name);
+            let blob = blob.and_then(|name| name.to_str());
             if let Some(blob) = blob.filter(|_| found.reached.link.is_some()) {
                 used.insert(blob.to_owned());
                 file.claims.extend(blobs::claim(blob));
@@ -169,7 +170,7 @@ impl Repository {
             checkpoint.files.retain(|file| wanted.contains(file.path.as_str()));
             // They are bytes here, whatever they hold.
             checkpoint.problems.clear();
-            return Ok(OpenedModel { checkpoint, findings: Vec::new() });
+            return Ok(OpenedModel::as_listed(checkpoint));
         }
         let Some(commit) = &listed.version else {
             return Err(changed(&self.place, "it has no commit"));
@@ -180,7 +181,7 @@ impl Repository {
             // Of a part that was downloaded it is known already that the other shards are not here.
             checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
         }
-        Ok(OpenedModel { checkpoint, findings: Vec::new() })
+        Ok(OpenedModel::as_listed(checkpoint))
     }
 }
 
