@@ -45,7 +45,7 @@ pub fn all(
         }
     };
     if let Some(path) = &telling.prometheus {
-        done(file(path, &|out| prometheus::write(overview, out)));
+        done(file(path, &|out| prometheus::write(overview, &prometheus::registry_of(path), out)));
     }
     if let Some(path) = &telling.ocsf {
         done(file(path, &|out| ocsf::write(overview, out)));
