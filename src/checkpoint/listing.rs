@@ -27,6 +27,12 @@ pub(crate) fn tree(files: impl Iterator<Item = (String, Location)>, options: &Op
     listing.tree.in_order()
 }
 
+/// Whether a path of a list is not part of the model, as an entry of a directory or in one.
+pub(crate) fn is_left_out(path: &str, options: &OpenOptions) -> bool {
+    let directories = path.match_indices('/').map(|(end, _)| end);
+    directories.chain([path.len()]).any(|end| left_out(&path[..end], options).is_some())
+}
+
 struct Listing<'o> {
     options: &'o OpenOptions,
     tree: Tree,

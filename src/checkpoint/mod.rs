@@ -12,7 +12,7 @@ pub mod gguf;
 pub(crate) mod json;
 mod lfs;
 mod links;
-mod listing;
+pub(crate) mod listing;
 mod location;
 mod naming;
 pub mod numpy;

@@ -107,7 +107,16 @@ mod tests {
 
     #[test]
     fn what_is_no_server() {
-        for uri in ["", "oci", "oci:/x/a", "s3://x/a", "oci+ftp://x/a", "oci://", "oci:///a", "oci://a b/c"] {
+        for uri in [
+            "",
+            "oci",
+            "oci:/x/a",
+            "s3://x/a",
+            "oci+ftp://x/a",
+            "oci://",
+            "oci:///a",
+            "oci://a b/c",
+        ] {
             assert!(Endpoint::parse(uri, "oci").is_err(), "{uri}");
         }
         for uri in ["oci://x?y/a", "oci://x#y/a", "oci://x:99999/a"] {

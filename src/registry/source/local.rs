@@ -28,9 +28,8 @@ pub(super) fn list(
     let Tree { files, not_covered, .. } = walk(directory, &options())?;
     let mut listed = Listed::default();
     for found in &files {
-        // Everything that is found in a directory has a path.
-        let Ok(place) = found.location.local() else { continue };
-        let metadata = fs::metadata(place).map_err(|error| OpenError::of_found(place, error))?;
+        let failed = |error| OpenError::of_found(&found.location.shown(), error);
+        let metadata = found.location.local().and_then(fs::metadata).map_err(failed)?;
         let mut file = ListedFile {
             path: found.path.clone(),
             bytes: metadata.len(),

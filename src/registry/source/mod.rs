@@ -1,5 +1,6 @@
 //! Places that hold models, behind one trait.
 
+pub mod bucket;
 pub mod directory;
 mod endpoint;
 mod error;
@@ -63,7 +64,11 @@ impl OpenedModel {
     }
 
     /// A model of other files than those of its list: `known` are its files and those that are no part of it.
-    pub(crate) fn of_others(checkpoint: Checkpoint, findings: Vec<Finding>, known: Vec<ListedFile>) -> Self {
+    pub(crate) fn of_others(
+        checkpoint: Checkpoint,
+        findings: Vec<Finding>,
+        known: Vec<ListedFile>,
+    ) -> Self {
         let mut by_path: HashMap<String, ListedFile> = HashMap::with_capacity(known.len());
         for file in known {
             // Of two of one path, the first is the one that is opened.

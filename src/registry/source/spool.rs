@@ -53,7 +53,10 @@ impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() as u64 > self.room() {
             let kind = io::ErrorKind::FileTooLarge;
-            return Err(io::Error::new(kind, format!("there is no room for more than {} bytes", self.most)));
+            return Err(io::Error::new(
+                kind,
+                format!("there is no room for more than {} bytes", self.most),
+            ));
         }
         let written = self.file.write(bytes)?;
         self.written += written as u64;

@@ -99,8 +99,8 @@ impl Repository {
         }
         let tree = trees::read(&self.place, commit);
         let mut claims = |found: &Found, file: &mut ListedFile| {
-            let blob =
-                found.location.local().ok().and_then(Path::file_name).and_then(|name| name.to_str());
+            let blob = found.location.local().ok().and_then(Path::file_name);
+            let blob = blob.and_then(|name| name.to_str());
             if let Some(blob) = blob.filter(|_| found.reached.link.is_some()) {
                 used.insert(blob.to_owned());
                 file.claims.extend(blobs::claim(blob));

@@ -87,7 +87,9 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
 
 /// The header of the credentials that MLflow's own client takes: `MLFLOW_TRACKING_TOKEN`, or
 /// `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`.
-fn authorization(variable: impl Fn(&str) -> Option<String>) -> Result<Option<HeaderValue>, &'static str> {
+fn authorization(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<HeaderValue>, &'static str> {
     use base64::Engine;
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(Zeroizing::new);
     let text = match (set("MLFLOW_TRACKING_USERNAME"), set("MLFLOW_TRACKING_TOKEN")) {
@@ -122,7 +124,11 @@ impl Server {
     ///
     /// # Errors
     /// When there is no answer that can be used.
-    pub fn versions(&self, model: Option<&str>, token: Option<&str>) -> Result<Versions, RemoteError> {
+    pub fn versions(
+        &self,
+        model: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Versions, RemoteError> {
         let mut url = self.api("mlflow/model-versions/search");
         {
             let mut query = url.query_pairs_mut();
@@ -200,8 +206,9 @@ impl Server {
                 return Err(Failure::unavailable(format!("the server answers {status}")));
             }
             let bytes = http::body(response, MOST_BYTES).await?;
-            serde_json::from_slice(&bytes)
-                .map_err(|_| Failure::unavailable("the server's answer is not of the form of MLflow's"))
+            serde_json::from_slice(&bytes).map_err(|_| {
+                Failure::unavailable("the server's answer is not of the form of MLflow's")
+            })
         })
     }
 
@@ -219,7 +226,9 @@ impl Server {
             return Ok(response);
         }
         let credentials = match (self.withheld, &self.authorization) {
-            (true, _) => "the credentials of the environment are not sent where others can read them",
+            (true, _) => {
+                "the credentials of the environment are not sent where others can read them"
+            }
             (_, Some(_)) => "with the credentials of MLFLOW_TRACKING_*",
             (_, None) => "and neither MLFLOW_TRACKING_TOKEN nor MLFLOW_TRACKING_USERNAME is set",
         };

@@ -130,13 +130,17 @@ impl Place {
                     directory => format!("{directory}/{name}"),
                 };
                 if matches!(name, "" | "." | "..") || (entry.is_dir && within.len() >= MOST_DEPTH) {
-                    found.problems.push(format!("the server lists {}, which is not read", quoted(&path)));
+                    found
+                        .problems
+                        .push(format!("the server lists {}, which is not read", quoted(&path)));
                 } else if entry.is_dir {
                     pending.push(path);
                 } else if let Some(bytes) = entry.file_size {
                     found.files.push(File { path, bytes });
                 } else {
-                    found.problems.push(format!("the server does not tell the length of {}", quoted(&path)));
+                    found
+                        .problems
+                        .push(format!("the server does not tell the length of {}", quoted(&path)));
                 }
             }
         }
@@ -243,7 +247,9 @@ mod tests {
         ] {
             assert_eq!(at(uri, ""), Ok(Place::Proxied { path: path() }), "{uri}");
         }
-        assert!(matches!(at("s3://b/p", "models:/m-12"), Ok(Place::Logged { id, .. }) if id == "m-12"));
+        assert!(
+            matches!(at("s3://b/p", "models:/m-12"), Ok(Place::Logged { id, .. }) if id == "m-12")
+        );
         for (uri, source) in [
             ("mlflow-artifacts://elsewhere/1", "models:/m-12"),
             ("mlflow-artifacts:/1/../2", ""),
@@ -264,7 +270,8 @@ mod tests {
         let server = server();
         let proxied = Place::Proxied { path: vec!["1".to_owned(), "a b".to_owned()] };
         let file = proxied.file(&server, "data/50%?#x");
-        let expected = "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/1/a%20b/data/50%25%3F%23x";
+        let expected =
+            "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/1/a%20b/data/50%25%3F%23x";
         assert_eq!(file.as_str(), expected);
         let directory = proxied.directory(&server, &["data"]);
         assert_eq!(directory.query(), Some("path=1%2Fa+b%2Fdata"));

@@ -65,7 +65,8 @@ impl MlflowSource {
             "" => endpoint.name.clone(),
             path => format!("{}/{path}", endpoint.name),
         };
-        let invalid = |why: &str| SourceError::Invalid { source_name: name.clone(), why: why.to_owned() };
+        let invalid =
+            |why: &str| SourceError::Invalid { source_name: name.clone(), why: why.to_owned() };
         let expected = "expected mlflow://host[:port][/MODEL[/VERSION]]";
         let decoded = |part: &str| match percent_decode_str(part).decode_utf8() {
             Ok(part) if !part.is_empty() => Ok(part.into_owned()),
@@ -89,20 +90,26 @@ impl MlflowSource {
 
     fn listed(&self, version: &Version) -> Listed {
         let name = format!("{}{VERSIONS}{}", version.name, version.version);
-        let mut listed = Listed { name, version: Some(version.version.clone()), ..Listed::default() };
+        let mut listed =
+            Listed { name, version: Some(version.version.clone()), ..Listed::default() };
         if let Some(status) = version.status.as_deref().filter(|status| *status != "READY") {
             listed.incomplete.push(format!("its status is {}", quoted(status)));
         }
-        match self.place(version).and_then(|place| {
-            place.files(&self.server).map_err(|error| error.to_string())
-        }) {
+        match self
+            .place(version)
+            .and_then(|place| place.files(&self.server).map_err(|error| error.to_string()))
+        {
             Ok(found) => {
-                listed.files = found.files.into_iter().map(|file| ListedFile {
-                    path: file.path,
-                    bytes: file.bytes,
-                    mark: Mark::None,
-                    claims: Vec::new(),
-                }).collect();
+                listed.files = found
+                    .files
+                    .into_iter()
+                    .map(|file| ListedFile {
+                        path: file.path,
+                        bytes: file.bytes,
+                        mark: Mark::None,
+                        claims: Vec::new(),
+                    })
+                    .collect();
                 listed.incomplete.extend(found.problems);
             }
             Err(why) => listed.unreadable = Some(why),
@@ -117,7 +124,12 @@ impl MlflowSource {
     }
 
     /// A file, by ranges if the server gives them, else as a whole.
-    fn file(&self, url: Url, listed: &ListedFile, place: String) -> Result<Arc<dyn RemoteFile>, SourceError> {
+    fn file(
+        &self,
+        url: Url,
+        listed: &ListedFile,
+        place: String,
+    ) -> Result<Arc<dyn RemoteFile>, SourceError> {
         let at = |error| SourceError::at(&place, error);
         if listed.bytes == 0 {
             return self.spooled(None, 0, &place);
@@ -128,7 +140,9 @@ impl MlflowSource {
             let response = self.server.ask(&url, range).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT | StatusCode::OK => Ok(response),
-                StatusCode::NOT_FOUND => Err(Failure::changed("the server answers that it is not there")),
+                StatusCode::NOT_FOUND => {
+                    Err(Failure::changed("the server answers that it is not there"))
+                }
                 status => Err(Failure::unavailable(format!("the server answers {status}"))),
             }
         });
@@ -147,7 +161,12 @@ impl MlflowSource {
     }
 
     /// A file of so many bytes that is fetched now.
-    fn spooled(&self, body: Option<Body>, bytes: u64, place: &str) -> Result<Arc<dyn RemoteFile>, SourceError> {
+    fn spooled(
+        &self,
+        body: Option<Body>,
+        bytes: u64,
+        place: &str,
+    ) -> Result<Arc<dyn RemoteFile>, SourceError> {
         let unreachable = |why: String| SourceError::Unreachable { place: place.to_owned(), why };
         let own = |error: io::Error| unreachable(format!("its temporary file: {error}"));
         let mut spool = Spool::new(&self.spool, bytes).map_err(own)?;
@@ -176,7 +195,9 @@ impl Source for MlflowSource {
         if let (Some(model), Some(version)) = (&self.model, &self.version) {
             let found = self.server.version(model, version).map_err(at)?;
             if (&found.name, &found.version) != (model, version) {
-                return Err(at(RemoteError::Unavailable("the server answers with another version".to_owned())));
+                return Err(at(RemoteError::Unavailable(
+                    "the server answers with another version".to_owned(),
+                )));
             }
             let _ = each(self.listed(&found));
             return Ok(());
@@ -295,10 +316,20 @@ mod tests {
             ("mlflow+https://host/a/12", Some("a"), Some("12")),
         ] {
             let source = open(uri).unwrap();
-            assert_eq!((source.model.as_deref(), source.version.as_deref()), (model, version), "{uri}");
+            assert_eq!(
+                (source.model.as_deref(), source.version.as_deref()),
+                (model, version),
+                "{uri}"
+            );
             assert_eq!(source.name(), uri.trim_end_matches('/'));
         }
-        for uri in ["mlflow://h/a/b", "mlflow://h/a/1/2", "mlflow://h/a//1", "mlflow://h/%ff", "mlflow://h/'\""] {
+        for uri in [
+            "mlflow://h/a/b",
+            "mlflow://h/a/1/2",
+            "mlflow://h/a//1",
+            "mlflow://h/%ff",
+            "mlflow://h/'\"",
+        ] {
             assert!(open(uri).is_err(), "{uri}");
         }
     }

@@ -106,7 +106,10 @@ pub(super) fn unpack(
             copy(&mut entry, spool)?;
             let bytes = spool.len() - start;
             if bytes != expected {
-                return Err(UnpackError::Damaged(format!("it ends in the middle of {}", quoted(&path))));
+                return Err(UnpackError::Damaged(format!(
+                    "it ends in the middle of {}",
+                    quoted(&path)
+                )));
             }
             contents.members.push(Member { path, start, bytes });
         } else {

@@ -25,10 +25,7 @@ pub(super) enum Credentials {
     /// Nothing but the name of a program that knows more.
     Helper(String),
     /// A password.
-    Password {
-        user: String,
-        password: Zeroizing<String>,
-    },
+    Password { user: String, password: Zeroizing<String> },
     /// A refresh token (OAuth 2), to be exchanged for a bearer token.
     Identity(Zeroizing<String>),
     /// A bearer token.
@@ -115,7 +112,8 @@ impl Credentials {
             return Err("it is too long");
         }
         // The message of the parser could quote a password.
-        let config: Config = serde_json::from_slice(text).map_err(|_| "it is no JSON of its form")?;
+        let config: Config =
+            serde_json::from_slice(text).map_err(|_| "it is no JSON of its form")?;
         // A helper of a registry goes before what is filed for it, as with Docker.
         let helper = config.cred_helpers.iter().find(|(key, _)| host(key) == account);
         if let Some((_, helper)) = helper {
@@ -191,7 +189,12 @@ mod tests {
 
     #[test]
     fn a_damaged_configuration_is_an_error_that_tells_nothing() {
-        for text in ["", "[]", r#"{"auths": {"x": {"auth": "czNjcmV0"}}}"#, r#"{"auths": {"x": {"auth": "s3cret"}}}"#] {
+        for text in [
+            "",
+            "[]",
+            r#"{"auths": {"x": {"auth": "czNjcmV0"}}}"#,
+            r#"{"auths": {"x": {"auth": "s3cret"}}}"#,
+        ] {
             let error = Credentials::in_text(text.as_bytes(), "x").unwrap_err();
             assert!(!error.contains("cret"), "{error}");
         }
@@ -206,6 +209,9 @@ mod tests {
         assert_eq!(Credentials::in_file(&path, "x").unwrap(), Credentials::None);
         std::fs::write(&path, r#"{"auths": {"x": {"auth": "YTpi"}}}"#).unwrap();
         assert!(matches!(Credentials::in_file(&path, "x").unwrap(), Credentials::Password { .. }));
-        assert!(matches!(Credentials::in_file(directory.path(), "x"), Err(CredentialsError::Io { .. })));
+        assert!(matches!(
+            Credentials::in_file(directory.path(), "x"),
+            Err(CredentialsError::Io { .. })
+        ));
     }
 }

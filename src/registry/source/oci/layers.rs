@@ -3,8 +3,8 @@
 use super::super::{Claim, ListedFile, Mark};
 use super::media::{self, Packing};
 use crate::checkpoint::{display_name, quoted};
-use crate::stream::hashing::HashAlgorithm;
 use crate::seal::canonical::unhex;
+use crate::stream::hashing::HashAlgorithm;
 use oci_spec::image::{Descriptor, DigestAlgorithm, ImageManifest};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -73,7 +73,11 @@ impl Layers {
         };
         if !taken.insert(path.clone()) {
             // The same blob under the same name again is the same file.
-            if self.layers.iter().any(|layer| layer.path == path && layer.digest == digest.to_string()) {
+            if self
+                .layers
+                .iter()
+                .any(|layer| layer.path == path && layer.digest == digest.to_string())
+            {
                 return;
             }
             self.problems.push(format!("the manifest has two layers for {}", quoted(&path)));
@@ -88,10 +92,20 @@ impl Layers {
         };
         if sha256.is_none() {
             let algorithm = display_name(digest.algorithm().as_ref());
-            self.problems.push(format!("the digest of {} is by {algorithm}, and is not checked", quoted(&path)));
+            self.problems.push(format!(
+                "the digest of {} is by {algorithm}, and is not checked",
+                quoted(&path)
+            ));
         }
         let digest = digest.to_string();
-        self.layers.push(Layer { path, packed_path, digest, sha256, bytes: descriptor.size(), packing });
+        self.layers.push(Layer {
+            path,
+            packed_path,
+            digest,
+            sha256,
+            bytes: descriptor.size(),
+            packing,
+        });
     }
 }
 
@@ -172,7 +186,11 @@ mod tests {
         let raw = "application/vnd.cncf.model.weight.v1.raw";
         let found = layers(&[
             layer(raw, 1, json!({"org.cncf.model.filepath": "model.safetensors"})),
-            layer("application/vnd.cncf.model.weight.config.v1.tar+gzip", 2, json!({"org.cncf.model.filepath": "config"})),
+            layer(
+                "application/vnd.cncf.model.weight.config.v1.tar+gzip",
+                2,
+                json!({"org.cncf.model.filepath": "config"}),
+            ),
             layer("application/octet-stream", 3, json!({})),
         ]);
         assert_eq!(found.problems, Vec::<String>::new());

@@ -143,9 +143,10 @@ mod tests {
     #[test]
     fn a_directory_of_oras_is_unpacked() {
         let annotations = HashMap::from([(UNPACK.to_owned(), "true".to_owned())]);
-        for media_type in
-            ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"]
-        {
+        for media_type in [
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        ] {
             let packing = Packing::of(media_type, &annotations);
             assert_eq!(packing, Packing { archive: true, compression: Some(Compression::Gzip) });
             assert_eq!(packing.extension(), ".tar.gz");

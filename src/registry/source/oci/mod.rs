@@ -76,7 +76,10 @@ impl OciSource {
     }
 
     /// All tags, page by page.
-    fn list_tags(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list_tags(
+        &self,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         let at = |error| SourceError::at(&self.target.name, error);
         let mut next = Some(self.registry.first_tags());
         let mut seen = 0;
@@ -110,7 +113,9 @@ impl OciSource {
         let (found, document) = match self.document(reference) {
             Ok(Some(read)) => read,
             // Of a list, it went meanwhile; of a name that was given, that is for whoever gave it.
-            Ok(None) if self.target.manifests == Manifests::All => return Ok(ControlFlow::Continue(())),
+            Ok(None) if self.target.manifests == Manifests::All => {
+                return Ok(ControlFlow::Continue(()));
+            }
             Ok(None) => {
                 let why = RemoteError::Unavailable("the registry does not have it".to_owned());
                 return Err(self.at(reference, why));
@@ -138,7 +143,8 @@ impl OciSource {
                 continue;
             }
             let own = platforms[at].as_ref();
-            let own = own.filter(|own| platforms.iter().flatten().filter(|p| p == own).count() == 1);
+            let own =
+                own.filter(|own| platforms.iter().flatten().filter(|p| p == own).count() == 1);
             let name = match own {
                 Some(platform) => format!("{name}[{platform}]"),
                 None => format!("{name}[{at}]"),
@@ -174,7 +180,8 @@ impl OciSource {
                 found.digest
             )));
         }
-        let document = Document::parse(&found.bytes).map_err(|error| unusable(error.to_string()))?;
+        let document =
+            Document::parse(&found.bytes).map_err(|error| unusable(error.to_string()))?;
         Ok(Some((found, document)))
     }
 
@@ -217,7 +224,11 @@ impl Source for OciSource {
             Some((_, Document::Index(_))) => {
                 return Err(self.at(digest, RemoteError::Unavailable("it is an index".to_owned())));
             }
-            None => return Err(self.at(digest, RemoteError::Changed("its manifest is gone".to_owned()))),
+            None => {
+                return Err(
+                    self.at(digest, RemoteError::Changed("its manifest is gone".to_owned()))
+                );
+            }
         };
         let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
         files.add_all(&Layers::of(&manifest))?;

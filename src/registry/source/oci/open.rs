@@ -1,9 +1,9 @@
 //! Opening a model: each layer becomes a file that is read by ranges, or files that were unpacked.
 
-use super::super::{ListedFile, SourceError};
 use super::super::remote::stream::{Body, Checked, Flowed, InOrder};
 use super::super::remote::{Windowed, Windows};
 use super::super::spool::Spool;
+use super::super::{ListedFile, SourceError};
 use super::archive::{Contents, Member, UnpackError, unpack};
 use super::blob::{Access, Ranges, probe};
 use super::layers::{Layer, Layers};
@@ -95,7 +95,11 @@ impl<'s> Files<'s> {
         self.push(listed, file)
     }
 
-    fn push(&mut self, listed: ListedFile, file: Option<Arc<dyn RemoteFile>>) -> Result<(), SourceError> {
+    fn push(
+        &mut self,
+        listed: ListedFile,
+        file: Option<Arc<dyn RemoteFile>>,
+    ) -> Result<(), SourceError> {
         if let Some(file) = file {
             self.files.push((listed.path.clone(), file));
             self.listed.push(listed);
@@ -139,12 +143,13 @@ impl<'s> Files<'s> {
     fn check(&mut self, layer: &Layer, flowed: Flowed) -> bool {
         let found = match (flowed.bytes == layer.bytes && !flowed.longer, layer.sha256) {
             (false, _) => wrong_length(layer, flowed.bytes + u64::from(flowed.longer)),
-            (true, Some(digest)) if digest != flowed.sha256 => {
-                Finding::new("registry/blob-differs", "it does not have the digest of its layer in the manifest")
-                    .in_file(&layer.path)
-                    .with("digest", format!("sha256:{}", hex(&flowed.sha256)))
-                    .with("expected", layer.digest.clone())
-            }
+            (true, Some(digest)) if digest != flowed.sha256 => Finding::new(
+                "registry/blob-differs",
+                "it does not have the digest of its layer in the manifest",
+            )
+            .in_file(&layer.path)
+            .with("digest", format!("sha256:{}", hex(&flowed.sha256)))
+            .with("expected", layer.digest.clone()),
             _ => return false,
         };
         self.findings.push(found);
@@ -173,7 +178,10 @@ impl<'s> Files<'s> {
 
     fn spool(&self, most: u64, place: &str) -> Result<Spool, SourceError> {
         Spool::new(self.directory, most).map_err(|error| {
-            unreachable(place, &format!("a temporary file in {}: {error}", self.directory.display()))
+            unreachable(
+                place,
+                &format!("a temporary file in {}: {error}", self.directory.display()),
+            )
         })
     }
 }

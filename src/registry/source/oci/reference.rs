@@ -106,12 +106,27 @@ mod tests {
         }
         let target = Target::parse("oci://docker.io/smollm:latest").unwrap();
         assert_eq!(target.endpoint.base.as_str(), DOCKER_HUB_API);
-        assert_eq!((target.account.as_str(), target.repository.as_str()), ("index.docker.io", "library/smollm"));
+        assert_eq!(
+            (target.account.as_str(), target.repository.as_str()),
+            ("index.docker.io", "library/smollm")
+        );
     }
 
     #[test]
     fn what_is_no_repository() {
-        for path in ["", "A", "a//b", "a/../b", "a:", "a:b c", "a@sha256:12", "a@md5:00", "-a", "a?b", "a%2fb"] {
+        for path in [
+            "",
+            "A",
+            "a//b",
+            "a/../b",
+            "a:",
+            "a:b c",
+            "a@sha256:12",
+            "a@md5:00",
+            "-a",
+            "a?b",
+            "a%2fb",
+        ] {
             assert!(Target::parse(&format!("oci://ghcr.io/{path}")).is_err(), "{path}");
         }
     }

@@ -149,7 +149,8 @@ impl Registry {
             }
             expect_ok(&response)?;
             let link = response.headers().get(LINK).and_then(|value| value.to_str().ok());
-            let next = link.and_then(next_link).map(|next| self.next_page(url, next)).transpose()?;
+            let next =
+                link.and_then(next_link).map(|next| self.next_page(url, next)).transpose()?;
             let bytes = http::body(response, MOST_TAG_BYTES).await?;
             let list: TagList = serde_json::from_slice(&bytes)
                 .map_err(|_| Failure::unavailable("the answer is no list of tags"))?;
@@ -160,9 +161,8 @@ impl Registry {
     /// The next page, which is on the same server and of the same list.
     fn next_page(&self, url: &Url, next: &str) -> Result<Url, Failure> {
         let joined = url.join(next).ok();
-        let is_same = |next: &Url| {
-            next.origin() == url.origin() && next.path() == url.path() && next != url
-        };
+        let is_same =
+            |next: &Url| next.origin() == url.origin() && next.path() == url.path() && next != url;
         joined
             .filter(is_same)
             .ok_or_else(|| Failure::unavailable("the next page of tags would be another list"))
@@ -239,8 +239,10 @@ impl Registry {
 
     /// What the registry asks for.
     async fn authorize(&self, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge = Challenge::parse(values, &self.endpoint.base).map_err(|why| self.refused(why))?;
+        let values =
+            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenge =
+            Challenge::parse(values, &self.endpoint.base).map_err(|why| self.refused(why))?;
         let private = self.endpoint.is_private();
         match (challenge, &self.credentials) {
             (_, Credentials::Bearer(token)) if private => sensitive("Bearer ", token),
@@ -251,7 +253,9 @@ impl Registry {
                 Err(self.refused("a password is not sent where others can read it"))
             }
             (Challenge::Basic, _) => Err(self.refused("the registry asks for a password")),
-            (Challenge::Bearer { realm, service }, _) => self.token(realm, service.as_deref()).await,
+            (Challenge::Bearer { realm, service }, _) => {
+                self.token(realm, service.as_deref()).await
+            }
         }
     }
 
@@ -292,17 +296,21 @@ impl Registry {
         let bytes = Zeroizing::new(http::body(response, MOST_TOKEN_BYTES).await?);
         let answer: Result<Token, _> = serde_json::from_slice(&bytes);
         let answer = answer.map_err(|_| self.refused("the server of its tokens gives none"))?;
-        let token = [answer.token.0, answer.access_token.0].into_iter().find(|text| !text.is_empty());
-        sensitive("Bearer ", &token.ok_or_else(|| self.refused("the server of its tokens gives none"))?)
+        let token =
+            [answer.token.0, answer.access_token.0].into_iter().find(|text| !text.is_empty());
+        sensitive(
+            "Bearer ",
+            &token.ok_or_else(|| self.refused("the server of its tokens gives none"))?,
+        )
     }
 
     /// That nothing comes of it, and what could be done about the credentials.
     fn refused(&self, why: &str) -> Failure {
         let account = &self.account;
         Failure::unavailable(match &self.credentials {
-            Credentials::None => format!(
-                "{why}, and there are no credentials for {account} in Docker's config.json"
-            ),
+            Credentials::None => {
+                format!("{why}, and there are no credentials for {account} in Docker's config.json")
+            }
             Credentials::Helper(program) => format!(
                 "{why}; the credentials for {account} are kept by the program docker-credential-{}, \
                  which is not executed: they have to stand in Docker's config.json",
@@ -355,7 +363,10 @@ mod tests {
 
     #[test]
     fn links_to_the_next_page() {
-        assert_eq!(next_link("</v2/a/tags/list?last=b>; rel=\"next\""), Some("/v2/a/tags/list?last=b"));
+        assert_eq!(
+            next_link("</v2/a/tags/list?last=b>; rel=\"next\""),
+            Some("/v2/a/tags/list?last=b")
+        );
         assert_eq!(next_link("<x>;rel=next"), Some("x"));
         for none in ["", "<x>", "x; rel=next", "<x; rel=next", "<x>; rel=prev"] {
             assert_eq!(next_link(none), None, "{none}");

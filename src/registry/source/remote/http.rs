@@ -110,7 +110,8 @@ impl Http {
     /// As for [`Http::send`].
     pub async fn send_form(&self, url: &Url, form: String) -> Result<Response, Failure> {
         let request = self.client.post(url.clone());
-        self.once(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)).await
+        self.once(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form))
+            .await
     }
 
     async fn once(&self, request: RequestBuilder) -> Result<Response, Failure> {

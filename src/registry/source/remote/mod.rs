@@ -7,6 +7,7 @@
 //! - [`stream`]: answers that are read once, in order.
 //! - [`windows`]: what was fetched, shared by everyone who reads it.
 
+mod ask;
 pub mod http;
 pub mod limits;
 pub mod retry;
@@ -14,5 +15,6 @@ pub mod runtime;
 pub mod stream;
 pub mod windows;
 
+pub use ask::ask;
 pub use limits::Limits;
 pub use windows::{Fetch, Windowed, Windows};

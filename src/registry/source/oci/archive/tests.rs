@@ -7,7 +7,11 @@ use tar::{Builder, Header};
 const TAR: Packing = Packing { archive: true, compression: None };
 
 /// What unpacking gives: contents, the spool, and how it ended.
-fn unpacked(bytes: &[u8], packing: Packing, most: u64) -> (Contents, SpooledBytes, Result<(), UnpackError>) {
+fn unpacked(
+    bytes: &[u8],
+    packing: Packing,
+    most: u64,
+) -> (Contents, SpooledBytes, Result<(), UnpackError>) {
     let mut spool = Spool::new(&std::env::temp_dir(), most).unwrap();
     let mut contents = Contents::default();
     let ended = unpack(bytes, packing, "model.gguf", &mut spool, &mut contents);
@@ -91,7 +95,9 @@ fn what_is_no_file_is_refused_and_the_rest_is_read() {
     assert_eq!(paths(&contents), ["kept"]);
     assert_eq!(contents.refusals, 7);
     let told = contents.refused.join(", ");
-    for what in ["'link' is a symbolic link", "'hard' is a hard link", "'disk' is a device", "UTF-8"] {
+    for what in
+        ["'link' is a symbolic link", "'hard' is a hard link", "'disk' is a device", "UTF-8"]
+    {
         assert!(told.contains(what), "{told}");
     }
 }
@@ -118,7 +124,8 @@ fn what_is_told_of_refusals_is_bounded() {
 
 #[test]
 fn more_than_there_is_room_for() {
-    let bytes = archive(&[(EntryType::Regular, b"a", &[1; 600]), (EntryType::Regular, b"b", &[2; 600])]);
+    let bytes =
+        archive(&[(EntryType::Regular, b"a", &[1; 600]), (EntryType::Regular, b"b", &[2; 600])]);
     let (contents, _, ended) = unpacked(&bytes, TAR, 1000);
     assert!(matches!(ended, Err(UnpackError::TooLarge(1000))));
     assert_eq!(paths(&contents), ["a"]);

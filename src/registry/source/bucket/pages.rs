@@ -1,0 +1,131 @@
+//! Lists, page by page.
+
+use super::super::SourceError;
+use super::super::remote::Limits;
+use super::super::remote::retry::{Failure, attempts};
+use super::address::Address;
+use super::connect::Store;
+use super::error::failure;
+use super::watch::Seen;
+use object_store::list::PaginatedListOptions;
+use object_store::{Error, ObjectMeta};
+
+/// Pages of one list: of 1000 keys each, more than any bucket that is looked at whole.
+const MOST_PAGES: u32 = 1 << 20;
+
+/// Pages without a key that may follow one another: a store gives some while it passes over deleted keys.
+const MOST_EMPTY: u32 = 1000;
+
+/// What is listed, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    /// The store.
+    pub store: &'a dyn Store,
+    /// How long it is waited for.
+    pub limits: &'a Limits,
+    /// The bucket.
+    pub address: &'a Address,
+}
+
+/// A page.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Objects.
+    pub objects: Vec<ObjectMeta>,
+    /// What keys begin with that have a `/` behind the prefix, up to and with that.
+    pub prefixes: Vec<String>,
+    /// Keys that are none.
+    pub refused: Vec<String>,
+}
+
+/// The pages of one list.
+#[derive(Debug)]
+pub struct Pages<'a> {
+    listing: Listing<'a>,
+    prefix: &'a str,
+    delimiter: bool,
+    token: Option<String>,
+    ended: bool,
+    count: u32,
+    empty: u32,
+}
+
+impl<'a> Listing<'a> {
+    /// All that lies directly below a prefix.
+    pub fn level(self, prefix: &'a str) -> Pages<'a> {
+        self.pages(prefix, true)
+    }
+
+    /// All objects below a prefix.
+    pub fn all(self, prefix: &'a str) -> Pages<'a> {
+        self.pages(prefix, false)
+    }
+
+    fn pages(self, prefix: &'a str, delimiter: bool) -> Pages<'a> {
+        let (token, ended, count, empty) = (None, false, 0, 0);
+        Pages { listing: self, prefix, delimiter, token, ended, count, empty }
+    }
+}
+
+impl Pages<'_> {
+    /// Whether there is another page.
+    pub fn has_more(&self) -> bool {
+        !self.ended
+    }
+
+    /// The next page; `None`: there is no more.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreachable`].
+    pub fn next(&mut self) -> Result<Option<Page>, SourceError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Listing { store, limits, address } = self.listing;
+        let unreachable =
+            |why: String| SourceError::Unreachable { place: address.place(self.prefix), why };
+        let found = attempts(limits, 0, || ask(store, self.prefix, self.delimiter, &self.token));
+        let (mut page, token) = found.map_err(|error| unreachable(error.to_string()))?;
+        // A store that answers with other keys than those asked for could lead anywhere.
+        let prefix = self.prefix;
+        page.objects.retain(|object| object.location.as_ref().starts_with(prefix));
+        page.prefixes.retain(|below| below.len() > prefix.len() && below.starts_with(prefix));
+        self.count += 1;
+        let is_empty = page.objects.is_empty() && page.prefixes.is_empty();
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        let goes_round = token.is_some() && token == self.token;
+        if goes_round || self.count > MOST_PAGES || self.empty > MOST_EMPTY {
+            return Err(unreachable("its list has no end".to_owned()));
+        }
+        self.ended = token.is_none();
+        self.token = token;
+        Ok(Some(page))
+    }
+}
+
+async fn ask(
+    store: &dyn Store,
+    prefix: &str,
+    delimiter: bool,
+    token: &Option<String>,
+) -> Result<(Page, Option<String>), Failure> {
+    let seen = Seen::default();
+    let mut options = PaginatedListOptions {
+        delimiter: delimiter.then(|| "/".into()),
+        page_token: token.clone(),
+        ..PaginatedListOptions::default()
+    };
+    options.extensions.insert(seen.clone());
+    let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+    let listed = store.list_paginated(prefix, options).await;
+    let listed = listed.map_err(|error| match error {
+        Error::NotFound { .. } => Failure::unavailable("there is no such bucket"),
+        error => match seen.noted().status {
+            Some(404) => Failure::unavailable("there is no such bucket"),
+            _ => failure(&error, &seen),
+        },
+    })?;
+    let prefixes = listed.result.common_prefixes.iter().map(|path| format!("{path}/")).collect();
+    let page = Page { objects: listed.result.objects, prefixes, refused: seen.noted().keys };
+    Ok((page, listed.page_token.filter(|token| !token.is_empty())))
+}

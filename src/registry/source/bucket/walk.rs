@@ -1,0 +1,158 @@
+//! The models of a bucket: the topmost prefixes that hold a file of a model.
+//!
+//! A level of the bucket is looked at page by page, and no more than a page of each level is held.
+
+use super::super::local::{is_signature, options};
+use super::super::models::is_model_marker;
+use super::super::{Listed, ListedFile, Mark, SourceError};
+use super::pages::{Listing, Page};
+use crate::checkpoint::{display_name, listing::is_left_out};
+use crate::seal;
+use object_store::ObjectMeta;
+use std::ops::ControlFlow;
+
+/// Levels that are looked into.
+const MAX_DEPTH: usize = 64;
+
+/// Files of a model that are listed.
+const MAX_FILES: usize = 100_000;
+
+/// Keys that are told of, of all that no path can be.
+const MAX_TOLD: usize = 16;
+
+type Each<'e> = &'e mut dyn FnMut(Listed) -> ControlFlow<()>;
+
+/// Gives each model to `each`, until that breaks.
+///
+/// # Errors
+/// When not all of them can be listed.
+pub fn models(listing: &Listing<'_>, each: Each<'_>) -> Result<(), SourceError> {
+    look(listing, &listing.address.prefix, 0, each).map(|_| ())
+}
+
+fn look(
+    listing: &Listing<'_>,
+    prefix: &str,
+    depth: usize,
+    each: Each<'_>,
+) -> Result<ControlFlow<()>, SourceError> {
+    if depth > MAX_DEPTH {
+        let why = format!("lies more than {MAX_DEPTH} levels deep; it is not looked into");
+        return Ok(each(unlisted(listing, prefix, why)));
+    }
+    let mut pages = listing.level(prefix);
+    let first = pages.next()?.unwrap_or_default();
+    let has_more = pages.has_more();
+    let mut is_model = first.has_marker();
+    while !is_model && let Some(page) = pages.next()? {
+        is_model = page.has_marker();
+    }
+    if is_model {
+        return Ok(each(model(listing, prefix)?));
+    }
+    if !has_more {
+        return look_below(listing, prefix, first, depth, each);
+    }
+    // What is below is looked at when it is known that no file of a model stands here: the pages again.
+    let mut pages = listing.level(prefix);
+    while let Some(page) = pages.next()? {
+        if look_below(listing, prefix, page, depth, each)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn look_below(
+    listing: &Listing<'_>,
+    prefix: &str,
+    page: Page,
+    depth: usize,
+    each: Each<'_>,
+) -> Result<ControlFlow<()>, SourceError> {
+    // Of keys that are none, those that could be of a model; a list of them is one entry.
+    let refused = page.refused.iter().filter(|key| key.ends_with('/') || is_marker(key));
+    let told = told(refused);
+    if !told.is_empty() {
+        let name = format!("{}?", listing.address.model_name(prefix));
+        let unreadable = Listed { name, unreadable: Some(told.join("; ")), ..Listed::default() };
+        if each(unreadable).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    for below in page.prefixes {
+        if look(listing, &below, depth + 1, each)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+impl Page {
+    fn has_marker(&self) -> bool {
+        self.objects.iter().any(|object| is_marker(object.location.as_ref()))
+    }
+}
+
+fn is_marker(key: &str) -> bool {
+    is_model_marker(key.rsplit('/').next().unwrap_or(key))
+}
+
+/// The model below a prefix: all objects there.
+fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
+    let mut model = Listed { name: listing.address.model_name(prefix), ..Listed::default() };
+    let options = options();
+    let mut pages = listing.all(prefix);
+    let mut refused = Vec::new();
+    while let Some(page) = pages.next()? {
+        refused.extend(page.refused.into_iter().take(MAX_TOLD + 1 - refused.len().min(MAX_TOLD)));
+        for file in page.objects.iter().filter_map(|object| file(object, prefix)) {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            model.signed |= is_signature(name);
+            model.sealed |= file.path == seal::FILE_NAME;
+            if !is_left_out(&file.path, &options) {
+                model.files.push(file);
+            }
+        }
+        if model.files.len() > MAX_FILES {
+            return Ok(unlisted(listing, prefix, format!("it has more than {MAX_FILES} files")));
+        }
+    }
+    model.files.sort_by(|a, b| a.path.cmp(&b.path));
+    model.incomplete = told(refused.iter());
+    Ok(model)
+}
+
+fn file(object: &ObjectMeta, prefix: &str) -> Option<ListedFile> {
+    let path = object.location.as_ref().strip_prefix(prefix)?;
+    Some(ListedFile {
+        path: path.to_owned(),
+        bytes: object.size,
+        mark: Mark::Object {
+            etag: object.e_tag.clone(),
+            version: object.version.clone(),
+            modified: object.last_modified.to_rfc3339(),
+        },
+        claims: Vec::new(),
+    })
+}
+
+/// A sentence for each key that is none, and one for those that are not told of.
+fn told<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
+    let mut keys = keys.peekable();
+    let first = keys.by_ref().take(MAX_TOLD);
+    let mut told: Vec<String> = first
+        .map(|key| {
+            format!("{}: is no path of a file in a model; it is not read", display_name(key))
+        })
+        .collect();
+    if keys.peek().is_some() {
+        told.push("more keys are no paths of files in a model; they are not read".to_owned());
+    }
+    told
+}
+
+fn unlisted(listing: &Listing<'_>, prefix: &str, why: String) -> Listed {
+    let name = listing.address.model_name(prefix);
+    Listed { name, unreadable: Some(why), ..Listed::default() }
+}
