@@ -103,7 +103,8 @@ impl Registry {
     fn push_layers(&self, tag: &str, layers: &[Value]) -> String {
         let config = json!({"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
             "digest": digest(b"{}")});
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
         self.push(tag, &manifest)
     }
 
@@ -149,7 +150,11 @@ fn answer(store: &mut Store, request: &Request) -> Answer {
         return Answer::status(status);
     }
     if request.target.starts_with("/token") {
-        assert!(request.target.contains("scope=repository%3Amodels%2Fm%3Apull"), "{}", request.target);
+        assert!(
+            request.target.contains("scope=repository%3Amodels%2Fm%3Apull"),
+            "{}",
+            request.target
+        );
         store.token = (store.token.0 + 1, 0);
         return Answer::of(format!("{{\"token\": \"t{}\"}}", store.token.0));
     }
@@ -388,7 +393,13 @@ fn a_list_of_tags_that_does_not_end() {
         source.list(&mut |_| ControlFlow::Continue(()))
     };
     assert!(all(&registry).is_ok(), "no tags");
-    for next in ["/v2/models/m/tags/list?n=100&last=x", "/v2/models/m/tags/list?n=100", "http://elsewhere.invalid/", "/v2/_catalog", "::"] {
+    for next in [
+        "/v2/models/m/tags/list?n=100&last=x",
+        "/v2/models/m/tags/list?n=100",
+        "http://elsewhere.invalid/",
+        "/v2/_catalog",
+        "::",
+    ] {
         registry.quirks(Quirks { next: Some(next), ..Quirks::default() });
         registry.server.asked();
         assert!(matches!(all(&registry), Err(SourceError::Unreachable { .. })), "{next}");
@@ -406,7 +417,11 @@ fn an_index_is_several_models_and_signatures_are_noticed() {
     let manifests: Vec<Value> = ["q4", "q8"]
         .iter()
         .map(|variant| {
-            let layer = registry.blob("application/vnd.docker.ai.gguf.v3", "m.gguf", variant.as_bytes().to_vec());
+            let layer = registry.blob(
+                "application/vnd.docker.ai.gguf.v3",
+                "m.gguf",
+                variant.as_bytes().to_vec(),
+            );
             let digest = registry.push_layers(variant, &[layer]);
             json!({"mediaType": MANIFEST, "digest": digest, "size": 1,
                 "platform": {"os": "linux", "architecture": "amd64", "variant": variant}})
@@ -418,12 +433,17 @@ fn an_index_is_several_models_and_signatures_are_noticed() {
     let bundle = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"mediaType": MANIFEST,
         "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "digest": signed, "size": 1}]});
     let by_tag = registry.listed("");
-    assert_eq!(by_tag.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), [
-        "models/m:all[linux/amd64/q4]",
-        "models/m:all[linux/amd64/q8]"
-    ]);
+    assert_eq!(
+        by_tag.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(),
+        ["models/m:all[linux/amd64/q4]", "models/m:all[linux/amd64/q8]"]
+    );
     assert!(by_tag.iter().all(|model| model.unreadable.is_none() && !model.signed));
-    registry.store.lock().unwrap().referrers.insert(signed.clone(), bundle.to_string().into_bytes());
+    registry
+        .store
+        .lock()
+        .unwrap()
+        .referrers
+        .insert(signed.clone(), bundle.to_string().into_bytes());
     let signed_now = |registry: &Registry| -> Vec<bool> {
         registry.listed("").iter().map(|model| model.signed).collect()
     };
