@@ -405,7 +405,7 @@ fn everyone_is_told() {
     );
     assert!(fs::read_to_string(events).unwrap().lines().count() >= 4);
     let index = fs::read_to_string(pages.join("index.html")).unwrap();
-    let link = index.split("href=\"models/").nth(1).and_then(|rest| rest.split('"').next());
+    let link = index.split("href=\"./models/").nth(1).and_then(|rest| rest.split('"').next());
     let page = pages.join("models").join(link.expect("a link to the report of the model"));
     assert!(fs::read_to_string(page).unwrap().contains("tensor-changed"));
     let failed = registry.scan(&["--notify", "exit 3"]);
