@@ -10,6 +10,7 @@ mod challenge;
 mod compressed;
 mod credentials;
 mod layers;
+mod login;
 mod manifest;
 mod media;
 mod open;
