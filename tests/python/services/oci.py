@@ -243,8 +243,8 @@ class Cases:
 
     def gone(self):
         self.registry.blob_file(self.raw).unlink()
-        code, report = self.scans(":pack")("--read-all")
-        model = next(model for model in report["models"] if model["name"] == "models/m:pack")
+        code, report = self.scans(":pack", self.directory / "gone.db")()
+        (model,) = report["models"]
         service.expect("a layer that is gone", (code, model["state"]), (3, "incomplete"))
 
 
