@@ -1,6 +1,7 @@
 //! Arguments, as documented by `--help`.
 
 use super::gate::args::GateArgs;
+use super::registry::args::RegistryCommand;
 use super::signing::args::{SignArgs, SignatureArgs};
 use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -16,7 +17,7 @@ use tensorseal::pinpoint::search::DEFAULT_LIMIT;
 #[command(
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 130 interrupted."
+    after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 11 locked by another scan, 130 interrupted."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -44,6 +45,9 @@ pub enum Command {
     /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
     #[command(subcommand)]
     Watermark(WatermarkCommand),
+    /// Check the models of registries on a schedule: scan, remember, tell
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// List the devices that can measure, test them and time their kernels
     Devices(DevicesArgs),
     /// Say what a rule means, how it is measured, how often it is wrong, and what to do

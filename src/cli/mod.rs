@@ -11,6 +11,7 @@ mod inspect;
 mod output;
 mod profiles;
 mod progress;
+mod registry;
 mod repair;
 mod running;
 mod seal;
@@ -35,6 +36,8 @@ mod exit {
     pub const INCOMPLETE: u8 = 3;
     /// Nothing matched.
     pub const NOTHING: u8 = 4;
+    /// Another process is at work with the same state.
+    pub const LOCKED: u8 = 11;
     /// Interrupted.
     pub const INTERRUPTED: u8 = 130;
 }
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Watermark(command) => watermark::run(command),
+        Command::Registry(command) => registry::run(command),
         Command::Devices(args) => devices::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args),
@@ -87,7 +91,10 @@ pub fn main() -> ExitCode {
             Command::Inspect(args) => Some(("inspect", &args.model, &args.common)),
             Command::Compare(args) => Some(("compare", &args.model, &args.common)),
             Command::Watermark(command) => command.reported(),
-            Command::Devices(_) | Command::Explain(_) | Command::Completions(_) => None,
+            Command::Registry(_)
+            | Command::Devices(_)
+            | Command::Explain(_)
+            | Command::Completions(_) => None,
         };
         if let Some((command, model, common)) = reported {
             output::incomplete(command, model, common, &failure);

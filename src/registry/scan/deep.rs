@@ -9,7 +9,7 @@ use crate::examine::{self, ExamineError, Examined, Request, weights};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, checksums, structure};
 use crate::pinpoint::search::Limits;
-use crate::registry::source::{Listed, Mark, Source, SourceError};
+use crate::registry::source::{Listed, ListedFile, Mark, Source, SourceError};
 use crate::registry::state::{Database, StateError};
 use crate::seal::build::measure_resumed;
 use crate::seal::{self, Seal, layout};
@@ -64,6 +64,8 @@ pub struct Checking {
 pub struct DeepCheck {
     /// The model.
     pub checkpoint: Checkpoint,
+    /// Its files, where they are others than those of the list.
+    pub files: Option<Vec<ListedFile>>,
     /// Its content.
     pub seal: Seal,
     /// Who measured, of the last reading.
@@ -99,6 +101,8 @@ pub fn check(
 ) -> Result<DeepCheck, CheckError> {
     let opened = source.open(listed)?;
     let mut model = opened.checkpoint;
+    let packed = opened.files.map(|files| Listed { files, ..listed.clone() });
+    let listed = packed.as_ref().unwrap_or(listed);
     hold_to_list(&model, listed)?;
     let mut bytes_read = 0;
     if let Some(judged) = expected.judged {
@@ -114,8 +118,10 @@ pub fn check(
         };
         journal.finish()?;
         bytes_read += run.engine.bytes_read;
-        if super::change::same_content(judged, &seal) {
-            return Ok(DeepCheck { checkpoint: model, seal, run, bytes_read, found: None });
+        // What was found on the way is of what the content does not show.
+        if super::change::same_content(judged, &seal) && opened.findings.is_empty() {
+            let files = packed.map(|listed| listed.files);
+            return Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found: None });
         }
     }
     let damaged = layout::adopt(&mut model, expected.accepted);
@@ -163,7 +169,8 @@ pub fn check(
             found.changes = changes;
         }
     }
-    Ok(DeepCheck { checkpoint: model, seal, run, bytes_read, found: Some(found) })
+    let files = packed.map(|listed| listed.files);
+    Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found: Some(found) })
 }
 
 /// Refuses a model that is not the one that was listed a moment ago.

@@ -6,7 +6,7 @@ use super::due::Marks;
 use super::{CheckedModel, Running};
 use crate::judge::Finding;
 use crate::registry::record::{RecordedFinding, State};
-use crate::registry::source::{Listed, Source, SourceError};
+use crate::registry::source::{Listed, ListedFile, Source, SourceError};
 use crate::registry::state::{Baseline, Checked, Content, Deep, FileMark, Known, Seen};
 use crate::seal::Seal;
 use std::cmp::Reverse;
@@ -91,7 +91,7 @@ impl Running<'_, '_> {
         let deep = deep::check(source, listed, marks, expected, with)?;
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;
-        let file_marks = file_marks(listed);
+        let file_marks = file_marks(deep.files.as_ref().unwrap_or(&listed.files));
         let verdict = verdict(model, &deep, baseline.as_ref(), &file_marks);
         let (recorded, judged) = match &deep.found {
             Some(found) => findings(found, &verdict),
@@ -132,12 +132,9 @@ fn was_judged(known: &Known, marks: &Marks) -> bool {
         && known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"))
 }
 
-fn file_marks(listed: &Listed) -> Vec<FileMark> {
-    let of = |file: &crate::registry::source::ListedFile| FileMark {
-        path: file.path.clone(),
-        mark: file.mark.clone(),
-    };
-    listed.files.iter().map(of).collect()
+fn file_marks(files: &[ListedFile]) -> Vec<FileMark> {
+    let of = |file: &ListedFile| FileMark { path: file.path.clone(), mark: file.mark.clone() };
+    files.iter().map(of).collect()
 }
 
 /// What became of a model that was read.

@@ -95,7 +95,7 @@ impl Source for DirectoryTree {
 
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
         let checkpoint = Checkpoint::open(&self.place(&listed.name), &local::options())?;
-        Ok(OpenedModel { checkpoint, findings: Vec::new() })
+        Ok(OpenedModel::as_listed(checkpoint))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a source cannot be listed, or a model of it not be read.
 
-use crate::checkpoint::OpenError;
+use crate::checkpoint::{OpenError, RemoteError};
 
 /// See the module. None of them tells a credential.
 #[derive(Debug, thiserror::Error)]
@@ -32,4 +32,15 @@ pub enum SourceError {
     /// Of a file system.
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+impl SourceError {
+    /// Of something that was asked of another machine.
+    pub(crate) fn at(place: &str, error: RemoteError) -> Self {
+        let place = place.to_owned();
+        match error {
+            RemoteError::Changed(what) => Self::Changed { place, what },
+            RemoteError::Unavailable(why) => Self::Unreachable { place, why },
+        }
+    }
 }

@@ -2,13 +2,17 @@
 
 pub mod bucket;
 pub mod directory;
+mod endpoint;
 mod error;
 pub mod huggingface;
 mod listed;
 mod local;
+pub mod mlflow;
 pub mod models;
+pub mod oci;
 mod place;
 pub mod remote;
+mod spool;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
@@ -16,6 +20,7 @@ pub use place::open;
 
 use crate::checkpoint::Checkpoint;
 use crate::judge::Finding;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// A place that holds models.
@@ -32,7 +37,7 @@ pub trait Source: Send + Sync {
     /// When the source as a whole cannot be listed, or not to its end.
     fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError>;
 
-    /// Opens a model that was listed: its files have the paths of the list.
+    /// Opens a model that was listed: its files have the paths of the list, or those that it tells.
     ///
     /// # Errors
     /// When it cannot be read, or is no longer what was listed ([`SourceError::Changed`]).
@@ -46,4 +51,31 @@ pub struct OpenedModel {
     pub checkpoint: Checkpoint,
     /// What was found on the way: of what had to be unpacked before it could be opened.
     pub findings: Vec<Finding>,
+    /// Its files, where they are others than those of the list: of some nobody knows before they are opened
+    /// that they are packed in one that was listed, or are no part of the model. In the order of the
+    /// checkpoint.
+    pub files: Option<Vec<ListedFile>>,
+}
+
+impl OpenedModel {
+    /// A model whose files are those of the list, and of which nothing was found on the way.
+    pub fn as_listed(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, findings: Vec::new(), files: None }
+    }
+
+    /// A model of other files than those of its list: `known` are its files and those that are no part of it.
+    pub(crate) fn of_others(
+        checkpoint: Checkpoint,
+        findings: Vec<Finding>,
+        known: Vec<ListedFile>,
+    ) -> Self {
+        let mut by_path: HashMap<String, ListedFile> = HashMap::with_capacity(known.len());
+        for file in known {
+            // Of two of one path, the first is the one that is opened.
+            by_path.entry(file.path.clone()).or_insert(file);
+        }
+        let own = checkpoint.own_files().iter();
+        let files = own.filter_map(|file| by_path.remove(&file.path)).collect();
+        Self { checkpoint, findings, files: Some(files) }
+    }
 }

@@ -76,11 +76,8 @@ fn row(overview: &Overview<'_>, model: &ModelRecord, width: usize, palette: Pale
 /// Name and version.
 fn title(model: &ModelRecord) -> String {
     match &model.version {
-        // Enough of a commit or a digest to know it by.
         Some(version) => {
-            let short: String =
-                version.strip_prefix("sha256:").unwrap_or(version).chars().take(12).collect();
-            format!("{} {}", shown(&model.name), shown(&short))
+            format!("{} {}", shown(&model.name), shown(&sentence::short(version)))
         }
         None => shown(&model.name),
     }
@@ -135,7 +132,8 @@ fn finding_lines(
     let place = finding.tensor.as_deref().or(finding.file.as_deref()).map(shown);
     let rule = clipped(&finding.rule, WIDEST);
     let name = palette.bold(&shown(&model.name));
-    writeln!(out, "{severity}  {rule}  {name}  {}", place.unwrap_or_default())?;
+    let line = format!("{severity}  {rule}  {name}  {}", place.unwrap_or_default());
+    writeln!(out, "{}", line.trim_end())?;
     writeln!(out, "          {}", clipped(&finding.message, MESSAGE))?;
     if let Some([start, end]) = finding.byte_range {
         let line = format!("bytes {}..{}", grouped(start), grouped(end));

@@ -2,26 +2,35 @@
 //!
 //! No label has the name of a model: each would be time series of its own, for ever, in the database of the
 //! monitoring. Which model it is stands in the other reports; an alert says only that somebody must look.
+//!
+//! A collector refuses two files with the same series: all of a file have the label `registry`, which is what the
+//! file is called.
 
 use super::Overview;
 use crate::registry::record::{RunOutcome, RunRecord, State};
 use jiff::Timestamp;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
+use std::path::Path;
 
-/// Writes the metrics. What was never so has the time 0, that an alert on its age is raised; what is not known
-/// is left out.
+/// The label `registry` of a file: its name without directory and extension.
+pub fn registry_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Writes the metrics, all with the label `registry`. What was never so has the time 0, that an alert on its age
+/// is raised; what is not known is left out.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = Text::default();
+pub fn write(overview: &Overview<'_>, registry: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut text = Text { registry: escaped(registry), text: String::new() };
     text.gauge("build_info", "The program that wrote this; always 1.");
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     last_run(overview, &mut text);
     models(overview, &mut text);
     findings(overview, &mut text);
-    out.write_all(text.0.as_bytes())
+    out.write_all(text.text.as_bytes())
 }
 
 fn last_run(overview: &Overview<'_>, text: &mut Text) {
@@ -95,8 +104,10 @@ fn seconds(time: Option<Timestamp>) -> i64 {
 }
 
 /// The metrics so far; there are as many as there are rules at most.
-#[derive(Default)]
-struct Text(String);
+struct Text {
+    registry: String,
+    text: String,
+}
 
 impl Text {
     /// A metric with one sample without labels.
@@ -112,16 +123,15 @@ impl Text {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string does not fail.
         let _ =
-            writeln!(self.0, "# HELP tensorseal_{name} {help}\n# TYPE tensorseal_{name} {kind}");
+            writeln!(self.text, "# HELP tensorseal_{name} {help}\n# TYPE tensorseal_{name} {kind}");
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let _ = match labels.is_empty() {
-            true => writeln!(self.0, "tensorseal_{name} {value}"),
-            false => writeln!(self.0, "tensorseal_{name}{{{}}} {value}", labels.join(",")),
-        };
+        let mut all = format!("registry=\"{}\"", self.registry);
+        for (label, value) in labels {
+            all += &format!(",{label}=\"{}\"", escaped(value));
+        }
+        let _ = writeln!(self.text, "tensorseal_{name}{{{all}}} {value}");
     }
 }
 
@@ -140,23 +150,24 @@ mod tests {
 
     #[test]
     fn everything_that_is_watched_is_there() {
-        let text = made::written("c", |overview, out| write(overview, out));
+        let text = made::written("c", |overview, out| write(overview, "hub", out));
         for line in [
-            "tensorseal_last_run_timestamp_seconds 1796111980",
-            "tensorseal_last_success_timestamp_seconds 1796025600",
-            "tensorseal_last_run_duration_seconds 40",
-            "tensorseal_last_run_outcome{outcome=\"fail\"} 1",
-            "tensorseal_last_run_outcome{outcome=\"pass\"} 0",
-            "tensorseal_last_run_errors 1",
-            "tensorseal_bytes_read_total 134100000000",
-            "tensorseal_models{state=\"bit-rot\"} 1",
-            "tensorseal_models{state=\"replaced\"} 0",
-            "tensorseal_oldest_deep_check_timestamp_seconds 1793606400",
-            "tensorseal_models_never_deep_checked 1",
-            "tensorseal_models_unsigned 1",
-            "tensorseal_models_unsealed 2",
-            "tensorseal_findings{severity=\"critical\",rule=\"integrity/tensor-changed\"} 2",
+            "last_run_timestamp_seconds{registry=\"hub\"} 1796111980",
+            "last_success_timestamp_seconds{registry=\"hub\"} 1796025600",
+            "last_run_duration_seconds{registry=\"hub\"} 40",
+            "last_run_outcome{registry=\"hub\",outcome=\"fail\"} 1",
+            "last_run_outcome{registry=\"hub\",outcome=\"pass\"} 0",
+            "last_run_errors{registry=\"hub\"} 1",
+            "bytes_read_total{registry=\"hub\"} 134100000000",
+            "models{registry=\"hub\",state=\"bit-rot\"} 1",
+            "models{registry=\"hub\",state=\"replaced\"} 0",
+            "oldest_deep_check_timestamp_seconds{registry=\"hub\"} 1793606400",
+            "models_never_deep_checked{registry=\"hub\"} 1",
+            "models_unsigned{registry=\"hub\"} 1",
+            "models_unsealed{registry=\"hub\"} 2",
+            "findings{registry=\"hub\",severity=\"critical\",rule=\"integrity/tensor-changed\"} 2",
         ] {
+            let line = format!("tensorseal_{line}");
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         // Each metric is told once what it is, before its samples.
@@ -178,11 +189,23 @@ mod tests {
         let models = Vec::new();
         let summary = Summary::empty();
         let mut out = Vec::new();
-        write(&made::overview(&summary, &models), &mut out).unwrap();
+        write(&made::overview(&summary, &models), "hub", &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("\ntensorseal_last_success_timestamp_seconds 0\n"), "{text}");
+        assert!(
+            text.contains("\ntensorseal_last_success_timestamp_seconds{registry=\"hub\"} 0\n"),
+            "{text}"
+        );
         assert!(!text.contains("oldest_deep_check") && !text.contains("duration"), "{text}");
-        assert_eq!(text.matches("tensorseal_models{state=").count(), State::ALL.len());
+        assert_eq!(
+            text.matches("tensorseal_models{registry=\"hub\",state=").count(),
+            State::ALL.len()
+        );
+    }
+
+    #[test]
+    fn a_registry_is_what_its_file_is_called() {
+        assert_eq!(registry_of(Path::new("/var/lib/node-exporter/hub.prom")), "hub");
+        assert_eq!(registry_of(Path::new("..")), "");
     }
 
     /// Reads a label as the format says it is escaped.
@@ -210,9 +233,9 @@ mod tests {
             let mut summary = Summary::empty();
             summary.findings.insert((Severity::High, rule.clone()), 3);
             let mut out = Vec::new();
-            write(&made::overview(&summary, &Vec::new()), &mut out).unwrap();
+            write(&made::overview(&summary, &Vec::new()), "hub", &mut out).unwrap();
             let text = String::from_utf8(out).unwrap();
-            let start = "tensorseal_findings{severity=\"high\",rule=";
+            let start = "tensorseal_findings{registry=\"hub\",severity=\"high\",rule=";
             let line = text.split('\n').find_map(|line| line.strip_prefix(start)).unwrap();
             prop_assert_eq!(read(line.strip_suffix("} 3").unwrap()), Some(rule));
         }

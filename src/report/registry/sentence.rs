@@ -52,6 +52,11 @@ fn oldest(overview: &Overview<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Enough of a commit or of a digest to know it by.
+pub fn short(version: &str) -> String {
+    version.strip_prefix("sha256:").unwrap_or(version).chars().take(12).collect()
+}
+
 /// How many findings a model has of each severity, worst first, remarks left out: `2 critical, 1 low`.
 pub fn findings(model: &ModelRecord) -> Option<String> {
     let of = |severity: Severity| {

@@ -164,7 +164,7 @@ class Bucket:
             "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",
         }
-        command += ["--format", "json", "--max-age", "0s"]
+        command += ["--format", "json", "--read-all"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         if SECRET in done.stdout + done.stderr:
             raise SystemExit("a secret was told")

@@ -170,7 +170,7 @@ impl Repository {
             checkpoint.files.retain(|file| wanted.contains(file.path.as_str()));
             // They are bytes here, whatever they hold.
             checkpoint.problems.clear();
-            return Ok(OpenedModel { checkpoint, findings: Vec::new() });
+            return Ok(OpenedModel::as_listed(checkpoint));
         }
         let Some(commit) = &listed.version else {
             return Err(changed(&self.place, "it has no commit"));
@@ -181,7 +181,7 @@ impl Repository {
             // Of a part that was downloaded it is known already that the other shards are not here.
             checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
         }
-        Ok(OpenedModel { checkpoint, findings: Vec::new() })
+        Ok(OpenedModel::as_listed(checkpoint))
     }
 }
 

@@ -4,9 +4,9 @@ use super::limits::Limits;
 use super::retry::{self, Failure, attempts};
 use super::runtime;
 use crate::checkpoint::RemoteError;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 /// Redirections that are followed; credentials do not go with them to another host.
@@ -88,41 +88,33 @@ impl Http {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let wanted = [offset, offset + len as u64];
         attempts(&self.limits, len as u64, || async {
             let mut headers = headers.clone();
-            let range = format!("bytes={offset}-{}", wanted[1] - 1);
-            headers.insert(RANGE, HeaderValue::try_from(range).map_err(|_| unusable())?);
+            headers.insert(RANGE, range_header(offset, len)?);
             let response = self.send(url, headers).await?;
-            match response.status() {
-                StatusCode::PARTIAL_CONTENT => {}
-                StatusCode::OK => {
-                    return Err(Failure::unavailable(
-                        "the server does not give ranges, and answers with the whole file",
-                    ));
-                }
-                StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED => {
-                    let status = response.status();
-                    return Err(Failure::changed(format!("the server answers {status}")));
-                }
-                status => return Err(Failure::unavailable(format!("the server answers {status}"))),
-            }
-            check(response.headers())?;
-            let stated =
-                response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-            if stated.and_then(content_range) != Some(wanted) {
-                return Err(Failure::unavailable("the server answers with another range"));
-            }
-            let body = body(response, len as u64).await?;
-            match body.len() {
-                got if got == len => Ok(body),
-                got => Err(Failure::passing(format!("{got} bytes came instead of {len}"))),
-            }
+            part(response, offset, len, check).await
         })
     }
 
-    async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failure> {
-        let request = self.client.get(url.clone()).headers(headers);
+    /// Asks once.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that asks to come back.
+    pub async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failure> {
+        self.once(self.client.get(url.clone()).headers(headers)).await
+    }
+
+    /// Sends a form once (`application/x-www-form-urlencoded`).
+    ///
+    /// # Errors
+    /// As for [`Http::send`].
+    pub async fn send_form(&self, url: &Url, form: String) -> Result<Response, Failure> {
+        let request = self.client.post(url.clone());
+        self.once(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form))
+            .await
+    }
+
+    async fn once(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| Failure::passing(described(error)))?;
         let status = response.status();
         if !retry::passes(status.as_u16()) {
@@ -131,6 +123,50 @@ impl Http {
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = retry::retry_after(after);
         Err(Failure::Passing { why: format!("the server answers {status}"), after })
+    }
+}
+
+/// The header that asks for `len` bytes from `offset` on; of none, for the one there.
+///
+/// # Errors
+/// When there is no such range.
+pub fn range_header(offset: u64, len: usize) -> Result<HeaderValue, Failure> {
+    let last = offset.checked_add((len as u64).max(1) - 1).ok_or_else(unusable)?;
+    HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|_| unusable())
+}
+
+/// The `len` bytes from `offset` on that were asked for. `check` looks at the headers of the answer before
+/// its body is read.
+///
+/// # Errors
+/// When they are not what came.
+pub async fn part(
+    response: Response,
+    offset: u64,
+    len: usize,
+    check: &dyn Fn(&HeaderMap) -> Result<(), RemoteError>,
+) -> Result<Vec<u8>, Failure> {
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::OK => {
+            return Err(Failure::unavailable(
+                "the server does not give ranges, and answers with the whole file",
+            ));
+        }
+        status @ (StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED) => {
+            return Err(Failure::changed(format!("the server answers {status}")));
+        }
+        status => return Err(Failure::unavailable(format!("the server answers {status}"))),
+    }
+    check(response.headers())?;
+    let wanted = [offset, offset + len as u64];
+    if content_range(response.headers()).map(|(range, _)| range) != Some(wanted) {
+        return Err(Failure::unavailable("the server answers with another range"));
+    }
+    let body = body(response, len as u64).await?;
+    match body.len() {
+        got if got == len => Ok(body),
+        got => Err(Failure::passing(format!("{got} bytes came instead of {len}"))),
     }
 }
 
@@ -163,12 +199,17 @@ fn unusable() -> Failure {
     Failure::unavailable("the request cannot be written")
 }
 
-/// The bytes of `Content-Range: bytes FIRST-LAST/LENGTH` (RFC 9110 section 14.4), half-open.
-fn content_range(value: &str) -> Option<[u64; 2]> {
-    let (range, _) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+/// The range of the answer, half-open, and the length of the whole, where it is told.
+pub fn content_range(headers: &HeaderMap) -> Option<([u64; 2], Option<u64>)> {
+    parse_range(headers.get(CONTENT_RANGE)?.to_str().ok()?)
+}
+
+/// `Content-Range: bytes FIRST-LAST/LENGTH` (RFC 9110 section 14.4).
+fn parse_range(value: &str) -> Option<([u64; 2], Option<u64>)> {
+    let (range, length) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    Some([first, last.checked_add(1)?])
+    Some(([first, last.checked_add(1)?], length.trim().parse().ok()))
 }
 
 /// An error of the client, without the URL.
@@ -192,18 +233,18 @@ mod tests {
 
     #[test]
     fn a_range_is_read_as_it_is_written() {
-        assert_eq!(content_range("bytes 0-0/1"), Some([0, 1]));
-        assert_eq!(content_range("bytes 5-9/*"), Some([5, 10]));
+        assert_eq!(parse_range("bytes 0-0/1"), Some(([0, 1], Some(1))));
+        assert_eq!(parse_range("bytes 5-9/*"), Some(([5, 10], None)));
         for wrong in ["", "bytes */7", "bytes 5-", "items 0-1/2", "bytes 0-18446744073709551615/*"]
         {
-            assert_eq!(content_range(wrong), None, "{wrong}");
+            assert_eq!(parse_range(wrong), None, "{wrong}");
         }
     }
 
     proptest! {
         #[test]
         fn no_range_panics(text in "(bytes )?[0-9*/-]{0,40}") {
-            content_range(&text);
+            parse_range(&text);
         }
     }
 }

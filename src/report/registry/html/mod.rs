@@ -36,11 +36,14 @@ pub fn write(
     let counted = Counted::of(overview)?;
     head(overview, &counted, out)?;
     facts(overview, out)?;
-    ages::write(&counted, out)?;
+    let group = |group, out: &mut dyn Write| {
+        models::write(overview, group, counted.of_group(group), report, out)
+    };
+    group(Group::Alarm, out)?;
+    group(Group::Look, out)?;
     rules(overview, out)?;
-    for group in Group::ALL {
-        models::write(overview, group, counted.of_group(group), report, out)?;
-    }
+    ages::write(&counted, out)?;
+    group(Group::Rest, out)?;
     page::close(out)
 }
 

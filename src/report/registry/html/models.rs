@@ -104,22 +104,27 @@ fn row(
         model.state.name(),
         facts(model)
     )?;
-    if group != Group::Rest {
-        said(model, out)?;
-    }
     let checked = match model.last_deep_check {
         Some(time) => format!("{} ago", overview.age(time)),
         None => "never".to_owned(),
     };
     let findings = sentence::findings(model).unwrap_or_else(|| "–".to_owned());
-    writeln!(out, "</th><td>{checked}</td><td>{findings}</td></tr>")
+    writeln!(out, "</th><td>{checked}</td><td>{findings}</td></tr>")?;
+    if group == Group::Rest {
+        return Ok(());
+    }
+    write!(out, "<tr class=\"said\"><td></td><td colspan=\"3\">")?;
+    said(model, out)?;
+    writeln!(out, "</td></tr>")
 }
 
 /// Version, what goes with it, size.
 fn facts(model: &ModelRecord) -> String {
     let mut facts = Vec::new();
     if let Some(version) = &model.version {
-        facts.push(escape::name(version));
+        let exact = escape::plain_name(version);
+        let short = escape::name(&sentence::short(version));
+        facts.push(format!("<code title=\"{exact}\">{short}</code>"));
     }
     facts.push(if model.signed { "signed" } else { "unsigned" }.to_owned());
     facts.push(if model.sealed { "sealed" } else { "unsealed" }.to_owned());
@@ -130,9 +135,12 @@ fn facts(model: &ModelRecord) -> String {
 
 /// What became of it, and the first of its findings.
 fn said(model: &ModelRecord, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "<p>{}</p>", escape::text(&model.detail))?;
     let said = || model.findings.iter().filter(|finding| finding.severity > Severity::Info);
     let number = said().count();
+    // What a finding says need not be said twice.
+    if !said().take(SAID).any(|finding| finding.message.ends_with(&model.detail)) {
+        write!(out, "<p>{}</p>", escape::text(&model.detail))?;
+    }
     if number == 0 {
         return Ok(());
     }

@@ -4,12 +4,61 @@ use super::{Scan, metadata, severity};
 use crate::judge::rules::{catalogue_of, rule_of, rules};
 use crate::registry::record::{ModelRecord, RecordedFinding};
 use crate::report::registry::identity::{finding_uid, model_uid};
-use crate::report::shown;
 use serde_json::{Map, Value, json};
 
-/// The event. Names are exact: JSON escapes them.
+/// Longest text of an event, in characters: receivers cut off, or drop, what is long.
+const TEXT: usize = 1000;
+
+/// Longest evidence, in bytes as it is written.
+const EVIDENCE: usize = 16 << 10;
+
+/// A finding of a model, as it is told.
+struct Told {
+    /// Of the exact names.
+    uid: String,
+    model_uid: String,
+    model: ModelRecord,
+    finding: RecordedFinding,
+    /// Something was clipped.
+    truncated: bool,
+}
+
+impl Told {
+    /// Names are exact, as JSON escapes them, unless they are longer than any that is meant.
+    fn of(model: &ModelRecord, finding: &RecordedFinding) -> Told {
+        let mut told = Told {
+            uid: finding_uid(model, finding),
+            model_uid: model_uid(model),
+            model: model.clone(),
+            finding: finding.clone(),
+            truncated: false,
+        };
+        let Told { model, finding, truncated, .. } = &mut told;
+        let texts = [&mut model.source, &mut model.name, &mut model.detail, &mut finding.message];
+        let texts = texts.into_iter().chain(&mut model.version).chain(&mut finding.file);
+        for text in texts.chain(&mut finding.tensor).chain(&mut finding.references) {
+            if let Some((end, _)) = text.char_indices().nth(TEXT) {
+                *text = format!("{}… ({} bytes)", &text[..end], text.len());
+                *truncated = true;
+            }
+        }
+        let bytes = json!(finding.evidence).to_string().len();
+        if bytes > EVIDENCE {
+            finding.evidence = [("left_out_bytes".to_owned(), bytes.into())].into();
+            *truncated = true;
+        }
+        told
+    }
+}
+
+/// The event.
 pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let told = Told::of(model, finding);
     let (severity_id, severity) = severity(finding.severity);
+    let mut metadata = metadata(scan.uid.as_deref());
+    if told.truncated {
+        metadata["is_truncated"] = true.into();
+    }
     json!({
         "category_uid": 2,
         "category_name": "Findings",
@@ -24,22 +73,23 @@ pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Val
         "severity": severity,
         "status_id": 1,
         "status": "New",
-        "message": shown::clipped(&finding.message, shown::MESSAGE),
-        "finding_info": info(model, finding),
-        "resources": [resource(model)],
-        "evidences": [evidence(model, finding)],
-        "observables": observables(model, finding),
-        "metadata": metadata(scan.uid.as_deref()),
+        "message": told.finding.message,
+        "finding_info": info(&told),
+        "resources": [resource(&told)],
+        "evidences": [evidence(&told.model, &told.finding)],
+        "observables": observables(&told),
+        "metadata": metadata,
     })
 }
 
 /// What was found, by which rule, and what it is called in public catalogues.
-fn info(model: &ModelRecord, finding: &RecordedFinding) -> Value {
+fn info(told: &Told) -> Value {
+    let Told { model, finding, .. } = told;
     let rule = rule_of(&finding.rule);
     let area = finding.rule.split('/').next().unwrap_or(&finding.rule);
     let title = rule.map_or(finding.rule.as_str(), |rule| rule.title);
     let mut info = json!({
-        "uid": finding_uid(model, finding),
+        "uid": told.uid,
         "title": title,
         "types": [area],
         "last_seen_time": model.last_seen.as_millisecond(),
@@ -80,9 +130,10 @@ fn attack(id: &str) -> Option<Value> {
 }
 
 /// The model.
-fn resource(model: &ModelRecord) -> Value {
+fn resource(told: &Told) -> Value {
+    let model = &told.model;
     let mut resource = json!({
-        "uid": model_uid(model),
+        "uid": told.model_uid,
         "name": model.name,
         "namespace": model.source,
         "type": "Machine learning model",
@@ -116,7 +167,16 @@ fn evidence(model: &ModelRecord, finding: &RecordedFinding) -> Value {
     data.insert("numbers".to_owned(), json!(finding.evidence));
     let file = match &finding.file {
         Some(path) => {
-            json!({"name": base_name(path), "path": path, "type_id": 1, "type": "Regular File"})
+            let mut file = json!({
+                "name": base_name(path),
+                "path": path,
+                "type_id": 1,
+                "type": "Regular File",
+            });
+            if let Some(digest) = found_digest(finding) {
+                file["hashes"] = json!([digest]);
+            }
+            file
         }
         None => {
             let mut folder = json!({"name": model.name, "type_id": 2, "type": "Folder"});
@@ -138,11 +198,25 @@ fn fingerprint(root: &str) -> Value {
     })
 }
 
+/// The digest of the file as it was found, where it was made.
+fn found_digest(finding: &RecordedFinding) -> Option<Value> {
+    let text = |key| finding.evidence.get(key).and_then(Value::as_str);
+    let (algorithm, value) = (text("algorithm")?, text("found")?);
+    let is_digest = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (id, name) = match algorithm {
+        "sha256" => (3, "SHA-256"),
+        // That of git is over a header as well: no other program's SHA-1 of the file.
+        other => (99, other),
+    };
+    is_digest.then(|| json!({"algorithm_id": id, "algorithm": name, "value": value}))
+}
+
 /// What a receiver looks for over all its events: the model, its root, the file.
-fn observables(model: &ModelRecord, finding: &RecordedFinding) -> Vec<Value> {
+fn observables(told: &Told) -> Vec<Value> {
+    let Told { model, finding, .. } = told;
     let observable = |name: &str, type_id: u64, kind: &str, value: &str| json!({"name": name, "type_id": type_id, "type": kind, "value": value});
     let mut all = vec![
-        observable("resources[0].uid", 10, "Resource UID", &model_uid(model)),
+        observable("resources[0].uid", 10, "Resource UID", &told.model_uid),
         observable("resources[0].name", 38, "Resource Details Object: name", &model.name),
     ];
     match (&finding.file, &model.root) {

@@ -56,6 +56,25 @@ fn a_finding_names_rule_model_place_and_technique() {
 }
 
 #[test]
+fn a_digest_that_was_made_is_one_that_receivers_look_for() {
+    let mut models = made::models("c");
+    let mut event = |algorithm: &str, found: &str| {
+        let finding = &mut models[1].findings[0];
+        finding.evidence.insert("algorithm".to_owned(), algorithm.into());
+        finding.evidence.insert("found".to_owned(), found.into());
+        let (summary, mut out) = (made::summary(&models), Vec::new());
+        write(&made::overview(&summary, &models), &mut out).unwrap();
+        let event = &events(std::str::from_utf8(&out).unwrap())[1];
+        event["evidences"][0]["file"].clone()
+    };
+    let digest = "cd".repeat(32);
+    let sha256 = json!([{"algorithm_id": 3, "algorithm": "SHA-256", "value": digest}]);
+    assert_eq!(event("sha256", &digest)["hashes"], sha256);
+    assert_eq!(event("git-blob", &digest[..40])["hashes"][0]["algorithm_id"], 99);
+    assert_eq!(event("sha256", "not measured").get("hashes"), None);
+}
+
+#[test]
 fn uids_are_the_same_in_the_next_scan() {
     let mut models = made::models("c");
     let mut summary = made::summary(&models);
@@ -116,4 +135,17 @@ fn a_hostile_name_is_a_line_and_exact() {
     let text = made::written(name, |overview, out| write(overview, out));
     assert_eq!(text.lines().count(), 5);
     assert_eq!(events(&text)[3]["resources"][0]["name"], name);
+}
+
+#[test]
+fn what_no_receiver_would_keep_is_clipped_and_said_so() {
+    let (short, long) = ("n".repeat(1000), "n".repeat(70_000));
+    for (name, truncated) in [(short, false), (long, true)] {
+        let text = made::written(&name, |overview, out| write(overview, out));
+        let event = &events(&text)[3];
+        assert_eq!(event["metadata"].get("is_truncated").is_some(), truncated);
+        let shown = event["resources"][0]["name"].as_str().unwrap();
+        assert_eq!((shown == name, shown.ends_with("… (70000 bytes)")), (!truncated, truncated));
+        assert!(text.lines().all(|line| line.len() < 20_000));
+    }
 }

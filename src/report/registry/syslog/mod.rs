@@ -74,7 +74,10 @@ fn of_model(model: &ModelRecord, give: &mut Give<'_>) -> io::Result<()> {
 }
 
 fn of_finding(model: &ModelRecord, finding: &RecordedFinding) -> Message {
-    let text = format!("{}: {}", model.name, finding.message);
+    let text = match finding.message.starts_with(&model.name) {
+        true => finding.message.clone(),
+        false => format!("{}: {}", model.name, finding.message),
+    };
     let message = Message::new("FINDING", level(Some(finding.severity)), &text)
         .with("rule", &finding.rule)
         .with("severity", finding.severity.name())

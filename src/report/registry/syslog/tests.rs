@@ -138,7 +138,6 @@ fn nobody_there_is_an_error_that_names_the_receiver() {
     assert_eq!((error.sent, error.error.kind()), (0, io::ErrorKind::ConnectionRefused));
     assert!(error.to_string().starts_with(&format!("tcp://127.0.0.1:{port}: ")), "{error}");
     assert!(sent("unix:///nonexistent/log", "c").is_err());
-    assert!(sent("udp://host.invalid", "c").is_err());
     // Of a datagram it is told where the system tells it: it does on this machine.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert!(sent(&format!("udp://127.0.0.1:{port}"), "c").is_err());

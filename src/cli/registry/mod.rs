@@ -1,0 +1,40 @@
+//! `registry`: models of registries, remembered from scan to scan.
+
+mod accept;
+pub mod args;
+mod history;
+mod place;
+mod reports;
+mod scan;
+mod status;
+mod tell;
+mod values;
+
+use super::{Failure, Outcome, exit};
+use args::RegistryCommand;
+use tensorseal::registry::state::StateError;
+
+/// Runs a command on registries.
+pub fn run(command: &RegistryCommand) -> Outcome {
+    match command {
+        RegistryCommand::Scan(args) => scan::run(args),
+        RegistryCommand::Status(args) => status::run(args),
+        RegistryCommand::History(args) => history::run(args),
+        RegistryCommand::Accept(args) => accept::run(args),
+    }
+}
+
+/// The exit code of a state that cannot be used.
+fn state_failure(error: StateError) -> Failure {
+    let code = match &error {
+        StateError::Missing(_) | StateError::NotAcceptable(_) => exit::USAGE,
+        StateError::Unknown(_) => exit::NOTHING,
+        StateError::Locked { .. } => exit::LOCKED,
+        StateError::Damaged { .. }
+        | StateError::Newer { .. }
+        | StateError::Full(_)
+        | StateError::Io { .. }
+        | StateError::Sql { .. } => exit::INCOMPLETE,
+    };
+    Failure { code, error: error.into() }
+}

@@ -1,0 +1,49 @@
+//! Where the state of registries is, and which model is meant.
+
+use super::args::{Naming, Remembering};
+use super::state_failure;
+use crate::cli::Failure;
+use anyhow::anyhow;
+use std::env::var_os;
+use std::path::PathBuf;
+use tensorseal::registry::state::{Database, StateError};
+
+/// The database that was named, or the usual one.
+pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {
+    if let Some(path) = &remembering.state {
+        return Ok(path.clone());
+    }
+    let set = |name| var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // systemd gives a list where a unit has several.
+    let of_unit = set("STATE_DIRECTORY").and_then(|list| {
+        Some(PathBuf::from(list.to_str()?.split(':').next()?).join("tensorseal.db"))
+    });
+    let home = || set("HOME").map(|home| home.join(".local/state"));
+    let of_user =
+        || set("XDG_STATE_HOME").or_else(home).map(|dir| dir.join("tensorseal/registry.db"));
+    of_unit.or_else(of_user).ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "there is no home directory to keep the state in: name it with --state"
+        ))
+    })
+}
+
+/// The source of the model that is meant.
+pub fn source_of(database: &Database, naming: &Naming) -> Result<String, Failure> {
+    let sources = database.sources_of(&naming.model).map_err(state_failure)?;
+    let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);
+    let mut found = sources.iter().filter(wanted);
+    match (found.next(), found.next()) {
+        (Some(source), None) => Ok(source.clone()),
+        (Some(_), Some(_)) => Err(Failure::usage(anyhow!(
+            "{} is in several sources: name one with --source: {}",
+            naming.model,
+            sources.join(", ")
+        ))),
+        (None, _) => Err(state_failure(StateError::Unknown(format!(
+            "{}: no model of this name was ever seen{}",
+            naming.model,
+            naming.source.as_ref().map(|source| format!(" in {source}")).unwrap_or_default()
+        )))),
+    }
+}

@@ -1,0 +1,117 @@
+//! A directory of reports: one page of all models, and one of each with findings.
+
+use crate::cli::{Failure, output, running};
+use anyhow::Context;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use tensorseal::registry::record::ModelRecord;
+use tensorseal::registry::scan::CheckedModel;
+use tensorseal::report::registry::{Overview, html as page};
+use tensorseal::report::{Report, html, json};
+use tensorseal::severity::Severity;
+
+/// Where the reports of models are, in the directory.
+const MODELS: &str = "models";
+
+/// Longest part of a name that its file is called by.
+const MAX_NAME: usize = 80;
+
+/// See the module.
+pub struct Reports {
+    directory: PathBuf,
+}
+
+impl Reports {
+    /// In this directory, which is made if need be.
+    pub fn new(directory: &Path) -> Result<Reports, Failure> {
+        let models = directory.join(MODELS);
+        fs::create_dir_all(&models)
+            .with_context(|| format!("{}: cannot be made", models.display()))
+            .map_err(Failure::incomplete)?;
+        Ok(Reports { directory: directory.to_owned() })
+    }
+
+    /// The report of a model that was judged now; that of an earlier scan must not stand in for it.
+    pub fn write(&self, model: &CheckedModel<'_>) -> anyhow::Result<()> {
+        let base = self.directory.join(file_of(model.source, &model.listed.name));
+        let [page, document] = ["html", "json"].map(|ending| {
+            let mut path = base.clone().into_os_string();
+            path.push(".");
+            path.push(ending);
+            PathBuf::from(path)
+        });
+        if model.findings.is_empty() {
+            for path in [page, document] {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error)
+                            .with_context(|| format!("cannot remove {}", path.display()));
+                    }
+                    _ => {}
+                }
+            }
+            return Ok(());
+        }
+        // Of content that was judged before, the report was written then.
+        if model.deep.found.is_none() && page.exists() {
+            return Ok(());
+        }
+        let report = report(model);
+        output::write_file(&page, &|out| html::write(&report, out))
+            .with_context(|| format!("cannot write {}", page.display()))?;
+        output::write_file(&document, &|out| json::write(&report, out))
+            .with_context(|| format!("cannot write {}", document.display()))
+    }
+
+    /// The page of all models.
+    pub fn index(&self, overview: &Overview<'_>) -> anyhow::Result<()> {
+        let path = self.directory.join("index.html");
+        let report = |model: &ModelRecord| {
+            let file = format!("{}.html", file_of(&model.source, &model.name));
+            let there = !model.findings.is_empty() && self.directory.join(&file).exists();
+            there.then_some(file)
+        };
+        output::write_file(&path, &|out| page::write(overview, Some(&report), out))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn report(model: &CheckedModel<'_>) -> Report {
+    let mut report = Report::new("registry scan", &model.listed.name);
+    running::fill(&mut report, &model.deep.checkpoint, &model.deep.seal.model, &model.deep.run);
+    report.model.path = format!("{}: {}", model.source, model.listed.name);
+    report.findings = model.judged.to_vec();
+    report.judge(Severity::Medium);
+    report
+}
+
+/// The file of a model, without its ending: its name as far as a file system takes it, and what tells it from
+/// others.
+fn file_of(source: &str, name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let shown: String = name.chars().map(plain).take(MAX_NAME).collect();
+    let mut hasher = blake3::Hasher::new();
+    for text in [source, name] {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    let uid: String = hasher.finalize().to_hex().chars().take(12).collect();
+    format!("{MODELS}/{shown}-{uid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_stay_in_their_directory_and_do_not_meet() {
+        let names = ["../../etc/passwd", "org/model", "org_model", "", "a".repeat(300).as_str()]
+            .map(|name| file_of("s", name));
+        for name in &names {
+            let rest = name.strip_prefix("models/").unwrap();
+            assert!(!rest.contains(['/', '.']) && rest.len() < 120, "{name}");
+        }
+        assert_ne!(names[1], names[2]);
+    }
+}

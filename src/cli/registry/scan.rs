@@ -1,0 +1,142 @@
+//! `registry scan`.
+
+use super::args::{Listed, ScanArgs};
+use super::reports::Reports;
+use super::tell::{self, Told};
+use super::values::Rotation;
+use super::{place, state_failure, status};
+use crate::cli::{Failure, Outcome, exit, output, running};
+use anyhow::anyhow;
+use jiff::Timestamp;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use tensorseal::judge::Verdict;
+use tensorseal::registry::record::{RunOutcome, RunRecord};
+use tensorseal::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
+use tensorseal::registry::source::{self, Source};
+use tensorseal::registry::state::Database;
+use tensorseal::report::registry::{Overview, human, inventory, json};
+use tensorseal::stream::pace::Pace;
+
+/// Scans registries, and tells everyone who was named.
+pub fn run(args: &ScanArgs) -> Outcome {
+    let sources = open(args)?;
+    let path = place::state(&args.remembering)?;
+    let (database, made) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
+    if made {
+        let text = format!("{} was not there: every model is new to it", path.display());
+        output::note(args.quiet, &text);
+    }
+    tell::begin(&args.telling);
+    let reports = args.telling.reports.as_deref().map(Reports::new).transpose()?;
+    let scanned = match scan(args, &database, &sources, reports.as_ref()) {
+        Ok(scanned) => scanned,
+        Err(failure) => {
+            tell::broke(&args.telling);
+            return Err(failure);
+        }
+    };
+    let summary = database.summary().map_err(state_failure)?;
+    let overview = Overview {
+        command: "registry scan",
+        verdict: verdict(scanned.run.outcome),
+        now: Timestamp::now(),
+        summary: &summary,
+        records: &database,
+    };
+    let told = tell::all(&args.telling, &overview, &path, reports.as_ref());
+    print(args, &overview)?;
+    code(&scanned, told)
+}
+
+fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
+    let spool = args.spool.clone().unwrap_or_else(std::env::temp_dir);
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    for name in &args.sources {
+        let opened = source::open(name, &spool).map_err(Failure::usage)?;
+        if sources.iter().any(|other| other.name() == opened.name()) {
+            return Err(Failure::usage(anyhow!("{} is named twice", opened.name())));
+        }
+        sources.push(opened);
+    }
+    Ok(sources)
+}
+
+fn scan(
+    args: &ScanArgs,
+    database: &Database,
+    sources: &[Box<dyn Source>],
+    reports: Option<&Reports>,
+) -> Result<Scanned, Failure> {
+    let mut run = running::run_options(&args.measuring);
+    run.pace = args.limit_rate.map(|rate| Arc::new(Pace::new(rate)));
+    let due = Due { max_age: args.max_age, part: part(args, database)?, everything: args.read_all };
+    let mut failed = None;
+    let scanned = running::watched(&args.measuring, args.quiet, |progress| {
+        let mut each = |model: &CheckedModel<'_>| {
+            if let Some(Err(error)) = reports.map(|reports| reports.write(model)) {
+                failed.get_or_insert(error);
+            }
+        };
+        let mut scan = Scan {
+            database,
+            due,
+            checking: Checking { run, ..Checking::default() },
+            fail_on: args.fail_on,
+            progress,
+            clock: &Timestamp::now,
+            each: &mut each,
+        };
+        scan.run(sources).map_err(state_failure)
+    })?;
+    match failed {
+        Some(error) => Err(Failure::incomplete(error)),
+        None => Ok(scanned),
+    }
+}
+
+fn part(args: &ScanArgs, database: &Database) -> Result<Option<Part>, Failure> {
+    Ok(match args.read_subset {
+        None => None,
+        Some(Rotation::Part(part)) => Some(part),
+        Some(Rotation::Next(of)) => {
+            let index = database.next_part(of).map_err(state_failure)?;
+            output::note(args.quiet, &format!("part {}/{of} of all models is read", index + 1));
+            Some(Part { index, of })
+        }
+    })
+}
+
+fn verdict(outcome: RunOutcome) -> Verdict {
+    match outcome {
+        RunOutcome::Pass => Verdict::Pass,
+        RunOutcome::Fail => Verdict::Fail,
+        RunOutcome::Running | RunOutcome::Incomplete | RunOutcome::Interrupted => {
+            Verdict::Incomplete
+        }
+    }
+}
+
+fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match args.format {
+        Listed::Json => json::write(overview, &mut out),
+        Listed::Csv => inventory::write(overview, &mut out),
+        Listed::Human if args.quiet && overview.verdict == Verdict::Pass => Ok(()),
+        Listed::Human => status::print(overview, human::Models::Problems, &mut out),
+    };
+    status::finish(written.and_then(|()| out.flush()))
+}
+
+/// What fails comes first; then what was not done.
+fn code(scanned: &Scanned, told: Told) -> Outcome {
+    let Scanned { run: RunRecord { outcome, .. }, any } = scanned;
+    Ok(match outcome {
+        RunOutcome::Interrupted => exit::INTERRUPTED,
+        RunOutcome::Fail => exit::FINDINGS,
+        RunOutcome::Incomplete | RunOutcome::Running => exit::INCOMPLETE,
+        RunOutcome::Pass if !told.all => exit::INCOMPLETE,
+        RunOutcome::Pass if !any => exit::NOTHING,
+        RunOutcome::Pass => exit::PASS,
+    })
+}

@@ -1,0 +1,83 @@
+//! `registry status`.
+
+use super::args::{Listed, StatusArgs};
+use super::{place, state_failure};
+use crate::cli::{Failure, Outcome, exit, output, running};
+use anyhow::Context;
+use std::io::{self, BufWriter, Write};
+use tensorseal::judge::Verdict;
+use tensorseal::registry::record::{RunOutcome, Summary};
+use tensorseal::registry::state::Database;
+use tensorseal::report::human::Palette;
+use tensorseal::report::registry::{Overview, html, human, inventory, json};
+use tensorseal::severity::Severity;
+
+/// Tells what is known of all models.
+pub fn run(args: &StatusArgs) -> Outcome {
+    let path = place::state(&args.remembering)?;
+    let database = Database::read_from(&path).map_err(state_failure)?;
+    let summary = database.summary().map_err(state_failure)?;
+    let overview = Overview {
+        command: "registry status",
+        verdict: verdict(&summary, args.fail_on),
+        now: running::now()?,
+        summary: &summary,
+        records: &database,
+    };
+    if let Some(path) = &args.html {
+        output::write_file(path, &|out| html::write(&overview, None, out))
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Failure::incomplete)?;
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match args.format {
+        Listed::Json => json::write(&overview, &mut out),
+        Listed::Csv => inventory::write(&overview, &mut out),
+        Listed::Human => {
+            let models = if args.problems { human::Models::Problems } else { human::Models::All };
+            print(&overview, models, &mut out)
+        }
+    };
+    finish(written.and_then(|()| out.flush()))?;
+    Ok(match (overview.verdict, summary.total()) {
+        (Verdict::Pass, 0) => exit::NOTHING,
+        (Verdict::Pass, _) => exit::PASS,
+        (Verdict::Fail, _) => exit::FINDINGS,
+        (Verdict::Incomplete, _) => exit::INCOMPLETE,
+    })
+}
+
+/// The table, the findings, and one line of all.
+pub fn print(
+    overview: &Overview<'_>,
+    models: human::Models,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let palette = Palette::new(output::colour());
+    human::table(overview, models, palette, out)?;
+    human::findings(overview, palette, out)?;
+    human::ending(overview, palette, out)
+}
+
+/// What a summary comes to.
+pub fn verdict(summary: &Summary, fail_on: Severity) -> Verdict {
+    let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
+    let last = summary.last_run.as_ref();
+    let incomplete = last.is_some_and(|run| {
+        !run.errors.is_empty()
+            || matches!(run.outcome, RunOutcome::Incomplete | RunOutcome::Interrupted)
+    });
+    match (fails, incomplete) {
+        (true, _) => Verdict::Fail,
+        (false, true) => Verdict::Incomplete,
+        (false, false) => Verdict::Pass,
+    }
+}
+
+/// Whoever closed the pipe has read enough.
+pub fn finish(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output").map_err(Failure::incomplete),
+    }
+}

@@ -1,0 +1,119 @@
+//! Values of arguments: ages, rates, parts.
+
+use jiff::SignedDuration;
+use tensorseal::registry::scan::Part;
+
+/// Which part of all models is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// This one.
+    Part(Part),
+    /// The next of so many.
+    Next(u32),
+}
+
+/// An age: a number and s, m, h, d or w.
+pub fn age(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || "an age is a whole number and s, m, h, d or w: 30d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(wrong()),
+    };
+    // Longer than any clock counts is as good as never.
+    match number.checked_mul(seconds).filter(|seconds| (0..=1 << 40).contains(seconds)) {
+        Some(seconds) => Ok(SignedDuration::from_secs(seconds)),
+        None => Err(wrong()),
+    }
+}
+
+/// Bytes a second: a number, with k, M, G or T for powers of 1000, with or without B.
+pub fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || "a rate is a number of bytes a second, at least 1: 200M, 1.5G, 500k".to_owned();
+    let digits = text.trim_end_matches('B');
+    let (digits, factor) = match digits.chars().next_back() {
+        Some('k' | 'K') => (&digits[..digits.len() - 1], 1e3),
+        Some('M') => (&digits[..digits.len() - 1], 1e6),
+        Some('G') => (&digits[..digits.len() - 1], 1e9),
+        Some('T') => (&digits[..digits.len() - 1], 1e12),
+        _ => (digits, 1.0),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * factor;
+    match plain && (1.0..1e18).contains(&bytes) {
+        true => Ok(bytes as u64),
+        false => Err(wrong()),
+    }
+}
+
+/// `K/N`, from 1/N to N/N, or `auto/N`.
+pub fn rotation(text: &str) -> Result<Rotation, String> {
+    let wrong = || "a part is K/N with K from 1 to N, or auto/N: 1/7".to_owned();
+    let (part, of) = text.split_once('/').ok_or_else(wrong)?;
+    let of: u32 = of.parse().ok().filter(|of| *of > 0).ok_or_else(wrong)?;
+    if part == "auto" {
+        return Ok(Rotation::Next(of));
+    }
+    let part: u32 = part.parse().map_err(|_| wrong())?;
+    match (1..=of).contains(&part) {
+        true => Ok(Rotation::Part(Part { index: part - 1, of })),
+        false => Err(wrong()),
+    }
+}
+
+/// A reason that says something.
+pub fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why: it is all that whoever asks later will find".to_owned()),
+        text if text.len() > 2000 => Err("a reason has at most 2,000 bytes".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A URL to ask for.
+pub fn ping(text: &str) -> Result<String, String> {
+    match text.starts_with("https://") || text.starts_with("http://") {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("a URL begins with https:// or http://".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        assert_eq!(age("30d").unwrap(), SignedDuration::from_hours(720));
+        assert_eq!(age("0s").unwrap(), SignedDuration::ZERO);
+        for text in ["", "d", "30", "-1d", "1.5h", "30 d", "99999999999999d", "1é"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(
+            ["200M", "200MB", "1.5G", "512", "3k"].map(|text| rate(text).unwrap()),
+            [200_000_000, 200_000_000, 1_500_000_000, 512, 3000]
+        );
+        for text in ["", "M", "0", "-1M", "nan", "inf", "1e3", "0.5", "1é"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts() {
+        assert_eq!(rotation("1/7").unwrap(), Rotation::Part(Part { index: 0, of: 7 }));
+        assert_eq!(rotation("auto/7").unwrap(), Rotation::Next(7));
+        for text in ["", "0/7", "8/7", "1/0", "1", "a/7", "auto/0", "-1/7"] {
+            assert!(rotation(text).is_err(), "{text}");
+        }
+    }
+}

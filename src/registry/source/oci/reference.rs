@@ -1,0 +1,145 @@
+//! What an `oci:` URI names: a repository of a registry, and which of its manifests.
+
+use super::super::SourceError;
+use super::super::endpoint::Endpoint;
+use oci_spec::distribution::Reference;
+use url::Url;
+
+/// Docker Hub, by the name that people know it by, and where its API is.
+const DOCKER_HUB: [&str; 2] = ["docker.io", "index.docker.io"];
+const DOCKER_HUB_API: &str = "https://registry-1.docker.io/";
+
+/// A repository, and which of its manifests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The registry.
+    pub endpoint: Endpoint,
+    /// What credentials for it are filed under: `host[:port]`.
+    pub account: String,
+    /// The repository: lower-case components separated by `/`.
+    pub repository: String,
+    /// Its manifests.
+    pub manifests: Manifests,
+    /// The URI without credentials.
+    pub name: String,
+}
+
+/// Which manifests of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Manifests {
+    /// Of all tags.
+    All,
+    /// Of one tag.
+    Tag(String),
+    /// The one of this digest.
+    Digest(String),
+}
+
+impl Target {
+    /// Of `oci://host[:port]/repository[:tag][@digest]`, by the grammar of the OCI distribution
+    /// specification. Where both are given, the digest counts.
+    ///
+    /// # Errors
+    /// When it is no such URI.
+    pub fn parse(uri: &str) -> Result<Self, SourceError> {
+        let mut endpoint = Endpoint::parse(uri, "oci")?;
+        let name = format!("{}/{}", endpoint.name, endpoint.path);
+        let invalid = |why: String| SourceError::Invalid { source_name: name.clone(), why };
+        if endpoint.path.is_empty() {
+            let expected = "expected oci://host[:port]/repository[:tag|@digest]";
+            return Err(invalid(expected.to_owned()));
+        }
+        // The host is known; any that is recognised as one makes the rest a repository.
+        let reference = Reference::try_from(format!("localhost/{}", endpoint.path).as_str());
+        let reference = reference.map_err(|error| invalid(error.to_string()))?;
+        let last = endpoint.path.rsplit_once('/').map_or(endpoint.path.as_str(), |(_, last)| last);
+        let manifests = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) if !digest.starts_with("sha256:") => {
+                return Err(invalid("only digests by sha256 are supported".to_owned()));
+            }
+            (Some(digest), _) => Manifests::Digest(digest.to_ascii_lowercase()),
+            (None, Some(tag)) if last.contains(':') => Manifests::Tag(tag.to_owned()),
+            _ => Manifests::All,
+        };
+        let mut repository = reference.repository().to_owned();
+        let mut account = authority(&endpoint.base);
+        if endpoint.base.scheme() == "https" && DOCKER_HUB.contains(&account.as_str()) {
+            endpoint.base = Url::parse(DOCKER_HUB_API).map_err(|e| invalid(e.to_string()))?;
+            account = DOCKER_HUB[1].to_owned();
+            if !repository.contains('/') {
+                repository.insert_str(0, "library/");
+            }
+        }
+        Ok(Self { endpoint, account, repository, manifests, name })
+    }
+}
+
+/// `host[:port]`, without the port that goes without saying.
+fn authority(base: &Url) -> String {
+    let host = base.host_str().unwrap_or_default();
+    base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn repositories_tags_and_digests() {
+        let at = format!("oci://ghcr.io/a/b:v1@{DIGEST}");
+        let upper = format!("oci://ghcr.io/a@{}", DIGEST.replace("ba78", "BA78"));
+        for (uri, repository, manifests) in [
+            ("oci://ghcr.io/a/b", "a/b", Manifests::All),
+            ("oci://ghcr.io/a/b:v1", "a/b", Manifests::Tag("v1".to_owned())),
+            ("oci://localhost:5000/a", "a", Manifests::All),
+            ("oci://localhost:5000/a:latest", "a", Manifests::Tag("latest".to_owned())),
+            ("oci://registry/a/b:1", "a/b", Manifests::Tag("1".to_owned())),
+            (&at, "a/b", Manifests::Digest(DIGEST.to_owned())),
+            (&upper, "a", Manifests::Digest(DIGEST.to_owned())),
+        ] {
+            let target = Target::parse(uri).unwrap();
+            assert_eq!((target.repository.as_str(), &target.manifests), (repository, &manifests));
+            assert_eq!(target.name, uri);
+        }
+        let target = Target::parse("oci://docker.io/smollm:latest").unwrap();
+        assert_eq!(target.endpoint.base.as_str(), DOCKER_HUB_API);
+        assert_eq!(
+            (target.account.as_str(), target.repository.as_str()),
+            ("index.docker.io", "library/smollm")
+        );
+    }
+
+    #[test]
+    fn what_is_no_repository() {
+        for path in [
+            "",
+            "A",
+            "a//b",
+            "a/../b",
+            "a:",
+            "a:b c",
+            "a@sha256:12",
+            "a@md5:00",
+            "-a",
+            "a?b",
+            "a%2fb",
+        ] {
+            assert!(Target::parse(&format!("oci://ghcr.io/{path}")).is_err(), "{path}");
+        }
+    }
+
+    proptest! {
+        /// What is asked of the server stays below the repository.
+        #[test]
+        fn a_repository_is_a_plain_path(path in "[a-z0-9./:@_%?#-]{0,40}") {
+            if let Ok(target) = Target::parse(&format!("oci://ghcr.io/{path}")) {
+                let url = target.endpoint.base.join(&format!("v2/{}/tags/list", target.repository)).unwrap();
+                prop_assert_eq!(url.path(), format!("/v2/{}/tags/list", target.repository));
+                prop_assert!(url.query().is_none() && url.fragment().is_none());
+            }
+        }
+    }
+}
