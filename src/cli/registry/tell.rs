@@ -45,7 +45,8 @@ pub fn all(
         }
     };
     if let Some(path) = &telling.prometheus {
-        done(file(path, &|out| prometheus::write(overview, out)));
+        let registry = prometheus::registry_of(state);
+        done(file(path, &|out| prometheus::write(overview, &registry, out)));
     }
     if let Some(path) = &telling.ocsf {
         done(file(path, &|out| ocsf::write(overview, out)));

@@ -95,7 +95,7 @@ impl Scan<'_> {
         let now = (self.clock)();
         let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
         let id = self.database.begin_run(&names, now)?;
-        self.database.settle_new()?;
+        self.database.settle_new(&names)?;
         let run = RunRecord {
             id,
             sources: names,

@@ -192,22 +192,25 @@ impl Database {
         })
     }
 
-    /// Models that were new when they were last seen are not any more.
+    /// Models of these sources that were new when they were last seen are not any more.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn settle_new(&self) -> Result<(), StateError> {
+    pub fn settle_new(&self, sources: &[String]) -> Result<(), StateError> {
         self.write(|transaction| {
-            transaction.execute(
-                "DELETE FROM findings WHERE rule = 'registry/new' AND model IN
-                   (SELECT id FROM models WHERE state = 'new' AND last_deep_check IS NOT NULL)",
-                [],
-            )?;
-            transaction.execute(
-                "UPDATE models SET state = 'ok', detail = 'as first seen'
-                 WHERE state = 'new' AND last_deep_check IS NOT NULL",
-                [],
-            )?;
+            for source in sources {
+                transaction.execute(
+                    "DELETE FROM findings WHERE rule = 'registry/new' AND model IN
+                       (SELECT id FROM models
+                        WHERE source = ?1 AND state = 'new' AND last_deep_check IS NOT NULL)",
+                    [source],
+                )?;
+                transaction.execute(
+                    "UPDATE models SET state = 'ok', detail = 'as first seen'
+                     WHERE source = ?1 AND state = 'new' AND last_deep_check IS NOT NULL",
+                    [source],
+                )?;
+            }
             Ok(())
         })
     }
