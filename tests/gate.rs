@@ -272,7 +272,6 @@ fn mistakes_in_the_policy_are_told_before_the_model_is_read() {
         ("requierd = true", "line 2, column 1: requierd: unknown field"),
         ("[signature]\nrequired = true\nkeys = [\"none.pem\"]", "signature.keys[0]"),
         ("[signature.keyless]\nidentity = \"a\"\nissuer = \"b\"", "not built in"),
-        ("[registry]\nrequired = true", "not built in"),
         ("[[watermark]]\nkey = \"none.key\"\nexpect = \"absent\"", "watermark[0].key"),
     ] {
         let path = release.policy(&format!("schema = \"tensorseal.policy/1\"\n{policy}\n"));

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Weights that look like weights: nothing is said of them.
@@ -289,34 +289,36 @@ fn a_damaged_state_is_refused_and_left_as_it_is() {
     assert!(!registry.state().exists(), "asking makes none");
 }
 
-/// Kills a scan at twenty moments; what comes of it is what an undisturbed scan finds.
+/// Kills a scan at twenty moments of the time that it takes; what comes of it is what an undisturbed scan finds.
 #[test]
 fn a_scan_that_was_killed_goes_on() {
     let names: Vec<String> = (0..10).map(|index| format!("model-{index}")).collect();
     let registry = Registry::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut random = Random(7);
-    for _ in 0..20 {
-        let args = registry.args(&["--limit-rate", "5M"]);
-        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let moment = 40.0 + 60.0 * random.normal().abs();
-        std::thread::sleep(Duration::from_millis(moment as u64));
-        // SIGKILL.
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let (code, resumed, run) = registry.states(&[]);
     let other = registry.dir.path().join("other.db");
+    let begun = Instant::now();
     let undisturbed = finished(
         program(&["registry", "scan", arg(&registry.models()), "--state", arg(&other)])
             .args(["--format", "json"])
             .output()
             .unwrap(),
     );
+    let whole = begun.elapsed().as_secs_f64();
     let document: Value = serde_json::from_str(&undisturbed.stdout).unwrap();
-    assert_eq!(code, undisturbed.code);
     let fresh: BTreeMap<String, Model> =
         document["models"].as_array().unwrap().iter().map(Model::of).collect();
+
+    let mut random = Random(7);
+    for _ in 0..20 {
+        let args = registry.args(&[]);
+        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f64(whole * random.uniform()));
+        // SIGKILL.
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (code, resumed, run) = registry.states(&[]);
+    assert_eq!(code, undisturbed.code);
     let roots = |models: &BTreeMap<String, Model>| -> Vec<(String, String)> {
         models.iter().map(|(name, model)| (name.clone(), model.root.clone())).collect()
     };

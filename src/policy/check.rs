@@ -48,9 +48,6 @@ impl Checker<'_> {
         if document.schema.get_ref() != SCHEMA {
             return Err(self.wrong(&document.schema, format!("this version reads {SCHEMA:?}")));
         }
-        if let Some(registry) = &document.registry {
-            return Err(self.not_built_in(registry, "a check of the state of a registry"));
-        }
         let signature = self.signature(document.signature)?;
         let signers = !signature.keys.is_empty() || !signature.roots.is_empty();
         let unmeasured = match document.coverage.allow {
@@ -62,6 +59,7 @@ impl Checker<'_> {
             signature,
             seal: self.seal(document.seal, signers)?,
             attestations: self.attestations(document.attestations, signers)?,
+            registry: self.registry(document.registry)?,
             unmeasured,
             formats: self.choice(document.formats.allowed, format)?,
             dtypes: self.choice(document.dtypes.allowed, |name| {
@@ -165,6 +163,14 @@ impl Checker<'_> {
         }
         let max_age = written.max_age.map(|age| self.parsed(&age)).transpose()?;
         Ok(AttestationPolicy { required, max_age })
+    }
+
+    fn registry(&self, written: document::Registry) -> Result<RegistryPolicy> {
+        if let Some(place) = written.max_age.as_ref().filter(|_| !written.required) {
+            return Err(self.wrong(place, "of a check that is not required: set `required = true`"));
+        }
+        let max_age = written.max_age.map(|age| self.parsed(&age)).transpose()?;
+        Ok(RegistryPolicy { required: written.required, max_age })
     }
 
     fn severity(&self, written: document::Severity) -> Result<Vec<(Area, Limit)>> {

@@ -19,7 +19,8 @@ pub struct Document {
     pub seal: Seal,
     #[serde(default)]
     pub attestations: Attestations,
-    pub registry: Option<Spanned<Registry>>,
+    #[serde(default)]
+    pub registry: Registry,
     #[serde(default)]
     pub coverage: Coverage,
     #[serde(default)]
@@ -62,14 +63,12 @@ pub struct Keyless {
     pub _issuer: Option<String>,
 }
 
-/// Known, so that it can be said that it is not built in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    #[serde(rename = "required")]
-    pub _required: Option<bool>,
-    #[serde(rename = "max_age")]
-    pub _max_age: Option<String>,
+    #[serde(default)]
+    pub required: bool,
+    pub max_age: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -46,6 +46,8 @@ pub struct Policy {
     pub seal: SealPolicy,
     /// `[attestations]`
     pub attestations: AttestationPolicy,
+    /// `[registry]`
+    pub registry: RegistryPolicy,
     /// `[coverage] allow`: paths beside the model that nobody needs to have measured.
     pub unmeasured: Vec<Pattern>,
     /// `[formats] allowed`; `None`: any.
@@ -107,6 +109,15 @@ pub struct AttestationPolicy {
     /// Kinds that must be there.
     pub required: Vec<Kind>,
     /// How old they may be.
+    pub max_age: Option<Age>,
+}
+
+/// `[registry]`: what scans of registries recorded of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryPolicy {
+    /// Whether a scan must have found the model as it was accepted, with the content that it has now.
+    pub required: bool,
+    /// How long ago every byte of it may have been read by a scan.
     pub max_age: Option<Age>,
 }
 

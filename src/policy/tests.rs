@@ -53,9 +53,7 @@ fn keys(table: &str) -> BTreeSet<String> {
 #[test]
 fn the_default_names_each_key_that_there_is() {
     let document: toml::Table = toml::from_str(&complete()).unwrap();
-    let mut top: BTreeSet<String> = document.keys().cloned().collect();
-    // It says of these that they are not built in.
-    assert!(top.insert("registry".to_owned()));
+    let top: BTreeSet<String> = document.keys().cloned().collect();
     assert_eq!(top, keys(""));
     for (name, value) in &document {
         let table = match value {
@@ -64,12 +62,13 @@ fn the_default_names_each_key_that_there_is() {
             _ => continue,
         };
         let mut written: BTreeSet<String> = table.keys().cloned().collect();
+        // It says of this that it is not built in.
         if name == "signature" {
             assert!(written.insert("keyless".to_owned()));
         }
         assert_eq!(written, keys(name), "[{name}]");
     }
-    for table in ["signature.keyless", "registry"] {
+    for table in ["signature.keyless"] {
         let (_, said) = DEFAULT.split_once(&format!("[{table}]")).unwrap();
         let said = said.lines().next().unwrap();
         for key in keys(table) {
@@ -163,6 +162,7 @@ fn values_are_checked() {
         ("[seal]\nexpect_root = [\"blake3:AB\"]".to_owned(), "64 lower-case"),
         ("[attestations]\nrequired = [\"seal\"]".to_owned(), "signed by whom?"),
         (format!("{keys}[attestations]\nmax_age = \"30d\""), "of what?"),
+        ("[registry]\nmax_age = \"30d\"".to_owned(), "of a check that is not required"),
         (
             format!("{keys}[attestations]\nrequired = [\"seal\"]\nmax_age = \"1y\""),
             "expected an age",
@@ -195,7 +195,6 @@ fn what_is_not_built_in_is_refused_as_that() {
     for (body, key) in [
         ("[signature.keyless]\nidentity = \"a\"\nissuer = \"b\"\n", "signature.keyless"),
         ("[signature]\nkeys = [\"k\"]\nkeyless = { issuer = \"b\" }\n", "signature.keyless"),
-        ("[registry]\nmax_age = \"30d\"\n", "registry"),
     ] {
         let error = refused(body);
         assert!(error.not_built_in && error.message.contains("not built in"), "{error}");

@@ -121,7 +121,8 @@ pub fn noisy(values: &mut [f32], share: f64, seed: u64) {
 pub struct Random(pub u64);
 
 impl Random {
-    fn uniform(&mut self) -> f64 {
+    /// Between 0 and 1.
+    pub fn uniform(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

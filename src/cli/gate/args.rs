@@ -29,6 +29,9 @@ pub struct GateArgs {
     /// A seal, or another model, that these weights are compared with (default: the seal of the model)
     #[arg(long, value_name = "SEAL|MODEL")]
     pub baseline: Option<PathBuf>,
+    /// The state of registries that `registry scan` keeps, where the policy asks for it (default: the usual one)
+    #[arg(long, value_name = "DB")]
+    pub state: Option<PathBuf>,
     #[command(flatten)]
     pub stating: Stating,
     #[command(flatten)]

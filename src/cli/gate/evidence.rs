@@ -1,7 +1,7 @@
 //! From what was read and measured to the evidence that a policy judges by. What was not looked at says why.
 
-use super::Asked;
 use super::measured::Measured;
+use super::{Asked, registry};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
@@ -45,6 +45,10 @@ pub fn gather(
                 None => Looked::Not("no tensor of the model can carry a mark".to_owned()),
             })
             .collect(),
+        registry: match asked.file.policy.registry.required {
+            true => registry::recorded(asked.model, asked.args.state.as_deref()),
+            false => Looked::Not("the policy asks for no scan of a registry".to_owned()),
+        },
         findings: std::mem::take(&mut report.findings),
         now,
     }

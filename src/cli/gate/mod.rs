@@ -4,6 +4,7 @@ pub mod args;
 mod evidence;
 mod marks;
 mod measured;
+mod registry;
 mod statements;
 
 use super::signing::args::SignatureArgs;

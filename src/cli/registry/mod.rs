@@ -3,7 +3,7 @@
 mod accept;
 pub mod args;
 mod history;
-mod place;
+pub mod place;
 mod reports;
 mod scan;
 mod status;

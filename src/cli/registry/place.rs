@@ -5,13 +5,18 @@ use super::state_failure;
 use crate::cli::Failure;
 use anyhow::anyhow;
 use std::env::var_os;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tensorseal::registry::state::{Database, StateError};
 
 /// The database that was named, or the usual one.
 pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {
-    if let Some(path) = &remembering.state {
-        return Ok(path.clone());
+    of(remembering.state.as_deref())
+}
+
+/// The same.
+pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
     }
     let set = |name| var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd gives a list where a unit has several.

@@ -44,7 +44,7 @@ pub fn run(args: &ScanArgs) -> Outcome {
         summary: &summary,
         records: &database,
     };
-    let told = tell::all(&args.telling, &overview, &path, reports.as_ref());
+    let told = tell::all(&args.telling, &overview, reports.as_ref());
     print(args, &overview)?;
     code(&scanned, told)
 }

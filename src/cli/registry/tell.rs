@@ -28,12 +28,7 @@ pub fn broke(telling: &Telling) {
 }
 
 /// A scan has ended: whoever was not reached is said on standard error, and the others are told all the same.
-pub fn all(
-    telling: &Telling,
-    overview: &Overview<'_>,
-    state: &Path,
-    reports: Option<&Reports>,
-) -> Told {
+pub fn all(telling: &Telling, overview: &Overview<'_>, reports: Option<&Reports>) -> Told {
     let file = |path: &Path, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
         output::write_file(path, write).with_context(|| format!("cannot write {}", path.display()))
     };
@@ -45,8 +40,7 @@ pub fn all(
         }
     };
     if let Some(path) = &telling.prometheus {
-        let registry = prometheus::registry_of(state);
-        done(file(path, &|out| prometheus::write(overview, &registry, out)));
+        done(file(path, &|out| prometheus::write(overview, &prometheus::registry_of(path), out)));
     }
     if let Some(path) = &telling.ocsf {
         done(file(path, &|out| ocsf::write(overview, out)));

@@ -4,6 +4,7 @@
 use crate::checkpoint::NotCovered;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
+use crate::registry::record::State;
 use crate::signing;
 use crate::signing::attestation::{AuditFacts, Kind};
 use crate::stream::hashing::HashAlgorithm;
@@ -61,8 +62,23 @@ pub struct Evidence {
     pub watermarks: Vec<Looked<Detection>>,
     /// Signed statements about this model whose signature verified.
     pub attestations: Looked<Vec<Attestation>>,
+    /// What scans of registries recorded of the model; `None`: they know nothing of it.
+    pub registry: Looked<Option<ScanRecord>>,
     /// Everything that was found, except what follows from the policy.
     pub findings: Vec<Finding>,
+}
+
+/// What scans of registries recorded of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanRecord {
+    /// What became of it.
+    pub state: State,
+    /// In a sentence.
+    pub detail: String,
+    /// The root of its tensors.
+    pub root: Option<String>,
+    /// When every byte of it was last read.
+    pub last_deep_check: Option<Timestamp>,
 }
 
 impl Evidence {
@@ -78,6 +94,7 @@ impl Evidence {
             dtypes: Looked::never(),
             audit: Looked::never(),
             lineage: Looked::never(),
+            registry: Looked::never(),
             watermarks: Vec::new(),
             attestations: Looked::never(),
             findings: Vec::new(),

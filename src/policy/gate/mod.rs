@@ -15,12 +15,13 @@ mod evidence;
 mod findings;
 mod marks;
 mod outcome;
+mod registry;
 mod seal;
 mod signature;
 
 pub use evidence::{
-    Attestation, AttestedFinding, Evidence, Looked, Measured, SealState, SignatureState, Signed,
-    Signer,
+    Attestation, AttestedFinding, Evidence, Looked, Measured, ScanRecord, SealState,
+    SignatureState, Signed, Signer,
 };
 pub use outcome::{ExceptionUse, Judgement, Outcome, RuleOutcome};
 
@@ -35,6 +36,7 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     signature::judge(&policy.signature, evidence, &mut gate);
     seal::judge(policy, evidence, &mut gate);
     attestations::judge(policy, evidence, &mut gate);
+    registry::judge(policy.registry, evidence, &mut gate);
     content::judge(policy, evidence, &mut gate);
     marks::judge(&policy.watermarks, evidence, &mut gate);
     let exceptions = findings::judge(policy, evidence, &mut gate);

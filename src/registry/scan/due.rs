@@ -1,7 +1,7 @@
 //! Which models are read, and which are skipped because nothing of them moved.
 
 use crate::registry::record::State;
-use crate::registry::source::Listed;
+use crate::registry::source::{Listed, Mark};
 use crate::registry::state::Known;
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,7 +43,8 @@ impl Due {
     /// Whether a model is to be read, by what is known of it.
     pub fn is_due(&self, known: &Known, source: &str, listed: &Marks, now: Timestamp) -> bool {
         let Some(checked) = known.last_deep_check else { return true };
-        let moved = known.checked_mark != Some(listed.mark)
+        let moved = !listed.would_move
+            || known.checked_mark != Some(listed.mark)
             || known.checked_claims != Some(listed.claims)
             || known.state == State::Missing;
         let old = self.max_age.is_some_and(|most| now.duration_since(checked) > most);
@@ -61,6 +62,8 @@ pub struct Marks {
     pub mark: [u8; 32],
     /// Of the digests that are claimed.
     pub claims: [u8; 32],
+    /// Whether it would move if a file was written: a source that has no marks tells nothing.
+    pub would_move: bool,
 }
 
 impl Marks {
@@ -91,6 +94,7 @@ impl Marks {
             name: listed.name.clone(),
             mark: *mark.finalize().as_bytes(),
             claims: *claims.finalize().as_bytes(),
+            would_move: listed.files.iter().all(|file| file.mark != Mark::None),
         }
     }
 }
@@ -98,7 +102,7 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::source::{ListedFile, Mark};
+    use crate::registry::source::ListedFile;
 
     fn known(marks: &Marks, state: State) -> Known {
         Known {
@@ -130,6 +134,10 @@ mod tests {
         moved.files[0].mark = Mark::Digest("y".to_owned());
         assert!(due(Due::default(), &before, &Marks::of(&moved)));
         assert!(due(Due::default(), &known(&marks, State::Missing), &marks), "it came back");
+        let mut unmarked = listed.clone();
+        unmarked.files[0].mark = Mark::None;
+        let unmarked = Marks::of(&unmarked);
+        assert!(due(Due::default(), &known(&unmarked, State::Ok), &unmarked), "nothing would move");
         let never = Known { last_deep_check: None, ..before.clone() };
         assert!(due(Due::default(), &never, &marks));
         for (seconds, expected) in [(99, true), (100, false)] {

@@ -40,6 +40,40 @@ impl Database {
         })
     }
 
+    /// A model by its source and name.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn model(&self, source: &str, name: &str) -> Result<Option<ModelRecord>, StateError> {
+        self.one("source = ?1 AND name = ?2", &[source, name])
+    }
+
+    /// A model by its source, the repository that it is of and its version.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn model_of_version(
+        &self,
+        source: &str,
+        repository: &str,
+        version: &str,
+    ) -> Result<Option<ModelRecord>, StateError> {
+        let of = "source = ?1 AND version = ?3 AND (name = ?2 OR substr(name, 1, length(?2) + 1) = ?2 || '@')";
+        self.one(of, &[source, repository, version])
+    }
+
+    fn one(&self, which: &str, values: &[&str]) -> Result<Option<ModelRecord>, StateError> {
+        self.read(|connection| {
+            let sql = format!("SELECT * FROM models WHERE NOT retired AND {which} LIMIT 1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+            match rows.next()? {
+                Some(row) => Ok(Some(record(connection, row)?)),
+                None => Ok(None),
+            }
+        })
+    }
+
     /// The models of this name, in whatever source.
     ///
     /// # Errors

@@ -25,7 +25,10 @@ impl Group {
             State::Missing | State::Incomplete => Self::Look,
             State::Ok | State::New => Self::Rest,
         };
-        let by_findings = match model.worst() {
+        // Said by the state already; a model that is not there is not used.
+        let of_state = |rule: &str| matches!(rule, "registry/missing" | "registry/incomplete");
+        let others = model.findings.iter().filter(|finding| !of_state(&finding.rule));
+        let by_findings = match others.map(|finding| finding.severity).max() {
             Some(Severity::Critical | Severity::High) => Self::Alarm,
             Some(Severity::Medium) => Self::Look,
             Some(Severity::Low | Severity::Info) | None => Self::Rest,
@@ -52,6 +55,11 @@ mod tests {
         assert_eq!(group(State::Ok, &[Severity::Info, Severity::Medium]), Group::Look);
         assert_eq!(group(State::Ok, &[Severity::Critical]), Group::Alarm);
         assert_eq!(group(State::Missing, &[]), Group::Look);
+        let mut missing = made::model("/models", "m", State::Missing);
+        missing.findings = vec![made::finding(Severity::High, "registry/missing")];
+        assert_eq!(Group::of(&missing), Group::Look);
+        missing.findings.push(made::finding(Severity::High, "registry/archive-refused"));
+        assert_eq!(Group::of(&missing), Group::Alarm);
         for state in [State::Modified, State::BitRot, State::Replaced] {
             assert_eq!(group(state, &[]), Group::Alarm, "none is less severe than another");
         }

@@ -100,14 +100,14 @@ pub fn models(name: &str) -> Vec<ModelRecord> {
     models
 }
 
-pub fn summary(models: &Vec<ModelRecord>) -> Summary {
+pub fn summary(models: &[ModelRecord]) -> Summary {
     let known = Summary {
         last_run: Some(run()),
         last_complete: Some(time(86_400)),
         bytes_read: 134_100_000_000,
         ..Summary::empty()
     };
-    known.count(models).unwrap()
+    known.count(&models.to_vec()).unwrap()
 }
 
 pub fn overview<'a>(summary: &'a Summary, models: &'a Vec<ModelRecord>) -> Overview<'a> {

@@ -5,7 +5,7 @@ use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
 use super::super::remote::retry::{Failure, attempts};
 use crate::checkpoint::RemoteError;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -168,6 +168,25 @@ impl Server {
     /// As for [`Server::versions`].
     pub fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
         self.json(url).map(|Artifacts { files }| files)
+    }
+
+    /// The length of a file; `None`: the server does not tell it.
+    ///
+    /// # Errors
+    /// As for [`Server::versions`].
+    pub fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
+        attempts(self.http.limits(), 0, || async {
+            let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
+            let response = self.ask(url, range).await?;
+            match response.status() {
+                StatusCode::PARTIAL_CONTENT => {
+                    Ok(http::content_range(response.headers()).and_then(|(_, length)| length))
+                }
+                StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(0)),
+                StatusCode::OK => Ok(response.content_length()),
+                status => Err(Failure::unavailable(format!("the server answers {status}"))),
+            }
+        })
     }
 
     /// The URL of a part of the API.

@@ -135,12 +135,19 @@ impl Place {
                         .push(format!("the server lists {}, which is not read", quoted(&path)));
                 } else if entry.is_dir {
                     pending.push(path);
-                } else if let Some(bytes) = entry.file_size {
-                    found.files.push(File { path, bytes });
                 } else {
-                    found
-                        .problems
-                        .push(format!("the server does not tell the length of {}", quoted(&path)));
+                    // That of an empty file is not in the answer, and some stores tell none at all.
+                    let bytes = match entry.file_size {
+                        Some(bytes) => Some(bytes),
+                        None => server.length(&self.file(server, &path))?,
+                    };
+                    match bytes {
+                        Some(bytes) => found.files.push(File { path, bytes }),
+                        None => {
+                            let why = format!("nobody knows the length of {}", quoted(&path));
+                            found.problems.push(why);
+                        }
+                    }
                 }
             }
         }

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 const LISTED: usize = 100;
 
 /// Gives the path of the report of a model, relative to the page, where there is one.
-pub type Report<'a> = dyn Fn(&ModelRecord) -> Option<String> + 'a;
+pub type PathOf<'a> = dyn Fn(&ModelRecord) -> Option<String> + 'a;
 
 /// Writes the page; `report` says where the page of a model is.
 ///
@@ -30,7 +30,7 @@ pub type Report<'a> = dyn Fn(&ModelRecord) -> Option<String> + 'a;
 /// Those of `out`, and of reading the models.
 pub fn write(
     overview: &Overview<'_>,
-    report: Option<&Report<'_>>,
+    report: Option<&PathOf<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let counted = Counted::of(overview)?;

@@ -1,6 +1,6 @@
 //! The models, those first that somebody must look at.
 
-use super::{Report, look};
+use super::{PathOf, look};
 use crate::registry::record::{ModelRecord, RecordedFinding};
 use crate::report::html::{badge, escape};
 use crate::report::registry::group::Group;
@@ -42,7 +42,7 @@ pub fn write(
     overview: &Overview<'_>,
     group: Group,
     number: u64,
-    report: Option<&Report<'_>>,
+    report: Option<&PathOf<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     if number == 0 {
@@ -88,7 +88,7 @@ fn row(
     overview: &Overview<'_>,
     model: &ModelRecord,
     group: Group,
-    report: Option<&Report<'_>>,
+    report: Option<&PathOf<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let (class, sign) = look(model.state);

@@ -14,15 +14,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why not everything was sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{target}: {error}, after {sent} messages")]
+#[error("{target}: {cause} (after {sent} messages)")]
 pub struct SyslogError {
     /// The receiver.
     pub target: String,
     /// Messages that were handed over before.
     pub sent: u64,
-    /// What happened.
-    #[source]
-    pub error: io::Error,
+    /// What happened. The message has it: it is no source to be told again.
+    pub cause: io::Error,
 }
 
 /// Sends everything that syslog is told of a registry; returns the number of messages.
@@ -33,7 +32,7 @@ pub fn send(overview: &Overview<'_>, target: &Target) -> Result<u64, SyslogError
     let mut sent = 0;
     match hand_over(overview, target, &mut sent) {
         Ok(()) => Ok(sent),
-        Err(error) => Err(SyslogError { target: target.transport.to_string(), sent, error }),
+        Err(cause) => Err(SyslogError { target: target.transport.to_string(), sent, cause }),
     }
 }
 

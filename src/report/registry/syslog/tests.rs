@@ -135,7 +135,7 @@ fn local_sockets_take_datagrams_or_lines() {
 fn nobody_there_is_an_error_that_names_the_receiver() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = sent(&format!("tcp://127.0.0.1:{port}"), "c").unwrap_err();
-    assert_eq!((error.sent, error.error.kind()), (0, io::ErrorKind::ConnectionRefused));
+    assert_eq!((error.sent, error.cause.kind()), (0, io::ErrorKind::ConnectionRefused));
     assert!(error.to_string().starts_with(&format!("tcp://127.0.0.1:{port}: ")), "{error}");
     assert!(sent("unix:///nonexistent/log", "c").is_err());
     // Of a datagram it is told where the system tells it: it does on this machine.

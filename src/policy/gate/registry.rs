@@ -1,0 +1,118 @@
+//! `[registry]`: what scans of registries recorded of the model.
+
+use super::{Evidence, Gate, ScanRecord};
+use crate::judge::Finding;
+use crate::policy::{Age, RegistryPolicy};
+use crate::registry::record::State;
+use jiff::Timestamp;
+
+const REQUIRED: &str = "registry.required";
+const MAX_AGE: &str = "registry.max_age";
+
+/// The rule of findings.
+const FINDING: &str = "policy/registry-check";
+
+pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut Gate) {
+    if !policy.required {
+        return;
+    }
+    let seen = evidence.registry.seen().and_then(|record| Ok((record, evidence.root.seen()?)));
+    let (record, root) = match seen {
+        Ok((Some(record), root)) => (record, root),
+        Ok((None, _)) => {
+            let message = "no scan of a registry has seen the model".to_owned();
+            gate.fail(REQUIRED, Finding::new(FINDING, message));
+            return;
+        }
+        Err(why) => {
+            gate.not_checked(REQUIRED, why);
+            if policy.max_age.is_some() {
+                gate.not_checked(MAX_AGE, why);
+            }
+            return;
+        }
+    };
+    as_accepted(record, root, gate);
+    if let Some(limit) = policy.max_age {
+        age(record.last_deep_check, limit, evidence.now, gate);
+    }
+}
+
+fn as_accepted(record: &ScanRecord, root: &str, gate: &mut Gate) {
+    let state = record.state.name();
+    let message = if !matches!(record.state, State::Ok | State::New) {
+        format!("to the last scan of its registry it was {state}: {}", record.detail)
+    } else if record.root.as_deref() != Some(root) {
+        let was = record.root.as_deref().unwrap_or("none");
+        format!("to the last scan of its registry its root was {was}, and it is {root}")
+    } else {
+        gate.pass(REQUIRED, format!("{state} to the last scan of its registry"));
+        return;
+    };
+    gate.fail(REQUIRED, Finding::new(FINDING, message).with("state", state));
+}
+
+fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut Gate) {
+    let Some(checked) = checked else {
+        let message = "no scan has read it to its end".to_owned();
+        gate.fail(MAX_AGE, Finding::new(FINDING, message));
+        return;
+    };
+    let old = now.duration_since(checked);
+    let seconds = old.as_secs();
+    let outcome = if old > limit.duration() || old.is_negative() {
+        let message = match old.is_negative() {
+            true => format!("a scan read it at {checked}, which is yet to come"),
+            false => format!("a scan last read it at {checked}: longer ago than {limit}"),
+        };
+        gate.fail(MAX_AGE, Finding::new(FINDING, message).with("seconds", seconds))
+    } else {
+        gate.pass(MAX_AGE, format!("read at {checked}, within {limit}"))
+    };
+    outcome.numbers.insert("seconds", seconds.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::gate::{Looked, Outcome};
+
+    fn outcomes(record: Looked<Option<ScanRecord>>, max_age: Option<&str>) -> Vec<Outcome> {
+        let now: Timestamp = "2026-11-29T00:00:00Z".parse().unwrap();
+        let root = Looked::At("blake3:1".to_owned());
+        let evidence = Evidence { registry: record, root, ..Evidence::nothing(now) };
+        let max_age = max_age.map(|age| age.parse().unwrap());
+        let mut gate = Gate::default();
+        judge(RegistryPolicy { required: true, max_age }, &evidence, &mut gate);
+        gate.rules.iter().map(|rule| rule.outcome).collect()
+    }
+
+    fn record(state: State, root: &str, checked: Option<&str>) -> Looked<Option<ScanRecord>> {
+        Looked::At(Some(ScanRecord {
+            state,
+            detail: String::new(),
+            root: Some(root.to_owned()),
+            last_deep_check: checked.map(|time| time.parse().unwrap()),
+        }))
+    }
+
+    #[test]
+    fn only_what_a_scan_found_as_accepted_passes() {
+        use Outcome::{Fail, NotChecked, Pass};
+        let yesterday = Some("2026-11-28T00:00:00Z");
+        let of = |state, root| outcomes(record(state, root, yesterday), Some("2d"));
+        assert_eq!(of(State::Ok, "blake3:1"), [Pass, Pass]);
+        assert_eq!(of(State::New, "blake3:1"), [Pass, Pass]);
+        assert_eq!(of(State::Ok, "blake3:2"), [Fail, Pass], "other content since");
+        for state in State::ALL.into_iter().skip(2) {
+            assert_eq!(of(state, "blake3:1"), [Fail, Pass], "{}", state.name());
+        }
+        let sound = |checked, age| outcomes(record(State::Ok, "blake3:1", checked), age);
+        assert_eq!(sound(yesterday, Some("12h")), [Pass, Fail]);
+        assert_eq!(sound(Some("2026-11-30T00:00:00Z"), Some("12h")), [Pass, Fail]);
+        assert_eq!(sound(None, Some("12h")), [Pass, Fail]);
+        assert_eq!(sound(None, None), [Pass]);
+        assert_eq!(outcomes(Looked::At(None), Some("2d")), [Fail]);
+        assert_eq!(outcomes(Looked::never(), Some("2d")), [NotChecked, NotChecked]);
+    }
+}
