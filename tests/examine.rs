@@ -100,7 +100,13 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
     for &(device, distributions) in devices {
         let device = device.parse().unwrap();
         let file_hashing = file_hashing.clone();
-        let request = Request { distributions, audit: true, keys: &keys, file_hashing };
+        let request = Request {
+            distributions,
+            audit: true,
+            keys: &keys,
+            file_hashing,
+            hashing_by_file: None,
+        };
         let options = RunOptions { device, ..RunOptions::default() };
         let found = examine::measure(model, &request, &options, &Progress::default())
             .expect("GPU tests need an adapter: install mesa-vulkan-drivers");
@@ -159,6 +165,10 @@ fn expected(bytes: &[u8], hashing: FileHashing) -> Vec<Vec<u8>> {
         HashAlgorithm::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
         HashAlgorithm::Blake2b => blake2::Blake2b512::digest(bytes).to_vec(),
         HashAlgorithm::Blake3 => blake3::hash(bytes).as_bytes().to_vec(),
+        HashAlgorithm::GitBlob => sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len()))
+            .chain_update(bytes)
+            .finalize()
+            .to_vec(),
     };
     match hashing.shard {
         None => vec![digest(bytes)],

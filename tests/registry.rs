@@ -204,8 +204,11 @@ fn models_are_read_again_in_rotation_and_when_their_check_is_old() {
     assert_eq!(parts.iter().sum::<u64>(), 4, "{parts:?}");
     let turns = [(); 3].map(|()| deep(&["--read-subset", "auto/3"]));
     assert_eq!(turns, parts, "the next part each time");
-    std::thread::sleep(Duration::from_millis(1100));
-    assert_eq!(deep(&["--max-age", "0s"]), 4);
+    let database = rusqlite::Connection::open(registry.state()).unwrap();
+    let old = "UPDATE models SET last_deep_check = '2020-01-01T00:00:00Z' WHERE name IN ('a', 'c')";
+    database.execute(old, []).unwrap();
+    assert_eq!(deep(&["--max-age", "30d"]), 2);
+    assert_eq!(deep(&["--max-age", "30d"]), 0);
     assert_eq!(deep(&["--read-all"]), 4);
 }
 

@@ -3,8 +3,8 @@
 use super::document::{self, Document, Texts};
 use super::values::{Area, Limit, Pattern};
 use super::{
-    AttestationPolicy, Exception, Policy, PolicyError, SCHEMA, SealPolicy, SignaturePolicy,
-    WatermarkPolicy,
+    AttestationPolicy, Exception, Policy, PolicyError, RegistryPolicy, SCHEMA, SealPolicy,
+    SignaturePolicy, WatermarkPolicy,
 };
 use crate::checkpoint::Format;
 use crate::judge::presence::Expected;

@@ -3,9 +3,9 @@
 use super::values::{self, Rotation};
 use crate::cli::args::Measuring;
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::SignedDuration;
 use std::path::PathBuf;
 use tensorseal::judge::Severity;
+use tensorseal::policy::Age;
 use tensorseal::report::registry::syslog::Target;
 
 #[derive(Debug, Subcommand)]
@@ -33,9 +33,9 @@ pub struct ScanArgs {
     /// Wait for another scan that is at work with the same state
     #[arg(long)]
     pub wait_lock: bool,
-    /// Also read models whose last deep check is older: 30d, 12h, 90m
-    #[arg(long, value_name = "AGE", value_parser = values::age)]
-    pub max_age: Option<SignedDuration>,
+    /// Also read models whose last deep check is older: 30d, 12h, 90m, 4w
+    #[arg(long, value_name = "AGE")]
+    pub max_age: Option<Age>,
     /// Also read this part of all models: K/N, or auto/N for the next one each time
     #[arg(long, value_name = "K/N", value_parser = values::rotation)]
     pub read_subset: Option<Rotation>,

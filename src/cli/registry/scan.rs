@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use tensorseal::judge::Verdict;
+use tensorseal::policy::Age;
 use tensorseal::registry::record::{RunOutcome, RunRecord};
 use tensorseal::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
 use tensorseal::registry::source::{self, Source};
@@ -70,7 +71,8 @@ fn scan(
 ) -> Result<Scanned, Failure> {
     let mut run = running::run_options(&args.measuring);
     run.pace = args.limit_rate.map(|rate| Arc::new(Pace::new(rate)));
-    let due = Due { max_age: args.max_age, part: part(args, database)?, everything: args.read_all };
+    let max_age = args.max_age.map(Age::duration);
+    let due = Due { max_age, part: part(args, database)?, everything: args.read_all };
     let mut failed = None;
     let scanned = running::watched(&args.measuring, args.quiet, |progress| {
         let mut each = |model: &CheckedModel<'_>| {

@@ -1,6 +1,5 @@
-//! Values of arguments: ages, rates, parts.
+//! Values of arguments: rates, parts, reasons.
 
-use jiff::SignedDuration;
 use tensorseal::registry::scan::Part;
 
 /// Which part of all models is read.
@@ -10,26 +9,6 @@ pub enum Rotation {
     Part(Part),
     /// The next of so many.
     Next(u32),
-}
-
-/// An age: a number and s, m, h, d or w.
-pub fn age(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || "an age is a whole number and s, m, h, d or w: 30d".to_owned();
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return Err(wrong()),
-    };
-    // Longer than any clock counts is as good as never.
-    match number.checked_mul(seconds).filter(|seconds| (0..=1 << 40).contains(seconds)) {
-        Some(seconds) => Ok(SignedDuration::from_secs(seconds)),
-        None => Err(wrong()),
-    }
 }
 
 /// Bytes a second: a number, with k, M, G or T for powers of 1000, with or without B.
@@ -87,15 +66,6 @@ pub fn ping(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages() {
-        assert_eq!(age("30d").unwrap(), SignedDuration::from_hours(720));
-        assert_eq!(age("0s").unwrap(), SignedDuration::ZERO);
-        for text in ["", "d", "30", "-1d", "1.5h", "30 d", "99999999999999d", "1é"] {
-            assert!(age(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn rates() {
