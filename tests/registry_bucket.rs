@@ -242,13 +242,13 @@ fn item(key: &str, bytes: u64) -> String {
 #[test]
 fn a_hostile_list_leads_nowhere() {
     let store = Store::new([]);
-    let keys = ["../x.gguf", "/abs.gguf", "m//x", "m&#x1b;[31m.gguf", "m.gguf"];
+    let keys = ["../x.gguf", "/abs.gguf", "m//x", "m&#x1b;[31m.gguf", "a\\b", "m.gguf"];
     let items: String = keys.iter().map(|key| item(key, 7)).collect();
     let list = |page: String| store.behave(|behaviour| behaviour.list = Some(page));
     let source = source(&store, "s3://models");
     list(page(&items, ""));
     let model = listed(source.as_ref()).remove(0);
-    assert_eq!((model.files.len(), model.incomplete.len()), (1, 4));
+    assert_eq!((model.files.len(), model.incomplete.len()), (1, 5));
     assert!(model.incomplete.iter().all(|why| !why.contains('\u{1b}')), "{:?}", model.incomplete);
 
     // Not a model, but for keys that are none.

@@ -27,10 +27,27 @@ pub(crate) fn tree(files: impl Iterator<Item = (String, Location)>, options: &Op
     listing.tree.in_order()
 }
 
-/// Whether a path of a list is not part of the model, as an entry of a directory or in one.
-pub(crate) fn is_left_out(path: &str, options: &OpenOptions) -> bool {
+/// What a path of a list is to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// One of its own files.
+    Own,
+    /// Not part of it, or in a directory that is not.
+    LeftOut,
+    /// No path of a file in a model.
+    Refused,
+}
+
+/// What [`tree`] does with a path that is listed once.
+pub(crate) fn standing(path: &str, options: &OpenOptions) -> Standing {
     let directories = path.match_indices('/').map(|(end, _)| end);
-    directories.chain([path.len()]).any(|end| left_out(&path[..end], options).is_some())
+    if refusal(path).is_some() {
+        Standing::Refused
+    } else if directories.chain([path.len()]).any(|end| left_out(&path[..end], options).is_some()) {
+        Standing::LeftOut
+    } else {
+        Standing::Own
+    }
 }
 
 struct Listing<'o> {
@@ -44,14 +61,8 @@ struct Listing<'o> {
 
 impl Listing<'_> {
     fn add(&mut self, path: String, location: Location) {
-        if !is_safe(&path) {
-            return self.problem(&path, TreeError::UnsafePath);
-        }
-        let deep = path.match_indices('/').map(|(end, _)| end).nth(MAX_DEPTH);
-        if path.len() > MAX_PATH || path.split('/').any(|name| name.len() > MAX_NAME) {
-            return self.problem(&path, TreeError::TooDeep(MAX_DEPTH));
-        } else if let Some(end) = deep {
-            return self.problem(&path[..end], TreeError::TooDeep(MAX_DEPTH));
+        if let Some((part, error)) = refusal(&path) {
+            return self.problem(part, error);
         }
         if self.seen.contains(&path) {
             return self.problem(&path, TreeError::ListedTwice);
@@ -87,6 +98,19 @@ impl Listing<'_> {
         if self.told.insert(path.to_owned()) {
             self.tree.problem(path, error);
         }
+    }
+}
+
+/// Why a path is not looked at, and the part of it that it is because of.
+fn refusal(path: &str) -> Option<(&str, TreeError)> {
+    let too_deep = TreeError::TooDeep(MAX_DEPTH);
+    let deep = path.match_indices('/').map(|(end, _)| end).nth(MAX_DEPTH);
+    if !is_safe(path) {
+        Some((path, TreeError::UnsafePath))
+    } else if path.len() > MAX_PATH || path.split('/').any(|name| name.len() > MAX_NAME) {
+        Some((path, too_deep))
+    } else {
+        deep.map(|end| (&path[..end], too_deep))
     }
 }
 
@@ -155,6 +179,9 @@ mod tests {
                 tree.files.iter().map(|f| (f.path.clone(), f.reached.beside)).collect()
             };
             prop_assert_eq!(files(&here), files(&there));
+            let own = picked.iter().filter(|path| standing(path, &options) == Standing::Own);
+            let expected = there.files.iter().filter(|file| file.reached.beside.is_none());
+            prop_assert_eq!(own.count(), expected.count());
             prop_assert_eq!(&here.not_covered, &there.not_covered);
             prop_assert_eq!(&here.problems, &there.problems);
             prop_assert_eq!(&here.remarks, &there.remarks);

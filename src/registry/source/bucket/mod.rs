@@ -107,6 +107,6 @@ impl Source for Bucket {
             },
             error => SourceError::Open(error),
         })?;
-        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()))
+        Ok(OpenedModel::as_listed(checkpoint))
     }
 }

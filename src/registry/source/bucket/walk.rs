@@ -6,7 +6,8 @@ use super::super::local::{is_signature, options};
 use super::super::models::is_model_marker;
 use super::super::{Listed, ListedFile, Mark, SourceError};
 use super::pages::{Listing, Page};
-use crate::checkpoint::{display_name, listing::is_left_out};
+use crate::checkpoint::display_name;
+use crate::checkpoint::listing::{Standing, standing};
 use crate::seal;
 use object_store::ObjectMeta;
 use std::ops::ControlFlow;
@@ -105,20 +106,24 @@ fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
     let mut pages = listing.all(prefix);
     let mut refused = Vec::new();
     while let Some(page) = pages.next()? {
-        refused.extend(page.refused.into_iter().take(MAX_TOLD + 1 - refused.len().min(MAX_TOLD)));
+        refused.extend(page.refused);
         for file in page.objects.iter().filter_map(|object| file(object, prefix)) {
             let name = file.path.rsplit('/').next().unwrap_or_default();
             model.signed |= is_signature(name);
             model.sealed |= file.path == seal::FILE_NAME;
-            if !is_left_out(&file.path, &options) {
-                model.files.push(file);
+            match standing(&file.path, &options) {
+                Standing::Own => model.files.push(file),
+                Standing::LeftOut => {}
+                Standing::Refused => refused.push(format!("{prefix}{}", file.path)),
             }
         }
+        refused.truncate(MAX_TOLD + 1);
         if model.files.len() > MAX_FILES {
             return Ok(unlisted(listing, prefix, format!("it has more than {MAX_FILES} files")));
         }
     }
     model.files.sort_by(|a, b| a.path.cmp(&b.path));
+    model.files.dedup_by(|again, file| again.path == file.path);
     model.incomplete = told(refused.iter());
     Ok(model)
 }
