@@ -531,7 +531,7 @@ fn a_wrong_shader_is_seen() {
     let mut bytes = edges(2 * BLOCK_LEN);
     bytes[BLOCK_LEN..].copy_from_slice(&noise(5, BLOCK_LEN));
     let offset = (1u64 << 42) - BLOCK_LEN as u64;
-    for mutation in MUTATIONS {
+    for (index, mutation) in MUTATIONS.iter().enumerate() {
         let (keys, odd) = (keys(), &mut Vec::new());
         let (bytes, offset, wanted) = match mutation.wanted {
             Measured::Words(words) => (&bytes, offset, words.into()),
@@ -546,6 +546,9 @@ fn a_wrong_shader_is_seen() {
         let mut sources = KERNELS.map(|kernel| kernel.source());
         let source = &mut sources[mutation.kernel];
         assert!(source.contains(mutation.from), "{:?} is not in the shader", mutation.from);
+        if !common::device::is_tried(index) {
+            continue;
+        }
         *source = source.replacen(mutation.from, mutation.to, 1);
         let gpu = Gpu::with_sources(&DeviceSelector::Any, &sources).unwrap();
         let measured = gpu.measure_tile(bytes, offset, wanted, &keys).unwrap();

@@ -132,9 +132,12 @@ const MUTATIONS: &[(usize, Dtype, &str, &str)] = &[
 #[test]
 fn a_wrong_shader_is_seen() {
     let _alone = common::device::alone();
-    for (kernel, dtype, from, to) in MUTATIONS {
+    for (index, (kernel, dtype, from, to)) in MUTATIONS.iter().enumerate() {
         let mut sources = KERNELS.map(|kernel| kernel.source());
         assert!(sources[*kernel].contains(from), "{from:?} is not in the shader");
+        if !common::device::is_tried(index) {
+            continue;
+        }
         sources[*kernel] = sources[*kernel].replacen(from, to, 1);
         let gpu = Gpu::with_sources(&DeviceSelector::Any, &sources).unwrap();
         let seen = if *kernel == DEQUANTISE {

@@ -294,7 +294,7 @@ const MUTATIONS: &[Mutation] = &[
 fn a_wrong_shader_is_seen() {
     let _alone = alone();
     let mut unseen = Vec::new();
-    for mutation in MUTATIONS {
+    for (index, mutation) in MUTATIONS.iter().enumerate() {
         let elements = Elements::of(mutation.dtype).unwrap();
         let layout = Layout { phase: 1240, elements: Some(elements), columns: 100 };
         // Constant pages, and the least of every class; then noise with zeros in it.
@@ -310,6 +310,9 @@ fn a_wrong_shader_is_seen() {
         let mut sources = KERNELS.map(|kernel| kernel.source());
         let source = &mut sources[mutation.kernel];
         assert!(source.contains(mutation.from), "{:?} is not in the shader", mutation.from);
+        if !common::device::is_tried(index) {
+            continue;
+        }
         *source = source.replacen(mutation.from, mutation.to, 1);
         let gpu = Gpu::with_sources(&DeviceSelector::Any, &sources).unwrap();
         let measured = gpu.measure_tile(&bytes, offset, wanted(layout), &[]).unwrap();

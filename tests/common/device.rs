@@ -106,3 +106,8 @@ impl TileFeed for Feed<'_> {
         panic!("the bytes are in memory");
     }
 }
+
+/// Whether a wrong shader is tried: every fourth, with `TENSORSEAL_EVERY_MUTATION=1` (in `scripts/test-slow`) all.
+pub fn is_tried(index: usize) -> bool {
+    index.is_multiple_of(4) || std::env::var_os("TENSORSEAL_EVERY_MUTATION").is_some()
+}

@@ -81,3 +81,10 @@ pub struct Claim {
     /// Where it stands, for people: `the name of its blob`.
     pub place: &'static str,
 }
+
+impl Claim {
+    /// Whether another claims the same, wherever it stands.
+    pub fn is_same(&self, other: &Claim) -> bool {
+        (self.algorithm, &self.digest) == (other.algorithm, &other.digest)
+    }
+}

@@ -2,9 +2,8 @@
 
 use super::blobs;
 use super::trees;
-use crate::checkpoint::FileIdentity;
 use crate::checkpoint::directory::Found;
-use crate::checkpoint::{Checkpoint, OpenError};
+use crate::checkpoint::{Checkpoint, FileIdentity, GIT_NAMES, OpenError, display_name};
 use crate::registry::source::local::{self, entries};
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, SourceError};
 use crate::stream::small;
@@ -106,15 +105,11 @@ impl Repository {
                 file.claims.extend(blobs::claim(blob));
             }
             let listed = tree.as_ref().and_then(|tree| tree.get(&found.path));
-            let claim = listed.and_then(trees::Entry::claim);
-            let said = |claim: &_, file: &ListedFile| {
-                let same = |other: &crate::registry::source::Claim,
-                            claim: &crate::registry::source::Claim| {
-                    (other.algorithm, &other.digest) == (claim.algorithm, &claim.digest)
-                };
-                file.claims.iter().any(|other| same(other, claim))
-            };
-            file.claims.extend(claim.filter(|claim| !said(claim, file)));
+            if let Some(claim) = listed.and_then(trees::Entry::claim)
+                && !file.claims.iter().any(|other| other.is_same(&claim))
+            {
+                file.claims.push(claim);
+            }
         };
         let mut listed = match local::list(&place, &mut claims) {
             Ok(listed) => listed,
@@ -217,14 +212,12 @@ fn missing(tree: &BTreeMap<String, trees::Entry>, listed: &Listed) -> Option<Str
     let here: BTreeMap<&str, u64> =
         listed.files.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
     // What is left out of every model is not missed.
-    let counts = |path: &str| {
-        !crate::checkpoint::GIT_NAMES.contains(&path.split('/').next().unwrap_or_default())
-    };
+    let counts = |path: &str| !GIT_NAMES.contains(&path.split('/').next().unwrap_or_default());
     let missing: Vec<(&String, &trees::Entry)> =
         tree.iter().filter(|(path, _)| counts(path) && !here.contains_key(path.as_str())).collect();
     let (first, _) = missing.first()?;
     let bytes: u64 = missing.iter().map(|(_, entry)| entry.bytes()).fold(0, u64::saturating_add);
-    let shown = crate::checkpoint::display_name(first);
+    let shown = display_name(first);
     let total = tree.keys().filter(|path| counts(path)).count();
     let which = match missing.len() {
         1 => shown,
@@ -245,7 +238,7 @@ fn broken_links(place: &Path) -> Option<String> {
             let path = place.join(name);
             kind.is_symlink() && fs::metadata(&path).is_err()
         })
-        .map(|(name, _)| crate::checkpoint::display_name(&name))
+        .map(|(name, _)| display_name(&name))
         .collect();
     let first = broken.first()?;
     Some(match broken.len() {
