@@ -348,6 +348,7 @@ fn a_model_is_gone_on_with_where_it_was_left() {
     std::thread::sleep(Duration::from_millis(3800));
     child.kill().unwrap();
     child.wait().unwrap();
+    assert_eq!(registry.verb(&["status"]).code, 3, "nothing passes after a scan that did not end");
     let (code, models, rest) = registry.states(&["--read-all"]);
     assert_eq!((code, models["large"].state.as_str()), (0, "ok"));
     let [whole, rest] = [whole, rest].map(|run| run["bytes_read"].as_u64().unwrap());
@@ -405,7 +406,7 @@ fn everyone_is_told() {
     );
     assert!(fs::read_to_string(events).unwrap().lines().count() >= 4);
     let index = fs::read_to_string(pages.join("index.html")).unwrap();
-    let link = index.split("href=\"models/").nth(1).and_then(|rest| rest.split('"').next());
+    let link = index.split("href=\"./models/").nth(1).and_then(|rest| rest.split('"').next());
     let page = pages.join("models").join(link.expect("a link to the report of the model"));
     assert!(fs::read_to_string(page).unwrap().contains("tensor-changed"));
     let failed = registry.scan(&["--notify", "exit 3"]);

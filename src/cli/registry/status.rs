@@ -19,7 +19,7 @@ pub fn run(args: &StatusArgs) -> Outcome {
     let summary = database.summary().map_err(state_failure)?;
     let overview = Overview {
         command: "registry status",
-        verdict: verdict(&summary, args.fail_on),
+        verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
         now: running::now()?,
         summary: &summary,
         records: &database,
@@ -59,13 +59,14 @@ pub fn print(
     human::ending(overview, palette, out)
 }
 
-/// What a summary comes to.
-pub fn verdict(summary: &Summary, fail_on: Severity) -> Verdict {
+/// What a summary comes to. A scan that did not end, and is not `at_work`, was killed.
+fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
     let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
     let last = summary.last_run.as_ref();
     let incomplete = last.is_some_and(|run| {
         !run.errors.is_empty()
             || matches!(run.outcome, RunOutcome::Incomplete | RunOutcome::Interrupted)
+            || run.outcome == RunOutcome::Running && !at_work
     });
     match (fails, incomplete) {
         (true, _) => Verdict::Fail,

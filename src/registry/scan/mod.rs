@@ -148,7 +148,13 @@ impl Running<'_, '_> {
                 }
             }
             Ok(()) => {}
-            Err(error) => self.could_not(format!("{}: {error}", source.name())),
+            Err(error) => {
+                let (name, text) = (source.name(), error.to_string());
+                self.could_not(match text.starts_with(name) {
+                    true => text,
+                    false => format!("{name}: {text}"),
+                });
+            }
         }
     }
 
@@ -251,7 +257,14 @@ impl Running<'_, '_> {
     fn finish(mut self) -> Result<Scanned, StateError> {
         let database = self.scan.database;
         let interrupted = match self.end.take() {
-            Some(End::State(error)) => return Err(error),
+            Some(End::State(error)) => {
+                // As far as it can be written at all.
+                self.run.ended = Some((self.scan.clock)());
+                self.run.outcome = RunOutcome::Incomplete;
+                self.run.errors.push(error.to_string());
+                let _ = database.end_run(&self.run);
+                return Err(error);
+            }
             Some(End::Interrupted) => true,
             None => false,
         };

@@ -1,6 +1,8 @@
 //! A model as its source lists it.
 
+use super::local::is_signature;
 use crate::checkpoint::FileIdentity;
+use crate::seal;
 use crate::stream::hashing::HashAlgorithm;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,17 @@ pub struct Listed {
     pub signed: bool,
     /// Whether there is a seal with it.
     pub sealed: bool,
+}
+
+impl Listed {
+    /// Notes the signatures and the seal that are among its files.
+    pub(super) fn note_signatures(&mut self) {
+        for file in &self.files {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            self.signed |= is_signature(name);
+            self.sealed |= file.path == seal::FILE_NAME;
+        }
+    }
 }
 
 /// A file of it.

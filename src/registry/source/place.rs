@@ -36,7 +36,9 @@ fn directory(name: &str) -> Result<Box<dyn Source>, SourceError> {
         Err(SourceError::Open(error)) => {
             let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             let name = name.to_string_lossy().into_owned();
-            Ok(Box::new(Unavailable { name, why: error.to_string() }))
+            let text = error.to_string();
+            let why = text.rsplit_once(": ").map_or(text.as_str(), |(_, why)| why).to_owned();
+            Ok(Box::new(Unavailable { name, why }))
         }
         other => other,
     }

@@ -41,6 +41,12 @@ impl Lock {
     }
 }
 
+/// Whether somebody holds the lock of a database.
+pub(super) fn is_held(database: &Path) -> bool {
+    let Ok(file) = File::open(path_of(database)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 /// The file that is locked: the database itself is locked by SQLite in its own ways.
 fn path_of(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();

@@ -79,6 +79,11 @@ impl Database {
         Ok(Database { path: path.to_owned(), connection: Mutex::new(connection), _lock: lock })
     }
 
+    /// Whether another process writes to the state at `path`.
+    pub fn is_at_work(path: &Path) -> bool {
+        lock::is_held(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

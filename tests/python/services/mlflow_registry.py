@@ -14,7 +14,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 
 def weights(seed):
-    values = numpy.random.default_rng(seed).normal(0, 0.02, (1024, 1024))
+    values = numpy.random.default_rng(seed).normal(0, 0.02, (64, 256))
     return values.astype(numpy.float32)
 
 

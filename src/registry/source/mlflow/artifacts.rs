@@ -3,6 +3,7 @@
 use super::api::{Server, Version};
 use crate::checkpoint::{RemoteError, quoted};
 use percent_encoding::percent_decode_str;
+use std::collections::HashSet;
 use url::Url;
 
 /// How deep directories may be nested, as in a checkpoint.
@@ -114,6 +115,8 @@ impl Place {
     pub fn files(&self, server: &Server) -> Result<Files, RemoteError> {
         let mut found = Files::default();
         let mut pending = vec![String::new()];
+        // A directory that is listed twice is looked at once.
+        let mut directories = HashSet::new();
         let mut seen = 0;
         while let Some(directory) = pending.pop() {
             let within: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
@@ -134,7 +137,9 @@ impl Place {
                         .problems
                         .push(format!("the server lists {}, which is not read", quoted(&path)));
                 } else if entry.is_dir {
-                    pending.push(path);
+                    if directories.insert(path.clone()) {
+                        pending.push(path);
+                    }
                 } else {
                     // That of an empty file is not in the answer, and some stores tell none at all.
                     let bytes = match entry.file_size {

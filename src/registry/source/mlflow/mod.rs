@@ -11,8 +11,8 @@ mod file;
 use super::endpoint::Endpoint;
 use super::remote::http::Http;
 use super::remote::{Limits, Windows};
-use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
-use crate::checkpoint::{Checkpoint, OpenOptions, RemoteError, quoted};
+use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError, local};
+use crate::checkpoint::{Checkpoint, RemoteError, quoted};
 use api::{Server, Version};
 use artifacts::Place;
 use file::Opener;
@@ -106,6 +106,7 @@ impl MlflowSource {
                     })
                     .collect();
                 listed.incomplete.extend(found.problems);
+                listed.note_signatures();
             }
             Err(why) => listed.unreadable = Some(why),
         }
@@ -178,7 +179,7 @@ impl Source for MlflowSource {
             Ok((file.path.clone(), opened))
         });
         let files = files.collect::<Result<Vec<_>, SourceError>>()?;
-        let checkpoint = Checkpoint::open_remote(&model, files, &OpenOptions::default())?;
+        let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
         Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()))
     }
 }

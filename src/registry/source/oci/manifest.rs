@@ -20,7 +20,7 @@ pub(super) enum Document {
     /// The layers of one model.
     Manifest(Box<ImageManifest>),
     /// Other manifests.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// Why bytes are no manifest.

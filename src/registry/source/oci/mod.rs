@@ -10,6 +10,7 @@ mod challenge;
 mod compressed;
 mod credentials;
 mod layers;
+mod login;
 mod manifest;
 mod media;
 mod open;
@@ -19,8 +20,8 @@ mod signed;
 
 use super::remote::http::Http;
 use super::remote::{Limits, Windows};
-use super::{Listed, OpenedModel, Source, SourceError};
-use crate::checkpoint::{Checkpoint, OpenOptions, RemoteError, display_name};
+use super::{Listed, OpenedModel, Source, SourceError, local};
+use crate::checkpoint::{Checkpoint, RemoteError, display_name};
 use credentials::Credentials;
 use layers::Layers;
 use manifest::Document;
@@ -188,14 +189,16 @@ impl OciSource {
     fn listed(&self, name: String, digest: &str, layers: &Layers) -> Listed {
         // Whether it is signed is for the inventory: a registry that does not tell lists all the same.
         let signed = signed::is_signed(&self.registry, digest).unwrap_or(false);
-        Listed {
+        let mut listed = Listed {
             name,
             version: Some(digest.to_owned()),
             files: layers.layers.iter().map(layers::Layer::listed).collect(),
             incomplete: layers.problems.clone(),
             signed,
             ..Listed::default()
-        }
+        };
+        listed.note_signatures();
+        listed
     }
 }
 
@@ -233,7 +236,7 @@ impl Source for OciSource {
         let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
         files.add_all(&Layers::of(&manifest))?;
         let Files { files, listed, findings, .. } = files;
-        let checkpoint = Checkpoint::open_remote(&model, files, &OpenOptions::default())?;
+        let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
         Ok(OpenedModel::of_others(checkpoint, findings, listed))
     }
 }

@@ -1,28 +1,27 @@
 //! What is asked of a registry (OCI distribution specification 1.1): never more than a bounded answer.
 
-use super::super::endpoint::{Endpoint, is_private};
+use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
 use super::super::remote::retry::{Failure, attempts};
-use super::challenge::Challenge;
 use super::credentials::Credentials;
+use super::login::Login;
 use super::manifest;
 use super::reference::Target;
 use crate::checkpoint::{RemoteError, display_name};
 use crate::seal::canonical::hex;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LINK, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LINK};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::sync::{Mutex, PoisonError};
 use url::Url;
-use zeroize::Zeroizing;
 
 /// Tags that are asked for at once, and the longest answer.
 const TAGS: &str = "100";
 const MOST_TAG_BYTES: u64 = 1 << 20;
 
-/// Longest answer with a token.
-const MOST_TOKEN_BYTES: u64 = 256 << 10;
+/// How often one request logs in: what somebody else got meanwhile may be used up as well.
+const LOGINS: usize = 2;
 
 /// A repository of a registry.
 #[derive(Debug)]
@@ -30,8 +29,7 @@ pub(super) struct Registry {
     http: Http,
     endpoint: Endpoint,
     repository: String,
-    account: String,
-    credentials: Credentials,
+    login: Login,
     /// What requests are sent with, once it was asked for.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -61,25 +59,6 @@ struct TagList {
     tags: Option<Vec<String>>,
 }
 
-/// The answer of a server of tokens.
-#[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: Zeroed,
-    #[serde(default)]
-    access_token: Zeroed,
-}
-
-/// Text that does not stay in memory.
-#[derive(Default)]
-struct Zeroed(Zeroizing<String>);
-
-impl<'de> Deserialize<'de> for Zeroed {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
-    }
-}
-
 impl Registry {
     /// The repository of a target.
     pub fn new(http: Http, target: &Target, credentials: Credentials) -> Self {
@@ -87,8 +66,7 @@ impl Registry {
             http,
             endpoint: target.endpoint.clone(),
             repository: target.repository.clone(),
-            account: target.account.clone(),
-            credentials,
+            login: Login::new(target, credentials),
             authorization: Mutex::default(),
         }
     }
@@ -194,26 +172,27 @@ impl Registry {
     /// # Errors
     /// When there is no answer, or credentials are wanted that are not there.
     pub async fn ask(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failure> {
-        let known = self.authorization();
-        let response = self.send(url, headers.clone(), known.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let renewed = match self.authorization() {
-            // Somebody else got it meanwhile.
-            now if now != known && now.is_some() => now,
-            _ => {
-                let got = self.authorize(response.headers()).await?;
-                *self.lock() = Some(got.clone());
-                Some(got)
+        let mut known = self.authorization();
+        let mut logins = 0;
+        loop {
+            let response = self.send(url, headers.clone(), known.clone()).await?;
+            match response.status() {
+                StatusCode::UNAUTHORIZED if logins < LOGINS => {}
+                StatusCode::UNAUTHORIZED => {
+                    return Err(self.login.refused("the registry answers 401 Unauthorized"));
+                }
+                _ => return Ok(response),
             }
-        };
-        let response = self.send(url, headers, renewed).await?;
-        match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.refused(&format!("the registry answers {}", response.status())))
-            }
-            _ => Ok(response),
+            logins += 1;
+            known = match self.authorization() {
+                // Somebody else got it meanwhile.
+                now if now != known && now.is_some() => now,
+                _ => {
+                    let got = self.login.authorize(&self.http, response.headers()).await?;
+                    *self.lock() = Some(got.clone());
+                    Some(got)
+                }
+            };
         }
     }
 
@@ -236,89 +215,6 @@ impl Registry {
     fn authorization(&self) -> Option<HeaderValue> {
         self.lock().clone()
     }
-
-    /// What the registry asks for.
-    async fn authorize(&self, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-        let values =
-            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge =
-            Challenge::parse(values, &self.endpoint.base).map_err(|why| self.refused(why))?;
-        let private = self.endpoint.is_private();
-        match (challenge, &self.credentials) {
-            (_, Credentials::Bearer(token)) if private => sensitive("Bearer ", token),
-            (Challenge::Basic, Credentials::Password { user, password }) if private => {
-                basic(user, password)
-            }
-            (Challenge::Basic, Credentials::Password { .. } | Credentials::Bearer(_)) => {
-                Err(self.refused("a password is not sent where others can read it"))
-            }
-            (Challenge::Basic, _) => Err(self.refused("the registry asks for a password")),
-            (Challenge::Bearer { realm, service }, _) => {
-                self.token(realm, service.as_deref()).await
-            }
-        }
-    }
-
-    /// A token, to pull from this repository alone.
-    async fn token(&self, mut realm: Url, service: Option<&str>) -> Result<HeaderValue, Failure> {
-        let scope = format!("repository:{}:pull", self.repository);
-        let mut headers = HeaderMap::new();
-        let mut form = None;
-        match &self.credentials {
-            Credentials::Password { user, password } if is_private(&realm) => {
-                headers.insert(AUTHORIZATION, basic(user, password)?);
-            }
-            Credentials::Identity(refresh) if is_private(&realm) => {
-                let mut pairs = url::form_urlencoded::Serializer::new(String::new());
-                pairs.append_pair("grant_type", "refresh_token");
-                pairs.append_pair("client_id", "tensorseal");
-                pairs.append_pair("refresh_token", refresh);
-                pairs.append_pair("scope", &scope);
-                service.map(|service| pairs.append_pair("service", service));
-                form = Some(pairs.finish());
-            }
-            _ => {}
-        }
-        let response = match form {
-            Some(form) => self.http.send_form(&realm, form).await?,
-            None => {
-                let mut query = realm.query_pairs_mut();
-                service.map(|service| query.append_pair("service", service));
-                query.append_pair("scope", &scope);
-                drop(query);
-                self.http.send(&realm, headers).await?
-            }
-        };
-        if response.status() != StatusCode::OK {
-            let why = format!("the server of its tokens answers {}", response.status());
-            return Err(self.refused(&why));
-        }
-        let bytes = Zeroizing::new(http::body(response, MOST_TOKEN_BYTES).await?);
-        let answer: Result<Token, _> = serde_json::from_slice(&bytes);
-        let answer = answer.map_err(|_| self.refused("the server of its tokens gives none"))?;
-        let token =
-            [answer.token.0, answer.access_token.0].into_iter().find(|text| !text.is_empty());
-        sensitive(
-            "Bearer ",
-            &token.ok_or_else(|| self.refused("the server of its tokens gives none"))?,
-        )
-    }
-
-    /// That nothing comes of it, and what could be done about the credentials.
-    fn refused(&self, why: &str) -> Failure {
-        let account = &self.account;
-        Failure::unavailable(match &self.credentials {
-            Credentials::None => {
-                format!("{why}, and there are no credentials for {account} in Docker's config.json")
-            }
-            Credentials::Helper(program) => format!(
-                "{why}; the credentials for {account} are kept by the program docker-credential-{}, \
-                 which is not executed: they have to stand in Docker's config.json",
-                display_name(program)
-            ),
-            _ => format!("{why}, with the credentials for {account} in Docker's config.json"),
-        })
-    }
 }
 
 /// That the answer is one.
@@ -327,23 +223,6 @@ fn expect_ok(response: &Response) -> Result<(), Failure> {
         StatusCode::OK => Ok(()),
         status => Err(Failure::unavailable(format!("the registry answers {status}"))),
     }
-}
-
-/// RFC 7617.
-fn basic(user: &str, password: &str) -> Result<HeaderValue, Failure> {
-    use base64::Engine;
-    let pair = Zeroizing::new(format!("{user}:{password}"));
-    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()));
-    sensitive("Basic ", &encoded)
-}
-
-/// A header that no debugging output shows.
-fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, Failure> {
-    let text = Zeroizing::new(format!("{scheme}{secret}"));
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| Failure::unavailable("the credentials cannot be sent in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// The target of the link to the next page (RFC 8288).
@@ -371,13 +250,6 @@ mod tests {
         for none in ["", "<x>", "x; rel=next", "<x; rel=next", "<x>; rel=prev"] {
             assert_eq!(next_link(none), None, "{none}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_not_shown() {
-        let value = basic("me", "s3cret").unwrap();
-        assert!(!format!("{value:?}").contains("bWU6"));
-        assert!(sensitive("Bearer ", "a\nb").is_err());
     }
 
     proptest! {
