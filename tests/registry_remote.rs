@@ -167,7 +167,7 @@ fn shards_of_safetensors() {
     let dir = TempDir::new().unwrap();
     let root = dir.path();
     let mut tensors = small_tensors(1);
-    tensors.push(("wide.weight", "BF16", &[1000, 1500], noise(9, 3_000_000)));
+    tensors.push(("wide.weight", "BF16", &[500, 1500], noise(9, 1_500_000)));
     write_shards(root, &tensors, 3);
     fs::write(root.join("config.json"), "{}").unwrap();
     fs::write(root.join("tensorseal.seal.json"), "{}").unwrap();

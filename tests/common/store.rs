@@ -330,6 +330,7 @@ fn head(status: &str, headers: &str, len: usize) -> String {
 }
 
 fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> Option<()> {
-    stream.write_all(head(status, headers, body.len()).as_bytes()).ok()?;
-    stream.write_all(body).ok()
+    // In one piece: two would wait for each other.
+    let answer = [head(status, headers, body.len()).as_bytes(), body].concat();
+    stream.write_all(&answer).ok()
 }
