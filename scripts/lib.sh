@@ -67,24 +67,31 @@ need_pip() {
     python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip
 }
 
-# A virtual environment with what tests/python/requirements.txt names, and with an argument also what the
-# checks against services need; sets $python.
+# A virtual environment with what tests/python/requirements.txt names; sets $python.
 need_python() {
+    need_environment venv requirements.txt
+    python=$testdata/venv/bin/python
+}
+
+# What the checks against services need: their packages do not go together with the others.
+need_services_python() {
+    need_environment venv-services requirements-services.txt
+    services_python=$testdata/venv-services/bin/python
+}
+
+# A virtual environment of this name, with the packages of a file of tests/python.
+need_environment() {
     need_pip
-    local venv=$testdata/venv wants=("$root/tests/python/requirements.txt") file
-    [ -z "${1:-}" ] || wants+=("$root/tests/python/requirements-services.txt")
-    python=$venv/bin/python
-    cat "${wants[@]}" 2>/dev/null | cmp -s - "$venv/installed.txt" && return 0
+    local venv=$testdata/$1 wants=$root/tests/python/$2
+    cmp -s "$wants" "$venv/installed.txt" && return 0
     python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
-    say "installing the Python packages of tests/python"
+    say "installing the Python packages of tests/python/$2"
     rm -rf "$venv"
     mkdir -p "$testdata"
     python3 -m venv "$venv"
-    local arguments=()
-    for file in "${wants[@]}"; do arguments+=(-r "$file"); done
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "${arguments[@]}" ||
-        fail "cannot install the packages of ${wants[*]}: is the network there?"
-    cat "${wants[@]}" >"$venv/installed.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wants" ||
+        fail "cannot install the packages of tests/python/$2: is the network there?"
+    cp "$wants" "$venv/installed.txt"
 }
 
 # The servers and readers that the checks against services start.
@@ -92,13 +99,16 @@ need_services() {
     need_packages docker-registry prometheus prometheus-node-exporter rsyslog systemd
 }
 
-# Runs checks of tests/python, two at a time; what one says comes when it is done.
+# Runs checks of tests/python, two at a time; what one says comes when it is done. Those of services have
+# their own environment.
 run_checks() {
     # shellcheck disable=SC2016
-    printf '%s\n' "$@" | xargs -P 2 -I{} bash -c '
+    printf '%s\n' "$@" | SERVICES_PYTHON=${services_python:-} xargs -P 2 -I{} bash -c '
         log=$(mktemp)
         status=0
-        "$0" "tests/python/$1.py" >"$log" 2>&1 || status=1
+        python=$0
+        [[ $1 != services/* ]] || python=$SERVICES_PYTHON
+        "$python" "tests/python/$1.py" >"$log" 2>&1 || status=1
         printf "\n== tests/python/%s.py\n%s\n" "$1" "$(cat "$log")"
         rm -f "$log"
         [ "$status" = 0 ] || echo "error: tests/python/$1.py failed" >&2
