@@ -183,6 +183,8 @@ fn what_was_accepted_is_what_counts() {
         assert!(history.contains(text), "{text}: {history}");
     }
     assert!(registry.verb(&["history", "two"]).stdout.contains("accepted as gone"));
+    let document = registry.verb(&["history", "one", "--format", "json"]).stdout;
+    common::validate("tensorseal.registry-history.1", &serde_json::from_str(&document).unwrap());
     // One that comes back is new, whatever it was before.
     registry.add("two", 77);
     assert_eq!(registry.states(&[]).1["two"].state, "new");
@@ -408,7 +410,9 @@ fn everyone_is_told() {
     let index = fs::read_to_string(pages.join("index.html")).unwrap();
     let link = index.split("href=\"./models/").nth(1).and_then(|rest| rest.split('"').next());
     let page = pages.join("models").join(link.expect("a link to the report of the model"));
-    assert!(fs::read_to_string(page).unwrap().contains("tensor-changed"));
+    assert!(fs::read_to_string(&page).unwrap().contains("tensor-changed"));
+    let document = fs::read_to_string(page.with_extension("json")).unwrap();
+    common::validate("tensorseal.report.1", &serde_json::from_str(&document).unwrap());
     let failed = registry.scan(&["--notify", "exit 3"]);
     assert_eq!(failed.code, 1, "the finding comes first");
     assert!(failed.stderr.contains("--notify failed"), "{}", failed.stderr);
