@@ -89,7 +89,7 @@ need_environment() {
     rm -rf "$venv"
     mkdir -p "$testdata"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wants" ||
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile -r "$wants" ||
         fail "cannot install the packages of tests/python/$2: is the network there?"
     cp "$wants" "$venv/installed.txt"
 }

@@ -229,10 +229,10 @@ fn a_gate_that_cannot_read_to_the_end_gives_no_verdict() {
 #[test]
 fn private_memory_does_not_grow_with_the_model() {
     let dir = TempDir::new().unwrap();
-    let model = sparse_model(dir.path(), 8 << 30);
+    let model = sparse_model(dir.path(), LARGE);
     stays_small(caught_sealing(&model, &dir.path().join("seal.json")));
     let dir = TempDir::new().unwrap();
-    stays_small(caught_embedding(dir.path(), LARGE));
+    stays_small(caught_embedding(dir.path(), LARGE / 2));
 }
 
 /// Watches a run to its end.

@@ -1,5 +1,6 @@
 //! A deep check: every byte of one model.
 
+use super::change::same_content;
 use super::claims;
 use super::due::Marks;
 use crate::checkpoint::{Checkpoint, ModelFile};
@@ -9,10 +10,11 @@ use crate::examine::{self, ExamineError, Examined, Request, weights};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, checksums, structure};
 use crate::pinpoint::search::Limits;
-use crate::registry::source::{Listed, ListedFile, Mark, Source, SourceError};
+use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
 use crate::registry::state::{Database, StateError};
 use crate::seal::build::measure_resumed;
-use crate::seal::{self, Seal, layout};
+use crate::seal::layout::{self, Damaged};
+use crate::seal::{self, Seal};
 use crate::stream::progress::Progress;
 
 /// Why a model could not be checked.
@@ -48,6 +50,8 @@ pub struct Expected<'a> {
     pub judged: Option<&'a Seal>,
     /// What was accepted.
     pub accepted: Option<&'a Seal>,
+    /// Whether another version took the place of the accepted one: how it differs is no news.
+    pub replaced: bool,
 }
 
 /// How models are checked.
@@ -87,6 +91,17 @@ pub struct Found {
     pub claims_broken: usize,
 }
 
+/// What a check is made with.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    /// What is remembered.
+    pub database: &'a Database,
+    /// How it is read.
+    pub checking: &'a Checking,
+    /// What watches.
+    pub progress: &'a Progress,
+}
+
 /// Reads every byte of a model. Content that was judged before is only digested, and goes on where an earlier
 /// check ended; other content is examined in one pass, which verifies what its source claims.
 ///
@@ -97,29 +112,18 @@ pub fn check(
     listed: &Listed,
     marks: &Marks,
     expected: Expected<'_>,
-    (database, checking, progress): (&Database, &Checking, &Progress),
+    with: With<'_>,
 ) -> Result<DeepCheck, CheckError> {
-    let opened = source.open(listed)?;
-    let mut model = opened.checkpoint;
-    let packed = opened.files.map(|files| Listed { files, ..listed.clone() });
+    let OpenedModel { checkpoint: mut model, findings, files } = source.open(listed)?;
+    let packed = files.map(|files| Listed { files, ..listed.clone() });
     let listed = packed.as_ref().unwrap_or(listed);
     hold_to_list(&model, listed)?;
     let mut bytes_read = 0;
     if let Some(judged) = expected.judged {
-        let journal = database.journal(expected.model, marks.mark)?;
-        let measured = measure_resumed(&model, &journal, &checking.run, progress);
-        let (seal, run) = match measured {
-            Ok(measured) => measured,
-            Err(error) => {
-                // What was measured until now is not measured again.
-                journal.finish()?;
-                return Err(error.into());
-            }
-        };
-        journal.finish()?;
+        let (seal, run) = digest(&model, expected.model, marks, with)?;
         bytes_read += run.engine.bytes_read;
         // What was found on the way is of what the content does not show.
-        if super::change::same_content(judged, &seal) && opened.findings.is_empty() {
+        if same_content(judged, &seal) && findings.is_empty() {
             let files = packed.map(|listed| listed.files);
             return Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found: None });
         }
@@ -130,47 +134,88 @@ pub fn check(
         hashing_by_file: Some(claims::hashings(&model, listed)),
         ..Request::default()
     };
-    let Examined { seal, audited, run, .. } =
-        examine::measure(&model, &request, &checking.run, progress)?;
-    bytes_read += run.engine.bytes_read;
-    let mut found = Found { findings: opened.findings, ..Found::default() };
-    let broken = claims::judge(&model, listed, &run);
-    found.claims_broken = broken.len() + found.findings.len();
-    found.findings.extend(broken);
-    found.findings.extend(structure::problems(&model, expected.accepted));
-    found.findings.extend(model.remarks.iter().map(structure::finding));
-    found.findings.extend(checksums::findings(&model, &run));
-    if let Some(audited) = &audited {
-        let threads = checking.run.threads;
-        found.findings.extend(weights::judge(&model, audited, threads, progress)?);
-    }
-    let seals = [sealed_beside(&model, listed, &mut found.findings).as_ref(), expected.accepted]
-        .map(|seal| seal.cloned());
-    for (index, sealed) in seals.iter().enumerate() {
-        let Some(sealed) = sealed else { continue };
-        let differences = integrity::compare(sealed, &seal, &damaged, Options::default());
-        let mut changes = differences.findings;
-        let compared = Compared { model: &model, sealed, found: &seal, damaged: &damaged.headers };
-        let mut all: Vec<&mut Finding> = changes.iter_mut().collect();
-        flips::pinpoint(
-            &compared,
-            &mut all,
-            None,
-            checking.limits,
-            checking.run.threads,
-            progress,
-        )?;
-        structure::worsen(&mut found.findings, &differences.explained);
+    let examined = examine::measure(&model, &request, &with.checking.run, with.progress)?;
+    bytes_read += examined.run.engine.bytes_read;
+    let found = Found { findings, ..Found::default() };
+    let subject = Subject { model: &model, listed, examined: &examined, damaged: &damaged };
+    let found = Some(subject.judge(found, expected, with)?);
+    let files = packed.map(|listed| listed.files);
+    let Examined { seal, run, .. } = examined;
+    Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found })
+}
+
+/// The digests of a model; what the journal has of it is not read again.
+fn digest(
+    model: &Checkpoint,
+    id: i64,
+    marks: &Marks,
+    with: With<'_>,
+) -> Result<(Seal, RunReport), CheckError> {
+    let journal = with.database.journal(id, marks.mark)?;
+    let measured = measure_resumed(model, &journal, &with.checking.run, with.progress);
+    // Also of a run that was interrupted.
+    journal.finish()?;
+    Ok(measured?)
+}
+
+/// A model that was examined.
+struct Subject<'a> {
+    model: &'a Checkpoint,
+    listed: &'a Listed,
+    examined: &'a Examined,
+    damaged: &'a Damaged,
+}
+
+impl Subject<'_> {
+    /// Adds to `found` all that is said of the model.
+    fn judge(
+        &self,
+        mut found: Found,
+        expected: Expected<'_>,
+        with: With<'_>,
+    ) -> Result<Found, CheckError> {
+        let Subject { model, listed, examined, .. } = *self;
+        let broken = claims::judge(model, listed, &examined.run);
+        found.claims_broken = broken.len() + found.findings.len();
+        found.findings.extend(broken);
+        found.findings.extend(structure::problems(model, expected.accepted));
+        found.findings.extend(model.remarks.iter().map(structure::finding));
+        found.findings.extend(checksums::findings(model, &examined.run));
+        if let Some(audited) = &examined.audited {
+            let threads = with.checking.run.threads;
+            found.findings.extend(weights::judge(model, audited, threads, with.progress)?);
+        }
         // What its own seal says stands whatever is accepted.
-        if index == 0 {
+        if let Some(sealed) = sealed_beside(model, listed, &mut found.findings) {
+            let changes = self.compare(&sealed, &mut found.findings, with)?;
             found.findings.extend(changes);
-        } else {
+        }
+        if let Some(accepted) = expected.accepted.filter(|_| !expected.replaced) {
+            let mut changes = self.compare(accepted, &mut found.findings, with)?;
             changes.retain(|change| !found.findings.contains(change));
             found.changes = changes;
         }
+        Ok(found)
     }
-    let files = packed.map(|listed| listed.files);
-    Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found: Some(found) })
+
+    /// The differences from a seal, down to flipped bits. What damage explains is no less bad for it.
+    fn compare(
+        &self,
+        sealed: &Seal,
+        damage: &mut [Finding],
+        with: With<'_>,
+    ) -> Result<Vec<Finding>, RunError> {
+        let Subject { model, examined, damaged, .. } = *self;
+        let found = &examined.seal;
+        let differences = integrity::compare(sealed, found, damaged, Options::default());
+        structure::worsen(damage, &differences.explained);
+        let mut changes = differences.findings;
+        let compared = Compared { model, sealed, found, damaged: &damaged.headers };
+        let mut all: Vec<&mut Finding> = changes.iter_mut().collect();
+        let Checking { limits, run } = with.checking;
+        flips::pinpoint(&compared, &mut all, None, *limits, run.threads, with.progress)?;
+        Ok(changes)
+    }
 }
 
 /// Refuses a model that is not the one that was listed a moment ago.

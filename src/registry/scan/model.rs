@@ -1,7 +1,7 @@
 //! One model of a scan: checked, judged, recorded.
 
 use super::change::{Change, Moment, judge, same_content};
-use super::deep::{self, CheckError, DeepCheck, Expected, Found};
+use super::deep::{self, CheckError, DeepCheck, Expected, Found, With};
 use super::due::Marks;
 use super::{CheckedModel, Running};
 use crate::judge::Finding;
@@ -86,8 +86,11 @@ impl Running<'_, '_> {
             _ => None,
         };
         let accepted = baseline.as_ref().map(|baseline| &baseline.seal);
-        let expected = Expected { model: id, judged: judged.as_ref(), accepted };
-        let with = (database, &self.scan.checking, self.scan.progress);
+        let was = baseline.as_ref().and_then(|baseline| baseline.version.as_ref());
+        let replaced = was.zip(listed.version.as_ref()).is_some_and(|(was, is)| was != is);
+        let expected = Expected { model: id, judged: judged.as_ref(), accepted, replaced };
+        let (checking, progress) = (&self.scan.checking, self.scan.progress);
+        let with = With { database, checking, progress };
         let deep = deep::check(source, listed, marks, expected, with)?;
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;

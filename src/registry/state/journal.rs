@@ -23,9 +23,11 @@ pub struct ModelJournal<'a> {
     waiting: Mutex<Waiting>,
 }
 
+#[derive(Default)]
 struct Waiting {
     rows: Vec<(Place, Digested)>,
-    written: Instant,
+    /// When the rows before were written, or the first of these came.
+    written: Option<Instant>,
     failure: Option<StateError>,
 }
 
@@ -51,8 +53,7 @@ impl Database {
             })?;
             rows.collect::<rusqlite::Result<_>>()
         })?;
-        let waiting = Waiting { rows: Vec::new(), written: Instant::now(), failure: None };
-        Ok(ModelJournal { database: self, model, mark, known, waiting: Mutex::new(waiting) })
+        Ok(ModelJournal { database: self, model, mark, known, waiting: Mutex::default() })
     }
 }
 
@@ -62,14 +63,17 @@ impl ModelJournal<'_> {
         self.known.len()
     }
 
-    /// What went wrong in keeping what was measured.
+    /// Keeps the rest of what was measured.
     ///
     /// # Errors
-    /// The first [`StateError`].
-    pub fn finish(self) -> Result<(), StateError> {
-        match self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner).failure {
+    /// The first [`StateError`], also of what was kept before.
+    pub fn finish(mut self) -> Result<(), StateError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Waiting { rows, failure, .. } =
+            waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match failure {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.write(&rows),
         }
     }
 
@@ -100,12 +104,13 @@ impl Journal for ModelJournal<'_> {
         let Some(place) = place(object) else { return };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.rows.push((place, digested.clone()));
-        if waiting.written.elapsed() < EVERY || waiting.failure.is_some() {
+        let written = *waiting.written.get_or_insert_with(Instant::now);
+        if written.elapsed() < EVERY || waiting.failure.is_some() {
             return;
         }
         let rows = std::mem::take(&mut waiting.rows);
         waiting.failure = self.write(&rows).err();
-        waiting.written = Instant::now();
+        waiting.written = Some(Instant::now());
     }
 }
 
