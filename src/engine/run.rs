@@ -291,7 +291,10 @@ pub fn run(
             cross_checked: shared.cross_check.count(),
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
-        file_digests: shared.lanes.into_iter().map(|lane| lane?.finish()).collect(),
+        file_digests: match hashes {
+            true => shared.lanes.into_iter().map(|lane| lane?.finish()).collect(),
+            false => Vec::new(),
+        },
         bytes_beside: plan.bytes_beside(),
         broken_checksums: broken(&shared.sums),
     })
