@@ -128,7 +128,7 @@ pub fn measure_as_sealed(
 ) -> Result<(Seal, RunReport), RunError> {
     let whole = sealed.files.iter().any(|file| file.sha256.is_some());
     let hashing = if whole { &build::FILE_DIGESTS[..] } else { &[] };
-    let plan = Plan::everything(model, false).with_file_hashing(model, hashing);
+    let plan = Plan::everything(model, false).with_file_hashing(model, hashing.to_vec());
     build::measure_plan(model, &plan, options, progress)
 }
 

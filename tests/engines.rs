@@ -133,7 +133,7 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
     let path = write_model(&dir.path().join("model"), &tensors);
     let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
     let seal = |options: &RunOptions, hashing: &[FileHashing]| {
-        let plan = Plan::everything(&model, true).with_file_hashing(&model, hashing);
+        let plan = Plan::everything(&model, true).with_file_hashing(&model, hashing.to_vec());
         let progress = Progress::default();
         let (seal, report) = build::measure_plan(&model, &plan, options, &progress).unwrap();
         let mut text = Vec::new();

@@ -108,7 +108,7 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
     let mut expected: Option<Vec<(Option<Codes>, Vec<SlotSums>)>> = None;
     let all = [("cpu", 1, 0.0, false), ("gpu", 2, 100.0, false), ("cpu", 2, 50.0, true)];
     for (name, options, hashing) in engines(&all) {
-        plan.file_hashing = hashing.to_vec();
+        plan.file_hashing = hashing.to_vec().into();
         let found: Vec<_> = plan.objects.iter().map(|_| Mutex::default()).collect();
         engine::run(&model.files, &plan, &options, &Progress::default(), &|finished| {
             *found[finished.object].lock().unwrap() = (finished.codes, finished.slots);

@@ -90,7 +90,7 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
     let cpu = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
     let file_hashing = [&FILE_DIGESTS[..], &[cut(HashAlgorithm::Sha256, 100_000)]].concat();
     let plan = |distributions| {
-        Plan::everything(model, distributions).with_file_hashing(model, &file_hashing)
+        Plan::everything(model, distributions).with_file_hashing(model, file_hashing.clone())
     };
     let seal = |plan: &Plan| build::measure_plan(model, plan, &cpu, &progress).unwrap().0;
     let seals = [false, true].map(|distributions| text(&seal(&plan(distributions))));
@@ -99,14 +99,8 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
     let digests = engine::hash_files(&model.files, &file_hashing, &cpu, &progress).unwrap();
     for &(device, distributions) in devices {
         let device = device.parse().unwrap();
-        let file_hashing = file_hashing.clone();
-        let request = Request {
-            distributions,
-            audit: true,
-            keys: &keys,
-            file_hashing,
-            hashing_by_file: None,
-        };
+        let file_hashing = file_hashing.clone().into();
+        let request = Request { distributions, audit: true, keys: &keys, file_hashing };
         let options = RunOptions { device, ..RunOptions::default() };
         let found = examine::measure(model, &request, &options, &Progress::default())
             .expect("GPU tests need an adapter: install mesa-vulkan-drivers");

@@ -34,14 +34,7 @@ fn source(store: &Store, uri: &str) -> Box<dyn Source> {
 }
 
 fn listed(source: &dyn Source) -> Vec<Listed> {
-    let mut all = Vec::new();
-    source
-        .list(&mut |model| {
-            all.push(model);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    all
+    common::listed(source).unwrap()
 }
 
 fn names(source: &dyn Source) -> Vec<String> {

@@ -9,7 +9,6 @@ use common::{safetensors, small_tensors};
 use serde_json::{Value, json};
 use server::{Answer, Request, Server};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -79,13 +78,7 @@ impl Mlflow {
     }
 
     fn list(&self, path: &str) -> Result<Vec<Listed>, SourceError> {
-        let mut all = Vec::new();
-        let source = self.source(path);
-        source.list(&mut |listed| {
-            all.push(listed);
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
+        common::listed(&self.source(path))
     }
 
     fn root(&self, listed: &Listed) -> Result<String, String> {

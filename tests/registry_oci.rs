@@ -121,15 +121,7 @@ impl Registry {
     }
 
     fn listed(&self, reference: &str) -> Vec<Listed> {
-        let mut all = Vec::new();
-        let source = self.source(reference);
-        source
-            .list(&mut |listed| {
-                all.push(listed);
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        all
+        common::listed(&self.source(reference)).unwrap()
     }
 
     fn opened(&self, tag: &str) -> Result<OpenedModel, SourceError> {

@@ -107,7 +107,7 @@ fn measured(model: &Checkpoint) -> String {
     let request = Request {
         distributions: true,
         audit: true,
-        file_hashing: FILE_DIGESTS.to_vec(),
+        file_hashing: FILE_DIGESTS.to_vec().into(),
         ..Request::default()
     };
     let found = examine::measure(model, &request, &cpu(), &Progress::default()).unwrap();

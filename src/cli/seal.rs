@@ -83,7 +83,7 @@ fn plan(args: &SealArgs, model: &Checkpoint) -> Plan {
         sketch::add_to(&mut plan, model);
     }
     let hashing = if args.file_digests { &build::FILE_DIGESTS[..] } else { &[] };
-    plan.with_file_hashing(model, hashing)
+    plan.with_file_hashing(model, hashing.to_vec())
 }
 
 /// The seal must not take the place of something it seals.

@@ -235,9 +235,9 @@ pub fn run(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let hashes = plan.hashes_files();
+    let hashes = !plan.file_hashing.is_empty();
     let lane = |(index, file): (usize, &ModelFile)| {
-        let hashings = plan.hashings(index);
+        let hashings = plan.file_hashing.of(index);
         (!hashings.is_empty()).then(|| Lane::new(hashings, file.bytes))
     };
     let shared = Shared {

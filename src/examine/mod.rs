@@ -13,7 +13,7 @@ use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::seal::Seal;
 use crate::seal::build::{Contents, Sealing};
-use crate::stream::hashing::FileHashing;
+use crate::stream::hashing::Hashings;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::detect::{DetectError, Detecting, Measured};
@@ -29,9 +29,7 @@ pub struct Request<'a> {
     /// Keys whose marks are looked for, at most [`MAX_KEYS`](crate::watermark::detect::MAX_KEYS).
     pub keys: &'a [WatermarkKey],
     /// Digests of each file, also of those [beside](crate::checkpoint::ModelFile::beside) the model.
-    pub file_hashing: Vec<FileHashing>,
-    /// Where each file has digests of its own to be held to, these instead, by file of the model.
-    pub hashing_by_file: Option<Vec<Vec<FileHashing>>>,
+    pub file_hashing: Hashings,
 }
 
 /// What was found.
@@ -108,8 +106,5 @@ fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<
     if let Some(detecting) = detecting {
         detecting.add_to(&mut plan);
     }
-    match &request.hashing_by_file {
-        Some(by_file) => plan.with_hashing_by_file(by_file.clone()),
-        None => plan.with_file_hashing(model, &request.file_hashing),
-    }
+    plan.with_file_hashing(model, request.file_hashing.clone())
 }

@@ -79,9 +79,15 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// 32 bytes from 64 lower-case hexadecimal digits.
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+    unhex_to(text)
+}
+
+/// `N` bytes from twice as many lower-case hexadecimal digits.
+pub fn unhex_to<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
         for digit in pair {
             let value = match digit {
                 b'0'..=b'9' => digit - b'0',

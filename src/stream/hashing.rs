@@ -76,6 +76,46 @@ impl FileHashing {
     }
 }
 
+/// How the files of a model are hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hashings {
+    /// All alike, also those [beside](crate::checkpoint::ModelFile::beside) the model.
+    Alike(Vec<FileHashing>),
+    /// Each in its own way, by index of the file.
+    ByFile(Vec<Vec<FileHashing>>),
+}
+
+impl Default for Hashings {
+    /// None is.
+    fn default() -> Self {
+        Self::Alike(Vec::new())
+    }
+}
+
+impl From<Vec<FileHashing>> for Hashings {
+    fn from(hashings: Vec<FileHashing>) -> Self {
+        Self::Alike(hashings)
+    }
+}
+
+impl Hashings {
+    /// Those of a file.
+    pub fn of(&self, file: usize) -> &[FileHashing] {
+        match self {
+            Self::Alike(hashings) => hashings,
+            Self::ByFile(hashings) => hashings.get(file).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// Whether no file is hashed.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Alike(hashings) => hashings.is_empty(),
+            Self::ByFile(hashings) => hashings.iter().all(Vec::is_empty),
+        }
+    }
+}
+
 /// A hash function at work.
 #[derive(Debug, Clone)]
 pub enum Hasher {

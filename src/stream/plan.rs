@@ -1,6 +1,6 @@
 //! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
 
-use super::hashing::FileHashing;
+use super::hashing::Hashings;
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
@@ -70,9 +70,7 @@ pub struct Plan {
     /// Tensors that are correlated.
     pub carriers: Vec<PlannedCarrier>,
     /// How each file is digested besides, its bytes in order; every byte of the files must be planned.
-    pub file_hashing: Vec<FileHashing>,
-    /// By file, where they are not all digested alike: instead of [`Plan::file_hashing`].
-    pub hashing_by_file: Option<Vec<Vec<FileHashing>>>,
+    pub file_hashing: Hashings,
 }
 
 impl Plan {
@@ -167,37 +165,18 @@ impl Plan {
         self
     }
 
-    /// Asks for digests of every file, too, those [beside](crate::checkpoint::ModelFile::beside) the model
-    /// among them. The plan is one of [`Plan::everything`].
-    pub fn with_file_hashing(mut self, model: &Checkpoint, hashings: &[FileHashing]) -> Plan {
-        if !hashings.is_empty() {
+    /// Asks for digests of files, too: where all are hashed alike, those
+    /// [beside](crate::checkpoint::ModelFile::beside) the model among them. The plan is one of
+    /// [`Plan::everything`].
+    pub fn with_file_hashing(mut self, model: &Checkpoint, hashings: impl Into<Hashings>) -> Plan {
+        self.file_hashing = hashings.into();
+        if matches!(&self.file_hashing, Hashings::Alike(hashings) if !hashings.is_empty()) {
             let beside = model.own_files().len()..model.files.len();
             self.objects.extend(beside.map(|file| {
                 Object::plain(ObjectKind::Beside(file), file, 0, model.files[file].bytes)
             }));
         }
-        self.file_hashing = hashings.to_vec();
         self
-    }
-
-    /// Asks for these digests of each file of the model: none for a file of which none are wanted.
-    pub fn with_hashing_by_file(mut self, hashings: Vec<Vec<FileHashing>>) -> Plan {
-        self.hashing_by_file = Some(hashings);
-        self
-    }
-
-    /// How a file is digested besides.
-    pub fn hashings(&self, file: usize) -> &[FileHashing] {
-        match &self.hashing_by_file {
-            Some(by_file) => by_file.get(file).map_or(&[], Vec::as_slice),
-            None => &self.file_hashing,
-        }
-    }
-
-    /// Whether any file is digested besides.
-    pub fn hashes_files(&self) -> bool {
-        let by_file = self.hashing_by_file.iter().flatten();
-        !self.file_hashing.is_empty() || by_file.flatten().next().is_some()
     }
 
     /// Bytes of the objects that are not part of the model.

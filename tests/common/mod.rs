@@ -11,9 +11,11 @@ pub mod weights;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
+use tensorseal::registry::source::{Listed, Source, SourceError};
 use tensorseal::watermark::key::WatermarkKey;
 
 /// A tensor to be written: name, dtype, shape, bytes.
@@ -197,6 +199,16 @@ pub fn rules(report: &Value) -> Vec<(String, String)> {
 pub fn write_key(path: &Path, name: &str) {
     let secret = blake3::derive_key("tensorseal 2026-11-24 keys of tests v1", name.as_bytes());
     WatermarkKey::from_secret(&secret).write_new(path, "for the tests").unwrap();
+}
+
+/// The models of a source, as it lists them.
+pub fn listed(source: &dyn Source) -> Result<Vec<Listed>, SourceError> {
+    let mut all = Vec::new();
+    source.list(&mut |model| {
+        all.push(model);
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
 }
 
 /// A path as an argument.

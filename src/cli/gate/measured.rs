@@ -134,7 +134,7 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
     let request = Request {
         audit: asked.audits(),
         keys: &asked.marks.keys,
-        file_hashing: hashings,
+        file_hashing: hashings.into(),
         ..Request::default()
     };
     let Examined { seal, audited, marks, run } =

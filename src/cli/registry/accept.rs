@@ -13,8 +13,8 @@ pub fn run(args: &AcceptArgs) -> Outcome {
     drop(Database::read_from(&path).map_err(state_failure)?);
     let (database, _) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;
-    let models = database.models_named(&args.naming.model).map_err(state_failure)?;
-    let Some(model) = models.into_iter().find(|model| model.source == source) else {
+    let model = database.model(&source, &args.naming.model).map_err(state_failure)?;
+    let Some(model) = model else {
         let text = format!("{}: was accepted as gone", args.naming.model);
         return Err(state_failure(StateError::Unknown(text)));
     };

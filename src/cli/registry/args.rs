@@ -52,7 +52,7 @@ pub struct ScanArgs {
     pub telling: Telling,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Listed,
+    pub format: ListFormat,
     /// Print nothing unless something is wrong
     #[arg(long, short)]
     pub quiet: bool,
@@ -98,7 +98,7 @@ pub struct Telling {
 
 /// How models are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Listed {
+pub enum ListFormat {
     /// For people
     Human,
     /// For machines
@@ -116,7 +116,7 @@ pub struct StatusArgs {
     pub problems: bool,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Listed,
+    pub format: ListFormat,
     /// Lowest severity that makes the command fail: info, low, medium, high, critical
     #[arg(long, value_name = "SEVERITY", default_value = "medium")]
     pub fail_on: Severity,

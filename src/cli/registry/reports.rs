@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tensorseal::registry::record::ModelRecord;
 use tensorseal::registry::scan::CheckedModel;
-use tensorseal::report::registry::{Overview, html as page};
+use tensorseal::report::registry::{Overview, html as page, model_uid};
 use tensorseal::report::{Report, html, json};
 use tensorseal::severity::Severity;
 
@@ -91,12 +91,7 @@ fn report(model: &CheckedModel<'_>) -> Report {
 fn file_of(source: &str, name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let shown: String = name.chars().map(plain).take(MAX_NAME).collect();
-    let mut hasher = blake3::Hasher::new();
-    for text in [source, name] {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    let uid: String = hasher.finalize().to_hex().chars().take(12).collect();
+    let uid: String = model_uid(source, name).chars().take(12).collect();
     format!("{MODELS}/{shown}-{uid}")
 }
 

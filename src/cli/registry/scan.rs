@@ -1,6 +1,6 @@
 //! `registry scan`.
 
-use super::args::{Listed, ScanArgs};
+use super::args::{ListFormat, ScanArgs};
 use super::reports::Reports;
 use super::tell::{self, Told};
 use super::values::Rotation;
@@ -122,10 +122,10 @@ fn verdict(outcome: RunOutcome) -> Verdict {
 fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.format {
-        Listed::Json => json::write(overview, &mut out),
-        Listed::Csv => inventory::write(overview, &mut out),
-        Listed::Human if args.quiet && overview.verdict == Verdict::Pass => Ok(()),
-        Listed::Human => status::print(overview, human::Models::Problems, &mut out),
+        ListFormat::Json => json::write(overview, &mut out),
+        ListFormat::Csv => inventory::write(overview, &mut out),
+        ListFormat::Human if args.quiet && overview.verdict == Verdict::Pass => Ok(()),
+        ListFormat::Human => status::print(overview, human::Models::Problems, &mut out),
     };
     status::finish(written.and_then(|()| out.flush()))
 }

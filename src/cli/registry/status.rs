@@ -1,6 +1,6 @@
 //! `registry status`.
 
-use super::args::{Listed, StatusArgs};
+use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::Context;
@@ -31,9 +31,9 @@ pub fn run(args: &StatusArgs) -> Outcome {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.format {
-        Listed::Json => json::write(&overview, &mut out),
-        Listed::Csv => inventory::write(&overview, &mut out),
-        Listed::Human => {
+        ListFormat::Json => json::write(&overview, &mut out),
+        ListFormat::Csv => inventory::write(&overview, &mut out),
+        ListFormat::Human => {
             let models = if args.problems { human::Models::Problems } else { human::Models::All };
             print(&overview, models, &mut out)
         }

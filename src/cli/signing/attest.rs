@@ -59,7 +59,8 @@ pub fn measure(
             return Ok(Measured { digests, run, found: None, audit: None });
         }
         let audited = args.attest.contains(&Facts::Audit);
-        let request = Request { audit: audited, file_hashing: vec![hashing], ..Request::default() };
+        let request =
+            Request { audit: audited, file_hashing: vec![hashing].into(), ..Request::default() };
         let examined = examine::measure(model, &request, &options, progress)
             .map_err(running::examine_failure)?;
         with_facts(args, model, examined, progress)

@@ -95,7 +95,7 @@ fn measure(
     // Digests of shards could take more memory than the signature pays for with its own length.
     let beside = checked.as_ref().is_some_and(|checked| checked.is_overlong(model));
     hashings.extend(signed.filter(|signed| !beside && !hashings.contains(signed)));
-    let plan = Plan::everything(model, false).with_file_hashing(model, &hashings);
+    let plan = Plan::everything(model, false).with_file_hashing(model, hashings);
     let (found, run) =
         seal::build::measure_plan(model, &plan, &options, progress).map_err(running::failure)?;
     let digests = match checked {

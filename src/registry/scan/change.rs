@@ -46,6 +46,11 @@ enum Trace {
     Untouched,
 }
 
+/// The versions of a model before and now, where its source has any and they differ.
+pub fn other_version<'a>(was: Option<&'a str>, is: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+    was.zip(is).filter(|(was, is)| was != is)
+}
+
 /// Whether two seals are of the same content, in the same files and layout.
 pub fn same_content(a: &Seal, b: &Seal) -> bool {
     a.model.root == b.model.root && changed_files(a, b).is_empty()
@@ -91,12 +96,10 @@ fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
 pub fn judge(before: Moment<'_>, now: Moment<'_>) -> Change {
     let changed = changed_files(before.seal, now.seal);
     if changed.is_empty() {
-        return Change { state: State::Ok, detail: unchanged(before, now), finding: None };
+        return Change { state: State::Ok, detail: "as accepted".to_owned(), finding: None };
     }
     let files = now.seal.files.len().max(before.seal.files.len());
-    if let (Some(was), Some(is)) = (before.version, now.version)
-        && was != is
-    {
+    if let Some((was, is)) = other_version(before.version, now.version) {
         let detail = format!(
             "version {} took the place of {}; {}",
             display_name(is),
@@ -132,15 +135,6 @@ pub fn judge(before: Moment<'_>, now: Moment<'_>) -> Change {
         detail.push_str(&format!("; of {untouched} of them no mark moved"));
     }
     found(State::Modified, "registry/modified", detail, &changed)
-}
-
-fn unchanged(before: Moment<'_>, now: Moment<'_>) -> String {
-    match (before.version, now.version) {
-        (Some(was), Some(is)) if was != is => {
-            format!("version {} has the content of {}", display_name(is), display_name(was))
-        }
-        _ => "as accepted".to_owned(),
-    }
 }
 
 fn found(state: State, rule: &'static str, detail: String, changed: &BTreeSet<&str>) -> Change {

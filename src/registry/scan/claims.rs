@@ -5,10 +5,10 @@ use crate::engine::RunReport;
 use crate::judge::Finding;
 use crate::registry::source::Listed;
 use crate::seal::canonical::hex;
-use crate::stream::hashing::FileHashing;
+use crate::stream::hashing::{FileHashing, Hashings};
 
 /// The digests that each file of a model is to be read for. The files are those of the list, in its order.
-pub fn hashings(model: &Checkpoint, listed: &Listed) -> Vec<Vec<FileHashing>> {
+pub fn hashings(model: &Checkpoint, listed: &Listed) -> Hashings {
     let of = |index: usize| {
         let claims = listed.files.get(index).map(|file| file.claims.as_slice()).unwrap_or_default();
         let mut hashings: Vec<FileHashing> = Vec::new();
@@ -20,7 +20,7 @@ pub fn hashings(model: &Checkpoint, listed: &Listed) -> Vec<Vec<FileHashing>> {
         }
         hashings
     };
-    (0..model.files.len()).map(of).collect()
+    Hashings::ByFile((0..model.files.len()).map(of).collect())
 }
 
 /// A finding for every file that does not have a digest that is claimed of it.

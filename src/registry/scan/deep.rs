@@ -131,7 +131,7 @@ pub fn check(
     let damaged = layout::adopt(&mut model, expected.accepted);
     let request = Request {
         audit: !model.tensors.is_empty(),
-        hashing_by_file: Some(claims::hashings(&model, listed)),
+        file_hashing: claims::hashings(&model, listed),
         ..Request::default()
     };
     let examined = examine::measure(&model, &request, &with.checking.run, with.progress)?;

@@ -30,13 +30,18 @@ impl Part {
     pub fn has(self, source: &str, name: &str) -> bool {
         let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 part of a registry");
         for text in [source, name] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
+            add(&mut hasher, text.as_bytes());
         }
         let mut number = [0; 8];
         hasher.finalize_xof().fill(&mut number);
         u64::from_le_bytes(number) % u64::from(self.of.max(1)) == u64::from(self.index)
     }
+}
+
+/// Adds bytes so that where they end is a part of what is hashed.
+fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
 }
 
 impl Due {
@@ -71,10 +76,6 @@ impl Marks {
     pub fn of(listed: &Listed) -> Marks {
         let mut mark = blake3::Hasher::new_derive_key("tensorseal 2026 marks of a model");
         let mut claims = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
-        let add = |hasher: &mut blake3::Hasher, bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
         add(&mut mark, listed.version.as_deref().unwrap_or_default().as_bytes());
         for file in &listed.files {
             add(&mut mark, file.path.as_bytes());

@@ -1,6 +1,6 @@
 //! One model of a scan: checked, judged, recorded.
 
-use super::change::{Change, Moment, judge, same_content};
+use super::change::{Change, Moment, judge, other_version};
 use super::deep::{self, CheckError, DeepCheck, Expected, Found, With};
 use super::due::Marks;
 use super::{CheckedModel, Running};
@@ -81,14 +81,13 @@ impl Running<'_, '_> {
         }
         let database = self.scan.database;
         let baseline = database.baseline(id)?;
-        let judged = match known {
-            Some(known) if was_judged(known, marks) => database.content(id)?,
-            _ => None,
-        };
         let accepted = baseline.as_ref().map(|baseline| &baseline.seal);
-        let was = baseline.as_ref().and_then(|baseline| baseline.version.as_ref());
-        let replaced = was.zip(listed.version.as_ref()).is_some_and(|(was, is)| was != is);
-        let expected = Expected { model: id, judged: judged.as_ref(), accepted, replaced };
+        let was = baseline.as_ref().and_then(|baseline| baseline.version.as_deref());
+        let replaced = other_version(was, listed.version.as_deref()).is_some();
+        let found = database.found(id)?;
+        let content = found.as_ref().or(accepted);
+        let judged = content.filter(|_| known.is_some_and(|known| was_judged(known, marks)));
+        let expected = Expected { model: id, judged, accepted, replaced };
         let (checking, progress) = (&self.scan.checking, self.scan.progress);
         let with = With { database, checking, progress };
         let deep = deep::check(source, listed, marks, expected, with)?;
@@ -150,19 +149,16 @@ fn verdict(
     let listed = model.listed;
     let broken = deep.found.as_ref().map_or(0, |found| found.claims_broken);
     let change = baseline.map(|baseline| against(baseline, &deep.seal, listed, marks));
-    let other = change.as_ref().is_some_and(|change| change.state != State::Ok);
     // Content that contradicts its own source is never the accepted one; that of a part is not, either.
-    let content = match baseline {
+    let content = match &change {
         _ if !listed.incomplete.is_empty() => Content::Partial,
-        Some(baseline) if same_content(&baseline.seal, &deep.seal) => Content::Accepted,
+        Some(change) if change.state == State::Ok => Content::Accepted,
         Some(_) => Content::Other,
         None if broken > 0 => Content::Partial,
         None => Content::First,
     };
     let verdict = |state, detail: String, finding| Verdict { state, detail, finding, content };
-    if let Some(Change { state, detail, finding }) = change.filter(|_| other)
-        && listed.incomplete.is_empty()
-    {
+    if let Some(Change { state, detail, finding }) = change.filter(|_| content == Content::Other) {
         return verdict(state, detail, finding);
     }
     if broken > 0 {

@@ -58,7 +58,7 @@ impl Source for DirectoryTree {
                 Ok((found, _)) => found,
                 // What is below it may be models: nobody can tell.
                 Err(error) if depth > 0 => {
-                    if each(unreadable(path, &error)).is_break() {
+                    if each(Listed::unread(path, error)).is_break() {
                         return Ok(());
                     }
                     continue;
@@ -68,7 +68,7 @@ impl Source for DirectoryTree {
             if found.iter().any(|(name, kind)| !kind.is_dir() && is_model_marker(name)) {
                 let listed = match local::list(&place, &mut |_, _| {}) {
                     Ok(listed) => Listed { name: path, ..listed },
-                    Err(error) => unreadable(path, &error),
+                    Err(error) => Listed::unread(path, error),
                 };
                 if each(listed).is_break() {
                     return Ok(());
@@ -77,7 +77,7 @@ impl Source for DirectoryTree {
             }
             if depth == MAX_DEPTH {
                 let why = format!("directories are nested deeper than {MAX_DEPTH}");
-                if each(unreadable(path, &why)).is_break() {
+                if each(Listed::unread(path, why)).is_break() {
                     return Ok(());
                 }
                 continue;
@@ -97,10 +97,6 @@ impl Source for DirectoryTree {
         let checkpoint = Checkpoint::open(&self.place(&listed.name), &local::options())?;
         Ok(OpenedModel::as_listed(checkpoint))
     }
-}
-
-fn unreadable(name: String, why: &dyn std::fmt::Display) -> Listed {
-    Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
 }
 
 #[cfg(test)]

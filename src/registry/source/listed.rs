@@ -27,6 +27,11 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// A model of which nothing is known but why.
+    pub(super) fn unread(name: String, why: impl std::fmt::Display) -> Listed {
+        Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
+    }
+
     /// Notes the signatures and the seal that are among its files.
     pub(super) fn note_signatures(&mut self) {
         for file in &self.files {

@@ -37,10 +37,9 @@ pub(super) fn list(
             claims: Vec::new(),
         };
         claims(found, &mut file);
-        let name = file.path.rsplit('/').next().unwrap_or_default();
-        listed.signed |= is_signature(name);
         listed.files.push(file);
     }
+    listed.note_signatures();
     listed.sealed = not_covered.iter().any(|left| left.path == seal::FILE_NAME);
     Ok(listed)
 }

@@ -4,7 +4,7 @@ use super::directory::DirectoryTree;
 use super::huggingface::Cache;
 use super::{Listed, OpenedModel, Source, SourceError, bucket, mlflow, oci};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens the source that `name` stands for: a directory (which may be a Hugging Face cache, or hold one), or
 /// a URI. One that is not there, or may not be read, tells so when it is listed. `spool` is where archives are
@@ -28,38 +28,39 @@ pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
 
 fn directory(name: &str) -> Result<Box<dyn Source>, SourceError> {
     let path = Path::new(name);
-    let opened = match Cache::is_at(path) {
-        true => Cache::new(path).map(|cache| Box::new(cache) as Box<dyn Source>),
-        false => DirectoryTree::new(path).map(|tree| Box::new(tree) as Box<dyn Source>),
-    };
-    match opened {
-        Err(SourceError::Open(error)) => {
-            let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            let name = name.to_string_lossy().into_owned();
-            let text = error.to_string();
-            let why = text.rsplit_once(": ").map_or(text.as_str(), |(_, why)| why).to_owned();
-            Ok(Box::new(Unavailable { name, why }))
+    match present(path) {
+        Err(SourceError::Open(_)) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            Ok(Box::new(Absent { name: path.to_string_lossy().into_owned(), path }))
         }
         other => other,
     }
 }
 
-/// A source that is not there: nobody knows what became of its models.
-struct Unavailable {
-    name: String,
-    why: String,
+/// A directory that can be listed.
+fn present(path: &Path) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match Cache::is_at(path) {
+        true => Box::new(Cache::new(path)?),
+        false => Box::new(DirectoryTree::new(path)?),
+    })
 }
 
-impl Source for Unavailable {
+/// A directory that is not there, or may not be read: nobody knows what became of its models.
+struct Absent {
+    name: String,
+    path: PathBuf,
+}
+
+impl Source for Absent {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn list(&self, _: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
-        Err(SourceError::Unreachable { place: self.name.clone(), why: self.why.clone() })
+    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+        present(&self.path)?.list(each)
     }
 
-    fn open(&self, _: &Listed) -> Result<OpenedModel, SourceError> {
-        Err(SourceError::Unreachable { place: self.name.clone(), why: self.why.clone() })
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+        present(&self.path)?.open(listed)
     }
 }

@@ -1,6 +1,6 @@
 //! Accepting what a model is now.
 
-use super::models::insert_baseline;
+use super::checks::insert_baseline;
 use super::packed::unpack_seal;
 use super::{Database, StateError, named, text_of, unreadable};
 use crate::registry::record::{ModelRecord, State};

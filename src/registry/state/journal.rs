@@ -58,11 +58,6 @@ impl Database {
 }
 
 impl ModelJournal<'_> {
-    /// How many objects are known.
-    pub fn known(&self) -> usize {
-        self.known.len()
-    }
-
     /// Keeps the rest of what was measured.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! call every model new.
 
 mod accept;
+mod checks;
 mod error;
 mod history;
 mod journal;
@@ -16,10 +17,11 @@ mod runs;
 mod schema;
 
 pub use accept::Accepted;
+pub use checks::{Checked, Content, Deep};
 pub use error::StateError;
 pub use history::{Acceptance, Event, History};
 pub use journal::ModelJournal;
-pub use models::{Baseline, Checked, Content, Deep, Known, Seen};
+pub use models::{Baseline, Known, Seen};
 pub use packed::FileMark;
 
 use jiff::Timestamp;

@@ -73,23 +73,6 @@ impl Database {
             }
         })
     }
-
-    /// The models of this name, in whatever source.
-    ///
-    /// # Errors
-    /// See [`StateError`].
-    pub fn models_named(&self, name: &str) -> Result<Vec<ModelRecord>, StateError> {
-        self.read(|connection| {
-            let mut statement = connection
-                .prepare("SELECT * FROM models WHERE name = ?1 AND NOT retired ORDER BY source")?;
-            let mut rows = statement.query([name])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(record(connection, row)?);
-            }
-            Ok(found)
-        })
-    }
 }
 
 impl Records for Database {

@@ -18,9 +18,9 @@ pub fn finding_uid(model: &ModelRecord, finding: &RecordedFinding) -> String {
     ])
 }
 
-/// The same of a model: source and name.
-pub fn model_uid(model: &ModelRecord) -> String {
-    uid(&[Some(&model.source), Some(&model.name)])
+/// The same of a model.
+pub fn model_uid(source: &str, name: &str) -> String {
+    uid(&[Some(source), Some(name)])
 }
 
 /// Every part is preceded by its length, and what is not there differs from what is empty.
@@ -59,7 +59,7 @@ mod tests {
         again.1.severity = Severity::Low;
         assert_eq!(first, finding_uid(&again.0, &again.1));
 
-        let mut all = BTreeSet::from([first, model_uid(&model)]);
+        let mut all = BTreeSet::from([first, model_uid(&model.source, &model.name)]);
         let mut others = vec![(model.clone(), finding.clone()); 7];
         others[0].0.source = "/model".to_owned();
         others[0].0.name = "sa".to_owned();

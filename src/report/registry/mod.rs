@@ -17,7 +17,7 @@ pub mod prometheus;
 mod sentence;
 pub mod syslog;
 
-pub use identity::finding_uid;
+pub use identity::{finding_uid, model_uid};
 pub use sentence::summary_line;
 
 use crate::judge::Verdict;

@@ -7,16 +7,13 @@ use super::super::models::is_model_marker;
 use super::super::{Listed, ListedFile, Mark, SourceError};
 use super::pages::{Listing, Page};
 use crate::checkpoint::display_name;
-use crate::checkpoint::listing::{Standing, standing};
+use crate::checkpoint::listing::{MAX_FILES, Standing, standing};
 use crate::seal;
 use object_store::ObjectMeta;
 use std::ops::ControlFlow;
 
 /// Levels that are looked into.
 const MAX_DEPTH: usize = 64;
-
-/// Files of a model that are listed.
-const MAX_FILES: usize = 100_000;
 
 /// Keys that are told of, of all that no path can be.
 const MAX_TOLD: usize = 16;
@@ -76,8 +73,7 @@ fn look_below(
     let told = told(refused);
     if !told.is_empty() {
         let name = format!("{}?", listing.address.model_name(prefix));
-        let unreadable = Listed { name, unreadable: Some(told.join("; ")), ..Listed::default() };
-        if each(unreadable).is_break() {
+        if each(Listed::unread(name, told.join("; "))).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
@@ -158,6 +154,5 @@ fn told<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
 }
 
 fn unlisted(listing: &Listing<'_>, prefix: &str, why: String) -> Listed {
-    let name = listing.address.model_name(prefix);
-    Listed { name, unreadable: Some(why), ..Listed::default() }
+    Listed::unread(listing.address.model_name(prefix), why)
 }

@@ -1,28 +1,30 @@
 //! Blobs: files that are named by what is in them.
 
 use crate::registry::source::Claim;
+use crate::seal::canonical::{unhex, unhex_to};
 use crate::stream::hashing::HashAlgorithm;
 
 /// What the name of a blob claims; `None`: it is no name of a blob.
 pub(super) fn claim(name: &str) -> Option<Claim> {
     let algorithm = match name.len() {
         64 => HashAlgorithm::Sha256,
-        40 => HashAlgorithm::GitBlob,
-        _ => return None,
+        _ => HashAlgorithm::GitBlob,
     };
-    let digest = unhex(name)?;
-    Some(Claim { algorithm, digest, place: "the name of its blob" })
+    claim_of(algorithm, name, "the name of its blob")
 }
 
-/// The bytes of lower-case hexadecimal digits.
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+/// The claim of a digest in lower-case hexadecimal digits, which stands at `place`; `None`: they are not as
+/// many as the function gives, or no such digits.
+pub(super) fn claim_of(
+    algorithm: HashAlgorithm,
+    digits: &str,
+    place: &'static str,
+) -> Option<Claim> {
+    let digest = match algorithm {
+        HashAlgorithm::GitBlob => unhex_to::<20>(digits)?.to_vec(),
+        _ => unhex(digits)?.to_vec(),
     };
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    Some(Claim { algorithm, digest, place })
 }
 
 #[cfg(test)]

@@ -114,8 +114,7 @@ impl Repository {
         let mut listed = match local::list(&place, &mut claims) {
             Ok(listed) => listed,
             Err(error) => {
-                let unreadable = Some(error.to_string());
-                return entry(Listed { unreadable, ..Listed::default() });
+                return entry(Listed::unread(name.to_owned(), error));
             }
         };
         if let Some(tree) = &tree {

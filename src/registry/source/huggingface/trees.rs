@@ -1,6 +1,6 @@
 //! `trees/COMMIT.json`: which files a commit has, as the client of the hub keeps it.
 
-use super::blobs::unhex;
+use super::blobs::claim_of;
 use crate::registry::source::Claim;
 use crate::stream::hashing::HashAlgorithm;
 use crate::stream::small;
@@ -38,13 +38,11 @@ impl Entry {
 
     /// What the commit says its digest is.
     pub fn claim(&self) -> Option<Claim> {
-        let place = "the file list of its commit";
-        let (algorithm, digest) = match &self.lfs_sha256 {
+        let (algorithm, digits) = match &self.lfs_sha256 {
             Some(digest) => (HashAlgorithm::Sha256, digest),
             None => (HashAlgorithm::GitBlob, &self.blob_id),
         };
-        let digest = unhex(digest).filter(|digest| digest.len() == algorithm.digest_len())?;
-        Some(Claim { algorithm, digest, place })
+        claim_of(algorithm, digits, "the file list of its commit")
     }
 }
 

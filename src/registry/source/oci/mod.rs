@@ -121,7 +121,7 @@ impl OciSource {
                 let why = RemoteError::Unavailable("the registry does not have it".to_owned());
                 return Err(self.at(reference, why));
             }
-            Err(error) => return Ok(each(unlisted(name, &error))),
+            Err(error) => return Ok(each(Listed::unread(name, error))),
         };
         match document {
             Document::Manifest(manifest) => {
@@ -155,9 +155,11 @@ impl OciSource {
                 Ok(Some((found, Document::Manifest(manifest)))) => {
                     self.listed(name, &found.digest, &Layers::of(&manifest))
                 }
-                Ok(Some((_, Document::Index(_)))) => unlisted(name, &"it is an index in an index"),
-                Ok(None) => unlisted(name, &"the registry does not have its manifest"),
-                Err(error) => unlisted(name, &error),
+                Ok(Some((_, Document::Index(_)))) => {
+                    Listed::unread(name, "it is an index in an index")
+                }
+                Ok(None) => Listed::unread(name, "the registry does not have its manifest"),
+                Err(error) => Listed::unread(name, error),
             };
             each(listed)?;
         }
@@ -239,11 +241,6 @@ impl Source for OciSource {
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
         Ok(OpenedModel::of_others(checkpoint, findings, listed))
     }
-}
-
-/// A model of which nothing is known but why.
-fn unlisted(name: String, why: &dyn std::fmt::Display) -> Listed {
-    Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
 }
 
 /// `os/architecture[/variant]`.

@@ -4,7 +4,7 @@ use super::limits::Limits;
 use super::retry::{self, Failure, attempts};
 use super::runtime;
 use crate::checkpoint::RemoteError;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -49,11 +49,6 @@ impl Http {
         Ok(Http { client, limits })
     }
 
-    /// The client itself.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Its limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -69,30 +64,6 @@ impl Http {
             let (status, headers) = (response.status(), response.headers().clone());
             let body = body(response, most).await?;
             Ok(Answer { status, headers, body })
-        })
-    }
-
-    /// Asks for the `len` bytes of `url` from `offset` on. `check` looks at the headers of the answer
-    /// before its body is read: whether it is still of what was listed.
-    ///
-    /// # Errors
-    /// When they cannot be had: also when the server answers with other bytes than those, or all.
-    pub fn range(
-        &self,
-        url: &Url,
-        headers: &HeaderMap,
-        offset: u64,
-        len: usize,
-        check: &dyn Fn(&HeaderMap) -> Result<(), RemoteError>,
-    ) -> Result<Vec<u8>, RemoteError> {
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        attempts(&self.limits, len as u64, || async {
-            let mut headers = headers.clone();
-            headers.insert(RANGE, range_header(offset, len)?);
-            let response = self.send(url, headers).await?;
-            part(response, offset, len, check).await
         })
     }
 

@@ -28,7 +28,7 @@ impl Told {
     fn of(model: &ModelRecord, finding: &RecordedFinding) -> Told {
         let mut told = Told {
             uid: finding_uid(model, finding),
-            model_uid: model_uid(model),
+            model_uid: model_uid(&model.source, &model.name),
             model: model.clone(),
             finding: finding.clone(),
             truncated: false,
