@@ -110,7 +110,10 @@ fn readers_share_what_is_fetched() {
     drop(file);
     // Whoever fetched ahead last may still hold the file for a moment.
     let until = Instant::now() + Duration::from_secs(60);
-    let held = || (windows.lock().slots.len(), windows.lock().cost);
+    let held = || {
+        let state = windows.lock();
+        (state.slots.len(), state.cost)
+    };
     while held() != (0, 0) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
