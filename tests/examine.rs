@@ -1,26 +1,31 @@
 //! One pass for everything finds what a pass for each finds; digests of files are those of other programs'
 //! functions, however they come about. Needs an adapter; lavapipe will do.
 
+#[path = "common/archives.rs"]
+mod archives;
 mod common;
 
 use common::device::alone;
 use common::*;
 use sha2::Digest;
+use std::collections::HashMap;
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tempfile::TempDir;
-use tensorseal::audit::{self, Audited};
+use tensorseal::audit::{self, Audited, stored};
 use tensorseal::checkpoint::{Checkpoint, LeftOut, OpenOptions};
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{self, RunError, RunOptions};
-use tensorseal::examine::{self, Request};
+use tensorseal::engine::{self, FinishedFile, RunError, RunOptions};
+use tensorseal::examine::journal::{Journal, MeasuredObject};
+use tensorseal::examine::{self, Examined, Request};
 use tensorseal::judge;
 use tensorseal::seal::build::{self, FILE_DIGESTS};
 use tensorseal::seal::{Seal, canonical};
 use tensorseal::stream::files::FileError;
-use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm};
-use tensorseal::stream::plan::Plan;
+use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, Hashings};
+use tensorseal::stream::plan::{Object, Plan};
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::detect::{self, Measured};
 use tensorseal::watermark::key::WatermarkKey;
@@ -100,7 +105,8 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
     for &(device, distributions) in devices {
         let device = device.parse().unwrap();
         let file_hashing = file_hashing.clone().into();
-        let request = Request { distributions, audit: true, keys: &keys, file_hashing };
+        let journal = None;
+        let request = Request { distributions, audit: true, keys: &keys, file_hashing, journal };
         let options = RunOptions { device, ..RunOptions::default() };
         let found = examine::measure(model, &request, &options, &Progress::default())
             .expect("GPU tests need an adapter: install mesa-vulkan-drivers");
@@ -233,5 +239,104 @@ fn a_file_that_changed_ends_the_digesting_and_so_does_a_stop() {
         let error = hash(algorithm, &Progress::default()).unwrap_err();
         let changed = matches!(&error, RunError::File(FileError::Changed { path, .. }) if path == "config.json");
         assert!(changed, "{error}");
+    }
+}
+
+/// A journal in memory that loses some of what it is given.
+#[derive(Default)]
+struct Remembered {
+    objects: Mutex<HashMap<(usize, u64, u64), (MeasuredObject, Option<Vec<u8>>)>>,
+    files: Mutex<HashMap<usize, FinishedFile>>,
+}
+
+impl Remembered {
+    fn lose(&self, mut is_lost: impl FnMut() -> bool) {
+        self.objects.lock().unwrap().retain(|_, _| !is_lost());
+        self.files.lock().unwrap().retain(|_, _| !is_lost());
+    }
+}
+
+impl Journal for Remembered {
+    fn object(&self, object: &Object) -> Option<MeasuredObject> {
+        let objects = self.objects.lock().unwrap();
+        let (measured, facts) = objects.get(&(object.file, object.offset, object.bytes))?;
+        let facts = facts.as_ref().map(|bytes| stored::restore(bytes).unwrap());
+        Some(MeasuredObject { facts, ..measured.clone() })
+    }
+
+    fn file(&self, file: usize) -> Option<FinishedFile> {
+        self.files.lock().unwrap().get(&file).cloned()
+    }
+
+    fn keep_object(&self, object: &Object, measured: &MeasuredObject) {
+        let facts = measured.facts.as_ref().map(|facts| stored::store(facts).unwrap());
+        let measured = MeasuredObject { facts: None, ..measured.clone() };
+        let at = (object.file, object.offset, object.bytes);
+        self.objects.lock().unwrap().insert(at, (measured, facts));
+    }
+
+    fn keep_file(&self, file: usize, finished: &FinishedFile) {
+        self.files.lock().unwrap().insert(file, finished.clone());
+    }
+}
+
+/// Also what a report leaves out, to the last bit.
+fn everything(found: &Examined) -> String {
+    let Examined { seal, audited, run, .. } = found;
+    let audited = audited.as_ref().unwrap();
+    let (facts, doubled) = (&audited.facts, &audited.doubled);
+    let of_files = (&run.file_digests, &run.broken_checksums);
+    format!("{}{facts:?}{doubled:?}{of_files:?}", text(seal))
+}
+
+/// Whatever part of a run was done before another ended it.
+#[test]
+fn a_run_that_goes_on_finds_what_one_run_finds() {
+    let dir = TempDir::new().unwrap();
+    let path = generated(&dir.path().join("model"));
+    let values = noise(8, 400_000);
+    let tensors =
+        ["0", "1"].map(|key| (key, archives::pickled::tensor(key, values.len() as i64 / 4)));
+    let pickle = archives::pickled::whole(archives::pickled::dict(&tensors));
+    let mut archive = archives::torch_zip(pickle, &[("0", values.clone()), ("1", values)]);
+    archive.member("m/data/1").data[1000] ^= 1;
+    fs::write(path.join("other.pt"), archive.bytes()).unwrap();
+    // Pages that occur twice, in tensors that differ.
+    let (once, mut again) = (noise(9, 64 << 10), noise(9, 64 << 10));
+    again[0] ^= 1;
+    let shape: &[u64] = &[16, 1024];
+    let pages = [("once", "F32", shape, once), ("again", "F32", shape, again)];
+    fs::write(path.join("pages.safetensors"), safetensors(&pages)).unwrap();
+    let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+    let claimed = |path: &str| match path {
+        "other.pt" => Vec::new(),
+        "config.json" => vec![FileHashing::whole(HashAlgorithm::GitBlob)],
+        _ => vec![FileHashing::whole(HashAlgorithm::Sha256), cut(HashAlgorithm::Blake3, 99_999)],
+    };
+    let by_file = model.files.iter().map(|file| claimed(&file.path)).collect();
+    let file_hashing = Hashings::ByFile(by_file);
+    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let measure = |journal: Option<&dyn Journal>| {
+        let file_hashing = file_hashing.clone();
+        let request = Request { audit: true, file_hashing, journal, ..Request::default() };
+        examine::measure(&model, &request, &options, &Progress::default()).unwrap()
+    };
+    let whole = measure(None);
+    let expected = everything(&whole);
+    assert_eq!(whole.run.broken_checksums.len(), 1);
+    assert!(!whole.audited.unwrap().doubled.is_empty());
+    let mut random = weights::Random(11);
+    for share in [0.0, 0.1, 0.5, 0.9, 1.0] {
+        let journal = Remembered::default();
+        measure(Some(&journal));
+        journal.lose(|| random.uniform() < share);
+        let found = measure(Some(&journal));
+        assert!(everything(&found) == expected, "{share}");
+        let read = found.run.engine.bytes_read;
+        match share {
+            0.0 => assert_eq!(read, 0),
+            1.0 => assert_eq!(read, whole.run.engine.bytes_read),
+            _ => assert!(read > 0 && read <= whole.run.engine.bytes_read),
+        }
     }
 }

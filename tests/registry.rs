@@ -332,7 +332,8 @@ fn a_scan_that_was_killed_goes_on() {
     assert!(run["deep_checked"].as_u64().unwrap() < 10, "what was done is not done again: {run}");
 }
 
-/// Within a model, too: what was digested before the kill is not read again.
+/// Within a model, too: what was measured before the kill is not read again, be it judged for the first time
+/// or only digested.
 #[test]
 fn a_model_is_gone_on_with_where_it_was_left() {
     let registry = Registry::new(&[]);
@@ -343,18 +344,21 @@ fn a_model_is_gone_on_with_where_it_was_left() {
         .map(|(name, bytes)| (name.as_str(), "F32", &[250, 200][..], bytes.clone()))
         .collect();
     write_model(&registry.models().join("large"), &tensors);
-    let (_, _, whole) = registry.states(&[]);
-    let args = registry.args(&["--read-all", "--limit-rate", "1M", "--threads", "1"]);
-    let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(3800));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(registry.verb(&["status"]).code, 3, "nothing passes after a scan that did not end");
-    let (code, models, rest) = registry.states(&["--read-all"]);
-    assert_eq!((code, models["large"].state.as_str()), (0, "ok"));
-    let [whole, rest] = [whole, rest].map(|run| run["bytes_read"].as_u64().unwrap());
-    assert!(rest > 0 && rest < whole - 1_000_000, "{rest} of {whole} bytes");
+    let whole = fs::metadata(registry.models().join("large/model.safetensors")).unwrap().len();
+    for state in ["new", "ok"] {
+        let args = registry.args(&["--read-all", "--limit-rate", "1M", "--threads", "1"]);
+        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(3800));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let status = registry.verb(&["status"]);
+        assert_eq!(status.code, 3, "nothing passes after a scan that did not end");
+        let (code, models, rest) = registry.states(&["--read-all"]);
+        assert_eq!((code, models["large"].state.as_str()), (0, state));
+        let rest = rest["bytes_read"].as_u64().unwrap();
+        assert!(rest > 0 && rest < whole - 1_000_000, "{state}: {rest} of {whole} bytes");
+    }
 }
 
 #[test]
@@ -477,4 +481,29 @@ fn blobs_of_a_cache_are_held_to_their_names() {
     fs::remove_file(blobs.join("0967ef424bce6791893e9a57bb952f80fd536e93")).unwrap();
     let (_, models, _) = registry.states(&[]);
     assert_eq!(models["org/net"].state, "incomplete", "{models:#?}");
+}
+
+/// A commit that changes no file of the model is what it was; what is changed under it later has no other
+/// version to explain it.
+#[test]
+fn a_version_of_the_same_content_is_the_accepted_one() {
+    let registry = Registry::new(&[]);
+    let repository = cache(&registry.models());
+    assert_eq!(registry.states(&[]).0, 0);
+    let snapshots = repository.join("snapshots");
+    let [first, second] = ["1", "2"].map(|digit| digit.repeat(40));
+    fs::rename(snapshots.join(first), snapshots.join(&second)).unwrap();
+    fs::write(repository.join("refs/main"), &second).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["org/net"].state.as_str()), (0, "ok"), "{models:#?}");
+    let history = registry.verb(&["history", "org/net"]).stdout;
+    assert!(history.contains("another version of what was accepted"), "{history}");
+    // `printf '{"a": 1}\n' | git hash-object --stdin`.
+    let other = "cb5b2f69babc53f9145b45ad20b9a075d48717ef";
+    let config = snapshots.join(&second).join("config.json");
+    fs::write(repository.join("blobs").join(other), "{\"a\": 1}\n").unwrap();
+    fs::remove_file(&config).unwrap();
+    std::os::unix::fs::symlink(format!("../../blobs/{other}"), &config).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["org/net"].state.as_str()), (1, "modified"), "{models:#?}");
 }

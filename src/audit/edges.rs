@@ -8,7 +8,7 @@
 
 use crate::measure::correlation::Elements;
 use crate::measure::histogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Codes beside an edge that tell the density there.
 const BESIDE: usize = 8;
@@ -18,7 +18,7 @@ const STEEP: f64 = 0.15;
 
 /// Counts at the lower edges of the normal binades where the density is smooth, signs and binades added
 /// up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Edges {
     /// Values whose mantissa is zero.
     pub zeroth: u64,

@@ -12,10 +12,10 @@ use crate::engine::collect::Finished;
 use crate::measure::digest::ChainingValue;
 use crate::measure::structure::Layout;
 use crate::seal::distribution::{Distribution, distribution_of};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// See the module.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TensorFacts {
     /// Index into [`crate::checkpoint::Checkpoint::tensors`].
     #[serde(skip)]

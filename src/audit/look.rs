@@ -108,7 +108,8 @@ pub fn look(
         let tensor = &model.tensors[facts.tensor];
         let reader = Reader { files: &files, tensor, progress };
         facts.seen = reader.look(facts)?;
-        Ok(files.object_done(tensor.file)?)
+        files.object_done(tensor.file)?;
+        Ok(())
     })
 }
 

@@ -5,7 +5,7 @@
 //! of the *doubled* pages is found, at the same rate.
 
 use crate::measure::pages::{PAGE_LEN, PageState, Pages};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Up to this size of a model every doubled page is found.
@@ -21,7 +21,7 @@ const MOST_DOUBLED: usize = 1 << 20;
 const PARTS: u64 = 16;
 
 /// Consecutive pages of one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// First page, as in [`Pages`].
     pub page: u64,
@@ -32,7 +32,7 @@ pub struct Run {
 }
 
 /// The pages that lie wholly inside a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PageFacts {
     /// How many.
     pub pages: u64,
@@ -43,7 +43,7 @@ pub struct PageFacts {
 }
 
 /// The fingerprints of a tensor's pages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prints {
     /// Numbers of the pages; empty when the prints are those of all pages from `first` on.
     numbers: Vec<u32>,
@@ -106,7 +106,7 @@ impl Prints {
 }
 
 /// Consecutive pages that occur a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubled {
     /// Index of the tensor in the list that was searched, and page in it.
     pub here: (usize, u64),

@@ -69,16 +69,34 @@ impl<'a> Auditing<'a> {
 
     /// Keeps the facts of an object, if it is a tensor.
     pub fn keep(&self, finished: Finished<'_>) {
-        let object = &self.plan.objects[finished.object];
-        let (ObjectKind::Tensor(index), Some(layout)) = (object.kind, &object.layout) else {
-            return;
-        };
-        let tensors = &self.model.tensors;
-        let mut found = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros);
-        if tensors.len() > DRAWN {
-            found.iter_mut().for_each(TensorFacts::forget_plain_streams);
+        if let Some(found) = self.facts_of(finished) {
+            self.put(found);
         }
-        *self.facts[index].lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// The facts of an object, if it is a tensor.
+    pub fn facts_of(&self, finished: Finished<'_>) -> Option<TensorFacts> {
+        let object = &self.plan.objects[finished.object];
+        let ObjectKind::Tensor(index) = object.kind else { return None };
+        let (tensors, layout) = (&self.model.tensors, object.layout.as_ref()?);
+        let mut found = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros)?;
+        if tensors.len() > DRAWN {
+            found.forget_plain_streams();
+        }
+        Some(found)
+    }
+
+    /// Keeps facts that an earlier run had of an object of the plan.
+    pub fn know(&self, object: usize, facts: TensorFacts) {
+        if let ObjectKind::Tensor(tensor) = self.plan.objects[object].kind {
+            self.put(TensorFacts { tensor, ..facts });
+        }
+    }
+
+    /// Keeps [facts](Auditing::facts_of).
+    pub fn put(&self, facts: TensorFacts) {
+        let place = &self.facts[facts.tensor];
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
     }
 
     /// The second look, when all objects were measured by `run`, and what was found.

@@ -11,7 +11,7 @@ use crate::measure::correlation::Elements;
 use crate::measure::histogram::{BINS, Histogram};
 use crate::measure::low_bits::{Bits, COUNTED, GROUP_LEN, LowBits, WIDTHS};
 use crate::seal::distribution::Distribution;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Streams whose bytes fall into halves of whole elements: those of 1, 2 and 4 bits.
 const HALVED: usize = 3;
@@ -33,7 +33,7 @@ const SUSPICIOUS_EFFECT: f64 = 0.012;
 const UNEVEN_FROM: f64 = 0.2;
 
 /// Pearson's chi-square, and how large the effect is whatever the number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChiSquare {
     /// The statistic.
     pub value: f64,
@@ -55,7 +55,7 @@ impl ChiSquare {
 }
 
 /// One stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamFacts {
     /// Bits it takes of an element.
     pub bits: usize,
@@ -75,7 +75,7 @@ pub struct StreamFacts {
 }
 
 /// The streams of a tensor, and how its low bits are spread.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LowBitFacts {
     /// By stream.
     pub streams: Vec<StreamFacts>,

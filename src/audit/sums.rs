@@ -1,7 +1,7 @@
 //! Rows and columns that stand out among their like.
 
 use crate::measure::magnitudes::STEPS;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Rows or columns kept one by one.
 const KEPT: usize = 16;
@@ -10,7 +10,7 @@ const KEPT: usize = 16;
 const SPREAD_OF_ONE: f64 = 1.602_4;
 
 /// One row or column that stands out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outlier {
     /// Its number.
     pub index: u64,
@@ -21,7 +21,7 @@ pub struct Outlier {
 }
 
 /// The rows, or the columns, of a tensor.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sums {
     /// How many there are.
     pub count: u64,

@@ -1,13 +1,13 @@
 //! Windows whose magnitudes are unlike those of their tensor.
 
 use crate::measure::windows::{CLASSES, Window, Windows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Windows kept one by one.
 const KEPT: usize = 64;
 
 /// A window with values that the rest of its tensor has none of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddWindow {
     /// Its number in the tensor.
     pub index: u64,
@@ -18,7 +18,7 @@ pub struct OddWindow {
 }
 
 /// The windows of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WindowFacts {
     /// How many there are.
     pub count: u64,

@@ -14,4 +14,7 @@ mod run;
 mod shared;
 
 pub use files::hash_files;
-pub use run::{BrokenChecksum, EngineUse, RunError, RunOptions, RunReport, run, thread_pool};
+pub use run::{
+    BrokenChecksum, EngineUse, FinishedFile, RunError, RunOptions, RunReport, Told, run, run_told,
+    thread_pool,
+};

@@ -15,7 +15,7 @@ use crate::stream::plan::{Object, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
 use crate::stream::sums::Sums;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -84,6 +84,24 @@ pub struct BrokenChecksum {
     pub checksum: usize,
 }
 
+/// What was found of a file besides its objects, when the last of those was measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedFile {
+    /// Its digests, when [asked for](Plan::file_hashing).
+    pub digests: Option<FileDigests>,
+    /// Of [`ModelFile::checksums`], those that do not hold.
+    pub broken_checksums: Vec<usize>,
+}
+
+/// Who is told of what was measured, once of each, from any thread.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// Of an object.
+    pub object: &'a (dyn Fn(Finished<'_>) + Sync),
+    /// Of a file, by its index, when all its objects in the plan were told of: it did not change meanwhile.
+    pub file: &'a (dyn Fn(usize, FinishedFile) + Sync),
+}
+
 /// Why a run did not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -132,6 +150,7 @@ pub(super) struct Shared<'a> {
     pub names: &'a [ModelFile],
     progress: &'a Progress,
     pace: Option<&'a Pace>,
+    file_done: &'a (dyn Fn(usize, FinishedFile) + Sync),
     failure: Mutex<Option<RunError>>,
     device_bytes: AtomicU64,
 }
@@ -197,10 +216,19 @@ impl Shared<'_> {
         if by_device {
             self.device_bytes.fetch_add(tile.len as u64, Relaxed);
         }
-        if last {
-            self.files.object_done(object.file)?;
+        if last && self.files.object_done(object.file)? {
+            (self.file_done)(object.file, self.finished(object.file));
         }
         Ok(())
+    }
+
+    /// Of a file whose objects were all measured: whoever fed its lane has measured what he fed it with, so
+    /// that nobody feeds it any more.
+    fn finished(&self, file: usize) -> FinishedFile {
+        FinishedFile {
+            digests: self.lanes[file].as_ref().and_then(Lane::digests),
+            broken_checksums: self.sums[file].as_ref().map(Sums::broken).unwrap_or_default(),
+        }
     }
 }
 
@@ -214,6 +242,20 @@ pub fn run(
     options: &RunOptions,
     progress: &Progress,
     finish: &(dyn Fn(Finished<'_>) + Sync),
+) -> Result<RunReport, RunError> {
+    run_told(files, plan, options, progress, Told { object: finish, file: &|_, _| {} })
+}
+
+/// As [`run()`], and also tells when a file is done.
+///
+/// # Errors
+/// As there; what was told of an object or a file that is done is true all the same.
+pub fn run_told(
+    files: &[ModelFile],
+    plan: &Plan,
+    options: &RunOptions,
+    progress: &Progress,
+    told: Told<'_>,
 ) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let bytes = plan.bytes();
@@ -244,13 +286,14 @@ pub fn run(
         plan,
         files: FileSet::new(files, plan),
         queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
-        collector: Collector::new(plan, finish),
+        collector: Collector::new(plan, told.object),
         sums: sums(files, plan),
         lanes: files.iter().enumerate().map(lane).collect(),
         cross_check,
         names: files,
         progress,
         pace: options.pace.as_deref(),
+        file_done: told.file,
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
     };
@@ -292,7 +335,7 @@ pub fn run(
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: match hashes {
-            true => shared.lanes.into_iter().map(|lane| lane?.finish()).collect(),
+            true => shared.lanes.iter().map(|lane| lane.as_ref()?.digests()).collect(),
             false => Vec::new(),
         },
         bytes_beside: plan.bytes_beside(),

@@ -5,12 +5,13 @@
 //! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
 
 pub mod flips;
+pub mod journal;
 pub mod weights;
 
-use crate::audit::{Audited, Auditing};
+use crate::audit::{Audited, Auditing, TensorFacts};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
-use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::engine::{self, RunError, RunOptions, RunReport, Told};
 use crate::seal::Seal;
 use crate::seal::build::{Contents, Sealing};
 use crate::stream::hashing::Hashings;
@@ -18,9 +19,10 @@ use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use crate::watermark::detect::{DetectError, Detecting, Measured};
 use crate::watermark::key::WatermarkKey;
+use journal::{Journal, Known, MeasuredObject};
 
 /// What is wanted of a model, besides the digests of all that is in it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Request<'a> {
     /// The statistics of each tensor, in the seal.
     pub distributions: bool,
@@ -30,6 +32,9 @@ pub struct Request<'a> {
     pub keys: &'a [WatermarkKey],
     /// Digests of each file, also of those [beside](crate::checkpoint::ModelFile::beside) the model.
     pub file_hashing: Hashings,
+    /// What earlier runs for the same measured is not measured again. A request with `distributions` or `keys`
+    /// begins anew: of those nothing is kept.
+    pub journal: Option<&'a dyn Journal>,
 }
 
 /// What was found.
@@ -81,21 +86,75 @@ pub fn measure(
     };
     let plan = plan(model, request, detecting.as_ref());
     let contents = Contents { distributions: request.distributions, sketches: false };
-    let sealing = Sealing::new(model, &plan, contents);
-    let auditing = request.audit.then(|| Auditing::new(model, &plan));
-    let keep = |finished: Finished<'_>| {
-        sealing.keep(&finished);
-        if let Some(detecting) = &detecting {
-            detecting.keep(&plan.objects[finished.object], &finished);
-        }
-        if let Some(auditing) = &auditing {
-            auditing.keep(finished);
-        }
+    let parts = Parts {
+        plan: &plan,
+        sealing: Sealing::new(model, &plan, contents),
+        detecting,
+        auditing: request.audit.then(|| Auditing::new(model, &plan)),
+        journal: journal::of_request(request),
     };
-    let run = engine::run(&model.files, &plan, options, progress, &keep)?;
+    let mut known = Known::of(model, &plan, parts.journal);
+    let (rest, indices) = known.rest(&plan);
+    known.take_objects().for_each(|(object, known)| parts.know(object, known));
+    let told = Told {
+        object: &|finished| {
+            parts.keep(Finished { object: indices[finished.object], ..finished });
+        },
+        file: &|file, finished| {
+            if let Some(journal) = parts.journal {
+                journal.keep_file(file, &finished);
+            }
+        },
+    };
+    let mut run = engine::run_told(&model.files, &rest, options, progress, told)?;
+    known.complete(&mut run);
+    let Parts { sealing, detecting, auditing, .. } = parts;
     let audited = auditing.map(|auditing| auditing.finish(&run, progress)).transpose()?;
     let marks = detecting.map(|detecting| detecting.finish(&run, options.threads, progress));
     Ok(Examined { seal: sealing.finish(&run), audited, marks: marks.transpose()?, run })
+}
+
+/// Those who take their part of each object.
+struct Parts<'a> {
+    plan: &'a Plan,
+    sealing: Sealing<'a>,
+    detecting: Option<Detecting<'a>>,
+    auditing: Option<Auditing<'a>>,
+    journal: Option<&'a dyn Journal>,
+}
+
+impl Parts<'_> {
+    /// What was measured of an object before.
+    fn know(&self, object: usize, known: MeasuredObject) {
+        let MeasuredObject { digest, blocks, facts } = known;
+        if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
+            auditing.know(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
+        }
+        self.sealing.know(object, digest, blocks);
+    }
+
+    /// What was measured of an object now.
+    fn keep(&self, finished: Finished<'_>) {
+        let object = &self.plan.objects[finished.object];
+        self.sealing.keep(&finished);
+        if let Some(detecting) = &self.detecting {
+            detecting.keep(object, &finished);
+        }
+        let (digest, blocks) = (finished.digest, self.journal.map(|_| finished.blocks.clone()));
+        let facts = self.auditing.as_ref().and_then(|auditing| auditing.facts_of(finished));
+        let facts = match self.journal {
+            Some(journal) => {
+                let blocks = blocks.unwrap_or_default();
+                let measured = MeasuredObject { digest, blocks, facts };
+                journal.keep_object(object, &measured);
+                measured.facts
+            }
+            None => facts,
+        };
+        if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
+            auditing.put(facts);
+        }
+    }
 }
 
 fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<'_>>) -> Plan {

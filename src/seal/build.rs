@@ -55,56 +55,6 @@ pub fn measure_plan(
     Ok((seal, report))
 }
 
-/// What an earlier run measured of the objects of a model, and what this one does: so that a run that was
-/// ended before it was done need not begin anew.
-pub trait Journal: Sync {
-    /// What was measured of an object; its file is still the same.
-    fn known(&self, object: &Object) -> Option<Digested>;
-
-    /// An object was measured. Called from any thread.
-    fn keep(&self, object: &Object, digested: &Digested);
-}
-
-/// The digests of an object.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Digested {
-    /// Plain BLAKE3 of its bytes.
-    pub digest: ChainingValue,
-    /// Chaining values of its blocks.
-    pub blocks: Vec<ChainingValue>,
-}
-
-/// The seal of a model, without statistics; what `journal` knows is not read again.
-///
-/// # Errors
-/// See [`RunError`].
-pub fn measure_resumed(
-    model: &Checkpoint,
-    journal: &dyn Journal,
-    options: &RunOptions,
-    progress: &Progress,
-) -> Result<(Seal, RunReport), RunError> {
-    let whole = Plan::everything(model, false);
-    let mut kept: Vec<Option<Digested>> =
-        whole.objects.iter().map(|object| journal.known(object)).collect();
-    let unknown: Vec<usize> = (0..kept.len()).filter(|index| kept[*index].is_none()).collect();
-    let objects = unknown.iter().map(|index| whole.objects[*index]).collect();
-    let plan = Plan { objects, ..Plan::default() };
-    let found: Vec<Mutex<Option<Digested>>> = unknown.iter().map(|_| Mutex::default()).collect();
-    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
-        let digested = Digested { digest: finished.digest, blocks: finished.blocks.clone() };
-        journal.keep(&plan.objects[finished.object], &digested);
-        *found[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = Some(digested);
-    })?;
-    for (index, found) in unknown.into_iter().zip(found) {
-        kept[index] = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    }
-    let kept: Option<Vec<Digested>> = kept.into_iter().collect();
-    let kept = kept.ok_or(RunError::Unmeasured)?.into_iter();
-    let kept = kept.map(|d| Kept { digest: d.digest, blocks: d.blocks, ..Kept::default() });
-    Ok((document(model, &whole, kept, &run), run))
-}
-
 /// Measures the distribution of some tensors only, by their index.
 ///
 /// # Errors
@@ -181,6 +131,12 @@ impl<'a> Sealing<'a> {
             distribution,
             sketch: sketch::of(&finished.slots).filter(|_| self.contents.sketches),
         };
+    }
+
+    /// Keeps the digests of an object that was measured before.
+    pub fn know(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
+        *self.kept[object].lock().unwrap_or_else(PoisonError::into_inner) =
+            Kept { digest, blocks, ..Kept::default() };
     }
 
     fn kept(self) -> impl Iterator<Item = Kept> {

@@ -56,6 +56,10 @@ impl<'de> Deserialize<'de> for Real {
             fn visit_unit<E>(self) -> Result<Real, E> {
                 Ok(Real(f64::NAN))
             }
+
+            fn visit_none<E>(self) -> Result<Real, E> {
+                Ok(Real(f64::NAN))
+            }
         }
         deserializer.deserialize_any(Reader)
     }

@@ -157,21 +157,21 @@ impl<'a> FileSet<'a> {
     }
 
     /// One object of a file has been measured. After the last the file is compared with what it was
-    /// before, and closed.
+    /// before, and closed. Whether it was the last.
     ///
     /// # Errors
     /// When it changed in the meantime.
-    pub fn object_done(&self, file: usize) -> Result<(), FileError> {
+    pub fn object_done(&self, file: usize) -> Result<bool, FileError> {
         if self.states[file].left.fetch_sub(1, AcqRel) != 1 {
-            return Ok(());
+            return Ok(false);
         }
         *self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let entry = &self.files[file];
         // Each read of a file of another machine was of what was listed.
-        let Location::Path(path) = &entry.location else { return Ok(()) };
+        let Location::Path(path) = &entry.location else { return Ok(true) };
         // By its path: a file that was replaced by another is a change, too.
         match std::fs::metadata(path) {
-            Ok(now) => same(entry, &FileIdentity::of(&now)),
+            Ok(now) => same(entry, &FileIdentity::of(&now)).map(|()| true),
             Err(_) => {
                 Err(FileError::Changed { path: entry.path.clone(), what: "it is gone".into() })
             }

@@ -2,14 +2,14 @@
 //! follow the bytes of a file in order.
 
 use blake2::Blake2b512;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::num::NonZeroU64;
 use std::slice::ChunksExact;
 
 /// A hash function for files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HashAlgorithm {
     /// SHA-256 (FIPS 180-4), 32 bytes.
@@ -55,7 +55,7 @@ impl HashAlgorithm {
 }
 
 /// How a file is hashed: whole, or in shards of so many bytes, the last one shorter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileHashing {
     /// The hash function.
     pub algorithm: HashAlgorithm,
@@ -168,7 +168,7 @@ impl Hasher {
 /// The digests of one file: for each hashing that was asked for, those of its shards in order. What is
 /// kept grows with the number of shards: whoever takes that from a file of others bounds it
 /// ([`FileHashing::digests`]).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileDigests(Vec<(FileHashing, Vec<u8>)>);
 
 impl FileDigests {
@@ -181,6 +181,16 @@ impl FileDigests {
     /// The digest of the whole file by this function; `None`: it was not asked for.
     pub fn whole(&self, algorithm: HashAlgorithm) -> Option<&[u8]> {
         self.of(FileHashing::whole(algorithm))?.next()
+    }
+
+    /// Whether these are digests of a file of `bytes` bytes by all `hashings`.
+    pub(crate) fn are_of(&self, hashings: &[FileHashing], bytes: u64) -> bool {
+        let has = |hashing: &FileHashing| {
+            self.of(*hashing).is_some_and(|found| {
+                found.remainder().is_empty() && found.len() as u64 == hashing.digests(bytes)
+            })
+        };
+        hashings.iter().all(has)
     }
 
     /// One digest of a whole file.

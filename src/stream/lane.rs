@@ -110,12 +110,12 @@ impl<'a> Lane<'a> {
     }
 
     /// The digests, when all bytes of the file have passed.
-    pub fn finish(self) -> Option<FileDigests> {
-        match self.state.into_inner().unwrap_or_else(PoisonError::into_inner).hasher {
+    pub fn digests(&self) -> Option<FileDigests> {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).hasher {
             Hashing::NotBegun if self.bytes == 0 => {
                 Some(FileHasher::new(self.hashings, 0).finish())
             }
-            Hashing::Done(digests) => Some(digests),
+            Hashing::Done(digests) => Some(digests.clone()),
             _ => None,
         }
     }
@@ -147,15 +147,15 @@ mod tests {
             let len = piece.len();
             lane.submit(position, Arc::new(piece), len);
         }
-        let digests = lane.finish().unwrap();
+        let digests = lane.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&bytes).as_bytes());
         assert_eq!(digests.whole(Sha256).unwrap(), sha2::Sha256::digest(&bytes).as_slice());
         let expected: Vec<_> = bytes.chunks(9999).map(sha2::Sha256::digest).collect();
         assert!(digests.of(shards).unwrap().eq(expected.iter().map(|digest| digest.as_slice())));
-        let empty = Lane::new(&hashings, 0).finish().unwrap();
+        let empty = Lane::new(&hashings, 0).digests().unwrap();
         assert_eq!(empty.whole(Sha256).unwrap(), sha2::Sha256::digest(b"").as_slice());
         assert_eq!(empty.of(shards).unwrap().count(), 0);
-        assert_eq!(Lane::new(&hashings, 1).finish(), None, "bytes that never came");
+        assert_eq!(Lane::new(&hashings, 1).digests(), None, "bytes that never came");
     }
 
     /// Views of one storage: what they share is digested once.
@@ -166,7 +166,7 @@ mod tests {
         for (from, to) in [(0, 300), (100, 500), (50, 60), (450, 900), (100, 500), (900, 1000)] {
             lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()), to - from);
         }
-        let digests = lane.finish().unwrap();
+        let digests = lane.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&bytes).as_bytes());
     }
 
@@ -187,7 +187,7 @@ mod tests {
             }
         });
         let whole = vec![7u8; (count as usize) * (4 << 20)];
-        let digests = lane.finish().unwrap();
+        let digests = lane.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&whole).as_bytes());
     }
 }

@@ -61,7 +61,7 @@ pub struct PlannedCarrier {
 }
 
 /// All objects of a run, in order of file and offset.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The objects; those of a file are in order of their offsets.
     pub objects: Vec<Object>,

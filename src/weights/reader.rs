@@ -55,5 +55,8 @@ pub fn plan<'a>(model: &Checkpoint, weights: impl Iterator<Item = &'a Weight>) -
 /// # Errors
 /// When one of its files changed in the meantime.
 pub fn done(model: &Checkpoint, files: &FileSet<'_>, weight: &Weight) -> Result<(), FileError> {
-    weight.tensors().iter().try_for_each(|index| files.object_done(model.tensors[*index].file))
+    for index in weight.tensors().iter() {
+        files.object_done(model.tensors[*index].file)?;
+    }
+    Ok(())
 }

@@ -11,8 +11,7 @@ use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, checksums, structure};
 use crate::pinpoint::search::Limits;
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
-use crate::registry::state::{Database, StateError};
-use crate::seal::build::measure_resumed;
+use crate::registry::state::{Database, Purpose, StateError};
 use crate::seal::layout::{self, Damaged};
 use crate::seal::{self, Seal};
 use crate::stream::progress::Progress;
@@ -102,8 +101,8 @@ pub struct With<'a> {
     pub progress: &'a Progress,
 }
 
-/// Reads every byte of a model. Content that was judged before is only digested, and goes on where an earlier
-/// check ended; other content is examined in one pass, which verifies what its source claims.
+/// Reads every byte of a model, from where an earlier check ended. Content that was judged before is only
+/// digested; other content is examined in one pass, which verifies what its source claims.
 ///
 /// # Errors
 /// See [`CheckError`].
@@ -129,12 +128,18 @@ pub fn check(
         }
     }
     let damaged = layout::adopt(&mut model, expected.accepted);
+    let file_hashing = claims::hashings(&model, listed);
+    let mark = marks.to_examine(&model, &file_hashing, expected.accepted);
+    let journal = with.database.journal(expected.model, Purpose::Examine, mark)?;
     let request = Request {
         audit: !model.tensors.is_empty(),
-        file_hashing: claims::hashings(&model, listed),
+        file_hashing,
+        journal: Some(&journal),
         ..Request::default()
     };
-    let examined = examine::measure(&model, &request, &with.checking.run, with.progress)?;
+    let examined = measure(&model, &request, with);
+    journal.finish(examined.is_ok())?;
+    let examined = examined?;
     bytes_read += examined.run.engine.bytes_read;
     let found = Found { findings, ..Found::default() };
     let subject = Subject { model: &model, listed, examined: &examined, damaged: &damaged };
@@ -151,11 +156,20 @@ fn digest(
     marks: &Marks,
     with: With<'_>,
 ) -> Result<(Seal, RunReport), CheckError> {
-    let journal = with.database.journal(id, marks.mark)?;
-    let measured = measure_resumed(model, &journal, &with.checking.run, with.progress);
-    // Also of a run that was interrupted.
-    journal.finish()?;
-    Ok(measured?)
+    let journal = with.database.journal(id, Purpose::Digest, marks.mark)?;
+    let request = Request { journal: Some(&journal), ..Request::default() };
+    let digested = measure(model, &request, with);
+    journal.finish(digested.is_ok())?;
+    let Examined { seal, run, .. } = digested?;
+    Ok((seal, run))
+}
+
+fn measure(
+    model: &Checkpoint,
+    request: &Request<'_>,
+    with: With<'_>,
+) -> Result<Examined, ExamineError> {
+    examine::measure(model, request, &with.checking.run, with.progress)
 }
 
 /// A model that was examined.

@@ -1,8 +1,11 @@
 //! Which models are read, and which are skipped because nothing of them moved.
 
+use crate::checkpoint::Checkpoint;
 use crate::registry::record::State;
 use crate::registry::source::{Listed, Mark};
 use crate::registry::state::Known;
+use crate::seal::Seal;
+use crate::stream::hashing::Hashings;
 use jiff::{SignedDuration, Timestamp};
 
 /// What is read although nothing moved: marks that did not move are no proof.
@@ -97,6 +100,25 @@ impl Marks {
             claims: *claims.finalize().as_bytes(),
             would_move: listed.files.iter().all(|file| file.mark != Mark::None),
         }
+    }
+
+    /// Of the model and of all that this program measures when it examines it: with these digests of its
+    /// files, and its layout as it was `accepted`, where the model does not tell it.
+    pub fn to_examine(
+        &self,
+        model: &Checkpoint,
+        hashings: &Hashings,
+        accepted: Option<&Seal>,
+    ) -> [u8; 32] {
+        let mut mark = blake3::Hasher::new_derive_key("tensorseal 2026 examination of a model");
+        add(&mut mark, &self.mark);
+        add(&mut mark, env!("CARGO_PKG_VERSION").as_bytes());
+        add(&mut mark, accepted.map_or("", |seal| &seal.model.root).as_bytes());
+        for file in 0..model.files.len() {
+            // It has no maps whose order could differ.
+            add(&mut mark, &serde_json::to_vec(hashings.of(file)).unwrap_or_default());
+        }
+        *mark.finalize().as_bytes()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a check found, written all at once.
 
 use super::packed::{FileMark, pack_marks, pack_seal};
-use super::{Database, StateError, text_of, unreadable};
+use super::{Database, StateError, journal, text_of, unreadable};
 use crate::registry::record::{RecordedFinding, State};
 use crate::seal::Seal;
 use jiff::Timestamp;
@@ -9,6 +9,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 /// Who accepts what is seen for the first time.
 const FIRST_SEEN: &str = "first seen";
+
+/// Who accepts another version of what is accepted.
+const SAME_CONTENT: &str = "same content";
 
 /// What a check found.
 #[derive(Debug)]
@@ -109,7 +112,7 @@ fn write_check(transaction: &Transaction<'_>, checked: &Checked<'_>) -> rusqlite
                 ],
             )?;
             write_content(transaction, checked, deep)?;
-            transaction.execute("DELETE FROM journal WHERE model = ?1", [model])?;
+            journal::forget(transaction, *model)?;
         }
     }
     add_event(transaction, checked, root)
@@ -141,6 +144,7 @@ fn write_content(
                 "UPDATE models SET good_marks = ?2 WHERE id = ?1",
                 params![model, marks],
             )?;
+            follow_version(transaction, *model, *version, *at)?;
         }
         Content::Other => {
             let seal = pack_seal(deep.seal).map_err(unreadable)?;
@@ -151,6 +155,24 @@ fn write_content(
         }
         Content::Partial => {}
     }
+    Ok(())
+}
+
+/// A version that has the accepted content is the accepted one from now on: were its content changed later,
+/// no version would have moved.
+fn follow_version(
+    transaction: &Transaction<'_>,
+    model: i64,
+    version: Option<&str>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let Some(version) = version else { return Ok(()) };
+    transaction.execute(
+        "INSERT INTO baselines (model, version, root, seal, accepted, accepted_by, reason)
+         SELECT model, ?2, root, seal, ?3, ?4, ?5 FROM baselines
+         WHERE id = (SELECT max(id) FROM baselines WHERE model = ?1) AND version IS NOT ?2",
+        params![model, version, text_of(at), SAME_CONTENT, "another version of what was accepted"],
+    )?;
     Ok(())
 }
 

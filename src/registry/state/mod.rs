@@ -20,7 +20,7 @@ pub use accept::Accepted;
 pub use checks::{Checked, Content, Deep};
 pub use error::StateError;
 pub use history::{Acceptance, Event, History};
-pub use journal::ModelJournal;
+pub use journal::{ModelJournal, Purpose};
 pub use models::{Baseline, Known, Seen};
 pub use packed::FileMark;
 

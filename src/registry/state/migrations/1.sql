@@ -85,16 +85,27 @@ CREATE TABLE events (
 CREATE INDEX events_of_model ON events (model, id);
 
 -- What a deep check that is at work has measured.
-CREATE TABLE journal (
+CREATE TABLE journal_objects (
     model INTEGER NOT NULL REFERENCES models (id),
-    mark BLOB NOT NULL,                 -- of all files of the model
+    purpose INTEGER NOT NULL,           -- 0: to digest, 1: to examine
+    mark BLOB NOT NULL,                 -- of all files of the model, and of what is wanted of them
     kind INTEGER NOT NULL,
     file INTEGER NOT NULL,
     offset INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     digest BLOB NOT NULL,
     blocks BLOB NOT NULL,
-    PRIMARY KEY (model, file, offset, bytes, kind)
+    facts BLOB,                         -- CBOR
+    PRIMARY KEY (model, purpose, file, offset, bytes, kind)
+) WITHOUT ROWID;
+
+CREATE TABLE journal_files (
+    model INTEGER NOT NULL REFERENCES models (id),
+    purpose INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    file INTEGER NOT NULL,
+    finished TEXT NOT NULL,             -- JSON: its digests, its broken checksums
+    PRIMARY KEY (model, purpose, file)
 ) WITHOUT ROWID;
 
 CREATE TABLE settings (
