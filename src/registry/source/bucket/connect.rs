@@ -3,8 +3,8 @@
 use super::super::SourceError;
 use super::super::remote::{Limits, runtime};
 use super::address::{Address, Provider};
-use super::{checksum, profile};
 use super::watch::Watched;
+use super::{checksum, profile};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::{ClientConfigKey, ClientOptions};

@@ -103,9 +103,8 @@ impl Source for Bucket {
             Provider::S3 => Some(claimed(&listed.files, checksum::claims(&objects)?)),
             Provider::Google | Provider::Azure => None,
         };
-        let windowed = |object| -> Arc<dyn RemoteFile> {
-            Arc::new(Windowed::new(object, &self.windows))
-        };
+        let windowed =
+            |object| -> Arc<dyn RemoteFile> { Arc::new(Windowed::new(object, &self.windows)) };
         let paths = listed.files.iter().map(|file| file.path.clone());
         let files = paths.zip(objects.into_iter().map(windowed)).collect();
         let name = self.address.place(&below);
