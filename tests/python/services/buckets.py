@@ -163,17 +163,17 @@ class Bucket:
         assert len(parts) > 1
         self.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
 
-    def scan(self, url=None, state=None, source="s3://models/teams"):
-        """The exit code and the report of a scan."""
+    def scan(self, url=None, state=None, source="s3://models/teams", settings=None):
+        """The exit code and the report of a scan; `settings` in place of those of AWS."""
         command = [PROGRAM, "registry", "scan", source, "--state", str(state or self.state)]
-        environment = {
-            "PATH": os.environ["PATH"],
+        environment = settings or {
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_ENDPOINT_URL": url or self.url,
             "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",
         }
+        environment["PATH"] = os.environ["PATH"]
         command += ["--format", "json", "--read-all"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         if SECRET in done.stdout + done.stderr:
@@ -291,6 +291,18 @@ def checksums(bucket):
     decayed.shutdown()
 
 
+def google(bucket):
+    """The client of Google, which speaks the same protocol (the XML API) to its own store: moto answers it
+    where nothing is signed."""
+    settings = {"GOOGLE_BASE_URL": bucket.url, "GOOGLE_SKIP_SIGNATURE": "true", "GOOGLE_ALLOW_HTTP": "true"}
+    model = safetensors(50, 5)
+    key, state = "public/a/model.safetensors", bucket.directory / "google.db"
+    for data, wanted in [(model, "new"), (model[:-1] + bytes([model[-1] ^ 1]), "modified"), (model, "ok")]:
+        bucket.put(key, data, ACL="public-read")
+        _, report = bucket.scan(state=state, source="gs://models/public", settings=dict(settings))
+        expect("moto: a model of gs://", model_of(report, "a")["state"], wanted)
+
+
 def moto(directory):
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -307,6 +319,7 @@ def moto(directory):
         expect("moto: an object of several parts", parts["state"], "new")
         expect("moto: … is what it is in one", parts["root"] == model_of(report, "a")["root"], True)
         checksums(bucket)
+        google(bucket)
         # More keys than a page has.
         for number in range(1005):
             bucket.put(f"many/{number:05}/x.gguf" if number == 1003 else f"many/{number:05}/x.txt", b"x")

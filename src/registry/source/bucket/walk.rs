@@ -41,9 +41,7 @@ pub fn models(listing: &Listing<'_>, each: Each<'_>) -> Result<(), SourceError> 
 /// Refuses the address of one object, as that of one file is: a model is all that lies below a prefix, and no
 /// part of one is taken for all of it.
 fn refuse_object(listing: &Listing<'_>, key: &str) -> Result<(), SourceError> {
-    // Of all keys that begin with it, it is the first.
-    let first = listing.all(key).next()?.unwrap_or_default();
-    if !first.objects.iter().any(|object| object.location.as_ref() == key) {
+    if !listing.is_object(key)? {
         return Ok(());
     }
     let above = key.rsplit_once('/').map_or("", |(above, _)| above);
