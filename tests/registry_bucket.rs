@@ -5,7 +5,11 @@ mod common;
 #[path = "common/store.rs"]
 mod store;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::*;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -15,8 +19,9 @@ use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::registry::source::remote::Limits;
-use tensorseal::registry::source::{Listed, Mark, Source, SourceError, bucket};
+use tensorseal::registry::source::{Claim, Listed, Mark, OpenedModel, Source, SourceError, bucket};
 use tensorseal::seal::{build, canonical};
+use tensorseal::stream::hashing::HashAlgorithm;
 use tensorseal::stream::progress::Progress;
 
 fn quick() -> Limits {
@@ -99,6 +104,149 @@ fn a_model_is_what_it_is_in_a_directory() {
     let own = self::listed(same.as_ref()).remove(0);
     assert_eq!((own.name.as_str(), &own.files), (".", &listed.files));
     assert_eq!(measured(same.as_ref(), &own).unwrap(), seal);
+}
+
+/// What a store says of the SHA-256 of some bytes.
+fn checksum(bytes: &[u8], kind: &str) -> String {
+    let digest = STANDARD.encode(Sha256::digest(bytes));
+    format!("x-amz-checksum-sha256: {digest}\r\nx-amz-checksum-type: {kind}\r\n")
+}
+
+/// The claims of each file of a model that has some.
+fn claims(opened: &OpenedModel) -> Vec<(String, Claim)> {
+    let files = opened.files.iter().flatten();
+    let claims =
+        files.flat_map(|file| file.claims.iter().map(|claim| (file.path.clone(), claim.clone())));
+    claims.collect()
+}
+
+#[test]
+fn a_checksum_that_the_store_keeps_is_a_claim() {
+    let (store, source, listed, _) = bucket_of_one();
+    let key = "teams/a/model/README.md";
+    store.change(|objects| {
+        for object in objects.values_mut() {
+            object.checksum = checksum(&object.bytes, "FULL_OBJECT");
+        }
+        // Of an object in parts.
+        let parts = objects.get_mut(key).unwrap();
+        parts.checksum = checksum(b"digests", "COMPOSITE").replace("=\r\n", "=-3\r\n");
+    });
+    store.asked();
+    let opened = source.open(&listed).unwrap();
+    let found = claims(&opened);
+    let paths: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
+    let expected = listed.files.iter().map(|file| file.path.as_str());
+    assert_eq!(paths, expected.filter(|path| *path != "README.md").collect::<Vec<_>>());
+    let expected = Claim {
+        algorithm: HashAlgorithm::Sha256,
+        digest: Sha256::digest(b"{}").to_vec(),
+        place: "its checksum in the store",
+    };
+    assert_eq!(found[0], ("1_Pooling/config.json".to_owned(), expected));
+    let heads = store.asked().into_iter().filter(|line| line.starts_with("HEAD "));
+    assert_eq!(heads.count(), listed.files.len(), "each is asked once");
+    // Nothing is asked of an object for a list.
+    common::listed(source.as_ref()).unwrap();
+    assert!(store.asked().iter().all(|line| line.starts_with("GET ")));
+    // Without credentials there is no signature that could cover the header.
+    let settings = store.settings().into_iter().skip(2);
+    let settings = settings.chain([("AWS_SKIP_SIGNATURE".to_owned(), "true".to_owned())]);
+    let unsigned = bucket::open_with("s3://models/teams", settings, quick()).unwrap();
+    assert_eq!(unsigned.open(&listed).map(|opened| claims(&opened).len()).unwrap(), 4);
+}
+
+#[test]
+fn a_store_without_checksums_claims_nothing() {
+    let (store, source, listed, seal) = bucket_of_one();
+    let none = |what: &str| {
+        let opened = source.open(&listed).unwrap();
+        assert_eq!(claims(&opened), [], "{what}");
+        assert_eq!(sealed(&opened.checkpoint).unwrap(), seal, "{what}");
+    };
+    none("a store that has none");
+    let good = checksum(b"{}", "FULL_OBJECT");
+    for nonsense in [
+        "x-amz-checksum-sha256: \r\n".to_owned(),
+        "x-amz-checksum-sha256: AAAA\r\n".to_owned(),
+        "x-amz-checksum-sha256: \u{fc}\r\n".to_owned(),
+        good.replace("sha256: ", "sha256: ="),
+        good.replace("=\r\n", "==\r\n"),
+        good.replace("FULL_OBJECT", "WHATEVER"),
+        format!("x-amz-checksum-sha256: {}\r\n", "A".repeat(8000)),
+    ] {
+        store.change(|objects| {
+            objects.values_mut().for_each(|object| object.checksum.clone_from(&nonsense));
+        });
+        none(&nonsense);
+    }
+    // One that does not answer such a question is read all the same.
+    store.change(|objects| {
+        objects.values_mut().for_each(|object| object.checksum.clone_from(&good));
+    });
+    for status in ["400 Bad Request", "403 Forbidden", "405 Not Allowed", "501 Not Implemented"] {
+        store.behave(|behaviour| behaviour.refuses_head = Some(status));
+        none(status);
+    }
+    // But a busy one is asked again, and at last given up.
+    store.behave(|behaviour| behaviour.refuses_head = Some("503 Slow Down"));
+    let error = source.open(&listed).unwrap_err().to_string();
+    assert!(error.starts_with("s3://models/teams/a/model/"), "{error}");
+    assert!(error.ends_with("the store answers 503 (asked 6 times)"), "{error}");
+}
+
+/// What a first scan says of the only model, and of files that are not what the store says they are.
+fn first_scan(store: &Store) -> (Value, Vec<Value>) {
+    let dir = TempDir::new().unwrap();
+    let state = dir.path().join("state.db");
+    let args =
+        ["registry", "scan", "s3://models/teams", "--format", "json", "--state", arg(&state)];
+    let ran = finished(program(&args).envs(store.settings()).output().unwrap());
+    let mut report: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
+    let mut model = report["models"][0].take();
+    let mut findings = match model["findings"].take() {
+        Value::Array(findings) => findings,
+        other => panic!("{other}"),
+    };
+    findings.retain(|finding| finding["rule"] == "registry/blob-differs");
+    (model["state"].take(), findings)
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_the_first_scan() {
+    let (store, _, _, _) = bucket_of_one();
+    let key = store.key_of("safetensors");
+    store.change(|objects| {
+        let object = objects.get_mut(&key).unwrap();
+        object.checksum = checksum(&object.bytes, "FULL_OBJECT");
+    });
+    assert_eq!(first_scan(&store), ("new".into(), vec![]));
+    store.change(|objects| {
+        let bytes = &mut objects.get_mut(&key).unwrap().bytes;
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+    });
+    let (state, found) = first_scan(&store);
+    assert_eq!((state.as_str(), found.len()), (Some("modified"), 1));
+    let message = found[0]["message"].as_str().unwrap();
+    assert!(message.contains("that its checksum in the store stands for"), "{message}");
+}
+
+#[test]
+fn one_object_is_no_source() {
+    let (store, _, _, _) = bucket_of_one();
+    let key = store.key_of("safetensors");
+    let source = source(&store, &format!("s3://models/{key}"));
+    let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("s3://models/{key}: it is one object")), "{error}");
+    assert!(error.ends_with("give s3://models/teams/a/model"), "{error}");
+    // What begins alike is no such object.
+    let begun = key.strip_suffix("safetensors").unwrap();
+    let none = self::source(&store, &format!("s3://models/{begun}"));
+    assert_eq!(names(none.as_ref()), [""; 0]);
+    let top = Store::new([("m.gguf".to_owned(), vec![1])]);
+    let error = self::source(&top, "s3://models/m.gguf").list(&mut |_| ControlFlow::Continue(()));
+    assert!(error.unwrap_err().to_string().ends_with("give s3://models"));
 }
 
 #[test]

@@ -13,11 +13,14 @@ use std::time::Duration;
 pub struct Object {
     pub bytes: Vec<u8>,
     pub modified: String,
+    /// What it says of its SHA-256 to who asks: the checksum and its type, as header lines.
+    pub checksum: String,
 }
 
 impl Object {
     pub fn new(bytes: Vec<u8>) -> Object {
-        Object { bytes, modified: "2026-01-02T03:04:05.000Z".to_owned() }
+        let modified = "2026-01-02T03:04:05.000Z".to_owned();
+        Object { bytes, modified, checksum: String::new() }
     }
 
     fn etag(&self) -> String {
@@ -40,6 +43,8 @@ pub struct Behaviour {
     pub ignores_if_match: bool,
     /// Answers a range with the whole object.
     pub ignores_range: bool,
+    /// Answers `HEAD` with this status.
+    pub refuses_head: Option<&'static str>,
     /// Gives no entity tags in lists.
     pub no_tags_in_lists: bool,
     /// Never answers.
@@ -137,6 +142,12 @@ impl Store {
         change(&mut self.state.objects.lock().unwrap());
     }
 
+    /// The first key with this ending.
+    pub fn key_of(&self, ending: &str) -> String {
+        let objects = self.state.objects.lock().unwrap();
+        objects.keys().find(|key| key.ends_with(ending)).unwrap().clone()
+    }
+
     /// What was asked since the last call.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
@@ -144,10 +155,13 @@ impl Store {
 }
 
 struct Asked {
+    method: String,
     path: String,
     query: BTreeMap<String, String>,
     range: Option<[usize; 2]>,
     if_match: Option<String>,
+    /// Whether checksums are asked for, by a header that is signed if anything is.
+    checksum: bool,
 }
 
 fn decoded(text: &str) -> String {
@@ -157,29 +171,38 @@ fn decoded(text: &str) -> String {
 fn read_request(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
-    let target = line.split(' ').nth(1)?.to_owned();
+    let (method, rest) = line.split_once(' ')?;
+    let target = rest.split(' ').next()?.to_owned();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
     };
+    let mut signed = true;
     let mut asked = Asked {
+        method: method.to_owned(),
         path: decoded(path),
         query: query.split('&').map(pair).collect(),
         range: None,
         if_match: None,
+        checksum: false,
     };
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let line = line.trim_end();
-        let Some((name, value)) = line.split_once(": ") else { return Some(asked) };
+        let Some((name, value)) = line.split_once(": ") else {
+            asked.checksum &= signed;
+            return Some(asked);
+        };
         match name.to_ascii_lowercase().as_str() {
             "range" => {
                 let (from, to) = value.strip_prefix("bytes=")?.split_once('-')?;
                 asked.range = Some([from.parse().ok()?, to.parse::<usize>().ok()? + 1]);
             }
             "if-match" => asked.if_match = Some(value.to_owned()),
+            "x-amz-checksum-mode" => asked.checksum = value == "ENABLED",
+            "authorization" => signed = value.contains(";x-amz-checksum-mode;"),
             _ => {}
         }
     }
@@ -190,7 +213,8 @@ impl State {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         while let Some(asked) = read_request(&mut reader) {
-            let line = format!("{} {:?} {:?}", asked.path, asked.query, asked.range);
+            let Asked { method, path, query, range, .. } = &asked;
+            let line = format!("{method} {path} {query:?} {range:?}");
             self.asked.lock().unwrap().push(line);
             if self.answer(&asked, &mut stream).is_none() {
                 return;
@@ -243,7 +267,13 @@ impl State {
         stream: &mut TcpStream,
     ) -> Option<()> {
         let modified = "Fri, 02 Jan 2026 03:04:05 GMT";
-        let headers = format!("ETag: {}\r\nLast-Modified: {modified}\r\n", object.etag());
+        let mut headers = format!("ETag: {}\r\nLast-Modified: {modified}\r\n", object.etag());
+        if asked.method == "HEAD" {
+            // Of a part of an object no checksum is told.
+            headers += if asked.checksum { &object.checksum } else { "" };
+            let status = behaviour.refuses_head.unwrap_or("200 OK");
+            return stream.write_all(head(status, &headers, object.bytes.len()).as_bytes()).ok();
+        }
         let Some([from, to]) = asked.range.filter(|_| !behaviour.ignores_range) else {
             return respond(stream, "200 OK", &headers, &object.bytes);
         };

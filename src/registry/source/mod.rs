@@ -51,9 +51,9 @@ pub struct OpenedModel {
     pub checkpoint: Checkpoint,
     /// What was found on the way: of what had to be unpacked before it could be opened.
     pub findings: Vec<Finding>,
-    /// Its files, where they are others than those of the list: of some nobody knows before they are opened
-    /// that they are packed in one that was listed, or are no part of the model. In the order of the
-    /// checkpoint.
+    /// Its files, where they are others than those of the list, or more is claimed of them: of some nobody
+    /// knows before they are opened that they are packed in one that was listed, or are no part of the model.
+    /// In the order of the checkpoint.
     pub files: Option<Vec<ListedFile>>,
 }
 

@@ -56,12 +56,13 @@ def server(command, port, name):
 
 class Proxy(http.server.ThreadingHTTPServer):
     """Hands requests on to a server; `before` is called with the path of a read, and may do something,
-    or give what is to be answered: a status, or the part of the body after which the connection breaks."""
+    or give what is to be answered: a status, or the part of the body after which the connection breaks.
+    `after` is called with the body of a read, and gives the one that is handed on."""
 
     daemon_threads = True
 
     def __init__(self, target):
-        self.target, self.before, self.served = target, None, 0
+        self.target, self.before, self.after, self.served = target, None, None, 0
         super().__init__(("127.0.0.1", 0), Handed)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,6 +77,9 @@ class Handed(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def do_GET(self):
         is_read = "Range" in self.headers
         answer = self.server.before(self.path) if is_read and self.server.before else None
@@ -87,17 +91,21 @@ class Handed(http.server.BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         # What is signed is signed for this host.
         headers["Host"] = self.headers["Host"]
-        request = urllib.request.Request(self.server.target + self.path, headers=headers)
+        target = self.server.target + self.path
+        request = urllib.request.Request(target, headers=headers, method=self.command)
         try:
             given = urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
             given = error
         body = given.read()
+        if is_read and self.server.after:
+            body = self.server.after(body)
         self.send_response(given.status)
         for name, value in given.headers.items():
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "server", "date"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        length = given.headers["Content-Length"] if self.command == "HEAD" else len(body)
+        self.send_header("Content-Length", str(length))
         self.end_headers()
         if answer is not None:
             self.wfile.write(body[: int(len(body) * answer)])
@@ -140,30 +148,32 @@ class Bucket:
         )
         self.client.create_bucket(Bucket="models")
 
-    def put(self, key, data):
-        self.client.put_object(Bucket="models", Key=key, Body=data)
+    def put(self, key, data, **more):
+        self.client.put_object(Bucket="models", Key=key, Body=data, **more)
 
-    def put_in_parts(self, key, data):
+    def put_in_parts(self, key, data, **more):
         upload = {"Bucket": "models", "Key": key}
-        upload["UploadId"] = self.client.create_multipart_upload(**upload)["UploadId"]
+        upload["UploadId"] = self.client.create_multipart_upload(**upload, **more)["UploadId"]
         parts = []
         for number, start in enumerate(range(0, len(data), PART), 1):
-            part = self.client.upload_part(PartNumber=number, Body=data[start : start + PART], **upload)
-            parts.append({"PartNumber": number, "ETag": part["ETag"]})
+            body = data[start : start + PART]
+            part = self.client.upload_part(PartNumber=number, Body=body, **upload, **more)
+            given = {name: part[name] for name in ("ETag", "ChecksumSHA256") if name in part}
+            parts.append({"PartNumber": number, **given})
         assert len(parts) > 1
         self.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
 
-    def scan(self, url=None, state=None, source="s3://models/teams"):
-        """The exit code and the report of a scan."""
+    def scan(self, url=None, state=None, source="s3://models/teams", settings=None):
+        """The exit code and the report of a scan; `settings` in place of those of AWS."""
         command = [PROGRAM, "registry", "scan", source, "--state", str(state or self.state)]
-        environment = {
-            "PATH": os.environ["PATH"],
+        environment = settings or {
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_ENDPOINT_URL": url or self.url,
             "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",
         }
+        environment["PATH"] = os.environ["PATH"]
         command += ["--format", "json", "--read-all"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         if SECRET in done.stdout + done.stderr:
@@ -257,6 +267,42 @@ def every_server(bucket, label, big):
         assert SECRET.encode() not in file.read_bytes()
 
 
+def checksums(bucket):
+    """A SHA-256 that the store keeps of an object is held against its bytes in the first scan."""
+    bucket.put("summed/whole/model.safetensors", safetensors(50, 3), ChecksumAlgorithm="SHA256")
+    big = safetensors(PART // 4096 + 100, 4)
+    bucket.put_in_parts("summed/parts/model.safetensors", big, ChecksumAlgorithm="SHA256")
+
+    def first_scan(url, state):
+        _, report = bucket.scan(url, source="s3://models/summed", state=bucket.directory / state)
+        found = {}
+        for model in report["models"]:
+            rules = [finding["rule"] for finding in model["findings"]]
+            found[model["name"]] = model["state"], "registry/blob-differs" in rules
+        return found
+
+    good, bad = ("new", False), ("modified", True)
+    expect("moto: checksums are right", first_scan(bucket.url, "right.db"), {"parts": good, "whole": good})
+    # What is stored decays, and what is known of it stays.
+    decayed = Proxy(bucket.url)
+    decayed.after = lambda body: body[:-1] + bytes([body[-1] ^ 1])
+    found = first_scan(decayed.url, "decayed.db")
+    expect("moto: … what decayed is found, if it is not in parts", found, {"parts": good, "whole": bad})
+    decayed.shutdown()
+
+
+def google(bucket):
+    """The client of Google, which speaks the same protocol (the XML API) to its own store: moto answers it
+    where nothing is signed."""
+    settings = {"GOOGLE_BASE_URL": bucket.url, "GOOGLE_SKIP_SIGNATURE": "true", "GOOGLE_ALLOW_HTTP": "true"}
+    model = safetensors(50, 5)
+    key, state = "public/a/model.safetensors", bucket.directory / "google.db"
+    for data, wanted in [(model, "new"), (model[:-1] + bytes([model[-1] ^ 1]), "modified"), (model, "ok")]:
+        bucket.put(key, data, ACL="public-read")
+        _, report = bucket.scan(state=state, source="gs://models/public", settings=dict(settings))
+        expect("moto: a model of gs://", model_of(report, "a")["state"], wanted)
+
+
 def moto(directory):
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -272,6 +318,8 @@ def moto(directory):
         parts = model_of(report, "parts")
         expect("moto: an object of several parts", parts["state"], "new")
         expect("moto: … is what it is in one", parts["root"] == model_of(report, "a")["root"], True)
+        checksums(bucket)
+        google(bucket)
         # More keys than a page has.
         for number in range(1005):
             bucket.put(f"many/{number:05}/x.gguf" if number == 1003 else f"many/{number:05}/x.txt", b"x")

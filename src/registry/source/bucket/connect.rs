@@ -3,11 +3,11 @@
 use super::super::SourceError;
 use super::super::remote::{Limits, runtime};
 use super::address::{Address, Provider};
-use super::profile;
 use super::watch::Watched;
+use super::{checksum, profile};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::client::ClientConfigKey;
+use object_store::client::{ClientConfigKey, ClientOptions};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::{ObjectStore, RetryConfig};
@@ -86,7 +86,8 @@ fn keyed<'s, K: std::str::FromStr>(
 type Built = Result<Arc<dyn Store>, object_store::Error>;
 
 fn amazon(address: &Address, settings: &BTreeMap<String, String>, limits: &Limits) -> Built {
-    let mut builder = AmazonS3Builder::new();
+    let asking = ClientOptions::new().with_default_headers(checksum::asked_for());
+    let mut builder = AmazonS3Builder::new().with_client_options(asking);
     for (key, value) in keyed(settings, "AWS_") {
         builder = builder.with_config(key, value);
     }

@@ -4,11 +4,13 @@
 //!   environment ([`profile`]: those of the provider's own files).
 //! - [`watch`] sees every answer before the client does; [`page`] takes out of a list what no client may
 //!   see.
-//! - [`pages`] lists, [`walk`] finds the models, [`object`] reads one object by ranges.
+//! - [`pages`] lists, [`walk`] finds the models, [`object`] reads one object by ranges, [`checksum`] is what
+//!   an S3 claims of it.
 //!
-//! Nothing is written to a bucket, and nothing but `GET` is asked.
+//! Nothing is written to a bucket, and nothing but `GET` and `HEAD` is asked.
 
 mod address;
+mod checksum;
 mod connect;
 mod error;
 mod object;
@@ -20,9 +22,9 @@ mod watch;
 
 use super::local::options;
 use super::remote::{Limits, Windowed, Windows};
-use super::{Listed, OpenedModel, Source, SourceError};
+use super::{Claim, Listed, ListedFile, OpenedModel, Source, SourceError};
 use crate::checkpoint::{Checkpoint, OpenError, RemoteFile};
-use address::Address;
+use address::{Address, Provider};
 use connect::Store;
 use object::Object;
 use object_store::path::Path;
@@ -86,7 +88,7 @@ impl Source for Bucket {
 
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
         let below = self.address.below(&listed.name);
-        let mut files: Vec<(String, Arc<dyn RemoteFile>)> = Vec::with_capacity(listed.files.len());
+        let mut objects = Vec::with_capacity(listed.files.len());
         for file in &listed.files {
             let key = format!("{below}{}", file.path);
             let place = self.address.place(&key);
@@ -94,10 +96,17 @@ impl Source for Bucket {
                 source_name: place.clone(),
                 why: "no object can have this name".into(),
             })?;
-            let object =
-                Object::new(Arc::clone(&self.store), key, place, file, self.limits.clone());
-            files.push((file.path.clone(), Arc::new(Windowed::new(object, &self.windows))));
+            let (store, limits) = (Arc::clone(&self.store), self.limits.clone());
+            objects.push(Object::new(store, key, place, file, limits));
         }
+        let known = match self.address.provider {
+            Provider::S3 => Some(claimed(&listed.files, checksum::claims(&objects)?)),
+            Provider::Google | Provider::Azure => None,
+        };
+        let windowed =
+            |object| -> Arc<dyn RemoteFile> { Arc::new(Windowed::new(object, &self.windows)) };
+        let paths = listed.files.iter().map(|file| file.path.clone());
+        let files = paths.zip(objects.into_iter().map(windowed)).collect();
         let name = self.address.place(&below);
         let checkpoint = Checkpoint::open_remote(&name, files, &options());
         let checkpoint = checkpoint.map_err(|error| match error {
@@ -107,6 +116,18 @@ impl Source for Bucket {
             },
             error => SourceError::Open(error),
         })?;
-        Ok(OpenedModel::as_listed(checkpoint))
+        Ok(match known {
+            Some(known) => OpenedModel::of_others(checkpoint, Vec::new(), known),
+            None => OpenedModel::as_listed(checkpoint),
+        })
     }
+}
+
+/// Files as they were listed, and what is claimed of each.
+fn claimed(files: &[ListedFile], claims: Vec<Option<Claim>>) -> Vec<ListedFile> {
+    let of = |(file, claim): (&ListedFile, Option<Claim>)| {
+        let claims = file.claims.iter().cloned().chain(claim).collect();
+        ListedFile { claims, ..file.clone() }
+    };
+    files.iter().zip(claims).map(of).collect()
 }

@@ -55,15 +55,43 @@ impl Object {
         Object { store, key, place, bytes: file.bytes, listed, first: OnceLock::new(), limits }
     }
 
+    /// Where it is, for messages.
+    pub fn named(&self) -> &str {
+        &self.place
+    }
+
+    /// The checksum that the store keeps of it, if it has one and tells it.
+    ///
+    /// # Errors
+    /// When the object is no longer what was listed, or the store cannot be asked.
+    pub fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
+        attempts(&self.limits, 0, || self.head())
+    }
+
+    async fn head(&self) -> Result<Option<[u8; 32]>, Failure> {
+        match self.ask(GetOptions::new().with_head(true)).await {
+            Ok((_, seen)) => Ok(seen.noted().checksum),
+            // A store that refuses this tells no checksum; whether it gives the bytes is seen when they are read.
+            Err(Failure::Final(RemoteError::Unavailable(_))) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn range(&self, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+        let range = GetRange::Bounded(offset..offset + len as u64);
+        let (answer, _) = self.ask(GetOptions::new().with_range(Some(range))).await?;
+        body(answer, len).await
+    }
+
+    /// The answer to a request for the object that was listed, and for no other.
+    async fn ask(&self, what: GetOptions) -> Result<(GetResult, Seen), Failure> {
         let seen = Seen::default();
         let first = self.first.get();
         let etag = self.listed.etag.as_ref().or(first.and_then(|first| first.etag.as_ref()));
         let mut options = GetOptions {
-            range: Some(GetRange::Bounded(offset..offset + len as u64)),
             if_match: etag.map(|etag| condition(etag)),
             version: self.listed.version.clone(),
-            ..GetOptions::default()
+            ..what
         };
         options.extensions.insert(seen.clone());
         let answer = self.store.get_opts(&self.key, options).await;
@@ -74,7 +102,7 @@ impl Object {
             _ => failure(&error, &seen),
         })?;
         self.compare(&answer.meta)?;
-        body(answer, len).await
+        Ok((answer, seen))
     }
 
     /// Holds what a store says of an object against what it said before: it may have looked at no

@@ -8,7 +8,8 @@ use super::connect::Store;
 use super::error::failure;
 use super::watch::Seen;
 use object_store::list::PaginatedListOptions;
-use object_store::{Error, ObjectMeta};
+use object_store::path::Path;
+use object_store::{Error, GetOptions, ObjectMeta};
 
 /// Pages of one list: of 1000 keys each, more than any bucket that is looked at whole.
 const MOST_PAGES: u32 = 1 << 20;
@@ -59,6 +60,27 @@ impl<'a> Listing<'a> {
     /// All objects below a prefix.
     pub fn all(self, prefix: &'a str) -> Pages<'a> {
         self.pages(prefix, false)
+    }
+
+    /// Whether there is an object of this very key: some clients leave it out of a list that begins with it.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreachable`].
+    pub fn is_object(self, key: &str) -> Result<bool, SourceError> {
+        let Ok(path) = Path::parse(key) else { return Ok(false) };
+        let found = attempts(self.limits, 0, async || {
+            let seen = Seen::default();
+            let mut options = GetOptions::new().with_head(true);
+            options.extensions.insert(seen.clone());
+            match self.store.get_opts(&path, options).await {
+                Ok(_) => Ok(true),
+                Err(error) => match failure(&error, &seen) {
+                    Failure::Final(_) => Ok(false),
+                    passing => Err(passing),
+                },
+            }
+        });
+        found.map_err(|error| SourceError::at(&self.address.place(key), error))
     }
 
     fn pages(self, prefix: &'a str, delimiter: bool) -> Pages<'a> {

@@ -25,7 +25,31 @@ type Each<'e> = &'e mut dyn FnMut(Listed) -> ControlFlow<()>;
 /// # Errors
 /// When not all of them can be listed.
 pub fn models(listing: &Listing<'_>, each: Each<'_>) -> Result<(), SourceError> {
-    look(listing, &listing.address.prefix, 0, each).map(|_| ())
+    let mut is_empty = true;
+    let mut given = |listed| {
+        is_empty = false;
+        each(listed)
+    };
+    let prefix = &listing.address.prefix;
+    let ended = look(listing, prefix, 0, &mut given)?;
+    match prefix.strip_suffix('/') {
+        Some(key) if is_empty && ended.is_continue() => refuse_object(listing, key),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses the address of one object, as that of one file is: a model is all that lies below a prefix, and no
+/// part of one is taken for all of it.
+fn refuse_object(listing: &Listing<'_>, key: &str) -> Result<(), SourceError> {
+    if !listing.is_object(key)? {
+        return Ok(());
+    }
+    let above = key.rsplit_once('/').map_or("", |(above, _)| above);
+    let why = format!(
+        "it is one object, and a source is all that lies below a prefix: give {}",
+        listing.address.place(above)
+    );
+    Err(SourceError::Invalid { source_name: listing.address.to_string(), why })
 }
 
 fn look(

@@ -4,13 +4,14 @@
 //! noted what an answer was, so that what is told of it is ours; and no answer is longer than it may be.
 
 use super::super::remote::retry;
-use super::page;
+use super::{checksum, page};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService, ReqwestConnector,
 };
+use reqwest::header::HeaderMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,10 @@ pub struct Watched(ReqwestConnector);
 
 impl HttpConnector for Watched {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Watch(self.0.connect(options)?)))
+        // Default headers are those that the client itself gives a request, and signs: S3 refuses requests
+        // with others. Here they would be added to every request, also to those of other services.
+        let options = options.clone().with_default_headers(HeaderMap::new());
+        Ok(HttpClient::new(Watch(self.0.connect(&options)?)))
     }
 }
 
@@ -42,6 +46,8 @@ pub struct Noted {
     pub after: Option<Duration>,
     /// Why the answer was not handed on.
     pub refused: Option<&'static str>,
+    /// The SHA-256 of the object, as the store keeps it.
+    pub checksum: Option<[u8; 32]>,
     /// Keys of a list that were taken out of it.
     pub keys: Vec<String>,
 }
@@ -72,6 +78,7 @@ impl HttpService for Watch {
         seen.note(|noted| {
             noted.status = Some(parts.status.as_u16());
             noted.after = retry::retry_after(after);
+            noted.checksum = checksum::given(&parts.headers);
         });
         if !parts.status.is_success() {
             // Its text may say anything, of any length.
