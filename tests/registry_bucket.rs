@@ -6,12 +6,14 @@ mod common;
 mod store;
 
 use common::*;
+use serde_json::Value;
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use store::Store;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::checkpoint::{Checkpoint, Location, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::registry::source::remote::Limits;
@@ -292,4 +294,59 @@ fn what_is_not_there_is_said() {
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
     assert_eq!(error, "s3://other: there is no such bucket");
     assert!(listed(self::source(&store, "s3://models").as_ref()).is_empty());
+}
+
+/// A scan by the program: its exit code, and what it says.
+fn scanned(store: &Store, state: &Path) -> (i32, Value) {
+    let args = ["registry", "scan", "s3://models", "--format", "json", "--state", arg(state)];
+    let ran = finished(program(&args).envs(store.settings()).output().unwrap());
+    (ran.code, serde_json::from_str(&ran.stdout).expect(&ran.stderr))
+}
+
+#[test]
+fn a_model_is_held_to_the_seal_beside_it() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("model");
+    write_model(&model, &small_tensors(1));
+    let ran = run(&["seal", arg(&model)]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let store = Store::of_directory(&model, "m/");
+    let state = |name: &str| dir.path().join(name);
+    let (code, document) = scanned(&store, &state("sound"));
+    let sound = &document["models"][0];
+    assert_eq!((code, &sound["state"], &sound["sealed"]), (0, &"new".into(), &true.into()));
+
+    let seal = std::cell::RefCell::new(Vec::new());
+    store.change(|objects| {
+        let weights = &mut objects.get_mut("m/model.safetensors").unwrap().bytes;
+        let last = weights.len() - 1;
+        weights[last] ^= 0x04;
+    });
+    let rules = |document: &Value| -> Vec<String> {
+        let found = document["models"][0]["findings"].as_array().unwrap();
+        found.iter().map(|finding| finding["rule"].as_str().unwrap().to_owned()).collect()
+    };
+    let (code, document) = scanned(&store, &state("first"));
+    assert_eq!((code, document["models"][0]["state"].as_str()), (1, Some("new")));
+    assert!(rules(&document).contains(&"integrity/tensor-changed".to_owned()), "{document:#}");
+
+    // Another seal is another thing that is said of the same bytes.
+    store.change(|objects| {
+        let object = objects.get_mut("m/tensorseal.seal.json").unwrap();
+        seal.replace(std::mem::replace(&mut object.bytes, b"{}".to_vec()));
+    });
+    let (code, document) = scanned(&store, &state("first"));
+    assert_eq!(code, 1);
+    assert_eq!(rules(&document), ["integrity/seal-invalid"]);
+
+    // One that is written between the list and the read is for the next scan to look at.
+    let source = source(&store, "s3://models");
+    let listed = listed(source.as_ref()).remove(0);
+    let opened = source.open(&listed).unwrap();
+    store.change(|objects| {
+        objects.get_mut("m/tensorseal.seal.json").unwrap().bytes = seal.take();
+    });
+    let Some(Location::Remote(file)) = opened.seal else { panic!("{opened:?}") };
+    let error = tensorseal::seal::read::read_remote(file.as_ref()).unwrap_err();
+    assert!(!error.is_content() && error.to_string().contains("it changed"), "{error}");
 }

@@ -20,7 +20,7 @@ mod watch;
 
 use super::local::options;
 use super::remote::{Limits, Windowed, Windows};
-use super::{Listed, OpenedModel, Source, SourceError};
+use super::{Listed, OpenedModel, Source, SourceError, seal_among};
 use crate::checkpoint::{Checkpoint, OpenError, RemoteFile};
 use address::Address;
 use connect::Store;
@@ -87,7 +87,7 @@ impl Source for Bucket {
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
         let below = self.address.below(&listed.name);
         let mut files: Vec<(String, Arc<dyn RemoteFile>)> = Vec::with_capacity(listed.files.len());
-        for file in &listed.files {
+        for file in listed.files.iter().chain(&listed.beside) {
             let key = format!("{below}{}", file.path);
             let place = self.address.place(&key);
             let key = Path::parse(&key).map_err(|_| SourceError::Invalid {
@@ -98,7 +98,7 @@ impl Source for Bucket {
                 Object::new(Arc::clone(&self.store), key, place, file, self.limits.clone());
             files.push((file.path.clone(), Arc::new(Windowed::new(object, &self.windows))));
         }
-        let name = self.address.place(&below);
+        let (name, seal) = (self.address.place(&below), seal_among(&files));
         let checkpoint = Checkpoint::open_remote(&name, files, &options());
         let checkpoint = checkpoint.map_err(|error| match error {
             OpenError::Changed { path } => SourceError::Changed {
@@ -107,6 +107,6 @@ impl Source for Bucket {
             },
             error => SourceError::Open(error),
         })?;
-        Ok(OpenedModel::as_listed(checkpoint))
+        Ok(OpenedModel::as_listed(checkpoint).sealed(seal))
     }
 }
