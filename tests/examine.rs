@@ -242,10 +242,13 @@ fn a_file_that_changed_ends_the_digesting_and_so_does_a_stop() {
     }
 }
 
+type Stored = (MeasuredObject, Option<Vec<u8>>);
+
 /// A journal in memory that loses some of what it is given.
 #[derive(Default)]
 struct Remembered {
-    objects: Mutex<HashMap<(usize, u64, u64), (MeasuredObject, Option<Vec<u8>>)>>,
+    /// By file, offset and length; facts as they are kept.
+    objects: Mutex<HashMap<(usize, u64, u64), Stored>>,
     files: Mutex<HashMap<usize, FinishedFile>>,
 }
 
