@@ -61,23 +61,25 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
         return Err(SealError::NotAFile);
     }
     check_length(metadata.len())?;
-    let mut reader = Hashing {
-        inner: BufReader::with_capacity(1 << 16, file.take(MAX_LEN)),
-        hasher: blake3::Hasher::new(),
-    };
-    let seal = parse(&mut reader)?;
-    Ok((seal, *reader.hasher.finalize().as_bytes()))
+    hashed(file.take(MAX_LEN))
 }
 
-/// Reads and checks a seal on another machine.
+/// Reads and checks a seal on another machine; also gives the BLAKE3 of its bytes.
 ///
 /// # Errors
 /// See [`SealError`]; that it could not be had, or changed, is a [`RemoteError`] within [`SealError::Io`].
 ///
 /// [`RemoteError`]: crate::checkpoint::RemoteError
-pub fn read_remote(file: &dyn RemoteFile) -> Result<Seal, SealError> {
+pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
     check_length(file.bytes())?;
-    parse(BufReader::with_capacity(1 << 16, RemoteReader::new(file)))
+    hashed(RemoteReader::new(file))
+}
+
+fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
+    let inner = BufReader::with_capacity(1 << 16, reader);
+    let mut reader = Hashing { inner, hasher: blake3::Hasher::new() };
+    let seal = parse(&mut reader)?;
+    Ok((seal, *reader.hasher.finalize().as_bytes()))
 }
 
 fn check_length(bytes: u64) -> Result<(), SealError> {

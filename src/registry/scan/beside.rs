@@ -63,17 +63,26 @@ fn add_claims(manifest: Manifest, files: &mut [ListedFile]) {
     }
 }
 
-/// The seal at a place, or the finding that it cannot be used.
+/// A seal that was read.
+#[derive(Debug)]
+pub struct Sealed {
+    /// It, or the finding that it cannot be used.
+    pub seal: Result<Seal, Box<Finding>>,
+    /// Of its bytes, or of what is wrong with it.
+    pub digest: [u8; 32],
+}
+
+/// Reads the seal at a place.
 ///
 /// # Errors
 /// When it lies on another machine and could not be had, or is no longer the one that was listed.
-pub fn sealed(place: &Location) -> Result<Result<Seal, Box<Finding>>, SourceError> {
+pub fn sealed(place: &Location) -> Result<Sealed, SourceError> {
     let read = match place {
-        Location::Path(path) => seal::read::read(path).map(|(seal, _)| seal),
+        Location::Path(path) => seal::read::read(path),
         Location::Remote(file) => seal::read::read_remote(file.as_ref()),
     };
     let error = match read {
-        Ok(seal) => return Ok(Ok(seal)),
+        Ok((seal, digest)) => return Ok(Sealed { seal: Ok(seal), digest }),
         Err(error) => error,
     };
     if let SealError::Io(cause) = &error
@@ -82,8 +91,9 @@ pub fn sealed(place: &Location) -> Result<Result<Seal, Box<Finding>>, SourceErro
         return Err(SourceError::at(&place.shown().to_string_lossy(), remote.clone()));
     }
     let message = format!("{}: {error}", seal::FILE_NAME);
+    let digest = *blake3::hash(message.as_bytes()).as_bytes();
     let finding = Finding::new("integrity/seal-invalid", message).in_file(seal::FILE_NAME);
-    Ok(Err(Box::new(finding)))
+    Ok(Sealed { seal: Err(Box::new(finding)), digest })
 }
 
 #[cfg(test)]
@@ -125,7 +135,7 @@ mod tests {
         for (bytes, text, why) in
             [(2, "{}", "not a valid seal"), (0, "", "EOF"), (u64::MAX, "", "no seal is longer")]
         {
-            let finding = read(bytes, Ok(text)).unwrap().unwrap_err();
+            let finding = read(bytes, Ok(text)).unwrap().seal.unwrap_err();
             assert_eq!(finding.rule, "integrity/seal-invalid");
             assert!(finding.message.contains(why), "{}", finding.message);
         }

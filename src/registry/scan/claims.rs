@@ -8,8 +8,8 @@ use crate::registry::source::ListedFile;
 use crate::seal::canonical::hex;
 use crate::stream::hashing::{FileHashing, Hashings};
 
-/// A digest of all that is claimed of the files of a model.
-pub fn digest(files: &[ListedFile]) -> [u8; 32] {
+/// A digest of all that a model is held to: what is claimed of its files, and the digest of the seal beside it.
+pub fn digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
     for file in files {
         for claim in &file.claims {
@@ -17,6 +17,9 @@ pub fn digest(files: &[ListedFile]) -> [u8; 32] {
             add(&mut hasher, claim.algorithm.name().as_bytes());
             add(&mut hasher, &claim.digest);
         }
+    }
+    if let Some(seal) = seal {
+        add(&mut hasher, seal);
     }
     *hasher.finalize().as_bytes()
 }

@@ -46,7 +46,7 @@ pub struct Expected<'a> {
     /// Row of the model.
     pub model: i64,
     /// Its content at the last deep check, if that was judged by this program, and the
-    /// [digest](claims::digest) of what was claimed of it then.
+    /// [digest](claims::digest) of what it was held to then.
     pub judged: Option<(&'a Seal, [u8; 32])>,
     /// What was accepted.
     pub accepted: Option<&'a Seal>,
@@ -70,7 +70,7 @@ pub struct DeepCheck {
     pub checkpoint: Checkpoint,
     /// Its files, with all that is claimed of them.
     pub files: Vec<ListedFile>,
-    /// A [digest](claims::digest) of what is claimed.
+    /// A [digest](claims::digest) of what it was held to.
     pub claims: [u8; 32],
     /// Its content.
     pub seal: Seal,
@@ -120,7 +120,8 @@ pub fn check(
     let mut files = files.unwrap_or_else(|| listed.files.clone());
     hold_to_list(&model, &listed.name, &files)?;
     let unusable = beside::claim_signed(&model, &mut files);
-    let claims = claims::digest(&files);
+    let sealed = seal.map(|seal| beside::sealed(&seal)).transpose()?;
+    let claims = claims::digest(&files, sealed.as_ref().map(|sealed| &sealed.digest));
     let done = |checkpoint, files, (seal, run), bytes_read, found| {
         Ok(DeepCheck { checkpoint, files, claims, seal, run, bytes_read, found })
     };
@@ -133,7 +134,6 @@ pub fn check(
             return done(model, files, (seal, run), bytes_read, None);
         }
     }
-    let sealed = seal.map(|seal| beside::sealed(&seal)).transpose()?;
     let damaged = layout::adopt(&mut model, expected.accepted);
     let file_hashing = claims::hashings(&model, &files);
     let mark = marks.to_examine(&model, &file_hashing, expected.accepted);
@@ -150,7 +150,7 @@ pub fn check(
     bytes_read += examined.run.engine.bytes_read;
     let mut found = Found { findings, ..Found::default() };
     let subject = Subject { model: &model, files: &files, examined: &examined, damaged: &damaged };
-    subject.judge(&mut found, sealed, expected, with)?;
+    subject.judge(&mut found, sealed.map(|sealed| sealed.seal), expected, with)?;
     found.findings.extend(unusable);
     let Examined { seal, run, .. } = examined;
     done(model, files, (seal, run), bytes_read, Some(found))

@@ -87,7 +87,7 @@ impl Marks {
         for file in &listed.files {
             add_file(&mut mark, file);
         }
-        add(&mut mark, &claims::digest(&listed.files));
+        add(&mut mark, &claims::digest(&listed.files, None));
         for file in &listed.beside {
             match file.mark {
                 Mark::None => add(&mut mark, file.path.as_bytes()),

@@ -128,7 +128,7 @@ impl Running<'_, '_> {
     }
 }
 
-/// What was claimed of a model when this program judged its content, if it did.
+/// What a model was held to when this program judged its content, if it did.
 fn claims_judged(known: &Known) -> Option<[u8; 32]> {
     let by_this = known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"));
     known.checked_claims.filter(|_| by_this)
