@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::oms::Fixtures;
 use common::weights::Random;
 use common::{Ran, arg, finished, program, run, write_model};
 use serde_json::Value;
@@ -506,4 +507,107 @@ fn a_version_of_the_same_content_is_the_accepted_one() {
     std::os::unix::fs::symlink(format!("../../blobs/{other}"), &config).unwrap();
     let (code, models, _) = registry.states(&[]);
     assert_eq!((code, models["org/net"].state.as_str()), (1, "modified"), "{models:#?}");
+}
+
+/// Notes as `hf download --local-dir` leaves them, of all files of a model.
+fn write_notes(model: &Path, second: u64) {
+    use sha1::Digest;
+    let folder = model.join(".cache/huggingface/download");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["config.json", "empty.txt", "model.safetensors"] {
+        let bytes = fs::read(model.join(name)).unwrap();
+        let blob = [format!("blob {}\0", bytes.len()).as_bytes(), &bytes].concat();
+        let tag = match name {
+            "model.safetensors" => sha256(&bytes),
+            _ => sha1::Sha1::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        let note = format!("{}\n{tag}\n{second}.25\n", "1".repeat(40));
+        fs::write(folder.join(format!("{name}.metadata")), note).unwrap();
+    }
+}
+
+#[test]
+fn files_of_a_download_are_held_to_its_notes() {
+    let registry = Registry::new(&["a"]);
+    let model = registry.models().join("a");
+    let notes = model.join(".cache/huggingface/download");
+    write_notes(&model, 1_712_656_091);
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["a"].state.as_str()), (0, "new"), "{models:#?}");
+    // A look at the hub that found nothing new writes them again.
+    write_notes(&model, 1_712_656_092);
+    let (code, models, run) = registry.states(&[]);
+    assert_eq!((code, models["a"].state.as_str(), &run["deep_checked"]), (0, "ok", &0.into()));
+    let sound = fs::read(model.join("model.safetensors")).unwrap();
+    registry.change("a");
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["a"].state.as_str()), (1, "modified"));
+    for rule in ["registry/blob-differs", "integrity/tensor-changed"] {
+        assert!(models["a"].rules.iter().any(|found| found == rule), "{rule}: {models:#?}");
+    }
+    let refused = registry.verb(&["accept", "a", "--reason", "it is fine"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("remove its note below .cache"), "{}", refused.stderr);
+    // Without any memory as well; and one that was meant, once its note is removed.
+    fs::remove_file(registry.state()).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["a"].state.as_str()), (1, "modified"));
+    assert_eq!(models["a"].rules, ["registry/blob-differs"]);
+    let note = notes.join("model.safetensors.metadata");
+    let kept = fs::read(&note).unwrap();
+    fs::remove_file(&note).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["a"].state.as_str()), (0, "new"), "{models:#?}");
+    // A note that was there is one again: the content is no longer what it was.
+    fs::write(&note, &kept).unwrap();
+    assert_eq!(registry.states(&[]).1["a"].rules, ["registry/blob-differs"]);
+    fs::write(model.join("model.safetensors"), sound).unwrap();
+    let (_, models, _) = registry.states(&[]);
+    assert!(!models["a"].rules.contains(&"registry/blob-differs".to_owned()), "{models:#?}");
+    // What is no note claims nothing.
+    fs::write(&note, [&kept[..40], b"\n"].concat()).unwrap();
+    fs::remove_file(registry.state()).unwrap();
+    assert_eq!(registry.states(&[]).0, 0);
+}
+
+/// A file that was changed under its signature is found out without its key, and without any memory.
+#[test]
+fn files_are_held_to_what_their_signature_states() {
+    let registry = Registry::new(&["blake3", "sharded", "sha256", "torn"]);
+    let fixtures = Fixtures::new();
+    let key = fixtures.path("keys/p256.priv.pem");
+    for (name, extra) in [
+        ("blake3", &["--hash", "blake3"][..]),
+        ("sha256", &[]),
+        ("sharded", &["--shard-size", "100000"]),
+        ("torn", &[]),
+    ] {
+        let model = registry.models().join(name);
+        let mut args = vec!["sign", arg(&model), "--key", arg(&key)];
+        args.extend(extra);
+        let ran = run(&args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let (code, models, _) = registry.states(&[]);
+    assert!(code == 0 && models.values().all(|model| model.state == "new"), "{models:#?}");
+    fs::remove_file(registry.state()).unwrap();
+    for name in ["blake3", "sha256", "sharded"] {
+        registry.change(name);
+    }
+    let torn = registry.models().join("torn/model.sig");
+    let text = fs::read(&torn).unwrap();
+    fs::write(&torn, &text[..text.len() / 2]).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!(code, 1);
+    for name in ["blake3", "sha256"] {
+        let Model { state, rules, .. } = &models[name];
+        assert_eq!(
+            (state.as_str(), &rules[..]),
+            ("modified", &["registry/blob-differs".to_owned()][..])
+        );
+    }
+    assert_eq!(models["sharded"].state, "new", "digests of shards are for those who have the key");
+    assert_eq!(models["torn"].rules, ["signature/bundle-invalid", "registry/new"]);
+    let told = registry.verb(&["status"]).stdout;
+    assert!(told.contains("that its signature stands for: blake3 "), "{told}");
 }

@@ -12,10 +12,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use store::Store;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::checkpoint::{Checkpoint, Location, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::registry::source::remote::Limits;
@@ -142,6 +143,7 @@ fn a_checksum_that_the_store_keeps_is_a_claim() {
         algorithm: HashAlgorithm::Sha256,
         digest: Sha256::digest(b"{}").to_vec(),
         place: "its checksum in the store",
+        remedy: "write it again from its origin",
     };
     assert_eq!(found[0], ("1_Pooling/config.json".to_owned(), expected));
     let heads = store.asked().into_iter().filter(|line| line.starts_with("HEAD "));
@@ -440,4 +442,59 @@ fn what_is_not_there_is_said() {
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
     assert_eq!(error, "s3://other: there is no such bucket");
     assert!(listed(self::source(&store, "s3://models").as_ref()).is_empty());
+}
+
+/// What a scan by the program says.
+fn scanned(store: &Store, state: &Path) -> Value {
+    let args = ["registry", "scan", "s3://models", "--format", "json", "--state", arg(state)];
+    let ran = finished(program(&args).envs(store.settings()).output().unwrap());
+    serde_json::from_str(&ran.stdout).expect(&ran.stderr)
+}
+
+#[test]
+fn a_model_is_held_to_the_seal_beside_it() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("model");
+    write_model(&model, &small_tensors(1));
+    let ran = run(&["seal", arg(&model)]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let store = Store::of_directory(&model, "m/");
+    // What is said of the seal, whatever is said of the weights.
+    let rules = |name: &str| -> Vec<String> {
+        let document = scanned(&store, &dir.path().join(name));
+        let model = &document["models"][0];
+        assert_eq!(model["sealed"], true);
+        let found = model["findings"].as_array().unwrap().iter();
+        let rules = found.map(|finding| finding["rule"].as_str().unwrap().to_owned());
+        rules.filter(|rule| rule.starts_with("integrity/")).collect()
+    };
+    assert_eq!(rules("sound"), [""; 0]);
+    let replaced = |by: &[u8]| {
+        let mut before = Vec::new();
+        store.change(|objects| {
+            let object = objects.get_mut("m/tensorseal.seal.json").unwrap();
+            before = std::mem::replace(&mut object.bytes, by.to_vec());
+        });
+        before
+    };
+    // Another seal is looked at although the model is as it was.
+    let seal = replaced(b"{}");
+    assert_eq!(rules("sound"), ["integrity/seal-invalid"]);
+    replaced(&seal);
+    assert_eq!(rules("sound"), [""; 0]);
+    store.change(|objects| {
+        let weights = &mut objects.get_mut("m/model.safetensors").unwrap().bytes;
+        let last = weights.len() - 1;
+        weights[last] ^= 0x04;
+    });
+    assert_eq!(rules("changed"), ["integrity/tensor-changed"]);
+
+    // One that is written between the list and the read is for the next scan to look at.
+    let source = source(&store, "s3://models");
+    let listed = listed(source.as_ref()).remove(0);
+    let opened = source.open(&listed).unwrap();
+    replaced(b"{}");
+    let Some(Location::Remote(file)) = opened.seal else { panic!("{opened:?}") };
+    let error = tensorseal::seal::read::read_remote(file.as_ref()).unwrap_err();
+    assert!(!error.is_content() && error.to_string().contains("it changed"), "{error}");
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use tensorseal::checkpoint::Checkpoint;
+use tensorseal::checkpoint::{Checkpoint, Location};
 use tensorseal::engine::RunOptions;
 use tensorseal::registry::source::mlflow::MlflowSource;
 use tensorseal::registry::source::remote::Limits;
@@ -177,6 +177,18 @@ fn a_version_is_what_it_is_in_a_directory() {
     assert_eq!(mlflow.list("/m").unwrap(), mlflow.list("/m/1").unwrap());
     assert!(mlflow.list("/other").unwrap().is_empty(), "what was not asked for");
     assert!(mlflow.list("/m/2").is_err());
+}
+
+#[test]
+fn the_seal_beside_a_version_is_no_part_of_it() {
+    let mlflow = Mlflow::new();
+    mlflow.change(|store| drop(store.files.insert("tensorseal.seal.json".into(), b"{}".to_vec())));
+    let listed = mlflow.list("").unwrap().remove(0);
+    assert!(listed.sealed && listed.files.len() == 3);
+    let opened = mlflow.source("").open(&listed).unwrap();
+    assert_eq!(opened.files.unwrap().len(), 2);
+    let Some(Location::Remote(seal)) = opened.seal else { panic!("{:?}", opened.seal) };
+    assert_eq!(seal.bytes(), 2);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub use links::LinkTarget;
 pub use location::Location;
 pub use open::OpenOptions;
 pub use problem::{LeftOut, NotCovered, Problem};
+pub(crate) use remote::RemoteReader;
 pub use remote::{RemoteError, RemoteFile};
 pub use safetensors::HeaderError;
 

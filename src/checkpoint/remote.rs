@@ -1,7 +1,7 @@
 //! Files that lie elsewhere and are read by ranges.
 
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, Read};
 
 /// A file of a model on another machine, pinned to the version that was listed.
 pub trait RemoteFile: Debug + Send + Sync {
@@ -37,5 +37,31 @@ impl RemoteError {
     /// The one that an error of reading came from.
     pub(crate) fn within(error: &io::Error) -> Option<&RemoteError> {
         error.get_ref()?.downcast_ref()
+    }
+}
+
+/// The bytes of a remote file, in order.
+pub(crate) struct RemoteReader<'f> {
+    file: &'f dyn RemoteFile,
+    at: u64,
+}
+
+impl<'f> RemoteReader<'f> {
+    /// From the first byte on. It asks for as much as it is asked for: put a buffer around it.
+    pub fn new(file: &'f dyn RemoteFile) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl Read for RemoteReader<'_> {
+    /// An error holds the [`RemoteError`]: see [`RemoteError::within`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.bytes().saturating_sub(self.at);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if len > 0 {
+            self.file.read_at(self.at, &mut buffer[..len]).map_err(io::Error::other)?;
+            self.at += len as u64;
+        }
+        Ok(len)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::document::{FileSeal, Seal, TensorSeal, root_text};
 use super::{SCHEMA, canonical::MAX_INTEGER};
+use crate::checkpoint::{RemoteFile, RemoteReader};
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::{self, ChainingValue};
 use std::collections::HashMap;
@@ -59,18 +60,33 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
     if !metadata.is_file() {
         return Err(SealError::NotAFile);
     }
-    if metadata.len() > MAX_LEN {
-        return wrong(format!(
-            "it is {} bytes long; no seal is longer than {MAX_LEN}",
-            metadata.len()
-        ));
-    }
-    let mut reader = Hashing {
-        inner: BufReader::with_capacity(1 << 16, file.take(MAX_LEN)),
-        hasher: blake3::Hasher::new(),
-    };
+    check_length(metadata.len())?;
+    hashed(file.take(MAX_LEN))
+}
+
+/// Reads and checks a seal on another machine; also gives the BLAKE3 of its bytes.
+///
+/// # Errors
+/// See [`SealError`]; that it could not be had, or changed, is a [`RemoteError`] within [`SealError::Io`].
+///
+/// [`RemoteError`]: crate::checkpoint::RemoteError
+pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
+    check_length(file.bytes())?;
+    hashed(RemoteReader::new(file))
+}
+
+fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
+    let inner = BufReader::with_capacity(1 << 16, reader);
+    let mut reader = Hashing { inner, hasher: blake3::Hasher::new() };
     let seal = parse(&mut reader)?;
     Ok((seal, *reader.hasher.finalize().as_bytes()))
+}
+
+fn check_length(bytes: u64) -> Result<(), SealError> {
+    match bytes > MAX_LEN {
+        true => wrong(format!("it is {bytes} bytes long; no seal is longer than {MAX_LEN}")),
+        false => Ok(()),
+    }
 }
 
 /// Parses and checks a seal.
@@ -78,11 +94,10 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
 /// # Errors
 /// See [`SealError`].
 pub fn parse(reader: impl Read) -> Result<Seal, SealError> {
-    let seal: Seal =
-        serde_json::from_reader(reader).map_err(|error| match error.io_error_kind() {
-            Some(kind) => SealError::Io(kind.into()),
-            None => SealError::Json(error),
-        })?;
+    let seal: Seal = serde_json::from_reader(reader).map_err(|error| match error.is_io() {
+        true => SealError::Io(error.into()),
+        false => SealError::Json(error),
+    })?;
     check(&seal)?;
     Ok(seal)
 }

@@ -11,8 +11,9 @@
 //! [`attestation`] is about other facts of a model, which the same key signs.
 //!
 //! [`open()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
-//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. Everything here is a function of
-//! bytes and of a time that is given: no files, no clock, no output.
+//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. [`stated()`] reads a manifest that
+//! nobody vouches for. Everything here is a function of bytes and of a time that is given: no files, no clock,
+//! no output.
 
 pub mod attestation;
 pub mod bundle;
@@ -24,6 +25,7 @@ pub mod oms;
 mod open;
 mod pem;
 mod sign;
+mod stated;
 pub mod statement;
 #[cfg(test)]
 mod tests;
@@ -37,4 +39,5 @@ pub use oms::{Manifest, ManifestError, Resource};
 pub use open::{Opened, Remark, SignatureError, Signer, Trust, UntrustedError, open};
 pub use pem::PemError;
 pub use sign::{Method, SignError, sign_statement};
+pub use stated::{StatedError, stated};
 pub use statement::{Statement, StatementError};

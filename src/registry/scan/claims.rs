@@ -1,16 +1,33 @@
 //! What a source claims of its files, and whether it is so.
 
+use super::due::add;
 use crate::checkpoint::{Checkpoint, display_name};
 use crate::engine::RunReport;
 use crate::judge::Finding;
-use crate::registry::source::Listed;
+use crate::registry::source::ListedFile;
 use crate::seal::canonical::hex;
 use crate::stream::hashing::{FileHashing, Hashings};
 
-/// The digests that each file of a model is to be read for. The files are those of the list, in its order.
-pub fn hashings(model: &Checkpoint, listed: &Listed) -> Hashings {
+/// A digest of all that a model is held to: what is claimed of its files, and the digest of the seal beside it.
+pub fn digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
+    for file in files {
+        for claim in &file.claims {
+            add(&mut hasher, file.path.as_bytes());
+            add(&mut hasher, claim.algorithm.name().as_bytes());
+            add(&mut hasher, &claim.digest);
+        }
+    }
+    if let Some(seal) = seal {
+        add(&mut hasher, seal);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The digests that each file of a model is to be read for. `files` are those of the list, in its order.
+pub fn hashings(model: &Checkpoint, files: &[ListedFile]) -> Hashings {
     let of = |index: usize| {
-        let claims = listed.files.get(index).map(|file| file.claims.as_slice()).unwrap_or_default();
+        let claims = files.get(index).map(|file| file.claims.as_slice()).unwrap_or_default();
         let mut hashings: Vec<FileHashing> = Vec::new();
         for claim in claims {
             let hashing = FileHashing::whole(claim.algorithm);
@@ -24,9 +41,9 @@ pub fn hashings(model: &Checkpoint, listed: &Listed) -> Hashings {
 }
 
 /// A finding for every file that does not have a digest that is claimed of it.
-pub fn judge(model: &Checkpoint, listed: &Listed, run: &RunReport) -> Vec<Finding> {
+pub fn judge(model: &Checkpoint, files: &[ListedFile], run: &RunReport) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (index, file) in listed.files.iter().enumerate() {
+    for (index, file) in files.iter().enumerate() {
         let digests = run.file_digests.get(index).and_then(Option::as_ref);
         let broken = file.claims.iter().find_map(|claim| {
             let digest = digests.and_then(|digests| digests.whole(claim.algorithm));
@@ -35,10 +52,11 @@ pub fn judge(model: &Checkpoint, listed: &Listed, run: &RunReport) -> Vec<Findin
         let Some((claim, digest)) = broken else { continue };
         let found_hex = digest.map_or("not measured".to_owned(), hex);
         let message = format!(
-            "{}: its bytes are not those that {} stands for: {} {found_hex}",
+            "{}: its bytes are not those that {} stands for: {} {found_hex}; {}",
             display_name(&file.path),
             claim.place,
-            claim.algorithm.name()
+            claim.algorithm.name(),
+            claim.remedy
         );
         let finding = Finding::new("registry/blob-differs", message)
             .in_file(&file.path)

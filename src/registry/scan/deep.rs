@@ -1,8 +1,8 @@
 //! A deep check: every byte of one model.
 
 use super::change::same_content;
-use super::claims;
 use super::due::Marks;
+use super::{beside, claims};
 use crate::checkpoint::{Checkpoint, ModelFile};
 use crate::engine::{RunError, RunOptions, RunReport};
 use crate::examine::flips::{self, Compared};
@@ -12,8 +12,8 @@ use crate::judge::{Finding, checksums, structure};
 use crate::pinpoint::search::Limits;
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
 use crate::registry::state::{Database, Purpose, StateError};
+use crate::seal::Seal;
 use crate::seal::layout::{self, Damaged};
-use crate::seal::{self, Seal};
 use crate::stream::progress::Progress;
 
 /// Why a model could not be checked.
@@ -45,8 +45,9 @@ impl From<ExamineError> for CheckError {
 pub struct Expected<'a> {
     /// Row of the model.
     pub model: i64,
-    /// Its content at the last deep check, if that was judged by this program, with these claims.
-    pub judged: Option<&'a Seal>,
+    /// Its content at the last deep check, if that was judged by this program, and the
+    /// [digest](claims::digest) of what it was held to then.
+    pub judged: Option<(&'a Seal, [u8; 32])>,
     /// What was accepted.
     pub accepted: Option<&'a Seal>,
     /// Whether another version took the place of the accepted one: how it differs is no news.
@@ -67,8 +68,10 @@ pub struct Checking {
 pub struct DeepCheck {
     /// The model.
     pub checkpoint: Checkpoint,
-    /// Its files, where they are others than those of the list.
-    pub files: Option<Vec<ListedFile>>,
+    /// Its files, with all that is claimed of them.
+    pub files: Vec<ListedFile>,
+    /// A [digest](claims::digest) of what it was held to.
+    pub claims: [u8; 32],
     /// Its content.
     pub seal: Seal,
     /// Who measured, of the last reading.
@@ -113,22 +116,26 @@ pub fn check(
     expected: Expected<'_>,
     with: With<'_>,
 ) -> Result<DeepCheck, CheckError> {
-    let OpenedModel { checkpoint: mut model, findings, files } = source.open(listed)?;
-    let packed = files.map(|files| Listed { files, ..listed.clone() });
-    let listed = packed.as_ref().unwrap_or(listed);
-    hold_to_list(&model, listed)?;
+    let OpenedModel { checkpoint: mut model, findings, files, seal } = source.open(listed)?;
+    let mut files = files.unwrap_or_else(|| listed.files.clone());
+    hold_to_list(&model, &listed.name, &files)?;
+    let unusable = beside::claim_signed(&model, &mut files);
+    let sealed = seal.map(|seal| beside::sealed(&seal)).transpose()?;
+    let claims = claims::digest(&files, sealed.as_ref().map(|sealed| &sealed.digest));
+    let done = |checkpoint, files, (seal, run), bytes_read, found| {
+        Ok(DeepCheck { checkpoint, files, claims, seal, run, bytes_read, found })
+    };
     let mut bytes_read = 0;
-    if let Some(judged) = expected.judged {
+    if let Some((judged, _)) = expected.judged.filter(|(_, with)| *with == claims) {
         let (seal, run) = digest(&model, expected.model, marks, with)?;
         bytes_read += run.engine.bytes_read;
         // What was found on the way is of what the content does not show.
         if same_content(judged, &seal) && findings.is_empty() {
-            let files = packed.map(|listed| listed.files);
-            return Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found: None });
+            return done(model, files, (seal, run), bytes_read, None);
         }
     }
     let damaged = layout::adopt(&mut model, expected.accepted);
-    let file_hashing = claims::hashings(&model, listed);
+    let file_hashing = claims::hashings(&model, &files);
     let mark = marks.to_examine(&model, &file_hashing, expected.accepted);
     let journal = with.database.journal(expected.model, Purpose::Examine, mark)?;
     let request = Request {
@@ -141,12 +148,12 @@ pub fn check(
     journal.finish(examined.is_ok())?;
     let examined = examined?;
     bytes_read += examined.run.engine.bytes_read;
-    let found = Found { findings, ..Found::default() };
-    let subject = Subject { model: &model, listed, examined: &examined, damaged: &damaged };
-    let found = Some(subject.judge(found, expected, with)?);
-    let files = packed.map(|listed| listed.files);
+    let mut found = Found { findings, ..Found::default() };
+    let subject = Subject { model: &model, files: &files, examined: &examined, damaged: &damaged };
+    subject.judge(&mut found, sealed.map(|sealed| sealed.seal), expected, with)?;
+    found.findings.extend(unusable);
     let Examined { seal, run, .. } = examined;
-    Ok(DeepCheck { checkpoint: model, files, seal, run, bytes_read, found })
+    done(model, files, (seal, run), bytes_read, Some(found))
 }
 
 /// The digests of a model; what the journal has of it is not read again.
@@ -175,7 +182,7 @@ fn measure(
 /// A model that was examined.
 struct Subject<'a> {
     model: &'a Checkpoint,
-    listed: &'a Listed,
+    files: &'a [ListedFile],
     examined: &'a Examined,
     damaged: &'a Damaged,
 }
@@ -184,12 +191,13 @@ impl Subject<'_> {
     /// Adds to `found` all that is said of the model.
     fn judge(
         &self,
-        mut found: Found,
+        found: &mut Found,
+        sealed: Option<Result<Seal, Box<Finding>>>,
         expected: Expected<'_>,
         with: With<'_>,
-    ) -> Result<Found, CheckError> {
-        let Subject { model, listed, examined, .. } = *self;
-        let broken = claims::judge(model, listed, &examined.run);
+    ) -> Result<(), CheckError> {
+        let Subject { model, files, examined, .. } = *self;
+        let broken = claims::judge(model, files, &examined.run);
         found.claims_broken = broken.len() + found.findings.len();
         found.findings.extend(broken);
         found.findings.extend(structure::problems(model, expected.accepted));
@@ -200,16 +208,20 @@ impl Subject<'_> {
             found.findings.extend(weights::judge(model, audited, threads, with.progress)?);
         }
         // What its own seal says stands whatever is accepted.
-        if let Some(sealed) = sealed_beside(model, listed, &mut found.findings) {
-            let changes = self.compare(&sealed, &mut found.findings, with)?;
-            found.findings.extend(changes);
+        match sealed {
+            Some(Ok(sealed)) => {
+                let changes = self.compare(&sealed, &mut found.findings, with)?;
+                found.findings.extend(changes);
+            }
+            Some(Err(invalid)) => found.findings.push(*invalid),
+            None => {}
         }
         if let Some(accepted) = expected.accepted.filter(|_| !expected.replaced) {
             let mut changes = self.compare(accepted, &mut found.findings, with)?;
             changes.retain(|change| !found.findings.contains(change));
             found.changes = changes;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The differences from a seal, down to flipped bits. What damage explains is no less bad for it.
@@ -233,13 +245,13 @@ impl Subject<'_> {
 }
 
 /// Refuses a model that is not the one that was listed a moment ago.
-fn hold_to_list(model: &Checkpoint, listed: &Listed) -> Result<(), SourceError> {
+fn hold_to_list(model: &Checkpoint, name: &str, files: &[ListedFile]) -> Result<(), SourceError> {
     let changed = |path: &str, what: &str| SourceError::Changed {
-        place: format!("{}: {path}", listed.name),
+        place: format!("{name}: {path}"),
         what: what.to_owned(),
     };
     let own = model.own_files();
-    for (file, listed) in own.iter().zip(&listed.files) {
+    for (file, listed) in own.iter().zip(files) {
         if file.path != listed.path {
             return Err(changed(&file.path, "its files are others"));
         }
@@ -247,7 +259,7 @@ fn hold_to_list(model: &Checkpoint, listed: &Listed) -> Result<(), SourceError> 
             return Err(changed(&file.path, "it was written since it was listed"));
         }
     }
-    match own.len() == listed.files.len() {
+    match own.len() == files.len() {
         true => Ok(()),
         false => Err(changed("", "its files are others")),
     }
@@ -256,20 +268,4 @@ fn hold_to_list(model: &Checkpoint, listed: &Listed) -> Result<(), SourceError> 
 /// Whether a file of this machine was written since it was listed. Others are pinned by their sources.
 fn moved(file: &ModelFile, mark: &Mark) -> bool {
     matches!(mark, Mark::Identity(identity) if *identity != file.identity)
-}
-
-/// The seal that is kept with a model of this machine.
-fn sealed_beside(model: &Checkpoint, listed: &Listed, findings: &mut Vec<Finding>) -> Option<Seal> {
-    if !listed.sealed || !model.path.is_dir() {
-        return None;
-    }
-    match seal::read::read(&model.path.join(seal::FILE_NAME)) {
-        Ok((sealed, _)) => Some(sealed),
-        Err(error) => {
-            let text = format!("{}: {error}", seal::FILE_NAME);
-            let finding = Finding::new("integrity/seal-invalid", text);
-            findings.push(finding.in_file(seal::FILE_NAME));
-            None
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Which models are read, and which are skipped because nothing of them moved.
 
+use super::claims;
 use crate::checkpoint::Checkpoint;
 use crate::registry::record::State;
-use crate::registry::source::{Listed, Mark};
+use crate::registry::source::{Listed, ListedFile, Mark};
 use crate::registry::state::Known;
 use crate::seal::Seal;
 use crate::stream::hashing::Hashings;
@@ -42,9 +43,16 @@ impl Part {
 }
 
 /// Adds bytes so that where they end is a part of what is hashed.
-fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+pub(super) fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
+}
+
+fn add_file(hasher: &mut blake3::Hasher, file: &ListedFile) {
+    add(hasher, file.path.as_bytes());
+    add(hasher, &file.bytes.to_le_bytes());
+    // It has no maps whose order could differ.
+    add(hasher, &serde_json::to_vec(&file.mark).unwrap_or_default());
 }
 
 impl Due {
@@ -53,7 +61,6 @@ impl Due {
         let Some(checked) = known.last_deep_check else { return true };
         let moved = !listed.would_move
             || known.checked_mark != Some(listed.mark)
-            || known.checked_claims != Some(listed.claims)
             || known.state == State::Missing;
         let old = self.max_age.is_some_and(|most| now.duration_since(checked) > most);
         let part = self.part.is_some_and(|part| part.has(source, &listed.name));
@@ -61,15 +68,13 @@ impl Due {
     }
 }
 
-/// Digests of what a source lists of a model: they move when anything in the list does.
+/// A digest of what a source lists of a model: it moves when anything in the list does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks {
     /// Its name.
     pub name: String,
-    /// Of version, paths, lengths, marks and what is missing.
+    /// Of version, paths, lengths, marks, what is claimed and by which files beside it, and what is missing.
     pub mark: [u8; 32],
-    /// Of the digests that are claimed.
-    pub claims: [u8; 32],
     /// Whether it would move if a file was written: a source that has no marks tells nothing.
     pub would_move: bool,
 }
@@ -78,17 +83,15 @@ impl Marks {
     /// Of a model as it is listed.
     pub fn of(listed: &Listed) -> Marks {
         let mut mark = blake3::Hasher::new_derive_key("tensorseal 2026 marks of a model");
-        let mut claims = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
         add(&mut mark, listed.version.as_deref().unwrap_or_default().as_bytes());
         for file in &listed.files {
-            add(&mut mark, file.path.as_bytes());
-            add(&mut mark, &file.bytes.to_le_bytes());
-            // It has no maps whose order could differ.
-            add(&mut mark, &serde_json::to_vec(&file.mark).unwrap_or_default());
-            for claim in &file.claims {
-                add(&mut claims, file.path.as_bytes());
-                add(&mut claims, claim.algorithm.name().as_bytes());
-                add(&mut claims, &claim.digest);
+            add_file(&mut mark, file);
+        }
+        add(&mut mark, &claims::digest(&listed.files, None));
+        for file in &listed.beside {
+            match file.mark {
+                Mark::None => add(&mut mark, file.path.as_bytes()),
+                _ => add_file(&mut mark, file),
             }
         }
         for missing in listed.incomplete.iter().chain(&listed.unreadable) {
@@ -97,7 +100,6 @@ impl Marks {
         Marks {
             name: listed.name.clone(),
             mark: *mark.finalize().as_bytes(),
-            claims: *claims.finalize().as_bytes(),
             would_move: listed.files.iter().all(|file| file.mark != Mark::None),
         }
     }
@@ -125,7 +127,6 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::source::ListedFile;
 
     fn known(marks: &Marks, state: State) -> Known {
         Known {
@@ -133,7 +134,7 @@ mod tests {
             state,
             version: None,
             checked_mark: Some(marks.mark),
-            checked_claims: Some(marks.claims),
+            checked_claims: None,
             checked_tool: None,
             last_deep_check: Some(Timestamp::from_second(1_000_000).unwrap()),
         }
@@ -161,6 +162,20 @@ mod tests {
         unmarked.files[0].mark = Mark::None;
         let unmarked = Marks::of(&unmarked);
         assert!(due(Due::default(), &known(&unmarked, State::Ok), &unmarked), "nothing would move");
+        // The seal beside it was written, or a note of its download removed.
+        for mark in [Mark::Digest("z".to_owned()), Mark::None] {
+            let is_note = mark == Mark::None;
+            let said = |path: &str, bytes: u64, mark: &Mark| {
+                let (path, mark) = (path.to_owned(), mark.clone());
+                let beside = vec![ListedFile { path, bytes, mark, claims: Vec::new() }];
+                Marks::of(&Listed { beside, ..listed.clone() })
+            };
+            let with = said("a.beside", 7, &mark);
+            assert!(due(Due::default(), &before, &with));
+            let then = known(&with, State::Ok);
+            assert!(due(Due::default(), &then, &marks));
+            assert_eq!(due(Due::default(), &then, &said("a.beside", 8, &mark)), !is_note);
+        }
         let never = Known { last_deep_check: None, ..before.clone() };
         assert!(due(Due::default(), &never, &marks));
         for (seconds, expected) in [(99, true), (100, false)] {

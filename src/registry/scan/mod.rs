@@ -1,5 +1,6 @@
 //! A scan: each model of each source is listed, read when it is due, judged, and recorded at once.
 
+mod beside;
 mod change;
 mod claims;
 mod deep;

@@ -86,14 +86,14 @@ impl Running<'_, '_> {
         let replaced = other_version(was, listed.version.as_deref()).is_some();
         let found = database.found(id)?;
         let content = found.as_ref().or(accepted);
-        let judged = content.filter(|_| known.is_some_and(|known| was_judged(known, marks)));
+        let judged = content.zip(known.and_then(claims_judged));
         let expected = Expected { model: id, judged, accepted, replaced };
         let (checking, progress) = (&self.scan.checking, self.scan.progress);
         let with = With { database, checking, progress };
         let deep = deep::check(source, listed, marks, expected, with)?;
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;
-        let file_marks = file_marks(deep.files.as_ref().unwrap_or(&listed.files));
+        let file_marks = file_marks(&deep.files);
         let verdict = verdict(model, &deep, baseline.as_ref(), &file_marks);
         let (recorded, judged) = match &deep.found {
             Some(found) => findings(found, &verdict),
@@ -109,7 +109,7 @@ impl Running<'_, '_> {
             findings: &recorded,
             deep: Some(Deep {
                 mark: marks.mark,
-                claims: marks.claims,
+                claims: deep.claims,
                 seal: &deep.seal,
                 marks: &file_marks,
                 content: verdict.content,
@@ -128,10 +128,10 @@ impl Running<'_, '_> {
     }
 }
 
-/// Whether the content of a model was judged by this program, with what its source claims now.
-fn was_judged(known: &Known, marks: &Marks) -> bool {
-    known.checked_claims == Some(marks.claims)
-        && known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"))
+/// What a model was held to when this program judged its content, if it did.
+fn claims_judged(known: &Known) -> Option<[u8; 32]> {
+    let by_this = known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"));
+    known.checked_claims.filter(|_| by_this)
 }
 
 fn file_marks(files: &[ListedFile]) -> Vec<FileMark> {

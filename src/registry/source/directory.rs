@@ -1,5 +1,6 @@
 //! A directory tree: every directory that directly holds a file of a model is one, with all below it.
 
+use super::huggingface::notes::Notes;
 use super::local::{self, entries};
 use super::models::is_model_marker;
 use super::{Listed, OpenedModel, Source, SourceError};
@@ -37,6 +38,14 @@ impl DirectoryTree {
     fn place(&self, model: &str) -> PathBuf {
         if model == "." { self.root.clone() } else { self.root.join(model) }
     }
+
+    /// Adds that there are notes of a download; what they say is read when the model is opened.
+    fn with_notes(&self, mut listed: Listed) -> Listed {
+        if let Some(notes) = Notes::of(&self.root, &self.place(&listed.name)) {
+            listed.beside.extend(listed.files.iter().filter_map(|file| notes.of_file(&file.path)));
+        }
+        listed
+    }
 }
 
 /// A directory that is to be looked at.
@@ -67,7 +76,7 @@ impl Source for DirectoryTree {
             };
             if found.iter().any(|(name, kind)| !kind.is_dir() && is_model_marker(name)) {
                 let listed = match local::list(&place, &mut |_, _| {}) {
-                    Ok(listed) => Listed { name: path, ..listed },
+                    Ok(listed) => self.with_notes(Listed { name: path, ..listed }),
                     Err(error) => Listed::unread(path, error),
                 };
                 if each(listed).is_break() {
@@ -94,8 +103,15 @@ impl Source for DirectoryTree {
     }
 
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
-        let checkpoint = Checkpoint::open(&self.place(&listed.name), &local::options())?;
-        Ok(OpenedModel::as_listed(checkpoint))
+        let place = self.place(&listed.name);
+        let checkpoint = Checkpoint::open(&place, &local::options())?;
+        let opened = OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed));
+        let Some(notes) = Notes::of(&self.root, &place) else { return Ok(opened) };
+        let mut files = listed.files.clone();
+        for file in &mut files {
+            file.claims.extend(notes.claim(&file.path));
+        }
+        Ok(OpenedModel { files: Some(files), ..opened })
     }
 }
 

@@ -16,6 +16,10 @@ pub struct Listed {
     pub version: Option<String>,
     /// Its files, in byte order of their paths.
     pub files: Vec<ListedFile>,
+    /// Files that are no part of it and say something of it, by their paths in it: its seal, the notes of its
+    /// download. What they say is read when it is opened. One that is written again although it says
+    /// the same has no mark: only whether it is there counts.
+    pub beside: Vec<ListedFile>,
     /// What of it is not there, as its source knows, in a sentence each: a part was downloaded.
     pub incomplete: Vec<String>,
     /// Why it cannot be listed, or read: nobody knows what is there.
@@ -51,7 +55,7 @@ pub struct ListedFile {
     pub bytes: u64,
     /// What moves when it is written.
     pub mark: Mark,
-    /// What its source says its digest is.
+    /// What its source says its digest is, as far as that is known without reading anything.
     pub claims: Vec<Claim>,
 }
 
@@ -85,6 +89,8 @@ pub struct Claim {
     pub digest: Vec<u8>,
     /// Where it stands, for people: `the name of its blob`.
     pub place: &'static str,
+    /// What to do about a file that does not have it: `fetch it again`.
+    pub remedy: &'static str,
 }
 
 impl Claim {

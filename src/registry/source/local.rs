@@ -2,7 +2,7 @@
 
 use super::{Listed, ListedFile, Mark, SourceError};
 use crate::checkpoint::directory::{Found, Tree, walk};
-use crate::checkpoint::{FileIdentity, OpenError, OpenOptions};
+use crate::checkpoint::{FileIdentity, Location, OpenError, OpenOptions};
 use crate::{pinpoint::fine, seal};
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,23 @@ pub(super) fn list(
     }
     listed.note_signatures();
     listed.sealed = not_covered.iter().any(|left| left.path == seal::FILE_NAME);
+    // One that is gone by now is told of when it is read.
+    if let Ok(metadata) = fs::metadata(directory.join(seal::FILE_NAME))
+        && listed.sealed
+    {
+        listed.beside.push(ListedFile {
+            path: seal::FILE_NAME.to_owned(),
+            bytes: metadata.len(),
+            mark: Mark::Identity(FileIdentity::of(&metadata)),
+            claims: Vec::new(),
+        });
+    }
     Ok(listed)
+}
+
+/// The seal of a model in a directory.
+pub(super) fn seal_of(directory: &Path, listed: &Listed) -> Option<Location> {
+    listed.sealed.then(|| directory.join(seal::FILE_NAME).into())
 }
 
 /// The entries of a directory, in byte order of their names; those whose names are no UTF-8 are counted in

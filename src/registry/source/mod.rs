@@ -18,10 +18,12 @@ pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
 pub use place::open;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Location, RemoteFile};
 use crate::judge::Finding;
+use crate::seal;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// A place that holds models.
 pub trait Source: Send + Sync {
@@ -51,16 +53,18 @@ pub struct OpenedModel {
     pub checkpoint: Checkpoint,
     /// What was found on the way: of what had to be unpacked before it could be opened.
     pub findings: Vec<Finding>,
-    /// Its files, where they are others than those of the list, or more is claimed of them: of some nobody
-    /// knows before they are opened that they are packed in one that was listed, or are no part of the model.
-    /// In the order of the checkpoint.
+    /// Its files, where more is known of them than the list tells: of some nobody knows before they are opened
+    /// that they are packed in one that was listed, or are no part of the model, and of some what is claimed
+    /// of them. In the order of the checkpoint.
     pub files: Option<Vec<ListedFile>>,
+    /// The seal that is kept with it; nobody read it yet.
+    pub seal: Option<Location>,
 }
 
 impl OpenedModel {
     /// A model whose files are those of the list, and of which nothing was found on the way.
     pub fn as_listed(checkpoint: Checkpoint) -> Self {
-        Self { checkpoint, findings: Vec::new(), files: None }
+        Self { checkpoint, findings: Vec::new(), files: None, seal: None }
     }
 
     /// A model of other files than those of its list: `known` are its files and those that are no part of it.
@@ -76,6 +80,17 @@ impl OpenedModel {
         }
         let own = checkpoint.own_files().iter();
         let files = own.filter_map(|file| by_path.remove(&file.path)).collect();
-        Self { checkpoint, findings, files: Some(files) }
+        Self { checkpoint, findings, files: Some(files), seal: None }
     }
+
+    /// The same model, with the seal that is kept with it.
+    pub(crate) fn sealed(self, seal: Option<Location>) -> Self {
+        Self { seal, ..self }
+    }
+}
+
+/// The seal among files of another machine.
+fn seal_among(files: &[(String, Arc<dyn RemoteFile>)]) -> Option<Location> {
+    let (_, file) = files.iter().find(|(path, _)| path == seal::FILE_NAME)?;
+    Some(Location::Remote(Arc::clone(file)))
 }

@@ -32,7 +32,7 @@ impl Database {
         let refuse = |why: &str| Err(StateError::NotAcceptable(format!("{}: {why}", model.name)));
         if let Some(broken) = model.findings.iter().find(|f| f.rule == "registry/blob-differs") {
             return refuse(&format!(
-                "{}; what contradicts its own source cannot be accepted: fetch it again",
+                "{}; what contradicts its own source cannot be accepted",
                 broken.message
             ));
         }

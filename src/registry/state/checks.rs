@@ -39,7 +39,7 @@ pub struct Checked<'a> {
 pub struct Deep<'a> {
     /// See [`Seen::mark`].
     pub mark: [u8; 32],
-    /// Of the claims of its source.
+    /// Of all that it was held to: what was claimed of its files, the seal beside it.
     pub claims: [u8; 32],
     /// The content.
     pub seal: &'a Seal,

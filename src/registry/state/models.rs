@@ -40,7 +40,7 @@ pub struct Known {
     pub version: Option<String>,
     /// See [`Seen::mark`]: when it was last deeply checked to the end.
     pub checked_mark: Option<[u8; 32]>,
-    /// What its source claimed then.
+    /// A digest of what it was held to then.
     pub checked_claims: Option<[u8; 32]>,
     /// Version of the program that judged it.
     pub checked_tool: Option<String>,

@@ -1,5 +1,6 @@
 """Genuine caches of the official Hugging Face client, scanned: a damaged blob, a partial snapshot, a
-revision that was replaced. `hf cache verify` must agree on the damaged file. Prints a line for each case."""
+revision that was replaced. `hf cache verify` must agree on the damaged file. And what it downloads to a
+directory, with its notes. Prints a line for each case."""
 
 import json
 import os
@@ -67,6 +68,63 @@ def rules(model):
     return sorted({finding["rule"] for finding in model["findings"] if finding["severity"] != "info"})
 
 
+def flip(path, *places):
+    """Flips a bit at each place; the times of the file stay as they were."""
+    times = path.stat()
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[place] ^= 0x40
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def rule_files(model, rule):
+    return sorted(finding["file"] for finding in model["findings"] if finding["rule"] == rule)
+
+
+def local_downloads(hub, directory):
+    """`hf download --local-dir`: files of one directory and of another that holds two models, each with a note."""
+    root, state = directory / "downloads", directory / "downloads.db"
+    whole = {**generated(5), "onnx/deep er/config.json": b"{}\n", "onnx/deep er/weights.data": bytes(range(256)) * 512}
+    parts = {f"{name}/{path}": data for name, seed in (("Q4", 6), ("Q8", 7)) for path, data in generated(seed).items()}
+    hub.publish("org/whole", whole)
+    hub.publish("org/parts", {**parts, "README.md": b"# Two models\n"})
+
+    def get():
+        for name in ("whole", "parts"):
+            hf(hub, directory / "unused", "download", f"org/{name}", "--local-dir", root / name)
+
+    get()
+    notes = sorted(str(path.relative_to(root / "whole/.cache/huggingface/download"))
+                   for path in (root / "whole/.cache/huggingface/download").rglob("*.metadata"))
+    expect("a note of each file", notes, sorted(f"{path}.metadata" for path in whole))
+
+    code, models = scan(root, state)
+    expect("downloads to a directory", (code, {name: m["state"] for name, m in models.items()}),
+           (0, {"whole": "new", "parts/Q4": "new", "parts/Q8": "new"}))
+    get()
+    code, models = scan(root, state)
+    expect("again, after the client looked at the hub", (code, {m["state"] for m in models.values()}), (0, {"ok"}))
+
+    flip(root / "whole/model.safetensors", 300_000)
+    flip(root / "parts/Q8/model.safetensors", 300_000)
+    code, models = scan(root, state)
+    expect("a flipped bit in two of them", (code, {name: m["state"] for name, m in models.items()}),
+           (1, {"whole": "modified", "parts/Q4": "ok", "parts/Q8": "modified"}))
+    for name in ("whole", "parts/Q8"):
+        expect("  by its note", rule_files(models[name], "registry/blob-differs"), ["model.safetensors"])
+        [tensor] = [f["tensor"] for f in models[name]["findings"] if f["rule"] == "integrity/tensor-changed"]
+        expect("  and by its tensor", tensor, "layer.0.down.weight")
+
+    flip(root / "parts/Q4/config.json", 3)
+    flip(root / "whole/onnx/deep er/weights.data", 70_000)
+    code, models = scan(root, directory / "fresh.db")
+    expect("by the notes alone, without any memory",
+           {name: rule_files(m, "registry/blob-differs") for name, m in models.items()},
+           {"whole": ["model.safetensors", "onnx/deep er/weights.data"], "parts/Q4": ["config.json"],
+            "parts/Q8": ["model.safetensors"]})
+
+
 def main():
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
@@ -121,6 +179,7 @@ def main():
         expect("  agrees on the file", ours, ["model.safetensors"])
         theirs = hf(hub, cache, "cache", "verify", "org/sharded", "--cache-dir", cache, check=False)
         expect("  and on a sound one", theirs.returncode, 0)
+        local_downloads(hub, directory)
         hub.stop()
 
 

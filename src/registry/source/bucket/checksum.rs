@@ -70,7 +70,12 @@ pub fn claims(objects: &[Object]) -> Result<Vec<Option<Claim>>, SourceError> {
 
 fn claim(digest: [u8; 32]) -> Claim {
     let digest = digest.to_vec();
-    Claim { algorithm: HashAlgorithm::Sha256, digest, place: "its checksum in the store" }
+    Claim {
+        algorithm: HashAlgorithm::Sha256,
+        digest,
+        place: "its checksum in the store",
+        remedy: "write it again from its origin",
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod watch;
 
 use super::local::options;
 use super::remote::{Limits, Windowed, Windows};
-use super::{Claim, Listed, ListedFile, OpenedModel, Source, SourceError};
+use super::{Claim, Listed, ListedFile, OpenedModel, Source, SourceError, seal_among};
 use crate::checkpoint::{Checkpoint, OpenError, RemoteFile};
 use address::{Address, Provider};
 use connect::Store;
@@ -88,8 +88,9 @@ impl Source for Bucket {
 
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
         let below = self.address.below(&listed.name);
-        let mut objects = Vec::with_capacity(listed.files.len());
-        for file in &listed.files {
+        let listed_objects = listed.files.iter().chain(&listed.beside);
+        let mut objects = Vec::with_capacity(listed.files.len() + listed.beside.len());
+        for file in listed_objects.clone() {
             let key = format!("{below}{}", file.path);
             let place = self.address.place(&key);
             let key = Path::parse(&key).map_err(|_| SourceError::Invalid {
@@ -100,14 +101,17 @@ impl Source for Bucket {
             objects.push(Object::new(store, key, place, file, limits));
         }
         let known = match self.address.provider {
-            Provider::S3 => Some(claimed(&listed.files, checksum::claims(&objects)?)),
+            Provider::S3 => {
+                let claims = checksum::claims(&objects[..listed.files.len()])?;
+                Some(claimed(&listed.files, claims))
+            }
             Provider::Google | Provider::Azure => None,
         };
         let windowed =
             |object| -> Arc<dyn RemoteFile> { Arc::new(Windowed::new(object, &self.windows)) };
-        let paths = listed.files.iter().map(|file| file.path.clone());
-        let files = paths.zip(objects.into_iter().map(windowed)).collect();
-        let name = self.address.place(&below);
+        let paths = listed_objects.map(|file| file.path.clone());
+        let files: Vec<_> = paths.zip(objects.into_iter().map(windowed)).collect();
+        let (name, seal) = (self.address.place(&below), seal_among(&files));
         let checkpoint = Checkpoint::open_remote(&name, files, &options());
         let checkpoint = checkpoint.map_err(|error| match error {
             OpenError::Changed { path } => SourceError::Changed {
@@ -116,10 +120,11 @@ impl Source for Bucket {
             },
             error => SourceError::Open(error),
         })?;
-        Ok(match known {
+        let opened = match known {
             Some(known) => OpenedModel::of_others(checkpoint, Vec::new(), known),
             None => OpenedModel::as_listed(checkpoint),
-        })
+        };
+        Ok(opened.sealed(seal))
     }
 }
 

@@ -133,6 +133,7 @@ fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
             model.sealed |= file.path == seal::FILE_NAME;
             match standing(&file.path, &options) {
                 Standing::Own => model.files.push(file),
+                Standing::LeftOut if file.path == seal::FILE_NAME => model.beside = vec![file],
                 Standing::LeftOut => {}
                 Standing::Refused => refused.push(format!("{prefix}{}", file.path)),
             }

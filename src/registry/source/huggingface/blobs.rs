@@ -10,21 +10,26 @@ pub(super) fn claim(name: &str) -> Option<Claim> {
         64 => HashAlgorithm::Sha256,
         _ => HashAlgorithm::GitBlob,
     };
-    claim_of(algorithm, name, "the name of its blob")
+    claim_of(algorithm, name, Place { name: "the name of its blob", remedy: FETCH })
+}
+
+/// What to do about a file of a cache that is not what it is called.
+pub(super) const FETCH: &str = "fetch it again";
+
+/// Where a claim stands, and what to do when it does not hold: see [`Claim`].
+pub(super) struct Place {
+    pub name: &'static str,
+    pub remedy: &'static str,
 }
 
 /// The claim of a digest in lower-case hexadecimal digits, which stands at `place`; `None`: they are not as
 /// many as the function gives, or no such digits.
-pub(super) fn claim_of(
-    algorithm: HashAlgorithm,
-    digits: &str,
-    place: &'static str,
-) -> Option<Claim> {
+pub(super) fn claim_of(algorithm: HashAlgorithm, digits: &str, place: Place) -> Option<Claim> {
     let digest = match algorithm {
         HashAlgorithm::GitBlob => unhex_to::<20>(digits)?.to_vec(),
         _ => unhex(digits)?.to_vec(),
     };
-    Some(Claim { algorithm, digest, place })
+    Some(Claim { algorithm, digest, place: place.name, remedy: place.remedy })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! have all of them: people download a part.
 
 mod blobs;
+pub(super) mod notes;
 mod repository;
 mod trees;
 

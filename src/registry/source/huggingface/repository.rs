@@ -175,7 +175,7 @@ impl Repository {
             // Of a part that was downloaded it is known already that the other shards are not here.
             checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
         }
-        Ok(OpenedModel::as_listed(checkpoint))
+        Ok(OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `trees/COMMIT.json`: which files a commit has, as the client of the hub keeps it.
 
-use super::blobs::claim_of;
+use super::blobs::{FETCH, Place, claim_of};
 use crate::registry::source::Claim;
 use crate::stream::hashing::HashAlgorithm;
 use crate::stream::small;
@@ -42,7 +42,8 @@ impl Entry {
             Some(digest) => (HashAlgorithm::Sha256, digest),
             None => (HashAlgorithm::GitBlob, &self.blob_id),
         };
-        claim_of(algorithm, digits, "the file list of its commit")
+        let place = Place { name: "the file list of its commit", remedy: FETCH };
+        claim_of(algorithm, digits, place)
     }
 }
 

@@ -11,7 +11,7 @@ mod file;
 use super::endpoint::Endpoint;
 use super::remote::http::Http;
 use super::remote::{Limits, Windows};
-use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError, local};
+use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError, local, seal_among};
 use crate::checkpoint::{Checkpoint, RemoteError, quoted};
 use api::{Server, Version};
 use artifacts::Place;
@@ -179,8 +179,9 @@ impl Source for MlflowSource {
             Ok((file.path.clone(), opened))
         });
         let files = files.collect::<Result<Vec<_>, SourceError>>()?;
+        let seal = seal_among(&files);
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
-        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()))
+        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()).sealed(seal))
     }
 }
 

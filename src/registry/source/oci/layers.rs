@@ -117,6 +117,7 @@ impl Layer {
             algorithm: HashAlgorithm::Sha256,
             digest: digest.to_vec(),
             place: "the manifest",
+            remedy: "push it again from a copy that is sound",
         };
         ListedFile {
             path: self.path.clone(),

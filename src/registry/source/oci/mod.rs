@@ -20,7 +20,7 @@ mod signed;
 
 use super::remote::http::Http;
 use super::remote::{Limits, Windows};
-use super::{Listed, OpenedModel, Source, SourceError, local};
+use super::{Listed, OpenedModel, Source, SourceError, local, seal_among};
 use crate::checkpoint::{Checkpoint, RemoteError, display_name};
 use credentials::Credentials;
 use layers::Layers;
@@ -238,8 +238,9 @@ impl Source for OciSource {
         let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
         files.add_all(&Layers::of(&manifest))?;
         let Files { files, listed, findings, .. } = files;
+        let seal = seal_among(&files);
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
-        Ok(OpenedModel::of_others(checkpoint, findings, listed))
+        Ok(OpenedModel::of_others(checkpoint, findings, listed).sealed(seal))
     }
 }
 

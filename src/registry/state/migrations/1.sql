@@ -25,7 +25,7 @@ CREATE TABLE models (
     root TEXT,
     mark BLOB NOT NULL,                 -- of all its files, as it was last listed
     checked_mark BLOB,                  -- the same, when it was last deeply checked
-    checked_claims BLOB,                -- of what its source claimed then
+    checked_claims BLOB,                -- of what was claimed of it then
     checked_tool TEXT,                  -- version of the program that judged it
     good_marks BLOB,                    -- of each file, when its content was last the accepted one
     first_seen TEXT NOT NULL,
