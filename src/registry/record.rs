@@ -126,6 +126,13 @@ impl ModelRecord {
     }
 }
 
+impl RecordedFinding {
+    /// Whether it says that a file does not have a digest that is claimed of it.
+    pub fn breaks_claim(&self) -> bool {
+        self.rule == "registry/blob-differs"
+    }
+}
+
 impl From<&Finding> for RecordedFinding {
     fn from(finding: &Finding) -> Self {
         let evidence = finding.evidence.iter();

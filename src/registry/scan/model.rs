@@ -1,7 +1,7 @@
 //! One model of a scan: checked, judged, recorded.
 
 use super::change::{Change, Moment, judge, other_version};
-use super::deep::{self, CheckError, DeepCheck, Expected, Found, With};
+use super::deep::{self, CheckError, Expected, Found, With};
 use super::due::Marks;
 use super::{CheckedModel, Running};
 use crate::judge::Finding;
@@ -94,10 +94,15 @@ impl Running<'_, '_> {
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;
         let file_marks = file_marks(&deep.files);
-        let verdict = verdict(model, &deep, baseline.as_ref(), &file_marks);
+        let before = database.findings(id)?;
+        let broken = match &deep.found {
+            Some(found) => found.claims_broken,
+            None => before.iter().filter(|found| found.breaks_claim()).count(),
+        };
+        let verdict = verdict(model, (&deep.seal, &file_marks), broken, baseline.as_ref());
         let (recorded, judged) = match &deep.found {
             Some(found) => findings(found, &verdict),
-            None => (standing(database.findings(id)?, &verdict), Vec::new()),
+            None => (standing(before, &verdict), Vec::new()),
         };
         database.record(&Checked {
             model: id,
@@ -139,16 +144,15 @@ fn file_marks(files: &[ListedFile]) -> Vec<FileMark> {
     files.iter().map(of).collect()
 }
 
-/// What became of a model that was read.
+/// What became of a model that was read: its content and its marks, and how many files are not what is claimed.
 fn verdict(
     model: &InSource<'_>,
-    deep: &DeepCheck,
+    (seal, marks): (&Seal, &[FileMark]),
+    broken: usize,
     baseline: Option<&Baseline>,
-    marks: &[FileMark],
 ) -> Verdict {
     let listed = model.listed;
-    let broken = deep.found.as_ref().map_or(0, |found| found.claims_broken);
-    let change = baseline.map(|baseline| against(baseline, &deep.seal, listed, marks));
+    let change = baseline.map(|baseline| against(baseline, seal, listed, marks));
     // Content that contradicts its own source is never the accepted one; that of a part is not, either.
     let content = match &change {
         _ if !listed.incomplete.is_empty() => Content::Partial,

@@ -30,7 +30,7 @@ impl Database {
         reason: &str,
     ) -> Result<Accepted, StateError> {
         let refuse = |why: &str| Err(StateError::NotAcceptable(format!("{}: {why}", model.name)));
-        if let Some(broken) = model.findings.iter().find(|f| f.rule == "registry/blob-differs") {
+        if let Some(broken) = model.findings.iter().find(|found| found.breaks_claim()) {
             return refuse(&format!(
                 "{}; what contradicts its own source cannot be accepted",
                 broken.message
