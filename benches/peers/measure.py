@@ -39,6 +39,26 @@ def run(command):
     return seconds, peak / 1024
 
 
+def in_turn(commands, size, options, reference, before=lambda: None):
+    """Runs commands over so many bytes in turn, and prints them as a table, with the speed against one of them."""
+    times = {name: [] for name in commands}
+    memory = dict.fromkeys(commands, 0)
+    for turn in range(options.rounds + 1):
+        for name, command in commands.items():
+            before()
+            seconds, peak = run(command)
+            if turn > 0:  # the first turn warms the page cache
+                times[name].append(seconds)
+                memory[name] = max(memory[name], peak)
+    print(f"{size} bytes, {options.rounds} rounds, {options.threads} threads, {os.cpu_count()} cores\n")
+    print(f"| program | median s | GB/s | speed against {reference} | private memory MiB |")
+    print("|---|---|---|---|---|")
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        ratio = statistics.median(b / s for b, s in zip(times[reference], seconds))
+        print(f"| {name} | {median:.3f} | {size / median / 1e9:.2f} | {ratio:.2f} | {memory[name]:.0f} |")
+
+
 def main():
     options = parse(__doc__)
     weights = options.model / "model.safetensors"
@@ -62,21 +82,7 @@ def main():
         "tensorseal verify": [*base, "verify", str(options.model), "--seal", seal, *cpu],
         "model_signing verify": [*signing, "verify", "key", str(options.model), "--public_key", str(public), "--signature", str(bundle)],
     }
-    times = {name: [] for name in commands}
-    memory = dict.fromkeys(commands, 0)
-    for turn in range(options.rounds + 1):
-        for name, command in commands.items():
-            seconds, peak = run(command)
-            if turn > 0:  # the first turn warms the page cache
-                times[name].append(seconds)
-                memory[name] = max(memory[name], peak)
-    print(f"{size} bytes, {options.rounds} rounds, {threads} threads, {os.cpu_count()} cores\n")
-    print("| program | median s | GB/s | speed against b3sum | private memory MiB |")
-    print("|---|---|---|---|---|")
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        ratio = statistics.median(b / s for b, s in zip(times["b3sum"], seconds))
-        print(f"| {name} | {median:.3f} | {size / median / 1e9:.2f} | {ratio:.2f} | {memory[name]:.0f} |")
+    in_turn(commands, size, options, "b3sum")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import statistics
 import struct
 import subprocess
 
-from measure import parse, run
+from measure import in_turn, parse, run
 
 MODELS, FILES = 500, 10
 
@@ -78,22 +78,7 @@ def main():
         "registry scan, first": scan(directory, "first"),
         "registry scan, first, SHA-256 claimed": scan(hub, "hub"),
     }
-    times = {name: [] for name in commands}
-    memory = dict.fromkeys(commands, 0)
-    for turn in range(options.rounds + 1):
-        for name, command in commands.items():
-            forget("first", "hub")
-            seconds, peak = run(command)
-            if turn > 0:  # the first turn warms the page cache
-                times[name].append(seconds)
-                memory[name] = max(memory[name], peak)
-    print(f"{size} bytes, {options.rounds} rounds, {options.threads} threads, {os.cpu_count()} cores\n")
-    print("| program | median s | GB/s | speed against seal | private memory MiB |")
-    print("|---|---|---|---|---|")
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        ratio = statistics.median(b / s for b, s in zip(times["tensorseal seal"], seconds))
-        print(f"| {name} | {median:.3f} | {size / median / 1e9:.2f} | {ratio:.2f} | {memory[name]:.0f} |")
+    in_turn(commands, size, options, "tensorseal seal", before=lambda: forget("first", "hub"))
 
     small = many(work / "many")
     first, _ = run(scan(small, "many"))
