@@ -34,6 +34,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+pub mod code;
 pub mod compare;
 pub mod dtype;
 pub mod engine;

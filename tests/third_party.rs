@@ -960,7 +960,7 @@ fn small_keys() -> (Model, Vec<KeyFiles>) {
 /// What is found with a key of any scheme is what the schema of reports says a detection is.
 #[test]
 fn detections_keep_to_the_published_schema() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/tensorseal.report.1.schema.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/tensorseal.report.2.schema.json");
     let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let of_detections = json!({ "$defs": schema["$defs"], "$ref": "#/$defs/detection" });
     let validator = jsonschema::validator_for(&of_detections).unwrap();

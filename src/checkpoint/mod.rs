@@ -3,6 +3,7 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+pub mod content;
 mod contents;
 pub(crate) mod directory;
 mod display;
@@ -27,6 +28,7 @@ mod torch;
 #[doc(hidden)]
 pub mod zip;
 
+pub use content::{Content, ContentClass, Role};
 pub use contents::StoredTensor;
 pub use directory::GIT_NAMES;
 pub use display::display_name;
@@ -136,6 +138,8 @@ pub struct ModelFile {
     pub identity: FileIdentity,
     /// What it holds.
     pub kind: FileKind,
+    /// What its bytes are, and what part it plays. Of files [beside](ModelFile::beside) the model, too.
+    pub content: Content,
     /// The symbolic link that it was reached through: of several, the one that leads farthest.
     pub link: Option<LinkTarget>,
     /// Why it is not part of the model, though a signature of the model's files covers it

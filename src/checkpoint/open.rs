@@ -1,5 +1,6 @@
 //! From a path to a [`Checkpoint`].
 
+use super::content::Content;
 use super::contents::{Contents, StoredTensor};
 use super::directory::{self, Found, Reached, Tree};
 use super::display::display_name;
@@ -210,6 +211,7 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
         bytes: identity.bytes,
         identity,
         kind: FileKind::Other,
+        content: Content::default(),
         link: reached.link,
         beside: reached.beside,
         format: None,
@@ -225,6 +227,7 @@ impl ModelFile {
             self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
         }
         self.format = format;
+        self.content = Content::from(format);
         self.checksums = contents.checksums;
         self.big_endian = contents.big_endian;
     }

@@ -23,6 +23,9 @@ pub struct Problem {
     pub affected: Vec<String>,
     /// One line for people, names escaped.
     pub message: String,
+    /// Whether it is of a file that holds no weights: it is wrong with what goes along with them, and says
+    /// nothing of how far the weights can be read.
+    pub companion: bool,
 }
 
 /// Something that exists under the path and is not part of the model.
@@ -116,6 +119,7 @@ pub(crate) trait Named: std::fmt::Display {
             byte_range: self.byte_range(),
             affected: self.affected().to_vec(),
             message: format!("{}: {self}", display_name(file)),
+            companion: false,
         }
     }
 }
@@ -191,6 +195,7 @@ impl<E: Named> Gathered<E> {
                     display_name(file),
                     count - KEPT
                 ),
+                companion: false,
             });
         }
         problems

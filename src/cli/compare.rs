@@ -40,6 +40,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
         bytes_total: models.iter().map(|model| summary(model).bytes).sum(),
         bytes_checked: models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum(),
         not_covered: models.iter().flat_map(|model| model.not_covered.clone()).collect(),
+        ..Coverage::default()
     };
     report.engine = Some(engine(&compared.sides[0].run, run));
     report.findings = findings;
@@ -52,7 +53,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
     report.judge(args.common.fail_on);
     if !comparison.is_identical() {
         // Any difference is one, however small.
-        report.verdict = Verdict::Fail;
+        report.conclude(Verdict::Fail);
     }
     let other = summary(&models[1]);
     let body =

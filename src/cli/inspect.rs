@@ -17,8 +17,11 @@ pub fn run(args: &InspectArgs) -> Outcome {
     let mut report = Report::new("inspect", &args.model.display().to_string());
     report.model = running::listed(&model);
     let total = report.model.bytes;
-    report.coverage =
-        Coverage { bytes_total: total, bytes_checked: 0, not_covered: model.not_covered.clone() };
+    report.coverage = Coverage {
+        bytes_total: total,
+        not_covered: model.not_covered.clone(),
+        ..Coverage::default()
+    };
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(json!(
         model

@@ -1,7 +1,7 @@
 //! Where results, messages and reports go.
 
+use super::Failure;
 use super::args::{Common, Printed, ReportFormat};
-use super::{Failure, exit};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -59,11 +59,7 @@ pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Fa
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other.context("cannot write to standard output").map_err(Failure::incomplete)?,
     }
-    Ok(match report.verdict {
-        Verdict::Pass => exit::PASS,
-        Verdict::Fail => exit::FINDINGS,
-        Verdict::Incomplete => exit::INCOMPLETE,
-    })
+    Ok(report.exit_code)
 }
 
 /// Reports, to whoever asked for JSON or for a file, that a command has no verdict: a report of an
@@ -71,7 +67,7 @@ pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Fa
 pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
     let mut report = Report::new(command, &model.display().to_string());
     report.error = Some(one_line(&failure.error));
-    report.exit_code = Some(failure.code);
+    report.exit_code = failure.code;
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
         let written = write_file(path, &|out| write_as(&report, *format, body, out));

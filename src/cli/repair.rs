@@ -52,7 +52,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
     report.judge(args.common.fail_on);
     if matches!(done, Done::Unknown) && report.verdict == Verdict::Pass {
         // Whatever is let pass elsewhere: nothing was repaired.
-        report.verdict = Verdict::Fail;
+        report.conclude(Verdict::Fail);
     }
     let repaired: Vec<String> = report
         .findings

@@ -216,6 +216,7 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
         bytes_total: found.bytes,
         bytes_checked: run.engine.bytes_read.saturating_sub(run.bytes_beside),
         not_covered: model.not_covered.clone(),
+        ..Coverage::default()
     };
     report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(structure::finding));
@@ -230,6 +231,7 @@ pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
         bytes_total: report.model.bytes,
         bytes_checked: run.engine.bytes_read,
         not_covered: model.not_covered.clone(),
+        ..Coverage::default()
     };
     report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(structure::finding));

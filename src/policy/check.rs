@@ -182,6 +182,8 @@ impl Checker<'_> {
             (Area::Payload, written.payload),
             (Area::Watermark, written.watermark),
             (Area::Lineage, written.lineage),
+            (Area::Content, written.content),
+            (Area::Claims, written.claims),
         ];
         let written = limits.into_iter().filter_map(|(area, limit)| Some((area, limit?)));
         written.map(|(area, limit)| Ok((area, self.parsed(&limit)?))).collect()

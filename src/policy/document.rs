@@ -117,6 +117,8 @@ pub struct Severity {
     pub payload: Option<Spanned<String>>,
     pub watermark: Option<Spanned<String>>,
     pub lineage: Option<Spanned<String>>,
+    pub content: Option<Spanned<String>>,
+    pub claims: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

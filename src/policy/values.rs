@@ -117,11 +117,15 @@ pub enum Area {
     Watermark,
     /// The comparison with a baseline.
     Lineage,
+    /// What files are besides weights, and what a loader would execute of them.
+    Content,
+    /// Published digests of files.
+    Claims,
 }
 
 impl Area {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Format,
         Self::Integrity,
         Self::Signature,
@@ -129,6 +133,8 @@ impl Area {
         Self::Payload,
         Self::Watermark,
         Self::Lineage,
+        Self::Content,
+        Self::Claims,
     ];
 
     /// Its name: the first part of the ids of its rules.
@@ -141,6 +147,8 @@ impl Area {
             Self::Payload => "payload",
             Self::Watermark => "watermark",
             Self::Lineage => "lineage",
+            Self::Content => "content",
+            Self::Claims => "claims",
         }
     }
 

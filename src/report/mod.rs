@@ -36,7 +36,7 @@ use serde_json::Value;
 pub use signature::SignatureUsed;
 
 /// Schema name of the JSON report.
-pub const SCHEMA: &str = "tensorseal.report/1";
+pub const SCHEMA: &str = "tensorseal.report/2";
 
 /// Everything a command has to say.
 #[derive(Debug, Serialize)]
@@ -64,6 +64,8 @@ pub struct Report {
     pub policy: Option<PolicyUsed>,
     /// Outcome.
     pub verdict: Verdict,
+    /// The exit code of the command.
+    pub exit_code: u8,
     /// Why it is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -78,9 +80,6 @@ pub struct Report {
     /// Lowest severity that makes the command fail, where no policy says what does.
     #[serde(skip)]
     pub fail_on: Severity,
-    /// The exit code, where the verdict alone does not give it.
-    #[serde(skip)]
-    pub exit_code: Option<u8>,
     /// What was found of marks, or the mark that was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
@@ -142,6 +141,27 @@ pub struct Coverage {
     pub bytes_checked: u64,
     /// What exists and was not measured.
     pub not_covered: Vec<NotCovered>,
+    /// Files that are neither weights nor known to go along with them: measured as bytes, and nobody here
+    /// knows what they are.
+    pub not_understood: Vec<NotUnderstood>,
+    /// Bytes of files that hold weights, or are loaded as if they did, that no audit here can look into.
+    pub weights_bytes_not_audited: u64,
+    /// The files that these are of.
+    #[serde(skip)]
+    pub weights_not_audited: Vec<String>,
+}
+
+/// A file that nobody here knows what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotUnderstood {
+    /// Path relative to the model.
+    pub path: String,
+    /// The class of its bytes, as far as they have one.
+    pub class: &'static str,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// `blake3:` and the digest of the file; null: its bytes were not read.
+    pub digest: Option<String>,
 }
 
 /// The seal of a report.
@@ -204,12 +224,12 @@ impl Report {
             seal: None,
             policy: None,
             verdict: Verdict::Incomplete,
+            exit_code: 3,
             error: None,
             findings: Vec::new(),
             profiles: Vec::new(),
             inventory: Vec::new(),
             fail_on: Severity::Medium,
-            exit_code: None,
             watermark: None,
             comparison: None,
             tensors: None,
@@ -221,15 +241,36 @@ impl Report {
         self.fail_on = fail_on;
         self.sort();
         let failed = self.findings.iter().any(|finding| self.fails(finding));
-        self.verdict = if failed { Verdict::Fail } else { Verdict::Pass };
+        self.conclude(if failed { Verdict::Fail } else { Verdict::Pass });
     }
 
     /// Takes over what a policy said. It alone draws the verdict.
     pub fn judge_by(&mut self, policy: PolicyUsed, findings: Vec<Finding>) {
-        self.verdict = if policy.passed { Verdict::Pass } else { Verdict::Fail };
+        self.conclude(if policy.passed { Verdict::Pass } else { Verdict::Fail });
         self.policy = Some(policy);
         self.findings = findings;
         self.sort();
+    }
+
+    /// Sets the verdict, and the exit code that goes with it.
+    pub fn conclude(&mut self, verdict: Verdict) {
+        self.verdict = verdict;
+        self.exit_code = match verdict {
+            Verdict::Pass => 0,
+            Verdict::Fail => 1,
+            Verdict::Incomplete => 3,
+        };
+    }
+
+    /// Turns a pass into what it is where something that was asked for was not looked at (exit code 3), or
+    /// there was nothing to look at (4). Findings that fail stand before both, and 3 before 4.
+    pub fn withhold(&mut self, why: impl Into<String>, exit_code: u8) {
+        let passed = self.verdict == Verdict::Pass;
+        if passed || self.verdict == Verdict::Incomplete && exit_code < self.exit_code {
+            self.verdict = Verdict::Incomplete;
+            self.exit_code = exit_code;
+            self.error = Some(why.into());
+        }
     }
 
     /// Whether a finding makes the command fail.

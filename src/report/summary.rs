@@ -18,15 +18,6 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The exit code of the command, as far as the report knows it.
-pub fn exit_code(report: &Report) -> u8 {
-    report.exit_code.unwrap_or(match report.verdict {
-        Verdict::Pass => 0,
-        Verdict::Fail => 1,
-        Verdict::Incomplete => 3,
-    })
-}
-
 /// Number of findings of each severity, worst first.
 pub fn counts(report: &Report) -> impl Iterator<Item = (Severity, usize)> + '_ {
     let of = |severity| report.findings.iter().filter(|f| f.severity == severity).count();
@@ -173,6 +164,6 @@ mod tests {
         let mut broken = Report::new("seal", "model");
         broken.error = Some("model: no\nsuch file".to_owned());
         assert_eq!(sentence(&broken), "It could not be completed: model: no\\nsuch file");
-        assert_eq!(exit_code(&broken), 3);
+        assert_eq!(broken.exit_code, 3);
     }
 }

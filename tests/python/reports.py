@@ -84,7 +84,7 @@ def main():
         out = pathlib.Path(directory)
         subprocess.run([example, directory], check=True)
         check_schema(sorted(out.glob("*.sarif")), sarif_schema(out / "sarif.schema"))
-        check_schema(sorted(out.glob("gate-??????.json")), ROOT / "docs/schema/tensorseal.report.1.schema.json")
+        check_schema(sorted(out.glob("gate-??????.json")), ROOT / "docs/schema/tensorseal.report.2.schema.json")
         check_junit(sorted(out.glob("*.xml")))
         check_cyclonedx(sorted([*out.glob("gate-*.cdx.json"), out / "hostile.cdx.json"]))
         check_statements(out)

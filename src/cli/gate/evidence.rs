@@ -34,6 +34,7 @@ pub fn gather(
             model.own_files().iter().filter_map(|file| Some(file.format?.name())),
         )),
         dtypes: Looked::At(counted(model.tensors.iter().map(|tensor| tensor.dtype.name()))),
+        code: Looked::At(measured.code.clone()),
         audit: match &measured.audited {
             Some(audited) => Looked::At(audited.facts.len() as u64),
             None => Looked::Not("the policy asks for no audit".to_owned()),

@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use std::collections::BTreeMap;
 use tensorseal::audit::Audited;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal::code::{self, Code};
 use tensorseal::engine::RunReport;
 use tensorseal::examine::{self, Examined, Request, weights};
 use tensorseal::judge::watermark::Detection;
@@ -30,6 +31,8 @@ pub struct Measured {
     pub found: Seal,
     /// By file of the model.
     pub digests: Vec<Option<FileDigests>>,
+    /// What of it is code.
+    pub code: Code,
     /// The weights, when they were audited.
     pub audited: Option<Audited>,
     /// Number of tensors that were compared with a baseline.
@@ -57,6 +60,8 @@ pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Me
     let quiet = asked.args.common.quiet;
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
         let mut measured = pass(asked, &model, progress)?;
+        measured.code = code::examine(&model).map_err(Failure::incomplete)?;
+        found.extend(measured.code.findings.iter().map(structure::finding));
         found.extend(measured.compare_sealed(asked, &damaged));
         found.extend(measured.judge_weights(asked, &model, baseline, progress)?);
         Ok(measured)
@@ -147,6 +152,7 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
     Ok(Measured {
         found: seal,
         digests,
+        code: Code::default(),
         audited,
         lineage: Looked::Not("there is no baseline: name one with --baseline".to_owned()),
         detections: carried.map(|marks| asked.marks.judge(&marks)).unwrap_or_default(),

@@ -2,6 +2,7 @@
 //! looked.
 
 use crate::checkpoint::NotCovered;
+use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
 use crate::registry::record::State;
@@ -53,6 +54,8 @@ pub struct Evidence {
     pub formats: Looked<BTreeMap<String, u64>>,
     /// Types of the tensors: name and number of tensors.
     pub dtypes: Looked<BTreeMap<String, u64>>,
+    /// What of the model is code, or makes a loader call something.
+    pub code: Looked<Code>,
     /// Number of tensors whose weights were audited.
     pub audit: Looked<u64>,
     /// Number of tensors that were compared with a baseline.
@@ -92,6 +95,7 @@ impl Evidence {
             coverage: Looked::never(),
             formats: Looked::never(),
             dtypes: Looked::never(),
+            code: Looked::never(),
             audit: Looked::never(),
             lineage: Looked::never(),
             registry: Looked::never(),

@@ -193,6 +193,8 @@ fn looked_at(evidence: &Evidence, area: Area) -> Result<(), String> {
     let reason = |why: &str| why.to_owned();
     match area {
         Area::Format => evidence.formats.seen().map(|_| ()).map_err(reason),
+        Area::Content => evidence.code.seen().map(|_| ()).map_err(reason),
+        Area::Claims => Err("this version holds files to no published digests".to_owned()),
         Area::Weights | Area::Payload => evidence.audit.seen().map(|_| ()).map_err(reason),
         Area::Lineage => evidence.lineage.seen().map(|_| ()).map_err(reason),
         Area::Integrity => match evidence.seal.seen().map_err(reason)? {
@@ -219,5 +221,7 @@ fn key(area: Area) -> &'static str {
         Area::Payload => "severity.payload",
         Area::Watermark => "severity.watermark",
         Area::Lineage => "severity.lineage",
+        Area::Content => "severity.content",
+        Area::Claims => "severity.claims",
     }
 }

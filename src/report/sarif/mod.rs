@@ -81,7 +81,7 @@ fn run(report: &Report) -> Value {
 fn invocation(report: &Report) -> Value {
     let mut invocation = json!({
         "executionSuccessful": report.verdict != Verdict::Incomplete,
-        "exitCode": summary::exit_code(report),
+        "exitCode": report.exit_code,
     });
     if let Some(error) = &report.error {
         let text = plain(&shown::clipped(error, shown::MESSAGE));

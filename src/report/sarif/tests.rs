@@ -104,7 +104,7 @@ fn a_model_of_one_file_and_an_absolute_path_have_their_base() {
 fn what_was_not_completed_says_so() {
     let mut report = Report::new("verify", "model");
     report.error = Some("model: no such file".to_owned());
-    report.exit_code = Some(130);
+    report.exit_code = 130;
     let log = log(&report);
     let invocation = &log["runs"][0]["invocations"][0];
     assert_eq!(invocation["executionSuccessful"], false);

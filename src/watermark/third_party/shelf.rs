@@ -7,7 +7,7 @@
 use super::arrays::{Array, ArrayError, NamedError, Role};
 use crate::checkpoint::numpy::npy;
 use crate::checkpoint::{
-    Checkpoint, FileIdentity, FileKind, ModelFile, OpenOptions, Tensor, display_name,
+    Checkpoint, Content, FileIdentity, FileKind, ModelFile, OpenOptions, Tensor, display_name,
 };
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::Plan;
@@ -243,6 +243,7 @@ impl<'a> Shelf<'a> {
             bytes: identity.bytes,
             identity,
             kind: FileKind::Other,
+            content: Content::default(),
             link: None,
             beside: None,
             format: None,

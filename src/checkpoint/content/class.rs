@@ -1,0 +1,146 @@
+//! The classes of content, and the part that each plays in a model.
+
+use super::super::Format;
+
+/// What part a file plays in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It holds weights, or is loaded as if it did.
+    Weights,
+    /// It goes with weights: configuration, text, tokenizers, pictures, data sets.
+    Companion,
+    /// A machine runs it: programs and libraries.
+    Executable,
+    /// Nobody here knows what it is.
+    NotUnderstood,
+}
+
+macro_rules! classes {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $role:ident,)*) => {
+        /// What the bytes of a file are.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ContentClass {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ContentClass {
+            /// All of them.
+            pub const ALL: &'static [ContentClass] = &[$(ContentClass::$variant,)*];
+
+            /// Its name in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(ContentClass::$variant => $name,)* }
+            }
+
+            /// The part that a file of this class plays, unless what lies beside it says otherwise.
+            pub fn role(self) -> Role {
+                match self { $(ContentClass::$variant => Role::$role,)* }
+            }
+        }
+    };
+}
+
+classes! {
+    /// Safetensors.
+    Safetensors "safetensors" Weights,
+    /// GGUF, or an older form of it.
+    Gguf "gguf" Weights,
+    /// The zip archive of `torch.save`.
+    TorchZip "torch-zip" Weights,
+    /// What `torch.save` wrote before PyTorch 1.6.
+    TorchStream "torch-stream" Weights,
+    /// What PyTorch wrote before 0.1.10.
+    TorchTar "torch-tar" Weights,
+    /// A pickle of Python.
+    Pickle "pickle" Companion,
+    /// An array of NumPy.
+    Npy "npy" Weights,
+    /// An archive of arrays of NumPy.
+    Npz "npz" Weights,
+    /// An ONNX model.
+    Onnx "onnx" Weights,
+    /// HDF5, of Keras and others.
+    Hdf5 "hdf5" Weights,
+    /// The zip archive of Keras 3.
+    Keras "keras" Weights,
+    /// A model of TensorFlow Lite.
+    TfLite "tflite" Weights,
+    /// MessagePack, of Flax.
+    Msgpack "msgpack" Weights,
+    /// A table of tensors of a checkpoint of TensorFlow.
+    TensorflowBundle "tensorflow-bundle" Weights,
+    /// A `saved_model.pb` or frozen graph of TensorFlow.
+    TensorflowGraph "tensorflow-graph" Weights,
+    /// A program of ExecuTorch.
+    Executorch "executorch" Weights,
+    /// A model of Core ML.
+    CoreMl "coreml" Weights,
+    /// The network of an OpenVINO model.
+    OpenVino "openvino" Weights,
+    /// Raw weights that a file beside it names.
+    RawWeights "raw-weights" Weights,
+    /// A zip archive that is none of the above.
+    Zip "zip" NotUnderstood,
+    /// A tar archive.
+    Tar "tar" NotUnderstood,
+    /// A 7z archive.
+    SevenZip "7z" NotUnderstood,
+    /// A compressed stream: gzip, bzip2, xz, zstd, lz4.
+    Compressed "compressed" NotUnderstood,
+    /// A program or library of Unix.
+    Elf "elf" Executable,
+    /// A program or library of Windows.
+    Pe "pe" Executable,
+    /// A program or library of macOS.
+    MachO "mach-o" Executable,
+    /// A script that its first line names the interpreter of.
+    Script "script" Executable,
+    /// WebAssembly.
+    Wasm "wasm" Executable,
+    /// Compiled code of Java or Python, or an archive of it.
+    Bytecode "bytecode" Executable,
+    /// JSON.
+    Json "json" Companion,
+    /// HTML.
+    Html "html" Companion,
+    /// A pointer of git-lfs to a file that was not fetched.
+    LfsPointer "git-lfs-pointer" Companion,
+    /// Any other text.
+    Text "text" Companion,
+    /// A picture.
+    Image "image" Companion,
+    /// Sound.
+    Audio "audio" Companion,
+    /// Moving pictures.
+    Video "video" Companion,
+    /// PDF.
+    Pdf "pdf" Companion,
+    /// A font.
+    Font "font" Companion,
+    /// A table of data: Parquet, Arrow.
+    Table "table" Companion,
+    /// A tokenizer of SentencePiece.
+    SentencePiece "sentencepiece" Companion,
+    /// Events of TensorBoard.
+    Events "tfevents" Companion,
+    /// Nothing.
+    Empty "empty" Companion,
+    /// Only zeros.
+    Zeros "zeros" NotUnderstood,
+    /// None of these.
+    Unknown "unknown" NotUnderstood,
+}
+
+impl ContentClass {
+    /// The container format that tensors of this class are read by; `None`: they are not read.
+    pub fn format(self) -> Option<Format> {
+        use ContentClass::*;
+        match self {
+            Safetensors => Some(Format::Safetensors),
+            Gguf => Some(Format::Gguf),
+            TorchZip | TorchStream | TorchTar | Pickle => Some(Format::Torch),
+            Npy | Npz => Some(Format::Numpy),
+            _ => None,
+        }
+    }
+}
