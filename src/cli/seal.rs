@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
-use tensorseal::checkpoint::{Checkpoint, FileKind, ModelFile};
+use tensorseal::checkpoint::{Checkpoint, ModelFile};
 use tensorseal::judge::structure;
 use tensorseal::pinpoint::fine::{self, Fine};
 use tensorseal::pinpoint::{self, FineWriteError};
@@ -25,8 +25,8 @@ pub fn run(args: &SealArgs) -> Outcome {
     let model = running::open(&args.model, &args.opening, seals, None)?;
     check_target(&target, &model)?;
     running::require_sound(&model)?;
-    if !model.own_files().iter().any(|file| file.kind == FileKind::Tensors) {
-        let error = anyhow!("{}: no file of tensors: nothing to seal", args.model.display());
+    if model.own_files().is_empty() {
+        let error = anyhow!("{}: no file: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
     let fine_path = fine::path_of(&target);

@@ -4,14 +4,14 @@ pub mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
-use super::{Failure, Outcome, output, profiles, running};
+use super::{Failure, Outcome, exit, output, profiles, running};
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::examine::weights;
 use tensorseal::judge::{Finding, Severity, structure};
 use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
+use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
 use tensorseal::stream::progress::Progress;
 
@@ -52,10 +52,31 @@ pub fn run(args: &AuditArgs) -> Outcome {
         report.tensors = Some(facts.collect());
     }
     report.judge(args.common.fail_on);
+    running::withhold_without_weights(&mut report, &model);
+    if args.require_all {
+        withhold_in_part(&mut report);
+    }
     report.profiles = profiles::audited(&report, &model, &audited);
     output::finish(&report, &args.common, &|out, palette| {
         summary(out, palette, &model, &audited, &report)
     })
+}
+
+/// `--require-all`: weights that were not looked into are no pass, nor is what could hold some.
+fn withhold_in_part(report: &mut Report) {
+    let coverage = &report.coverage;
+    let unknown = coverage.not_understood.len() as u64;
+    let why = coverage.not_audited().or_else(|| {
+        let first = coverage.not_understood.first()?;
+        Some(format!(
+            "{} not understood, the first is {}",
+            count(unknown, "file"),
+            shown(&first.path)
+        ))
+    });
+    if let Some(why) = why {
+        report.withhold(format!("--require-all: {why}"), exit::INCOMPLETE);
+    }
 }
 
 /// What an audit finds in a model by itself. Weights in two formats are read once more.

@@ -13,7 +13,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = running::open_sound(&args.marking.model, &args.opening)?;
+    let model = running::open_weights(&args.marking.model, &args.opening)?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;

@@ -27,7 +27,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let open = |path| running::open_sound(path, &args.opening);
+    let open = |path| running::open_weights(path, &args.opening);
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {

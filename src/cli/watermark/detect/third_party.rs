@@ -23,7 +23,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
         return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_sound(&args.model, &args.opening)?;
+    let model = running::open_weights(&args.model, &args.opening)?;
     let options = running::run_options(&args.measuring);
     let (seal, run, detections) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -73,8 +73,8 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         return usage("compares with a base model: name it with --original");
     };
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_sound(&args.model, &args.opening)?;
-    let base = running::open_sound(base, &args.opening)?;
+    let model = running::open_weights(&args.model, &args.opening)?;
+    let base = running::open_weights(base, &args.opening)?;
     let options = running::run_options(&args.measuring);
     let (seal, base_seal, run, measured) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
