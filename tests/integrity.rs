@@ -417,7 +417,7 @@ fn reports_are_written_whole_and_quiet_is_quiet() {
     let ran = run(&["verify", arg(&model), "--quiet", "--report", &target, "--device", "cpu"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn a_run_without_verdict_replaces_the_report_of_an_earlier_one() {
     fs::remove_dir_all(&model).unwrap();
     let ran = run(&["verify", arg(&model), "--report", &target, "--format", "json"]);
     assert_eq!(ran.code, 3);
-    validate("tensorseal.report.1", &verdict());
+    validate("tensorseal.report.2", &verdict());
     assert_eq!(verdict()["verdict"], "incomplete");
     assert!(verdict()["error"].as_str().unwrap().contains("no such file"));
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), verdict());

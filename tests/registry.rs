@@ -417,7 +417,7 @@ fn everyone_is_told() {
     let page = pages.join("models").join(link.expect("a link to the report of the model"));
     assert!(fs::read_to_string(&page).unwrap().contains("tensor-changed"));
     let document = fs::read_to_string(page.with_extension("json")).unwrap();
-    common::validate("tensorseal.report.1", &serde_json::from_str(&document).unwrap());
+    common::validate("tensorseal.report.2", &serde_json::from_str(&document).unwrap());
     let failed = registry.scan(&["--notify", "exit 3"]);
     assert_eq!(failed.code, 1, "the finding comes first");
     assert!(failed.stderr.contains("--notify failed"), "{}", failed.stderr);

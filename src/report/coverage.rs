@@ -90,7 +90,10 @@ pub fn no_weights(model: &Checkpoint) -> String {
     // Those that hold weights come first.
     order.sort_by_key(|file| (file.content.role, file.content.class));
     let mut kinds: Vec<String> = Vec::new();
-    for of_class in order.chunk_by(|a, b| a.content.class == b.content.class).take(NAMED) {
+    let alike = |a: &&ModelFile, b: &&ModelFile| {
+        (a.content.role, a.content.class) == (b.content.role, b.content.class)
+    };
+    for of_class in order.chunk_by(alike).take(NAMED) {
         let class = of_class[0].content.class.name();
         let more = match of_class.len() - 1 {
             0 => String::new(),
