@@ -3,7 +3,7 @@
 use super::archives::{Member, Zip, pickled, sound_npy, sound_torch};
 use super::common::*;
 use super::contents::*;
-use super::gguf;
+use super::malformed::gguf;
 use super::table::*;
 
 fn row(
@@ -58,11 +58,32 @@ fn weights_are_read_under_any_name() {
     }
     hold(vec![
         row("safetensors", vec![file("weights.dat", weights())], "inspect {m}", 0, "", "2 tensors"),
-        row("safetensors in capitals", vec![file("M.SAFETENSORS", weights())], "inspect {m}", 0, "", "2 tensors"),
+        row(
+            "safetensors in capitals",
+            vec![file("M.SAFETENSORS", weights())],
+            "inspect {m}",
+            0,
+            "",
+            "2 tensors",
+        ),
         row("no ending", vec![file("weights", weights())], "audit {m}", 0, "", "2 weight tensors"),
         row("gguf", vec![file("ggml-model.old", gguf)], "inspect {m}", 0, "", "1 tensor,"),
-        row("torch", vec![file("state.tar", sound_torch().bytes())], "inspect {m}", 0, "", "2 tensors"),
-        row("torch in capitals", vec![file("state.bin", upper.bytes())], "inspect {m}", 0, "", "2 tensors"),
+        row(
+            "torch",
+            vec![file("state.tar", sound_torch().bytes())],
+            "inspect {m}",
+            0,
+            "",
+            "2 tensors",
+        ),
+        row(
+            "torch in capitals",
+            vec![file("state.bin", upper.bytes())],
+            "inspect {m}",
+            0,
+            "",
+            "2 tensors",
+        ),
         row("npy", vec![file("embedding.raw", sound_npy())], "inspect {m}", 0, "", "1 tensor,"),
     ]);
 }
@@ -79,7 +100,9 @@ fn pickles_are_found_wherever_they_are() {
     let call = calling;
     // Nothing announces these two: they are read as whoever loads them would.
     let plain = b"cnonexistent_module\ncall\n(S'x'\ntR.".to_vec();
-    let framed = [&b"\x80\x04\x95\x20\0\0\0\0\0\0\0"[..], b"\x8c\x12nonexistent_module\x8c\x04call\x93)R."].concat();
+    let framed =
+        [&b"\x80\x04\x95\x20\0\0\0\0\0\0\0"[..], b"\x8c\x12nonexistent_module\x8c\x04call\x93)R."]
+            .concat();
     let places: Vec<(&'static str, Vec<u8>)> = vec![
         ("tokenizer.dat", call()),
         ("vocab.model", call()),
@@ -105,7 +128,14 @@ fn pickles_are_found_wherever_they_are() {
         // What goes along with weights never stops a verb that works on bytes.
         row("seal", also("extra.dat"), "seal {m}", 0, "", "sealed"),
         row("inspect", also("extra.dat"), "inspect {m}", 0, "", "2 tensors"),
-        row("given by itself", also("extra.dat"), "audit {m}/extra.dat", 1, "format/pickle-global", "FAIL"),
+        row(
+            "given by itself",
+            also("extra.dat"),
+            "audit {m}/extra.dat",
+            1,
+            "format/pickle-global",
+            "FAIL",
+        ),
     ]);
 }
 
@@ -123,8 +153,22 @@ fn text_that_only_looks_like_a_pickle_is_nothing() {
     let data = pickled::whole(pickled::dict(&[("steps", pickled::int(12))]));
     hold(vec![
         row("labels", beside(vec![file("labels.txt", labels)]), "audit {m}", 0, "", "PASS"),
-        row("labels of no ending", beside(vec![file("labels", labels)]), "audit {m}", 0, "", "PASS"),
-        row("a name that is only read", beside(vec![file("names.txt", names)]), "audit {m}", 0, "", "PASS"),
+        row(
+            "labels of no ending",
+            beside(vec![file("labels", labels)]),
+            "audit {m}",
+            0,
+            "",
+            "PASS",
+        ),
+        row(
+            "a name that is only read",
+            beside(vec![file("names.txt", names)]),
+            "audit {m}",
+            0,
+            "",
+            "PASS",
+        ),
         row("plain data", beside(vec![file("state.bin", data)]), "audit {m}", 0, "", "PASS"),
     ]);
 }
@@ -135,12 +179,47 @@ fn what_nobody_knows_is_listed() {
     let tensors = [("a", "F32", &[1u64][..], vec![0; 4])];
     hold(vec![
         row("audit", files(), "audit {m}", 0, "", "not understood  blob.xyz: unknown"),
-        row("raw weights have no magic", files(), "audit {m}", 0, "", "not understood  raw.bin: unknown"),
-        row("all is asked for", files(), "audit {m} --require-all", 3, "", "2 files not understood"),
+        row(
+            "raw weights have no magic",
+            files(),
+            "audit {m}",
+            0,
+            "",
+            "not understood  raw.bin: unknown",
+        ),
+        row(
+            "all is asked for",
+            files(),
+            "audit {m} --require-all",
+            3,
+            "",
+            "2 files not understood",
+        ),
         row("inspect", files(), "inspect {m}", 0, "", "not understood  blob.xyz"),
-        row("7z", beside(vec![file("x.7z", seven_zip())]), "audit {m}", 0, "", "not understood  x.7z: 7z"),
-        row("zip", beside(vec![file("x.zip", Zip::of(vec![Member::new("a", "b")]).bytes())]), "audit {m}", 0, "", "not understood  x.zip: zip"),
-        row("zeros", beside(vec![file("x.dat", vec![0; 5000])]), "audit {m}", 0, "", "not understood  x.dat: zeros"),
+        row(
+            "7z",
+            beside(vec![file("x.7z", seven_zip())]),
+            "audit {m}",
+            0,
+            "",
+            "not understood  x.7z: 7z",
+        ),
+        row(
+            "zip",
+            beside(vec![file("x.zip", Zip::of(vec![Member::new("a", "b")]).bytes())]),
+            "audit {m}",
+            0,
+            "",
+            "not understood  x.zip: zip",
+        ),
+        row(
+            "zeros",
+            beside(vec![file("x.dat", vec![0; 5000])]),
+            "audit {m}",
+            0,
+            "",
+            "not understood  x.dat: zeros",
+        ),
     ]);
     assert!(!safetensors(&tensors).is_empty());
     // In every report, with the digest of every file.
@@ -183,15 +262,64 @@ fn a_name_that_promises_weights_is_held_to_it() {
     let zip = Zip::of(vec![Member::new("readme.txt", "hello")]).bytes();
     hold(vec![
         row("page", beside(alone("adapter.bin", HTML)), "audit {m}", 1, rule, "HTML"),
-        row("page as safetensors", beside(alone("adapter.safetensors", HTML)), "audit {m}", 1, "", "FAIL"),
-        row("error of an API", beside(alone("adapter.bin", b"{\"error\": \"Repository not found\"}")), "audit {m}", 1, rule, "JSON"),
+        row(
+            "page as safetensors",
+            beside(alone("adapter.safetensors", HTML)),
+            "audit {m}",
+            1,
+            "",
+            "FAIL",
+        ),
+        row(
+            "error of an API",
+            beside(alone("adapter.bin", b"{\"error\": \"Repository not found\"}")),
+            "audit {m}",
+            1,
+            rule,
+            "JSON",
+        ),
         row("program", beside(alone("adapter.bin", &elf())), "audit {m}", 1, rule, "FAIL"),
         row("zeros", beside(alone("adapter.bin", &[0; 4096])), "audit {m}", 1, rule, "zeros"),
-        row("link as text", beside(alone("adapter.bin", b"../../blobs/0a1b2c3d")), "audit {m}", 1, rule, "link"),
-        row("archive without weights", beside(alone("adapter.pt", &zip)), "audit {m}", 1, "", "FAIL"),
-        row("pointer", alone("model.safetensors", LFS), "audit {m}", 1, "format/git-lfs-pointer", "git lfs pull"),
-        row("pointer of another format", beside(alone("pytorch_model.bin", LFS)), "audit {m}", 0, "format/git-lfs-pointer", "low "),
-        row("pointer alone, onnx", alone("model.onnx", LFS), "audit {m}", 1, "format/git-lfs-pointer", "git lfs pull"),
+        row(
+            "link as text",
+            beside(alone("adapter.bin", b"../../blobs/0a1b2c3d")),
+            "audit {m}",
+            1,
+            rule,
+            "link",
+        ),
+        row(
+            "archive without weights",
+            beside(alone("adapter.pt", &zip)),
+            "audit {m}",
+            1,
+            "",
+            "FAIL",
+        ),
+        row(
+            "pointer",
+            alone("model.safetensors", LFS),
+            "audit {m}",
+            1,
+            "format/git-lfs-pointer",
+            "git lfs pull",
+        ),
+        row(
+            "pointer of another format",
+            beside(alone("pytorch_model.bin", LFS)),
+            "audit {m}",
+            0,
+            "format/git-lfs-pointer",
+            "low ",
+        ),
+        row(
+            "pointer alone, onnx",
+            alone("model.onnx", LFS),
+            "audit {m}",
+            1,
+            "format/git-lfs-pointer",
+            "git lfs pull",
+        ),
     ]);
 }
 
@@ -201,10 +329,44 @@ fn raw_weights_are_known_by_who_names_them() {
     let manifest = r#"{"format": "layers-model", "weightsManifest": [{"paths": ["group1-shard1of1.bin"], "weights": []}]}"#;
     let files = |files: Vec<(&'static str, Vec<u8>)>| beside(files);
     hold(vec![
-        row("OpenVINO", files(vec![file("openvino_model.xml", open_vino()), file("openvino_model.bin", unknown(900))]), "audit {m} --require-all", 3, "format/not-read", "openvino_model.bin"),
-        row("ONNX", files(vec![file("model.onnx", external()), file("model.onnx_data", unknown(900))]), "audit {m} --require-all", 3, "format/not-read", "model.onnx_data"),
-        row("TensorFlow.js", files(vec![file("model.json", manifest), file("group1-shard1of1.bin", unknown(900))]), "audit {m} --require-all", 3, "format/not-read", "group1-shard1of1.bin"),
-        row("TensorFlow", files(vec![file("variables/variables.index", bundle_index()), file("variables/variables.data-00000-of-00001", unknown(900))]), "audit {m} --require-all", 3, "format/not-read", "variables.data-00000-of-00001"),
+        row(
+            "OpenVINO",
+            files(vec![
+                file("openvino_model.xml", open_vino()),
+                file("openvino_model.bin", unknown(900)),
+            ]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "openvino_model.bin",
+        ),
+        row(
+            "ONNX",
+            files(vec![file("model.onnx", external()), file("model.onnx_data", unknown(900))]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "model.onnx_data",
+        ),
+        row(
+            "TensorFlow.js",
+            files(vec![file("model.json", manifest), file("group1-shard1of1.bin", unknown(900))]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "group1-shard1of1.bin",
+        ),
+        row(
+            "TensorFlow",
+            files(vec![
+                file("variables/variables.index", bundle_index()),
+                file("variables/variables.data-00000-of-00001", unknown(900)),
+            ]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "variables.data-00000-of-00001",
+        ),
     ]);
 }
 
@@ -214,9 +376,26 @@ fn two_readers_of_one_file_are_told() {
     let zip = |bytes: Vec<u8>| [bytes, sound_torch().bytes()].concat();
     let gguf = gguf::sound(&["blk.0.attn_q.weight"]).bytes();
     hold(vec![
-        row("safetensors and zip", vec![file("model.safetensors", zip(weights()))], "audit {m}", 1, "", "FAIL"),
+        row(
+            "safetensors and zip",
+            vec![file("model.safetensors", zip(weights()))],
+            "audit {m}",
+            1,
+            "",
+            "FAIL",
+        ),
         row("gguf and zip", vec![file("model.gguf", zip(gguf))], "audit {m}", 1, rule, "zip"),
         row("npy and zip", vec![file("a.npy", zip(sound_npy()))], "audit {m}", 1, "", "FAIL"),
-        row("picture and zip is no weight", beside(vec![file("logo.png", [png(), Zip::of(vec![Member::new("a", "b")]).bytes()].concat())]), "audit {m}", 0, "", "PASS"),
+        row(
+            "picture and zip is no weight",
+            beside(vec![file(
+                "logo.png",
+                [png(), Zip::of(vec![Member::new("a", "b")]).bytes()].concat(),
+            )]),
+            "audit {m}",
+            0,
+            "",
+            "PASS",
+        ),
     ]);
 }

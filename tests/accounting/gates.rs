@@ -54,8 +54,23 @@ impl Gate {
         let policy = policy.replace("{key}", arg(&key));
         fs::write(&path, format!("schema = \"tensorseal.policy/1\"\n{policy}")).unwrap();
         let model = self.model();
-        let ran = run(&[&["gate", arg(&model), "--policy", arg(&path), "--device", "cpu", "--format", "json"][..], more].concat());
-        let report = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}{}", ran.stdout, ran.stderr));
+        let ran =
+            run(&[
+                &[
+                    "gate",
+                    arg(&model),
+                    "--policy",
+                    arg(&path),
+                    "--device",
+                    "cpu",
+                    "--format",
+                    "json",
+                ][..],
+                more,
+            ]
+            .concat());
+        let report = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|_| panic!("{}{}", ran.stdout, ran.stderr));
         validate("tensorseal.report.2", &report);
         (ran.code, report)
     }
@@ -93,8 +108,18 @@ fn formats_are_those_of_all_files_of_weights() {
     with("data.0", onnx("", None)).hold("ONNX of another name", only, 1, rule);
     with("tf_model.h5", hdf5("")).hold("HDF5", only, 1, rule);
     with("flax_model.msgpack", flax()).hold("MessagePack", only, 1, rule);
-    with("model.onnx", onnx("", None)).hold("ONNX allowed", "[formats]\nallowed = [\"safetensors\", \"onnx\"]\n", 0, "");
-    with("tf_model.h5", hdf5("")).hold("exempt", "[coverage]\nallow = [\"tf_model.h5\"]\n[formats]\nallowed = [\"safetensors\"]\n", 0, "");
+    with("model.onnx", onnx("", None)).hold(
+        "ONNX allowed",
+        "[formats]\nallowed = [\"safetensors\", \"onnx\"]\n",
+        0,
+        "",
+    );
+    with("tf_model.h5", hdf5("")).hold(
+        "exempt",
+        "[coverage]\nallow = [\"tf_model.h5\"]\n[formats]\nallowed = [\"safetensors\"]\n",
+        0,
+        "",
+    );
 }
 
 #[test]
@@ -148,7 +173,12 @@ fn code_is_pinned_by_who_is_trusted() {
     script().hold("pinned by nobody", &of("pinned", ""), 1, rule);
     script().sealed().hold("an unsigned seal beside it", &of("pinned", ""), 1, rule);
     script().signed().hold("signed", &of("pinned", SIGNATURE), 0, "");
-    script().sealed().signed().hold("sealed and signed", &of("pinned", &format!("{SIGNATURE}[seal]\nrequired = true\nsigned = true\n")), 0, "");
+    script().sealed().signed().hold(
+        "sealed and signed",
+        &of("pinned", &format!("{SIGNATURE}[seal]\nrequired = true\nsigned = true\n")),
+        0,
+        "",
+    );
     let (gate, seal) = script().sealed_elsewhere();
     gate.hold_with("a seal from elsewhere", &of("pinned", ""), &["--seal", arg(&seal)], 0, "");
     let expect = |root: &str| of("pinned", &format!("[seal]\nexpect_root = [\"{root}\"]\n"));
@@ -167,7 +197,9 @@ fn an_exception_hides_no_more_than_it_names() {
     let gate = || Gate::new(beside(vec![file("state.dat", calling())]));
     let limit = "[severity]\nformat = \"low\"\n";
     let allow = |more: &str| {
-        format!("{limit}[[allow]]\nrule = \"format/pickle-global\"\nfile = \"state.dat\"\nreason = \"looked at\"\nexpires = 2099-01-01\n{more}")
+        format!(
+            "{limit}[[allow]]\nrule = \"format/pickle-global\"\nfile = \"state.dat\"\nreason = \"looked at\"\nexpires = 2099-01-01\n{more}"
+        )
     };
     let digest = blake3::hash(&calling()).to_hex().to_string();
     let named = |digest: &str| allow(&format!("digest = \"blake3:{digest}\"\n"));
@@ -211,7 +243,17 @@ fn a_link_to_a_directory_is_no_part_that_anybody_vouched_for() {
 fn what_a_scan_recorded_is_every_file() {
     let gate = Gate::new(beside(vec![file("tokenizer.json", "{}")]));
     let state = gate.laid.outer().join("state");
-    let scan = || run(&["registry", "scan", arg(gate.laid.outer()), "--state", arg(&state), "--device", "cpu"]);
+    let scan = || {
+        run(&[
+            "registry",
+            "scan",
+            arg(gate.laid.outer()),
+            "--state",
+            arg(&state),
+            "--device",
+            "cpu",
+        ])
+    };
     let scanned = scan();
     assert_eq!(scanned.code, 0, "{}{}", scanned.stdout, scanned.stderr);
     let policy = "[registry]\nrequired = true\n";

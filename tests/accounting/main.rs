@@ -9,8 +9,8 @@ mod archives;
 mod common;
 #[path = "../common/contents.rs"]
 mod contents;
-#[path = "../common/malformed/gguf.rs"]
-mod gguf;
+#[path = "../common/malformed.rs"]
+mod malformed;
 
 mod code;
 mod files;

@@ -22,10 +22,29 @@ fn row(
 fn without_weights() -> Vec<(&'static str, Vec<(&'static str, Vec<u8>)>)> {
     vec![
         ("card", vec![file("README.md", "# A model\n")]),
-        ("tokenizer", vec![file("tokenizer.json", "{\"model\": {}}"), file("tokenizer_config.json", "{}"), file("spiece.model", sentence_piece())]),
-        ("skill", vec![file("SKILL.md", "---\nname: x\n---\nDo it.\n"), file("scripts/run.py", "print('x')\n")]),
+        (
+            "tokenizer",
+            vec![
+                file("tokenizer.json", "{\"model\": {}}"),
+                file("tokenizer_config.json", "{}"),
+                file("spiece.model", sentence_piece()),
+            ],
+        ),
+        (
+            "skill",
+            vec![
+                file("SKILL.md", "---\nname: x\n---\nDo it.\n"),
+                file("scripts/run.py", "print('x')\n"),
+            ],
+        ),
         ("onnx", vec![file("model.onnx", onnx("", None)), file("config.json", "{}")]),
-        ("trainer state", vec![file("trainer_state.json", "{}"), file("scheduler.pt", pickled::whole(pickled::dict(&[("last", pickled::int(3))])))]),
+        (
+            "trainer state",
+            vec![
+                file("trainer_state.json", "{}"),
+                file("scheduler.pt", pickled::whole(pickled::dict(&[("last", pickled::int(3))]))),
+            ],
+        ),
     ]
 }
 
@@ -37,7 +56,8 @@ fn verbs_that_judge_weights_end_with_4_without_them() {
             rows.push(row(name, files.clone(), command, 4, "", "no tensor that can be read"));
         }
         let sound = beside(Vec::new()).into_iter().map(|(path, bytes)| {
-            let path = if path == "config.json" { "../b/config.json" } else { "../b/m.safetensors" };
+            let path =
+                if path == "config.json" { "../b/config.json" } else { "../b/m.safetensors" };
             (path, bytes)
         });
         let both = files.into_iter().chain(sound).collect();
@@ -67,7 +87,10 @@ fn verbs_that_work_on_bytes_do_not_need_weights() {
         fs::write(model.join(path), changed).unwrap();
         let (code, found) = verify();
         assert_eq!(code, 1, "{name}: {found:#}");
-        assert!(rules(&found).iter().any(|(rule, at)| rule == "integrity/file-changed" && at == path), "{name}: {found:#}");
+        assert!(
+            rules(&found).iter().any(|(rule, at)| rule == "integrity/file-changed" && at == path),
+            "{name}: {found:#}"
+        );
     }
 }
 
@@ -75,13 +98,41 @@ fn verbs_that_work_on_bytes_do_not_need_weights() {
 fn a_file_by_itself_is_what_it_is() {
     let at = |path: &'static str, bytes: &[u8]| vec![file(path, bytes)];
     hold(vec![
-        row("onnx", at("model.onnx", &onnx("", None)), "audit {m}/model.onnx", 4, "format/not-read", "onnx"),
-        row("onnx, inspected", at("model.onnx", &onnx("", None)), "inspect {m}/model.onnx", 4, "format/not-read", "onnx"),
-        row("onnx, sealed", at("model.onnx", &onnx("", None)), "seal {m}/model.onnx -o {o}/s", 0, "", "sealed"),
+        row(
+            "onnx",
+            at("model.onnx", &onnx("", None)),
+            "audit {m}/model.onnx",
+            4,
+            "format/not-read",
+            "onnx",
+        ),
+        row(
+            "onnx, inspected",
+            at("model.onnx", &onnx("", None)),
+            "inspect {m}/model.onnx",
+            4,
+            "format/not-read",
+            "onnx",
+        ),
+        row(
+            "onnx, sealed",
+            at("model.onnx", &onnx("", None)),
+            "seal {m}/model.onnx -o {o}/s",
+            0,
+            "",
+            "sealed",
+        ),
         row("text", at("README.md", b"# Hello\n"), "audit {m}/README.md", 4, "", "text"),
         row("JSON", at("config.json", b"{}"), "audit {m}/config.json", 4, "", "json"),
         row("picture", at("logo.png", &png()), "audit {m}/logo.png", 4, "", "image"),
-        row("unknown", at("model.xyz", &unknown(700)), "audit {m}/model.xyz", 1, "format/unknown", "FAIL"),
+        row(
+            "unknown",
+            at("model.xyz", &unknown(700)),
+            "audit {m}/model.xyz",
+            1,
+            "format/unknown",
+            "FAIL",
+        ),
         row("empty", at("model.safetensors", b""), "audit {m}/model.safetensors", 1, "", "FAIL"),
         row("program", at("model.gguf", &elf()), "audit {m}/model.gguf", 1, "", "FAIL"),
     ]);
@@ -94,10 +145,31 @@ fn codes_have_an_order() {
         // 2 before 1, 1 before 3 and 4, 3 before 4.
         row("2 before 1", call(), "audit {m} --baseline {o}/none", 2, "", "no baseline"),
         row("1 before 4", call(), "audit {m}", 1, "format/pickle-global", "FAIL"),
-        row("1 before 3", beside(vec![file("x.bin", calling()), file("m.onnx", onnx("", None))]), "audit {m} --require-all", 1, "format/pickle-global", "FAIL"),
-        row("3 before 4", vec![file("m.onnx", onnx("", None))], "audit {m} --require-all", 3, "", "--require-all"),
+        row(
+            "1 before 3",
+            beside(vec![file("x.bin", calling()), file("m.onnx", onnx("", None))]),
+            "audit {m} --require-all",
+            1,
+            "format/pickle-global",
+            "FAIL",
+        ),
+        row(
+            "3 before 4",
+            vec![file("m.onnx", onnx("", None))],
+            "audit {m} --require-all",
+            3,
+            "",
+            "--require-all",
+        ),
         row("4", vec![file("m.onnx", onnx("", None))], "audit {m}", 4, "", "no tensor"),
-        row("4 at a higher limit", call(), "audit {m} --fail-on critical", 4, "format/pickle-global", "no tensor"),
+        row(
+            "4 at a higher limit",
+            call(),
+            "audit {m} --fail-on critical",
+            4,
+            "format/pickle-global",
+            "no tensor",
+        ),
         row("no directory", Vec::new(), "audit {o}/nowhere", 3, "", "no such file"),
         row("an empty directory", Vec::new(), "audit {m}", 4, "", "there is no file"),
     ]);

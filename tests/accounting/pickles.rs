@@ -8,7 +8,10 @@ use std::fs;
 
 /// A model of one torch archive with this object.
 fn torch(object: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
-    vec![file("m.pt", torch_zip(whole(object), &[("0", noise(3, 24)), ("1", noise(4, 24))]).bytes())]
+    vec![file(
+        "m.pt",
+        torch_zip(whole(object), &[("0", noise(3, 24)), ("1", noise(4, 24))]).bytes(),
+    )]
 }
 
 fn read(name: &'static str, files: Vec<(&'static str, Vec<u8>)>, says: &'static str) -> Row {
@@ -43,7 +46,8 @@ fn of(value: Vec<u8>) -> Vec<u8> {
 
 /// A dictionary with these keys, whatever they are.
 fn keyed(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let entries: Vec<u8> = entries.iter().flat_map(|(key, value)| [&key[..], value].concat()).collect();
+    let entries: Vec<u8> =
+        entries.iter().flat_map(|(key, value)| [&key[..], value].concat()).collect();
     [b"}(".to_vec(), entries, b"u".to_vec()].concat()
 }
 
@@ -51,18 +55,41 @@ fn keyed(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 fn whatever_changes_what_is_loaded_is_refused_by_name() {
     let conjugated = dict(&[("conj", b"\x88".to_vec())]);
     let state = dict(&[("scale", int(2))]);
-    let built = [view(storage("FloatStorage", "0", 6), 0, &[2, 3], &[3, 1]), state.clone(), b"b".to_vec()].concat();
+    let built =
+        [view(storage("FloatStorage", "0", 6), 0, &[2, 3], &[3, 1]), state.clone(), b"b".to_vec()]
+            .concat();
     let by_type = call(
         "torch._tensor",
         "_rebuild_from_type_v2",
-        &[global("torch._utils", "_rebuild_tensor_v2"), global("torch", "Tensor"), tuple(&[storage("FloatStorage", "0", 6), int(0), tuple(&[int(6)]), tuple(&[int(1)]), b"\x89".to_vec(), hooks()]), state.clone()],
+        &[
+            global("torch._utils", "_rebuild_tensor_v2"),
+            global("torch", "Tensor"),
+            tuple(&[
+                storage("FloatStorage", "0", 6),
+                int(0),
+                tuple(&[int(6)]),
+                tuple(&[int(1)]),
+                b"\x89".to_vec(),
+                hooks(),
+            ]),
+            state.clone(),
+        ],
     );
     hold(vec![
-        refused("metadata of a tensor", of(rebuilt("_rebuild_tensor_v2", vec![b"\x89".to_vec(), hooks(), conjugated]))),
+        refused(
+            "metadata of a tensor",
+            of(rebuilt("_rebuild_tensor_v2", vec![b"\x89".to_vec(), hooks(), conjugated])),
+        ),
         refused("state of a tensor", of(built)),
-        refused("state of a parameter", of(parameter("_rebuild_parameter_with_state", vec![state]))),
+        refused(
+            "state of a parameter",
+            of(parameter("_rebuild_parameter_with_state", vec![state])),
+        ),
         refused("state by type", of(by_type)),
-        refused("names that join to one", dict(&[("a", dict(&[("b", tensor("0", 6))])), ("a.b", tensor("1", 6))])),
+        refused(
+            "names that join to one",
+            dict(&[("a", dict(&[("b", tensor("0", 6))])), ("a.b", tensor("1", 6))]),
+        ),
         refused("a key that is a tuple", keyed(&[(tuple(&[int(1)]), tensor("0", 6))])),
     ]);
 }
@@ -71,11 +98,27 @@ fn whatever_changes_what_is_loaded_is_refused_by_name() {
 fn what_torch_save_writes_is_read() {
     let empty = || call("collections", "OrderedDict", &[]);
     hold(vec![
-        read("empty metadata", torch(of(rebuilt("_rebuild_tensor_v2", vec![b"\x89".to_vec(), hooks(), dict(&[])]))), "[2, 3]"),
+        read(
+            "empty metadata",
+            torch(of(rebuilt("_rebuild_tensor_v2", vec![b"\x89".to_vec(), hooks(), dict(&[])]))),
+            "[2, 3]",
+        ),
         read("a parameter", torch(of(parameter("_rebuild_parameter", vec![]))), "[2, 3]"),
-        read("numbers as keys", torch(keyed(&[(int(0), tensor("0", 6)), (int(1), tensor("1", 6))])), "2 tensors"),
-        read("a later key", torch(keyed(&[(text("w"), tensor("0", 6)), (text("w"), tensor("1", 6))])), "1 tensor,"),
-        read("an ordered dictionary", torch([empty(), b"(".to_vec(), text("w"), tensor("0", 6), b"u".to_vec()].concat()), "1 tensor,"),
+        read(
+            "numbers as keys",
+            torch(keyed(&[(int(0), tensor("0", 6)), (int(1), tensor("1", 6))])),
+            "2 tensors",
+        ),
+        read(
+            "a later key",
+            torch(keyed(&[(text("w"), tensor("0", 6)), (text("w"), tensor("1", 6))])),
+            "1 tensor,",
+        ),
+        read(
+            "an ordered dictionary",
+            torch([empty(), b"(".to_vec(), text("w"), tensor("0", 6), b"u".to_vec()].concat()),
+            "1 tensor,",
+        ),
     ]);
 }
 
@@ -88,7 +131,8 @@ fn the_order_of_elements_is_part_of_the_root() {
         assert_eq!(code, 0, "{report:#}");
         report["model"]["root"].as_str().unwrap().to_owned()
     };
-    let square = |stride: &[i64]| torch(of(view(storage("FloatStorage", "0", 4), 0, &[2, 2], stride)));
+    let square =
+        |stride: &[i64]| torch(of(view(storage("FloatStorage", "0", 4), 0, &[2, 2], stride)));
     let square = |stride: &[i64]| {
         let mut files = square(stride);
         files[0].1 = torch_zip(
@@ -127,14 +171,29 @@ fn another_header_of_torch_and_numpy_is_grave() {
 
 #[test]
 fn an_archive_without_checksums_is_not_damaged() {
-    let mut zip: Zip = torch_zip(whole(of(tensor("0", 6))), &[("0", noise(3, 24)), ("1", noise(4, 24))]);
+    let mut zip: Zip =
+        torch_zip(whole(of(tensor("0", 6))), &[("0", noise(3, 24)), ("1", noise(4, 24))]);
     zip.members.retain(|member: &Member| member.local.name != b"m/data/1");
     for member in &mut zip.members {
         member.both(|header| header.crc32 = 0);
     }
     let files = || vec![file("m.pt", zip.bytes())];
     hold(vec![
-        Row { name: "seal", files: files(), command: "seal {m}", code: 0, rule: "", says: "sealed" },
-        Row { name: "audit", files: files(), command: "audit {m}", code: 0, rule: "", says: "PASS" },
+        Row {
+            name: "seal",
+            files: files(),
+            command: "seal {m}",
+            code: 0,
+            rule: "",
+            says: "sealed",
+        },
+        Row {
+            name: "audit",
+            files: files(),
+            command: "audit {m}",
+            code: 0,
+            rule: "",
+            says: "PASS",
+        },
     ]);
 }

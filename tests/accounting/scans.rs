@@ -8,7 +8,17 @@ use serde_json::Value;
 fn scan(files: Vec<(&'static str, Vec<u8>)>, more: &[&str]) -> (i32, Value) {
     let laid = Laid::new(&files);
     let (root, state) = (laid.model(), laid.outer().join("state"));
-    let base = ["registry", "scan", arg(&root), "--state", arg(&state), "--device", "cpu", "--format", "json"];
+    let base = [
+        "registry",
+        "scan",
+        arg(&root),
+        "--state",
+        arg(&state),
+        "--device",
+        "cpu",
+        "--format",
+        "json",
+    ];
     let ran = run(&[&base[..], more].concat());
     let report = serde_json::from_str(&ran.stdout)
         .unwrap_or_else(|_| panic!("{}{}", ran.stdout, ran.stderr));
@@ -17,8 +27,12 @@ fn scan(files: Vec<(&'static str, Vec<u8>)>, more: &[&str]) -> (i32, Value) {
 }
 
 fn names(report: &Value) -> Vec<&str> {
-    let mut names: Vec<&str> =
-        report["models"].as_array().unwrap().iter().filter_map(|model| model["name"].as_str()).collect();
+    let mut names: Vec<&str> = report["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|model| model["name"].as_str())
+        .collect();
     names.sort_unstable();
     names
 }
@@ -51,8 +65,12 @@ fn what_is_passed_over_is_named() {
     );
     assert_eq!(code, 0, "{report:#}");
     assert_eq!(names(&report), ["a"]);
-    let passed: Vec<&str> =
-        report["passed_over"].as_array().unwrap().iter().filter_map(|entry| entry["path"].as_str()).collect();
+    let passed: Vec<&str> = report["passed_over"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["path"].as_str())
+        .collect();
     assert!(passed.iter().any(|path| path.contains("datasets--org--name")), "{report:#}");
     assert!(passed.iter().any(|path| path.contains("arrays")), "{report:#}");
 }

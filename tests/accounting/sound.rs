@@ -18,17 +18,101 @@ const TEMPLATE: &str = "{% for message in messages %}{{ '<|' + message['role'] +
 fn directories() -> Vec<(&'static str, Files, Vec<&'static str>)> {
     let card = || file("README.md", "---\nlicense: apache-2.0\n---\n# Model\n");
     vec![
-        ("transformers", beside(vec![card(), file("tokenizer.json", "{}"), file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}"), file("special_tokens_map.json", "{}"), file("generation_config.json", "{}"), file("vocab.txt", "[PAD]\n[UNK]\nthe\n"), file("merges.txt", "#version: 0.2\nt h\n"), file("chat_template.jinja", TEMPLATE)]), vec![]),
-        ("sentence-transformers", beside(vec![card(), file("modules.json", LAYER), file("1_Pooling/config.json", "{}"), file("sentence_bert_config.json", "{}")]), vec![]),
-        ("several formats", beside(vec![file("onnx/model.onnx", onnx("", None)), file("openvino/openvino_model.xml", open_vino()), file("openvino/openvino_model.bin", unknown(800)), file("tf_model.h5", hdf5("")), file("flax_model.msgpack", flax())]), vec!["onnx/*", "openvino/*", "tf_model.h5", "flax_model.msgpack"]),
-        ("torch beside", beside(vec![file("pytorch_model.bin", sound_torch().bytes())]), vec!["pytorch_model.bin"]),
-        ("diffusers", vec![card(), file("model_index.json", PIPELINE), file("unet/config.json", "{}"), file("unet/diffusion_pytorch_model.safetensors", weights()), file("text_encoder/model.safetensors", weights()), file("scheduler/scheduler_config.json", "{\"_class_name\": \"PNDMScheduler\"}")], vec![]),
-        ("labels", beside(vec![file("labels.txt", "cat\ndog\nIbex\n"), file("imagenet_classes.txt", "tench, Tinca tinca\ngoldfish\n")]), vec![]),
+        (
+            "transformers",
+            beside(vec![
+                card(),
+                file("tokenizer.json", "{}"),
+                file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}"),
+                file("special_tokens_map.json", "{}"),
+                file("generation_config.json", "{}"),
+                file("vocab.txt", "[PAD]\n[UNK]\nthe\n"),
+                file("merges.txt", "#version: 0.2\nt h\n"),
+                file("chat_template.jinja", TEMPLATE),
+            ]),
+            vec![],
+        ),
+        (
+            "sentence-transformers",
+            beside(vec![
+                card(),
+                file("modules.json", LAYER),
+                file("1_Pooling/config.json", "{}"),
+                file("sentence_bert_config.json", "{}"),
+            ]),
+            vec![],
+        ),
+        (
+            "several formats",
+            beside(vec![
+                file("onnx/model.onnx", onnx("", None)),
+                file("openvino/openvino_model.xml", open_vino()),
+                file("openvino/openvino_model.bin", unknown(800)),
+                file("tf_model.h5", hdf5("")),
+                file("flax_model.msgpack", flax()),
+            ]),
+            vec!["onnx/*", "openvino/*", "tf_model.h5", "flax_model.msgpack"],
+        ),
+        (
+            "torch beside",
+            beside(vec![file("pytorch_model.bin", sound_torch().bytes())]),
+            vec!["pytorch_model.bin"],
+        ),
+        (
+            "diffusers",
+            vec![
+                card(),
+                file("model_index.json", PIPELINE),
+                file("unet/config.json", "{}"),
+                file("unet/diffusion_pytorch_model.safetensors", weights()),
+                file("text_encoder/model.safetensors", weights()),
+                file("scheduler/scheduler_config.json", "{\"_class_name\": \"PNDMScheduler\"}"),
+            ],
+            vec![],
+        ),
+        (
+            "labels",
+            beside(vec![
+                file("labels.txt", "cat\ndog\nIbex\n"),
+                file("imagenet_classes.txt", "tench, Tinca tinca\ngoldfish\n"),
+            ]),
+            vec![],
+        ),
         ("package", beside(vec![file("__init__.py", "")]), vec![]),
-        ("SentencePiece", beside(vec![file("tokenizer.model", sentence_piece()), file("spiece.model", sentence_piece())]), vec![]),
-        ("data", beside(vec![file("data/train-00000-of-00001.parquet", parquet()), file("samples/a.wav", wav()), file("figures/loss.png", png())]), vec![]),
-        ("training logs", beside(vec![file("runs/events.out.tfevents.1700000000.host.1.0", events()), file("trainer_state.json", "{\"log_history\": []}"), file("all_results.json", "{}")]), vec![]),
-        ("an adapter", vec![file("adapter_config.json", "{\"peft_type\": \"LORA\"}"), file("adapter_model.safetensors", weights())], vec![]),
+        (
+            "SentencePiece",
+            beside(vec![
+                file("tokenizer.model", sentence_piece()),
+                file("spiece.model", sentence_piece()),
+            ]),
+            vec![],
+        ),
+        (
+            "data",
+            beside(vec![
+                file("data/train-00000-of-00001.parquet", parquet()),
+                file("samples/a.wav", wav()),
+                file("figures/loss.png", png()),
+            ]),
+            vec![],
+        ),
+        (
+            "training logs",
+            beside(vec![
+                file("runs/events.out.tfevents.1700000000.host.1.0", events()),
+                file("trainer_state.json", "{\"log_history\": []}"),
+                file("all_results.json", "{}"),
+            ]),
+            vec![],
+        ),
+        (
+            "an adapter",
+            vec![
+                file("adapter_config.json", "{\"peft_type\": \"LORA\"}"),
+                file("adapter_model.safetensors", weights()),
+            ],
+            vec![],
+        ),
         ("a data archive", beside(vec![file("corpus.7z", seven_zip())]), vec![]),
         ("an empty file", beside(vec![file(".gitkeep", ""), file("added.txt", "")]), vec![]),
         ("latin", beside(vec![file("names.txt", b"Se\xf1or\nCaf\xe9\n")]), vec![]),

@@ -75,9 +75,8 @@ impl Laid {
     }
 
     pub fn command(&self, text: &str) -> Vec<String> {
-        let place = |word: &str| {
-            word.replace("{m}", arg(&self.model())).replace("{o}", arg(self.outer()))
-        };
+        let place =
+            |word: &str| word.replace("{m}", arg(&self.model())).replace("{o}", arg(self.outer()));
         text.split(' ').map(place).collect()
     }
 }

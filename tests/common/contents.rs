@@ -64,7 +64,10 @@ pub fn keras(class: &str) -> Vec<u8> {
         r#"{{"module": "keras", "class_name": "Sequential", "config": {{"name": "m", "layers": [{{"module": "keras.layers", "class_name": "{class}", "config": {{"name": "l"}}}}]}}}}"#
     );
     Zip::of(vec![
-        Member::new("metadata.json", r#"{"keras_version": "3.11.0", "date_saved": "2026-01-01@00:00:00"}"#),
+        Member::new(
+            "metadata.json",
+            r#"{"keras_version": "3.11.0", "date_saved": "2026-01-01@00:00:00"}"#,
+        ),
         Member::new("config.json", config),
         Member::new("model.weights.h5", hdf5("")),
     ])
@@ -109,7 +112,8 @@ pub fn core_ml() -> Vec<u8> {
 }
 
 pub fn open_vino() -> Vec<u8> {
-    b"<?xml version=\"1.0\"?>\n<net name=\"m\" version=\"11\">\n<layers>\n</layers>\n</net>\n".to_vec()
+    b"<?xml version=\"1.0\"?>\n<net name=\"m\" version=\"11\">\n<layers>\n</layers>\n</net>\n"
+        .to_vec()
 }
 
 pub fn tar(name: &str, data: &[u8]) -> Vec<u8> {
@@ -145,12 +149,17 @@ pub fn portable_executable() -> Vec<u8> {
 }
 
 pub fn mach_o() -> Vec<u8> {
-    [&b"\xcf\xfa\xed\xfe\x0c\0\0\x01\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &[0; 32]].concat()
+    [
+        &b"\xcf\xfa\xed\xfe\x0c\0\0\x01\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+        &[0; 32],
+    ]
+    .concat()
 }
 
 pub const SCRIPT: &[u8] = b"#!/bin/sh\ntrue\n";
 pub const WASM: &[u8] = b"\0asm\x01\0\0\0\x00\x05\x04name";
-pub const HTML: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body></body></html>\n";
+pub const HTML: &[u8] =
+    b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body></body></html>\n";
 pub const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
 /// The wheel or jar of something: an archive of code.
