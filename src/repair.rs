@@ -36,7 +36,7 @@ pub enum RepairError {
     /// Something could not be measured.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The copy could not be read back.
+    /// The copy could not be read back, or what it was made from is no longer what it was.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The copy is not the sealed model; nothing was kept of it.
@@ -75,7 +75,8 @@ pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
 }
 
 /// Writes a copy of `model` to `out`, which must not exist, with these patches (in order), and holds it
-/// to the seal. `model` has the layout it was sealed with. Gives what was measured of the copy.
+/// to the seal. `model` has the layout it was sealed with. The copy gets its name when all that it was made
+/// from is `settled`: is what it was. Gives what was measured of the copy.
 ///
 /// # Errors
 /// See [`RepairError`]; nothing is left behind.
@@ -83,7 +84,7 @@ pub fn write(
     model: &Checkpoint,
     sealed: &Seal,
     patches: &[Patch],
-    out: &Path,
+    (out, settled): (&Path, &dyn Fn() -> Result<(), OpenError>),
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
@@ -98,7 +99,7 @@ pub fn write(
         &mut |()| {},
         |copy| {
             measured = Some(accept(model, sealed, copy, options, progress)?);
-            Ok::<_, RepairError>(())
+            settled().map_err(RepairError::Open)
         },
     )?;
     measured.ok_or(RepairError::Run(RunError::Unmeasured))

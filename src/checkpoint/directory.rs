@@ -5,7 +5,7 @@ use super::file::{OpenError, is_name_too_long, kind_of_special};
 use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
 use super::problem::{LeftOut, Named, NotCovered, Problem};
 use super::{Location, OpenOptions};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) struct Tree {
     pub files: Vec<Found>,
     /// Paths of the directories.
     pub directories: BTreeSet<String>,
+    /// Where the links to directories lead, by path.
+    pub links: BTreeMap<String, PathBuf>,
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
     pub not_covered: Vec<NotCovered>,
@@ -267,6 +269,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             self.tree.directories.insert(path.clone());
+            self.tree.links.insert(path.clone(), target.clone());
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
                 let depth = depth + 1;

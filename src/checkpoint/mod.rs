@@ -23,6 +23,7 @@ pub mod pickle;
 mod problem;
 mod remote;
 pub mod safetensors;
+mod settled;
 pub mod shard_index;
 mod torch;
 #[doc(hidden)]
@@ -73,6 +74,8 @@ pub struct Checkpoint {
     pub gguf: BTreeMap<usize, GgufModel>,
     /// What exists under the path and is not part of the model, and why.
     pub not_covered: Vec<NotCovered>,
+    /// What it is compared with at the end of a run: see [`Checkpoint::still_there`].
+    start: settled::Start,
 }
 
 impl Checkpoint {

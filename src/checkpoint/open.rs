@@ -9,6 +9,7 @@ use super::gguf::split::{self, PartName};
 use super::links::{Bounds, TreeError};
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
+use super::settled::Start;
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
 use super::{
     Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
@@ -102,7 +103,8 @@ impl Checkpoint {
             return Err(OpenError::TooManyFiles { path: path.to_owned(), files: files.len() });
         }
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
-        assemble(path, path.to_owned(), listing::tree(files, options), options)
+        let tree = listing::tree(files, options);
+        assemble(path, path.to_owned(), tree, options, Start::elsewhere())
     }
 }
 
@@ -159,6 +161,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         remarks,
         gguf,
         not_covered: Vec::new(),
+        start: Start::of_files(),
     })
 }
 
@@ -182,14 +185,13 @@ fn open_parts(
     // Where the file is, or else where a link to it stands: caches link to names that say nothing.
     for place in [location, path] {
         let name = place.file_name().and_then(|name| name.to_str());
-        let Some(part) = name.and_then(PartName::of) else { continue };
-        let is_part = |name: &str| {
-            PartName::of(name)
-                .is_some_and(|other| (other.stem, other.count) == (part.stem, part.count))
+        let Some((name, part)) = name.and_then(|name| Some((name, PartName::of(name)?))) else {
+            continue;
         };
         let root = parent_of(place);
-        let tree = directory::walk_only(&root, options, &is_part)?;
-        return assemble(path, root, tree, options).map(Some);
+        let tree = directory::walk_only(&root, options, &|name| part.is_beside(name))?;
+        let start = Start::of_parts(options, name, &tree);
+        return assemble(path, root, tree, options, start).map(Some);
     }
     Ok(None)
 }
@@ -256,7 +258,8 @@ struct Reading {
 
 fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let tree = directory::walk(path, options)?;
-    assemble(path, path.to_owned(), tree, options)
+    let start = Start::of_directory(options, &tree);
+    assemble(path, path.to_owned(), tree, options, start)
 }
 
 /// Reads the files that were found, and names their tensors.
@@ -265,10 +268,11 @@ fn assemble(
     root: PathBuf,
     mut tree: Tree,
     options: &OpenOptions,
+    mut start: Start,
 ) -> Result<Checkpoint, OpenError> {
     let mut reading = Reading::default();
     for found in std::mem::take(&mut tree.files) {
-        reading.add(found, &mut tree)?;
+        reading.add(found, &mut tree, &mut start)?;
     }
     reading.read_other_shards()?;
     let Reading { mut files, mut contents, indexes } = reading;
@@ -319,6 +323,7 @@ fn assemble(
         remarks,
         gguf,
         not_covered: tree.not_covered,
+        start,
     })
 }
 
@@ -336,11 +341,12 @@ fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Pro
 }
 
 impl Reading {
-    fn add(&mut self, found: Found, tree: &mut Tree) -> Result<(), OpenError> {
+    fn add(&mut self, found: Found, tree: &mut Tree, start: &mut Start) -> Result<(), OpenError> {
         let Found { path, location, reached } = found;
         let opened = match file::open(&location) {
             Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
                 tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).problem(&path));
+                start.unopened(&path);
                 return Ok(());
             }
             other => other?,

@@ -7,6 +7,7 @@ mod completions;
 mod devices;
 mod explain;
 mod gate;
+mod inputs;
 mod inspect;
 mod output;
 mod profiles;

@@ -4,8 +4,8 @@ use super::Asked;
 use super::marks::Marks;
 use crate::cli::args::{Opening, ReportFormat};
 use crate::cli::audit::baseline::{self, Baseline};
+use crate::cli::inputs::Inputs;
 use crate::cli::signing::places;
-
 use crate::cli::{Failure, exit, running, sealed};
 use anyhow::anyhow;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub struct Measured {
     pub audited: Option<Audited>,
     /// Number of tensors that were compared with a baseline.
     pub lineage: Looked<u64>,
+    /// The baseline, where it is a model.
+    pub original: Option<Checkpoint>,
     /// What was found of each mark; none where nothing in the model can carry one.
     pub detections: Vec<Detection>,
     /// The comparison with the signature.
@@ -48,14 +50,18 @@ pub struct Measured {
 
 /// Opens and measures the model, and compares it with its seal, its signature and its baseline. Fills in the
 /// report, findings included.
-pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Measured), Failure> {
+pub fn measure(
+    asked: &Asked<'_>,
+    inputs: &mut Inputs,
+    report: &mut Report,
+) -> Result<(Checkpoint, Measured), Failure> {
     let mut model = open(asked)?;
     let damaged = layout::adopt(&mut model, asked.sealed.as_ref());
     if model.tensors.is_empty() && model.problems.is_empty() {
         let error = anyhow!("{}: no tensor: nothing to judge", asked.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
-    let baseline = asked.open_baseline(report)?;
+    let baseline = asked.open_baseline(inputs, report)?;
     let mut found = structure::problems(&model, asked.sealed.as_ref());
     let quiet = asked.args.common.quiet;
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
@@ -99,14 +105,18 @@ impl Asked<'_> {
 
     /// What the weights are compared with: what was named, else the seal of the model where the policy limits
     /// what may have moved.
-    fn open_baseline(&self, report: &mut Report) -> Result<Option<Baseline>, Failure> {
+    fn open_baseline(
+        &self,
+        inputs: &mut Inputs,
+        report: &mut Report,
+    ) -> Result<Option<Baseline>, Failure> {
         let named = self.args.baseline.as_deref();
         if named.is_none() && self.limits_lineage() {
             return Ok(self.sealed.clone().map(|seal| Baseline::Seal(Box::new(seal))));
         }
         // A seal that is a baseline is not the one that the model is compared with.
         let mut aside = Report::new("gate", "");
-        let baseline = baseline::open(named, self.model, &self.opening(), &mut aside)?;
+        let baseline = baseline::open(named, self.model, &self.opening(), inputs, &mut aside)?;
         report.findings.append(&mut aside.findings);
         Ok(baseline)
     }
@@ -154,6 +164,7 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
         digests,
         code: Code::default(),
         audited,
+        original: None,
         lineage: Looked::Not("there is no baseline: name one with --baseline".to_owned()),
         detections: carried.map(|marks| asked.marks.judge(&marks)).unwrap_or_default(),
         signed: None,
@@ -187,6 +198,7 @@ impl Measured {
             let compared = baseline.compare(model, audited, &options, progress)?;
             found.extend(compared.findings(model, audited, asked.args.common.quiet));
             self.lineage = Looked::At(audited.facts.len() as u64);
+            self.original = compared.into_original();
         }
         Ok(found)
     }
