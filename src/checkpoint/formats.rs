@@ -1,9 +1,10 @@
 //! The container formats: how a file is known to be of one, and who reads it.
 
 use super::contents::Contents;
-use super::file::Opened;
-use super::{gguf, numpy, safetensors, torch};
+use super::file::{self, Opened};
+use super::{Location, gguf, numpy, safetensors, torch};
 use std::io;
+use std::path::Path;
 
 /// Container format of a file of tensors. In order of preference: where a directory holds the same
 /// tensors in several formats, loaders take the first.
@@ -69,6 +70,14 @@ pub(crate) fn detect_any(path: &str, opened: &Opened) -> io::Result<Option<Forma
         Some(Format::Safetensors)
     } else {
         None
+    })
+}
+
+/// Whether a file of this machine begins as nothing but weights do. One that cannot be opened does not.
+pub(crate) fn begins_like_weights(place: &Path) -> bool {
+    file::open(&Location::Path(place.to_owned())).is_ok_and(|opened| {
+        gguf::is_plausible(&opened).unwrap_or(false)
+            || safetensors::is_plausible(&opened).unwrap_or(false)
     })
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+pub(crate) mod cache;
 pub mod content;
 mod contents;
 pub(crate) mod directory;
@@ -29,6 +30,7 @@ mod torch;
 #[doc(hidden)]
 pub mod zip;
 
+pub use cache::Snapshots;
 pub use content::{Content, ContentClass, Role};
 pub use contents::StoredTensor;
 pub use directory::GIT_NAMES;
@@ -37,6 +39,7 @@ pub(crate) use display::{is_hidden, quoted};
 pub use file::OpenError;
 pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
+pub(crate) use formats::begins_like_weights;
 pub use json::{JsonError, Place};
 pub use links::LinkTarget;
 pub use location::Location;

@@ -131,6 +131,7 @@ pub fn check(
         bytes_read += run.engine.bytes_read;
         // What was found on the way is of what the content does not show.
         if same_content(judged, &seal) && findings.is_empty() {
+            settle(source, listed, &model)?;
             return done(model, files, (seal, run), bytes_read, None);
         }
     }
@@ -152,8 +153,15 @@ pub fn check(
     let subject = Subject { model: &model, files: &files, examined: &examined, damaged: &damaged };
     subject.judge(&mut found, sealed.map(|sealed| sealed.seal), expected, with)?;
     found.findings.extend(unusable);
+    settle(source, listed, &model)?;
     let Examined { seal, run, .. } = examined;
     done(model, files, (seal, run), bytes_read, Some(found))
+}
+
+/// Refuses a model that is no longer what was listed and opened, after the last byte of it was read.
+fn settle(source: &dyn Source, listed: &Listed, model: &Checkpoint) -> Result<(), SourceError> {
+    model.still_there(&[])?;
+    source.still_lists(listed)
 }
 
 /// The digests of a model; what the journal has of it is not read again.

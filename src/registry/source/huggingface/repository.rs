@@ -5,6 +5,7 @@ use super::trees;
 use crate::checkpoint::directory::Found;
 use crate::checkpoint::{Checkpoint, FileIdentity, GIT_NAMES, OpenError, display_name};
 use crate::registry::source::local::{self, entries};
+use crate::registry::source::models::{is_array, is_model_marker};
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, SourceError};
 use crate::stream::small;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,17 +121,37 @@ impl Repository {
         if let Some(tree) = &tree {
             listed.incomplete.extend(missing(tree, &listed));
         }
-        listed.incomplete.extend(broken_links(&place));
+        let broken = broken_links(&place);
+        if !listed.files.iter().any(|file| is_weights(&file.path)) {
+            match (self.unfinished(), &broken) {
+                (Some(unfinished), _) => listed.incomplete.push(unfinished),
+                (None, Some(_)) => {}
+                (None, None) => listed.no_model = Some("a snapshot without weights".to_owned()),
+            }
+        }
+        listed.incomplete.extend(broken);
         entry(listed)
+    }
+
+    /// That downloads were not finished, if any was not.
+    fn unfinished(&self) -> Option<String> {
+        let (found, _) = entries(&self.place.join("blobs")).ok()?;
+        let is_unfinished = |(name, kind): &&(String, fs::FileType)| {
+            kind.is_file() && name.ends_with(".incomplete")
+        };
+        match found.iter().filter(is_unfinished).count() {
+            0 => None,
+            1 => Some("a download was not finished".to_owned()),
+            n => Some(format!("{n} downloads were not finished")),
+        }
     }
 
     /// Blobs that no snapshot links to: what was left of earlier ones.
     fn unreferenced(&self, used: &BTreeSet<String>) -> Option<Listed> {
         let place = self.place.join("blobs");
         let (found, _) = entries(&place).ok()?;
-        let (mut files, mut unfinished) = (Vec::new(), 0_u64);
+        let mut files = Vec::new();
         for (name, kind) in found {
-            unfinished += u64::from(kind.is_file() && name.ends_with(".incomplete"));
             let claim = blobs::claim(&name).filter(|_| kind.is_file() && !used.contains(&name));
             let Some(claim) = claim else { continue };
             let Ok(metadata) = fs::metadata(place.join(&name)) else { continue };
@@ -141,14 +162,17 @@ impl Repository {
                 claims: vec![claim],
             });
         }
-        let incomplete = match unfinished {
-            0 => Vec::new(),
-            1 => vec!["a download was not finished".to_owned()],
-            n => vec![format!("{n} downloads were not finished")],
-        };
+        let incomplete: Vec<String> = self.unfinished().into_iter().collect();
         let name = format!("{}{UNREFERENCED}", self.id);
-        let any = !files.is_empty() || !incomplete.is_empty();
-        any.then(|| Listed { name, files, incomplete, ..Listed::default() })
+        if !incomplete.is_empty() {
+            return Some(Listed { name, files, incomplete, ..Listed::default() });
+        }
+        let why = match files.len() {
+            0 => return None,
+            1 => "a blob that no snapshot links to".to_owned(),
+            n => format!("{n} blobs that no snapshot links to"),
+        };
+        Some(Listed { name, files, no_model: Some(why), ..Listed::default() })
     }
 
     /// Opens what was listed.
@@ -175,6 +199,12 @@ impl Repository {
         }
         Ok(OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed)))
     }
+}
+
+/// Whether a file of a snapshot holds weights, by its name: a seal is no sign of any.
+fn is_weights(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    is_model_marker(name) || is_array(name)
 }
 
 /// Reads the references below a directory, each a file that holds a commit.
