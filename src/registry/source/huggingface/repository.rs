@@ -45,7 +45,8 @@ impl Repository {
         for (name, commit) in self.snapshots()? {
             found.push(self.snapshot(&name, &commit, &mut used));
         }
-        let unreferenced = self.unreferenced(&used);
+        let is_told = found.iter().any(|listed| !listed.incomplete.is_empty());
+        let unreferenced = self.unreferenced(&used, is_told);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         for listed in found.into_iter().chain(unreferenced) {
             if each(listed).is_break() {
@@ -146,8 +147,9 @@ impl Repository {
         }
     }
 
-    /// Blobs that no snapshot links to: what was left of earlier ones.
-    fn unreferenced(&self, used: &BTreeSet<String>) -> Option<Listed> {
+    /// Blobs that no snapshot links to: what was left of earlier ones. That a download was not finished
+    /// may be told by a snapshot that lacks something.
+    fn unreferenced(&self, used: &BTreeSet<String>, is_told: bool) -> Option<Listed> {
         let place = self.place.join("blobs");
         let (found, _) = entries(&place).ok()?;
         let mut files = Vec::new();
@@ -162,7 +164,7 @@ impl Repository {
                 claims: vec![claim],
             });
         }
-        let incomplete: Vec<String> = self.unfinished().into_iter().collect();
+        let incomplete: Vec<String> = self.unfinished().filter(|_| !is_told).into_iter().collect();
         let name = format!("{}{UNREFERENCED}", self.id);
         if !incomplete.is_empty() {
             return Some(Listed { name, files, incomplete, ..Listed::default() });
