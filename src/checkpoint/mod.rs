@@ -73,6 +73,8 @@ pub struct Checkpoint {
     pub gguf: BTreeMap<usize, GgufModel>,
     /// What exists under the path and is not part of the model, and why.
     pub not_covered: Vec<NotCovered>,
+    /// Paths that lead into a directory that is covered under another path, in byte order of them.
+    pub links: Vec<DirectoryLink>,
 }
 
 impl Checkpoint {
@@ -123,6 +125,16 @@ impl Checkpoint {
         }
         ranges
     }
+}
+
+/// A path of a model that leads into a directory which is covered under another path: whatever walks the model
+/// and follows links sees its files a second time, under other names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectoryLink {
+    /// Path relative to the root.
+    pub path: String,
+    /// Path of the directory, relative to the root; `.` for the root itself.
+    pub target: String,
 }
 
 /// One file of a model.

@@ -159,6 +159,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         remarks,
         gguf,
         not_covered: Vec::new(),
+        links: Vec::new(),
     })
 }
 
@@ -319,6 +320,7 @@ fn assemble(
         remarks,
         gguf,
         not_covered: tree.not_covered,
+        links: tree.links,
     })
 }
 

@@ -4,6 +4,7 @@ pub mod args;
 mod evidence;
 mod marks;
 mod measured;
+mod pins;
 mod registry;
 mod statements;
 
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use marks::Marks;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tensorseal::judge::Verdict;
 use tensorseal::policy::gate::{self, Judgement};
 use tensorseal::policy::{self, PolicyFile};
 use tensorseal::report::human::Palette;
@@ -47,6 +49,7 @@ pub fn run(args: &GateArgs) -> Outcome {
     let now = running::now()?;
     let evidence = evidence::gather(&asked, &opened, &measured, now, &mut report);
     let judgement = gate::judge(&asked.file.policy, &evidence);
+    let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     conclude(&asked, now, judgement, &mut report);
     match &measured.audited {
         Some(audited) => report.profiles = profiles::audited(&report, &opened, audited),
@@ -56,6 +59,11 @@ pub fn run(args: &GateArgs) -> Outcome {
         report.watermark = Some(Watermark::detected(measured.detections.clone()));
     }
     statements::write(&asked, &opened, &measured, key.as_ref(), &report)?;
+    if let Some(why) = nothing {
+        report.verdict = Verdict::Incomplete;
+        report.exit_code = exit::NOTHING;
+        report.error = Some(format!("{}: {why}", model.display()));
+    }
     output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
 }
 
@@ -97,7 +105,7 @@ impl<'a> Asked<'a> {
             true => check::read_trusted(&bundle, &signature, &trusted, report)?,
             false => None,
         };
-        let wanted = file.policy.seal.required || args.seal.is_some();
+        let wanted = file.policy.seal.is_asked() || args.seal.is_some();
         let sealed = match wanted {
             true => sealed::read(model, args.seal.as_deref(), args.seal.is_none(), report)?,
             false => None,
