@@ -10,10 +10,12 @@ use crate::judge::{Finding, Severity};
 use crate::pinpoint::explain::Difference;
 use crate::pinpoint::search::Pinpointed;
 use crate::seal::layout::Damaged;
-use crate::seal::{Seal, build};
+use crate::seal::{LinkSeal, Seal, build};
 use crate::stream::copy::{CopyError, Copying, Piece};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A byte that is put back.
@@ -98,11 +100,27 @@ pub fn write(
         &|piece, bytes, ()| put_back(piece, bytes, patches),
         &mut |()| {},
         |copy| {
+            link(model, sealed, copy)?;
             measured = Some(accept(model, sealed, copy, options, progress)?);
             settled().map_err(RepairError::Open)
         },
     )?;
     measured.ok_or(RepairError::Run(RunError::Unmeasured))
+}
+
+/// Makes the sealed links to directories in a copy, as long as they stay inside.
+fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError> {
+    let is_there = |link: &&LinkSeal| model.links.iter().any(|here| here.path == link.path);
+    for LinkSeal { path, target } in sealed.links.iter().filter(is_there) {
+        let up = "../".repeat(path.matches('/').count());
+        let place = copy.join(path);
+        place
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| symlink(format!("{up}{target}"), &place))
+            .map_err(|source| CopyError::Write { path: place, source })?;
+    }
+    Ok(())
 }
 
 /// Patches by their place in the file, not by their tensor: of tensors that share bytes, each is written,

@@ -8,6 +8,7 @@ use common::weights::Random;
 use common::*;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +103,11 @@ impl Release {
         bytes[last] ^= 1;
         fs::write(path, bytes).unwrap();
     }
+}
+
+/// `blake3:` and the digest of a file.
+fn digest_of(path: &Path) -> String {
+    format!("blake3:{}", blake3::hash(&fs::read(path).unwrap()).to_hex())
 }
 
 /// The rules of a report that are not met.
@@ -247,6 +253,18 @@ fn findings_are_limited_and_allowed_by_name() {
     assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]));
     let (code, _) = release.gate(&format!("{audit}[severity]\nweights = \"critical\"\n"), &[]);
     assert_eq!(code, 0);
+
+    // For one content of the file alone.
+    let digest = digest_of(&release.model.join("model.safetensors"));
+    let of_content = |digest: &str| {
+        let named = format!("file = \"*.safetensors\"\ndigest = \"{digest}\"\nreason");
+        allow("*").replace("reason", &named)
+    };
+    let (code, report) = release.gate(&of_content(&digest), &[]);
+    assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
+    let other = format!("blake3:{}", "0".repeat(64));
+    let (code, report) = release.gate(&of_content(&other), &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]));
 }
 
 #[test]
@@ -273,6 +291,11 @@ fn mistakes_in_the_policy_are_told_before_the_model_is_read() {
         ("[signature]\nrequired = true\nkeys = [\"none.pem\"]", "signature.keys[0]"),
         ("[signature.keyless]\nidentity = \"a\"\nissuer = \"b\"", "not built in"),
         ("[[watermark]]\nkey = \"none.key\"\nexpect = \"absent\"", "watermark[0].key"),
+        (
+            "[[allow]]\nrule = \"format/pickle-global\"\nfile = \"*\"\nreason = \"r\"\nexpires = 2999-01-31",
+            "with `file` and `digest`",
+        ),
+        ("code = \"signed\"", "code: expected one of none, pinned, any"),
     ] {
         let path = release.policy(&format!("schema = \"tensorseal.policy/1\"\n{policy}\n"));
         let (code, report) = report(&["gate", arg(&release.model), "--policy", arg(&path)]);
@@ -292,10 +315,149 @@ fn what_cannot_be_read_is_no_verdict() {
     let gone = release.fixtures.path("gone");
     let (code, report) = report(&["gate", arg(&gone), "--policy", arg(&policy)]);
     assert_eq!((code, report["verdict"].as_str()), (3, Some("incomplete")));
-    let empty = release.fixtures.path("empty");
-    fs::create_dir(&empty).unwrap();
-    let ran = run(&["gate", arg(&empty), "--policy", arg(&policy), "--device", "cpu"]);
-    assert_eq!(ran.code, 4, "{}", ran.stderr);
+}
+
+/// What is violated stands before that there is nothing to judge.
+#[test]
+fn nothing_to_judge_is_never_a_pass() {
+    let mut release = Release::new();
+    release.model = release.fixtures.path("empty");
+    fs::create_dir(&release.model).unwrap();
+    let head = "schema = \"tensorseal.policy/1\"\n";
+    let audit = format!("{head}[audit]\nrequired = true\n");
+    for policy in [head, &audit] {
+        let (code, report) = release.gate(policy, &[]);
+        assert_eq!((code, report["verdict"].as_str()), (4, Some("incomplete")), "{report:#}");
+        assert_eq!((&report["exit_code"], &report["policy"]["passed"]), (&4.into(), &false.into()));
+    }
+    let (code, report) = release.gate(POLICY, &[]);
+    assert_eq!(code, 1, "{report:#}");
+    assert!(violating(&report).contains(&"policy/not-signed".to_owned()), "{report:#}");
+
+    // A card and nothing else: it can be signed, and a gate that asks for no weights judges it.
+    release.model = release.fixtures.path("card");
+    fs::create_dir(&release.model).unwrap();
+    fs::write(release.model.join("README.md"), "# A card\n").unwrap();
+    fs::write(release.model.join("config.json"), "{}\n").unwrap();
+    let (key, target) = (release.fixtures.path("keys/p256.priv.pem"), release.model.clone());
+    assert_eq!(run(&["sign", arg(&target), "--key", arg(&key)]).code, 0);
+    let signed = format!("{head}[signature]\nrequired = true\nkeys = [\"keys/p256.pub.pem\"]\n");
+    let (code, report) = release.gate(&signed, &[]);
+    assert_eq!((code, report["verdict"].as_str()), (0, Some("pass")), "{report:#}");
+    let both = format!("{signed}[audit]\nrequired = true\n");
+    let statement = release.fixtures.path("card.vsa");
+    let (code, report) = release.gate(&both, &["--statement", &format!("vsa={}", arg(&statement))]);
+    assert_eq!((code, failing(&report)), (4, vec![]), "{report:#}");
+    let error = report["error"].as_str().unwrap();
+    assert!(error.contains("not one readable weight") && error.contains("README.md"), "{error}");
+    let stated: Value = serde_json::from_slice(&fs::read(&statement).unwrap()).unwrap();
+    assert_eq!(stated["predicate"]["verificationResult"], "FAILED");
+    fs::write(release.model.join("README.md"), "# Another\n").unwrap();
+    assert_eq!(release.gate(&both, &[]).0, 1);
+}
+
+/// Whatever is said of the damage: weights that nobody looked into are no pass.
+#[test]
+fn weights_that_cannot_be_read_fail_where_weights_are_asked_for() {
+    let release = Release::new();
+    let damaged = release.model.join("more.safetensors");
+    fs::write(&damaged, [&u64::MAX.to_le_bytes()[..], &noise(3, 100)].concat()).unwrap();
+    let head = "schema = \"tensorseal.policy/1\"\n[severity]\nformat = \"critical\"\n";
+    let weights = format!("{head}[audit]\nrequired = true\n");
+    assert_eq!(release.gate(head, &[]).0, 0);
+    let (code, report) = release.gate(&weights, &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["coverage.allow".to_owned()]), "{report:#}");
+    let rules = report["policy"]["rules"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["of"] == "weights").unwrap();
+    assert!(rule["evidence"].as_str().unwrap().contains("more.safetensors (108 bytes)"), "{rule}");
+    let exempt = format!("{weights}[coverage]\nallow = [\"more.*\"]\n");
+    let (code, report) = release.gate(&exempt, &[]);
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+}
+
+#[test]
+fn the_policy_names_the_digest_of_its_seal() {
+    let release = Release::new();
+    let policy = |digest: &str| {
+        format!("schema = \"tensorseal.policy/1\"\n[seal]\nexpect_digest = [\"{digest}\"]\n")
+    };
+    let digest = digest_of(&release.model.join("tensorseal.seal.json"));
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+    fs::write(release.model.join("config.json"), "{}").unwrap();
+    assert_eq!(violating(&release.gate(&policy(&digest), &[]).1), ["integrity/file-changed"]);
+    // Whoever can write the model can seal it again.
+    assert_eq!(run(&["seal", arg(&release.model), "--device", "cpu"]).code, 0);
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, violating(&report)), (1, vec!["policy/other-seal".to_owned()]));
+    fs::remove_file(release.model.join("tensorseal.seal.json")).unwrap();
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, violating(&report)), (1, vec!["policy/seal-missing".to_owned()]));
+}
+
+#[test]
+fn a_link_to_a_directory_keeps_the_gate_closed() {
+    let release = Release::new();
+    let sub = release.model.join("sub");
+    fs::create_dir(&sub).unwrap();
+    fs::write(sub.join("notes.txt"), "notes").unwrap();
+    assert_eq!(run(&["seal", arg(&release.model), "--device", "cpu"]).code, 0);
+    release.sign("p256", &[]);
+    let (code, report) = release.gate(POLICY, &[]);
+    assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
+    symlink("sub", release.model.join("other")).unwrap();
+    let (code, report) = release.gate(POLICY, &[]);
+    let mut found = violating(&report);
+    found.sort();
+    assert_eq!(code, 1);
+    assert!(found.contains(&"integrity/file-added".to_owned()), "{report:#}");
+    assert!(found.contains(&"signature/link".to_owned()), "{report:#}");
+}
+
+/// The state of a scan that accepted the model, and a policy that holds it to that.
+#[test]
+fn a_record_of_a_registry_is_held_to_every_file() {
+    let release = Release::new();
+    let registry = release.fixtures.path("registry");
+    fs::create_dir(&registry).unwrap();
+    let model = registry.join("model");
+    fs::rename(&release.model, &model).unwrap();
+    let state = release.fixtures.path("state.db");
+    let ran = run(&["registry", "scan", arg(&registry), "--state", arg(&state)]);
+    assert_eq!(ran.code, 0, "{} {}", ran.stdout, ran.stderr);
+    let release = Release { model, ..release };
+    let policy = "schema = \"tensorseal.policy/1\"\n[registry]\nrequired = true\n";
+    let gate = || release.gate(policy, &["--state", arg(&state)]);
+    let (code, report) = gate();
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+    type Change = fn(&Path);
+    let changes: [(Change, &str); 5] = [
+        (|model| fs::write(model.join("config.json"), "{\"a\": 1}").unwrap(), "config.json: "),
+        (|model| fs::write(model.join("new.py"), "x = 1").unwrap(), "new.py: "),
+        (|model| fs::remove_file(model.join("empty.txt")).unwrap(), "empty.txt: "),
+        (|model| fs::write(model.join("model.sig"), "{}").unwrap(), "model.sig: "),
+        (
+            |model| {
+                fs::create_dir(model.join("sub")).unwrap();
+                symlink("sub", model.join("link")).unwrap();
+            },
+            "link: ",
+        ),
+    ];
+    for (change, said) in changes {
+        let kept = release.fixtures.path("kept");
+        let copied = Command::new("cp").args(["-a", arg(&release.model), arg(&kept)]).status();
+        assert!(copied.unwrap().success());
+        change(&release.model);
+        let (code, report) = gate();
+        assert_eq!((code, failing(&report)), (1, vec!["registry.required".to_owned()]), "{said}");
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|f| f["rule"] == "policy/registry-check").unwrap();
+        assert!(finding["message"].as_str().unwrap().contains(said), "{said}: {finding}");
+        fs::remove_dir_all(&release.model).unwrap();
+        fs::rename(&kept, &release.model).unwrap();
+    }
+    assert_eq!(gate().0, 0);
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub struct Checkpoint {
     pub not_covered: Vec<NotCovered>,
     /// What it is compared with at the end of a run: see [`Checkpoint::still_there`].
     start: settled::Start,
+    /// Paths that lead into a directory that is covered under another path, in byte order of them.
+    pub links: Vec<DirectoryLink>,
 }
 
 impl Checkpoint {
@@ -129,6 +131,16 @@ impl Checkpoint {
         }
         ranges
     }
+}
+
+/// A path of a model that leads into a directory which is covered under another path: whatever walks the model
+/// and follows links sees its files a second time, under other names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectoryLink {
+    /// Path relative to the root.
+    pub path: String,
+    /// Path of the directory, relative to the root; `.` for the root itself.
+    pub target: String,
 }
 
 /// One file of a model.

@@ -162,6 +162,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         gguf,
         not_covered: Vec::new(),
         start: Start::of_files(),
+        links: Vec::new(),
     })
 }
 
@@ -324,6 +325,7 @@ fn assemble(
         gguf,
         not_covered: tree.not_covered,
         start,
+        links: tree.links,
     })
 }
 

@@ -93,7 +93,7 @@ fn others(tree: &Tree) -> BTreeMap<String, Other> {
         tree.directories.iter().map(|path| (path.clone(), Other::Directory)).collect();
     let again = tree.not_covered.iter().filter(|left| left.kind == LeftOut::SeenBefore);
     others.extend(again.map(|left| (left.path.clone(), Other::Again)));
-    let links = tree.links.iter();
+    let links = tree.link_targets.iter();
     others.extend(links.map(|(path, target)| (path.clone(), Other::Link(target.clone()))));
     let problems = tree.problems.iter();
     others.extend(problems.map(|it| (it.file.clone(), Other::Problem(it.message.clone()))));

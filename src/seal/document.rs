@@ -15,6 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Seal {
     /// Every file of the model, in byte order of the paths.
     pub files: Vec<FileSeal>,
+    /// Paths that lead into a directory of the model, in byte order of the paths. Few models have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSeal>,
     /// The model as a whole.
     pub model: ModelSeal,
     /// [`super::SCHEMA`].
@@ -58,6 +61,16 @@ pub struct FileSeal {
     /// SHA-256 of the whole file, on request.
     #[serde(default, with = "canonical::optional_digest", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<ChainingValue>,
+}
+
+/// A sealed link to a directory: its files are sealed under the path that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkSeal {
+    /// Path relative to the model.
+    pub path: String,
+    /// The directory that it leads to, relative to the model; `.` for the model itself.
+    pub target: String,
 }
 
 /// A stretch of a file that no tensor covers.

@@ -6,8 +6,7 @@ use crate::cli::args::{Opening, ReportFormat};
 use crate::cli::audit::baseline::{self, Baseline};
 use crate::cli::inputs::Inputs;
 use crate::cli::signing::places;
-use crate::cli::{Failure, exit, running, sealed};
-use anyhow::anyhow;
+use crate::cli::{Failure, running, sealed};
 use std::collections::BTreeMap;
 use tensorseal::audit::Audited;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
@@ -57,10 +56,6 @@ pub fn measure(
 ) -> Result<(Checkpoint, Measured), Failure> {
     let mut model = open(asked)?;
     let damaged = layout::adopt(&mut model, asked.sealed.as_ref());
-    if model.tensors.is_empty() && model.problems.is_empty() {
-        let error = anyhow!("{}: no tensor: nothing to judge", asked.model.display());
-        return Err(Failure { code: exit::NOTHING, error });
-    }
     let baseline = asked.open_baseline(inputs, report)?;
     let mut found = structure::problems(&model, asked.sealed.as_ref());
     let quiet = asked.args.common.quiet;
@@ -125,7 +120,8 @@ impl Asked<'_> {
         self.file.policy.severity.iter().any(|(area, _)| *area == Area::Lineage)
     }
 
-    fn audits(&self) -> bool {
+    /// Whether the weights are audited.
+    pub fn audits(&self) -> bool {
         self.file.policy.wants_audit() || self.args.baseline.is_some()
     }
 
@@ -146,9 +142,14 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
     let mut hashings: Vec<FileHashing> = signed.into_iter().collect();
     let whole = FileHashing::whole(HashAlgorithm::Sha256);
     hashings.extend(Some(whole).filter(|whole| asked.needs_sha256() && !hashings.contains(whole)));
+    let blake3 = FileHashing::whole(HashAlgorithm::Blake3);
+    let wanted = asked.file.policy.wants_digests() && !hashings.contains(&blake3);
+    hashings.extend(Some(blake3).filter(|_| wanted));
+    // Of no weights there is nothing to audit, and no mark in them.
+    let weights = !model.tensors.is_empty();
     let request = Request {
-        audit: asked.audits(),
-        keys: &asked.marks.keys,
+        audit: asked.audits() && weights,
+        keys: if weights { &asked.marks.keys } else { &[] },
         file_hashing: hashings.into(),
         ..Request::default()
     };

@@ -4,6 +4,7 @@ pub mod args;
 mod evidence;
 mod marks;
 mod measured;
+mod pins;
 mod registry;
 mod statements;
 
@@ -47,8 +48,9 @@ pub fn run(args: &GateArgs) -> Outcome {
     let asked = Asked::read(args, model, file, &mut inputs, &mut report)?;
     let (opened, measured) = measured::measure(&asked, &mut inputs, &mut report)?;
     let now = running::now()?;
-    let evidence = evidence::gather(&asked, &opened, &measured, now, &mut report);
+    let evidence = evidence::gather(&asked, &opened, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&asked.file.policy, &evidence);
+    let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     conclude(&asked, now, judgement, &mut report);
     match &measured.audited {
         Some(audited) => report.profiles = profiles::audited(&report, &opened, audited),
@@ -60,6 +62,9 @@ pub fn run(args: &GateArgs) -> Outcome {
     let statements = statements::make(&asked, &opened, &measured, key.as_ref(), &report)?;
     inputs.settle(&[&opened].into_iter().chain(&measured.original).collect::<Vec<_>>())?;
     statements::write(&statements)?;
+    if let Some(why) = nothing {
+        report.withhold(format!("{}: {why}", model.display()), exit::NOTHING);
+    }
     output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
 }
 
@@ -102,7 +107,7 @@ impl<'a> Asked<'a> {
             true => check::read_trusted(&bundle, &signature, &trusted, inputs, report)?,
             false => None,
         };
-        let wanted = file.policy.seal.required || args.seal.is_some();
+        let wanted = file.policy.seal.is_asked() || args.seal.is_some();
         let sealed = match wanted {
             true => {
                 let named = args.seal.as_deref();

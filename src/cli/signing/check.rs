@@ -252,7 +252,7 @@ impl Checked {
     }
 
     /// Whether the signer vouches for a seal: it is attested, or a file that is signed and intact.
-    fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
+    pub fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
         let attested = self.attestations.iter().any(|attestation| {
             attestation.kind == Kind::Seal && attestation.facts.document.as_deref() == Some(digest)
         });
