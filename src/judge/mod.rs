@@ -10,6 +10,7 @@ pub mod finding;
 pub mod flips;
 pub mod integrity;
 pub mod lineage;
+pub mod outdated;
 pub mod presence;
 pub mod rules;
 pub mod signature;
