@@ -3,13 +3,13 @@
 //! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
 //! on the copy, not concluded.
 
-use crate::checkpoint::{Checkpoint, OpenError, OpenOptions};
+use crate::checkpoint::{Checkpoint, OpenError, OpenOptions, Problem};
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, Severity};
 use crate::pinpoint::explain::Difference;
 use crate::pinpoint::search::Pinpointed;
-use crate::seal::layout::Damaged;
+use crate::seal::layout::{self, Damaged};
 use crate::seal::{LinkSeal, Seal, build};
 use crate::stream::copy::{CopyError, Copying, Piece};
 use crate::stream::plan::Plan;
@@ -162,7 +162,7 @@ fn accept(
     let opening = OpenOptions {
         // Everything that was copied is part of the model.
         include_git_paths: true,
-        expected_files: Some(sealed.files.iter().map(|file| file.path.clone()).collect()),
+        expected_files: Some(sealed.naming_files()),
         ..OpenOptions::default()
     };
     let mut copied = Checkpoint::open(copy, &opening)?;
@@ -172,9 +172,11 @@ fn accept(
     {
         copied.path.clone_from(&original.path);
     }
+    layout::as_bytes(&mut copied, sealed);
     let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
     let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
-    let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
+    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let grave = copied.problems.iter().filter(is_grave);
     remaining.findings.extend(
         grave.map(|problem| {
             Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file)

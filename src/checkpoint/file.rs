@@ -102,6 +102,16 @@ pub(crate) enum Handle {
     Remote(Arc<dyn RemoteFile>),
 }
 
+impl Handle {
+    /// Another handle of the same bytes.
+    pub fn share(&self) -> io::Result<Handle> {
+        Ok(match self {
+            Handle::Local(file) => Handle::Local(file.try_clone()?),
+            Handle::Remote(file) => Handle::Remote(Arc::clone(file)),
+        })
+    }
+}
+
 /// An opened regular file.
 #[derive(Debug)]
 pub(crate) struct Opened {

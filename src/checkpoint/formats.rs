@@ -1,10 +1,9 @@
-//! The container formats: how a file is known to be of one, and who reads it.
+//! The container formats, and who reads each.
 
 use super::contents::Contents;
-use super::file::{self, Opened};
-use super::{Location, gguf, numpy, safetensors, torch};
+use super::file::Opened;
+use super::{ContentClass, gguf, numpy, safetensors, torch};
 use std::io;
-use std::path::Path;
 
 /// Container format of a file of tensors. In order of preference: where a directory holds the same
 /// tensors in several formats, loaders take the first.
@@ -31,9 +30,9 @@ impl Format {
         }
     }
 
-    /// What the name of a file says it is. Of the endings that other programs use, too, the first
-    /// bytes decide: see [`detect`].
-    fn of_name(path: &str) -> Option<Format> {
+    /// What the name of a file promises: it is held to that where its bytes are damaged. Endings that other
+    /// programs use, too, promise nothing.
+    pub(crate) fn of_name(path: &str) -> Option<Format> {
         let (_, ending) = path.rsplit_once('.')?;
         match ending {
             "safetensors" => Some(Format::Safetensors),
@@ -44,49 +43,17 @@ impl Format {
     }
 }
 
-/// The format of a file in a directory; `None`: it holds no tensors.
-pub(crate) fn detect(path: &str, opened: &Opened) -> io::Result<Option<Format>> {
-    match Format::of_name(path) {
-        Some(format) => Ok(Some(format)),
-        None if torch::may_be_named(path) && torch::is_plausible(opened)? => {
-            Ok(Some(Format::Torch))
-        }
-        None => Ok(None),
-    }
-}
-
-/// The format of a file that was named by itself, whatever its name.
-pub(crate) fn detect_any(path: &str, opened: &Opened) -> io::Result<Option<Format>> {
-    if let Some(format) = detect(path, opened)? {
-        return Ok(Some(format));
-    }
-    Ok(if gguf::is_plausible(opened)? {
-        Some(Format::Gguf)
-    } else if numpy::is_plausible(opened)? {
-        Some(Format::Numpy)
-    } else if torch::is_plausible(opened)? {
-        Some(Format::Torch)
-    } else if safetensors::is_plausible(opened)? {
-        Some(Format::Safetensors)
-    } else {
-        None
-    })
-}
-
-/// Whether a file of this machine begins as nothing but weights do. One that cannot be opened does not.
-pub(crate) fn begins_like_weights(place: &Path) -> bool {
-    file::open(&Location::Path(place.to_owned())).is_ok_and(|opened| {
-        gguf::is_plausible(&opened).unwrap_or(false)
-            || safetensors::is_plausible(&opened).unwrap_or(false)
-    })
-}
-
-/// Reads the layout of a file. `path` is what problems call it.
-pub(crate) fn read(format: Format, path: &str, opened: &Opened) -> io::Result<Contents> {
+/// Reads the layout of a file of that class. `path` is what problems call it.
+pub(crate) fn read(
+    format: Format,
+    class: ContentClass,
+    path: &str,
+    opened: &Opened,
+) -> io::Result<Contents> {
     match format {
         Format::Safetensors => safetensors::contents(path, opened),
         Format::Gguf => gguf::contents(path, opened),
-        Format::Torch => torch::contents(path, opened),
-        Format::Numpy => numpy::contents(path, opened),
+        Format::Torch => torch::contents(path, class, opened),
+        Format::Numpy => numpy::contents(path, class, opened),
     }
 }

@@ -39,7 +39,6 @@ pub(crate) use display::{is_hidden, quoted};
 pub use file::OpenError;
 pub(crate) use file::{read_range, read_whole};
 pub use formats::Format;
-pub(crate) use formats::begins_like_weights;
 pub use json::{JsonError, Place};
 pub use links::LinkTarget;
 pub use location::Location;

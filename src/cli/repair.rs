@@ -42,8 +42,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     };
     let seals = running::seals_inside(&args.model, named);
-    let expected = sealed.files.iter().map(|file| file.path.clone()).collect();
-    let mut model = running::open(&args.model, &args.opening, seals, Some(expected))?;
+    let mut model = running::open(&args.model, &args.opening, seals, Some(sealed.naming_files()))?;
     layout::impose(&mut model, &sealed);
     let mut findings = Vec::new();
     let (done, found, run) = running::watched(&args.measuring, args.common.quiet, |progress| {

@@ -14,7 +14,7 @@ use tensorseal::code::{self, Code};
 use tensorseal::engine::RunReport;
 use tensorseal::examine::{self, Examined, Request, weights};
 use tensorseal::judge::watermark::Detection;
-use tensorseal::judge::{Finding, integrity, signature, structure};
+use tensorseal::judge::{Finding, integrity, outdated, signature, structure};
 use tensorseal::policy::Area;
 use tensorseal::policy::gate::Looked;
 use tensorseal::report::Report;
@@ -55,9 +55,14 @@ pub fn measure(
     report: &mut Report,
 ) -> Result<(Checkpoint, Measured), Failure> {
     let mut model = open(asked)?;
-    let damaged = layout::adopt(&mut model, asked.sealed.as_ref());
+    // A root that the policy pins is that of every tensor that is read.
+    let sealed = asked.sealed.as_ref();
+    let unpinned = sealed.filter(|_| asked.file.policy.seal.expect_root.is_empty());
+    let outdated = unpinned.map(|seal| layout::as_bytes(&mut model, seal)).unwrap_or_default();
+    let damaged = layout::adopt(&mut model, sealed);
     let baseline = asked.open_baseline(inputs, report)?;
     let mut found = structure::problems(&model, asked.sealed.as_ref());
+    found.extend(outdated::not_looked_into(&outdated));
     let quiet = asked.args.common.quiet;
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
         let mut measured = pass(asked, &model, progress)?;
@@ -77,7 +82,6 @@ pub fn measure(
 }
 
 fn open(asked: &Asked<'_>) -> Result<Checkpoint, Failure> {
-    let files = |seal: &Seal| seal.files.iter().map(|file| file.path.clone()).collect();
     let mut seals = running::seals_inside(asked.model, asked.args.seal.as_deref());
     let baseline = baseline::seal_path(asked.args.baseline.as_deref());
     seals.extend(baseline.and_then(|path| running::relative(asked.model, path)));
@@ -87,7 +91,7 @@ fn open(asked: &Asked<'_>) -> Result<Checkpoint, Failure> {
         exclude: places::of_signature(asked.model, &asked.signature),
         seals,
         list_beside: asked.checked.is_some(),
-        expected_files: asked.sealed.as_ref().map(files),
+        expected_files: asked.sealed.as_ref().map(Seal::naming_files),
     };
     Checkpoint::open(asked.model, &options).map_err(Failure::incomplete)
 }

@@ -72,7 +72,6 @@ impl Asked<'_> {
 
     fn open(&self) -> Result<Checkpoint, Failure> {
         let args = self.args;
-        let files = |seal: &Seal| seal.files.iter().map(|file| file.path.clone()).collect();
         let git = self.checked.iter().any(|checked| checked.lists_git_paths());
         let options = OpenOptions {
             allow_symlinks: args.opening.allow_symlinks,
@@ -80,7 +79,7 @@ impl Asked<'_> {
             exclude: places::of_signature(&args.model, &args.signature),
             seals: running::seals_inside(&args.model, args.seal.as_deref()),
             list_beside: self.checked.is_some(),
-            expected_files: self.sealed.as_ref().map(files),
+            expected_files: self.sealed.as_ref().map(Seal::naming_files),
         };
         Checkpoint::open(&args.model, &options).map_err(Failure::incomplete)
     }

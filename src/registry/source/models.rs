@@ -1,6 +1,6 @@
 //! Where a model begins, in a place that holds many.
 
-use crate::checkpoint;
+use crate::checkpoint::content;
 use std::path::Path;
 
 /// Endings of files that hold weights, whether or not their tensors can be read.
@@ -64,9 +64,9 @@ pub fn is_array(name: &str) -> bool {
     ending(&name.to_ascii_lowercase()).is_some_and(|ending| ARRAYS.contains(&ending))
 }
 
-/// Whether a file of this machine is one of a model, by its name or else by how it begins.
+/// Whether a file of this machine is one of a model, by its name or else by its bytes.
 pub(super) fn is_model_file(name: &str, place: &Path) -> bool {
-    is_model_marker(name) || !is_array(name) && checkpoint::begins_like_weights(place)
+    is_model_marker(name) || !is_array(name) && content::holds_weights(place)
 }
 
 /// The ending of a name; one that is an ending and no more is hidden.
