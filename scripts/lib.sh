@@ -79,6 +79,12 @@ need_services_python() {
     services_python=$testdata/venv-services/bin/python
 }
 
+# PyTorch, for what is held to it.
+need_torch_python() {
+    need_environment venv-torch requirements-torch.txt
+    torch_python=$testdata/venv-torch/bin/python
+}
+
 # A virtual environment of this name, with the packages of a file of tests/python.
 need_environment() {
     need_pip

@@ -21,31 +21,63 @@ fn dtype(entry: &Value) -> Dtype {
     entry["dtype"].as_str().unwrap().parse().unwrap()
 }
 
+/// A tensor of a vector of roots.
+struct Rooted {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    strides: Option<Vec<u64>>,
+    digest: [u8; 32],
+}
+
+impl Rooted {
+    fn of(entry: &Value) -> Rooted {
+        let numbers = |value: &Value| -> Option<Vec<u64>> {
+            value.as_array().map(|all| all.iter().map(|n| n.as_u64().unwrap()).collect())
+        };
+        let digest = *blake3::hash(&unhex(&entry["data"])).as_bytes();
+        assert_eq!(unhex(&entry["blake3"]), digest);
+        Rooted {
+            name: entry["name"].as_str().unwrap().to_owned(),
+            dtype: dtype(entry),
+            shape: numbers(&entry["shape"]).unwrap(),
+            strides: numbers(&entry["strides"]),
+            digest,
+        }
+    }
+
+    fn entry(&self) -> RootEntry<'_> {
+        RootEntry {
+            name: &self.name,
+            dtype: self.dtype,
+            shape: &self.shape,
+            strides: self.strides.as_deref(),
+            digest: &self.digest,
+        }
+    }
+}
+
 #[test]
 fn the_model_root_is_that_of_the_python_implementation() {
-    let vector = vector("root/root_vector.json");
-    let tensors: Vec<(String, Dtype, Vec<u64>, [u8; 32])> = vector["tensors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| {
-            let digest = *blake3::hash(&unhex(&entry["data"])).as_bytes();
-            assert_eq!(unhex(&entry["blake3"]), digest);
-            let shape = entry["shape"].as_array().unwrap();
-            let shape = shape.iter().map(|n| n.as_u64().unwrap()).collect();
-            (entry["name"].as_str().unwrap().to_owned(), dtype(entry), shape, digest)
-        })
-        .collect();
-    let mut sorted = tensors.clone();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(sorted, tensors, "byte order of the names");
-    let root = model_root(tensors.iter().map(|(name, dtype, shape, digest)| RootEntry {
-        name,
-        dtype: *dtype,
-        shape,
-        digest,
-    }));
-    assert_eq!(root_text(&root), vector["root"]);
+    for file in ["root/root_vector.json", "root/strided_vector.json"] {
+        let vector = vector(file);
+        let entries = vector["tensors"].as_array().unwrap();
+        let tensors: Vec<Rooted> = entries.iter().map(Rooted::of).collect();
+        assert!(tensors.is_sorted_by_key(|tensor| tensor.name.as_str()), "byte order of the names");
+        let root = model_root(tensors.iter().map(Rooted::entry));
+        assert_eq!(root_text(&root), vector["root"], "{file}");
+        // Strides count, and so does each of them.
+        for (at, tensor) in tensors.iter().enumerate() {
+            let Some(strides) = &tensor.strides else { continue };
+            let mut other = strides.clone();
+            other[0] += 1;
+            for strides in [None, Some(other)] {
+                let mut entries: Vec<RootEntry<'_>> = tensors.iter().map(Rooted::entry).collect();
+                entries[at].strides = strides.as_deref();
+                assert_ne!(model_root(entries), root, "{}", tensor.name);
+            }
+        }
+    }
 }
 
 #[test]

@@ -61,9 +61,12 @@ fn files_of_the_real_libraries_are_read_as_they_read_them() {
                 let sha256: String =
                     Sha256::digest(&bytes[from..to]).iter().map(|b| format!("{b:02x}")).collect();
                 let dtype = tensor.dtype.name();
-                let value = serde_json::json!({
+                let mut value = serde_json::json!({
                     "dtype": dtype, "shape": tensor.shape, "sha256": sha256
                 });
+                if let Some(strides) = &tensor.strides {
+                    value["strides"] = serde_json::json!(strides);
+                }
                 (tensor.name.clone(), value)
             })
             .collect();
@@ -76,6 +79,12 @@ fn files_of_the_real_libraries_are_read_as_they_read_them() {
     assert_eq!(rules_of(&open(&golden("compressed.npz"))), ["format/zip-compressed"]);
     assert_eq!(rules_of(&open(&golden("sparse.pt"))), ["format/torch-tensor-kind"]);
     assert_eq!(rules_of(&open(&golden("quantised.pt"))), ["format/torch-tensor-kind"]);
+    // What is loaded is not what the bytes say, or more than that.
+    for name in ["conjugate.pt", "noted.pt"] {
+        let model = open(&golden(name));
+        assert_eq!(rules_of(&model), ["format/torch-tensor-state"], "{name}");
+        assert_eq!(model.problems[0].severity, Severity::High, "{name}");
+    }
 }
 
 #[test]
@@ -116,8 +125,10 @@ fn check_invariants(name: &str, model: &Checkpoint) {
         assert!(names.insert(&tensor.name), "{name}: {} twice", tensor.name);
         let file = &model.files[tensor.file];
         assert!(tensor.offset + tensor.bytes <= file.bytes, "{name}: {tensor:?}");
-        let elements: u64 = tensor.shape.iter().product();
+        let elements = tensor.stored_elements();
         assert_eq!(tensor.dtype.byte_len(elements), Some(tensor.bytes), "{name}: {tensor:?}");
+        let listed: u64 = tensor.storage_shape().iter().product();
+        assert_eq!(listed, elements, "{name}: {tensor:?}");
     }
     assert!(model.tensors.is_sorted_by_key(|t| (t.file, t.offset)), "{name}");
     for file in &model.files {
@@ -542,6 +553,159 @@ fn ways_to_write_a_sound_archive_are_read_alike() {
         let swapped = model.files[0].big_endian.len();
         assert_eq!(swapped, if zip.bytes() == big.bytes() { 2 } else { 0 }, "{n}");
     }
+}
+
+/// An archive of one matrix of 40 by 30, by its strides, and its values.
+fn matrix(strides: &[i64]) -> Vec<u8> {
+    let data: Vec<u8> = (0..1200).flat_map(|n: i16| (f32::from(n) / 7.0).to_le_bytes()).collect();
+    let storage = pickled::storage("FloatStorage", "0", 1200);
+    let view = pickled::view(storage, 0, &[40, 30], strides);
+    torch_zip(pickled::whole(pickled::dict(&[("w", view)])), &[("0", data)]).bytes()
+}
+
+#[test]
+fn the_order_of_elements_is_part_of_a_model() {
+    let dir = TempDir::new().unwrap();
+    let (model, seal) = (dir.path().join("model.pt"), dir.path().join("seal.json"));
+    let sealed = |strides: &[i64]| -> Value {
+        fs::write(&model, matrix(strides)).unwrap();
+        let ran = run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap()
+    };
+    let (plain, strided) = (sealed(&[30, 1]), sealed(&[1, 40]));
+    validate("tensorseal.seal.1", &strided);
+    assert_eq!(plain["tensors"][0]["blake3"], strided["tensors"][0]["blake3"]);
+    assert_eq!(plain["tensors"][0].get("strides"), None);
+    assert_eq!(strided["tensors"][0]["strides"], serde_json::json!([1, 40]));
+    assert_eq!(strided["tensors"][0]["shape"], serde_json::json!([40, 30]));
+    let roots = [&plain, &strided].map(|seal| seal["model"]["root"].as_str().unwrap().to_owned());
+    assert_ne!(roots[0], roots[1]);
+    // The same bytes, read in another order: told of, also where only content counts.
+    fs::write(&model, matrix(&[30, 1])).unwrap();
+    let (code, found) = report(&["verify", arg(&model), "--seal", arg(&seal), "--content-only"]);
+    assert_eq!((code, rules(&found)), (1, vec![("integrity/order-changed", "critical")]));
+    let (code, found) = report(&["verify", arg(&model), "--expect-root", &roots[1]]);
+    assert_eq!((code, rules(&found)), (1, vec![("integrity/other-model", "critical")]));
+    let (code, found) = report(&["verify", arg(&model), "--expect-root", &roots[0]]);
+    assert_eq!((code, rules(&found)), (0, vec![]));
+    // What is compared are the elements, not where they lie.
+    let other = dir.path().join("other.pt");
+    fs::write(&other, matrix(&[1, 40])).unwrap();
+    let (code, found) = report(&["compare", arg(&model), arg(&other)]);
+    assert_eq!((code, &found["comparison"]["relation"]), (1, &Value::from("related")));
+    let (code, found) = report(&["compare", arg(&other), arg(&other)]);
+    assert_eq!((code, &found["comparison"]["relation"]), (0, &Value::from("identical")));
+    let turned: Vec<u8> = (0..1200)
+        .flat_map(|n: i16| (f32::from(n % 30 * 40 + n / 30) / 7.0).to_le_bytes())
+        .collect();
+    let storage = pickled::storage("FloatStorage", "0", 1200);
+    let view = pickled::view(storage, 0, &[40, 30], &[30, 1]);
+    let zip = torch_zip(pickled::whole(pickled::dict(&[("w", view)])), &[("0", turned)]);
+    fs::write(&model, zip.bytes()).unwrap();
+    let (_, found) = report(&["compare", arg(&model), arg(&other)]);
+    assert_eq!(found["comparison"]["relation"], "same-values", "{found:#}");
+    // A finding in such a tensor names bytes, and no rows.
+    let mut bytes = fs::read(&other).unwrap();
+    let at = open(&other).tensors[0].offset as usize + 400;
+    bytes[at] ^= 1;
+    fs::write(&other, bytes).unwrap();
+    let (code, found) = report(&["verify", arg(&other), "--seal", arg(&seal)]);
+    let changed: Vec<_> = findings(&found)
+        .into_iter()
+        .filter(|finding| finding["rule"] == "integrity/tensor-changed")
+        .collect();
+    assert_eq!((code, changed.len()), (1, 1), "{found:#}");
+    assert!(changed[0]["byte_range"].is_array() && changed[0].get("row_range").is_none());
+    assert_eq!(changed[0].get("element_range"), None);
+}
+
+#[test]
+fn a_seal_that_says_nothing_of_the_order_is_outdated() {
+    let dir = TempDir::new().unwrap();
+    let (model, seal) = (dir.path().join("model.pt"), dir.path().join("seal.json"));
+    fs::write(&model, matrix(&[1, 40])).unwrap();
+    assert_eq!(run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]).code, 0);
+    // As it was sealed before: dimensions in the order of the file.
+    let mut old: tensorseal::seal::Seal =
+        serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+    let expected = old.root_without_order().unwrap();
+    old.tensors[0].strides = None;
+    old.tensors[0].shape = vec![30, 40];
+    assert_eq!(old.root(), expected);
+    let root = tensorseal::seal::document::root_text(&expected);
+    old.model.root = root.clone();
+    fs::write(&seal, serde_json::to_vec(&old).unwrap()).unwrap();
+    let (code, found) = report(&["verify", arg(&model), "--seal", arg(&seal)]);
+    assert_eq!((code, rules(&found)), (1, vec![("integrity/seal-outdated", "medium")]));
+    assert!(findings(&found)[0]["message"].as_str().unwrap().contains("older version"));
+    let (code, found) = report(&["verify", arg(&model), "--expect-root", &root]);
+    assert_eq!((code, rules(&found)), (1, vec![("integrity/other-model", "critical")]));
+    assert!(findings(&found)[0]["message"].as_str().unwrap().contains("older version"));
+    // Other bytes are a change, whatever the seal says.
+    let mut bytes = fs::read(&model).unwrap();
+    let at = open(&model).tensors[0].offset as usize + 400;
+    bytes[at] ^= 1;
+    fs::write(&model, bytes).unwrap();
+    let (code, found) = report(&["verify", arg(&model), "--seal", arg(&seal)]);
+    let found: BTreeSet<_> = rules(&found).into_iter().map(|(rule, _)| rule.to_owned()).collect();
+    assert_eq!(code, 1);
+    let expected = ["format/zip-crc", "integrity/tensor-changed"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(expected));
+}
+
+#[test]
+fn what_a_loader_obeys_beside_the_tensors_is_high() {
+    let dir = TempDir::new().unwrap();
+    let (model, seal) = (dir.path().join("model.pt"), dir.path().join("seal.json"));
+    let with_epoch = |epoch: i64| {
+        let value = [("w", pickled::tensor("0", 4)), ("epoch", pickled::int(epoch))];
+        torch_zip(pickled::whole(pickled::dict(&value)), &[("0", vec![7; 16])]).bytes()
+    };
+    fs::write(&model, with_epoch(1)).unwrap();
+    assert_eq!(run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]).code, 0);
+    fs::write(&model, with_epoch(2)).unwrap();
+    let (code, found) = report(&["verify", arg(&model), "--seal", arg(&seal)]);
+    assert_eq!((code, rules(&found)), (1, vec![("integrity/header-changed", "high")]));
+}
+
+#[test]
+fn an_archive_without_checksums_is_no_damage() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("model.pt");
+    let mut zip = sound_torch();
+    zip.members.iter_mut().for_each(|member| member.both(|h| h.crc32 = 0));
+    fs::write(&path, zip.bytes()).unwrap();
+    let model = open(&path);
+    assert_eq!((rules_of(&model).len(), model.files[0].checksums.len()), (0, 0));
+    let remarks: Vec<_> =
+        model.remarks.iter().map(|remark| (remark.rule, remark.severity)).collect();
+    assert_eq!(remarks, [("format/zip-no-checksums", Severity::Info)]);
+    let (code, found) = report(&["audit", arg(&path), "--fail-on", "high"]);
+    assert!(
+        code == 0 && rules(&found).iter().all(|(rule, _)| rule != "format/zip-crc"),
+        "{found:#}"
+    );
+    // One that is left out among others is one that does not hold.
+    let mut zip = sound_torch();
+    zip.member("m/data/0").both(|h| h.crc32 = 0);
+    fs::write(&path, zip.bytes()).unwrap();
+    let (_, found) = report(&["audit", arg(&path)]);
+    assert!(rules(&found).iter().any(|(rule, _)| rule == "format/zip-crc"), "{found:#}");
+}
+
+#[test]
+fn one_tensor_that_is_used_again_and_again_takes_little() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("model.pt");
+    let again = b"h\x05".repeat(300_000);
+    let tensor = pickled::tensor("0", 4);
+    let value = [b"\x80\x02", &tensor[..], b"q\x050](", &again, b"e."].concat();
+    let mut zip = torch_zip(value.clone(), &[("0", vec![7; 16])]);
+    zip.members[0] = Member::deflated("m/data.pkl", &value);
+    fs::write(&path, zip.bytes()).unwrap();
+    let model = open(&path);
+    assert_eq!(rules_of(&model), ["format/torch-too-deep"], "{:?}", model.problems);
 }
 
 /// Very many members that share one header as long as headers get.

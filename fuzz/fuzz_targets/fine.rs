@@ -38,6 +38,7 @@ fn seal() -> &'static Seal {
             name: name.to_owned(),
             offset: 0,
             shape: vec![bytes],
+            strides: None,
         };
         let mut seal = Seal {
             files: Vec::new(),

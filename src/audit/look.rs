@@ -200,7 +200,7 @@ impl Reader<'_> {
     /// Share of the non-zero values at the tensor's start that occur again within their row.
     fn repeated(&self) -> Result<f64, RunError> {
         const LONGEST_ROW: u64 = 1024;
-        let columns: u64 = self.tensor.shape.iter().skip(1).product();
+        let columns: u64 = self.tensor.storage_shape().iter().skip(1).product();
         let row = columns.clamp(1, LONGEST_ROW) as usize;
         let bytes = self.bytes(0, 4 * START_ELEMENTS)?;
         let (mut values, mut distinct) = (0, 0);

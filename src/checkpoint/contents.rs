@@ -13,8 +13,10 @@ pub struct StoredTensor {
     pub name: String,
     /// Element type.
     pub dtype: Dtype,
-    /// Dimensions, row-major.
+    /// Dimensions, as a loader has them.
     pub shape: Vec<u64>,
+    /// Where its elements do not lie row-major: see [`super::order`].
+    pub strides: Option<Vec<u64>>,
     /// Position of its first byte in the file.
     pub offset: u64,
     /// Length of its data in bytes.

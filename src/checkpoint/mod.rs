@@ -19,6 +19,7 @@ mod location;
 mod naming;
 pub mod numpy;
 mod open;
+pub mod order;
 #[doc(hidden)]
 pub mod pickle;
 mod problem;
@@ -51,6 +52,7 @@ pub use safetensors::HeaderError;
 use crate::dtype::Dtype;
 use gguf::GgufModel;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -224,12 +226,27 @@ pub struct Tensor {
     pub name: String,
     /// Element type.
     pub dtype: Dtype,
-    /// Dimensions, row-major, as in the file.
+    /// Dimensions, as a loader has them.
     pub shape: Vec<u64>,
+    /// Elements from one index to the next, by dimension, where the elements do not lie row-major: see
+    /// [`order`].
+    pub strides: Option<Vec<u64>>,
     /// Index into [`Checkpoint::files`].
     pub file: usize,
     /// Position of its first byte in the file.
     pub offset: u64,
     /// Length of its data in bytes.
     pub bytes: u64,
+}
+
+impl Tensor {
+    /// Its dimensions in the order of the file, of which its bytes are: see [`order::storage_shape`].
+    pub fn storage_shape(&self) -> Cow<'_, [u64]> {
+        order::storage_shape(&self.shape, self.strides.as_deref())
+    }
+
+    /// How many elements its bytes hold.
+    pub fn stored_elements(&self) -> u64 {
+        order::stored_elements(&self.shape, self.strides.as_deref()).unwrap_or(u64::MAX)
+    }
 }

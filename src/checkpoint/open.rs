@@ -252,6 +252,7 @@ fn tensor(found: StoredTensor, file: usize, name: Option<String>) -> Tensor {
         name: name.unwrap_or(found.name),
         dtype: found.dtype,
         shape: found.shape,
+        strides: found.strides,
         file,
         offset: found.offset,
         bytes: found.bytes,

@@ -64,7 +64,7 @@ fn summary(model: &Checkpoint) -> Model {
         format: model.format_name().to_owned(),
         files: model.own_files().len() as u64,
         tensors: model.tensors.len() as u64,
-        elements: model.tensors.iter().map(|t| t.shape.iter().product::<u64>()).sum(),
+        elements: model.tensors.iter().map(running::elements).sum(),
         bytes: model.own_files().iter().map(|file| file.bytes).sum(),
         root: None,
     }

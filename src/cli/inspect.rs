@@ -23,15 +23,21 @@ pub fn run(args: &InspectArgs) -> Outcome {
         model
             .tensors
             .iter()
-            .map(|t| json!({
-                "name": t.name,
-                "dtype": t.dtype.name(),
-                "shape": t.shape,
-                "file": model.files[t.file].path,
-                "offset": t.offset,
-                "bytes": t.bytes,
-                "group": pattern(&t.name).0,
-            }))
+            .map(|t| {
+                let mut listed = json!({
+                    "name": t.name,
+                    "dtype": t.dtype.name(),
+                    "shape": t.shape,
+                    "file": model.files[t.file].path,
+                    "offset": t.offset,
+                    "bytes": t.bytes,
+                    "group": pattern(&t.name).0,
+                });
+                if let Some(strides) = &t.strides {
+                    listed["strides"] = json!(strides);
+                }
+                listed
+            })
             .collect::<Vec<_>>()
     ));
     report.findings.extend(model.problems.iter().map(structure::finding));

@@ -267,7 +267,7 @@ pub fn listed(model: &Checkpoint) -> Model {
 
 /// How many elements a tensor has.
 pub fn elements(tensor: &Tensor) -> u64 {
-    tensor.shape.iter().product()
+    tensor.stored_elements()
 }
 
 /// Refuses a model of which bytes are not those of the checksums that its files state.

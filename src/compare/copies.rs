@@ -80,8 +80,10 @@ fn is_same(
     digests: &HashMap<usize, ChainingValue>,
     weights: [&Weight; 2],
 ) -> bool {
-    let [Some(one), Some(other)] = weights.map(Weight::tensor) else { return false };
+    let [Some(one), Some(other)] = weights.map(Weight::whole) else { return false };
     let [a, b] = [&model.tensors[one], &model.tensors[other]];
     let [of_a, of_b] = [digests.get(&one), digests.get(&other)];
-    (a.dtype, &a.shape) == (b.dtype, &b.shape) && of_a.is_some() && of_a == of_b
+    (a.dtype, &a.shape, &a.strides) == (b.dtype, &b.shape, &b.strides)
+        && of_a.is_some()
+        && of_a == of_b
 }

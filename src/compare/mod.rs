@@ -73,10 +73,12 @@ pub fn measure<'m>(
     let weights = models.map(Weights::of);
     let pairing = Pairing::new(&weights);
     let alike = |pair: &Pair| {
-        let tensors = pair.weights(&weights).map(Weight::tensor);
+        let tensors = pair.weights(&weights).map(Weight::whole);
         let [Some(one), Some(other)] = tensors else { return None };
         let [a, b] = [&models[0].tensors[one], &models[1].tensors[other]];
-        ((a.dtype, &a.shape, a.bytes) == (b.dtype, &b.shape, b.bytes)).then_some([one, other])
+        let layouts =
+            [a, b].map(|tensor| (tensor.dtype, &tensor.shape, &tensor.strides, tensor.bytes));
+        (layouts[0] == layouts[1]).then_some([one, other])
     };
     let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();
     let side = |at: usize| {

@@ -1,7 +1,7 @@
 //! What was pinpointed of a change: exact bits, elements and values, in numbers and in words.
 
 use super::Finding;
-use super::change::LISTED as LISTED_RANGES;
+use super::change::{self, LISTED as LISTED_RANGES};
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
 use crate::pinpoint::explain::{Difference, Explanation, Searched};
 use crate::pinpoint::places::Place;
@@ -40,7 +40,7 @@ pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pi
     let elements = |difference: &Difference, _| elements(tensor.dtype, difference);
     describe(finding, places, &|_| 0, &elements);
     if let Some(hull) = hull(places, &|_| 0) {
-        *finding = finding.clone().at(tensor.dtype, &tensor.shape, hull);
+        *finding = change::placed(tensor, finding.clone(), hull);
         // Whole blocks, unless the sidecar knows better.
         let ranges = changed_ranges(places);
         finding.evidence.insert("ranges_total", ranges.len().into());

@@ -42,6 +42,7 @@ pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options)
     let mut comparison = Comparison::new(sealed, found, damaged, options);
     comparison.tensors();
     comparison.pair_renamed();
+    comparison.outdated_finding();
     comparison.tensor_findings();
     comparison.files();
     comparison.whole_files();
@@ -89,6 +90,8 @@ struct Comparison<'a> {
     changed: Vec<(&'a TensorSeal, &'a TensorSeal)>,
     /// Pairs of equal tensors that lie in another file or at another offset.
     moved: Vec<(&'a TensorSeal, &'a TensorSeal)>,
+    /// Pairs of tensors with the same bytes, of which the seal does not say how the elements lie.
+    outdated: Vec<(&'a TensorSeal, &'a TensorSeal)>,
     missing: Vec<&'a TensorSeal>,
     added: Vec<&'a TensorSeal>,
     found_files: HashMap<&'a str, &'a FileSeal>,
@@ -112,6 +115,7 @@ impl<'a> Comparison<'a> {
             findings: Vec::new(),
             changed: Vec::new(),
             moved: Vec::new(),
+            outdated: Vec::new(),
             missing: Vec::new(),
             added: Vec::new(),
             found_files: found.files.iter().map(|file| (file.path.as_str(), file)).collect(),
@@ -150,10 +154,26 @@ impl<'a> Comparison<'a> {
                 let message = format!("its dtype is {}, sealed as {}", found.dtype, sealed.dtype);
                 self.structure("integrity/dtype-changed", message, found);
                 self.restructured.insert(&found.file);
+            } else if sealed.is_outdated_for(found) {
+                match sealed.blake3 == found.blake3 {
+                    true => self.outdated.push((sealed, found)),
+                    false => self.changed.push((sealed, found)),
+                }
             } else if sealed.shape != found.shape {
                 let message =
                     format!("its shape is {:?}, sealed as {:?}", found.shape, sealed.shape);
                 self.structure("integrity/shape-changed", message, found);
+            } else if sealed.strides != found.strides {
+                let words = |tensor: &TensorSeal| match &tensor.strides {
+                    Some(strides) => format!("have the strides {strides:?}"),
+                    None => "lie row-major".to_owned(),
+                };
+                let message = format!(
+                    "its elements {}, and were sealed as they {}",
+                    words(found),
+                    words(sealed)
+                );
+                self.structure("integrity/order-changed", message, found);
             } else if sealed.blake3 != found.blake3 {
                 self.changed.push((sealed, found));
             } else if sealed.file != found.file || self.place(0, sealed) != self.place(1, found) {
@@ -177,12 +197,13 @@ impl<'a> Comparison<'a> {
     fn pair_renamed(&mut self) {
         let mut by_content: HashMap<_, Vec<&TensorSeal>> = HashMap::new();
         for found in self.added.iter().rev() {
-            by_content.entry((found.blake3, found.dtype, &found.shape)).or_default().push(found);
+            let key = (found.blake3, found.dtype, &found.shape, &found.strides);
+            by_content.entry(key).or_default().push(found);
         }
         let mut taken = HashSet::new();
         let findings = &mut self.findings;
         self.missing.retain(|sealed| {
-            let key = (sealed.blake3, sealed.dtype, &sealed.shape);
+            let key = (sealed.blake3, sealed.dtype, &sealed.shape, &sealed.strides);
             let Some(found) = by_content.get_mut(&key).and_then(Vec::pop) else { return true };
             taken.insert(found.name.as_str());
             let message = format!("it was sealed as {:?}; its content is unchanged", sealed.name);
@@ -194,6 +215,21 @@ impl<'a> Comparison<'a> {
             false
         });
         self.added.retain(|found| !taken.contains(found.name.as_str()));
+    }
+
+    /// A seal that does not say how the elements of tensors lie: one cause, one finding.
+    fn outdated_finding(&mut self) {
+        let Some((_, first)) = self.outdated.first() else { return };
+        let count = self.outdated.len();
+        let message = format!(
+            "sealed by an older version, which did not record the order of elements: the bytes of {count} tensors are the sealed ones, and that {:?} was to be read in the order that the file states now is not known; seal it again",
+            first.name
+        );
+        let finding = Finding::new("integrity/seal-outdated", message)
+            .in_file(&first.file)
+            .in_tensor(&first.name)
+            .with("tensors", count);
+        self.findings.push(finding);
     }
 
     fn tensor_findings(&mut self) {
@@ -417,8 +453,19 @@ impl<'a> Comparison<'a> {
         else {
             return;
         };
-        let message = "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are";
+        let obeyed = is_obeyed(&found.path, self.found);
+        let message = match obeyed {
+            true => {
+                "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what"
+            }
+            false => {
+                "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are"
+            }
+        };
         let mut finding = Finding::new("integrity/header-changed", message).in_file(&sealed.path);
+        if obeyed {
+            finding.severity = Severity::High;
+        }
         finding.byte_range = Some(*range);
         self.say(&sealed.path, self.damaged.headers.contains(&sealed.path), finding);
     }
@@ -441,6 +488,16 @@ fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
         *start = tensor.offset.min(*start);
     }
     starts
+}
+
+/// Whether the bytes outside the tensors of a file are more than a list of them: a pickle is a program, and
+/// the header of an array a text of Python.
+fn is_obeyed(path: &str, seal: &Seal) -> bool {
+    match seal.model.format.as_str() {
+        "safetensors" | "gguf" => false,
+        "torch" | "numpy" => true,
+        _ => !path.ends_with(".safetensors") && !path.ends_with(".gguf"),
+    }
 }
 
 /// Whether a file is a shard index: part of the container layout, not of the content.

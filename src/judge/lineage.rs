@@ -192,7 +192,7 @@ impl Subject<'_> {
             }
             (None, None) => [0, self.sealed.bytes],
         };
-        finding.at(self.sealed.dtype, &self.sealed.shape, extent)
+        change::placed(self.sealed, finding, extent)
     }
 
     /// Adds what was measured of the difference.
@@ -245,8 +245,9 @@ fn same_codes(subject: &Subject<'_>) -> Option<Finding> {
 fn low_rank(subject: &Subject<'_>) -> Option<Finding> {
     let difference = subject.numeric()?;
     let found = difference.low_rank?;
-    let rows = subject.tensor.shape.first().copied().unwrap_or_default();
-    let columns: u64 = subject.tensor.shape.iter().skip(1).product();
+    let shape = subject.tensor.storage_shape();
+    let rows = shape.first().copied().unwrap_or_default();
+    let columns: u64 = shape.iter().skip(1).product();
     let most = rows.min(columns);
     let message = format!(
         "its change has rank {} where {most} is possible, and {:.2} % of the baseline's norm: an edit or a merged adapter looks so",

@@ -45,7 +45,7 @@ pub fn places<'a>(sealed: &'a Seal, found: &'a Seal) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     for (index, tensor) in sealed.tensors.iter().enumerate() {
         let Some(now) = by_name.get(tensor.name.as_str()) else { continue };
-        if now.dtype == tensor.dtype && now.shape == tensor.shape && now.blake3 != tensor.blake3 {
+        if now.dtype == tensor.dtype && now.is_laid_out_as(tensor) && now.blake3 != tensor.blake3 {
             blocks(index, tensor, now, &mut places);
         }
     }
@@ -126,6 +126,7 @@ mod tests {
             name: "a".to_owned(),
             offset: 100,
             shape: vec![bytes / 4],
+            strides: None,
         };
         let small = TensorSeal {
             blocks: Vec::new(),

@@ -195,6 +195,7 @@ fn document(
                     offset,
                     shape: tensor.shape.clone(),
                     sketch: kept.sketch,
+                    strides: tensor.strides.clone(),
                 });
             }
         }
@@ -227,6 +228,7 @@ pub fn model_seal(model: &Checkpoint, digests: &HashMap<usize, ChainingValue>) -
                 name: &tensor.name,
                 dtype: tensor.dtype,
                 shape: &tensor.shape,
+                strides: tensor.strides.as_deref(),
                 digest,
             })
         })
@@ -241,7 +243,7 @@ fn totals<'a>(
 ) -> ModelSeal {
     ModelSeal {
         bytes: model.own_files().iter().map(|file| file.bytes).sum(),
-        elements: tensors.clone().map(|t| t.shape.iter().product::<u64>()).sum(),
+        elements: tensors.clone().map(|t| t.stored_elements()).sum(),
         files: model.own_files().len() as u64,
         format: model.format_name().to_owned(),
         root: root_text(&model_root(tensors.clone())),

@@ -5,10 +5,11 @@ use super::canonical;
 use super::distribution::Distribution;
 use super::root::{RootEntry, model_root};
 use super::sketch::Sketch;
-use crate::checkpoint::shard_index;
+use crate::checkpoint::{order, shard_index};
 use crate::dtype::Dtype;
 use crate::measure::digest::ChainingValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// A seal, `tensorseal.seal/1`.
@@ -110,11 +111,15 @@ pub struct TensorSeal {
     pub name: String,
     /// Position of its first byte in the file.
     pub offset: u64,
-    /// Dimensions, row-major.
+    /// Dimensions, as a loader has them.
     pub shape: Vec<u64>,
     /// Signed sums of its weights, on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sketch: Option<Sketch>,
+    /// Elements from one index to the next, by dimension, where they do not lie row-major: see
+    /// [`crate::checkpoint::order`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strides: Option<Vec<u64>>,
 }
 
 fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::Error> {
@@ -139,6 +144,20 @@ impl Seal {
         self.files.iter().filter(names).map(|file| file.path.clone()).collect()
     }
 
+    /// The model root as versions made it that did not record the order of elements; `None`: that is the
+    /// one there is, as all elements lie row-major.
+    pub fn root_without_order(&self) -> Option<ChainingValue> {
+        self.tensors.iter().find(|tensor| tensor.strides.is_some())?;
+        let shapes: Vec<Cow<'_, [u64]>> =
+            self.tensors.iter().map(TensorSeal::storage_shape).collect();
+        let entries = self.tensors.iter().zip(&shapes);
+        Some(model_root(entries.map(|(tensor, shape)| RootEntry {
+            shape,
+            strides: None,
+            ..tensor.root_entry()
+        })))
+    }
+
     /// The sealed file of this path.
     pub fn file(&self, path: &str) -> Option<&FileSeal> {
         let index = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
@@ -149,7 +168,35 @@ impl Seal {
 impl TensorSeal {
     /// What of it goes into the model root.
     pub fn root_entry(&self) -> RootEntry<'_> {
-        RootEntry { name: &self.name, dtype: self.dtype, shape: &self.shape, digest: &self.blake3 }
+        RootEntry {
+            name: &self.name,
+            dtype: self.dtype,
+            shape: &self.shape,
+            strides: self.strides.as_deref(),
+            digest: &self.blake3,
+        }
+    }
+
+    /// Its dimensions in the order of the file: see [`order::storage_shape`].
+    pub fn storage_shape(&self) -> Cow<'_, [u64]> {
+        order::storage_shape(&self.shape, self.strides.as_deref())
+    }
+
+    /// Whether its elements lie as those of another do: dimensions and strides.
+    pub fn is_laid_out_as(&self, other: &TensorSeal) -> bool {
+        (&self.shape, &self.strides) == (&other.shape, &other.strides)
+    }
+
+    /// Whether another, which was found, lies as this one was sealed by a version that did not record the
+    /// order of elements: dimensions in the order of the file stood for it.
+    pub fn is_outdated_for(&self, found: &TensorSeal) -> bool {
+        let sizes = |shape: &[u64]| -> Vec<u64> {
+            shape.iter().copied().filter(|size| *size != 1).collect()
+        };
+        self.strides.is_none()
+            && found.strides.is_some()
+            && self.bytes == found.bytes
+            && sizes(&self.shape) == sizes(&found.storage_shape())
     }
 }
 

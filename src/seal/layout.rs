@@ -147,6 +147,7 @@ fn stand_in(sealed: &TensorSeal, file: usize) -> Tensor {
         name: sealed.name.clone(),
         dtype: sealed.dtype,
         shape: sealed.shape.clone(),
+        strides: sealed.strides.clone(),
         file,
         offset: sealed.offset,
         bytes: sealed.bytes,

@@ -2,7 +2,7 @@
 
 use super::document::{FileSeal, LinkSeal, Seal, TensorSeal, root_text};
 use super::{SCHEMA, canonical::MAX_INTEGER};
-use crate::checkpoint::{RemoteFile, RemoteReader};
+use crate::checkpoint::{RemoteFile, RemoteReader, order};
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::{self, ChainingValue};
 use std::collections::HashMap;
@@ -201,12 +201,25 @@ fn is_inside(path: &str) -> bool {
 
 fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     let name = quoted(&tensor.name);
-    let elements = tensor.shape.iter().try_fold(1u64, |product, d| product.checked_mul(*d));
+    let strides = tensor.strides.as_deref();
+    if strides.is_some_and(|strides| !are_strides(tensor, strides)) {
+        return wrong(format!("tensor {name}: its strides are none of its shape"));
+    }
+    let elements = match strides {
+        Some(_) => order::stored_elements(&tensor.shape, strides),
+        None => tensor.shape.iter().try_fold(1u64, |product, d| product.checked_mul(*d)),
+    };
     let bytes = elements.and_then(|elements| tensor.dtype.byte_len(elements));
     if bytes != Some(tensor.bytes) {
         return wrong(format!("tensor {name}: shape and dtype do not make {} bytes", tensor.bytes));
     }
-    if tensor.shape.iter().chain([&tensor.offset, &tensor.bytes]).any(|n| *n > MAX_INTEGER) {
+    if tensor
+        .shape
+        .iter()
+        .chain(strides.into_iter().flatten())
+        .chain([&tensor.offset, &tensor.bytes])
+        .any(|n| *n > MAX_INTEGER)
+    {
         return wrong(format!("tensor {name}: number over 2^53"));
     }
     let expected = digest::block_count(tensor.bytes);
@@ -224,6 +237,13 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
         return wrong(format!("tensor {name}: its sketch is not one of it"));
     }
     Ok(())
+}
+
+/// Whether strides are written in the one way there is, of elements of whole bytes.
+fn are_strides(tensor: &TensorSeal, strides: &[u64]) -> bool {
+    strides.len() == tensor.shape.len()
+        && !tensor.dtype.is_blocks()
+        && order::canonical(&tensor.shape, strides).as_deref() == Some(strides)
 }
 
 /// Tensors and the ranges outside them must cover a tensor file completely, and once: only tensors may
@@ -278,7 +298,7 @@ fn check_totals(seal: &Seal) -> Result<(), SealError> {
     let sum = |mut numbers: Box<dyn Iterator<Item = u64> + '_>| {
         numbers.try_fold(0u64, |sum, n| sum.checked_add(n))
     };
-    let elements = sum(Box::new(seal.tensors.iter().map(|t| t.shape.iter().product())));
+    let elements = sum(Box::new(seal.tensors.iter().map(|t| t.root_entry().stored_elements())));
     let bytes = sum(Box::new(seal.files.iter().map(|f| f.bytes)));
     if model.files != seal.files.len() as u64
         || model.tensors != seal.tensors.len() as u64

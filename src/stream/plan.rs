@@ -158,7 +158,7 @@ impl Plan {
                 object.layout = Some(Layout {
                     phase: pages::phase(object.offset),
                     elements,
-                    columns: magnitudes::columns(&tensor.shape).unwrap_or(0),
+                    columns: magnitudes::columns(&tensor.storage_shape()).unwrap_or(0),
                 });
             }
         }

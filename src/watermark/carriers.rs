@@ -6,7 +6,7 @@
 //! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::engine::{self, RunError, RunOptions};
 use crate::measure::chips::MAX_BLOCKS;
@@ -64,18 +64,20 @@ impl Carriers {
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
         let by_name = by_canonical(model);
-        let candidates: Vec<usize> = by_name.values().filter_map(Weight::tensor).collect();
+        let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole).collect();
         let compared = digests_of_alike(model, &candidates, options, progress)?;
         let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
         // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
         named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
-        let mut kept: HashMap<(&str, &[u64], ChainingValue), usize> = HashMap::new();
+        let mut kept: HashMap<(Laid<'_>, ChainingValue), usize> = HashMap::new();
         let (mut tensors, mut ties) = (Vec::new(), Vec::new());
         for (canonical, weight) in named {
             let index = weight.tensor();
-            if let Some((index, digest)) = index.and_then(|at| Some((at, compared.get(&at)?))) {
+            if let Some((index, digest)) =
+                weight.whole().and_then(|at| Some((at, compared.get(&at)?)))
+            {
                 let tensor = &model.tensors[index];
-                let key = (tensor.dtype.name(), &tensor.shape[..], *digest);
+                let key = (laid(tensor), *digest);
                 if let Some(first) = kept.get(&key) {
                     ties.push((index, *first));
                     continue;
@@ -198,6 +200,13 @@ fn rank(canonical: &str) -> u8 {
     }
 }
 
+/// Type, dimensions and strides: tensors that have these and their bytes in common are equal.
+type Laid<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
+
+fn laid(tensor: &Tensor) -> Laid<'_> {
+    (tensor.dtype.name(), &tensor.shape, tensor.strides.as_deref())
+}
+
 /// Digests of those tensors of the same type and shape whose middle is the same.
 fn digests_of_alike(
     model: &Checkpoint,
@@ -205,10 +214,10 @@ fn digests_of_alike(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<HashMap<usize, ChainingValue>, RunError> {
-    let mut alike: HashMap<(&str, &[u64]), Vec<usize>> = HashMap::new();
+    let mut alike: HashMap<Laid<'_>, Vec<usize>> = HashMap::new();
     for index in candidates {
         let tensor = &model.tensors[*index];
-        alike.entry((tensor.dtype.name(), &tensor.shape)).or_default().push(*index);
+        alike.entry(laid(tensor)).or_default().push(*index);
     }
     alike.retain(|_, tensors| tensors.len() > 1);
     let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();

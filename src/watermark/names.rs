@@ -50,12 +50,14 @@ impl<'a> Names<'a> {
         &self.canonical
     }
 
-    /// Whether a tensor lies in its file as a whole: one of a damaged model may not.
+    /// Whether a tensor lies in its file as a whole, row-major: one of a damaged model may not, and a view
+    /// with strides does not.
     pub(super) fn is_whole(&self, index: usize) -> bool {
         let tensor = &self.model.tensors[index];
         let elements = tensor.shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
         let end = tensor.offset.checked_add(tensor.bytes);
-        elements.and_then(|elements| tensor.dtype.byte_len(elements)) == Some(tensor.bytes)
+        tensor.strides.is_none()
+            && elements.and_then(|elements| tensor.dtype.byte_len(elements)) == Some(tensor.bytes)
             && end.is_some_and(|end| end <= self.model.files[tensor.file].bytes)
     }
 }

@@ -22,6 +22,9 @@ pub struct Arranged {
     order: Order,
     /// Whether the tensor holds other weights, too.
     stacked: bool,
+    /// Whether the elements of the tensor do not lie row-major: who reads them by their number is given them
+    /// in order.
+    strided: bool,
 }
 
 /// Adds the weights of a tensor: one, or those of the experts in it.
@@ -46,6 +49,7 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
                 columns,
                 order: arrangement.order(),
                 stacked: mapped.layout == Layout::Experts,
+                strided: false,
             };
             weights.push(Weight {
                 canonical: mapped.tensor_name(expert).into_owned(),
@@ -59,8 +63,10 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
     let columns = tensor.shape.last().copied().unwrap_or(1);
     let outer = tensor.shape.split_last().map_or(&[][..], |(_, outer)| outer);
     let rows = outer.iter().fold(1u64, |product, len| product.saturating_mul(*len));
+    let strided = tensor.strides.is_some();
+    let order = Order::Same;
     let arranged =
-        Arranged { tensor: index, first: 0, rows, columns, order: Order::Same, stacked: false };
+        Arranged { tensor: index, first: 0, rows, columns, order, stacked: false, strided };
     weights.push(Weight {
         canonical: canonical_name(name).into_owned(),
         name: tensor.name.clone(),
@@ -78,6 +84,11 @@ fn heads(gguf: &GgufModel) -> Heads {
 impl Arranged {
     /// Whether the tensor holds the weight's elements in their order, and nothing else.
     pub fn is_plain(&self) -> bool {
+        self.is_whole() && !self.strided
+    }
+
+    /// Whether the tensor holds the weight's elements and nothing else, in the order of its own strides.
+    pub fn is_whole(&self) -> bool {
         self.order == Order::Same && !self.stacked
     }
 
@@ -85,6 +96,7 @@ impl Arranged {
     pub(super) fn piece(&self) -> u64 {
         match self.order {
             Order::Transposed => 1 << 19,
+            Order::Same if self.strided => 1 << 19,
             Order::Same | Order::Rotary { .. } => 1 << 16,
         }
     }

@@ -55,6 +55,14 @@ impl Weight {
         }
     }
 
+    /// The tensor that holds exactly its elements, in their order or with strides.
+    pub fn whole(&self) -> Option<usize> {
+        match &self.form {
+            Form::Arranged(arranged) => arranged.is_whole().then_some(arranged.tensor),
+            Form::Scheme(_) => None,
+        }
+    }
+
     /// All tensors it is read from; the first holds the codes.
     pub fn tensors(&self) -> Vec<usize> {
         match &self.form {

@@ -1,9 +1,14 @@
-//! Elements of tensors by their number: values, and codes of integers.
+//! Elements of tensors by their number, counted row-major however they lie: values, and codes of integers.
 
 use super::values::{Decoder, code};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor, order};
 use crate::quantised;
 use crate::stream::files::{FileError, FileSet};
+
+/// Elements between two that are read with them rather than apart.
+const LEAST_GAP: u64 = 64;
+/// Most elements that are read at once.
+const LONGEST_STRETCH: u64 = 1 << 18;
 
 /// The tensors of a model, and the files they are read from.
 pub struct Stored<'a> {
@@ -27,12 +32,64 @@ impl<'a> Stored<'a> {
         copy: &mut Vec<u8>,
     ) -> Result<usize, FileError> {
         let tensor = &self.model.tensors[tensor];
+        if let Some(strides) = &tensor.strides {
+            self.gather(tensor, strides, first, count, copy)?;
+            return Ok(0);
+        }
         let (bytes, elements) = tensor.dtype.granule();
         let from = (first / elements).saturating_mul(bytes).min(tensor.bytes);
         let end = first.saturating_add(count as u64).div_ceil(elements).saturating_mul(bytes);
         let len = end.min(tensor.bytes).saturating_sub(from) as usize;
         self.files.copy_into(tensor.file, tensor.offset + from, len, copy)?;
         Ok((first % elements) as usize)
+    }
+
+    /// The bytes of elements that do not lie in their order, put in it. Zero for those that the tensor does
+    /// not have.
+    fn gather(
+        &self,
+        tensor: &Tensor,
+        strides: &[u64],
+        first: u64,
+        count: usize,
+        copy: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
+        let width = (tensor.dtype.bits() / 8).max(1) as usize;
+        copy.clear();
+        copy.resize(count.saturating_mul(width), 0);
+        let all = order::elements(&tensor.shape).unwrap_or(u64::MAX);
+        let end = first.saturating_add(count as u64).min(all);
+        let mut places: Vec<(u64, usize)> = (first..end)
+            .zip(0..)
+            .map(|(element, to)| (order::position(&tensor.shape, strides, element), to))
+            .collect();
+        places.sort_unstable();
+        let stored = tensor.bytes / width as u64;
+        let mut stretch = Vec::new();
+        let mut rest = &places[..];
+        while let Some((start, _)) = rest.first().copied() {
+            // What lies close together is read at once.
+            let mut last = start;
+            let is_near = |(at, _): &&(u64, usize)| {
+                let near = *at - last <= LEAST_GAP && *at - start < LONGEST_STRETCH;
+                last = *at;
+                near
+            };
+            let run = rest.iter().take_while(is_near).count();
+            let (now, later) = rest.split_at(run);
+            rest = later;
+            let until = now.last().map_or(start, |(at, _)| *at).saturating_add(1).min(stored);
+            let len = until.saturating_sub(start).saturating_mul(width as u64) as usize;
+            let from = tensor.offset.saturating_add(start.saturating_mul(width as u64));
+            self.files.copy_into(tensor.file, from, len, &mut stretch)?;
+            for (at, to) in now {
+                let at = (*at - start) as usize * width;
+                if let Some(element) = stretch.get(at..at + width) {
+                    copy[to * width..(to + 1) * width].copy_from_slice(element);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor

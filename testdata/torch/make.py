@@ -1,8 +1,8 @@
 """Writes the golden files of this directory with real PyTorch (2.13) and NumPy.
 
 Run it in an environment that has both: python make.py. The expected tensors, under the names that
-tensorseal gives them, with shape and bytes in the order of the file, are in golden.json; the digests are
-SHA-256 of those bytes.
+tensorseal gives them, with shape, strides where they do not lie row-major, and bytes in the order of the
+file, are in golden.json; the digests are SHA-256 of those bytes.
 """
 
 import collections
@@ -29,13 +29,16 @@ def raw(tensor):
     return tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def entry(dtype, shape, data):
-    return {"dtype": dtype, "shape": list(shape), "sha256": hashlib.sha256(data).hexdigest()}
+def entry(dtype, shape, data, strides=None):
+    found = {"dtype": dtype, "shape": list(shape), "sha256": hashlib.sha256(data).hexdigest()}
+    return found if strides is None else {**found, "strides": list(strides)}
 
 
-def of(tensor, shape=None, data=None):
-    shape = tensor.shape if shape is None else shape
-    return entry(NAMES[tensor.dtype], shape, raw(tensor) if data is None else data)
+def of(tensor, stretch=None):
+    """Of a tensor; of one that does not lie row-major, with the stretch of elements that it lies in."""
+    if stretch is None:
+        return entry(NAMES[tensor.dtype], tensor.shape, raw(tensor))
+    return entry(NAMES[tensor.dtype], tensor.shape, raw(stretch), tensor.stride())
 
 
 def save(name, value, expected, **how):
@@ -71,13 +74,11 @@ def main():
         "one": base[2, 3], "none": base[:0], "parameter": torch.nn.Parameter(base[3]),
     }
     expected = {name: of(tensor) for name, tensor in views.items()}
-    expected["transposed"] = of(base)
-    inside = base.reshape(-1)[2:22]
-    expected["columns"] = of(inside)
+    expected["transposed"] = of(views["transposed"], base)
+    expected["columns"] = of(views["columns"], base.reshape(-1)[2:22])
     save("views.pt", views, expected)
 
     weight = torch.nn.Parameter(torch.randn(5, 3, dtype=torch.bfloat16))
-    weight.note = "kept with it"
     optimizer = torch.optim.Adam([weight])
     weight.grad = torch.ones_like(weight)
     optimizer.step()
@@ -94,6 +95,9 @@ def main():
         "history.1.0": of(checkpoint["history"][1][0]),
         **{f"optimizer.state.0.{key}": of(value) for key, value in moments.items()},
     })
+    weight.note = "kept with it"
+    torch.save({"w": weight}, HERE / "noted.pt")
+    torch.save({"c": torch.tensor([1 + 2j, 3 - 1j]).conj()}, HERE / "conjugate.pt")
     for protocol in (3, 4, 5):
         save(f"protocol{protocol}.pt", {"a": some(torch.float32, 2, 2)},
              {"a": of(some(torch.float32, 2, 2))}, pickle_protocol=protocol)
@@ -122,9 +126,9 @@ def main():
                    "c8": "C64"}
     expected = {}
     for name, array in arrays.items():
-        in_order = array.T if name == "fortran" else array
         dtype = numpy_names[array.dtype.str[1:]]
-        expected[name] = entry(dtype, in_order.shape, in_order.tobytes())
+        strides = [step // array.itemsize for step in array.strides] if name == "fortran" else None
+        expected[name] = entry(dtype, array.shape, array.tobytes("A"), strides)
     GOLDEN["arrays.npz"] = expected
     np.save(HERE / "single.npy", arrays["plain"])
     GOLDEN["single.npy"] = {"single": expected["plain"]}

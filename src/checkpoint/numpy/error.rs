@@ -68,8 +68,8 @@ impl Named for NumpyError {
 /// What is legal and worth a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{count} arrays are in Fortran order (the first is {}): their dimensions are listed in the order \
-     of the file, reversed",
+    "{count} arrays are in Fortran order (the first is {}): the first dimension varies fastest in the \
+     file, which their strides say",
     quoted(first)
 )]
 pub struct FortranOrder {

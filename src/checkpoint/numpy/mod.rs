@@ -5,6 +5,7 @@ pub mod npy;
 
 use super::contents::{Contents, StoredTensor};
 use super::file::{self, Opened};
+use super::order;
 use super::pickle::{self, MAX_PICKLE, PickleError, Place};
 use super::problem::{Gathered, Named};
 use super::zip::{self, Archive, Member, Method};
@@ -40,7 +41,9 @@ pub(crate) fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::
     }
     contents.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
     contents.big_endian.sort_by_key(|stretch| stretch.range);
-    let Reading { numpy, zip, pickles, fortran } = reading;
+    let bare = reading.no_checksums.then(|| zip::NoChecksums.problem(path));
+    contents.remarks.extend(bare);
+    let Reading { numpy, zip, pickles, fortran, .. } = reading;
     contents.problems = zip.problems(path);
     contents.problems.extend(numpy.problems(path));
     contents.problems.extend(pickles.problems(path));
@@ -63,12 +66,15 @@ struct Reading {
     pickles: Gathered<PickleError>,
     /// Names of arrays in Fortran order.
     fortran: Vec<String>,
+    /// Whether the archive records no checksums.
+    no_checksums: bool,
 }
 
 impl Reading {
     fn archive(&mut self, opened: &Opened, contents: &mut Contents) -> io::Result<()> {
         let archive = zip::read(opened)?;
         contents.checksums = archive.checksums();
+        self.no_checksums = archive.has_no_checksums();
         let Archive { members, readable, errors } = archive;
         self.zip = errors;
         contents.readable = readable;
@@ -153,16 +159,16 @@ impl Reading {
                 return Ok(());
             }
         };
-        let Header { dtype, mut shape, offset, bytes, fortran, big_endian } = header;
+        let Header { dtype, shape, offset, bytes, fortran, big_endian } = header;
         let offset = start + offset;
-        if fortran {
-            shape.reverse();
+        let strides = if fortran { order::first_fastest(&shape) } else { None };
+        if strides.is_some() {
             self.fortran.push(name.clone());
         }
         if big_endian && bytes > 0 {
             contents.big_endian.push(BigEndian { range: [offset, offset + bytes], dtype });
         }
-        contents.tensors.push(StoredTensor { name, dtype, shape, offset, bytes });
+        contents.tensors.push(StoredTensor { name, dtype, shape, strides, offset, bytes });
         Ok(())
     }
 

@@ -43,6 +43,14 @@ pub enum Fault {
     Call { what: String },
     #[error("its pickle sets the state of {what}")]
     Build { what: String },
+    #[error("its pickle changes a tensor that it made: {what}")]
+    TensorState { what: &'static str },
+    #[error("its pickle keeps tensors {what}, where no name leads to them")]
+    OddKey { what: String },
+    #[error("its pickle has two tensors that are both called {}", quoted(name))]
+    AmbiguousName { name: String },
+    #[error("its pickle gives the part {} of a storage two places", quoted(key))]
+    ViewKey { key: String },
     #[error(
         "its pickle uses extension code {code}, which stands for something the file does not say"
     )]
@@ -79,6 +87,10 @@ impl Fault {
             ComputedGlobal => ("format/pickle-computed-global", Critical),
             Call { .. } => ("format/pickle-call", High),
             Build { .. } => ("format/pickle-build", High),
+            TensorState { .. } => ("format/torch-tensor-state", High),
+            OddKey { .. } => ("format/torch-odd-key", High),
+            AmbiguousName { .. } => ("format/ambiguous-name", High),
+            ViewKey { .. } => ("format/torch-view-key", High),
             Extension { .. } => ("format/pickle-extension", High),
             PersistentId => ("format/pickle-persistent-id", High),
             Trailing { .. } => ("format/pickle-trailing", High),

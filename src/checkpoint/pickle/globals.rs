@@ -17,10 +17,23 @@ pub enum Known {
     Storage(StorageType),
     /// An element type; `None`: one that is not read.
     Dtype(Option<Dtype>),
+    /// A class of tensors; whether a call of it with a tensor gives that tensor.
+    TensorClass {
+        /// See [`Known::TensorClass`].
+        wraps: bool,
+    },
     /// A class of dictionaries.
-    Mapping,
-    /// A class of lists, sets or tuples.
-    Sequence,
+    Mapping(Mapping),
+    /// A class of lists or tuples; whether its instances are complete when they are new.
+    Sequence {
+        /// See [`Known::Sequence`].
+        complete: bool,
+    },
+    /// A class of sets; as [`Known::Sequence`].
+    Set {
+        /// See [`Known::Sequence`].
+        complete: bool,
+    },
     /// A function or class whose results are plain data without tensors.
     Plain,
 }
@@ -29,29 +42,47 @@ pub enum Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuild {
     /// Of a storage, an offset, a shape and strides; the element type is that of the storage.
+    Bare,
+    /// As [`Rebuild::Bare`]; behind it whether it has gradients, hooks, and perhaps notes that change values.
     Tensor,
-    /// As [`Rebuild::Tensor`], with an element type of its own behind six arguments.
+    /// As [`Rebuild::Tensor`], with an element type of its own before the notes.
     TypedTensor,
-    /// Of a tensor, the first argument.
-    Wrapped,
-    /// By another of these functions, the first argument, with the arguments in the third.
+    /// Of a tensor, the first argument; behind it whether it has gradients, and hooks.
+    Parameter,
+    /// As [`Rebuild::Parameter`], with a state behind.
+    ParameterWithState,
+    /// Of a tensor, the first argument, and the element type that it is converted to.
+    Converted,
+    /// By another of these functions, the first argument, with the arguments in the third; the fourth is a
+    /// state.
     ByType,
+}
+
+/// What a dictionary is made of when its class is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    /// Of a dictionary or pairs.
+    Pairs,
+    /// Of a function, then as [`Mapping::Pairs`].
+    Defaults,
+    /// Of a dictionary.
+    Counts,
 }
 
 /// What a name stands for; `None`: it is not allowed.
 pub fn known(module: &str, name: &str) -> Option<Known> {
     use Known::*;
     Some(match (module, name) {
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
-            Rebuild(self::Rebuild::Tensor)
-        }
+        ("torch._utils", "_rebuild_tensor") => Rebuild(self::Rebuild::Bare),
+        ("torch._utils", "_rebuild_tensor_v2") => Rebuild(self::Rebuild::Tensor),
         ("torch._utils", "_rebuild_tensor_v3") => Rebuild(self::Rebuild::TypedTensor),
-        (
-            "torch._utils",
-            "_rebuild_parameter"
-            | "_rebuild_parameter_with_state"
-            | "_rebuild_device_tensor_from_cpu_tensor",
-        ) => Rebuild(self::Rebuild::Wrapped),
+        ("torch._utils", "_rebuild_parameter") => Rebuild(self::Rebuild::Parameter),
+        ("torch._utils", "_rebuild_parameter_with_state") => {
+            Rebuild(self::Rebuild::ParameterWithState)
+        }
+        ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor") => {
+            Rebuild(self::Rebuild::Converted)
+        }
         ("torch._tensor", "_rebuild_from_type_v2" | "_rebuild_from_type") => {
             Rebuild(self::Rebuild::ByType)
         }
@@ -75,22 +106,30 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
         }
         ("torch" | "torch.cuda", name) if storage(name).is_some() => Storage(storage(name)?),
         ("torch", name) if dtype(name).is_some() => Dtype(dtype(name)?),
-        ("torch", "Size") => Sequence,
+        ("torch", "Size") => Sequence { complete: true },
+        ("torch", "Tensor") => TensorClass { wraps: false },
+        ("torch.nn.parameter", "UninitializedParameter") => TensorClass { wraps: false },
+        ("torch.nn.parameter", "Parameter" | "Buffer") => TensorClass { wraps: true },
         (
             "torch",
-            "device" | "Tensor" | "strided" | "per_tensor_affine" | "per_channel_affine"
-            | "preserve_format" | "contiguous_format" | "channels_last" | "channels_last_3d",
+            "device" | "strided" | "per_tensor_affine" | "per_channel_affine" | "preserve_format"
+            | "contiguous_format" | "channels_last" | "channels_last_3d",
         )
-        | ("torch.nn.parameter", "Parameter" | "Buffer" | "UninitializedParameter")
         | ("torch.serialization", "_get_layout")
         | ("_codecs", "encode")
         | ("numpy", "dtype" | "ndarray")
         | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct") => Plain,
         ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Plain,
         ("numpy.dtypes", name) if name.ends_with("DType") && !name.contains('.') => Plain,
-        ("collections", "OrderedDict" | "defaultdict" | "Counter") => Mapping,
-        ("builtins" | "__builtin__", "dict") => Mapping,
-        ("builtins" | "__builtin__", "set" | "frozenset" | "list" | "tuple") => Sequence,
+        ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
+            Mapping(self::Mapping::Pairs)
+        }
+        ("collections", "defaultdict") => Mapping(self::Mapping::Defaults),
+        ("collections", "Counter") => Mapping(self::Mapping::Counts),
+        ("builtins" | "__builtin__", "list") => Sequence { complete: false },
+        ("builtins" | "__builtin__", "tuple") => Sequence { complete: true },
+        ("builtins" | "__builtin__", "set") => Set { complete: false },
+        ("builtins" | "__builtin__", "frozenset") => Set { complete: true },
         (
             "builtins" | "__builtin__",
             "int" | "long" | "float" | "bool" | "complex" | "str" | "unicode" | "bytes"

@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
 
     /// The operation at the position, which moves behind it.
     pub fn next(&mut self) -> Result<Operation<'a>, Fault> {
-        use super::value::Value::{Bool, Int, None as Nothing, Opaque};
+        use super::value::Value::{Bool, Float, Int, None as Nothing, Opaque};
         use Operation::*;
         let code = self.u8()?;
         let malformed = |what| Fault::Malformed { what };
@@ -141,35 +141,35 @@ impl<'a> Reader<'a> {
                 Push(long(self.counted(count.into())?))
             }
             b'F' => {
-                self.line()?;
-                Push(Opaque)
+                let digits = std::str::from_utf8(self.line()?).ok();
+                Push(digits.and_then(|text| text.trim().parse().ok()).map_or(Opaque, Float))
             }
             b'G' => {
-                self.take(8)?;
-                Push(Opaque)
+                let bits = u64::from(self.u32()?) | u64::from(self.u32()?) << 32;
+                Push(Float(f64::from_bits(bits.swap_bytes())))
             }
             // Strings of Python 2: bytes, or names.
-            b'S' => Text(unquoted(self.line()?).ok_or(malformed("a string has no quotes"))?),
+            b'S' => text(&unquoted(self.line()?).ok_or(malformed("a string has no quotes"))?),
             b'T' => {
                 let count = self.u32()?;
-                Text(lossy(self.counted(count.into())?))
+                text(self.counted(count.into())?)
             }
             b'U' => {
                 let count = self.u8()?;
-                Text(lossy(self.counted(count.into())?))
+                text(self.counted(count.into())?)
             }
-            b'V' => Text(escaped(self.line()?)),
+            b'V' => escaped(self.line()?).map_or(Push(Opaque), Text),
             b'X' => {
                 let count = self.u32()?;
-                Text(utf8(self.counted(count.into())?)?)
+                text(self.counted(count.into())?)
             }
             0x8C => {
                 let count = self.u8()?;
-                Text(utf8(self.counted(count.into())?)?)
+                text(self.counted(count.into())?)
             }
             0x8D => {
                 let count = self.u64()?;
-                Text(utf8(self.counted(count)?)?)
+                text(self.counted(count)?)
             }
             b'B' => {
                 let count = self.u32()?;
@@ -272,20 +272,16 @@ fn long(bytes: &[u8]) -> super::value::Value {
     if bytes.len() > 8 && (value < 0) != (fill != 0) { Opaque } else { Int(value) }
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn utf8(bytes: &[u8]) -> Result<String, Fault> {
+/// Text, or what is none: Python lets lone surrogates through, and two that are shown alike are not equal.
+fn text(bytes: &[u8]) -> Operation<'static> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        // Python lets lone surrogates through; a name that holds one is shown without.
-        Err(_) => Ok(lossy(bytes)),
+        Ok(text) => Operation::Text(text.to_owned()),
+        Err(_) => Operation::Push(super::value::Value::Opaque),
     }
 }
 
 /// The text of a string in quotes, the escapes of Python resolved as far as names need it.
-fn unquoted(line: &[u8]) -> Option<String> {
+fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
     let quote = line.first().filter(|byte| matches!(byte, b'\'' | b'"'))?;
     let inner = line.get(1..)?.strip_suffix(&[*quote])?;
     let mut text = Vec::with_capacity(inner.len());
@@ -318,33 +314,37 @@ fn unquoted(line: &[u8]) -> Option<String> {
             other => text.push(other),
         }
     }
-    Some(lossy(&text))
+    Some(text)
 }
 
-/// Text with `\uXXXX` and `\UXXXXXXXX` for what is not in Latin-1 (Python's raw-unicode-escape).
-fn escaped(line: &[u8]) -> String {
+/// Text with `\uXXXX` and `\UXXXXXXXX` for what is not in Latin-1 (Python's raw-unicode-escape); `None`: it is
+/// none, or holds what no text of Rust can.
+fn escaped(line: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(line.len());
     let mut at = 0;
     while let Some(byte) = line.get(at) {
         let digits = match (byte, line.get(at + 1)) {
             (b'\\', Some(b'u')) => 4,
             (b'\\', Some(b'U')) => 8,
-            _ => 0,
-        };
-        let code = line.get(at + 2..at + 2 + digits).filter(|_| digits > 0);
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u32::from_str_radix(code, 16).ok()) {
-            Some(code) => {
-                text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                at += 2 + digits;
+            // The second of two backslashes begins nothing.
+            (b'\\', Some(next)) => {
+                text.extend(['\\', char::from(*next)]);
+                at += 2;
+                continue;
             }
-            None => {
+            _ => {
                 text.push(char::from(*byte));
                 at += 1;
+                continue;
             }
-        }
+        };
+        let code = std::str::from_utf8(line.get(at + 2..at + 2 + digits)?).ok()?;
+        let plain = code.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let code = u32::from_str_radix(code, 16).ok().filter(|_| plain)?;
+        text.push(char::from_u32(code)?);
+        at += 2 + digits;
     }
-    text
+    Some(text)
 }
 
 #[cfg(test)]
@@ -367,11 +367,14 @@ mod tests {
 
     #[test]
     fn strings_are_unescaped() {
-        assert_eq!(unquoted(br"'o\x73'").as_deref(), Some("os"));
-        assert_eq!(unquoted(br"'o\163'").as_deref(), Some("os"));
+        assert_eq!(unquoted(br"'o\x73'").as_deref(), Some(&b"os"[..]));
+        assert_eq!(unquoted(br"'o\163'").as_deref(), Some(&b"os"[..]));
         assert_eq!(unquoted(b"os"), None);
-        assert_eq!(escaped(br"o\u0073"), "os");
-        assert_eq!(escaped(br"\U0000006fs"), "os");
-        assert_eq!(escaped(br"\u00"), r"\u00");
+        assert_eq!(escaped(br"o\u0073").as_deref(), Some("os"));
+        assert_eq!(escaped(br"\U0000006fs").as_deref(), Some("os"));
+        assert_eq!(escaped(br"\\u0073").as_deref(), Some(r"\\u0073"));
+        for none in [&br"\u00"[..], br"\u+073", br"\ud800"] {
+            assert_eq!(escaped(none), None);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::globals::Known;
 use crate::dtype::Dtype;
+use std::sync::Arc;
 
 /// A value on the stack. Larger ones are nodes, so that a value that is used twice is there once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,9 +13,12 @@ pub enum Value {
     Bool(bool),
     /// An integer of up to 64 bits.
     Int(i64),
+    /// A floating-point number.
+    Float(f64),
     /// An index into [`Nodes`].
     Node(u32),
-    /// Data that do not matter: floats, bytes, long integers, results of what is not allowed.
+    /// Data that do not matter: bytes, long integers, text that is not UTF-8, results of what is not
+    /// allowed.
     Opaque,
 }
 
@@ -23,16 +27,18 @@ pub enum Value {
 pub enum Node {
     /// Text.
     Text(Box<str>),
-    /// A list, a set or a tuple.
+    /// A list or a tuple.
     Sequence(Vec<Value>),
+    /// A set: its items are in no order.
+    Set(Vec<Value>),
     /// A dictionary, keys and values in order.
     Mapping(Vec<(Value, Value)>),
     /// An allowed name.
     Global(Box<(Known, String)>),
     /// A storage.
-    Storage(Box<Storage>),
+    Storage(Arc<Storage>),
     /// A tensor.
-    Tensor(Box<View>),
+    Tensor(Arc<View>),
     /// A tensor that is not read, and what kind it is.
     Unreadable(&'static str),
     /// An object of plain data that may get a state.
@@ -101,7 +107,7 @@ pub struct Storage {
     pub class: String,
     /// How many there are, as stated.
     pub elements: i64,
-    /// Where in the storage it begins, as the oldest files say.
+    /// The part of it that is meant, as the oldest files say: elements before it, and how many it has.
     pub view: Option<(i64, i64)>,
 }
 
@@ -109,7 +115,7 @@ pub struct Storage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The storage.
-    pub storage: Storage,
+    pub storage: Arc<Storage>,
     /// The element type, where it is not that of the storage; inner `None`: one that is not read.
     pub dtype: Option<Option<Dtype>>,
     /// Elements before the first one.

@@ -122,6 +122,7 @@ fn collect(entries: Vec<Entry<'_>>, sound: Vec<bool>, data_start: u64) -> Layout
                     name: entry.name.into_owned(),
                     dtype,
                     shape,
+                    strides: None,
                     offset: data_start + start,
                     bytes: end - start,
                 });

@@ -28,9 +28,11 @@ pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
     };
     let archive = Archive { members, readable, errors: Gathered::default() };
     let mut contents = Contents { checksums: archive.checksums(), ..Contents::default() };
+    let bare = archive.has_no_checksums();
     if readable {
         reading.read(path, &archive.members, &mut contents)?;
     }
+    contents.remarks.extend(bare.then(|| zip::NoChecksums.problem(path)));
     contents.problems = reading.zip.problems(path);
     contents.problems.extend(reading.pickles.problems(path));
     contents.problems.extend(reading.torch.problems(path));
@@ -60,13 +62,12 @@ impl Reading<'_> {
         }
         // The reader of PyTorch takes the directory of the first member for the one of all.
         let directory = members.first().map_or("", |first| split(&first.name).0);
-        let in_it = |of: &str| of.eq_ignore_ascii_case(directory);
         let mut object = None;
         let pickles = members.iter().filter(|m| is_pickle(&m.name)).take(MAX_PICKLES);
         for member in pickles {
             let (of, inner) = split(&member.name);
             let is_object = inner.eq_ignore_ascii_case(OBJECT);
-            if is_object && in_it(of) {
+            if is_object && of.eq_ignore_ascii_case(directory) {
                 object = self.pickle(member, script)?;
             } else {
                 if is_object || inner.to_ascii_lowercase().ends_with("/data.pkl") {
@@ -79,9 +80,7 @@ impl Reading<'_> {
             contents.unreadable = Vec::new();
             return Ok(());
         }
-        let is_the_object =
-            |(of, inner): (&str, &str)| in_it(of) && inner.eq_ignore_ascii_case(OBJECT);
-        if !members.iter().any(|member| is_the_object(split(&member.name))) {
+        if !members.iter().any(|m| is_at(m, directory, OBJECT)) {
             // What is encrypted or of an unknown method was told of.
             if self.zip.is_empty() {
                 self.torch.push(TorchError::NoPickle);
@@ -90,13 +89,14 @@ impl Reading<'_> {
         }
         let Some(found) = object else { return Ok(()) };
         contents.readable = true;
+        // In whatever directory: bytes that no tensor is known to lie in may be those of one all the same.
         let is_storage = |member: &Member| {
-            let (_, inner) = split(&member.name);
-            storage_key(inner).is_some() && member.bytes > 0
+            storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
         };
-        contents.weightless = !found.too_deep
-            && found.views.is_empty()
-            && found.unreadable.is_empty()
+        let (tensors, _) = &found;
+        contents.weightless = !tensors.too_deep
+            && tensors.views.is_empty()
+            && tensors.unreadable.is_empty()
             && !members.iter().any(is_storage);
         self.place(path, directory, members, found, contents)
     }
@@ -112,7 +112,7 @@ impl Reading<'_> {
     }
 
     /// Reads a member that is a pickle, and gives its tensors.
-    fn pickle(&mut self, member: &Member, script: bool) -> io::Result<Option<Tensors>> {
+    fn pickle(&mut self, member: &Member, script: bool) -> io::Result<Option<Object>> {
         let bytes = match member.read(self.opened, MAX_PICKLE)? {
             Ok(bytes) => bytes,
             Err(ZipError::Bomb { .. }) if member.method == Method::Stored => {
@@ -147,12 +147,13 @@ impl Reading<'_> {
         for error in read.iter() {
             self.pickles.push(error.clone());
         }
-        let mut found = tensors::collect(&unpickled);
+        let stored = member.range[1].saturating_sub(member.range[0]);
+        let mut found = tensors::collect(&unpickled, stored);
         for fault in found.faults.drain(..) {
             let member = member.name.clone();
             self.pickles.push(PickleError { member, fault, range: None });
         }
-        Ok(unpickled.value.is_some().then_some(found))
+        Ok(unpickled.value.is_some().then_some((found, unpickled.conflicts)))
     }
 
     fn place(
@@ -160,7 +161,7 @@ impl Reading<'_> {
         path: &str,
         directory: &str,
         members: &[Member],
-        found: Tensors,
+        (found, conflicts): Object,
         contents: &mut Contents,
     ) -> io::Result<()> {
         if found.too_deep {
@@ -170,34 +171,30 @@ impl Reading<'_> {
             self.torch.push(TorchError::Kind { tensor: name.clone(), kind });
             contents.unreadable.push(name);
         }
-        let mut storages: HashMap<&str, &Member> = HashMap::new();
+        let mut storages: HashMap<String, &Member> = HashMap::new();
         for member in members {
-            let (of, inner) = split(&member.name);
-            if let Some(key) = storage_key(inner)
-                && of.eq_ignore_ascii_case(directory)
-            {
-                storages.insert(key, member);
+            if let Some(key) = storage_key(member, directory) {
+                storages.entry(key).or_insert(member);
             }
         }
         let used: BTreeSet<String> =
-            found.views.iter().map(|(_, view)| view.storage.key.clone()).collect();
+            found.views.iter().map(|(_, view)| view.storage.key.to_ascii_lowercase()).collect();
         for member in members {
             let (of, inner) = split(&member.name);
-            let in_it = of.eq_ignore_ascii_case(directory);
-            let key = storage_key(inner).filter(|_| in_it);
-            match key {
-                Some(key) if used.contains(key) => {
+            match storage_key(member, directory) {
+                Some(key) if used.contains(&key) => {
                     if member.method != Method::Stored && self.told.insert(member.name.clone()) {
                         self.zip.push(member.compressed());
                     }
                 }
                 // Storages of tensors that are not read are not known.
-                Some(_) if found.too_deep || !contents.unreadable.is_empty() => {}
+                Some(_) if found.too_deep || found.hidden || !contents.unreadable.is_empty() => {}
                 Some(_) => self.torch.push(TorchError::Unreferenced {
                     member: member.name.clone(),
                     range: member.range,
                 }),
-                None if is_known(&inner.to_ascii_lowercase()) && in_it => {}
+                None if is_known(&inner.to_ascii_lowercase())
+                    && of.eq_ignore_ascii_case(directory) => {}
                 None if inner.to_ascii_lowercase().ends_with(OBJECT) => {}
                 None => self.torch.push(TorchError::UnknownMember {
                     member: member.name.clone(),
@@ -206,7 +203,7 @@ impl Reading<'_> {
             }
         }
         let is_big_endian = self.byte_order(directory, members)?;
-        let place = |key: &str| match storages.get(key) {
+        let place = |key: &str| match storages.get(&key.to_ascii_lowercase()) {
             Some(member) if member.method == Method::Stored => StoragePlace::At(member.range),
             Some(_) => StoragePlace::Told,
             // Members that cannot be read were told of.
@@ -214,7 +211,8 @@ impl Reading<'_> {
             None => StoragePlace::Missing,
         };
         let bytes = self.opened.identity.bytes;
-        let placed = views::place(found.views, bytes, is_big_endian, place, &mut self.torch);
+        let placed =
+            views::place(found.views, &conflicts, bytes, is_big_endian, place, &mut self.torch);
         contents.tensors = placed.tensors;
         contents.unreadable.extend(placed.unreadable);
         contents.big_endian = placed.big_endian;
@@ -226,10 +224,7 @@ impl Reading<'_> {
     fn byte_order(&mut self, directory: &str, members: &[Member]) -> io::Result<bool> {
         /// Longer than any byte order.
         const MOST: u64 = 64;
-        let is_note = |member: &&Member| {
-            let (of, inner) = split(&member.name);
-            of.eq_ignore_ascii_case(directory) && inner.eq_ignore_ascii_case("byteorder")
-        };
+        let is_note = |member: &&Member| is_at(member, directory, "byteorder");
         let Some(member) = members.iter().find(is_note) else { return Ok(false) };
         let found = match member.read(self.opened, MOST)? {
             Ok(bytes) => bytes,
@@ -247,6 +242,23 @@ impl Reading<'_> {
     }
 }
 
+/// The tensors of the object, and the storages that are described in two ways.
+type Object = (Tensors, BTreeSet<String>);
+
+/// Whether a member is the one that PyTorch finds under this path, which it looks up without regard to case.
+fn is_at(member: &Member, directory: &str, path: &str) -> bool {
+    let (of, inner) = split(&member.name);
+    of.eq_ignore_ascii_case(directory) && inner.eq_ignore_ascii_case(path)
+}
+
+/// The storage that a member is found as, in lower case.
+fn storage_key(member: &Member, directory: &str) -> Option<String> {
+    let (of, inner) = split(&member.name);
+    let inner = inner.to_ascii_lowercase();
+    let key = inner.strip_prefix("data/").filter(|_| of.eq_ignore_ascii_case(directory));
+    key.map(str::to_owned)
+}
+
 /// The directory of a member and its path in it.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
@@ -255,13 +267,6 @@ fn split(name: &str) -> (&str, &str) {
 /// Whether a member is a pickle by its name. PyTorch looks members up without regard to case.
 fn is_pickle(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".pkl")
-}
-
-/// The key of the storage that a member holds by its path in the directory.
-fn storage_key(inner: &str) -> Option<&str> {
-    const STORAGES: &str = "data/";
-    let front = inner.get(..STORAGES.len())?;
-    front.eq_ignore_ascii_case(STORAGES).then(|| &inner[STORAGES.len()..])
 }
 
 /// Whether `torch.save` writes such a member beside the storages.

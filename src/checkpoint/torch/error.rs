@@ -10,6 +10,8 @@ const CONVERT: &str =
 
 /// Most of the file that tensors which share bytes may add up to.
 pub const MAX_SHARED: u64 = 8;
+/// Most of the file that elements which are at several places of their tensors may add up to.
+pub const MAX_REPEATED: u64 = 64;
 
 /// A fault of a file of PyTorch. Ranges are bytes of the file, half-open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +49,7 @@ pub enum TorchError {
     #[error("tensor {}: is {kind}, which is not read", quoted(tensor))]
     Kind { tensor: String, kind: &'static str },
     #[error(
-        "lists tensors that add up to more than {MAX_SHARED} times the file, as they share bytes \
+        "lists tensors that add up to many times the file, as they share bytes or repeat elements \
          ({} of them are left out)",
         tensors.len()
     )]
@@ -81,8 +83,8 @@ impl Named for TorchError {
             StorageOverflow { .. } => ("format/torch-storage-overflow", High),
             BadView { .. } => ("format/torch-bad-view", High),
             ViewPastEnd { .. } => ("format/torch-view-past-end", High),
-            Dtype { .. } => ("format/torch-dtype", Medium),
-            Kind { .. } => ("format/torch-tensor-kind", Medium),
+            Dtype { .. } => ("format/torch-dtype", High),
+            Kind { .. } => ("format/torch-tensor-kind", High),
             SharedBytes { .. } => ("format/torch-shared-bytes", High),
             TooDeep => ("format/torch-too-deep", High),
             Unreferenced { .. } => ("format/torch-unreferenced", Low),
@@ -132,8 +134,8 @@ impl Named for TorchError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TorchRemark {
     #[error(
-        "{count} tensors are views with strides (the first is {}): their elements are listed in the \
-         order of the file",
+        "{count} tensors are views with strides (the first is {}): their elements do not lie in the \
+         order of their dimensions",
         quoted(first)
     )]
     Strided { count: usize, first: String },

@@ -34,7 +34,7 @@ pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
     let mut torch = Gathered::default();
     let mut contents = Contents::default();
     match front(opened, &mut pickles)? {
-        Ok(front) => place(path, opened, front, &mut torch, &mut contents)?,
+        Ok(front) => place(path, opened, front, &mut pickles, &mut torch, &mut contents)?,
         // What the pickles themselves are wrong in was told of.
         Err(_) if !pickles.is_empty() => {}
         Err(error) => torch.push(error),
@@ -105,6 +105,7 @@ fn place(
     path: &str,
     opened: &Opened,
     front: Front,
+    pickles: &mut Gathered<PickleError>,
     torch: &mut Gathered<TorchError>,
     contents: &mut Contents,
 ) -> io::Result<()> {
@@ -115,7 +116,8 @@ fn place(
         if let Node::Storage(storage) = node
             && let Some(dtype) = storage.kind.dtype()
         {
-            widths.insert(&storage.key, u64::from(dtype.bits() / 8));
+            // The first is what a loader takes; another is told of.
+            widths.entry(&storage.key).or_insert(u64::from(dtype.bits() / 8));
         }
     }
     let mut places: HashMap<String, [u64; 2]> = HashMap::new();
@@ -134,7 +136,10 @@ fn place(
         };
         let end = count.checked_mul(*width).and_then(|bytes| start.checked_add(bytes));
         let end = end.unwrap_or(u64::MAX).min(file_bytes);
-        places.insert(key.clone(), [start, end]);
+        if places.insert(key.clone(), [start, end]).is_some() {
+            torch.push(TorchError::Legacy { what: "it lists a storage twice" });
+            return Ok(());
+        }
         at = end;
     }
     if at < file_bytes {
@@ -142,14 +147,13 @@ fn place(
     }
     contents.readable = true;
     contents.weightless = front.keys.is_empty();
-    let Tensors { views, unreadable, too_deep, faults } = tensors::collect(&front.object);
+    let Tensors { views, unreadable, too_deep, faults, hidden: _ } =
+        tensors::collect(&front.object, front.end);
     if too_deep {
         torch.push(TorchError::TooDeep);
     }
     for fault in faults {
-        let Fault::DuplicateKey { .. } = &fault else { continue };
-        let error = PickleError { member: String::new(), fault, range: None };
-        contents.problems.push(error.problem(path));
+        pickles.push(PickleError { member: String::new(), fault, range: None });
     }
     for (name, kind) in unreadable {
         torch.push(TorchError::Kind { tensor: name.clone(), kind });
@@ -159,7 +163,8 @@ fn place(
         Some(range) => StoragePlace::At(*range),
         None => StoragePlace::Missing,
     };
-    let placed = views::place(views, file_bytes, front.is_big_endian, find, torch);
+    let placed =
+        views::place(views, &front.object.conflicts, file_bytes, front.is_big_endian, find, torch);
     contents.tensors = placed.tensors;
     contents.unreadable.extend(placed.unreadable);
     contents.big_endian = placed.big_endian;

@@ -1,12 +1,14 @@
 //! From storages and strides to byte ranges of the file.
 
-use super::error::{MAX_SHARED, TorchError, TorchRemark};
+use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
 use crate::checkpoint::BigEndian;
 use crate::checkpoint::contents::StoredTensor;
+use crate::checkpoint::order;
 use crate::checkpoint::pickle::{StorageType, View};
 use crate::checkpoint::problem::Gathered;
 use crate::dtype::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Files this small may share bytes as they like.
 const SMALL: u64 = 1 << 20;
@@ -31,26 +33,29 @@ pub(super) struct Placed {
     pub big_endian: Vec<BigEndian>,
 }
 
-/// Places views in a file of this length; `place` says where the storage of a key lies.
+/// Places views in a file of this length; `place` says where the storage of a key lies. Storages in
+/// `conflicts` are described in two ways.
 pub(super) fn place(
-    views: Vec<(String, View)>,
+    views: Vec<(String, Arc<View>)>,
+    conflicts: &BTreeSet<String>,
     file_bytes: u64,
     is_big_endian: bool,
     place: impl Fn(&str) -> Place,
     errors: &mut Gathered<TorchError>,
 ) -> Placed {
     let mut placed = Placed::default();
-    let mut storages: BTreeMap<String, Vec<(String, View)>> = BTreeMap::new();
+    let mut storages: BTreeMap<String, Vec<(String, Arc<View>)>> = BTreeMap::new();
     for (name, view) in views {
         storages.entry(view.storage.key.clone()).or_default().push((name, view));
     }
     let mut strided: Vec<String> = Vec::new();
     for (key, views) in storages {
-        let Some([start, end]) = storage(&key, &views, place(&key), errors) else {
+        let conflict = conflicts.contains(&key);
+        let Some([start, end]) = storage(&key, &views, conflict, place(&key), errors) else {
             placed.unreadable.extend(views.into_iter().map(|(name, _)| name));
             continue;
         };
-        let mut swapped = None;
+        let kind = views.first().map(|(_, view)| view.storage.kind);
         for (name, view) in views {
             let dtype = match view_dtype(&view) {
                 Ok(dtype) => dtype,
@@ -65,27 +70,37 @@ pub(super) fn place(
                     errors.push(TorchError::BadView { tensor: name.clone(), what });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { from, bytes, .. }) if bytes > 0 && from + bytes > end - start => {
+                Ok(Extent { from, bytes, most, .. })
+                    if bytes > 0 && from + bytes > most.min(end - start) =>
+                {
                     errors.push(TorchError::ViewPastEnd {
                         tensor: name.clone(),
                         storage: key.clone(),
                         needed: from + bytes,
-                        has: end - start,
+                        has: most.min(end - start),
                     });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { from, bytes, shape, is_strided }) => {
-                    if is_strided {
+                Ok(Extent { from, bytes, shape, strides, .. }) => {
+                    if strides.is_some() {
                         strided.push(name.clone());
                     }
-                    swapped.get_or_insert(dtype);
                     // An empty tensor may begin anywhere.
                     let offset = if bytes == 0 { start } else { start + from };
-                    placed.tensors.push(StoredTensor { name, dtype, shape, offset, bytes });
+                    placed.tensors.push(StoredTensor {
+                        name,
+                        dtype,
+                        shape,
+                        strides,
+                        offset,
+                        bytes,
+                    });
                 }
             }
         }
-        let wide = swapped.filter(|dtype| is_big_endian && dtype.bits() > 8);
+        // A loader turns the bytes of a storage by the type of the storage.
+        let wide = kind.and_then(StorageType::dtype);
+        let wide = wide.filter(|dtype| is_big_endian && dtype.bits() > 8);
         placed.big_endian.extend(wide.map(|dtype| BigEndian { range: [start, end], dtype }));
     }
     placed.big_endian.sort_by_key(|stretch| stretch.range);
@@ -100,15 +115,20 @@ pub(super) fn place(
 /// Views share bytes, and each is read: all together must stay in proportion to the file.
 fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>) {
     let most = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
-    let mut sum = 0u64;
+    let most_repeated = file_bytes.max(SMALL).saturating_mul(MAX_REPEATED);
+    let (mut sum, mut repeated) = (0u64, 0u64);
     let mut left_out = Vec::new();
     placed.tensors.retain(|tensor| {
+        // What a loader makes of a tensor that has elements at several places.
+        let elements = order::elements(&tensor.shape).unwrap_or(u64::MAX);
+        let made = elements.saturating_mul(u64::from(tensor.dtype.bits() / 8).max(1));
+        let made = repeated.saturating_add(made.saturating_sub(tensor.bytes));
         let with = sum.saturating_add(tensor.bytes);
-        if with > most {
+        if with > most || made > most_repeated {
             left_out.push(tensor.name.clone());
             return false;
         }
-        sum = with;
+        (sum, repeated) = (with, made);
         true
     });
     if !left_out.is_empty() {
@@ -120,7 +140,8 @@ fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>
 /// The bytes of a storage, when it is as its tensors say.
 fn storage(
     key: &str,
-    views: &[(String, View)],
+    views: &[(String, Arc<View>)],
+    conflict: bool,
     place: Place,
     errors: &mut Gathered<TorchError>,
 ) -> Option<[u64; 2]> {
@@ -128,9 +149,7 @@ fn storage(
     let name = || key.to_owned();
     let (_, first) = views.first()?;
     let stated = &first.storage;
-    if views.iter().any(|(_, view)| {
-        (view.storage.kind, view.storage.elements) != (stated.kind, stated.elements)
-    }) {
+    if conflict {
         errors.push(TorchError::StorageConflict { storage: name(), tensors: tensors() });
         return None;
     }
@@ -169,12 +188,10 @@ fn storage(
 
 /// The type of the elements of a view; otherwise the name of what is not read.
 fn view_dtype(view: &View) -> Result<Dtype, String> {
-    match (view.dtype, view.storage.kind) {
-        (Some(Some(dtype)), _) => Ok(dtype),
-        (Some(None), _) => Err("a type of its own".to_owned()),
-        (None, StorageType::Typed(dtype)) => Ok(dtype),
-        (None, _) => Err(view.storage.class.clone()),
-    }
+    view.element_type().ok_or_else(|| match view.dtype {
+        Some(_) => "a type of its own".to_owned(),
+        None => view.storage.class.clone(),
+    })
 }
 
 /// What a view takes of its storage.
@@ -183,14 +200,13 @@ struct Extent {
     /// Bytes before it.
     from: u64,
     bytes: u64,
-    /// Dimensions in the order of the file.
+    /// Bytes of the storage up to the end of the part that the view is of.
+    most: u64,
     shape: Vec<u64>,
-    /// Whether the order of the file is not that of the tensor.
-    is_strided: bool,
+    strides: Option<Vec<u64>>,
 }
 
-/// The stretch that a view lies in. Views that fill it are listed with their dimensions in the order of the
-/// file, others as one dimension.
+/// The stretch that a view lies in.
 fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
     const OVERFLOW: &str = "its size overflows 64 bits";
     let positive = |values: &[i64], what| -> Result<Vec<u64>, &'static str> {
@@ -198,53 +214,30 @@ fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
     };
     let shape = positive(&view.shape, "a dimension is negative")?;
     let stride = positive(&view.stride, "a stride is negative")?;
-    let offset = view.offset.checked_add(view.storage.view.map_or(0, |(offset, _)| offset));
-    let offset = offset.and_then(|offset| u64::try_from(offset).ok());
-    let offset = offset.ok_or("its offset is negative")?;
+    let offset = u64::try_from(view.offset).map_err(|_| "its offset is negative")?;
     let width = u64::from(dtype.bits() / 8).max(1);
-    let from = offset.checked_mul(width).ok_or(OVERFLOW)?;
-    let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
-    // As loaders do: also where another dimension is zero.
-    let elements = match shape.contains(&0) {
-        true => 0,
-        false => elements.ok_or(OVERFLOW)?,
+    // A part of a storage is counted in the elements of the storage.
+    let (start, most) = match view.storage.view {
+        None => (0, u64::MAX),
+        Some((offset, count)) => {
+            let unit =
+                view.storage.kind.dtype().map_or(1, |dtype| u64::from(dtype.bits() / 8).max(1));
+            let start = u64::try_from(offset).map_err(|_| "its offset is negative")?;
+            let count = u64::try_from(count).map_err(|_| "the part it is of is less than empty")?;
+            let end = start.checked_add(count).and_then(|end| end.checked_mul(unit));
+            (start.checked_mul(unit).ok_or(OVERFLOW)?, end.ok_or(OVERFLOW)?)
+        }
     };
-    if elements == 0 {
-        return Ok(Extent { from, bytes: 0, shape, is_strided: false });
-    }
-    let mut last = 0u64;
-    for (size, stride) in shape.iter().zip(&stride) {
-        let step = (size - 1).checked_mul(*stride).ok_or(OVERFLOW)?;
-        last = last.checked_add(step).ok_or(OVERFLOW)?;
-    }
-    let span = last.checked_add(1).ok_or(OVERFLOW)?;
-    let bytes = span.checked_mul(width).ok_or(OVERFLOW)?;
-    if from.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64) {
+    let from =
+        offset.checked_mul(width).and_then(|from| start.checked_add(from)).ok_or(OVERFLOW)?;
+    let elements = order::elements(&shape).ok_or(OVERFLOW)?;
+    let stored = order::stored_elements(&shape, Some(&stride)).ok_or(OVERFLOW)?;
+    let bytes = stored.checked_mul(width).ok_or(OVERFLOW)?;
+    if elements > 0 && from.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64) {
         return Err(OVERFLOW);
     }
-    if is_dense(shape.iter().copied().zip(stride.iter().copied())) {
-        return Ok(Extent { from, bytes, shape, is_strided: false });
-    }
-    // Outermost first: the dimensions in the order of the file.
-    let mut order: Vec<(u64, u64)> = shape.into_iter().zip(stride).collect();
-    order.sort_by_key(|(_, stride)| std::cmp::Reverse(*stride));
-    let shape = match is_dense(order.iter().copied()) {
-        true => order.into_iter().map(|(size, _)| size).collect(),
-        false => vec![span],
-    };
-    Ok(Extent { from, bytes, shape, is_strided: true })
-}
-
-/// Whether dimensions with these strides fill what they lie in, the last one fastest.
-fn is_dense(dimensions: impl DoubleEndedIterator<Item = (u64, u64)>) -> bool {
-    let mut expected = 1u64;
-    for (size, stride) in dimensions.rev().filter(|(size, _)| *size != 1) {
-        if stride != expected {
-            return false;
-        }
-        expected = expected.saturating_mul(size);
-    }
-    true
+    let strides = order::canonical(&shape, &stride);
+    Ok(Extent { from, bytes, most, shape, strides })
 }
 
 #[cfg(test)]
@@ -255,13 +248,13 @@ mod tests {
 
     fn view(shape: &[i64], stride: &[i64], offset: i64) -> View {
         View {
-            storage: Storage {
+            storage: Arc::new(Storage {
                 key: "0".to_owned(),
                 kind: StorageType::Typed(Dtype::F32),
                 class: "torch.FloatStorage".to_owned(),
                 elements: 24,
                 view: None,
-            },
+            }),
             dtype: None,
             offset,
             shape: shape.to_vec(),
@@ -270,19 +263,19 @@ mod tests {
     }
 
     #[test]
-    fn views_are_listed_in_the_order_of_the_file() {
+    fn views_are_listed_with_their_stretch() {
         let of = |shape: &[i64], stride: &[i64], offset| {
             let found = extent(&view(shape, stride, offset), Dtype::F32).unwrap();
-            (found.from, found.bytes, found.shape, found.is_strided)
+            (found.from, found.bytes, found.shape, found.strides)
         };
-        assert_eq!(of(&[2, 3], &[3, 1], 0), (0, 24, vec![2, 3], false));
-        assert_eq!(of(&[3, 2], &[1, 3], 0), (0, 24, vec![2, 3], true));
-        assert_eq!(of(&[2, 3], &[3, 1], 2), (8, 24, vec![2, 3], false));
-        assert_eq!(of(&[2, 1, 3], &[3, 7, 1], 0), (0, 24, vec![2, 1, 3], false));
-        assert_eq!(of(&[2, 2], &[3, 1], 0), (0, 20, vec![5], true));
-        assert_eq!(of(&[2, 3], &[0, 0], 1), (4, 4, vec![1], true));
-        assert_eq!(of(&[0, 3], &[3, 1], 9), (36, 0, vec![0, 3], false));
-        assert_eq!(of(&[], &[], 5), (20, 4, vec![], false));
+        assert_eq!(of(&[2, 3], &[3, 1], 0), (0, 24, vec![2, 3], None));
+        assert_eq!(of(&[3, 2], &[1, 3], 0), (0, 24, vec![3, 2], Some(vec![1, 3])));
+        assert_eq!(of(&[2, 3], &[3, 1], 2), (8, 24, vec![2, 3], None));
+        assert_eq!(of(&[2, 1, 3], &[3, 7, 1], 0), (0, 24, vec![2, 1, 3], None));
+        assert_eq!(of(&[2, 2], &[3, 1], 0), (0, 20, vec![2, 2], Some(vec![3, 1])));
+        assert_eq!(of(&[2, 3], &[0, 0], 1), (4, 4, vec![2, 3], Some(vec![0, 0])));
+        assert_eq!(of(&[0, 3], &[3, 1], 9), (36, 0, vec![0, 3], None));
+        assert_eq!(of(&[], &[], 5), (20, 4, vec![], None));
     }
 
     #[test]
@@ -310,7 +303,8 @@ mod tests {
             let found = extent(&view(&shape, &stride, offset), Dtype::F32).unwrap();
             let furthest: i64 = dimensions.iter().map(|(size, stride)| (size - 1) * stride).sum();
             prop_assert_eq!(found.bytes, (furthest as u64 + 1) * 4);
-            let listed: u64 = found.shape.iter().product();
+            let listed: u64 =
+                order::storage_shape(&found.shape, found.strides.as_deref()).iter().product();
             prop_assert_eq!(listed * 4, found.bytes);
         }
 

@@ -170,3 +170,14 @@ impl Named for ZipError {
         }
     }
 }
+
+/// What is legal and worth a remark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its zip archive has no checksums recorded: damage shows by a seal alone")]
+pub struct NoChecksums;
+
+impl Named for NoChecksums {
+    fn rule(&self) -> (&'static str, Severity) {
+        ("format/zip-no-checksums", Severity::Info)
+    }
+}

@@ -25,7 +25,11 @@ impl Member {
             return Ok(Ok(bytes));
         }
         Ok(match inflate(&bytes, self.bytes as usize) {
-            Inflated::Whole(data) if crc32fast::hash(&data) == self.crc32 => Ok(data),
+            Inflated::Whole(data)
+                if self.crc32.is_none_or(|crc32| crc32fast::hash(&data) == crc32) =>
+            {
+                Ok(data)
+            }
             Inflated::TooLong => Err(bomb()),
             Inflated::Whole(_) | Inflated::Damaged => {
                 Err(ZipError::Damaged { member: self.name.clone(), range: self.range })

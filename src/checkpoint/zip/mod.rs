@@ -13,7 +13,7 @@ mod local;
 mod member;
 mod window;
 
-pub use error::ZipError;
+pub use error::{NoChecksums, ZipError};
 
 use super::Checksum;
 use super::display::display_name as shown;
@@ -41,8 +41,8 @@ pub(crate) struct Member {
     /// Its path in the archive.
     pub name: String,
     pub method: Method,
-    /// CRC-32 of its data.
-    pub crc32: u32,
+    /// CRC-32 of its data; `None`: the archive records none.
+    pub crc32: Option<u32>,
     /// Length of its data.
     pub bytes: u64,
     /// The bytes of the file that hold its data, as stored.
@@ -60,14 +60,18 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
+    /// Whether a writer left the checksums of all members out.
+    pub fn has_no_checksums(&self) -> bool {
+        self.members.iter().any(|member| member.crc32.is_none())
+    }
+
     /// The stretches whose checksum the directory states, in order.
     pub fn checksums(&self) -> Vec<Checksum> {
         let stored = self.members.iter().filter(|member| member.method == Method::Stored);
         let mut checksums: Vec<Checksum> = stored
-            .map(|member| Checksum {
-                name: member.name.clone(),
-                range: member.range,
-                crc32: member.crc32,
+            .filter_map(|member| {
+                let crc32 = member.crc32?;
+                Some(Checksum { name: member.name.clone(), range: member.range, crc32 })
             })
             .collect();
         checksums.sort_by_key(|checksum| checksum.range);
@@ -225,10 +229,16 @@ fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipErro
         members.push(Member {
             name: entry.name,
             method,
-            crc32: entry.crc32,
+            crc32: Some(entry.crc32),
             bytes: entry.bytes,
             range: data,
         });
+    }
+    // By chance one is zero once in 2^32: a writer that leaves them out leaves all of them out.
+    let has_bytes = |member: &&Member| member.bytes > 0;
+    let mut filled = members.iter().filter(has_bytes).peekable();
+    if filled.peek().is_some() && filled.all(|member| member.crc32 == Some(0)) {
+        members.iter_mut().for_each(|member| member.crc32 = None);
     }
     members
 }

@@ -50,7 +50,7 @@ impl Subject<'_> {
 
     /// Bytes of a row: a step of the first dimension. Zero with fewer than two dimensions.
     fn row_bytes(&self) -> u64 {
-        match self.tensor.shape.split_first() {
+        match self.tensor.storage_shape().split_first() {
             Some((rows, rest)) if !rest.is_empty() && *rows > 0 => self.tensor.bytes / rows,
             _ => 0,
         }
@@ -58,6 +58,10 @@ impl Subject<'_> {
 
     /// Gives a finding its place, in bytes of the tensor.
     fn at(&self, finding: Finding, range: [u64; 2]) -> Finding {
+        if self.tensor.strides.is_some() {
+            // Neighbours in the file are no neighbours in the tensor.
+            return Finding { byte_range: Some(range), ..finding };
+        }
         finding.at(self.tensor.dtype, &self.tensor.shape, range)
     }
 
@@ -66,7 +70,9 @@ impl Subject<'_> {
         let (bytes, granule) = self.tensor.dtype.granule();
         let range = elements
             .map(|element| (u128::from(element) * u128::from(bytes) / u128::from(granule)) as u64);
-        Finding { element_range: Some(elements), ..self.at(finding, range) }
+        let finding = self.at(finding, range);
+        let element_range = finding.element_range.map(|_| elements);
+        Finding { element_range, ..finding }
     }
 
     /// All of it.

@@ -13,6 +13,7 @@ fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
         name: String::new(),
         offset: 0,
         shape: shape.to_vec(),
+        strides: None,
     }
 }
 

@@ -161,6 +161,7 @@ impl<'a> Shelf<'a> {
             name: name.to_owned(),
             dtype: header.dtype,
             shape: header.shape,
+            strides: None,
             file,
             offset: header.offset,
             bytes: header.bytes,

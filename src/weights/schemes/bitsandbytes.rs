@@ -98,7 +98,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
 
 fn read_state(module: &Module<'_>, note: usize) -> Option<State> {
     let Tensor { file, offset, bytes, dtype, .. } = *module.tensor(note);
-    if bytes > MAX_STATE || dtype != Dtype::U8 {
+    if bytes > MAX_STATE || dtype != Dtype::U8 || module.tensor(note).strides.is_some() {
         return None;
     }
     let text = crate::checkpoint::read_range(&module.model.files[file], offset, bytes)?;

@@ -187,6 +187,14 @@ fn member_cases() -> Vec<Case> {
     ]
 }
 
+/// The arguments that a tensor of four elements of a storage is made of.
+fn rebuilt(storage: Vec<u8>) -> Vec<Vec<u8>> {
+    use pickled::{call, int, tuple};
+    let hooks = call("collections", "OrderedDict", &[]);
+    let (shape, strides) = (tuple(&[int(4)]), tuple(&[int(1)]));
+    vec![storage, int(0), shape, strides, b"\x89".to_vec(), hooks]
+}
+
 /// What is wrong with the tensors of an archive.
 fn torch_cases() -> Vec<Case> {
     use pickled::{call, dict, storage, tensor, view, whole};
@@ -254,6 +262,85 @@ fn torch_cases() -> Vec<Case> {
         }),
         spoilt("unknown-member", "format/torch-unknown-member", |z| {
             z.members.push(Member::new("m/payload.sh", "#!/bin/sh"));
+        }),
+        with_value("metadata", "format/torch-tensor-state", {
+            let mut arguments = rebuilt(float(4));
+            arguments.push(dict(&[("neg", b"\x88".to_vec())]));
+            call("torch._utils", "_rebuild_tensor_v2", &arguments)
+        }),
+        with_value("metadata-of-a-typed-tensor", "format/torch-tensor-state", {
+            let mut arguments = rebuilt(float(4));
+            arguments.push(pickled::global("torch", "float32"));
+            arguments.push(dict(&[("conj", b"\x88".to_vec())]));
+            call("torch._utils", "_rebuild_tensor_v3", &arguments)
+        }),
+        with_value("hooks", "format/torch-tensor-state", {
+            let mut arguments = rebuilt(float(4));
+            arguments[5] = dict(&[("a", b"N".to_vec())]);
+            call("torch._utils", "_rebuild_tensor_v2", &arguments)
+        }),
+        with_value("state-of-a-tensor", "format/torch-tensor-state", {
+            let state = pickled::tuple(&rebuilt(float(4))[..4]);
+            [tensor("0", 4), state, b"b".to_vec()].concat()
+        }),
+        with_value("state-of-a-parameter", "format/torch-tensor-state", {
+            let state = dict(&[("note", b"N".to_vec())]);
+            let arguments = [tensor("0", 4), b"\x89".to_vec(), b"N".to_vec(), state];
+            call("torch._utils", "_rebuild_parameter_with_state", &arguments)
+        }),
+        with_value("state-by-type", "format/torch-tensor-state", {
+            let state = pickled::tuple(&[b"N".to_vec(), dict(&[("note", b"N".to_vec())])]);
+            let function = pickled::global("torch._utils", "_rebuild_tensor_v2");
+            let class = pickled::global("torch.nn.parameter", "Parameter");
+            let arguments = [function, class, pickled::tuple(&rebuilt(float(4))), state];
+            call("torch._tensor", "_rebuild_from_type_v2", &arguments)
+        }),
+        with_value("tensor-of-its-class", "format/torch-tensor-kind", {
+            call("torch", "Tensor", &[tensor("0", 4)])
+        }),
+        with_value("converted", "format/torch-tensor-kind", {
+            let double = pickled::global("torch", "float64");
+            let arguments = [tensor("0", 4), double, pickled::text("cpu"), b"\x89".to_vec()];
+            call("torch._utils", "_rebuild_device_tensor_from_cpu_tensor", &arguments)
+        }),
+        with_value("under-no-key", "format/torch-odd-key", {
+            [b"}N".to_vec(), tensor("0", 4), b"s".to_vec()].concat()
+        }),
+        with_value("under-true", "format/torch-odd-key", {
+            [b"}\x88".to_vec(), tensor("0", 4), b"s".to_vec()].concat()
+        }),
+        with_value("in-a-set", "format/torch-odd-key", {
+            let list = [b"]".to_vec(), tensor("0", 4), b"a".to_vec()].concat();
+            call("__builtin__", "set", &[list])
+        }),
+        with_value("in-notes", "format/torch-odd-key", {
+            let notes = dict(&[("_metadata", tensor("0", 4))]);
+            [call("collections", "OrderedDict", &[]), notes, b"b".to_vec()].concat()
+        }),
+        with_value("names-that-join", "format/ambiguous-name", {
+            dict(&[("a", dict(&[("b", tensor("0", 4))])), ("a.b", tensor("0", 4))])
+        }),
+        with_value("text-and-integer", "format/ambiguous-name", {
+            let tensor = tensor("0", 4);
+            [b"}(K\x01".to_vec(), tensor.clone(), pickled::text("1"), tensor, b"u".to_vec()]
+                .concat()
+        }),
+        with_value("a-dictionary-of-letters", "format/pickle-call", {
+            let made = call("collections", "OrderedDict", &[pickled::text("ab")]);
+            pickled::tuple(&[made, tensor("0", 4)])
+        }),
+        with_value("storage-of-no-data", "format/pickle-persistent-id", {
+            let parts = [
+                pickled::text("storage"),
+                pickled::global("torch", "FloatStorage"),
+                pickled::text("0"),
+                pickled::text("meta"),
+                pickled::int(4),
+            ];
+            pickled::tuple(&[tensor("0", 4), [pickled::tuple(&parts), b"Q".to_vec()].concat()])
+        }),
+        with_value("repeated-without-end", "format/torch-shared-bytes", {
+            pickled::tuple(&[tensor("0", 4), of(0, &[1 << 40], &[0])])
         }),
         with_pickle("key-twice", "format/pickle-duplicate-key", {
             whole(dict(&[("a", b"N".to_vec()), ("a", b"K\x01".to_vec())]))
