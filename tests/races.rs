@@ -19,7 +19,7 @@ const FIRST: &str = "model-00001-of-00002.safetensors";
 const SECOND: &str = "model-00002-of-00002.safetensors";
 
 /// Bytes of the tensor in the second shard, nearly all of them a hole: a run can be stopped in it.
-const LARGE: u64 = 256 << 20;
+const LARGE: u64 = 192 << 20;
 
 /// Writes a model of two shards and a few files, each of them of the same content every time.
 fn write_model(model: &Path, large: u64) {

@@ -534,9 +534,8 @@ fn what_is_passed_over_is_named_and_a_model_that_was_known_stays_one() {
     fs::write(models.join("arrays/below/m.onnx"), "x").unwrap();
     fs::create_dir_all(models.join("spaces--org--x/snapshots")).unwrap();
     fs::write(models.join("spaces--org--x/snapshots/m.onnx"), "x").unwrap();
-    let out = format!("a link out of the source, to \"{}\": name that as a source", {
-        outside.canonicalize().unwrap().display()
-    });
+    let place = outside.canonicalize().unwrap();
+    let out = format!("a link out of the source, to '{}': name that as a source", place.display());
     let expected = [
         ("arrays", "an array, and no file of a model"),
         ("gone", "a link that leads nowhere"),
