@@ -3,13 +3,13 @@
 //! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
 //! on the copy, not concluded.
 
-use crate::checkpoint::{Checkpoint, OpenError, OpenOptions};
+use crate::checkpoint::{Checkpoint, OpenError, OpenOptions, Problem};
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, Severity};
 use crate::pinpoint::explain::Difference;
 use crate::pinpoint::search::Pinpointed;
-use crate::seal::layout::Damaged;
+use crate::seal::layout::{self, Damaged};
 use crate::seal::{LinkSeal, Seal, build};
 use crate::stream::copy::{CopyError, Copying, Piece};
 use crate::stream::plan::Plan;
@@ -38,7 +38,7 @@ pub enum RepairError {
     /// Something could not be measured.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The copy could not be read back.
+    /// The copy could not be read back, or what it was made from is no longer what it was.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The copy is not the sealed model; nothing was kept of it.
@@ -77,7 +77,8 @@ pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
 }
 
 /// Writes a copy of `model` to `out`, which must not exist, with these patches (in order), and holds it
-/// to the seal. `model` has the layout it was sealed with. Gives what was measured of the copy.
+/// to the seal. `model` has the layout it was sealed with. The copy gets its name when all that it was made
+/// from is `settled`: is what it was. Gives what was measured of the copy.
 ///
 /// # Errors
 /// See [`RepairError`]; nothing is left behind.
@@ -85,7 +86,7 @@ pub fn write(
     model: &Checkpoint,
     sealed: &Seal,
     patches: &[Patch],
-    out: &Path,
+    (out, settled): (&Path, &dyn Fn() -> Result<(), OpenError>),
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
@@ -101,7 +102,7 @@ pub fn write(
         |copy| {
             link(model, sealed, copy)?;
             measured = Some(accept(model, sealed, copy, options, progress)?);
-            Ok::<_, RepairError>(())
+            settled().map_err(RepairError::Open)
         },
     )?;
     measured.ok_or(RepairError::Run(RunError::Unmeasured))
@@ -161,7 +162,7 @@ fn accept(
     let opening = OpenOptions {
         // Everything that was copied is part of the model.
         include_git_paths: true,
-        expected_files: Some(sealed.files.iter().map(|file| file.path.clone()).collect()),
+        expected_files: Some(sealed.naming_files()),
         ..OpenOptions::default()
     };
     let mut copied = Checkpoint::open(copy, &opening)?;
@@ -171,9 +172,11 @@ fn accept(
     {
         copied.path.clone_from(&original.path);
     }
+    layout::as_bytes(&mut copied, sealed);
     let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
     let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
-    let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
+    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let grave = copied.problems.iter().filter(is_grave);
     remaining.findings.extend(
         grave.map(|problem| {
             Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file)

@@ -6,7 +6,7 @@ use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
 use super::problem::{LeftOut, Named, NotCovered, Problem};
 use super::{DirectoryLink, Location, OpenOptions};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,8 @@ pub(crate) struct Tree {
     pub files: Vec<Found>,
     /// Paths of the directories.
     pub directories: BTreeSet<String>,
+    /// Where the links to directories lead, by path.
+    pub link_targets: BTreeMap<String, PathBuf>,
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
     pub not_covered: Vec<NotCovered>,
@@ -284,6 +286,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             self.tree.directories.insert(path.clone());
+            self.tree.link_targets.insert(path.clone(), target.clone());
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
                 let depth = depth + 1;

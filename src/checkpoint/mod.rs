@@ -3,6 +3,7 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+pub(crate) mod cache;
 pub mod content;
 mod contents;
 pub(crate) mod directory;
@@ -23,11 +24,13 @@ pub mod pickle;
 mod problem;
 mod remote;
 pub mod safetensors;
+mod settled;
 pub mod shard_index;
 mod torch;
 #[doc(hidden)]
 pub mod zip;
 
+pub use cache::Snapshots;
 pub use content::{Content, ContentClass, Role};
 pub use contents::StoredTensor;
 pub use directory::GIT_NAMES;
@@ -73,6 +76,8 @@ pub struct Checkpoint {
     pub gguf: BTreeMap<usize, GgufModel>,
     /// What exists under the path and is not part of the model, and why.
     pub not_covered: Vec<NotCovered>,
+    /// What it is compared with at the end of a run: see [`Checkpoint::still_there`].
+    start: settled::Start,
     /// Paths that lead into a directory that is covered under another path, in byte order of them.
     pub links: Vec<DirectoryLink>,
 }

@@ -1,6 +1,7 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
 use super::args::CompareArgs;
+use super::inputs::Inputs;
 use super::{Outcome, output, running};
 use std::io::{self, Write};
 use tensorseal::checkpoint::Checkpoint;
@@ -52,6 +53,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
         other: summary(&models[1]),
         comparison: comparison.clone(),
     });
+    Inputs::default().settle(&[&models[0], &models[1]])?;
     output::finish(&report, &args.common, &body)
 }
 

@@ -1,6 +1,7 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
 use super::args::InspectArgs;
+use super::inputs::Inputs;
 use super::output::table;
 use super::{Outcome, output, running};
 use serde_json::json;
@@ -36,6 +37,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
     report.findings.extend(model.problems.iter().map(structure::finding));
     report.judge(args.common.fail_on);
     running::withhold_without_weights(&mut report, &model);
+    Inputs::default().settle(&[&model])?;
     output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }

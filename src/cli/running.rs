@@ -111,10 +111,11 @@ pub fn open_sound(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure>
 }
 
 /// Refuses a model that is not sound: for verbs that must produce something from it. What is only
-/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal.
+/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal; so is what a pickle beside
+/// the weights asks for.
 pub fn require_sound(model: &Checkpoint) -> Result<(), Failure> {
-    let grave: Vec<&Problem> =
-        model.problems.iter().filter(|problem| problem.severity > Severity::Low).collect();
+    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let grave: Vec<&Problem> = model.problems.iter().filter(is_grave).collect();
     let Some(first) = grave.first() else { return Ok(()) };
     let more = match grave.len() {
         1 => String::new(),

@@ -1,6 +1,7 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
+use super::inputs::Inputs;
 use super::{Failure, Outcome, exit, output, running, sealed};
 use anyhow::{Context, anyhow};
 use std::fs::Permissions;
@@ -43,6 +44,11 @@ pub fn run(args: &SealArgs) -> Outcome {
         Ok((seal, run, sidecar))
     })?;
     running::say_who_measured(&run, args.common.quiet);
+    let mut inputs = Inputs::default();
+    if let Some(sidecar) = &sidecar {
+        inputs.made(sidecar.path());
+    }
+    inputs.settle(&[&model])?;
     output::write_file(&target, &|out| canonical::write(&seal, out))
         .with_context(|| format!("cannot write the seal to {}", target.display()))
         .map_err(Failure::incomplete)?;

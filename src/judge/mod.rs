@@ -12,6 +12,7 @@ pub mod intact;
 pub mod integrity;
 pub mod lineage;
 pub mod links;
+pub mod outdated;
 pub mod presence;
 pub mod rules;
 pub mod signature;

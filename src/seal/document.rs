@@ -5,9 +5,11 @@ use super::canonical;
 use super::distribution::Distribution;
 use super::root::{RootEntry, model_root};
 use super::sketch::Sketch;
+use crate::checkpoint::shard_index;
 use crate::dtype::Dtype;
 use crate::measure::digest::ChainingValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeSet;
 
 /// A seal, `tensorseal.seal/1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,6 +130,13 @@ impl Seal {
     /// The model root over the sealed tensors.
     pub fn root(&self) -> ChainingValue {
         model_root(self.tensors.iter().map(TensorSeal::root_entry))
+    }
+
+    /// The files that say what the tensors of the model are called: those that held tensors, and indexes. A
+    /// file that was sealed as bytes has no say, whatever is read from it today.
+    pub fn naming_files(&self) -> BTreeSet<String> {
+        let names = |file: &&FileSeal| file.outside.is_some() || shard_index::is_named(&file.path);
+        self.files.iter().filter(names).map(|file| file.path.clone()).collect()
     }
 
     /// The sealed file of this path.

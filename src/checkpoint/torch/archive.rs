@@ -51,6 +51,7 @@ impl Reading<'_> {
         self.alike(members);
         let is_script = |member: &Member| {
             let (_, inner) = split(&member.name);
+            let inner = inner.to_ascii_lowercase();
             inner == "constants.pkl" || inner.starts_with("code/")
         };
         let script = members.iter().any(is_script);
@@ -59,15 +60,16 @@ impl Reading<'_> {
         }
         // The reader of PyTorch takes the directory of the first member for the one of all.
         let directory = members.first().map_or("", |first| split(&first.name).0);
+        let in_it = |of: &str| of.eq_ignore_ascii_case(directory);
         let mut object = None;
-        let pickles = members.iter().filter(|m| m.name.ends_with(".pkl")).take(MAX_PICKLES);
+        let pickles = members.iter().filter(|m| is_pickle(&m.name)).take(MAX_PICKLES);
         for member in pickles {
             let (of, inner) = split(&member.name);
-            let is_object = inner == OBJECT;
-            if is_object && of == directory {
+            let is_object = inner.eq_ignore_ascii_case(OBJECT);
+            if is_object && in_it(of) {
                 object = self.pickle(member, script)?;
             } else {
-                if is_object || inner.ends_with("/data.pkl") {
+                if is_object || inner.to_ascii_lowercase().ends_with("/data.pkl") {
                     self.torch.push(TorchError::SecondPickle { member: member.name.clone() });
                 }
                 self.pickle(member, script)?;
@@ -77,7 +79,9 @@ impl Reading<'_> {
             contents.unreadable = Vec::new();
             return Ok(());
         }
-        if !members.iter().any(|m| split(&m.name) == (directory, OBJECT)) {
+        let is_the_object =
+            |(of, inner): (&str, &str)| in_it(of) && inner.eq_ignore_ascii_case(OBJECT);
+        if !members.iter().any(|member| is_the_object(split(&member.name))) {
             // What is encrypted or of an unknown method was told of.
             if self.zip.is_empty() {
                 self.torch.push(TorchError::NoPickle);
@@ -86,6 +90,14 @@ impl Reading<'_> {
         }
         let Some(found) = object else { return Ok(()) };
         contents.readable = true;
+        let is_storage = |member: &Member| {
+            let (_, inner) = split(&member.name);
+            storage_key(inner).is_some() && member.bytes > 0
+        };
+        contents.weightless = !found.too_deep
+            && found.views.is_empty()
+            && found.unreadable.is_empty()
+            && !members.iter().any(is_storage);
         self.place(path, directory, members, found, contents)
     }
 
@@ -161,8 +173,8 @@ impl Reading<'_> {
         let mut storages: HashMap<&str, &Member> = HashMap::new();
         for member in members {
             let (of, inner) = split(&member.name);
-            if let Some(key) = inner.strip_prefix("data/")
-                && of == directory
+            if let Some(key) = storage_key(inner)
+                && of.eq_ignore_ascii_case(directory)
             {
                 storages.insert(key, member);
             }
@@ -171,7 +183,8 @@ impl Reading<'_> {
             found.views.iter().map(|(_, view)| view.storage.key.clone()).collect();
         for member in members {
             let (of, inner) = split(&member.name);
-            let key = inner.strip_prefix("data/").filter(|_| of == directory);
+            let in_it = of.eq_ignore_ascii_case(directory);
+            let key = storage_key(inner).filter(|_| in_it);
             match key {
                 Some(key) if used.contains(key) => {
                     if member.method != Method::Stored && self.told.insert(member.name.clone()) {
@@ -184,8 +197,8 @@ impl Reading<'_> {
                     member: member.name.clone(),
                     range: member.range,
                 }),
-                None if is_known(&inner.to_ascii_lowercase()) && of == directory => {}
-                None if inner.ends_with(OBJECT) => {}
+                None if is_known(&inner.to_ascii_lowercase()) && in_it => {}
+                None if inner.to_ascii_lowercase().ends_with(OBJECT) => {}
                 None => self.torch.push(TorchError::UnknownMember {
                     member: member.name.clone(),
                     range: member.range,
@@ -213,7 +226,10 @@ impl Reading<'_> {
     fn byte_order(&mut self, directory: &str, members: &[Member]) -> io::Result<bool> {
         /// Longer than any byte order.
         const MOST: u64 = 64;
-        let is_note = |member: &&Member| split(&member.name) == (directory, "byteorder");
+        let is_note = |member: &&Member| {
+            let (of, inner) = split(&member.name);
+            of.eq_ignore_ascii_case(directory) && inner.eq_ignore_ascii_case("byteorder")
+        };
         let Some(member) = members.iter().find(is_note) else { return Ok(false) };
         let found = match member.read(self.opened, MOST)? {
             Ok(bytes) => bytes,
@@ -234,6 +250,18 @@ impl Reading<'_> {
 /// The directory of a member and its path in it.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
+}
+
+/// Whether a member is a pickle by its name. PyTorch looks members up without regard to case.
+fn is_pickle(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".pkl")
+}
+
+/// The key of the storage that a member holds by its path in the directory.
+fn storage_key(inner: &str) -> Option<&str> {
+    const STORAGES: &str = "data/";
+    let front = inner.get(..STORAGES.len())?;
+    front.eq_ignore_ascii_case(STORAGES).then(|| &inner[STORAGES.len()..])
 }
 
 /// Whether `torch.save` writes such a member beside the storages.

@@ -2,6 +2,7 @@
 
 use super::measured::Measured;
 use super::{Asked, pins, registry};
+use crate::cli::inputs::Inputs;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
@@ -19,6 +20,7 @@ pub fn gather(
     model: &Checkpoint,
     measured: &Measured,
     now: Timestamp,
+    inputs: &mut Inputs,
     report: &mut Report,
 ) -> Evidence {
     let signature = signature(asked, model, measured, report);
@@ -27,7 +29,7 @@ pub fn gather(
     let digests =
         digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
     Evidence {
-        pins: pins::gather(asked, measured, &recorded, report),
+        pins: pins::gather(asked, measured, &recorded, inputs, report),
         digests: Looked::At(digests.collect()),
         registry: recorded.record,
         attestations: attestations(asked, measured, &signature, report),

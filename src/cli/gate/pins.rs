@@ -4,6 +4,7 @@
 use super::Asked;
 use super::measured::Measured;
 use super::registry::Recorded;
+use crate::cli::inputs::Inputs;
 use crate::cli::{running, sealed};
 use std::path::{Path, PathBuf};
 use tensorseal::judge::intact;
@@ -16,13 +17,14 @@ pub fn gather(
     asked: &Asked<'_>,
     measured: &Measured,
     recorded: &Recorded,
+    inputs: &mut Inputs,
     report: &Report,
 ) -> Looked<Vec<Pins>> {
     if !asked.file.policy.wants_pins() {
         return Looked::Not("the policy asks for no files that are pinned".to_owned());
     }
     let signed = signed(asked, measured);
-    let sealed = of_seal(asked, measured, report);
+    let sealed = of_seal(asked, measured, inputs, report);
     let accepted = recorded.baseline.as_ref().map(|baseline| Pins {
         by: PinnedBy::Registry,
         files: intact::files(baseline, &measured.found),
@@ -38,7 +40,12 @@ fn signed(asked: &Asked<'_>, measured: &Measured) -> Option<Pins> {
 }
 
 /// Files that are as they were sealed.
-fn of_seal(asked: &Asked<'_>, measured: &Measured, report: &Report) -> Option<Pins> {
+fn of_seal(
+    asked: &Asked<'_>,
+    measured: &Measured,
+    inputs: &mut Inputs,
+    report: &Report,
+) -> Option<Pins> {
     let pins = |seal: &Seal, digest: String, is_signed: bool, outside: bool| {
         let signer = asked.checked.as_ref().map(|checked| Signer::from(&checked.signer));
         let signed_by = signer.filter(|_| is_signed);
@@ -53,7 +60,7 @@ fn of_seal(asked: &Asked<'_>, measured: &Measured, report: &Report) -> Option<Pi
     // Nothing was to be compared with the seal beside the model. It counts all the same where it is signed.
     let (checked, outcome) = (asked.checked.as_ref()?, measured.signed.as_ref()?);
     let mut aside = Report::new("gate", "");
-    let seal = sealed::read(asked.model, None, true, &mut aside).ok()??;
+    let seal = sealed::read(asked.model, None, true, inputs, &mut aside).ok()??;
     let digest = aside.seal?.digest?;
     let place = sealed::place(asked.model, None);
     let is_signed = checked.covers_seal(asked.model, &place, &digest, outcome);

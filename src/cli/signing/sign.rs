@@ -2,6 +2,7 @@
 
 use super::args::SignArgs;
 use super::{attest, keys, places};
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::fs;
@@ -36,7 +37,9 @@ pub fn run(args: &SignArgs) -> Outcome {
     let listed = Listed { args, own, asked, hashing };
     let manifest = listed.manifest(&model, &files, &measured.digests)?;
     let bundle = sign(&manifest, &key, &method)?;
-    let attested = attest::sign(args, &measured, &manifest, (&key, &method))?;
+    let mut inputs = Inputs::default();
+    let attested = attest::sign(args, &measured, &manifest, (&key, &method), &mut inputs)?;
+    inputs.settle(&[&model])?;
     write(&target, &bundle)?;
     if !attested.lines.is_empty() {
         write(&beside, &attested.lines)?;

@@ -2,6 +2,7 @@
 
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -28,6 +29,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         &unmarked.measured.carriers,
         unmarked.elements(),
     );
+    Inputs::default().settle(&[&model])?;
     match &args.output {
         Some(path) => {
             claim.write_new(path).map_err(claim_failure)?;

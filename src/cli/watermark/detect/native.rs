@@ -78,7 +78,8 @@ pub fn run(args: &DetectArgs) -> Outcome {
         let expected = args.expect.map(Into::into).unwrap_or_default();
         report.findings.extend(presence::findings(detection, expected, original));
     }
-    conclude(report, detections, &args.common)
+    let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
+    conclude(&models, report, detections, &args.common)
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {

@@ -56,7 +56,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(report, detections, &args.common)
+    conclude(&[&model], report, detections, &args.common)
 }
 
 /// Looks for changes inside quantisation intervals.
@@ -95,7 +95,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     }
     let (detection, findings) = intervals(&measured, &base_seal.model.root);
     report.findings.extend(findings);
-    conclude(report, vec![detection], &args.common)
+    conclude(&[&model, &base], report, vec![detection], &args.common)
 }
 
 /// Options that mean something for our own scheme only.
