@@ -74,6 +74,19 @@ impl Release {
         Self { fixtures, model }
     }
 
+    /// Seals the model anew; what was signed before is no part of it.
+    fn seal(&self) {
+        self.unsign();
+        let ran = run(&["seal", arg(&self.model), "--device", "cpu"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+
+    fn unsign(&self) {
+        for name in ["model.sig", "model.sig.attestations.jsonl"] {
+            fs::remove_file(self.model.join(name)).unwrap();
+        }
+    }
+
     fn sign(&self, key: &str, extra: &[&str]) {
         let key = self.fixtures.path(&format!("keys/{key}.priv.pem"));
         let mut args = vec!["sign", arg(&self.model), "--key", arg(&key), "--device", "cpu"];
@@ -349,7 +362,7 @@ fn nothing_to_judge_is_never_a_pass() {
     let (code, report) = release.gate(&both, &["--statement", &format!("vsa={}", arg(&statement))]);
     assert_eq!((code, failing(&report)), (4, vec![]), "{report:#}");
     let error = report["error"].as_str().unwrap();
-    assert!(error.contains("not one readable weight") && error.contains("README.md"), "{error}");
+    assert!(error.contains("no tensor that can be read") && error.contains("README.md"), "{error}");
     let stated: Value = serde_json::from_slice(&fs::read(&statement).unwrap()).unwrap();
     assert_eq!(stated["predicate"]["verificationResult"], "FAILED");
     fs::write(release.model.join("README.md"), "# Another\n").unwrap();
@@ -387,7 +400,7 @@ fn the_policy_names_the_digest_of_its_seal() {
     fs::write(release.model.join("config.json"), "{}").unwrap();
     assert_eq!(violating(&release.gate(&policy(&digest), &[]).1), ["integrity/file-changed"]);
     // Whoever can write the model can seal it again.
-    assert_eq!(run(&["seal", arg(&release.model), "--device", "cpu"]).code, 0);
+    release.seal();
     let (code, report) = release.gate(&policy(&digest), &[]);
     assert_eq!((code, violating(&report)), (1, vec!["policy/other-seal".to_owned()]));
     fs::remove_file(release.model.join("tensorseal.seal.json")).unwrap();
@@ -401,7 +414,7 @@ fn a_link_to_a_directory_keeps_the_gate_closed() {
     let sub = release.model.join("sub");
     fs::create_dir(&sub).unwrap();
     fs::write(sub.join("notes.txt"), "notes").unwrap();
-    assert_eq!(run(&["seal", arg(&release.model), "--device", "cpu"]).code, 0);
+    release.seal();
     release.sign("p256", &[]);
     let (code, report) = release.gate(POLICY, &[]);
     assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
@@ -421,6 +434,8 @@ fn a_record_of_a_registry_is_held_to_every_file() {
     let registry = release.fixtures.path("registry");
     fs::create_dir(&registry).unwrap();
     let model = registry.join("model");
+    // What is written beside a model is compared by the scan itself: here, only the record is.
+    fs::remove_file(release.model.join("tensorseal.seal.json")).unwrap();
     fs::rename(&release.model, &model).unwrap();
     let state = release.fixtures.path("state.db");
     let ran = run(&["registry", "scan", arg(&registry), "--state", arg(&state)]);
@@ -554,4 +569,116 @@ fn annotations_are_printed_for_github() {
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.lines().all(|line| line.starts_with("::")), "{}", ran.stdout);
     assert!(ran.stdout.starts_with("::error title=tensorseal gate%3A FAIL::"), "{}", ran.stdout);
+}
+
+/// A model whose configuration names a class in a file beside it, judged by `code` alone.
+struct Coded {
+    fixtures: Fixtures,
+    model: PathBuf,
+}
+
+impl Coded {
+    fn new(class: &str) -> Self {
+        let fixtures = Fixtures::new();
+        let model = write_model(&fixtures.path("coded"), &tensors());
+        let config = format!("{{\"auto_map\": {{\"AutoModel\": \"{class}\"}}}}\n");
+        fs::write(model.join("config.json"), config).unwrap();
+        fs::write(model.join("modeling_x.py"), "class Model:\n    pass\n").unwrap();
+        Self { fixtures, model }
+    }
+
+    fn did(&self, args: &[&str]) {
+        let ran = run(&[args, &["--device", "cpu"]].concat());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    }
+
+    /// Exit code, and the files that keep the gate closed for the sake of `code`.
+    fn judged(&self, policy: &str, extra: &[&str]) -> (i32, Vec<String>) {
+        let path = self.fixtures.path("policy.toml");
+        let limits = "[severity]\ncontent = \"medium\"\n";
+        fs::write(&path, format!("schema = \"tensorseal.policy/1\"\n{policy}{limits}")).unwrap();
+        let args = ["gate", arg(&self.model), "--policy", arg(&path)];
+        let (code, report) = report(&[&args[..], extra].concat());
+        let findings = report["findings"].as_array().unwrap().iter();
+        let of_code = findings.filter(|finding| finding["standing"]["rule"] == "code");
+        let files = of_code.map(|finding| finding["file"].as_str().unwrap().to_owned());
+        (code, files.collect())
+    }
+}
+
+#[test]
+fn code_is_pinned_by_whole_files_that_somebody_who_is_trusted_vouches_for() {
+    let coded = Coded::new("modeling_x.Model");
+    let script = "modeling_x.py".to_owned();
+    let (model, state) = (arg(&coded.model), coded.fixtures.path("state.db"));
+    let pinned = "code = \"pinned\"\n";
+    let is_open = |policy: &str, extra: &[&str]| {
+        let (code, files) = coded.judged(policy, extra);
+        assert_eq!(code == 1, files.contains(&script), "{policy} {extra:?}: {code} {files:?}");
+        code == 1
+    };
+    assert!(!is_open("", &[]) && !is_open("code = \"any\"\n", &[]));
+    assert!(is_open("code = \"none\"\n", &[]) && is_open(pinned, &[]));
+
+    // Whoever writes the model writes a seal beside it, and its root.
+    coded.did(&["seal", model]);
+    let seal = coded.model.join("tensorseal.seal.json");
+    let document: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+    let root = document["model"]["root"].as_str().unwrap();
+    let held = format!("{pinned}[seal]\nrequired = true\nexpect_root = [\"{root}\"]\n");
+    assert!(is_open(pinned, &[]) && is_open(&held, &[]));
+    assert!(is_open(pinned, &["--seal", arg(&seal)]), "named, and still beside the model");
+    let named = format!("{pinned}[seal]\nexpect_digest = [\"{}\"]\n", digest_of(&seal));
+    assert!(!is_open(&named, &[]), "the policy names it");
+    let elsewhere = coded.fixtures.path("given.json");
+    fs::copy(&seal, &elsewhere).unwrap();
+    assert!(!is_open(pinned, &["--seal", arg(&elsewhere)]));
+    let link = coded.fixtures.path("link.json");
+    symlink(&seal, &link).unwrap();
+    assert!(is_open(pinned, &["--seal", arg(&link)]), "a link into the model");
+
+    // A seal vouches for no file that has changed since.
+    let text = fs::read(coded.model.join("modeling_x.py")).unwrap();
+    fs::write(coded.model.join("modeling_x.py"), "class Model:\n    x = 1\n").unwrap();
+    assert!(is_open(pinned, &["--seal", arg(&elsewhere)]));
+    fs::write(coded.model.join("modeling_x.py"), &text).unwrap();
+
+    // Signed, by whoever is trusted and may sign.
+    let (key, target) = (coded.fixtures.path("keys/p256.priv.pem"), coded.fixtures.path("out.sig"));
+    coded.did(&["sign", model, "--key", arg(&key), "-o", arg(&target)]);
+    let by = |key: &str, more: &str| {
+        format!("{pinned}[signature]\nkeys = [\"keys/{key}.pub.pem\"]\n{more}")
+    };
+    let signature = ["--signature", arg(&target)];
+    assert!(!is_open(&by("p256", ""), &signature));
+    assert!(is_open(&by("p384", ""), &signature));
+    let other = format!("identities = [\"sha256:{}\"]\n", "0".repeat(64));
+    assert!(is_open(&by("p256", &other), &signature));
+    assert!(is_open(pinned, &signature), "nobody is trusted");
+    let none = by("p256", "").replace("pinned", "none");
+    assert!(is_open(&none, &signature), "however it is signed");
+
+    // Accepted by a scan, and the same bytes still.
+    fs::remove_file(&seal).unwrap();
+    let source = coded.model.parent().unwrap().join("scanned");
+    fs::create_dir(&source).unwrap();
+    let moved = Coded { model: source.join("model"), ..coded };
+    fs::rename(source.parent().unwrap().join("coded"), &moved.model).unwrap();
+    let scan = ["registry", "scan", arg(&source), "--state", arg(&state), "--fail-on", "critical"];
+    moved.did(&scan);
+    assert_eq!(moved.judged(pinned, &["--state", arg(&state)]), (0, vec![]));
+    fs::write(moved.model.join("modeling_x.py"), "class Model:\n    x = 1\n").unwrap();
+    assert_eq!(moved.judged(pinned, &["--state", arg(&state)]), (1, vec![script]));
+}
+
+#[test]
+fn code_from_elsewhere_is_pinned_by_nothing() {
+    let coded = Coded::new("some-org/some-model--modeling_x.Model");
+    let key = coded.fixtures.path("keys/p256.priv.pem");
+    coded.did(&["sign", arg(&coded.model), "--key", arg(&key)]);
+    let policy = |code: &str| {
+        format!("code = \"{code}\"\n[signature]\nrequired = true\nkeys = [\"keys/p256.pub.pem\"]\n")
+    };
+    assert_eq!(coded.judged(&policy("any"), &[]), (0, vec![]));
+    assert_eq!(coded.judged(&policy("pinned"), &[]), (1, vec!["config.json".to_owned()]));
 }

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use marks::Marks;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tensorseal::judge::Verdict;
 use tensorseal::policy::gate::{self, Judgement};
 use tensorseal::policy::{self, PolicyFile};
 use tensorseal::report::human::Palette;
@@ -63,6 +64,8 @@ pub fn run(args: &GateArgs) -> Outcome {
     inputs.settle(&[&opened].into_iter().chain(&measured.original).collect::<Vec<_>>())?;
     statements::write(&statements)?;
     if let Some(why) = nothing {
+        // Nothing is violated, and nothing was judged either.
+        report.conclude(Verdict::Pass);
         report.withhold(format!("{}: {why}", model.display()), exit::NOTHING);
     }
     output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))

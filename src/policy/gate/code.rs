@@ -78,11 +78,16 @@ fn held(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
 
 /// Whether a finding says already that code comes from elsewhere: it is then one that violates.
 fn is_said(evidence: &Evidence, remote: &RemoteCode) -> bool {
-    let says = |finding: &&Finding| finding.file.as_deref() == Some(remote.path.as_str());
-    evidence.findings.iter().filter(|finding| is_remote(finding)).any(|finding| says(&finding))
+    evidence.findings.iter().any(|finding| says(finding, remote))
 }
 
-/// Whether a finding is of code that comes from elsewhere.
-pub(super) fn is_remote(finding: &Finding) -> bool {
-    finding.rule == "content/remote-code"
+fn says(finding: &Finding, remote: &RemoteCode) -> bool {
+    finding.rule == "content/remote-code" && finding.file.as_deref() == Some(remote.path.as_str())
+}
+
+/// Whether a finding is of code that comes from elsewhere, which nothing that is measured covers, where the policy
+/// does not allow any code.
+pub(super) fn is_beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> bool {
+    let remote = evidence.code.seen().map_or(&[][..], |code| &code.remote);
+    policy.code != CodeAllowed::Any && remote.iter().any(|remote| says(finding, remote))
 }

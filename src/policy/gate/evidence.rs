@@ -1,7 +1,7 @@
 //! What is known of a model when it is judged: plain values, and of each the possibility that nobody
 //! looked.
 
-use crate::checkpoint::{Checkpoint, Content, FileKind, Format, ModelFile, NotCovered};
+use crate::checkpoint::{Checkpoint, Content, FileKind, ModelFile, NotCovered};
 use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
@@ -110,14 +110,12 @@ impl FileSeen {
     pub fn all_of(model: &Checkpoint) -> Vec<Self> {
         let of = |(index, file): (usize, &ModelFile)| {
             let readable = !model.tensors_of(index).is_empty();
-            // These formats leave no place for weights that no tensor names.
-            let strict = matches!(file.format, Some(Format::Safetensors | Format::Gguf));
             Self {
                 path: file.path.clone(),
                 bytes: file.bytes,
                 content: file.content,
                 readable,
-                without_weights: !readable && strict && file.kind == FileKind::Tensors,
+                without_weights: !readable && file.kind == FileKind::Tensors,
             }
         };
         model.own_files().iter().enumerate().map(of).collect()

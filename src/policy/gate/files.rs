@@ -157,7 +157,10 @@ pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
             .map(|(format, files)| format!("{format} ({})", listed(files)))
             .collect(),
     };
-    Some(format!("not one readable weight: nothing to judge; what is there: {}", there.join(", ")))
+    Some(format!(
+        "no tensor that can be read: nothing to judge; what is there: {}",
+        there.join(", ")
+    ))
 }
 
 /// Whether the policy asks nothing of a path.

@@ -3,7 +3,7 @@
 use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState, code, count};
 use crate::judge::finding::Standing;
 use crate::judge::{Finding, Severity};
-use crate::policy::{Area, CodeAllowed, Exception, Limit, Policy};
+use crate::policy::{Area, Exception, Limit, Policy};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -105,8 +105,7 @@ fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Opt
         {
             Some("seal.required")
         }
-        // Nothing that is measured covers it.
-        _ if policy.code != CodeAllowed::Any && code::is_remote(finding) => Some(code::RULE),
+        _ if code::is_beyond_limits(policy, evidence, finding) => Some(code::RULE),
         _ => None,
     }
 }
