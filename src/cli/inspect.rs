@@ -38,7 +38,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
             }))
             .collect::<Vec<_>>()
     ));
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     report.judge(args.common.fail_on);
     let code = output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
