@@ -68,7 +68,7 @@ fn a_model_without_code_is_quiet() {
     let config =
         json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "x": f64::MAX});
     let files: [(&str, &[u8]); 5] = [
-        ("config.json", config.to_string().as_bytes()),
+        ("config.json", config.as_bytes()),
         ("generation_config.json", b"{\"do_sample\": true, \"temperature\": Infinity}"),
         ("README.md", b"---\n_target_: in a card\n---\nauto_map handler.py"),
         ("tokenizer.json", b"{\"added_tokens\": [{\"content\": \"auto_map\"}]}"),
