@@ -65,8 +65,7 @@ const CODE: &str = "content/code";
 
 #[test]
 fn a_model_without_code_is_quiet() {
-    let config =
-        json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "x": f64::MAX});
+    let config = json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}).to_string();
     let files: [(&str, &[u8]); 5] = [
         ("config.json", config.as_bytes()),
         ("generation_config.json", b"{\"do_sample\": true, \"temperature\": Infinity}"),
