@@ -127,9 +127,9 @@ fn code_of_other_repositories_is_medium() {
     let config = br#"{"auto_map": {"AutoModel": "owner/name--modeling_x.X"}}"#;
     let (code, findings) = audited(&[("config.json", config)]);
     assert_eq!(code, 1);
-    assert_eq!(told(&findings), [(CODE, "config.json"), ("content/remote-code", "config.json")]);
-    assert_eq!(findings[1]["severity"], "medium");
-    assert!(findings[1]["message"].as_str().unwrap().contains("modeling_x.X of owner/name"));
+    assert_eq!(told(&findings), [("content/remote-code", "config.json"), (CODE, "config.json")]);
+    assert_eq!(findings[0]["severity"], "medium");
+    assert!(findings[0]["message"].as_str().unwrap().contains("modeling_x.X of owner/name"));
 }
 
 #[test]
