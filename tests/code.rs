@@ -65,10 +65,9 @@ const CODE: &str = "content/code";
 
 #[test]
 fn a_model_without_code_is_quiet() {
-    let config =
-        json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "x": f64::MAX});
+    let config = json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}).to_string();
     let files: [(&str, &[u8]); 5] = [
-        ("config.json", config.to_string().as_bytes()),
+        ("config.json", config.as_bytes()),
         ("generation_config.json", b"{\"do_sample\": true, \"temperature\": Infinity}"),
         ("README.md", b"---\n_target_: in a card\n---\nauto_map handler.py"),
         ("tokenizer.json", b"{\"added_tokens\": [{\"content\": \"auto_map\"}]}"),
@@ -128,9 +127,9 @@ fn code_of_other_repositories_is_medium() {
     let config = br#"{"auto_map": {"AutoModel": "owner/name--modeling_x.X"}}"#;
     let (code, findings) = audited(&[("config.json", config)]);
     assert_eq!(code, 1);
-    assert_eq!(told(&findings), [(CODE, "config.json"), ("content/remote-code", "config.json")]);
-    assert_eq!(findings[1]["severity"], "medium");
-    assert!(findings[1]["message"].as_str().unwrap().contains("modeling_x.X of owner/name"));
+    assert_eq!(told(&findings), [("content/remote-code", "config.json"), (CODE, "config.json")]);
+    assert_eq!(findings[0]["severity"], "medium");
+    assert!(findings[0]["message"].as_str().unwrap().contains("modeling_x.X of owner/name"));
 }
 
 #[test]

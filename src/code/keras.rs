@@ -97,7 +97,8 @@ fn member(name: &str, value: &str, found: &mut Found) {
     layer(name, value, found);
     let package = match name {
         "module" => value.split('.').next(),
-        "registered_name" => value.split_once('>').map(|(package, _)| package),
+        // Older forms have the package before the class.
+        "registered_name" | "class_name" => value.split_once('>').map(|(package, _)| package),
         _ => None,
     };
     if let Some(package) = package.filter(|package| !is_own(package)) {
@@ -143,6 +144,7 @@ mod tests {
         let custom =
             r#"{"module": "my_module.layers", "class_name": "L", "registered_name": "my_pkg>L"}"#;
         assert_eq!(of(custom).len(), 2);
+        assert_eq!(of(r#"{"class_name": "my_pkg>L", "config": {}}"#).len(), 1);
         // What is cut off is looked through all the same.
         assert_eq!(of(&lambda[..lambda.len() - 4]).len(), 1);
     }

@@ -6,17 +6,34 @@ use super::found::Found;
 use super::read::{MOST, Source};
 use crate::checkpoint::{OpenError, zip};
 
-/// Shapes of tokens: what they begin with, what follows, and how much of that.
-const TOKENS: [(&str, fn(u8) -> bool, usize, &str); 9] = [
-    ("hf_", is_alphanumeric, 34, "a token of the Hugging Face hub"),
-    ("api_org_", is_alphanumeric, 34, "a token of the Hugging Face hub"),
-    ("ghp_", is_alphanumeric, 36, "a token of GitHub"),
-    ("gho_", is_alphanumeric, 36, "a token of GitHub"),
-    ("ghs_", is_alphanumeric, 36, "a token of GitHub"),
-    ("github_pat_", is_word, 82, "a token of GitHub"),
-    ("glpat-", is_word, 20, "a token of GitLab"),
-    ("AKIA", is_capital, 16, "an access key of AWS"),
-    ("sk-ant-", is_word, 80, "a key of Anthropic"),
+/// What a token looks like.
+struct Shape {
+    begins: &'static str,
+    /// What it goes on with, and how much of that.
+    is_part: fn(u8) -> bool,
+    length: usize,
+    what: &'static str,
+}
+
+const fn shape(
+    begins: &'static str,
+    is_part: fn(u8) -> bool,
+    length: usize,
+    what: &'static str,
+) -> Shape {
+    Shape { begins, is_part, length, what }
+}
+
+const TOKENS: [Shape; 9] = [
+    shape("hf_", is_alphanumeric, 34, "a token of the Hugging Face hub"),
+    shape("api_org_", is_alphanumeric, 34, "a token of the Hugging Face hub"),
+    shape("ghp_", is_alphanumeric, 36, "a token of GitHub"),
+    shape("gho_", is_alphanumeric, 36, "a token of GitHub"),
+    shape("ghs_", is_alphanumeric, 36, "a token of GitHub"),
+    shape("github_pat_", is_word, 82, "a token of GitHub"),
+    shape("glpat-", is_word, 20, "a token of GitLab"),
+    shape("AKIA", is_capital, 16, "an access key of AWS"),
+    shape("sk-ant-", is_word, 80, "a key of Anthropic"),
 ];
 
 fn is_alphanumeric(byte: u8) -> bool {
@@ -60,9 +77,9 @@ pub(super) fn look_for_tokens(source: &Source<'_>, found: &mut Found) -> Result<
 /// What the tokens in some bytes are of, each once.
 fn tokens(bytes: &[u8]) -> Vec<&'static str> {
     let mut all: Vec<&'static str> = Vec::new();
-    for (prefix, is_part, length, what) in TOKENS {
-        let holds = memchr::memmem::find_iter(bytes, prefix).any(|at| {
-            let rest = bytes.get(at + prefix.len()..).unwrap_or_default();
+    for Shape { begins, is_part, length, what } in TOKENS {
+        let holds = memchr::memmem::find_iter(bytes, begins).any(|at| {
+            let rest = bytes.get(at + begins.len()..).unwrap_or_default();
             let before = at.checked_sub(1).and_then(|at| bytes.get(at));
             let is_apart = !before.is_some_and(|byte| byte.is_ascii_alphanumeric());
             is_apart && rest.len() >= length && rest.iter().take(length).all(|byte| is_part(*byte))

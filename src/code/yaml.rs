@@ -1,18 +1,25 @@
 //! Members of YAML mappings, found line by line: whatever else the document says, a name and the value
 //! behind it stand in the text, plain or in quotes.
 
-/// Longest value that is given, in bytes.
-const MOST: usize = 512;
+/// Longest value that is looked for, in bytes, with what stands before it.
+const MOST: usize = 256;
+/// Most members that are shown of a document.
+const MOST_SHOWN: usize = 4096;
 
 /// Shows every member that has one of `names`: the name and the value behind it, as far as it is a scalar.
 /// A value on a line of its own is taken, too.
 pub(super) fn each(text: &str, names: &[&str], mut look: impl FnMut(&str, &str)) {
     let mut lines = text.lines().peekable();
+    let mut left = MOST_SHOWN;
     while let Some(line) = lines.next() {
         let next = lines.peek().copied().unwrap_or_default();
         for (at, _) in line.char_indices().filter(|(at, _)| begins(line, *at)) {
             let Some((name, rest)) = name(&line[at..], names) else { continue };
             look(name, &value(rest, next));
+            left -= 1;
+            if left == 0 {
+                return;
+            }
         }
     }
 }
@@ -46,6 +53,8 @@ fn name<'n, 'l>(line: &'l str, names: &[&'n str]) -> Option<(&'n str, &'l str)> 
 
 /// A scalar: in quotes, or up to what ends a plain one.
 fn value(rest: &str, next: &str) -> String {
+    // What stands before a value is not long.
+    let (rest, next) = (clipped(rest), clipped(next));
     let here = behind_properties(rest.trim_start());
     let is_empty = here.is_empty() || here.starts_with(['|', '>', '#']);
     let text = if is_empty { behind_properties(next.trim_start()) } else { here };

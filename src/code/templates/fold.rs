@@ -2,7 +2,7 @@
 //! literals is joined here.
 
 use super::lexer::Word;
-use super::plain::{MOST_BRACKETS, brackets};
+use super::plain::{MOST_BRACKETS, MOST_LINE, brackets};
 use minijinja::machinery::ast::{BinOpKind, CallArg, Expr};
 use minijinja::machinery::parse_expr;
 
@@ -19,6 +19,9 @@ pub(super) fn text(words: &[(Word<'_>, u64)]) -> Option<String> {
         return None;
     }
     let expression = written(words);
+    if expression.len() > MOST_LINE {
+        return joined(words);
+    }
     let parsed = parse_expr(&expression).ok()?;
     of(&parsed).or_else(|| joined(words))
 }
@@ -162,6 +165,8 @@ mod tests {
         ] {
             assert_eq!(folded(expression).as_deref(), Some("a_b"), "{expression}");
         }
+        let long = format!("'{}' ~ 'x' & 1", "a".repeat(70_000));
+        assert_eq!(folded(&long), None);
         for expression in ["a", "'a' ~ b", "1", "'a' * 3", "['a']", "'a'[0]", ""] {
             assert_eq!(folded(expression), None, "{expression}");
         }

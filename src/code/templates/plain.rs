@@ -5,6 +5,8 @@ use minijinja::machinery::parse;
 
 /// Longest template that is parsed.
 const MOST_BYTES: usize = 1 << 20;
+/// Longest line: minijinja counts columns in 16 bits.
+pub(super) const MOST_LINE: usize = 60_000;
 /// Most words of a tag, most branches of conditions, and most blocks and brackets in one another: a parser
 /// that descends takes some KiB of stack for each, without a bound that suits a thread.
 const MOST_WORDS: usize = 1000;
@@ -48,7 +50,9 @@ impl Depth {
 
     /// Why a template is not plain Jinja; `None`: it is.
     pub fn fault(&self, text: &str) -> Option<String> {
-        if self.too_deep || text.len() > MOST_BYTES {
+        let is_long =
+            text.len() > MOST_BYTES || text.split('\n').any(|line| line.len() > MOST_LINE);
+        if self.too_deep || is_long {
             return Some("it is longer than any that is read".to_owned());
         }
         let error = parse(text, "", Default::default()).err()?;
@@ -98,6 +102,7 @@ mod tests {
             format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(100_000)),
             format!("{{{{ a{} }}}}", " + a".repeat(100_000)),
             "{% if a %}".repeat(50_000),
+            format!("{}{{{{ & }}}}", "é".repeat(70_000)),
             format!("{{{{ {}{} }}}}", "[".repeat(100), "]".repeat(100)),
             format!("{}{}", "{% for a in b %}".repeat(100), "{% endfor %}".repeat(100)),
         ] {
