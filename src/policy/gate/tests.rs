@@ -95,7 +95,8 @@ fn seen(path: &str, class: ContentClass, readable: bool) -> FileSeen {
 }
 
 fn code_file(path: &str) -> CodeFile {
-    CodeFile { path: path.to_owned(), what: "it is executed when the model is loaded".to_owned() }
+    let what = "it is executed when the model is loaded".to_owned();
+    CodeFile { path: path.to_owned(), what, blake3: None }
 }
 
 /// All files of [`sound`] evidence, by whoever vouches for them.
