@@ -38,14 +38,15 @@ fn weights_that_cannot_be_read_are_named_and_never_pass_in_silence() {
         let with = || beside(vec![file(path, &bytes)]);
         // The same bytes under another name are the same.
         let renamed = || beside(vec![file("data.0", &bytes)]);
-        let name = if class == "msgpack" { "" } else { "of weights not audited: data.0" };
+        let unnamed = matches!(class, "msgpack" | "coreml");
+        let name = if unnamed { "" } else { "of weights not audited: data.0" };
         hold(vec![
             row(class, alone(), "audit {m}", 4, "format/not-read", class),
             row(class, alone(), "inspect {m}", 4, "format/not-read", class),
             row(class, alone(), "seal {m}", 0, "", "sealed"),
             row(class, with(), "audit {m}", 0, "", "of weights not audited: "),
             row(class, with(), "audit {m} --require-all", 3, "", "--require-all"),
-            // MessagePack has no magic number: it is known by its name as well.
+            // Two have no magic number: they are known by their name as well.
             row(class, renamed(), "audit {m}", 0, "", name),
         ]);
     }
