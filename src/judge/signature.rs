@@ -5,7 +5,9 @@
 //! it ignores a file.
 
 use super::Finding;
-use crate::checkpoint::{Checkpoint, FileKind, LeftOut, ModelFile, NotCovered, display_name};
+use crate::checkpoint::{
+    Checkpoint, Content, ContentClass, FileKind, LeftOut, ModelFile, NotCovered, Role, display_name,
+};
 use crate::seal::canonical::hex;
 use crate::severity::Severity;
 use crate::signing::oms::Ignored;
@@ -153,11 +155,15 @@ impl Outcome {
     fn leave_out(&mut self, file: &ModelFile, kind: LeftOut, reason: &str) {
         let (path, reason_given) = (file.path.clone(), reason.to_owned());
         self.not_covered.push(NotCovered { path, reason: reason_given, kind });
-        if file.kind != FileKind::Other {
-            let message = format!(
-                "{} holds tensors, and nobody signed it: {reason}",
-                display_name(&file.path)
-            );
+        let what = match file.content {
+            _ if file.kind != FileKind::Other => Some("holds tensors"),
+            Content { role: Role::Weights, .. } => Some("holds weights"),
+            Content { class: ContentClass::Pickle, .. } => Some("is a pickle"),
+            _ => None,
+        };
+        if let Some(what) = what {
+            let message =
+                format!("{} {what}, and nobody signed it: {reason}", display_name(&file.path));
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
         }
