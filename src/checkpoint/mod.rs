@@ -109,6 +109,22 @@ impl Checkpoint {
         }
     }
 
+    /// Keeps some of its files alone, as bytes whatever they hold.
+    pub(crate) fn keep_as_bytes(&mut self, is_kept: impl Fn(&ModelFile) -> bool) {
+        self.files.retain(is_kept);
+        for file in &mut self.files {
+            (file.kind, file.format) = (FileKind::Other, None);
+            file.checksums.clear();
+            file.big_endian.clear();
+        }
+        self.tensors.clear();
+        self.problems.clear();
+        self.remarks.clear();
+        self.gguf.clear();
+        self.format = None;
+        self.start = settled::Start::of_files();
+    }
+
     /// The tensors of one file, in order of offset.
     pub fn tensors_of(&self, file: usize) -> &[Tensor] {
         let from = self.tensors.partition_point(|tensor| tensor.file < file);

@@ -7,9 +7,9 @@
 use super::directory::{self, Found, Tree};
 use super::file::OpenError;
 use super::gguf::split::PartName;
-use super::{Checkpoint, FileIdentity, FileKind, LeftOut, Location, ModelFile, OpenOptions};
+use super::{Checkpoint, FileIdentity, LeftOut, Location, ModelFile, OpenOptions};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -133,22 +133,6 @@ impl Checkpoint {
         };
         self.compare_files(&tree.files)?;
         self.compare_others(&others(&tree))
-    }
-
-    /// Takes these files alone for the model, whatever else lies beside them: they are bytes, and nothing is
-    /// wrong with what they are called or hold.
-    pub(crate) fn keep_files(&mut self, paths: &BTreeSet<&str>) {
-        self.files.retain(|file| paths.contains(file.path.as_str()));
-        for file in &mut self.files {
-            (file.kind, file.format) = (FileKind::Other, None);
-            file.checksums.clear();
-            file.big_endian.clear();
-        }
-        self.tensors.clear();
-        self.gguf.clear();
-        self.format = None;
-        self.problems.clear();
-        self.start = Start::of_files();
     }
 
     /// Both are in the order of [`Checkpoint::files`].

@@ -6,7 +6,8 @@
 
 use super::Finding;
 use crate::checkpoint::{
-    Checkpoint, DirectoryLink, FileKind, LeftOut, ModelFile, NotCovered, display_name,
+    Checkpoint, Content, ContentClass, DirectoryLink, FileKind, LeftOut, ModelFile, NotCovered,
+    Role, display_name,
 };
 use crate::seal::canonical::hex;
 use crate::severity::Severity;
@@ -186,11 +187,15 @@ impl Outcome {
     /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
     fn leave_out(&mut self, file: &ModelFile, kind: LeftOut, reason: &str) {
         self.not_covered(&file.path, kind, reason);
-        if file.kind != FileKind::Other {
-            let message = format!(
-                "{} holds tensors, and nobody signed it: {reason}",
-                display_name(&file.path)
-            );
+        let what = match file.content {
+            _ if file.kind != FileKind::Other => Some("holds tensors"),
+            Content { role: Role::Weights, .. } => Some("holds weights"),
+            Content { class: ContentClass::Pickle, .. } => Some("is a pickle"),
+            _ => None,
+        };
+        if let Some(what) = what {
+            let message =
+                format!("{} {what}, and nobody signed it: {reason}", display_name(&file.path));
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
         }

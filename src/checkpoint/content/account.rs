@@ -3,7 +3,7 @@
 use super::super::contents::Contents;
 use super::super::file::{self, OpenError, Opened};
 use super::super::problem::{Named, Problem};
-use super::super::{Format, ModelFile, formats, lfs};
+use super::super::{Format, ModelFile, formats, lfs, zip};
 use super::described::Described;
 use super::promise::{self, ContentError, ContentRemark};
 use super::{Content, ContentClass, Role, classify, inside};
@@ -138,7 +138,7 @@ impl Account {
         } else if promised && promise::is_other(file.content) {
             self.problems.push(ContentError::Misnamed { class }.problem(path));
         } else if class.role() == Role::Executable {
-            let weights = also.is_some_and(|also| also.role() == Role::Weights);
+            let weights = also.is_some() && carries_weights(file)?;
             let remark = ContentRemark::Executable { what: class.words(), weights };
             self.remarks.push(remark.problem(path));
         } else if role == Role::Weights && !is_read {
@@ -154,6 +154,14 @@ impl Account {
         }
         Ok(())
     }
+}
+
+/// Whether an archive that a program carries has members of the names of weights.
+fn carries_weights(file: &ModelFile) -> Result<bool, OpenError> {
+    let opened = file::open(&file.location)?;
+    let failed = |error| OpenError::of_found(&file.location.shown(), error);
+    let names = zip::list(&opened).map_err(failed)?.unwrap_or_default();
+    Ok(names.iter().any(|name| promise::is_of_weights(name)))
 }
 
 /// The length that a pointer states for the file it stands for.

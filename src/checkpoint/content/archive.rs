@@ -11,7 +11,8 @@ use std::io;
 pub(super) fn closing(look: &Look<'_>, commented: bool) -> io::Result<Option<ContentClass>> {
     let starts = zip::starts(&look.head);
     let ends = |tail: &[u8]| tail.windows(zip::END.len()).any(|bytes| bytes == zip::END);
-    if !starts && !ends(look.tail()) && !(commented && ends(&look.long_tail()?)) {
+    let closed = starts || ends(look.tail()) || commented && ends(&look.long_tail()?);
+    if !closed {
         return Ok(None);
     }
     let listed = zip::list(look.opened)?;

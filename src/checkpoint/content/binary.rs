@@ -161,9 +161,13 @@ pub(super) fn is_late_hdf5(look: &Look<'_>, most: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether there is nothing but zeros in a file whose head is so.
+/// Whether there is nothing but zeros in a file whose head is so. Of a long one, behind the first part a piece
+/// is looked at here and there: a file can be said to be longer than anybody could read.
 pub(super) fn is_zeros(look: &Look<'_>) -> io::Result<bool> {
     const STEP: usize = 1 << 20;
+    /// How much is looked at in order, and how many pieces of the rest.
+    const FRONT: u64 = 64 << 20;
+    const PIECES: u64 = 64;
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     if !is_zero(&look.head) || !is_zero(look.tail()) {
         return Ok(false);
@@ -173,7 +177,8 @@ pub(super) fn is_zeros(look: &Look<'_>) -> io::Result<bool> {
         if !is_zero(&look.at(at, STEP)?) {
             return Ok(false);
         }
-        at += STEP as u64;
+        let apart = if at < FRONT { 0 } else { look.bytes.saturating_sub(FRONT) / PIECES };
+        at += apart.max(STEP as u64);
     }
     Ok(true)
 }

@@ -165,19 +165,22 @@ impl Reading<'_> {
                 },
                 _ => break,
             };
-            match (key & 7, fields) {
+            let more = match (key & 7, fields) {
                 (2, [first, deeper @ ..]) if key >> 3 == *first => {
-                    if !self.message(deeper, [start, next])? {
-                        return Ok(false);
-                    }
+                    self.message(deeper, [start, next])?
                 }
                 (2, []) if matches!(key >> 3, 1 | 2) && value <= NOTE => {
-                    let Some(text) = self.at(start, value as usize)? else { return Ok(false) };
+                    let text = self.at(start, value as usize)?;
+                    let more = text.is_some();
                     if let Some(part) = key_value.get_mut((key >> 3) as usize - 1) {
-                        *part = Some(text);
+                        *part = text;
                     }
+                    more
                 }
-                _ => {}
+                _ => true,
+            };
+            if !more {
+                return Ok(false);
             }
             at = next;
         }

@@ -26,6 +26,8 @@ const MAX_PICKLES: usize = 64;
 const MAX_UNPACKED: u64 = 64 << 20;
 const MAX_TIMES: u64 = 8;
 const LEAST_UNPACKED: u64 = 1 << 20;
+/// Times that a byte is looked at: on each level, and as a pickle. Members that share bytes come to more.
+const MAX_READS: u64 = MAX_DEPTH as u64 + 2;
 
 /// What was found in a file.
 #[derive(Debug, Default)]
@@ -47,11 +49,12 @@ pub(super) fn is_container(class: ContentClass) -> bool {
 /// Looks into a file of this content.
 pub(super) fn examine(path: &str, opened: &Opened, content: Content) -> io::Result<Inside> {
     let bytes = opened.identity.bytes;
+    let unpacked = bytes.saturating_mul(MAX_TIMES).clamp(LEAST_UNPACKED, MAX_UNPACKED);
     let mut walk = Walk {
         path,
         found: Inside { understood: true, ..Inside::default() },
-        unpacked: bytes.saturating_mul(MAX_TIMES).clamp(LEAST_UNPACKED, MAX_UNPACKED),
-        read: bytes.max(LEAST_UNPACKED),
+        unpacked,
+        read: bytes.saturating_add(unpacked).saturating_mul(MAX_READS),
         members: 0,
         pickles: 0,
     };
@@ -66,7 +69,7 @@ struct Walk<'p> {
     found: Inside,
     /// Bytes that may still be unpacked.
     unpacked: u64,
-    /// Bytes of pickles that may still be read.
+    /// Bytes of members and of pickles that may still be looked at.
     read: u64,
     members: usize,
     pickles: usize,
@@ -117,13 +120,10 @@ impl Walk<'_> {
     fn formatted(&mut self, place: &str, opened: &Opened, class: ContentClass) -> io::Result<()> {
         let Some(format) = class.format() else { return Ok(()) };
         self.pickles += 1;
-        let bytes = opened.identity.bytes.min(MAX_PICKLE);
-        let Some(left) = self.read.checked_sub(bytes).filter(|_| self.pickles <= MAX_PICKLES)
-        else {
+        if self.pickles > MAX_PICKLES || !self.may_read(opened.identity.bytes.min(MAX_PICKLE)) {
             self.found.understood = false;
             return Ok(());
-        };
-        self.read = left;
+        }
         let contents = formats::read(format, class, self.path, opened)?;
         self.found.weights |= !contents.weightless;
         let front = stated_of(self.path);
@@ -143,10 +143,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether another member may be looked at.
-    fn next_member(&mut self) -> bool {
+    /// Whether so many bytes more may be looked at.
+    fn may_read(&mut self, bytes: u64) -> bool {
+        let left = self.read.checked_sub(bytes);
+        self.read = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Whether another member, of so many bytes as they are stored, may be looked at.
+    fn next_member(&mut self, bytes: u64) -> bool {
         self.members += 1;
-        let may = self.members <= MAX_MEMBERS;
+        let may = self.members <= MAX_MEMBERS && self.may_read(bytes);
         self.found.understood &= may;
         may
     }
@@ -156,7 +163,8 @@ impl Walk<'_> {
         // Members that cannot be read are in none of the lists.
         self.found.understood &= archive.readable && archive.errors.is_empty();
         for member in &archive.members {
-            if !self.next_member() {
+            let [start, end] = member.range;
+            if !self.next_member(end.saturating_sub(start)) {
                 return Ok(());
             }
             let inner = join(place, &member.name);
@@ -200,7 +208,7 @@ impl Walk<'_> {
                     long = Some(text(&file::read_at(&opened.file, start, most)?));
                 }
                 b'0' | b'7' | 0 => {
-                    if !self.next_member() {
+                    if !self.next_member(end - start) {
                         return Ok(());
                     }
                     let name = long.take().unwrap_or_else(|| text(&header[..100]));
@@ -221,7 +229,7 @@ impl Walk<'_> {
         opened: &Opened,
         depth: usize,
     ) -> io::Result<()> {
-        if !self.next_member() {
+        if !self.next_member(opened.identity.bytes) {
             return Ok(());
         }
         let Some(plain) = unpack(opened, self.unpacked)? else {

@@ -111,7 +111,7 @@ pub(super) fn look_at(look: &Look<'_>) -> Option<ContentClass> {
 /// The fields of an ONNX model: a version of the format, then texts, and the graph.
 fn is_onnx(version: u64, rest: &[(u64, Value<'_>)]) -> bool {
     let is_field = |(number, value): &(u64, Value<'_>)| match number {
-        2 | 3 | 4 => is_text(value),
+        2..=4 => is_text(value),
         5 => matches!(value, Value::Number(_)),
         6 | 7 | 8 | 14 | 20 | 25 | 26 => matches!(value, Value::Bytes(..)),
         _ => false,

@@ -187,7 +187,7 @@ impl Repository {
             let place = self.place.join("blobs");
             let mut checkpoint = Checkpoint::open(&place, &local::options())?;
             let wanted: BTreeSet<&str> = listed.files.iter().map(|f| f.path.as_str()).collect();
-            checkpoint.keep_files(&wanted);
+            checkpoint.keep_as_bytes(|file| wanted.contains(file.path.as_str()));
             return Ok(OpenedModel::as_listed(checkpoint));
         }
         let Some(commit) = &listed.version else {
