@@ -84,5 +84,6 @@ fn is_same(
     let [a, b] = [&model.tensors[one], &model.tensors[other]];
     let [of_a, of_b] = [digests.get(&one), digests.get(&other)];
     (a.dtype, &a.shape, &a.strides) == (b.dtype, &b.shape, &b.strides)
-        && of_a.is_some() && of_a == of_b
+        && of_a.is_some()
+        && of_a == of_b
 }

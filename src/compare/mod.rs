@@ -76,7 +76,8 @@ pub fn measure<'m>(
         let tensors = pair.weights(&weights).map(Weight::whole);
         let [Some(one), Some(other)] = tensors else { return None };
         let [a, b] = [&models[0].tensors[one], &models[1].tensors[other]];
-        let layouts = [a, b].map(|tensor| (tensor.dtype, &tensor.shape, &tensor.strides, tensor.bytes));
+        let layouts =
+            [a, b].map(|tensor| (tensor.dtype, &tensor.shape, &tensor.strides, tensor.bytes));
         (layouts[0] == layouts[1]).then_some([one, other])
     };
     let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();

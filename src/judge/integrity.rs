@@ -167,8 +167,11 @@ impl<'a> Comparison<'a> {
                     Some(strides) => format!("have the strides {strides:?}"),
                     None => "lie row-major".to_owned(),
                 };
-                let message =
-                    format!("its elements {}, and were sealed as they {}", words(found), words(sealed));
+                let message = format!(
+                    "its elements {}, and were sealed as they {}",
+                    words(found),
+                    words(sealed)
+                );
                 self.structure("integrity/order-changed", message, found);
             } else if sealed.blake3 != found.blake3 {
                 self.changed.push((sealed, found));
@@ -449,8 +452,12 @@ impl<'a> Comparison<'a> {
         };
         let obeyed = is_obeyed(&found.path, self.found);
         let message = match obeyed {
-            true => "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what",
-            false => "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are",
+            true => {
+                "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what"
+            }
+            false => {
+                "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are"
+            }
         };
         let mut finding = Finding::new("integrity/header-changed", message).in_file(&sealed.path);
         if obeyed {

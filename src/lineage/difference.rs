@@ -47,8 +47,7 @@ impl Comparison {
         };
         let shape = tensor.storage_shape();
         let rows = shape.first().copied().unwrap_or(1);
-        let columns =
-            shape.iter().skip(1).try_fold(1u64, |all, len| all.checked_mul(*len))?;
+        let columns = shape.iter().skip(1).try_fold(1u64, |all, len| all.checked_mul(*len))?;
         let matrix = shape.len() > 1 && rows.min(columns) >= LEAST_SIDE && format.is_some();
         let in_blocks = shape.last().is_some_and(|len| len % BLOCK as u64 == 0);
         Some(Comparison {
@@ -58,10 +57,7 @@ impl Comparison {
             columns: matrix.then_some(columns),
             rows,
             format,
-            quantised: format.is_some()
-                && dtype.bits() >= 16
-                && shape.len() > 1
-                && in_blocks,
+            quantised: format.is_some() && dtype.bits() >= 16 && shape.len() > 1 && in_blocks,
         })
     }
 

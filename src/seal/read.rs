@@ -195,7 +195,13 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     if bytes != Some(tensor.bytes) {
         return wrong(format!("tensor {name}: shape and dtype do not make {} bytes", tensor.bytes));
     }
-    if tensor.shape.iter().chain(strides.into_iter().flatten()).chain([&tensor.offset, &tensor.bytes]).any(|n| *n > MAX_INTEGER) {
+    if tensor
+        .shape
+        .iter()
+        .chain(strides.into_iter().flatten())
+        .chain([&tensor.offset, &tensor.bytes])
+        .any(|n| *n > MAX_INTEGER)
+    {
         return wrong(format!("tensor {name}: number over 2^53"));
     }
     let expected = digest::block_count(tensor.bytes);

@@ -73,7 +73,9 @@ impl Carriers {
         let (mut tensors, mut ties) = (Vec::new(), Vec::new());
         for (canonical, weight) in named {
             let index = weight.tensor();
-            if let Some((index, digest)) = weight.whole().and_then(|at| Some((at, compared.get(&at)?))) {
+            if let Some((index, digest)) =
+                weight.whole().and_then(|at| Some((at, compared.get(&at)?)))
+            {
                 let tensor = &model.tensors[index];
                 let key = (laid(tensor), *digest);
                 if let Some(first) = kept.get(&key) {

@@ -232,7 +232,14 @@ fn collect(entries: Vec<Entry>, sound: Vec<bool>, data_start: u128) -> Layout {
         match (entry.dtype, entry.bytes, offset) {
             (Some(dtype), Some(bytes), Ok(offset)) if sound => {
                 let Entry { name, shape, .. } = entry;
-                layout.tensors.push(StoredTensor { name, dtype, shape, strides: None, offset, bytes });
+                layout.tensors.push(StoredTensor {
+                    name,
+                    dtype,
+                    shape,
+                    strides: None,
+                    offset,
+                    bytes,
+                });
             }
             _ => layout.unreadable.push(entry.name),
         }

@@ -62,14 +62,14 @@ impl Reading<'_> {
         // The reader of PyTorch takes the directory of the first member for the one of all.
         let directory = members.first().map_or("", |first| split(&first.name).0);
         let mut object = None;
-        let pickles = members.iter().filter(|m| m.name.ends_with(".pkl")).take(MAX_PICKLES);
+        let pickles = members.iter().filter(|m| is_pickle(&m.name)).take(MAX_PICKLES);
         for member in pickles {
             let (of, inner) = split(&member.name);
             let is_object = inner.eq_ignore_ascii_case(OBJECT);
             if is_object && of.eq_ignore_ascii_case(directory) {
                 object = self.pickle(member, script)?;
             } else {
-                if is_object || inner.ends_with("/data.pkl") {
+                if is_object || inner.to_ascii_lowercase().ends_with("/data.pkl") {
                     self.torch.push(TorchError::SecondPickle { member: member.name.clone() });
                 }
                 self.pickle(member, script)?;
@@ -185,7 +185,7 @@ impl Reading<'_> {
                 }),
                 None if is_known(&inner.to_ascii_lowercase())
                     && of.eq_ignore_ascii_case(directory) => {}
-                None if inner.ends_with(OBJECT) => {}
+                None if inner.to_ascii_lowercase().ends_with(OBJECT) => {}
                 None => self.torch.push(TorchError::UnknownMember {
                     member: member.name.clone(),
                     range: member.range,
@@ -201,14 +201,8 @@ impl Reading<'_> {
             None => StoragePlace::Missing,
         };
         let bytes = self.opened.identity.bytes;
-        let placed = views::place(
-            found.views,
-            &conflicts,
-            bytes,
-            is_big_endian,
-            place,
-            &mut self.torch,
-        );
+        let placed =
+            views::place(found.views, &conflicts, bytes, is_big_endian, place, &mut self.torch);
         contents.tensors = placed.tensors;
         contents.unreadable.extend(placed.unreadable);
         contents.big_endian = placed.big_endian;
@@ -236,6 +230,12 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// Whether a member has the name of a pickle.
+pub(super) fn is_pickle(name: &str) -> bool {
+    let ending = name.len().checked_sub(4).and_then(|at| name.get(at..));
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(".pkl"))
 }
 
 /// The tensors of the object, and the storages that are described in two ways.

@@ -151,14 +151,8 @@ fn place(
         Some(range) => StoragePlace::At(*range),
         None => StoragePlace::Missing,
     };
-    let placed = views::place(
-        views,
-        &front.object.conflicts,
-        file_bytes,
-        front.is_big_endian,
-        find,
-        torch,
-    );
+    let placed =
+        views::place(views, &front.object.conflicts, file_bytes, front.is_big_endian, find, torch);
     contents.tensors = placed.tensors;
     contents.unreadable.extend(placed.unreadable);
     contents.big_endian = placed.big_endian;

@@ -39,7 +39,7 @@ enum Kind {
 pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
     Ok(match kind(opened)? {
         // Many other files are zip archives, too.
-        Some(Kind::Archive) => zip::may_hold(opened, |name| name.ends_with(".pkl"))?,
+        Some(Kind::Archive) => zip::may_hold(opened, archive::is_pickle)?,
         kind => kind.is_some(),
     })
 }

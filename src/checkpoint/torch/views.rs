@@ -220,14 +220,16 @@ fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
     let (start, most) = match view.storage.view {
         None => (0, u64::MAX),
         Some((offset, count)) => {
-            let unit = view.storage.kind.dtype().map_or(1, |dtype| u64::from(dtype.bits() / 8).max(1));
+            let unit =
+                view.storage.kind.dtype().map_or(1, |dtype| u64::from(dtype.bits() / 8).max(1));
             let start = u64::try_from(offset).map_err(|_| "its offset is negative")?;
             let count = u64::try_from(count).map_err(|_| "the part it is of is less than empty")?;
             let end = start.checked_add(count).and_then(|end| end.checked_mul(unit));
             (start.checked_mul(unit).ok_or(OVERFLOW)?, end.ok_or(OVERFLOW)?)
         }
     };
-    let from = offset.checked_mul(width).and_then(|from| start.checked_add(from)).ok_or(OVERFLOW)?;
+    let from =
+        offset.checked_mul(width).and_then(|from| start.checked_add(from)).ok_or(OVERFLOW)?;
     let elements = order::elements(&shape).ok_or(OVERFLOW)?;
     let stored = order::stored_elements(&shape, Some(&stride)).ok_or(OVERFLOW)?;
     let bytes = stored.checked_mul(width).ok_or(OVERFLOW)?;

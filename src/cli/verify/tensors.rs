@@ -109,13 +109,15 @@ fn measure(
 fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut Report) {
     let expected = document::root_text(expected);
     if found.model.root != expected {
-        let older = found.root_without_order().is_some_and(|root| document::root_text(&root) == expected);
+        let older =
+            found.root_without_order().is_some_and(|root| document::root_text(&root) == expected);
         let hint = match older {
-            true => "; the expected one was made of these bytes by an older version, which did not record the order of elements: seal the model again and expect the new root",
+            true => {
+                "; the expected one was made of these bytes by an older version, which did not record the order of elements: seal the model again and expect the new root"
+            }
             false => "",
         };
-        let message =
-            format!("the model root is {}, expected {expected}{hint}", found.model.root);
+        let message = format!("the model root is {}, expected {expected}{hint}", found.model.root);
         report.findings.push(Finding::new("integrity/other-model", message));
     } else if let Some(sealed) = sealed.filter(|sealed| sealed.model.root != expected) {
         let message = format!("the seal is of another model: its root is {}", sealed.model.root);

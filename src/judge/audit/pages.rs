@@ -119,7 +119,8 @@ fn are_versions(here: &Subject<'_>, there: &Subject<'_>, runs: &[&Doubled]) -> b
     let in_place = |run: &&&Doubled| start(here, run.here.1) == start(there, run.there.1);
     let pages: u64 = runs.iter().filter(in_place).map(|run| run.pages).sum();
     let total = here.facts.pages.pages.min(there.facts.pages.pages).max(1);
-    here.tensor.storage_shape() == there.tensor.storage_shape() && pages as f64 >= PARTLY_EQUAL_FROM * total as f64
+    here.tensor.storage_shape() == there.tensor.storage_shape()
+        && pages as f64 >= PARTLY_EQUAL_FROM * total as f64
 }
 
 fn said(here: &Subject<'_>, there: &Subject<'_>, runs: &[&Doubled]) -> Option<Finding> {
