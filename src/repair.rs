@@ -3,17 +3,19 @@
 //! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
 //! on the copy, not concluded.
 
-use crate::checkpoint::{Checkpoint, OpenError, OpenOptions};
+use crate::checkpoint::{Checkpoint, OpenError, OpenOptions, Problem};
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, Severity};
 use crate::pinpoint::explain::Difference;
 use crate::pinpoint::search::Pinpointed;
-use crate::seal::layout::Damaged;
-use crate::seal::{Seal, build};
+use crate::seal::layout::{self, Damaged};
+use crate::seal::{LinkSeal, Seal, build};
 use crate::stream::copy::{CopyError, Copying, Piece};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A byte that is put back.
@@ -36,7 +38,7 @@ pub enum RepairError {
     /// Something could not be measured.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The copy could not be read back.
+    /// The copy could not be read back, or what it was made from is no longer what it was.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The copy is not the sealed model; nothing was kept of it.
@@ -75,7 +77,8 @@ pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
 }
 
 /// Writes a copy of `model` to `out`, which must not exist, with these patches (in order), and holds it
-/// to the seal. `model` has the layout it was sealed with. Gives what was measured of the copy.
+/// to the seal. `model` has the layout it was sealed with. The copy gets its name when all that it was made
+/// from is `settled`: is what it was. Gives what was measured of the copy.
 ///
 /// # Errors
 /// See [`RepairError`]; nothing is left behind.
@@ -83,7 +86,7 @@ pub fn write(
     model: &Checkpoint,
     sealed: &Seal,
     patches: &[Patch],
-    out: &Path,
+    (out, settled): (&Path, &dyn Fn() -> Result<(), OpenError>),
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
@@ -97,11 +100,27 @@ pub fn write(
         &|piece, bytes, ()| put_back(piece, bytes, patches),
         &mut |()| {},
         |copy| {
+            link(model, sealed, copy)?;
             measured = Some(accept(model, sealed, copy, options, progress)?);
-            Ok::<_, RepairError>(())
+            settled().map_err(RepairError::Open)
         },
     )?;
     measured.ok_or(RepairError::Run(RunError::Unmeasured))
+}
+
+/// Makes the sealed links to directories in a copy, as long as they stay inside.
+fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError> {
+    let is_there = |link: &&LinkSeal| model.links.iter().any(|here| here.path == link.path);
+    for LinkSeal { path, target } in sealed.links.iter().filter(is_there) {
+        let up = "../".repeat(path.matches('/').count());
+        let place = copy.join(path);
+        place
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| symlink(format!("{up}{target}"), &place))
+            .map_err(|source| CopyError::Write { path: place, source })?;
+    }
+    Ok(())
 }
 
 /// Patches by their place in the file, not by their tensor: of tensors that share bytes, each is written,
@@ -143,7 +162,7 @@ fn accept(
     let opening = OpenOptions {
         // Everything that was copied is part of the model.
         include_git_paths: true,
-        expected_files: Some(sealed.files.iter().map(|file| file.path.clone()).collect()),
+        expected_files: Some(sealed.naming_files()),
         ..OpenOptions::default()
     };
     let mut copied = Checkpoint::open(copy, &opening)?;
@@ -153,9 +172,11 @@ fn accept(
     {
         copied.path.clone_from(&original.path);
     }
+    layout::as_bytes(&mut copied, sealed);
     let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
     let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
-    let grave = copied.problems.iter().filter(|problem| problem.severity > Severity::Low);
+    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let grave = copied.problems.iter().filter(is_grave);
     remaining.findings.extend(
         grave.map(|problem| {
             Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file)

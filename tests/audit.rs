@@ -61,7 +61,7 @@ fn judged(path: &Path, options: &[&str]) -> (i32, Value) {
     let ran = run(&args);
     let mut report: Value =
         serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
     assert!(report.as_object_mut().unwrap().remove("engine").is_some());
     (ran.code, report)
 }

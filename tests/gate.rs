@@ -8,6 +8,7 @@ use common::weights::Random;
 use common::*;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,6 +74,19 @@ impl Release {
         Self { fixtures, model }
     }
 
+    /// Seals the model anew; what was signed before is no part of it.
+    fn seal(&self) {
+        self.unsign();
+        let ran = run(&["seal", arg(&self.model), "--device", "cpu"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+
+    fn unsign(&self) {
+        for name in ["model.sig", "model.sig.attestations.jsonl"] {
+            fs::remove_file(self.model.join(name)).unwrap();
+        }
+    }
+
     fn sign(&self, key: &str, extra: &[&str]) {
         let key = self.fixtures.path(&format!("keys/{key}.priv.pem"));
         let mut args = vec!["sign", arg(&self.model), "--key", arg(&key), "--device", "cpu"];
@@ -102,6 +116,11 @@ impl Release {
         bytes[last] ^= 1;
         fs::write(path, bytes).unwrap();
     }
+}
+
+/// `blake3:` and the digest of a file.
+fn digest_of(path: &Path) -> String {
+    format!("blake3:{}", blake3::hash(&fs::read(path).unwrap()).to_hex())
 }
 
 /// The rules of a report that are not met.
@@ -247,6 +266,18 @@ fn findings_are_limited_and_allowed_by_name() {
     assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]));
     let (code, _) = release.gate(&format!("{audit}[severity]\nweights = \"critical\"\n"), &[]);
     assert_eq!(code, 0);
+
+    // For one content of the file alone.
+    let digest = digest_of(&release.model.join("model.safetensors"));
+    let of_content = |digest: &str| {
+        let named = format!("file = \"*.safetensors\"\ndigest = \"{digest}\"\nreason");
+        allow("*").replace("reason", &named)
+    };
+    let (code, report) = release.gate(&of_content(&digest), &[]);
+    assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
+    let other = format!("blake3:{}", "0".repeat(64));
+    let (code, report) = release.gate(&of_content(&other), &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["severity.weights".to_owned()]));
 }
 
 #[test]
@@ -273,6 +304,11 @@ fn mistakes_in_the_policy_are_told_before_the_model_is_read() {
         ("[signature]\nrequired = true\nkeys = [\"none.pem\"]", "signature.keys[0]"),
         ("[signature.keyless]\nidentity = \"a\"\nissuer = \"b\"", "not built in"),
         ("[[watermark]]\nkey = \"none.key\"\nexpect = \"absent\"", "watermark[0].key"),
+        (
+            "[[allow]]\nrule = \"format/pickle-global\"\nfile = \"*\"\nreason = \"r\"\nexpires = 2999-01-31",
+            "with `file` and `digest`",
+        ),
+        ("code = \"signed\"", "code: expected one of none, pinned, any"),
     ] {
         let path = release.policy(&format!("schema = \"tensorseal.policy/1\"\n{policy}\n"));
         let (code, report) = report(&["gate", arg(&release.model), "--policy", arg(&path)]);
@@ -292,10 +328,151 @@ fn what_cannot_be_read_is_no_verdict() {
     let gone = release.fixtures.path("gone");
     let (code, report) = report(&["gate", arg(&gone), "--policy", arg(&policy)]);
     assert_eq!((code, report["verdict"].as_str()), (3, Some("incomplete")));
-    let empty = release.fixtures.path("empty");
-    fs::create_dir(&empty).unwrap();
-    let ran = run(&["gate", arg(&empty), "--policy", arg(&policy), "--device", "cpu"]);
-    assert_eq!(ran.code, 4, "{}", ran.stderr);
+}
+
+/// What is violated stands before that there is nothing to judge.
+#[test]
+fn nothing_to_judge_is_never_a_pass() {
+    let mut release = Release::new();
+    release.model = release.fixtures.path("empty");
+    fs::create_dir(&release.model).unwrap();
+    let head = "schema = \"tensorseal.policy/1\"\n";
+    let audit = format!("{head}[audit]\nrequired = true\n");
+    for policy in [head, &audit] {
+        let (code, report) = release.gate(policy, &[]);
+        assert_eq!((code, report["verdict"].as_str()), (4, Some("incomplete")), "{report:#}");
+        assert_eq!((&report["exit_code"], &report["policy"]["passed"]), (&4.into(), &false.into()));
+    }
+    let (code, report) = release.gate(POLICY, &[]);
+    assert_eq!(code, 1, "{report:#}");
+    assert!(violating(&report).contains(&"policy/not-signed".to_owned()), "{report:#}");
+
+    // A card and nothing else: it can be signed, and a gate that asks for no weights judges it.
+    release.model = release.fixtures.path("card");
+    fs::create_dir(&release.model).unwrap();
+    fs::write(release.model.join("README.md"), "# A card\n").unwrap();
+    fs::write(release.model.join("config.json"), "{}\n").unwrap();
+    let (key, target) = (release.fixtures.path("keys/p256.priv.pem"), release.model.clone());
+    assert_eq!(run(&["sign", arg(&target), "--key", arg(&key)]).code, 0);
+    let signed = format!("{head}[signature]\nrequired = true\nkeys = [\"keys/p256.pub.pem\"]\n");
+    let (code, report) = release.gate(&signed, &[]);
+    assert_eq!((code, report["verdict"].as_str()), (0, Some("pass")), "{report:#}");
+    let both = format!("{signed}[audit]\nrequired = true\n");
+    let statement = release.fixtures.path("card.vsa");
+    let (code, report) = release.gate(&both, &["--statement", &format!("vsa={}", arg(&statement))]);
+    assert_eq!((code, failing(&report)), (4, vec![]), "{report:#}");
+    let error = report["error"].as_str().unwrap();
+    assert!(error.contains("no tensor that can be read") && error.contains("README.md"), "{error}");
+    let stated: Value = serde_json::from_slice(&fs::read(&statement).unwrap()).unwrap();
+    assert_eq!(stated["predicate"]["verificationResult"], "FAILED");
+    fs::write(release.model.join("README.md"), "# Another\n").unwrap();
+    assert_eq!(release.gate(&both, &[]).0, 1);
+}
+
+/// Whatever is said of the damage: weights that nobody looked into are no pass.
+#[test]
+fn weights_that_cannot_be_read_fail_where_weights_are_asked_for() {
+    let release = Release::new();
+    let damaged = release.model.join("more.safetensors");
+    fs::write(&damaged, [&u64::MAX.to_le_bytes()[..], &noise(3, 100)].concat()).unwrap();
+    let head = "schema = \"tensorseal.policy/1\"\n[severity]\nformat = \"critical\"\n";
+    let weights = format!("{head}[audit]\nrequired = true\n");
+    assert_eq!(release.gate(head, &[]).0, 0);
+    let (code, report) = release.gate(&weights, &[]);
+    assert_eq!((code, failing(&report)), (1, vec!["coverage.allow".to_owned()]), "{report:#}");
+    let rules = report["policy"]["rules"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["of"] == "weights").unwrap();
+    assert!(rule["evidence"].as_str().unwrap().contains("more.safetensors (108 bytes)"), "{rule}");
+    let exempt = format!("{weights}[coverage]\nallow = [\"more.*\"]\n");
+    let (code, report) = release.gate(&exempt, &[]);
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+}
+
+#[test]
+fn the_policy_names_the_digest_of_its_seal() {
+    let release = Release::new();
+    let policy = |digest: &str| {
+        format!("schema = \"tensorseal.policy/1\"\n[seal]\nexpect_digest = [\"{digest}\"]\n")
+    };
+    let digest = digest_of(&release.model.join("tensorseal.seal.json"));
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+    fs::write(release.model.join("config.json"), "{}").unwrap();
+    assert_eq!(violating(&release.gate(&policy(&digest), &[]).1), ["integrity/file-changed"]);
+    // Whoever can write the model can seal it again.
+    release.seal();
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, violating(&report)), (1, vec!["policy/other-seal".to_owned()]));
+    fs::remove_file(release.model.join("tensorseal.seal.json")).unwrap();
+    let (code, report) = release.gate(&policy(&digest), &[]);
+    assert_eq!((code, violating(&report)), (1, vec!["policy/seal-missing".to_owned()]));
+}
+
+#[test]
+fn a_link_to_a_directory_keeps_the_gate_closed() {
+    let release = Release::new();
+    let sub = release.model.join("sub");
+    fs::create_dir(&sub).unwrap();
+    fs::write(sub.join("notes.txt"), "notes").unwrap();
+    release.seal();
+    release.sign("p256", &[]);
+    let (code, report) = release.gate(POLICY, &[]);
+    assert_eq!((code, violating(&report)), (0, vec![]), "{report:#}");
+    symlink("sub", release.model.join("other")).unwrap();
+    let (code, report) = release.gate(POLICY, &[]);
+    let mut found = violating(&report);
+    found.sort();
+    assert_eq!(code, 1);
+    assert!(found.contains(&"integrity/file-added".to_owned()), "{report:#}");
+    assert!(found.contains(&"signature/link".to_owned()), "{report:#}");
+}
+
+/// The state of a scan that accepted the model, and a policy that holds it to that.
+#[test]
+fn a_record_of_a_registry_is_held_to_every_file() {
+    let release = Release::new();
+    let registry = release.fixtures.path("registry");
+    fs::create_dir(&registry).unwrap();
+    let model = registry.join("model");
+    // What is written beside a model is compared by the scan itself: here, only the record is.
+    fs::remove_file(release.model.join("tensorseal.seal.json")).unwrap();
+    fs::rename(&release.model, &model).unwrap();
+    let state = release.fixtures.path("state.db");
+    let ran = run(&["registry", "scan", arg(&registry), "--state", arg(&state)]);
+    assert_eq!(ran.code, 0, "{} {}", ran.stdout, ran.stderr);
+    let release = Release { model, ..release };
+    let policy = "schema = \"tensorseal.policy/1\"\n[registry]\nrequired = true\n";
+    let gate = || release.gate(policy, &["--state", arg(&state)]);
+    let (code, report) = gate();
+    assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");
+    type Change = fn(&Path);
+    let changes: [(Change, &str); 5] = [
+        (|model| fs::write(model.join("config.json"), "{\"a\": 1}").unwrap(), "config.json: "),
+        (|model| fs::write(model.join("new.py"), "x = 1").unwrap(), "new.py: "),
+        (|model| fs::remove_file(model.join("empty.txt")).unwrap(), "empty.txt: "),
+        (|model| fs::write(model.join("model.sig"), "{}").unwrap(), "model.sig: "),
+        (
+            |model| {
+                fs::create_dir(model.join("sub")).unwrap();
+                symlink("sub", model.join("link")).unwrap();
+            },
+            "link: ",
+        ),
+    ];
+    for (change, said) in changes {
+        let kept = release.fixtures.path("kept");
+        let copied = Command::new("cp").args(["-a", arg(&release.model), arg(&kept)]).status();
+        assert!(copied.unwrap().success());
+        change(&release.model);
+        let (code, report) = gate();
+        assert_eq!((code, failing(&report)), (1, vec!["registry.required".to_owned()]), "{said}");
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|f| f["rule"] == "policy/registry-check").unwrap();
+        assert!(finding["message"].as_str().unwrap().contains(said), "{said}: {finding}");
+        fs::remove_dir_all(&release.model).unwrap();
+        fs::rename(&kept, &release.model).unwrap();
+    }
+    assert_eq!(gate().0, 0);
 }
 
 #[test]
@@ -392,4 +569,116 @@ fn annotations_are_printed_for_github() {
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.lines().all(|line| line.starts_with("::")), "{}", ran.stdout);
     assert!(ran.stdout.starts_with("::error title=tensorseal gate%3A FAIL::"), "{}", ran.stdout);
+}
+
+/// A model whose configuration names a class in a file beside it, judged by `code` alone.
+struct Coded {
+    fixtures: Fixtures,
+    model: PathBuf,
+}
+
+impl Coded {
+    fn new(class: &str) -> Self {
+        let fixtures = Fixtures::new();
+        let model = write_model(&fixtures.path("coded"), &tensors());
+        let config = format!("{{\"auto_map\": {{\"AutoModel\": \"{class}\"}}}}\n");
+        fs::write(model.join("config.json"), config).unwrap();
+        fs::write(model.join("modeling_x.py"), "class Model:\n    pass\n").unwrap();
+        Self { fixtures, model }
+    }
+
+    fn did(&self, args: &[&str]) {
+        let ran = run(&[args, &["--device", "cpu"]].concat());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    }
+
+    /// Exit code, and the files that keep the gate closed for the sake of `code`.
+    fn judged(&self, policy: &str, extra: &[&str]) -> (i32, Vec<String>) {
+        let path = self.fixtures.path("policy.toml");
+        let limits = "[severity]\ncontent = \"medium\"\n";
+        fs::write(&path, format!("schema = \"tensorseal.policy/1\"\n{policy}{limits}")).unwrap();
+        let args = ["gate", arg(&self.model), "--policy", arg(&path)];
+        let (code, report) = report(&[&args[..], extra].concat());
+        let findings = report["findings"].as_array().unwrap().iter();
+        let of_code = findings.filter(|finding| finding["standing"]["rule"] == "code");
+        let files = of_code.map(|finding| finding["file"].as_str().unwrap().to_owned());
+        (code, files.collect())
+    }
+}
+
+#[test]
+fn code_is_pinned_by_whole_files_that_somebody_who_is_trusted_vouches_for() {
+    let coded = Coded::new("modeling_x.Model");
+    let script = "modeling_x.py".to_owned();
+    let (model, state) = (arg(&coded.model), coded.fixtures.path("state.db"));
+    let pinned = "code = \"pinned\"\n";
+    let is_open = |policy: &str, extra: &[&str]| {
+        let (code, files) = coded.judged(policy, extra);
+        assert_eq!(code == 1, files.contains(&script), "{policy} {extra:?}: {code} {files:?}");
+        code == 1
+    };
+    assert!(!is_open("", &[]) && !is_open("code = \"any\"\n", &[]));
+    assert!(is_open("code = \"none\"\n", &[]) && is_open(pinned, &[]));
+
+    // Whoever writes the model writes a seal beside it, and its root.
+    coded.did(&["seal", model]);
+    let seal = coded.model.join("tensorseal.seal.json");
+    let document: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+    let root = document["model"]["root"].as_str().unwrap();
+    let held = format!("{pinned}[seal]\nrequired = true\nexpect_root = [\"{root}\"]\n");
+    assert!(is_open(pinned, &[]) && is_open(&held, &[]));
+    assert!(is_open(pinned, &["--seal", arg(&seal)]), "named, and still beside the model");
+    let named = format!("{pinned}[seal]\nexpect_digest = [\"{}\"]\n", digest_of(&seal));
+    assert!(!is_open(&named, &[]), "the policy names it");
+    let elsewhere = coded.fixtures.path("given.json");
+    fs::copy(&seal, &elsewhere).unwrap();
+    assert!(!is_open(pinned, &["--seal", arg(&elsewhere)]));
+    let link = coded.fixtures.path("link.json");
+    symlink(&seal, &link).unwrap();
+    assert!(is_open(pinned, &["--seal", arg(&link)]), "a link into the model");
+
+    // A seal vouches for no file that has changed since.
+    let text = fs::read(coded.model.join("modeling_x.py")).unwrap();
+    fs::write(coded.model.join("modeling_x.py"), "class Model:\n    x = 1\n").unwrap();
+    assert!(is_open(pinned, &["--seal", arg(&elsewhere)]));
+    fs::write(coded.model.join("modeling_x.py"), &text).unwrap();
+
+    // Signed, by whoever is trusted and may sign.
+    let (key, target) = (coded.fixtures.path("keys/p256.priv.pem"), coded.fixtures.path("out.sig"));
+    coded.did(&["sign", model, "--key", arg(&key), "-o", arg(&target)]);
+    let by = |key: &str, more: &str| {
+        format!("{pinned}[signature]\nkeys = [\"keys/{key}.pub.pem\"]\n{more}")
+    };
+    let signature = ["--signature", arg(&target)];
+    assert!(!is_open(&by("p256", ""), &signature));
+    assert!(is_open(&by("p384", ""), &signature));
+    let other = format!("identities = [\"sha256:{}\"]\n", "0".repeat(64));
+    assert!(is_open(&by("p256", &other), &signature));
+    assert!(is_open(pinned, &signature), "nobody is trusted");
+    let none = by("p256", "").replace("pinned", "none");
+    assert!(is_open(&none, &signature), "however it is signed");
+
+    // Accepted by a scan, and the same bytes still.
+    fs::remove_file(&seal).unwrap();
+    let source = coded.model.parent().unwrap().join("scanned");
+    fs::create_dir(&source).unwrap();
+    let moved = Coded { model: source.join("model"), ..coded };
+    fs::rename(source.parent().unwrap().join("coded"), &moved.model).unwrap();
+    let scan = ["registry", "scan", arg(&source), "--state", arg(&state), "--fail-on", "critical"];
+    moved.did(&scan);
+    assert_eq!(moved.judged(pinned, &["--state", arg(&state)]), (0, vec![]));
+    fs::write(moved.model.join("modeling_x.py"), "class Model:\n    x = 1\n").unwrap();
+    assert_eq!(moved.judged(pinned, &["--state", arg(&state)]), (1, vec![script]));
+}
+
+#[test]
+fn code_from_elsewhere_is_pinned_by_nothing() {
+    let coded = Coded::new("some-org/some-model--modeling_x.Model");
+    let key = coded.fixtures.path("keys/p256.priv.pem");
+    coded.did(&["sign", arg(&coded.model), "--key", arg(&key)]);
+    let policy = |code: &str| {
+        format!("code = \"{code}\"\n[signature]\nrequired = true\nkeys = [\"keys/p256.pub.pem\"]\n")
+    };
+    assert_eq!(coded.judged(&policy("any"), &[]), (0, vec![]));
+    assert_eq!(coded.judged(&policy("pinned"), &[]), (1, vec!["config.json".to_owned()]));
 }

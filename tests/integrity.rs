@@ -417,7 +417,7 @@ fn reports_are_written_whole_and_quiet_is_quiet() {
     let ran = run(&["verify", arg(&model), "--quiet", "--report", &target, "--device", "cpu"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
 }
 
 #[test]
@@ -455,8 +455,66 @@ fn a_run_without_verdict_replaces_the_report_of_an_earlier_one() {
     fs::remove_dir_all(&model).unwrap();
     let ran = run(&["verify", arg(&model), "--report", &target, "--format", "json"]);
     assert_eq!(ran.code, 3);
-    validate("tensorseal.report.1", &verdict());
+    validate("tensorseal.report.2", &verdict());
     assert_eq!(verdict()["verdict"], "incomplete");
     assert!(verdict()["error"].as_str().unwrap().contains("no such file"));
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), verdict());
+}
+
+/// What walks the model and follows links sees the files of the directory under other names, too.
+#[test]
+fn links_to_directories_are_sealed() {
+    use std::os::unix::fs::symlink;
+    let (dir, model) = sealed();
+    let seal = model.join("tensorseal.seal.json");
+    let plain = fs::read(&seal).unwrap();
+    for sub in ["one", "two"] {
+        fs::create_dir(model.join(sub)).unwrap();
+    }
+    assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
+    assert_eq!(fs::read(&seal).unwrap(), plain, "a seal without links is the one that it was");
+
+    let link = model.join("one/latest");
+    symlink("../two", &link).unwrap();
+    let added = ("integrity/file-added", "one/latest");
+    let report = expect(&model, &[], 1, &[added]);
+    assert!(report["findings"][0]["message"].as_str().unwrap().contains("directory two"));
+    assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
+    let document: Value = serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
+    validate("tensorseal.seal.1", &document);
+    assert_eq!(document["links"], json!([{"path": "one/latest", "target": "two"}]));
+    expect(&model, &[], 0, &[]);
+
+    fs::remove_file(&link).unwrap();
+    expect(&model, &[], 1, &[("integrity/file-missing", "one/latest")]);
+    fs::create_dir(model.join("three")).unwrap();
+    symlink("../three", &link).unwrap();
+    expect(&model, &[], 1, &[("integrity/file-changed", "one/latest")]);
+
+    // A repaired copy has the links that were sealed.
+    fs::remove_file(&link).unwrap();
+    symlink("../two", &link).unwrap();
+    fs::write(model.join("two/notes.txt"), "notes").unwrap();
+    assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
+    flip(&model.join("model.safetensors"), data_start(&model.join("model.safetensors")), 3);
+    let copy = dir.path().join("copy");
+    let ran = run(&["repair", arg(&model), "--seal", arg(&seal), "-o", arg(&copy)]);
+    assert_eq!(ran.code, 0, "{} {}", ran.stdout, ran.stderr);
+    assert_eq!(fs::read(copy.join("one/latest/notes.txt")).unwrap(), b"notes");
+    assert_eq!(run(&["verify", arg(&copy), "--seal", arg(&seal)]).code, 0);
+
+    let ways_out = [
+        json!([{"path": "../a", "target": "two"}]),
+        json!([{"path": "a", "target": "/etc"}]),
+        json!([{"path": "a", "target": ""}]),
+        json!([{"path": "b", "target": "two"}, {"path": "a", "target": "two"}]),
+        json!([{"path": "a", "target": "two", "more": 1}]),
+    ];
+    for links in ways_out {
+        let mut document = document.clone();
+        document["links"] = links.clone();
+        fs::write(&seal, document.to_string()).unwrap();
+        let (code, report) = common::report(&["verify", arg(&model)]);
+        assert_eq!((code, &rules(&report)[0].0[..]), (1, "integrity/seal-invalid"), "{links}");
+    }
 }

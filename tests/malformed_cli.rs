@@ -71,7 +71,7 @@ fn malformed_models_are_refused_by_seal_and_found_by_verify_and_gate() {
         ]);
         assert_eq!(verified.code, 1, "{}: {}", case.name, verified.stderr);
         let report: Value = serde_json::from_str(&verified.stdout).unwrap();
-        validate("tensorseal.report.1", &report);
+        validate("tensorseal.report.2", &report);
         let found = rules(&report);
         assert!(found.iter().any(|(rule, _)| rule == case.rule), "{}: {found:?}", case.name);
         let args = ["gate", arg(&model), "--policy", arg(&policy), "--device", "cpu", "--quiet"];
@@ -293,7 +293,7 @@ fn expect_invalid(model: &Path, bad: &Path, bytes: &[u8], name: &str) {
     ]);
     assert_eq!(ran.code, 1, "{name}: {}{}", ran.stdout, ran.stderr);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
     assert_eq!(rules(&report), [("integrity/seal-invalid".into(), "bad.json".into())], "{name}");
     one_line(report["findings"][0]["message"].as_str().unwrap(), name);
 }

@@ -313,6 +313,8 @@ fn links_out_are_followed_when_allowed() {
     assert_eq!(model.problems.len(), 1, "{:?}", model.problems);
     assert_eq!(model.problems[0].rule, "format/link-cycle");
     assert!(model.not_covered.iter().any(|left| left.path == "once-more"));
+    let links: Vec<_> = model.links.iter().map(|link| (&*link.path, &*link.target)).collect();
+    assert_eq!(links, [("once-more", "more")], "a directory that is covered under another path");
 }
 
 #[test]

@@ -417,7 +417,7 @@ fn everyone_is_told() {
     let page = pages.join("models").join(link.expect("a link to the report of the model"));
     assert!(fs::read_to_string(&page).unwrap().contains("tensor-changed"));
     let document = fs::read_to_string(page.with_extension("json")).unwrap();
-    common::validate("tensorseal.report.1", &serde_json::from_str(&document).unwrap());
+    common::validate("tensorseal.report.2", &serde_json::from_str(&document).unwrap());
     let failed = registry.scan(&["--notify", "exit 3"]);
     assert_eq!(failed.code, 1, "the finding comes first");
     assert!(failed.stderr.contains("--notify failed"), "{}", failed.stderr);
@@ -507,6 +507,139 @@ fn a_version_of_the_same_content_is_the_accepted_one() {
     std::os::unix::fs::symlink(format!("../../blobs/{other}"), &config).unwrap();
     let (code, models, _) = registry.states(&[]);
     assert_eq!((code, models["org/net"].state.as_str()), (1, "modified"), "{models:#?}");
+}
+
+/// What the last scan passed over: path and reason.
+fn passed_over(registry: &Registry, more: &[&str]) -> Vec<(String, String)> {
+    let ran = registry.scan(&[&["--format", "json"], more].concat());
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    common::validate("tensorseal.registry.1", &document);
+    let passed = document["passed_over"].as_array().unwrap();
+    assert_eq!(document["passed_over_count"], passed.len());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    passed.iter().map(|entry| (text(&entry["path"]), text(&entry["reason"]))).collect()
+}
+
+#[test]
+fn what_is_passed_over_is_named_and_a_model_that_was_known_stays_one() {
+    let registry = Registry::new(&["a", "tmp/b"]);
+    let models = registry.models();
+    let outside = registry.dir.path().join("elsewhere");
+    write_model(&outside, &[("w", "F32", &[2], vec![0; 8])]);
+    std::os::unix::fs::symlink(&outside, models.join("out")).unwrap();
+    std::os::unix::fs::symlink("nowhere", models.join("gone")).unwrap();
+    std::os::unix::fs::symlink("a", models.join("same")).unwrap();
+    fs::create_dir_all(models.join("arrays/below")).unwrap();
+    fs::write(models.join("arrays/x.npy"), "x").unwrap();
+    fs::write(models.join("arrays/below/m.onnx"), "x").unwrap();
+    fs::create_dir_all(models.join("spaces--org--x/snapshots")).unwrap();
+    fs::write(models.join("spaces--org--x/snapshots/m.onnx"), "x").unwrap();
+    let place = outside.canonicalize().unwrap();
+    let out = format!("a link out of the source, to '{}': name that as a source", place.display());
+    let expected = [
+        ("arrays", "an array, and no file of a model"),
+        ("gone", "a link that leads nowhere"),
+        ("out", &out),
+        ("spaces--org--x", "a space, and no model"),
+    ];
+    let mut passed = passed_over(&registry, &[]);
+    passed.sort();
+    assert_eq!(passed, expected.map(|(path, reason)| (path.to_owned(), reason.to_owned())));
+    let (code, found, _) = registry.states(&[]);
+    assert_eq!(code, 0);
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(names, ["a", "arrays/below", "tmp/b"]);
+    let said = registry.scan(&[]).stdout;
+    assert!(said.contains("passed over  ") && said.contains("arrays: an array"), "{said}");
+
+    // Nobody looks whether what is excluded is there; a model that a link took the place of is gone.
+    fs::rename(models.join("tmp"), registry.dir.path().join("moved")).unwrap();
+    fs::rename(models.join("a"), registry.dir.path().join("a")).unwrap();
+    std::os::unix::fs::symlink(registry.dir.path().join("a"), models.join("a")).unwrap();
+    let (code, found, _) = registry.states(&["--exclude", "tmp/*"]);
+    assert_eq!((code, found["tmp/b"].state.as_str()), (1, "ok"), "{found:#?}");
+    assert_eq!(found["a"].state, "missing");
+    assert_eq!(registry.states(&[]).1["tmp/b"].state, "missing");
+    fs::rename(registry.dir.path().join("moved"), models.join("tmp")).unwrap();
+    let passed = passed_over(&registry, &["--exclude", "nothing", "--exclude", "tmp/*"]);
+    assert!(passed.contains(&("tmp/b".to_owned(), "excluded by tmp/*".to_owned())), "{passed:#?}");
+
+    // Its weights went, and arrays are left: it is read, as the model that it was.
+    let below = models.join("arrays/below");
+    fs::rename(below.join("m.onnx"), below.join("m.npy")).unwrap();
+    let (code, found, _) = registry.states(&["--exclude", "tmp/*"]);
+    assert_eq!((code, found["arrays/below"].state.as_str()), (1, "modified"), "{found:#?}");
+    assert_eq!(registry.scan(&["--exclude", ""]).code, 2);
+}
+
+#[test]
+fn a_cache_tells_what_of_it_is_no_model() {
+    let registry = Registry::new(&[]);
+    let repository = cache(&registry.models());
+    let hub = repository.parent().unwrap();
+    fs::create_dir_all(hub.join("datasets--org--d/snapshots/1")).unwrap();
+    fs::create_dir_all(hub.join("models--org--none/refs")).unwrap();
+    fs::create_dir_all(hub.join(".locks")).unwrap();
+    write_model(&hub.join("mine"), &[("w", "F32", &[2], vec![0; 8])]);
+    let tokenizer = hub.join("models--org--tokens");
+    let snapshot = tokenizer.join("snapshots").join("3".repeat(40));
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(tokenizer.join("blobs")).unwrap();
+    fs::write(snapshot.join("tokenizer.json"), "{}").unwrap();
+    fs::write(repository.join("blobs").join("cb5b2f69babc53f9145b45ad20b9a075d48717ef"), "x")
+        .unwrap();
+    let paths = |passed: Vec<(String, String)>| -> Vec<String> {
+        let mut paths: Vec<String> = passed.into_iter().map(|(path, _)| path).collect();
+        paths.sort();
+        paths
+    };
+    let tokens = format!("org/tokens@{}", "3".repeat(40));
+    let left = "org/net#unreferenced-blobs";
+    let expected = ["datasets--org--d", "mine", "models--org--none", left, &tokens];
+    assert_eq!(paths(passed_over(&registry, &[])), expected);
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models.len(), models["org/net"].state.as_str()), (0, 1, "ok"), "{models:#?}");
+    // The weights are on their way.
+    fs::write(tokenizer.join("blobs/x.incomplete"), "x").unwrap();
+    let (_, models, _) = registry.states(&[]);
+    assert_eq!(models[&tokens].state, "incomplete", "{models:#?}");
+    assert_eq!(models.len(), 2, "it is told once: {models:#?}");
+}
+
+#[test]
+fn a_cache_given_as_a_model_names_its_snapshots() {
+    let registry = Registry::new(&[]);
+    let repository = cache(&registry.models());
+    let hub = repository.parent().unwrap();
+    let model = registry.dir.path().join("model");
+    write_model(&model, &[("w", "F32", &[2], vec![0; 8])]);
+    let out = registry.dir.path().join("out");
+    for place in [&registry.models(), hub, &repository] {
+        let (place, model, out) = (arg(place), arg(&model), arg(&out));
+        for args in [
+            vec!["seal", place],
+            vec!["verify", place],
+            vec!["sign", place, "--key", "none.pem"],
+            vec!["gate", place, "--policy", "none.toml"],
+            vec!["audit", place],
+            vec!["audit", model, "--baseline", place],
+            vec!["inspect", place],
+            vec!["compare", place, model],
+            vec!["compare", model, place],
+            vec!["repair", place, "-o", out],
+            vec!["watermark", "detect", place, "--key", "none.key"],
+            vec!["watermark", "claim", place, "--key", "none.key"],
+            vec!["watermark", "embed", place, "--key", "none.key", "-o", out],
+        ] {
+            let ran = run(&args);
+            assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+            let expected = format!("hub/models--org--net/snapshots/{}", "1".repeat(40));
+            assert!(ran.stderr.contains("give a snapshot: "), "{args:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains(&expected), "{args:?}: {}", ran.stderr);
+        }
+    }
+    let snapshot = repository.join("snapshots").join("1".repeat(40));
+    assert_eq!(run(&["inspect", arg(&snapshot)]).code, 0);
 }
 
 /// Notes as `hf download --local-dir` leaves them, of all files of a model.

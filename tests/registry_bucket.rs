@@ -498,3 +498,45 @@ fn a_model_is_held_to_the_seal_beside_it() {
     let error = tensorseal::seal::read::read_remote(file.as_ref()).unwrap_err();
     assert!(!error.is_content() && error.to_string().contains("it changed"), "{error}");
 }
+
+#[test]
+fn a_model_is_listed_again_when_it_was_read() {
+    let still = |change: &dyn Fn(&Store)| {
+        let (store, source, listed, _) = bucket_of_one();
+        source.open(&listed).unwrap();
+        change(&store);
+        source.still_lists(&listed).map_err(|error| error.to_string())
+    };
+    assert_eq!(still(&|_| {}), Ok(()));
+    let key = "teams/a/model/README.md";
+    let elsewhere = "teams/a/other/model.safetensors";
+    assert_eq!(still(&|store| put(store, elsewhere)), Ok(()), "another model");
+    type Case<'c> = (&'c dyn Fn(&Store), &'c str);
+    let cases: [Case<'_>; 3] = [
+        (&|store| put(store, key), "README.md"),
+        (&|store| put(store, "teams/a/model/new.py"), "its files are others"),
+        (&|store| store.change(|objects| drop(objects.remove(key))), "its files are others"),
+    ];
+    for (change, said) in cases {
+        let error = still(change).unwrap_err();
+        assert!(error.contains("changed while it was being read"), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+fn put(store: &Store, key: &str) {
+    store.change(|objects| {
+        objects.insert(key.to_owned(), store::Object::new(b"what it is now".to_vec()));
+    });
+}
+
+#[test]
+fn arrays_alone_are_no_model_of_a_bucket() {
+    let objects = ["a/m/x.safetensors", "a/m/x.npy", "b/train.npy", "b/c/d.onnx", "b/test.npz"];
+    let store = Store::new(objects.map(|key| (key.to_owned(), vec![1])));
+    let listed = listed(source(&store, "s3://models").as_ref());
+    let found: Vec<_> =
+        listed.iter().map(|model| (model.name.as_str(), model.no_model.as_deref())).collect();
+    let arrays = Some("2 arrays, and no file of a model");
+    assert_eq!(found, [("a/m", None), ("b", arrays), ("b/c", None)]);
+}

@@ -254,3 +254,15 @@ fn pages_that_do_not_end() {
         assert!(mlflow.server.asked().len() < 20);
     }
 }
+
+#[test]
+fn a_version_is_listed_again_when_it_was_read() {
+    let server = Mlflow::new();
+    let listed = server.list("").unwrap().remove(0);
+    let still = || server.source("").still_lists(&listed).map_err(|error| error.to_string());
+    assert_eq!(still(), Ok(()));
+    server.change(|store| drop(store.files.insert("MLmodel".into(), b"flavors: {x: 1}".to_vec())));
+    assert!(still().unwrap_err().contains("MLmodel"));
+    server.change(|store| drop(store.files.remove("MLmodel")));
+    assert!(still().unwrap_err().contains("its files are others"));
+}

@@ -445,3 +445,18 @@ fn an_index_is_several_models_and_signatures_are_noticed() {
     registry.push(&signed.replace(':', "-"), &bundle);
     assert_eq!(signed_now(&registry), [false, true]);
 }
+
+#[test]
+fn a_tag_is_asked_for_again_when_its_model_was_read() {
+    let registry = Registry::new();
+    usual(&registry);
+    let listed = registry.listed("").remove(0);
+    let still = |listed: &Listed| registry.source("").still_lists(listed);
+    assert!(still(&listed).is_ok());
+    let digest = listed.version.clone().unwrap();
+    let pinned = Listed { name: format!("models/m@{digest}"), ..listed.clone() };
+    registry.push_layers("latest", &[registry.blob(WEIGHT, "model.safetensors", vec![0])]);
+    let moved = still(&listed).unwrap_err().to_string();
+    assert!(moved.contains("changed while it was being read (the tag was moved)"), "{moved}");
+    assert!(still(&pinned).is_ok(), "a digest leads to the same for ever");
+}

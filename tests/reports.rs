@@ -116,7 +116,7 @@ fn a_damaged_model_is_told_in_every_format() {
     assert_eq!(code, 1);
 
     let json: Value = serde_json::from_str(&reports["json"]).unwrap();
-    validate("tensorseal.report.1", &json);
+    validate("tensorseal.report.2", &json);
     assert_eq!(findings(&json).len(), 2);
     assert_eq!(json["findings"].as_array().unwrap().len(), 3, "and a remark on the name");
 

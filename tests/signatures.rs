@@ -63,6 +63,11 @@ fn every_fixture_has_its_expected_verdict() {
                 args.push(option);
             }
         }
+        // An empty file, which a signature of shards cannot list.
+        let ignored = case["ignore_path"].as_str().map(|path| model.join(path));
+        if let Some(path) = &ignored {
+            args.extend(["--ignore-path", arg(path)]);
+        }
         let (code, report) = report(&args);
         let all = report["findings"].as_array().unwrap().iter();
         let found: Vec<_> = all.map(|finding| finding["rule"].as_str().unwrap()).collect();
@@ -384,6 +389,57 @@ fn links_need_both_sides() {
     assert_eq!(fixtures.verify(&model, &out, &["--allow-symlinks"]).0, 0);
     let (code, report) = fixtures.verify(&model, &out, &[]);
     assert_eq!((code, found(&report)), (1, vec!["signature/link".to_owned()]), "{report:#}");
+}
+
+/// What walks the model sees the files of the directory under other names, and no signature lists those.
+#[test]
+fn a_link_to_a_directory_is_told() {
+    let fixtures = Fixtures::new();
+    let model = fixtures.copy("nested");
+    let bundle = fixtures.sign(&model, "p256", &[]);
+    symlink("config", model.join("settings")).unwrap();
+    let (code, report) = fixtures.verify(&model, &bundle, &[]);
+    assert_eq!((code, found(&report)), (1, vec!["signature/link".to_owned()]), "{report:#}");
+    assert_eq!(report["findings"][0]["file"], "settings");
+    for extra in ["--allow-symlinks", "--ignore-unsigned-files"] {
+        assert_eq!(fixtures.verify(&model, &bundle, &[extra]).0, 1, "{extra}");
+    }
+    let link = model.join("settings");
+    let ignored = fixtures.verify(&model, &bundle, &["--ignore-path", arg(&link)]);
+    assert_eq!((ignored.0, found(&ignored.1)), (0, vec![]));
+
+    let (key, out) = (fixtures.path("keys/p256.priv.pem"), fixtures.path("linked.sig"));
+    let ran = run(&["sign", arg(&model), "--key", arg(&key), "-o", arg(&out)]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("settings is a link"), "{}", ran.stderr);
+    let bundle = fixtures.sign(&model, "p256", &["--allow-symlinks"]);
+    assert_eq!(fixtures.verify(&model, &bundle, &[]).0, 1, "both sides must allow it");
+    let (code, report) = fixtures.verify(&model, &bundle, &["--allow-symlinks"]);
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["findings"][0]["rule"], "signature/link");
+    assert_eq!(report["findings"][0]["severity"], "low");
+    let bundle = fixtures.sign(&model, "p256", &["--ignore-path", arg(&link)]);
+    assert_eq!(fixtures.verify(&model, &bundle, &[]).0, 0, "the signature itself says so");
+}
+
+#[test]
+fn an_empty_file_is_in_no_signature_of_shards() {
+    let fixtures = Fixtures::new();
+    let model = fixtures.copy("basic");
+    let bundle = fixtures.sign(&model, "p256", &["--shard-size", "1000"]);
+    assert_eq!(fixtures.verify(&model, &bundle, &[]).0, 0);
+    let empty = model.join("__init__.py");
+    fs::write(&empty, "").unwrap();
+    let (code, report) = fixtures.verify(&model, &bundle, &[]);
+    assert_eq!((code, found(&report)), (1, vec!["signature/file-unsigned".to_owned()]));
+    assert_eq!(report["findings"][0]["file"], "__init__.py");
+    let (key, out) = (fixtures.path("keys/p256.priv.pem"), fixtures.path("shards.sig"));
+    let args = ["sign", arg(&model), "--key", arg(&key), "-o", arg(&out), "--shard-size", "1000"];
+    let ran = run(&args);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("__init__.py is empty"), "{}", ran.stderr);
+    assert_eq!(run(&[&args[..], &["--ignore-path", arg(&empty)]].concat()).code, 0);
+    assert_eq!(fixtures.verify(&model, &out, &[]).0, 0);
 }
 
 /// The two commands that a conformance suite drives.

@@ -58,7 +58,7 @@ fn detect(model: &Path, scheme: &str, extra: &[&str]) -> Ran {
 fn parsed(ran: &Ran) -> Value {
     let report: Value = serde_json::from_str(&ran.stdout)
         .unwrap_or_else(|error| panic!("{error}: {} {}", ran.stdout, ran.stderr));
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
     report
 }
 

@@ -215,7 +215,7 @@ fn every_engine_detects_the_same() {
             ],
         );
         let mut report: Value = serde_json::from_str(&ran.stdout).unwrap();
-        validate("tensorseal.report.1", &report);
+        validate("tensorseal.report.2", &report);
         let engine = report["engine"].take();
         (ran.code, report, engine["device"].clone())
     };

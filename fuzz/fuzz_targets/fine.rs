@@ -42,6 +42,7 @@ fn seal() -> &'static Seal {
         };
         let mut seal = Seal {
             files: Vec::new(),
+            links: Vec::new(),
             model: ModelSeal {
                 bytes: 0,
                 elements: 0,

@@ -32,6 +32,8 @@ pub(crate) struct Contents {
     pub unreadable: Vec<String>,
     /// Whether the layout could be read at all.
     pub readable: bool,
+    /// Whether it holds nothing that a tensor could lie in: a pickle of plain data or of objects.
+    pub weightless: bool,
     /// What is wrong with the file.
     pub problems: Vec<Problem>,
     /// What is legal and worth knowing.

@@ -4,8 +4,9 @@
 use super::file::{OpenError, is_name_too_long, kind_of_special};
 use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
 use super::problem::{LeftOut, Named, NotCovered, Problem};
-use super::{Location, OpenOptions};
-use std::collections::{BTreeSet, HashSet};
+use super::{DirectoryLink, Location, OpenOptions};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,9 +40,12 @@ pub(crate) struct Tree {
     pub files: Vec<Found>,
     /// Paths of the directories.
     pub directories: BTreeSet<String>,
+    /// Where the links to directories lead, by path.
+    pub link_targets: BTreeMap<String, PathBuf>,
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
     pub not_covered: Vec<NotCovered>,
+    pub links: Vec<DirectoryLink>,
 }
 
 impl Tree {
@@ -64,6 +68,12 @@ impl Tree {
         self.not_covered(path, kind.words().to_owned(), kind);
     }
 
+    /// A path that leads into a directory which is covered under another path.
+    fn link(&mut self, path: &str, target: &str) {
+        let target = if target.is_empty() { "." } else { target };
+        self.links.push(DirectoryLink { path: path.to_owned(), target: target.to_owned() });
+    }
+
     fn not_covered(&mut self, path: &str, reason: String, kind: LeftOut) {
         self.not_covered.push(NotCovered { path: path.to_owned(), reason, kind });
     }
@@ -75,6 +85,7 @@ impl Tree {
         self.problems.sort_by(|a, b| a.file.cmp(&b.file));
         self.remarks.sort_by(|a, b| a.file.cmp(&b.file));
         self.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
+        self.links.sort();
         self
     }
 }
@@ -93,7 +104,8 @@ struct Walk<'o> {
     /// What is looked at, by its name; nothing else is listed.
     only: &'o dyn Fn(&str) -> bool,
     bounds: Bounds,
-    visited: HashSet<(u64, u64)>,
+    /// By their identity, the paths of the directories that were listed.
+    visited: HashMap<(u64, u64), String>,
     pending: Vec<Pending>,
     /// Directories beside the model: listed last, so that they change nothing of what is in it.
     pending_beside: Vec<Pending>,
@@ -116,7 +128,7 @@ pub(crate) fn walk_only(
         options,
         only,
         bounds: Bounds::new(resolved),
-        visited: HashSet::new(),
+        visited: HashMap::new(),
         pending: Vec::new(),
         pending_beside: Vec::new(),
         tree: Tree::default(),
@@ -160,9 +172,16 @@ impl Walk<'_> {
             Err(error) if is_name_too_long(&error) => return self.too_deep(&path),
             other => other.map_err(failed)?,
         };
-        if !self.visited.insert(identity(&metadata)) && !path.is_empty() {
-            self.tree.leave_out(&path, LeftOut::SeenBefore);
-            return Ok(());
+        match self.visited.entry(identity(&metadata)) {
+            Entry::Occupied(first) if !path.is_empty() => {
+                if reached.beside.is_none() {
+                    self.tree.link(&path, first.get());
+                }
+                self.tree.leave_out(&path, LeftOut::SeenBefore);
+                return Ok(());
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(new) => _ = new.insert(path.clone()),
         }
         if depth > MAX_DEPTH {
             return self.too_deep(&path);
@@ -267,6 +286,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             self.tree.directories.insert(path.clone());
+            self.tree.link_targets.insert(path.clone(), target.clone());
             if !inside {
                 self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
                 let depth = depth + 1;
@@ -274,6 +294,9 @@ impl Walk<'_> {
             } else if self.is_left_out(&target) {
                 self.tree.problem(&path, TreeError::LinkToLeftOut { target: shown });
             } else {
+                if reached.beside.is_none() {
+                    self.tree.link(&path, &self.bounds.inside(&target));
+                }
                 self.tree.leave_out(&path, LeftOut::DirectoryLink);
             }
         } else if metadata.is_file() {

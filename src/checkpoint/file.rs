@@ -23,6 +23,12 @@ pub enum OpenError {
     /// It is not what it was a moment ago.
     #[error("{}: changed while it was being read", shown(path))]
     Changed { path: PathBuf },
+    /// At the end of a run it is not what it was at the start.
+    #[error(
+        "{} changed while the model was being read ({what}): nothing can be said of it; try again when it is at rest",
+        shown(path)
+    )]
+    Unsettled { path: PathBuf, what: &'static str },
     /// A list of files that no model has.
     #[error(
         "{}: has {files} files; no more than {} are looked at",
@@ -94,6 +100,16 @@ pub(crate) enum Handle {
     Local(File),
     /// A file of another one.
     Remote(Arc<dyn RemoteFile>),
+}
+
+impl Handle {
+    /// Another handle of the same bytes.
+    pub fn share(&self) -> io::Result<Handle> {
+        Ok(match self {
+            Handle::Local(file) => Handle::Local(file.try_clone()?),
+            Handle::Remote(file) => Handle::Remote(Arc::clone(file)),
+        })
+    }
 }
 
 /// An opened regular file.

@@ -1,8 +1,8 @@
-//! The container formats: how a file is known to be of one, and who reads it.
+//! The container formats, and who reads each.
 
 use super::contents::Contents;
 use super::file::Opened;
-use super::{gguf, numpy, safetensors, torch};
+use super::{ContentClass, gguf, numpy, safetensors, torch};
 use std::io;
 
 /// Container format of a file of tensors. In order of preference: where a directory holds the same
@@ -30,9 +30,9 @@ impl Format {
         }
     }
 
-    /// What the name of a file says it is. Of the endings that other programs use, too, the first
-    /// bytes decide: see [`detect`].
-    fn of_name(path: &str) -> Option<Format> {
+    /// What the name of a file promises: it is held to that where its bytes are damaged. Endings that other
+    /// programs use, too, promise nothing.
+    pub(crate) fn of_name(path: &str) -> Option<Format> {
         let (_, ending) = path.rsplit_once('.')?;
         match ending {
             "safetensors" => Some(Format::Safetensors),
@@ -43,41 +43,17 @@ impl Format {
     }
 }
 
-/// The format of a file in a directory; `None`: it holds no tensors.
-pub(crate) fn detect(path: &str, opened: &Opened) -> io::Result<Option<Format>> {
-    match Format::of_name(path) {
-        Some(format) => Ok(Some(format)),
-        None if torch::may_be_named(path) && torch::is_plausible(opened)? => {
-            Ok(Some(Format::Torch))
-        }
-        None => Ok(None),
-    }
-}
-
-/// The format of a file that was named by itself, whatever its name.
-pub(crate) fn detect_any(path: &str, opened: &Opened) -> io::Result<Option<Format>> {
-    if let Some(format) = detect(path, opened)? {
-        return Ok(Some(format));
-    }
-    Ok(if gguf::is_plausible(opened)? {
-        Some(Format::Gguf)
-    } else if numpy::is_plausible(opened)? {
-        Some(Format::Numpy)
-    } else if torch::is_plausible(opened)? {
-        Some(Format::Torch)
-    } else if safetensors::is_plausible(opened)? {
-        Some(Format::Safetensors)
-    } else {
-        None
-    })
-}
-
-/// Reads the layout of a file. `path` is what problems call it.
-pub(crate) fn read(format: Format, path: &str, opened: &Opened) -> io::Result<Contents> {
+/// Reads the layout of a file of that class. `path` is what problems call it.
+pub(crate) fn read(
+    format: Format,
+    class: ContentClass,
+    path: &str,
+    opened: &Opened,
+) -> io::Result<Contents> {
     match format {
         Format::Safetensors => safetensors::contents(path, opened),
         Format::Gguf => gguf::contents(path, opened),
-        Format::Torch => torch::contents(path, opened),
-        Format::Numpy => numpy::contents(path, opened),
+        Format::Torch => torch::contents(path, class, opened),
+        Format::Numpy => numpy::contents(path, class, opened),
     }
 }

@@ -4,9 +4,9 @@ use super::file::{self, Opened};
 use std::io;
 
 /// What every pointer file starts with.
-const START: &[u8] = b"version https://git-lfs.github.com/";
+pub(crate) const START: &[u8] = b"version https://git-lfs.github.com/";
 /// No pointer file is longer than this.
-const MAX: u64 = 1024;
+pub(crate) const MAX: u64 = 1024;
 
 /// Whether a file is a pointer, and the size that it states for the file it stands for.
 pub(crate) fn pointer(opened: &Opened) -> io::Result<Option<Option<u64>>> {

@@ -116,6 +116,12 @@ impl Bounds {
         Ok((target, kind))
     }
 
+    /// A resolved path in the root, relative to it.
+    pub fn inside(&self, resolved: &Path) -> String {
+        let relative = resolved.strip_prefix(&self.root).unwrap_or(resolved);
+        relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+    }
+
     /// Where a resolved path lies.
     pub fn kind(&self, resolved: &Path) -> LinkTarget {
         if resolved.starts_with(&self.root) {

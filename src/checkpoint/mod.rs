@@ -3,6 +3,7 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
+pub(crate) mod cache;
 pub mod content;
 mod contents;
 pub(crate) mod directory;
@@ -24,11 +25,13 @@ pub mod pickle;
 mod problem;
 mod remote;
 pub mod safetensors;
+mod settled;
 pub mod shard_index;
 mod torch;
 #[doc(hidden)]
 pub mod zip;
 
+pub use cache::Snapshots;
 pub use content::{Content, ContentClass, Role};
 pub use contents::StoredTensor;
 pub use directory::GIT_NAMES;
@@ -75,6 +78,10 @@ pub struct Checkpoint {
     pub gguf: BTreeMap<usize, GgufModel>,
     /// What exists under the path and is not part of the model, and why.
     pub not_covered: Vec<NotCovered>,
+    /// What it is compared with at the end of a run: see [`Checkpoint::still_there`].
+    start: settled::Start,
+    /// Paths that lead into a directory that is covered under another path, in byte order of them.
+    pub links: Vec<DirectoryLink>,
 }
 
 impl Checkpoint {
@@ -125,6 +132,16 @@ impl Checkpoint {
         }
         ranges
     }
+}
+
+/// A path of a model that leads into a directory which is covered under another path: whatever walks the model
+/// and follows links sees its files a second time, under other names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectoryLink {
+    /// Path relative to the root.
+    pub path: String,
+    /// Path of the directory, relative to the root; `.` for the root itself.
+    pub target: String,
 }
 
 /// One file of a model.

@@ -1,6 +1,6 @@
 //! From a path to a [`Checkpoint`].
 
-use super::content::Content;
+use super::content::{self, Account, Content, ContentClass, NotRead, Role};
 use super::contents::{Contents, StoredTensor};
 use super::directory::{self, Found, Reached, Tree};
 use super::display::display_name;
@@ -9,10 +9,10 @@ use super::gguf::split::{self, PartName};
 use super::links::{Bounds, TreeError};
 use super::naming::{self, Indexed, directory_of};
 use super::problem::{Gathered, Named, Problem};
+use super::settled::Start;
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
 use super::{
-    Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
-    listing,
+    Checkpoint, FileKind, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats, listing,
 };
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,8 @@ impl Checkpoint {
             return Err(OpenError::TooManyFiles { path: path.to_owned(), files: files.len() });
         }
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
-        assemble(path, path.to_owned(), listing::tree(files, options), options)
+        let tree = listing::tree(files, options);
+        assemble(path, path.to_owned(), tree, options, Start::elsewhere())
     }
 }
 
@@ -120,35 +121,50 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         }
     };
     let failed = |error| OpenError::of_found(&location, error);
-    let (mut format, mut contents) = (None, Contents::default());
-    if shard_index::is_named(&name) {
+    let content::Examined { content, format, problems: inside } =
+        content::examine(&name, &opened).map_err(failed)?;
+    problems.extend(inside);
+    let mut held = None;
+    let is_index = shard_index::is_named(&name);
+    if is_index {
         problems.push(SingleError::IsIndex.problem(&name));
-    } else {
-        format = formats::detect_any(&name, &opened).map_err(failed)?;
-        match format {
-            Some(format) => contents = formats::read(format, &name, &opened).map_err(failed)?,
-            None if opened.identity.bytes == 0 => problems.push(SingleError::Empty.problem(&name)),
-            None => problems.push(SingleError::UnknownFormat.problem(&name)),
-        }
+    } else if let Some(format) = format {
+        held = Some(formats::read(format, content.class, &name, &opened).map_err(failed)?);
+    } else if content.class == ContentClass::Empty {
+        problems.push(SingleError::Empty.problem(&name));
+    } else if content.class == ContentClass::Unknown {
+        problems.push(SingleError::UnknownFormat.problem(&name));
     }
-    if contents.gguf_part.is_some()
+    if held.as_ref().is_some_and(|held| held.gguf_part.is_some())
         && let Some(all) = open_parts(path, &location, options)?
     {
         return Ok(all);
     }
     let reached = Reached { link: link_of(path, &location)?, beside: None };
-    let mut files = vec![model_file(name, location.into(), reached, &opened)];
-    files[0].format = format;
-    let mut held = [Some(contents)];
+    let mut file = model_file(name, location.into(), reached, &opened);
+    (file.content, file.format) = (content, format.filter(|_| !is_index));
+    // By itself it is what was asked for: what cannot be read of it is damage.
+    file.kind = FileKind::Damaged;
+    let (mut files, mut held, mut remarks) = ([file], [held], Vec::new());
+    set_aside(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
     split::check(&files, &mut held);
-    let [contents] = held;
-    let mut contents = contents.unwrap_or_default();
-    problems.append(&mut contents.problems);
-    let tensors = std::mem::take(&mut contents.tensors);
-    let remarks = std::mem::take(&mut contents.remarks);
-    let gguf = contents.gguf.take().into_iter().map(|model| (0, model)).collect();
-    files[0].kind = FileKind::Damaged;
-    files[0].hold(format, contents);
+    let account = Account::of(&mut files, &held, &BTreeSet::new(), &mut problems)?;
+    problems.extend(account.problems);
+    remarks.extend(account.remarks);
+    let ([contents], [mut file]) = (held, files);
+    let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());
+    if let Some(mut contents) = contents {
+        problems.append(&mut contents.problems);
+        remarks.append(&mut contents.remarks);
+        tensors = std::mem::take(&mut contents.tensors);
+        gguf.extend(contents.gguf.take().map(|model| (0, model)));
+        file.hold(contents);
+    } else if problems.is_empty() && file.kind == FileKind::Damaged {
+        file.kind = FileKind::Other;
+        remarks.extend(NotRead::remark(&file));
+    }
+    let format = file.format;
+    let files = vec![file];
     Ok(Checkpoint {
         path: path.to_owned(),
         root: parent_of(path),
@@ -159,6 +175,8 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         remarks,
         gguf,
         not_covered: Vec::new(),
+        start: Start::of_files(),
+        links: Vec::new(),
     })
 }
 
@@ -182,14 +200,13 @@ fn open_parts(
     // Where the file is, or else where a link to it stands: caches link to names that say nothing.
     for place in [location, path] {
         let name = place.file_name().and_then(|name| name.to_str());
-        let Some(part) = name.and_then(PartName::of) else { continue };
-        let is_part = |name: &str| {
-            PartName::of(name)
-                .is_some_and(|other| (other.stem, other.count) == (part.stem, part.count))
+        let Some((name, part)) = name.and_then(|name| Some((name, PartName::of(name)?))) else {
+            continue;
         };
         let root = parent_of(place);
-        let tree = directory::walk_only(&root, options, &is_part)?;
-        return assemble(path, root, tree, options).map(Some);
+        let tree = directory::walk_only(&root, options, &|name| part.is_beside(name))?;
+        let start = Start::of_parts(options, name, &tree);
+        return assemble(path, root, tree, options, start).map(Some);
     }
     Ok(None)
 }
@@ -222,12 +239,8 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
 
 impl ModelFile {
     /// It was read, and found to hold this.
-    fn hold(&mut self, format: Option<Format>, contents: Contents) {
-        if format.is_some() {
-            self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
-        }
-        self.format = format;
-        self.content = Content::from(format);
+    fn hold(&mut self, contents: Contents) {
+        self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
         self.checksums = contents.checksums;
         self.big_endian = contents.big_endian;
     }
@@ -253,11 +266,40 @@ struct Reading {
     /// Beside each file, what it holds when it is a tensor file.
     contents: Vec<Option<Contents>>,
     indexes: Vec<Indexed>,
+    /// What pickles ask for that are no files of weights.
+    problems: Vec<Problem>,
+    remarks: Vec<Problem>,
+}
+
+/// Takes what holds no weights out of the files of tensors: pickles of objects or plain data that go along
+/// with a model. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
+/// with the model, and says nothing of how far its weights can be read.
+fn set_aside(
+    files: &mut [ModelFile],
+    contents: &mut [Option<Contents>],
+    listed: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+    remarks: &mut Vec<Problem>,
+) {
+    for (file, held) in files.iter_mut().zip(contents) {
+        if listed.contains(&file.path) {
+            continue;
+        }
+        let Some(pickle) = held.take_if(|held| held.weightless) else { continue };
+        let companion = |problem| Problem { companion: true, ..problem };
+        problems.extend(pickle.problems.into_iter().map(companion));
+        remarks.extend(pickle.remarks);
+        file.content.class = ContentClass::Pickle;
+        file.content.role = Role::Companion;
+        file.checksums = pickle.checksums;
+        (file.kind, file.format) = (FileKind::Other, None);
+    }
 }
 
 fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let tree = directory::walk(path, options)?;
-    assemble(path, path.to_owned(), tree, options)
+    let start = Start::of_directory(options, &tree);
+    assemble(path, path.to_owned(), tree, options, start)
 }
 
 /// Reads the files that were found, and names their tensors.
@@ -266,13 +308,18 @@ fn assemble(
     root: PathBuf,
     mut tree: Tree,
     options: &OpenOptions,
+    mut start: Start,
 ) -> Result<Checkpoint, OpenError> {
     let mut reading = Reading::default();
     for found in std::mem::take(&mut tree.files) {
-        reading.add(found, &mut tree)?;
+        reading.add(found, &mut tree, &mut start)?;
     }
-    reading.read_other_shards()?;
-    let Reading { mut files, mut contents, indexes } = reading;
+    let listed = reading.listed();
+    reading.read_other_shards(&listed)?;
+    let Reading { mut files, mut contents, indexes, problems, remarks } = reading;
+    tree.problems.extend(problems);
+    tree.remarks.extend(remarks);
+    set_aside(&mut files, &mut contents, &listed, &mut tree.problems, &mut tree.remarks);
 
     split::check(&files, &mut contents);
     let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
@@ -293,6 +340,9 @@ fn assemble(
     }
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
+    let account = Account::of(&mut files, &contents, &listed, &mut problems)?;
+    problems.extend(account.problems);
+    remarks.extend(account.remarks);
     problems.sort_by(|a, b| a.file.cmp(&b.file));
     remarks.sort_by(|a, b| a.file.cmp(&b.file));
 
@@ -305,8 +355,7 @@ fn assemble(
             }
         }
         gguf.extend(held.gguf.take().map(|model| (at, model)));
-        let format = files[at].format;
-        files[at].hold(format, held);
+        files[at].hold(held);
     }
     let mut formats = files.iter().filter_map(|file| file.format);
     let format = formats.next().filter(|first| formats.all(|other| other == *first));
@@ -320,6 +369,8 @@ fn assemble(
         remarks,
         gguf,
         not_covered: tree.not_covered,
+        start,
+        links: tree.links,
     })
 }
 
@@ -337,51 +388,58 @@ fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Pro
 }
 
 impl Reading {
-    fn add(&mut self, found: Found, tree: &mut Tree) -> Result<(), OpenError> {
+    fn add(&mut self, found: Found, tree: &mut Tree, start: &mut Start) -> Result<(), OpenError> {
         let Found { path, location, reached } = found;
         let opened = match file::open(&location) {
             Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
                 tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).problem(&path));
+                start.unopened(&path);
                 return Ok(());
             }
             other => other?,
         };
         let failed = |error| OpenError::of_found(&location.shown(), error);
-        let mut format = None;
+        let content::Examined { content, mut format, problems } =
+            content::examine(&path, &opened).map_err(failed)?;
+        self.problems.extend(problems);
         if reached.beside.is_some() {
-            // Whatever it is called: it is bytes.
+            // Whatever it is called, it is bytes; but a pickle is one wherever it lies.
+            format = format.filter(|_| content.class == ContentClass::Pickle);
         } else if shard_index::is_named(&path) {
             let index = read_index(&opened).map_err(failed)?;
             self.indexes.push(Indexed { path: path.clone(), index });
-        } else {
-            format = formats::detect(&path, &opened).map_err(failed)?;
+            format = None;
         }
-        let read = |format| formats::read(format, &path, &opened);
+        let read = |format| formats::read(format, content.class, &path, &opened);
         let held = format.map(read).transpose().map_err(failed)?;
         let mut file = model_file(path, location, reached, &opened);
-        file.format = format;
+        (file.content, file.format) = (content, format);
         self.files.push(file);
         self.contents.push(held);
         Ok(())
     }
 
-    /// Reads the shards whose names do not tell that they hold tensors: a loader would.
-    fn read_other_shards(&mut self) -> Result<(), OpenError> {
-        let mut listed: BTreeSet<String> = BTreeSet::new();
+    /// The files that indexes list.
+    fn listed(&self) -> BTreeSet<String> {
+        let mut listed = BTreeSet::new();
         for Indexed { path, index } in &self.indexes {
             let directory = directory_of(path);
             listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
         }
+        listed
+    }
+
+    /// Reads the shards whose names do not tell that they hold tensors: a loader would.
+    fn read_other_shards(&mut self, listed: &BTreeSet<String>) -> Result<(), OpenError> {
         for (file, held) in self.files.iter_mut().zip(&mut self.contents) {
             if held.is_some() || file.beside.is_some() || !listed.contains(&file.path) {
                 continue;
             }
             let opened = file::open(&file.location)?;
             let failed = |error| OpenError::of_found(&file.location.shown(), error);
-            let found = formats::detect_any(&file.path, &opened).map_err(failed)?;
-            let format = found.unwrap_or(Format::Safetensors);
-            *held = Some(formats::read(format, &file.path, &opened).map_err(failed)?);
-            file.format = Some(format);
+            let (content, format, contents) =
+                content::read_listed(&file.path, &opened).map_err(failed)?;
+            (file.content, file.format, *held) = (content, Some(format), Some(contents));
             file.bytes = opened.identity.bytes;
             file.identity = opened.identity;
         }

@@ -91,6 +91,11 @@ impl LeftOut {
     }
 }
 
+/// How every message on a file begins.
+pub(crate) fn stated_of(file: &str) -> String {
+    format!("{}: ", display_name(file))
+}
+
 /// A named error of structure: every variant has a rule of its own.
 pub(crate) trait Named: std::fmt::Display {
     /// Rule identifier and severity.
@@ -118,7 +123,7 @@ pub(crate) trait Named: std::fmt::Display {
             tensor: self.tensor().map(str::to_owned),
             byte_range: self.byte_range(),
             affected: self.affected().to_vec(),
-            message: format!("{}: {self}", display_name(file)),
+            message: format!("{}{self}", stated_of(file)),
             companion: false,
         }
     }

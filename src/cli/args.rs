@@ -263,6 +263,9 @@ pub struct AuditArgs {
     /// is run
     #[arg(long, value_name = "DIR")]
     pub extract: Option<PathBuf>,
+    /// End with exit code 3, unless all weights were audited and every file is understood
+    #[arg(long)]
+    pub require_all: bool,
     #[command(flatten)]
     pub opening: Opening,
     /// List the facts of every tensor in the JSON report

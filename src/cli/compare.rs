@@ -1,8 +1,8 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
 use super::args::CompareArgs;
-use super::{Failure, Outcome, exit, output, running};
-use anyhow::anyhow;
+use super::inputs::Inputs;
+use super::{Outcome, output, running};
 use std::io::{self, Write};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::compare;
@@ -18,15 +18,9 @@ const LISTED: usize = 40;
 
 /// Runs the verb.
 pub fn run(args: &CompareArgs) -> Outcome {
-    let models = [&args.model, &args.other].map(|path| running::open_sound(path, &args.opening));
+    let models = [&args.model, &args.other].map(|path| running::open_weights(path, &args.opening));
     let [first, second] = models;
     let models = [first?, second?];
-    for model in &models {
-        if model.tensors.is_empty() {
-            let error = anyhow!("{}: no tensor to compare", model.path.display());
-            return Err(Failure { code: exit::NOTHING, error });
-        }
-    }
     let options = running::run_options(&args.measuring);
     let compared = running::watched(&args.measuring, args.common.quiet, |progress| {
         compare::measure([&models[0], &models[1]], &options, progress).map_err(running::failure)
@@ -36,12 +30,9 @@ pub fn run(args: &CompareArgs) -> Outcome {
     let (comparison, findings) = judge::compare::judge(&compared);
     let mut report = Report::new("compare", &args.model.display().to_string());
     report.model = summary(&models[0]);
-    report.coverage = Coverage {
-        bytes_total: models.iter().map(|model| summary(model).bytes).sum(),
-        bytes_checked: models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum(),
-        not_covered: models.iter().flat_map(|model| model.not_covered.clone()).collect(),
-        ..Coverage::default()
-    };
+    let checked = models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum();
+    report.coverage = Coverage::of(&models[0], None, checked);
+    report.coverage.add(&models[1], None);
     report.engine = Some(engine(&compared.sides[0].run, run));
     report.findings = findings;
     for model in &models {
@@ -62,6 +53,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
         other: summary(&models[1]),
         comparison: comparison.clone(),
     });
+    Inputs::default().settle(&[&models[0], &models[1]])?;
     output::finish(&report, &args.common, &body)
 }
 

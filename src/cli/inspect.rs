@@ -1,8 +1,9 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
 use super::args::InspectArgs;
+use super::inputs::Inputs;
 use super::output::table;
-use super::{Outcome, exit, output, running};
+use super::{Outcome, output, running};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,12 +17,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
     let model = running::open_sound(&args.model, &args.opening)?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
     report.model = running::listed(&model);
-    let total = report.model.bytes;
-    report.coverage = Coverage {
-        bytes_total: total,
-        not_covered: model.not_covered.clone(),
-        ..Coverage::default()
-    };
+    report.coverage = Coverage::of(&model, None, 0);
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(json!(
         model
@@ -46,11 +42,12 @@ pub fn run(args: &InspectArgs) -> Outcome {
     ));
     report.findings.extend(model.problems.iter().map(structure::finding));
     report.judge(args.common.fail_on);
-    let code = output::finish(&report, &args.common, &|out, palette| {
+    running::withhold_without_weights(&mut report, &model);
+    Inputs::default().settle(&[&model])?;
+    output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }
-    })?;
-    Ok(if code == exit::PASS && model.tensors.is_empty() { exit::NOTHING } else { code })
+    })
 }
 
 /// Replaces the numbers between the dots of a name by `*`; also gives those numbers.

@@ -7,6 +7,7 @@ mod completions;
 mod devices;
 mod explain;
 mod gate;
+mod inputs;
 mod inspect;
 mod output;
 mod profiles;
@@ -20,9 +21,12 @@ mod signing;
 mod verify;
 mod watermark;
 
+use anyhow::anyhow;
 use args::{Arguments, Command};
 use clap::Parser;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tensorseal::checkpoint::Snapshots;
 
 /// Exit codes, as documented in the README.
 mod exit {
@@ -61,10 +65,52 @@ impl Failure {
 
 type Outcome = Result<u8, Failure>;
 
+/// What a command is given as a model.
+fn models(command: &Command) -> Vec<&PathBuf> {
+    let (model, other) = match command {
+        Command::Seal(args) => (Some(&args.model), None),
+        Command::Verify(args) => (Some(&args.model), None),
+        Command::Sign(args) => (Some(&args.model), None),
+        Command::Gate(args) => (args.model.as_ref(), args.baseline.as_ref()),
+        Command::Audit(args) => (Some(&args.model), args.baseline.as_ref()),
+        Command::Repair(args) => (Some(&args.model), None),
+        Command::Inspect(args) => (Some(&args.model), None),
+        Command::Compare(args) => (Some(&args.model), Some(&args.other)),
+        Command::Watermark(command) => command.models(),
+        Command::Registry(_)
+        | Command::Devices(_)
+        | Command::Explain(_)
+        | Command::Completions(_) => (None, None),
+    };
+    model.into_iter().chain(other).collect()
+}
+
+/// Refuses a place with many models where one is asked for, and names some of them.
+fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
+    for model in models {
+        let Some(Snapshots { first, count }) = Snapshots::of(model) else { continue };
+        let named: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
+        let more = match count.saturating_sub(named.len() as u64) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let what = match named.is_empty() {
+            true => "it has no snapshot to give instead".to_owned(),
+            false => format!("give a snapshot: {}{more}", named.join(", ")),
+        };
+        return Err(Failure::usage(anyhow!(
+            "{} is a cache of Hugging Face, which is no model; {what}",
+            model.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = match &arguments.command {
+    let models = models(&arguments.command);
+    let outcome = refuse_caches(&models).and_then(|()| match &arguments.command {
         Command::Seal(args) => seal::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Sign(args) => signing::sign(args),
@@ -78,7 +124,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args),
-    };
+    });
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         output::error(&failure.error);
         let reported = match &arguments.command {

@@ -1,7 +1,7 @@
 //! `tensorseal repair`: a copy of a damaged model with the flipped bits put back.
 
 use super::args::RepairArgs;
-
+use super::inputs::Inputs;
 use super::{Failure, Outcome, output, running, sealed};
 use std::collections::BTreeSet;
 use tensorseal::checkpoint::Checkpoint;
@@ -31,21 +31,26 @@ enum Done {
 
 pub fn run(args: &RepairArgs) -> Outcome {
     let mut report = Report::new("repair", &args.model.display().to_string());
-    let sealed = sealed::read(&args.model, args.seal.as_deref(), false, &mut report)?;
+    let mut inputs = Inputs::default();
+    let named = args.seal.as_deref();
+    let sealed = sealed::read(&args.model, named, false, &mut inputs, &mut report)?;
     running::check_copy(&args.model, &args.output)?;
     let Some(sealed) = sealed else {
         // A seal that cannot be used says nothing of what the model was.
+        inputs.settle(&[])?;
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     };
-    let seals = running::seals_inside(&args.model, args.seal.as_deref());
-    let expected = sealed.files.iter().map(|file| file.path.clone()).collect();
-    let mut model = running::open(&args.model, &args.opening, seals, Some(expected))?;
+    let seals = running::seals_inside(&args.model, named);
+    let mut model = running::open(&args.model, &args.opening, seals, Some(sealed.naming_files()))?;
     layout::impose(&mut model, &sealed);
     let mut findings = Vec::new();
     let (done, found, run) = running::watched(&args.measuring, args.common.quiet, |progress| {
-        work(args, &model, &sealed, &mut findings, progress)
+        work(args, (&model, &inputs), &sealed, &mut findings, progress)
     })?;
+    if !matches!(done, Done::Written(_)) {
+        inputs.settle(&[&model])?;
+    }
     running::say_who_measured(&run, args.common.quiet);
     running::fill(&mut report, &model, &found.model, &run);
     report.findings.append(&mut findings);
@@ -90,7 +95,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
 
 fn work(
     args: &RepairArgs,
-    model: &Checkpoint,
+    (model, inputs): (&Checkpoint, &Inputs),
     sealed: &Seal,
     findings: &mut Vec<Finding>,
     progress: &Progress,
@@ -118,7 +123,8 @@ fn work(
         return Ok((Done::Unknown, found, run));
     }
     let patches = repair::patches(model, &search.places);
-    match repair::write(model, sealed, &patches, &args.output, &options, progress) {
+    let settled = || inputs.compare(&[model]);
+    match repair::write(model, sealed, &patches, (&args.output, &settled), &options, progress) {
         Ok((found, run)) => {
             // They are true of the model that was read, and of the copy no more.
             findings.iter_mut().for_each(|finding| finding.severity = Severity::Info);

@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, Problem, Tensor, display_name};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
 use tensorseal::examine::ExamineError;
 use tensorseal::judge::{checksums, structure};
 use tensorseal::pinpoint::fine;
-use tensorseal::report::{Coverage, Model, Report, inventory};
+use tensorseal::report::{Coverage, Model, Report, coverage, inventory};
 use tensorseal::seal::{self, ModelSeal};
 use tensorseal::severity::Severity;
 use tensorseal::stream::copy::CopyError;
@@ -111,16 +111,39 @@ pub fn open_sound(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure>
 }
 
 /// Refuses a model that is not sound: for verbs that must produce something from it. What is only
-/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal.
+/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal; so is what a pickle beside
+/// the weights asks for.
 pub fn require_sound(model: &Checkpoint) -> Result<(), Failure> {
-    let grave: Vec<&Problem> =
-        model.problems.iter().filter(|problem| problem.severity > Severity::Low).collect();
+    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let grave: Vec<&Problem> = model.problems.iter().filter(is_grave).collect();
     let Some(first) = grave.first() else { return Ok(()) };
     let more = match grave.len() {
         1 => String::new(),
         n => format!(" (and {} more problems)", n - 1),
     };
     Err(Failure::incomplete(anyhow!("{}{more}", first.message)))
+}
+
+/// As [`open_sound`], of a model with at least one tensor that can be read: for verbs that put weights side
+/// by side, or look for something in them.
+pub fn open_weights(path: &Path, opening: &Opening) -> Result<Checkpoint, Failure> {
+    let model = open_sound(path, opening)?;
+    match model.tensors.is_empty() {
+        true => Err(Failure { code: exit::NOTHING, error: no_weights(&model) }),
+        false => Ok(model),
+    }
+}
+
+/// That nothing was judged is no pass.
+pub fn withhold_without_weights(report: &mut Report, model: &Checkpoint) {
+    if model.tensors.is_empty() {
+        report.withhold(format!("{:#}", no_weights(model)), exit::NOTHING);
+    }
+}
+
+fn no_weights(model: &Checkpoint) -> anyhow::Error {
+    let shown = display_name(&model.path.to_string_lossy());
+    anyhow!("{shown}: {}", coverage::no_weights(model))
 }
 
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
@@ -212,12 +235,8 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
         root: Some(found.root.clone()),
     };
     report.engine = Some(run.engine.clone());
-    report.coverage = Coverage {
-        bytes_total: found.bytes,
-        bytes_checked: run.engine.bytes_read.saturating_sub(run.bytes_beside),
-        not_covered: model.not_covered.clone(),
-        ..Coverage::default()
-    };
+    let checked = run.engine.bytes_read.saturating_sub(run.bytes_beside);
+    report.coverage = Coverage::of(model, Some(run), checked);
     report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.findings.extend(checksums::findings(model, run));
@@ -227,12 +246,7 @@ pub fn fill(report: &mut Report, model: &Checkpoint, found: &ModelSeal, run: &Ru
 pub fn fill_files(report: &mut Report, model: &Checkpoint, run: &RunReport) {
     report.model = listed(model);
     report.engine = Some(run.engine.clone());
-    report.coverage = Coverage {
-        bytes_total: report.model.bytes,
-        bytes_checked: run.engine.bytes_read,
-        not_covered: model.not_covered.clone(),
-        ..Coverage::default()
-    };
+    report.coverage = Coverage::of(model, Some(run), run.engine.bytes_read);
     report.inventory = inventory::of(model, run);
     report.findings.extend(model.remarks.iter().map(structure::finding));
 }

@@ -1,6 +1,7 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
+use super::inputs::Inputs;
 use super::{Failure, Outcome, exit, output, running, sealed};
 use anyhow::{Context, anyhow};
 use std::fs::Permissions;
@@ -8,7 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
-use tensorseal::checkpoint::{Checkpoint, FileKind, ModelFile};
+use tensorseal::checkpoint::{Checkpoint, ModelFile};
 use tensorseal::judge::structure;
 use tensorseal::pinpoint::fine::{self, Fine};
 use tensorseal::pinpoint::{self, FineWriteError};
@@ -25,8 +26,8 @@ pub fn run(args: &SealArgs) -> Outcome {
     let model = running::open(&args.model, &args.opening, seals, None)?;
     check_target(&target, &model)?;
     running::require_sound(&model)?;
-    if !model.own_files().iter().any(|file| file.kind == FileKind::Tensors) {
-        let error = anyhow!("{}: no file of tensors: nothing to seal", args.model.display());
+    if model.own_files().is_empty() {
+        let error = anyhow!("{}: no file: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
     }
     let fine_path = fine::path_of(&target);
@@ -43,6 +44,11 @@ pub fn run(args: &SealArgs) -> Outcome {
         Ok((seal, run, sidecar))
     })?;
     running::say_who_measured(&run, args.common.quiet);
+    let mut inputs = Inputs::default();
+    if let Some(sidecar) = &sidecar {
+        inputs.made(sidecar.path());
+    }
+    inputs.settle(&[&model])?;
     output::write_file(&target, &|out| canonical::write(&seal, out))
         .with_context(|| format!("cannot write the seal to {}", target.display()))
         .map_err(Failure::incomplete)?;

@@ -1,5 +1,6 @@
 //! The seal that a model is compared with, and its fine sidecar.
 
+use super::inputs::Inputs;
 use super::{Failure, output, running};
 use std::fs::File;
 use std::io::Read;
@@ -21,6 +22,7 @@ pub fn read(
     model: &Path,
     named: Option<&Path>,
     optional: bool,
+    inputs: &mut Inputs,
     report: &mut Report,
 ) -> Result<Option<Seal>, Failure> {
     let path = place(model, named);
@@ -28,6 +30,7 @@ pub fn read(
         let error = anyhow::anyhow!("{}: no such file or directory", model.display());
         return Err(Failure::incomplete(error));
     }
+    inputs.note(&path);
     let mut used = |digest: Option<String>| {
         let source = path.display().to_string();
         report.seal = Some(SealUsed { digest, source, signed_by: None });

@@ -6,16 +6,18 @@ use super::device::DeviceChoice;
 use super::gpu::{DeviceSelector, Gpu, GpuError};
 use super::shared::{CrossCheck, drive_device};
 use crate::checkpoint::ModelFile;
+use crate::measure::digest::ChainingValue;
 use crate::measure::{self, TileMeasurement};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::hashing::FileDigests;
 use crate::stream::lane::Lane;
 use crate::stream::pace::Pace;
-use crate::stream::plan::{Object, Plan};
+use crate::stream::plan::{Object, ObjectKind, Plan};
 use crate::stream::progress::Progress;
 use crate::stream::queue::{Takers, Tile, TileQueue};
 use crate::stream::sums::Sums;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -69,6 +71,8 @@ pub struct RunReport {
     pub choice: Option<String>,
     /// By file of the model, when [asked for](Plan::file_hashing).
     pub file_digests: Vec<Option<FileDigests>>,
+    /// BLAKE3 of the files that were measured whole, by index of the file.
+    pub whole_files: BTreeMap<usize, ChainingValue>,
     /// Bytes that were measured and are not part of the model.
     pub bytes_beside: u64,
     /// Stretches whose bytes were all read and do not have the checksum that their file states.
@@ -282,11 +286,21 @@ pub fn run_told(
         let hashings = plan.file_hashing.of(index);
         (!hashings.is_empty()).then(|| Lane::new(hashings, file.bytes))
     };
+    let whole_files = Mutex::new(BTreeMap::new());
+    let keep = |finished: Finished<'_>| {
+        if let ObjectKind::File(file) | ObjectKind::Beside(file) =
+            plan.objects[finished.object].kind
+        {
+            let mut whole = whole_files.lock().unwrap_or_else(PoisonError::into_inner);
+            whole.insert(file, finished.digest);
+        }
+        (told.object)(finished);
+    };
     let shared = Shared {
         plan,
         files: FileSet::new(files, plan),
         queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
-        collector: Collector::new(plan, told.object),
+        collector: Collector::new(plan, &keep),
         sums: sums(files, plan),
         lanes: files.iter().enumerate().map(lane).collect(),
         cross_check,
@@ -315,6 +329,7 @@ pub fn run_told(
     if !shared.collector.is_complete() {
         return Err(RunError::Unmeasured);
     }
+    let broken_checksums = broken(&shared.sums);
     let outcome = outcome.unwrap_or_default();
     let by_device = shared.device_bytes.load(Relaxed);
     let device = match by_device {
@@ -339,7 +354,11 @@ pub fn run_told(
             false => Vec::new(),
         },
         bytes_beside: plan.bytes_beside(),
-        broken_checksums: broken(&shared.sums),
+        broken_checksums,
+        // Nobody measures any more.
+        whole_files: std::mem::take(
+            &mut *whole_files.lock().unwrap_or_else(PoisonError::into_inner),
+        ),
     })
 }
 

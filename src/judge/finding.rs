@@ -41,6 +41,10 @@ pub struct Finding {
     /// Public ids: MITRE ATLAS, OWASP, NIST.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub references: &'static [&'static str],
+    /// Whether it stands for others that were therefore not said, or was made worse by them: whoever has looked
+    /// at it has not looked at those.
+    #[serde(skip)]
+    pub stands_for_others: bool,
     /// What a policy says of it; `None`: no policy was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
@@ -92,6 +96,7 @@ impl Finding {
             row_range: None,
             evidence: BTreeMap::new(),
             references,
+            stands_for_others: false,
             standing: None,
         }
     }

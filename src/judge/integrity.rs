@@ -4,8 +4,8 @@
 //! finding: a tensor that only moved is not also missing and added, a file that is gone is not also
 //! a hundred missing tensors.
 
-use super::change;
 use super::finding::Finding;
+use super::{change, links};
 use crate::dtype::Dtype;
 use crate::seal::layout::Damaged;
 use crate::seal::{FileSeal, Seal, TensorSeal};
@@ -47,6 +47,7 @@ pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options)
     comparison.files();
     comparison.whole_files();
     let mut findings = comparison.findings;
+    findings.extend(links::compare(&sealed.links, &found.links));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Differences { findings, explained: comparison.unsaid }
 }
@@ -326,6 +327,8 @@ impl<'a> Comparison<'a> {
                 if self.options.content_only {
                     finding.severity = Severity::Low;
                 }
+                // Files that came, went or changed with them have no finding of their own.
+                finding.stands_for_others = across;
                 self.findings.push(finding);
             }
         }

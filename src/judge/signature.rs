@@ -5,7 +5,9 @@
 //! it ignores a file.
 
 use super::Finding;
-use crate::checkpoint::{Checkpoint, FileKind, LeftOut, ModelFile, NotCovered, display_name};
+use crate::checkpoint::{
+    Checkpoint, DirectoryLink, FileKind, LeftOut, ModelFile, NotCovered, display_name,
+};
 use crate::seal::canonical::hex;
 use crate::severity::Severity;
 use crate::signing::oms::Ignored;
@@ -48,6 +50,15 @@ pub fn to_sign(model: &Checkpoint, ignore_paths: &[String]) -> Vec<usize> {
     (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
 }
 
+/// The links to directories of a model that a signature which ignores these paths cannot pass over.
+pub fn links_to_sign<'m>(
+    model: &'m Checkpoint,
+    ignore_paths: &[String],
+) -> impl Iterator<Item = &'m DirectoryLink> {
+    let ignored = Ignored::new(ignore_paths);
+    model.links.iter().filter(move |link| ignored.covering(&link.path).is_none())
+}
+
 /// The files of a model whose digests a signature is compared with: those that it lists with as many
 /// digests as they have. Shards of one byte would ask for as much memory as the file is long; a signature
 /// must pay for that with its own length.
@@ -76,6 +87,14 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
             outcome.compare(signed, index, resources);
         } else {
             outcome.unsigned(signed, &allowed, file);
+        }
+    }
+    for link in &model.links {
+        if let Some(by) = ignored.covering(&link.path) {
+            let reason = format!("ignored by the signature ({})", display_name(by));
+            outcome.not_covered(&link.path, LeftOut::Ignored, &reason);
+        } else if allowed.covering(&link.path).is_none() {
+            outcome.directory_link(signed, link);
         }
     }
     for name in listed.keys().filter(|name| !here.contains(*name)) {
@@ -109,13 +128,9 @@ impl Outcome {
 
     fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
-        let allowed = signed.manifest.allow_symlinks && signed.allow_symlinks;
-        if file.link.is_some() && !allowed {
-            let by = if signed.allow_symlinks {
-                "the signature allows none"
-            } else {
-                "--allow-symlinks is not given"
-            };
+        if file.link.is_some()
+            && let Some(by) = signed.refuses_links()
+        {
             let message = format!("{} is a link, and {by}", display_name(&file.path));
             self.findings.push(Finding::new("signature/link", message).in_file(&file.path));
             return;
@@ -129,12 +144,21 @@ impl Outcome {
         }
     }
 
+    /// A link to a directory is in no signature: what it leads to is listed under its own path, and what walks the
+    /// model sees it under the link's path as well.
+    fn directory_link(&mut self, signed: &Signed<'_>, link: &DirectoryLink) {
+        let (path, target) = (display_name(&link.path), display_name(&link.target));
+        let (by, severity) = match signed.refuses_links() {
+            Some(by) => (by, None),
+            None => ("it is allowed, and nobody signed it", Some(Severity::Low)),
+        };
+        let message = format!("{path} is a link to the directory {target}, and {by}");
+        let mut finding = Finding::new("signature/link", message).in_file(&link.path);
+        finding.severity = severity.unwrap_or(finding.severity);
+        self.findings.push(finding);
+    }
+
     fn unsigned(&mut self, signed: &Signed<'_>, allowed: &Ignored<'_>, file: &ModelFile) {
-        if file.bytes == 0 && signed.manifest.hashing.shard.is_some() {
-            // Cut into shards, an empty file has none: no such signature can list it.
-            self.leave_out(file, LeftOut::Unsigned, "empty: a signature of shards cannot list it");
-            return;
-        }
         if signed.ignore_unsigned_files || allowed.covering(&file.path).is_some() {
             self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
             return;
@@ -143,16 +167,25 @@ impl Outcome {
             Some(_) => {
                 ": was it written after the model was signed? Sign again, or keep it elsewhere"
             }
+            // Cut into shards, an empty file has none. One that was always there cannot be told from one that came.
+            None if file.bytes == 0 && signed.manifest.hashing.shard.is_some() => {
+                ": it is empty, and a signature of shards cannot list it; ignore it by its path, or sign whole files"
+            }
             None => "",
         };
         let message = format!("{} was not signed{hint}", display_name(&file.path));
         self.findings.push(Finding::new("signature/file-unsigned", message).in_file(&file.path));
     }
 
+    /// Notes what nobody vouches for.
+    fn not_covered(&mut self, path: &str, kind: LeftOut, reason: &str) {
+        let (path, reason) = (path.to_owned(), reason.to_owned());
+        self.not_covered.push(NotCovered { path, reason, kind });
+    }
+
     /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
     fn leave_out(&mut self, file: &ModelFile, kind: LeftOut, reason: &str) {
-        let (path, reason_given) = (file.path.clone(), reason.to_owned());
-        self.not_covered.push(NotCovered { path, reason: reason_given, kind });
+        self.not_covered(&file.path, kind, reason);
         if file.kind != FileKind::Other {
             let message = format!(
                 "{} holds tensors, and nobody signed it: {reason}",
@@ -160,6 +193,17 @@ impl Outcome {
             );
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
+        }
+    }
+}
+
+impl Signed<'_> {
+    /// Why links are not allowed, if they are not: both sides must allow them.
+    fn refuses_links(&self) -> Option<&'static str> {
+        match (self.allow_symlinks, self.manifest.allow_symlinks) {
+            (false, _) => Some("--allow-symlinks is not given"),
+            (true, false) => Some("the signature allows none"),
+            (true, true) => None,
         }
     }
 }

@@ -45,8 +45,9 @@ pub fn finding(problem: &Problem) -> Finding {
 pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
     for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
         let worst = problem.file.as_ref().and_then(|path| explained.get(path));
-        if problem.severity > Severity::Info && worst.is_some_and(|w| *w > problem.severity) {
-            problem.severity = worst.copied().unwrap_or(problem.severity);
+        if let Some(worst) = worst.filter(|_| problem.severity > Severity::Info) {
+            problem.severity = problem.severity.max(*worst);
+            problem.stands_for_others = true;
         }
     }
 }

@@ -155,6 +155,7 @@ mod tests {
                 root: String::new(),
                 tensors: 2,
             },
+            links: Vec::new(),
             schema: String::new(),
             tensors: vec![large, small],
         }

@@ -1,12 +1,11 @@
 //! From the document as it is written to what it means: every value is checked here.
 
 use super::document::{self, Document, Texts};
-use super::values::{Area, Limit, Pattern};
+use super::values::{Area, CodeAllowed, Limit, Pattern, UnknownFiles};
 use super::{
     AttestationPolicy, Exception, Policy, PolicyError, RegistryPolicy, SCHEMA, SealPolicy,
-    SignaturePolicy, WatermarkPolicy,
+    SignaturePolicy, WatermarkPolicy, formats,
 };
-use crate::checkpoint::Format;
 use crate::judge::presence::Expected;
 use crate::judge::rules;
 use crate::judge::watermark::PRESENT;
@@ -56,12 +55,20 @@ impl Checker<'_> {
         };
         Ok(Policy {
             name: document.name.map(|name| self.words(&name)).transpose()?,
+            code: self
+                .one(document.code, &CodeAllowed::ALL, CodeAllowed::name)?
+                .unwrap_or(CodeAllowed::Any),
             signature,
             seal: self.seal(document.seal, signers)?,
             attestations: self.attestations(document.attestations, signers)?,
             registry: self.registry(document.registry)?,
             unmeasured,
-            formats: self.choice(document.formats.allowed, format)?,
+            unknown: self
+                .one(document.files.unknown, &UnknownFiles::ALL, UnknownFiles::name)?
+                .unwrap_or(UnknownFiles::List),
+            formats: self.choice(document.formats.allowed, |name| {
+                named(&formats::all(), |format| format, name)
+            })?,
             dtypes: self.choice(document.dtypes.allowed, |name| {
                 name.parse().map_err(|_| "no element type that is known".to_owned())
             })?,
@@ -132,16 +139,11 @@ impl Checker<'_> {
         if let Some(place) = signed.filter(|_| !written.required) {
             return Err(self.wrong(place, "of a seal that is not required: set `required = true`"));
         }
-        let root = |text: &str| {
-            let known = text.strip_prefix("blake3:").and_then(canonical::unhex);
-            known
-                .map(|_| text.to_owned())
-                .ok_or_else(|| "expected blake3: and 64 lower-case hexadecimal digits".to_owned())
-        };
         Ok(SealPolicy {
             required: written.required,
             signed: signed.is_some(),
-            expect_root: self.choice(written.expect_root, root)?.unwrap_or_default(),
+            expect_root: self.choice(written.expect_root, digest)?.unwrap_or_default(),
+            expect_digest: self.choice(written.expect_digest, digest)?.unwrap_or_default(),
         })
     }
 
@@ -212,10 +214,25 @@ impl Checker<'_> {
     }
 
     fn exception(&self, written: document::Allow) -> Result<Exception> {
+        let rule = self.rule(&written.rule)?;
+        match (&written.digest, &written.file) {
+            (Some(place), None) => {
+                return Err(self.wrong(place, "of which file? name it with `file`"));
+            }
+            (None, _) if needs_digest(rule) => {
+                let message = "is of what a loader may execute, or of published digests: name the file and its content with `file` and `digest`";
+                return Err(self.wrong(&written.rule, message));
+            }
+            _ => {}
+        }
+        let of_file = |text: Spanned<String>| {
+            digest(text.get_ref()).map_err(|message| self.wrong(&text, message))
+        };
         Ok(Exception {
-            rule: self.rule(&written.rule)?,
+            rule,
             file: written.file.map(|file| self.parsed(&file)).transpose()?,
             tensor: written.tensor.map(|tensor| self.parsed(&tensor)).transpose()?,
+            digest: written.digest.map(of_file).transpose()?,
             reason: self.words(&written.reason)?,
             expires: self.date(&written.expires)?,
         })
@@ -276,6 +293,19 @@ impl Checker<'_> {
             all.push(value);
         }
         Ok(Some(all))
+    }
+
+    /// One of several by its name, where it is said.
+    fn one<T: Copy>(
+        &self,
+        written: Option<Spanned<String>>,
+        all: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> Result<Option<T>> {
+        let of = |text: Spanned<String>| {
+            named(all, name_of, text.get_ref()).map_err(|message| self.wrong(&text, message))
+        };
+        written.map(of).transpose()
     }
 
     /// Values that are parsed from texts.
@@ -341,9 +371,21 @@ impl Checker<'_> {
     }
 }
 
-fn format(name: &str) -> std::result::Result<Format, String> {
-    let all = [Format::Safetensors, Format::Gguf, Format::Torch, Format::Numpy];
-    named(&all, Format::name, name)
+/// A digest as it is written.
+fn digest(text: &str) -> std::result::Result<String, String> {
+    let known = text.strip_prefix("blake3:").and_then(canonical::unhex);
+    let expected = || "expected blake3: and 64 lower-case hexadecimal digits".to_owned();
+    known.map(|_| text.to_owned()).ok_or_else(expected)
+}
+
+/// Whether findings of a rule are allowed for one content of a file alone: what a loader may execute is one
+/// finding a file, whatever else is written to the file later.
+fn needs_digest(rule: &str) -> bool {
+    match rule.split_once('/') {
+        Some(("content" | "claims", _)) => true,
+        Some(("format", what)) => what.starts_with("pickle-") || what == "torchscript",
+        _ => false,
+    }
 }
 
 /// One of several by its name.

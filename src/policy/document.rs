@@ -13,6 +13,7 @@ pub type Texts = Vec<Spanned<String>>;
 pub struct Document {
     pub schema: Spanned<String>,
     pub name: Option<Spanned<String>>,
+    pub code: Option<Spanned<String>>,
     #[serde(default)]
     pub signature: Signature,
     #[serde(default)]
@@ -23,6 +24,8 @@ pub struct Document {
     pub registry: Registry,
     #[serde(default)]
     pub coverage: Coverage,
+    #[serde(default)]
+    pub files: Files,
     #[serde(default)]
     pub formats: Allowed,
     #[serde(default)]
@@ -78,6 +81,7 @@ pub struct Seal {
     pub required: bool,
     pub signed: Option<Spanned<bool>>,
     pub expect_root: Option<Spanned<Texts>>,
+    pub expect_digest: Option<Spanned<Texts>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,6 +95,12 @@ pub struct Attestations {
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
     pub allow: Option<Texts>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    pub unknown: Option<Spanned<String>>,
 }
 
 /// `[formats]` and `[dtypes]`.
@@ -136,6 +146,7 @@ pub struct Allow {
     pub rule: Spanned<String>,
     pub file: Option<Spanned<String>>,
     pub tensor: Option<Spanned<String>>,
+    pub digest: Option<Spanned<String>>,
     pub reason: Spanned<String>,
     pub expires: Spanned<Datetime>,
 }

@@ -10,15 +10,15 @@ mod check;
 mod document;
 mod error;
 mod file;
+pub mod formats;
 pub mod gate;
 mod place;
 mod values;
 
 pub use error::{PolicyError, ReadError};
 pub use file::PolicyFile;
-pub use values::{Age, Area, Limit, Pattern};
+pub use values::{Age, Area, CodeAllowed, Limit, Pattern, UnknownFiles};
 
-use crate::checkpoint::Format;
 use crate::dtype::Dtype;
 use crate::judge::presence::Expected;
 use crate::signing::attestation::Kind;
@@ -40,6 +40,8 @@ pub const DEFAULT: &str = include_str!("default.toml");
 pub struct Policy {
     /// What reports call it.
     pub name: Option<String>,
+    /// `code`: what of the model a loader may execute.
+    pub code: CodeAllowed,
     /// `[signature]`
     pub signature: SignaturePolicy,
     /// `[seal]`
@@ -48,10 +50,12 @@ pub struct Policy {
     pub attestations: AttestationPolicy,
     /// `[registry]`
     pub registry: RegistryPolicy,
-    /// `[coverage] allow`: paths beside the model that nobody needs to have measured.
+    /// `[coverage] allow`: paths that nobody needs to have measured, or to understand.
     pub unmeasured: Vec<Pattern>,
-    /// `[formats] allowed`; `None`: any.
-    pub formats: Option<Vec<Format>>,
+    /// `[files] unknown`
+    pub unknown: UnknownFiles,
+    /// `[formats] allowed`: [names](formats) of formats; `None`: any.
+    pub formats: Option<Vec<&'static str>>,
     /// `[dtypes] allowed`; `None`: any.
     pub dtypes: Option<Vec<Dtype>>,
     /// `[audit] required`
@@ -101,6 +105,15 @@ pub struct SealPolicy {
     pub signed: bool,
     /// Model roots (`blake3:…`), one of which this model must have; empty: any.
     pub expect_root: Vec<String>,
+    /// Digests (`blake3:…`), one of which the seal must have; empty: any.
+    pub expect_digest: Vec<String>,
+}
+
+impl SealPolicy {
+    /// Whether a seal must be there.
+    pub fn is_asked(&self) -> bool {
+        self.required || !self.expect_digest.is_empty()
+    }
 }
 
 /// `[attestations]`: signed statements about the model.
@@ -143,6 +156,8 @@ pub struct Exception {
     pub file: Option<Pattern>,
     /// Only in tensors whose name matches.
     pub tensor: Option<Pattern>,
+    /// Only in files of this content: `blake3:` and the digest of the whole file.
+    pub digest: Option<String>,
     /// Why.
     pub reason: String,
     /// The last day on which it counts, in UTC.
@@ -163,6 +178,22 @@ impl Policy {
     pub fn wants_audit(&self) -> bool {
         let needs = |area| matches!(area, Area::Weights | Area::Payload | Area::Lineage);
         self.audit || self.severity.iter().any(|(area, _)| needs(*area))
+    }
+
+    /// Whether something is asked of the weights: of a model without any there is then nothing to judge, and
+    /// weights that nobody can look into are not passed over.
+    pub fn wants_weights(&self) -> bool {
+        self.wants_audit() || self.dtypes.is_some() || !self.watermarks.is_empty()
+    }
+
+    /// Whether something depends on which files somebody who is trusted vouches for.
+    pub fn wants_pins(&self) -> bool {
+        self.code == CodeAllowed::Pinned || self.unknown == UnknownFiles::Pinned
+    }
+
+    /// Whether the digests of whole files are needed, also of files of tensors.
+    pub fn wants_digests(&self) -> bool {
+        self.exceptions.iter().any(|exception| exception.digest.is_some())
     }
 }
 

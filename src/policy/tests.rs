@@ -34,6 +34,8 @@ fn the_default_is_a_policy_and_so_is_each_key_of_it() {
     assert_eq!(policy.watermarks[0].max_log10_p, -12.0);
     assert_eq!(policy.severity.len(), Area::ALL.len());
     assert_eq!(policy.attestations.max_age.unwrap().to_string(), "30d");
+    assert_eq!((policy.code, policy.unknown), (CodeAllowed::Pinned, UnknownFiles::Pinned));
+    assert!(policy.wants_pins() && policy.wants_digests());
 }
 
 /// Keys that a table takes, as the reader of it says when it is given another.
@@ -85,6 +87,11 @@ fn what_is_not_said_has_a_strict_meaning() {
     assert!(policy.signature.allow_ignored_paths.is_empty());
     assert_eq!(policy.unmeasured.len(), 5);
     assert!(policy.formats.is_none() && policy.dtypes.is_none());
+    assert_eq!((policy.code, policy.unknown), (CodeAllowed::Any, UnknownFiles::List));
+    assert!(!policy.wants_weights() && !policy.wants_pins() && !policy.wants_digests());
+    assert!(parsed("[dtypes]\nallowed = [\"F32\"]").wants_weights());
+    let formats = parsed("[formats]\nallowed = [\"onnx\", \"raw-weights\", \"torch\"]").formats;
+    assert_eq!(formats.unwrap(), ["onnx", "raw-weights", "torch"]);
     assert!(parsed("[severity]\nweights = \"none\"").wants_audit());
     assert_eq!(
         parsed("[severity]\nformat = \"high\"").severity,
@@ -129,6 +136,8 @@ fn errors_name_line_column_and_key() {
     assert!(Policy::parse("").unwrap_err().message.contains("missing field `schema`"));
 }
 
+const DIGEST: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";
+
 const ALLOW: &str =
     "[[allow]]\nrule = \"weights/row-outlier\"\nreason = \"r\"\nexpires = 2027-01-31\n";
 
@@ -150,6 +159,28 @@ fn values_are_checked() {
         (with("expires = 2027-01-31T10:00:00Z"), "expected a day"),
         (with("expires = 2027-02-30"), ""),
         (with("tensor = \"\""), "is empty"),
+        (with(&format!("digest = \"{DIGEST}\"")), "of which file?"),
+        (with("file = \"a\"\ndigest = \"blake3:ab\""), "64 lower-case"),
+        (with("file = \"a\"\ndigest = \"sha256:ab\""), "64 lower-case"),
+        (with("digest = 1"), "string"),
+        (with("rule = \"format/pickle-global\""), "with `file` and `digest`"),
+        (with("rule = \"format/pickle-call\"\nfile = \"a\""), "with `file` and `digest`"),
+        (with("rule = \"format/torchscript\"\nfile = \"a\""), "with `file` and `digest`"),
+        ("code = \"some\"".to_owned(), "expected one of none, pinned, any"),
+        ("code = true".to_owned(), "string"),
+        ("[code]\nallowed = \"any\"".to_owned(), "string"),
+        ("[files]\nunknown = \"any\"".to_owned(), "expected one of fail, pinned, list"),
+        ("[files]\nunknown = []".to_owned(), "string"),
+        ("[files]\nknown = \"list\"".to_owned(), "unknown field"),
+        ("[seal]\nexpect_digest = []".to_owned(), "nothing meets"),
+        ("[seal]\nexpect_digest = [\"blake3:AB\"]".to_owned(), "64 lower-case"),
+        (format!("[seal]\nexpect_digest = [\"{DIGEST}\", \"{DIGEST}\"]"), "twice"),
+        (
+            "[formats]\nallowed = [\"torch-zip\"]".to_owned(),
+            "expected one of safetensors, gguf, torch",
+        ),
+        ("[formats]\nallowed = [\"json\"]".to_owned(), "expected one of"),
+        ("[severity]\ncontent = \"some\"".to_owned(), "expected none, info"),
         (with(&format!("reason = \"{}\"", "x".repeat(4097))), "longer than 4096"),
         (format!("{keys}identities = []"), "is empty"),
         (format!("{keys}identities = [\"**\"]"), "is everybody"),
@@ -188,6 +219,18 @@ fn values_are_checked() {
         assert!(error.to_string().contains(said), "{body}\n{error}\nexpected {said}");
         assert!(!error.not_built_in, "{body}");
     }
+}
+
+#[test]
+fn an_exception_of_what_is_executed_names_one_content() {
+    let text = format!(
+        "{}file = \"*.bin\"\ndigest = \"{DIGEST}\"\n",
+        ALLOW.replace("weights/row-outlier", "format/pickle-global")
+    );
+    let policy = parsed(&text);
+    assert_eq!(policy.exceptions[0].digest.as_deref(), Some(DIGEST));
+    assert!(policy.wants_digests());
+    assert_eq!(parsed(ALLOW).exceptions[0].digest, None);
 }
 
 #[test]

@@ -100,6 +100,56 @@ impl fmt::Display for Age {
     }
 }
 
+/// What of a model a loader may execute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeAllowed {
+    /// Nothing.
+    None,
+    /// Files that somebody who is trusted vouches for, by the digest of the whole file.
+    Pinned,
+    /// Anything.
+    Any,
+}
+
+impl CodeAllowed {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Pinned, Self::Any];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pinned => "pinned",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// What becomes of files that nobody here knows what they are, and of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownFiles {
+    /// None may be there.
+    Fail,
+    /// They may be there where somebody who is trusted vouches for them, by the digest of the whole file.
+    Pinned,
+    /// They are listed in the report.
+    List,
+}
+
+impl UnknownFiles {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fail, Self::Pinned, Self::List];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Pinned => "pinned",
+            Self::List => "list",
+        }
+    }
+}
+
 /// An area of rules that a policy can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {

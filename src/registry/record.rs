@@ -179,6 +179,39 @@ impl RunRecord {
     }
 }
 
+/// What a scan came upon and did not read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PassedOver {
+    /// How much there was of it.
+    pub count: u64,
+    /// The first [`PassedOver::MOST`] of it.
+    pub first: Vec<Passed>,
+}
+
+/// One thing that was not read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Passed {
+    /// The source it is in.
+    pub source: String,
+    /// Where it is there: its path, or the name that it would have as a model.
+    pub path: String,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+impl PassedOver {
+    /// As many are named.
+    pub const MOST: usize = 1000;
+
+    /// Adds one.
+    pub fn add(&mut self, source: &str, path: String, reason: String) {
+        self.count += 1;
+        if self.first.len() < Self::MOST {
+            self.first.push(Passed { source: source.to_owned(), path, reason });
+        }
+    }
+}
+
 /// How a scan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

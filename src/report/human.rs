@@ -117,6 +117,15 @@ pub fn head(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Resul
             writeln!(out, "checked   {tiles} on both engines: equal")?;
         }
     }
+    for file in report.coverage.not_understood.iter().take(LISTED) {
+        let line =
+            format!("not understood  {}: {}, {}", shown(&file.path), file.class, bytes(file.bytes));
+        writeln!(out, "{}", palette.dim(&line))?;
+    }
+    if report.coverage.not_understood.len() > LISTED {
+        let more = (report.coverage.not_understood.len() - LISTED) as u64;
+        writeln!(out, "{}", palette.dim(&format!("not understood  {} more", count(more, "file"))))?;
+    }
     for entry in &report.coverage.not_covered {
         writeln!(
             out,
@@ -182,6 +191,11 @@ pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::R
     }
     writeln!(out)?;
     let verdict = palette.verdict(report.verdict);
+    // A pass that is not of everything says so in the same line.
+    let verdict = match super::summary::in_part(report) {
+        Some(words) => format!("{verdict} ({words})"),
+        None => verdict,
+    };
     match (&report.error, listed.len()) {
         (Some(error), _) => writeln!(out, "{verdict}  {error}"),
         (None, _) if report.policy.is_some() => {

@@ -82,12 +82,18 @@ type Xml<'a, 'b> = Writer<&'a mut (dyn Write + 'b)>;
 fn properties(report: &Report, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     xml.write_event(Event::Start(BytesStart::new("properties")))?;
     let root = report.model.root.as_deref().map(|root| ("root", root));
+    let unaudited = report.coverage.not_audited();
+    let unaudited = unaudited.as_deref().map(|words| ("weights_not_audited", words));
+    let unknown = report.coverage.not_understood.len().to_string();
+    let code = report.exit_code.to_string();
     let known = [
         ("model", report.model.path.as_str()),
         ("verdict", summary::verdict(report.verdict)),
+        ("exit_code", &code),
+        ("files_not_understood", &unknown),
         ("version", report.tool.version),
     ];
-    for (name, value) in known.into_iter().chain(root) {
+    for (name, value) in known.into_iter().chain(root).chain(unaudited) {
         let mut property = BytesStart::new("property");
         property.push_attribute(("name", name));
         property.push_attribute(("value", shown::name(value).as_str()));

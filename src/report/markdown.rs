@@ -53,6 +53,13 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         };
         writeln!(out, "| seal | {}, {signed} |", code(&seal.source))?;
     }
+    if let Some(words) = report.coverage.not_audited() {
+        writeln!(out, "| not audited | {} |", text(&words))?;
+    }
+    let unknown = report.coverage.not_understood.len() as u64;
+    if unknown > 0 {
+        writeln!(out, "| not understood | {} |", count(unknown, "file"))?;
+    }
     let left = report.coverage.not_covered.len() as u64;
     if left > 0 {
         writeln!(out, "| not covered | {} |", count(left, "path"))?;

@@ -1,6 +1,7 @@
 //! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`], [`github`], [`cyclonedx`]) and for
 //! people ([`human`], [`html`], [`markdown`]), and as statements to be signed ([`vsa`], [`svr`]).
 
+pub mod coverage;
 pub mod cyclonedx;
 pub mod evidence;
 pub mod github;
@@ -22,12 +23,12 @@ pub mod svr;
 pub mod units;
 pub mod vsa;
 
-use crate::checkpoint::NotCovered;
 use crate::engine::EngineUse;
 use crate::judge::compare::Comparison;
 use crate::judge::embedding::Embedding;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
+pub use coverage::{Coverage, NotUnderstood};
 use inventory::InventoryFile;
 pub use policy::PolicyUsed;
 use profile::Profile;
@@ -130,38 +131,6 @@ impl Model {
             units::bytes(self.bytes)
         )
     }
-}
-
-/// What a report speaks of, and what not.
-#[derive(Debug, Default, Serialize)]
-pub struct Coverage {
-    /// Bytes of all files of the model.
-    pub bytes_total: u64,
-    /// Bytes that were measured.
-    pub bytes_checked: u64,
-    /// What exists and was not measured.
-    pub not_covered: Vec<NotCovered>,
-    /// Files that are neither weights nor known to go along with them: measured as bytes, and nobody here
-    /// knows what they are.
-    pub not_understood: Vec<NotUnderstood>,
-    /// Bytes of files that hold weights, or are loaded as if they did, that no audit here can look into.
-    pub weights_bytes_not_audited: u64,
-    /// The files that these are of.
-    #[serde(skip)]
-    pub weights_not_audited: Vec<String>,
-}
-
-/// A file that nobody here knows what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotUnderstood {
-    /// Path relative to the model.
-    pub path: String,
-    /// The class of its bytes, as far as they have one.
-    pub class: &'static str,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// `blake3:` and the digest of the file; null: its bytes were not read.
-    pub digest: Option<String>,
 }
 
 /// The seal of a report.

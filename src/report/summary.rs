@@ -24,8 +24,22 @@ pub fn counts(report: &Report) -> impl Iterator<Item = (Severity, usize)> + '_ {
     Severity::ALL.into_iter().rev().map(move |severity| (severity, of(severity)))
 }
 
-/// The verdict in one sentence.
+/// Of a pass of a command that looks into weights: those that it could not look into, in words.
+pub fn in_part(report: &Report) -> Option<String> {
+    let looks = matches!(report.command, "audit" | "gate" | "registry scan");
+    report.coverage.not_audited().filter(|_| looks && report.verdict == Verdict::Pass)
+}
+
+/// The verdict in one sentence, and what it is not about.
 pub fn sentence(report: &Report) -> String {
+    let sentence = judged(report);
+    match in_part(report) {
+        Some(words) => format!("{} ({words}).", sentence.trim_end_matches('.')),
+        None => sentence,
+    }
+}
+
+fn judged(report: &Report) -> String {
     if let Some(error) = &report.error {
         return format!("It could not be completed: {}", shown::clipped(error, shown::MESSAGE));
     }

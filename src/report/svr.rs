@@ -30,8 +30,9 @@ pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::{Content, ContentClass};
     use crate::policy::PolicyFile;
-    use crate::policy::gate::{Evidence, Looked, Measured, judge};
+    use crate::policy::gate::{Evidence, FileSeen, Looked, Measured, judge};
     use crate::report::{PolicyUsed, vsa};
     use std::fs;
 
@@ -58,7 +59,14 @@ mod tests {
         if measured {
             evidence.coverage = Looked::At(Measured::default());
             evidence.audit = Looked::At(3);
-            evidence.formats = Looked::At(Default::default());
+            let model = FileSeen {
+                path: "model.safetensors".to_owned(),
+                bytes: 8,
+                content: Content::new(ContentClass::Safetensors),
+                readable: true,
+                without_weights: false,
+            };
+            evidence.files = Looked::At(vec![model]);
         }
         let judgement = judge(&file.policy, &evidence);
         let used = PolicyUsed::of(&file, evidence.now, &judgement);

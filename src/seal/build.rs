@@ -2,10 +2,10 @@
 
 use super::SCHEMA;
 use super::distribution::{Distribution, distribution_of};
-use super::document::{FileSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
+use super::document::{FileSeal, LinkSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
 use super::root::{RootEntry, model_root};
 use super::sketch::{self, Sketch};
-use crate::checkpoint::{Checkpoint, FileKind};
+use crate::checkpoint::{Checkpoint, DirectoryLink, FileKind};
 use crate::engine::collect::Finished;
 use crate::engine::{self, RunError, RunOptions, RunReport};
 use crate::measure::digest::ChainingValue;
@@ -204,7 +204,15 @@ fn document(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let entries = tensors.iter().map(TensorSeal::root_entry);
-    Seal { model: totals(model, entries), files, schema: SCHEMA.to_owned(), tensors }
+    let link =
+        |link: &DirectoryLink| LinkSeal { path: link.path.clone(), target: link.target.clone() };
+    Seal {
+        model: totals(model, entries),
+        files,
+        links: model.links.iter().map(link).collect(),
+        schema: SCHEMA.to_owned(),
+        tensors,
+    }
 }
 
 /// The model as a whole, given the digests of its tensors by their index. Tensors without a digest are

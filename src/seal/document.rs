@@ -5,11 +5,12 @@ use super::canonical;
 use super::distribution::Distribution;
 use super::root::{RootEntry, model_root};
 use super::sketch::Sketch;
-use crate::checkpoint::order;
+use crate::checkpoint::{order, shard_index};
 use crate::dtype::Dtype;
 use crate::measure::digest::ChainingValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A seal, `tensorseal.seal/1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ use std::borrow::Cow;
 pub struct Seal {
     /// Every file of the model, in byte order of the paths.
     pub files: Vec<FileSeal>,
+    /// Paths that lead into a directory of the model, in byte order of the paths. Few models have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSeal>,
     /// The model as a whole.
     pub model: ModelSeal,
     /// [`super::SCHEMA`].
@@ -60,6 +64,16 @@ pub struct FileSeal {
     /// SHA-256 of the whole file, on request.
     #[serde(default, with = "canonical::optional_digest", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<ChainingValue>,
+}
+
+/// A sealed link to a directory: its files are sealed under the path that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkSeal {
+    /// Path relative to the model.
+    pub path: String,
+    /// The directory that it leads to, relative to the model; `.` for the model itself.
+    pub target: String,
 }
 
 /// A stretch of a file that no tensor covers.
@@ -121,6 +135,13 @@ impl Seal {
     /// The model root over the sealed tensors.
     pub fn root(&self) -> ChainingValue {
         model_root(self.tensors.iter().map(TensorSeal::root_entry))
+    }
+
+    /// The files that say what the tensors of the model are called: those that held tensors, and indexes. A
+    /// file that was sealed as bytes has no say, whatever is read from it today.
+    pub fn naming_files(&self) -> BTreeSet<String> {
+        let names = |file: &&FileSeal| file.outside.is_some() || shard_index::is_named(&file.path);
+        self.files.iter().filter(names).map(|file| file.path.clone()).collect()
     }
 
     /// The model root as versions made it that did not record the order of elements; `None`: that is the

@@ -1,6 +1,6 @@
 //! Standing in for a header that cannot be read: the layout of a file as it was sealed.
 
-use super::document::{Seal, TensorSeal};
+use super::document::{FileSeal, Seal, TensorSeal};
 use crate::checkpoint::{Checkpoint, FileKind, Tensor};
 use crate::severity::Severity;
 use std::collections::BTreeSet;
@@ -27,6 +27,10 @@ impl Damaged {
 pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
     let mut damaged = Damaged::default();
     for problem in &model.problems {
+        // What a file without weights asks for says nothing of its bytes.
+        if problem.companion {
+            continue;
+        }
         // A file of tensors that is only untidy can be read.
         let untidy = problem.severity <= Severity::Low
             && model
@@ -58,8 +62,57 @@ pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
             model.tensors.extend(sealed);
         }
     }
+    alike(model, sealed);
     in_order(model);
     damaged
+}
+
+/// Files without tensors can be digested whole, or as bytes outside tensors, as an older version did with
+/// pickles: they are digested as they were sealed.
+fn alike(model: &mut Checkpoint, sealed: &Seal) {
+    let full = files_of_tensors(sealed);
+    let own = model.own_files().len();
+    for index in 0..own {
+        if !model.tensors_of(index).is_empty() {
+            continue;
+        }
+        let Some(file) = model.files.get_mut(index) else { continue };
+        let Some(known) = sealed.file(&file.path).filter(|known| !full.contains(&*known.path))
+        else {
+            continue;
+        };
+        file.kind = match (file.kind, &known.outside) {
+            (FileKind::Other, Some(_)) => FileKind::Tensors,
+            (FileKind::Tensors, None) => FileKind::Other,
+            (kind, _) => kind,
+        };
+    }
+}
+
+fn files_of_tensors(sealed: &Seal) -> BTreeSet<&str> {
+    sealed.tensors.iter().map(|tensor| tensor.file.as_str()).collect()
+}
+
+/// Takes every file that was sealed whole, and that tensors are read from today, for the bytes that it was to
+/// whoever sealed it, and gives their paths.
+///
+/// Not where the model root comes from elsewhere: what a seal that nobody vouches for says must not take tensors
+/// out of it.
+pub fn as_bytes(model: &mut Checkpoint, sealed: &Seal) -> Vec<String> {
+    let full = files_of_tensors(sealed);
+    let own = model.own_files().len();
+    let mut taken = BTreeSet::new();
+    for index in 0..own {
+        let holds = !model.tensors_of(index).is_empty();
+        let Some(file) = model.files.get_mut(index).filter(|_| holds) else { continue };
+        let whole = |known: &&FileSeal| known.outside.is_none() && !full.contains(&*known.path);
+        if sealed.file(&file.path).filter(whole).is_some() {
+            file.kind = FileKind::Other;
+            taken.insert(index);
+        }
+    }
+    model.tensors.retain(|tensor| !taken.contains(&tensor.file));
+    taken.into_iter().filter_map(|index| Some(model.files.get(index)?.path.clone())).collect()
 }
 
 /// Gives every file that is as long as it was sealed the layout it was sealed with, whatever its header

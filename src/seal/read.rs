@@ -1,6 +1,6 @@
 //! Reading a seal. Nobody vouches for its bytes: every field is checked before it is used.
 
-use super::document::{FileSeal, Seal, TensorSeal, root_text};
+use super::document::{FileSeal, LinkSeal, Seal, TensorSeal, root_text};
 use super::{SCHEMA, canonical::MAX_INTEGER};
 use crate::checkpoint::{RemoteFile, RemoteReader, order};
 use crate::measure::BLOCK_LEN;
@@ -130,6 +130,7 @@ fn check(seal: &Seal) -> Result<(), SealError> {
         return Err(SealError::Schema(seal.schema.chars().take(80).collect()));
     }
     check_files(&seal.files)?;
+    check_links(&seal.links)?;
     let mut by_file: HashMap<&str, Vec<&TensorSeal>> = HashMap::new();
     for pair in seal.tensors.windows(2) {
         if pair[0].name >= pair[1].name {
@@ -171,6 +172,23 @@ fn check_files(files: &[FileSeal]) -> Result<(), SealError> {
         }
         if file.outside.is_none() && file.blake3.is_none() {
             return wrong(format!("file {path} has no digest"));
+        }
+    }
+    Ok(())
+}
+
+fn check_links(links: &[LinkSeal]) -> Result<(), SealError> {
+    for pair in links.windows(2) {
+        if pair[0].path >= pair[1].path {
+            return wrong(format!(
+                "link {} is out of order or listed twice",
+                quoted(&pair[1].path)
+            ));
+        }
+    }
+    for link in links {
+        if !is_inside(&link.path) || !(link.target == "." || is_inside(&link.target)) {
+            return wrong(format!("link {} does not stay inside the model", quoted(&link.path)));
         }
     }
     Ok(())

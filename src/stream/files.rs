@@ -132,11 +132,16 @@ impl<'a> FileSet<'a> {
         let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };
         // Non-blocking: a FIFO that was put in the file's place must not hang the run.
-        let handle = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(io_error)?;
+        let handle =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(
+                |error| match error.kind() {
+                    // It was there when the model was listed.
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                        FileError::Changed { path: entry.path.clone(), what: "it is gone".into() }
+                    }
+                    _ => io_error(error),
+                },
+            )?;
         self.compare(file, &handle)?;
         let map = match entry.bytes >= MAP_FROM {
             true => MapSource::new(&handle, entry.bytes),

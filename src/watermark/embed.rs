@@ -6,7 +6,7 @@ use super::carriers::Carriers;
 use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
 use super::mark::{Change, DITHER_BYTES, Rounding};
 use super::payload::{PLAIN, Payload, Word};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, OpenError};
 use crate::engine::{self, RunError};
 use crate::measure::chips::{self, CHIP_BYTES, ChipKey};
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
@@ -47,6 +47,9 @@ pub enum EmbedError {
     /// The copy could not be made.
     #[error(transparent)]
     Copy(CopyError),
+    /// It is no longer what it was when it was opened.
+    #[error(transparent)]
+    Changed(#[from] OpenError),
     /// It would change the model more than allowed.
     #[error(
         "the mark changes the weights by more than allowed: {snr_db:.2} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
@@ -103,7 +106,7 @@ pub fn write(
             if snr_db < least_snr_db {
                 return Err(EmbedError::Loud { snr_db, least_snr_db });
             }
-            Ok(())
+            Ok(model.still_there(&[])?)
         },
     )?;
     Ok(whole.into_inner())

@@ -151,7 +151,8 @@ pub fn report(args: &[&str]) -> (i32, Value) {
     let ran = run(&all);
     let report: Value = serde_json::from_str(&ran.stdout)
         .unwrap_or_else(|error| panic!("{args:?}: {error}: {} {}", ran.stdout, ran.stderr));
-    validate("tensorseal.report.1", &report);
+    validate("tensorseal.report.2", &report);
+    assert_eq!(report["exit_code"], ran.code, "{args:?}: {report:#}");
     (ran.code, report)
 }
 

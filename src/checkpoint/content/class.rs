@@ -43,8 +43,10 @@ macro_rules! classes {
 classes! {
     /// Safetensors.
     Safetensors "safetensors" Weights,
-    /// GGUF, or an older form of it.
+    /// GGUF.
     Gguf "gguf" Weights,
+    /// What ggml wrote before GGUF.
+    Ggml "ggml" Weights,
     /// The zip archive of `torch.save`.
     TorchZip "torch-zip" Weights,
     /// What `torch.save` wrote before PyTorch 1.6.
@@ -83,9 +85,9 @@ classes! {
     Zip "zip" NotUnderstood,
     /// A tar archive.
     Tar "tar" NotUnderstood,
-    /// A 7z archive.
+    /// A 7z or RAR archive.
     SevenZip "7z" NotUnderstood,
-    /// A compressed stream: gzip, bzip2, xz, zstd, lz4.
+    /// A compressed stream: gzip, zlib, bzip2, xz, zstd, lz4.
     Compressed "compressed" NotUnderstood,
     /// A program or library of Unix.
     Elf "elf" Executable,
@@ -105,6 +107,8 @@ classes! {
     Html "html" Companion,
     /// A pointer of git-lfs to a file that was not fetched.
     LfsPointer "git-lfs-pointer" Companion,
+    /// A link that was stored as a file: text that is nothing but a path.
+    LinkText "link-text" Companion,
     /// Any other text.
     Text "text" Companion,
     /// A picture.
@@ -117,7 +121,9 @@ classes! {
     Pdf "pdf" Companion,
     /// A font.
     Font "font" Companion,
-    /// A table of data: Parquet, Arrow.
+    /// A document of an office program, or a book.
+    Document "document" Companion,
+    /// A table of data: Parquet, Arrow, Avro, ORC, SQLite.
     Table "table" Companion,
     /// A tokenizer of SentencePiece.
     SentencePiece "sentencepiece" Companion,
@@ -132,6 +138,64 @@ classes! {
 }
 
 impl ContentClass {
+    /// What a file of this class is, in words.
+    pub fn words(self) -> &'static str {
+        use ContentClass::*;
+        match self {
+            Safetensors => "a safetensors file",
+            Gguf => "a GGUF file",
+            Ggml => "a file of ggml from before GGUF",
+            TorchZip | TorchStream | TorchTar => "a file of PyTorch",
+            Pickle => "a pickle",
+            Npy => "an array of NumPy",
+            Npz => "an archive of arrays of NumPy",
+            Onnx => "an ONNX model",
+            Hdf5 => "an HDF5 file",
+            Keras => "a Keras archive",
+            TfLite => "a TensorFlow Lite model",
+            Msgpack => "MessagePack",
+            TensorflowBundle => "a table of a TensorFlow checkpoint",
+            TensorflowGraph => "a TensorFlow graph",
+            Executorch => "an ExecuTorch program",
+            CoreMl => "a Core ML model",
+            OpenVino => "an OpenVINO network",
+            RawWeights => "raw weights that another file of the model describes",
+            Zip => "a zip archive",
+            Tar => "a tar archive",
+            SevenZip => "a 7z or RAR archive",
+            Compressed => "a compressed stream",
+            Elf => "a program or library of Unix",
+            Pe => "a program or library of Windows",
+            MachO => "a program or library of macOS",
+            Script => "a script",
+            Wasm => "WebAssembly",
+            Bytecode => "compiled code",
+            Json => "JSON",
+            Html => "an HTML page",
+            LfsPointer => "a git-lfs pointer",
+            LinkText => "a link stored as text",
+            Text => "text",
+            Image => "a picture",
+            Audio => "sound",
+            Video => "a video",
+            Pdf => "a PDF document",
+            Font => "a font",
+            Document => "a document",
+            Table => "a table of data",
+            SentencePiece => "a SentencePiece tokenizer",
+            Events => "events of TensorBoard",
+            Empty => "empty",
+            Zeros => "nothing but zeros",
+            Unknown => "of no known kind",
+        }
+    }
+
+    /// Whether a reader of weights takes a file of this class for its own, whatever it is called.
+    pub fn is_loadable(self) -> bool {
+        use ContentClass::*;
+        self.role() == Role::Weights || matches!(self, Pickle | Zip | Tar)
+    }
+
     /// The container format that tensors of this class are read by; `None`: they are not read.
     pub fn format(self) -> Option<Format> {
         use ContentClass::*;

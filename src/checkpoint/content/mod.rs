@@ -2,12 +2,31 @@
 //!
 //! Endings are other people's promises. A file is what its bytes say, whatever it is called, and what
 //! nothing here knows is *not understood*: counted, listed, and for a policy to judge.
+//!
+//! [`table`] is the one list of magic numbers; what needs more than fixed bytes has a file of its own. Of most
+//! files nothing but the first 4 KiB is read.
 
+mod account;
+mod archive;
+mod binary;
 mod class;
+mod described;
+mod head;
+mod inside;
+mod part;
+mod promise;
+mod protobuf;
+mod table;
+mod text;
 
+pub(crate) use account::{Account, Examined, NotRead, examine, read_listed};
 pub use class::{ContentClass, Role};
 
-use super::Format;
+use super::file::{self, Opened};
+use super::{Location, pickle, torch, zip};
+use head::Look;
+use std::io;
+use std::path::Path;
 
 /// What a file was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +35,7 @@ pub struct Content {
     pub class: ContentClass,
     /// What else they are, of a file that two kinds of readers take for theirs.
     pub also: Option<ContentClass>,
-    /// What part it plays in the model. That of its class, unless what lies beside it says otherwise.
+    /// What part it plays in the model. That of its class, unless what is in it or beside it says otherwise.
     pub role: Role,
 }
 
@@ -24,6 +43,16 @@ impl Content {
     /// Of a file that is this and nothing else.
     pub fn new(class: ContentClass) -> Content {
         Content { class, also: None, role: class.role() }
+    }
+
+    /// Whether it depends on the reader what is loaded from the file. Programs may carry an archive: one that
+    /// unpacks itself, or runs with the weights that it brings along.
+    pub fn is_ambiguous(self) -> bool {
+        let carries = self.class.role() == Role::Executable;
+        match self.also {
+            None => false,
+            Some(also) => !carries || also.format().is_some() || also == ContentClass::Keras,
+        }
     }
 }
 
@@ -33,14 +62,111 @@ impl Default for Content {
     }
 }
 
-impl From<Option<Format>> for Content {
-    fn from(format: Option<Format>) -> Self {
-        Content::new(match format {
-            Some(Format::Safetensors) => ContentClass::Safetensors,
-            Some(Format::Gguf) => ContentClass::Gguf,
-            Some(Format::Torch) => ContentClass::TorchZip,
-            Some(Format::Numpy) => ContentClass::Npy,
-            None => ContentClass::Unknown,
-        })
+/// What a file is. `path` is only asked where bytes alone do not tell: see [`table::TABLE`] and
+/// [`protobuf`].
+pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
+    if opened.identity.bytes == 0 {
+        return Ok(Content::new(ContentClass::Empty));
     }
+    let look = Look::new(path, opened)?;
+    let closing = archive::closing(&look)?;
+    let first = match closing {
+        Some(class) if zip::starts(&look.head) => class,
+        _ => beginning(&look)?,
+    };
+    let mut content = Content::new(first);
+    let also = match closing {
+        Some(class) if class != first => Some(class),
+        _ => others(&look, first)?,
+    };
+    let Some(also) = also else { return Ok(content) };
+    use ContentClass::{Gguf, Npy, Safetensors, Unknown, Zeros};
+    content = match first {
+        // Something stands before it.
+        Unknown | Zeros => Content::new(also),
+        // Readers of these take nothing else, and see nothing of what is behind.
+        Safetensors | Gguf | Npy => Content { also: Some(also), ..content },
+        _ if first.role() == Role::Executable => Content { also: Some(also), ..content },
+        // Readers that look for the end of an archive first are common.
+        _ if closing == Some(also) => Content { also: Some(first), ..Content::new(also) },
+        _ => Content { also: Some(also), ..content },
+    };
+    Ok(content)
 }
+
+/// What a file begins as.
+fn beginning(look: &Look<'_>) -> io::Result<ContentClass> {
+    if binary::is_safetensors(look)? {
+        return Ok(ContentClass::Safetensors);
+    }
+    let known = match table::look_up(look) {
+        None => binary::look_at(look)?.or_else(|| archive::opening(&look.head)),
+        known => known,
+    };
+    if let Some(class) = known {
+        return Ok(class);
+    }
+    if torch::is_stream(&look.head) {
+        return Ok(ContentClass::TorchStream);
+    }
+    if is_pickle(look)? {
+        return Ok(ContentClass::Pickle);
+    }
+    if let Some(class) = text::look_at(look).or_else(|| protobuf::look_at(look)) {
+        return Ok(class);
+    }
+    /// Farther in, a file of HDF5 has no more than this before it.
+    const FARTHEST: u64 = 1 << 20;
+    Ok(if binary::is_late_hdf5(look, FARTHEST)? {
+        ContentClass::Hdf5
+    } else if binary::is_zeros(look)? {
+        ContentClass::Zeros
+    } else {
+        ContentClass::Unknown
+    })
+}
+
+/// What else a file is that begins as one that a reader of weights would take.
+fn others(look: &Look<'_>, first: ContentClass) -> io::Result<Option<ContentClass>> {
+    use ContentClass::{Hdf5, Pickle, Tar, TorchStream, TorchTar};
+    let tar = archive::opening(&look.head).filter(|_| !matches!(first, Tar | TorchTar));
+    if tar.is_some() || !first.is_loadable() {
+        return Ok(tar);
+    }
+    if first != Hdf5 && binary::is_late_hdf5(look, head::HEAD as u64)? {
+        return Ok(Some(Hdf5));
+    }
+    let pickle = !matches!(first, Pickle | TorchStream | TorchTar) && is_pickle(look)?;
+    Ok(pickle.then_some(Pickle))
+}
+
+fn is_pickle(look: &Look<'_>) -> io::Result<bool> {
+    pickle::is_pickle(&look.head, look.bytes, &mut |at, length| look.at(at, length))
+}
+
+/// Whether a file of this machine holds weights that are no mere array, by its bytes. One that cannot be
+/// opened does not.
+pub(crate) fn holds_weights(place: &Path) -> bool {
+    use ContentClass::{Npy, Npz};
+    let found = file::open(&Location::Path(place.to_owned()))
+        .ok()
+        .and_then(|opened| classify(&place.to_string_lossy(), &opened).ok());
+    found.is_some_and(|it| it.role == Role::Weights && !matches!(it.class, Npy | Npz))
+}
+
+/// What bytes are that a file of this name holds.
+#[doc(hidden)]
+pub fn classify_bytes(path: &str, bytes: &[u8]) -> Content {
+    // Memory is always there to be read.
+    classify(path, &part::memory(bytes.to_vec())).unwrap_or_default()
+}
+
+/// What pickles ask for that are in a file of this name and these bytes: the rules of their problems.
+#[doc(hidden)]
+pub fn examine_bytes(path: &str, bytes: &[u8]) -> (Content, Vec<super::Problem>) {
+    let found = examine(path, &part::memory(bytes.to_vec())).unwrap_or_default();
+    (found.content, found.problems)
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub use error::{GgufError, GgufRemark};
 use super::BigEndian;
 use super::contents::{Contents, StoredTensor};
 use super::display::is_hidden;
-use super::file::{self, Opened};
+use super::file::Opened;
 use super::lfs;
 use super::problem::{Gathered, Named};
 use super::safetensors::MAX_TENSORS;
@@ -110,11 +110,6 @@ impl GgufReport {
             ..Contents::default()
         }
     }
-}
-
-/// Whether the first bytes of a file are those of a GGUF file.
-pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
-    Ok(opened.identity.bytes >= 8 && file::read_at(&opened.file, 0, 4)? == MAGIC)
 }
 
 /// Reads and checks an opened file.

@@ -63,6 +63,11 @@ impl PartName<'_> {
         let (number, count) = (numbers(number)?, numbers(count)?);
         (1..=count).contains(&number).then_some(PartName { stem, count, number })
     }
+
+    /// Whether a name is that of a part of the same model.
+    pub fn is_beside(&self, name: &str) -> bool {
+        PartName::of(name).is_some_and(|other| (other.stem, other.count) == (self.stem, self.count))
+    }
 }
 
 /// What can be wrong with the parts of a model.

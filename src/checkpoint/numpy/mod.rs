@@ -3,13 +3,13 @@
 mod error;
 pub mod npy;
 
-use super::BigEndian;
 use super::contents::{Contents, StoredTensor};
 use super::file::{self, Opened};
 use super::order;
 use super::pickle::{self, MAX_PICKLE, PickleError, Place};
 use super::problem::{Gathered, Named};
 use super::zip::{self, Archive, Member, Method};
+use super::{BigEndian, ContentClass};
 use error::{FortranOrder, NumpyError};
 use npy::{Header, NpyError, START_LEN};
 use std::collections::{HashMap, HashSet};
@@ -21,22 +21,12 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Most pickles of one archive that are read.
 const MAX_PICKLES: usize = 64;
 
-/// Whether the first bytes of a file are those of an array, or of an archive of arrays.
-pub(crate) fn is_plausible(opened: &Opened) -> io::Result<bool> {
-    let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(512) as usize)?;
-    if start.starts_with(zip::START) {
-        // The name of the first member stands behind 30 bytes of its header.
-        let length = start.get(26..28).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]])));
-        return Ok(start.get(30..30 + length).is_some_and(|name| name.ends_with(b".npy")));
-    }
-    Ok(start.starts_with(MAGIC))
-}
-
 /// Reads and checks an opened file: an array, or an archive whatever it is called.
-pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+pub(crate) fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
     let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
     let is_archive = zip::starts(&start)
-        || !start.starts_with(&MAGIC[..4]) && (path.ends_with(".npz") || zip::ends(opened)?);
+        || !start.starts_with(&MAGIC[..4])
+            && (class == ContentClass::Npz || path.ends_with(".npz"));
     let mut reading = Reading::default();
     let mut contents = Contents::default();
     if is_archive {

@@ -8,10 +8,12 @@ mod error;
 mod globals;
 mod machine;
 mod operation;
+mod recognise;
 mod value;
 
 pub use error::{Fault, PickleError};
 pub use machine::{Unpickled, unpickle};
+pub(crate) use recognise::is_pickle;
 pub use value::{Node, Nodes, Storage, StorageType, Value, View};
 
 use super::problem::{Gathered, Named};
@@ -22,12 +24,6 @@ pub const MAX_PICKLE: u64 = 64 << 20;
 
 /// Most pickles behind one another in one place.
 const MAX_PICKLES: usize = 16;
-
-/// Whether a byte is the code of an operation.
-pub(crate) fn is_operation(code: u8) -> bool {
-    let mut reader = operation::Reader { bytes: &[code], at: 0 };
-    !matches!(reader.next(), Err(Fault::Operation { .. }))
-}
 
 /// Where a pickle lies.
 #[derive(Debug, Clone, Copy)]

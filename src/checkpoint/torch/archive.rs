@@ -53,6 +53,7 @@ impl Reading<'_> {
         self.alike(members);
         let is_script = |member: &Member| {
             let (_, inner) = split(&member.name);
+            let inner = inner.to_ascii_lowercase();
             inner == "constants.pkl" || inner.starts_with("code/")
         };
         let script = members.iter().any(is_script);
@@ -88,6 +89,16 @@ impl Reading<'_> {
         }
         let Some(found) = object else { return Ok(()) };
         contents.readable = true;
+        // In whatever directory: bytes that no tensor is known to lie in may be those of one all the same.
+        let is_storage = |member: &Member| {
+            storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
+        };
+        let (tensors, _) = &found;
+        contents.weightless = !tensors.too_deep
+            && !tensors.hidden
+            && tensors.views.is_empty()
+            && tensors.unreadable.is_empty()
+            && !members.iter().any(is_storage);
         self.place(path, directory, members, found, contents)
     }
 
@@ -232,12 +243,6 @@ impl Reading<'_> {
     }
 }
 
-/// Whether a member has the name of a pickle.
-pub(super) fn is_pickle(name: &str) -> bool {
-    let ending = name.len().checked_sub(4).and_then(|at| name.get(at..));
-    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(".pkl"))
-}
-
 /// The tensors of the object, and the storages that are described in two ways.
 type Object = (Tensors, BTreeSet<String>);
 
@@ -258,6 +263,11 @@ fn storage_key(member: &Member, directory: &str) -> Option<String> {
 /// The directory of a member and its path in it.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
+}
+
+/// Whether a member is a pickle by its name. PyTorch looks members up without regard to case.
+fn is_pickle(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".pkl")
 }
 
 /// Whether `torch.save` writes such a member beside the storages.

@@ -12,10 +12,21 @@ use crate::checkpoint::problem::{Gathered, Named};
 use std::collections::HashMap;
 use std::io;
 
-/// The pickle of the magic number that every stream begins with.
-pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+/// The magic number that every stream begins with, a pickle of its own: behind its protocol, from 4 on in a
+/// frame.
+const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 /// The only version of the stream.
 const PROTOCOL: i64 = 1001;
+
+/// The length of the pickle of the magic number, if these bytes begin with it.
+pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
+    let [0x80, 2..=5, rest @ ..] = start else { return None };
+    let inner = match rest {
+        [0x95, frame @ ..] => frame.get(8..)?,
+        rest => rest,
+    };
+    inner.starts_with(MAGIC).then(|| start.len() - inner.len() + MAGIC.len())
+}
 
 /// Reads a stream.
 pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
@@ -60,7 +71,7 @@ fn front(
         found
     };
     let magic = next();
-    if magic.value.is_none() || magic.end != MAGIC.len() {
+    if magic.value.is_none() || magic_len(&front) != Some(magic.end) {
         return broken("it does not begin with the magic number");
     }
     if next().value != Some(Value::Int(PROTOCOL)) {
@@ -135,6 +146,7 @@ fn place(
         torch.push(TorchError::Trailing { range: [at, file_bytes] });
     }
     contents.readable = true;
+    contents.weightless = front.keys.is_empty();
     let Tensors { views, unreadable, too_deep, faults, hidden: _ } =
         tensors::collect(&front.object, front.end);
     if too_deep {
@@ -161,7 +173,7 @@ fn place(
 }
 
 /// Whether these are the first bytes of the tar archive of the oldest files.
-pub(super) fn is_tar(start: &[u8]) -> bool {
+pub(crate) fn is_tar(start: &[u8]) -> bool {
     let name = start.iter().position(|byte| *byte == 0).map(|end| &start[..end]);
     let known = matches!(name, Some(b"sys_info" | b"pickle" | b"storages" | b"tensors"));
     known && start.get(257..262) == Some(b"ustar")

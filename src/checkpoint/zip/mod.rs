@@ -96,18 +96,14 @@ pub(crate) fn starts(bytes: &[u8]) -> bool {
     bytes.starts_with(START) || bytes.starts_with(EMPTY)
 }
 
-/// Whether a file ends as an archive without a comment does, whatever it begins with.
-pub(crate) fn ends(opened: &Opened) -> io::Result<bool> {
-    const END_LEN: u64 = 22;
-    let Some(at) = opened.identity.bytes.checked_sub(END_LEN) else { return Ok(false) };
-    Ok(file::read_at(&opened.file, at, 4)? == EMPTY)
-}
+/// What the last record of every archive begins with.
+pub(crate) const END: &[u8; 4] = EMPTY;
 
-/// Whether an archive cannot be read, or its directory lists a member of such a name. Headers of members
-/// are not looked at.
-pub(crate) fn may_hold(opened: &Opened, is_wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
+/// The names that the directory of an archive lists; `None`: it cannot be read. Headers of members are not
+/// looked at.
+pub(crate) fn list(opened: &Opened) -> io::Result<Option<Vec<String>>> {
     let listed = entries(opened, &mut Gathered::default())?;
-    Ok(listed.is_none_or(|(_, entries)| entries.iter().any(|entry| is_wanted(&entry.name))))
+    Ok(listed.map(|(_, entries)| entries.into_iter().map(|entry| entry.name).collect()))
 }
 
 /// The end of an archive, and what its directory lists. `None`: nothing can be read.

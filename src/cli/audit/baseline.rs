@@ -1,6 +1,7 @@
 //! What the weights of an audit are compared with: a seal, or another model.
 
 use crate::cli::args::Opening;
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, output, running, sealed};
 use anyhow::anyhow;
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ pub enum Baseline {
 /// What was measured beside it.
 pub struct Compared {
     seal: Seal,
+    /// The other model, if it is one.
+    original: Option<Checkpoint>,
     pairs: Pairs,
     differences: Vec<Option<Difference>>,
     moved: HashMap<usize, Moved>,
@@ -45,6 +48,7 @@ pub fn open(
     path: Option<&Path>,
     model: &Path,
     opening: &Opening,
+    inputs: &mut Inputs,
     report: &mut Report,
 ) -> Result<Option<Baseline>, Failure> {
     let Some(path) = path else { return Ok(None) };
@@ -53,7 +57,7 @@ pub fn open(
         return Err(Failure::usage(error));
     }
     if seal_path(Some(path)).is_some() {
-        let seal = sealed::read(model, Some(path), false, report)?;
+        let seal = sealed::read(model, Some(path), false, inputs, report)?;
         return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
     }
     let model = running::open_sound(path, opening)?;
@@ -79,7 +83,7 @@ impl Baseline {
             Self::Seal(seal) => {
                 let pairs = pairs(&seal);
                 let moved = moved(model, &seal, &pairs, options, progress)?;
-                Ok(Compared { seal: *seal, pairs, differences: Vec::new(), moved })
+                Ok(Compared { seal: *seal, original: None, pairs, differences: Vec::new(), moved })
             }
             Self::Model(original) => {
                 let (seal, _) = seal::build::measure(&original, true, options, progress)
@@ -95,7 +99,8 @@ impl Baseline {
                     progress,
                 )
                 .map_err(running::failure)?;
-                Ok(Compared { seal, pairs, differences, moved: HashMap::new() })
+                let (original, moved) = (Some(original), HashMap::new());
+                Ok(Compared { seal, original, pairs, differences, moved })
             }
         }
     }
@@ -128,6 +133,11 @@ fn moved(
 }
 
 impl Compared {
+    /// The other model, if it was one: at the end of the run it must be what it was.
+    pub fn into_original(self) -> Option<Checkpoint> {
+        self.original
+    }
+
     /// What the comparison means.
     pub fn findings(&self, model: &Checkpoint, audited: &Audited, quiet: bool) -> Vec<Finding> {
         if self.pairs.is_same() {

@@ -5,6 +5,7 @@ use anyhow::{Context, anyhow};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use tempfile::TempDir;
 use tensorseal::audit::carve::Carving;
 use tensorseal::audit::extract::{Order, Stream};
 use tensorseal::checkpoint::Checkpoint;
@@ -20,15 +21,21 @@ pub fn require_new(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the streams that findings are about into a new directory, all or none; says what was written.
-pub fn write(
+/// The streams that findings are about, under a name of their own until they may be kept.
+pub struct Carved {
+    place: Option<TempDir>,
+    streams: u64,
+}
+
+/// Writes the streams that findings are about, beside the new directory that they are to be in.
+pub fn carve(
     model: &Checkpoint,
     findings: &[Finding],
     directory: &Path,
-) -> Result<String, Failure> {
+) -> Result<Carved, Failure> {
     let carvings = carvings(model, findings);
     if carvings.is_empty() {
-        return Ok("no stream is suspicious: nothing to extract".to_owned());
+        return Ok(Carved { place: None, streams: 0 });
     }
     let beside = output::directory_of(directory);
     let new = tempfile::Builder::new()
@@ -45,16 +52,31 @@ pub fn write(
         out.flush().map_err(Failure::incomplete)?;
         out.get_ref().sync_all().map_err(Failure::incomplete)?;
     }
-    let kept = new.keep();
-    fs::rename(&kept, directory)
-        .inspect_err(|_| drop(fs::remove_dir_all(&kept)))
-        .with_context(|| format!("cannot write {}", directory.display()))
-        .map_err(Failure::incomplete)?;
-    Ok(format!(
-        "{} in {}: treat them as hostile, do not open or run them on a machine that matters",
-        count(carvings.len() as u64, "stream"),
-        directory.display()
-    ))
+    Ok(Carved { place: Some(new), streams: carvings.len() as u64 })
+}
+
+impl Carved {
+    /// Where they are for now.
+    pub fn place(&self) -> Option<&Path> {
+        self.place.as_ref().map(TempDir::path)
+    }
+
+    /// Makes them the new directory, all or none; says what was written.
+    pub fn keep(self, directory: &Path) -> Result<String, Failure> {
+        let Some(place) = self.place else {
+            return Ok("no stream is suspicious: nothing to extract".to_owned());
+        };
+        let kept = place.keep();
+        fs::rename(&kept, directory)
+            .inspect_err(|_| drop(fs::remove_dir_all(&kept)))
+            .with_context(|| format!("cannot write {}", directory.display()))
+            .map_err(Failure::incomplete)?;
+        Ok(format!(
+            "{} in {}: treat them as hostile, do not open or run them on a machine that matters",
+            count(self.streams, "stream"),
+            directory.display()
+        ))
+    }
 }
 
 /// The streams of findings; of a stream whose order is not known, both.

@@ -4,14 +4,16 @@ pub mod baseline;
 mod carving;
 
 use super::args::AuditArgs;
-use super::{Failure, Outcome, output, profiles, running};
+use super::inputs::Inputs;
+use super::{Failure, Outcome, exit, output, profiles, running};
+use baseline::Compared;
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::examine::weights;
 use tensorseal::judge::{Finding, Severity, structure};
 use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
+use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
 use tensorseal::stream::progress::Progress;
 
@@ -24,7 +26,8 @@ pub fn run(args: &AuditArgs) -> Outcome {
     let seals = running::seals_inside(&args.model, baseline::seal_path(args.baseline.as_deref()));
     let model = running::open(&args.model, &args.opening, seals, None)?;
     let named = args.baseline.as_deref();
-    let baseline = baseline::open(named, &args.model, &args.opening, &mut report)?;
+    let mut inputs = Inputs::default();
+    let baseline = baseline::open(named, &args.model, &args.opening, &mut inputs, &mut report)?;
     let options = running::run_options(&args.measuring);
     let (audited, compared, found) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -37,10 +40,10 @@ pub fn run(args: &AuditArgs) -> Outcome {
         })?;
     running::say_who_measured(&audited.run, args.common.quiet);
     running::fill(&mut report, &model, &audited.model, &audited.run);
-    if let Some(directory) = &args.extract {
-        let written = carving::write(&model, &found, directory)?;
-        output::note(args.common.quiet, &written);
-    }
+    let carved = match &args.extract {
+        Some(directory) => Some((carving::carve(&model, &found, directory)?, directory)),
+        None => None,
+    };
     report.findings.extend(found);
     if let Some(compared) = &compared {
         report.findings.extend(compared.findings(&model, &audited, args.common.quiet));
@@ -52,10 +55,39 @@ pub fn run(args: &AuditArgs) -> Outcome {
         report.tensors = Some(facts.collect());
     }
     report.judge(args.common.fail_on);
+    running::withhold_without_weights(&mut report, &model);
+    if args.require_all {
+        withhold_in_part(&mut report);
+    }
     report.profiles = profiles::audited(&report, &model, &audited);
+    if let Some((carved, _)) = &carved {
+        carved.place().into_iter().for_each(|place| inputs.made(place));
+    }
+    let original = compared.and_then(Compared::into_original);
+    inputs.settle(&[&model].into_iter().chain(&original).collect::<Vec<_>>())?;
+    if let Some((carved, directory)) = carved {
+        output::note(args.common.quiet, &carved.keep(directory)?);
+    }
     output::finish(&report, &args.common, &|out, palette| {
         summary(out, palette, &model, &audited, &report)
     })
+}
+
+/// `--require-all`: weights that were not looked into are no pass, nor is what could hold some.
+fn withhold_in_part(report: &mut Report) {
+    let coverage = &report.coverage;
+    let unknown = coverage.not_understood.len() as u64;
+    let why = coverage.not_audited().or_else(|| {
+        let first = coverage.not_understood.first()?;
+        Some(format!(
+            "{} not understood, the first is {}",
+            count(unknown, "file"),
+            shown(&first.path)
+        ))
+    });
+    if let Some(why) = why {
+        report.withhold(format!("--require-all: {why}"), exit::INCOMPLETE);
+    }
 }
 
 /// What an audit finds in a model by itself. Weights in two formats are read once more.

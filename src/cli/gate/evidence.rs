@@ -1,14 +1,17 @@
 //! From what was read and measured to the evidence that a policy judges by. What was not looked at says why.
 
 use super::measured::Measured;
-use super::{Asked, registry};
+use super::{Asked, pins, registry};
+use crate::cli::inputs::Inputs;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
 use tensorseal::policy::gate::{
-    self, Attestation, AttestedFinding, Evidence, Looked, SealState, SignatureState, Signed, Signer,
+    self, Attestation, AttestedFinding, Evidence, FileSeen, Looked, SealState, SignatureState,
+    Signed, Signer,
 };
 use tensorseal::report::Report;
+use tensorseal::seal::document;
 use tensorseal::signing::attestation::{Attestation as Stated, Kind};
 
 /// Gathers the evidence. Takes the findings of the report over.
@@ -17,10 +20,18 @@ pub fn gather(
     model: &Checkpoint,
     measured: &Measured,
     now: Timestamp,
+    inputs: &mut Inputs,
     report: &mut Report,
 ) -> Evidence {
     let signature = signature(asked, model, measured, report);
+    let recorded = registry::recorded(asked, model, &measured.found);
+    let digests = measured.found.files.iter();
+    let digests =
+        digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
     Evidence {
+        pins: pins::gather(asked, measured, &recorded, inputs, report),
+        digests: Looked::At(digests.collect()),
+        registry: recorded.record,
         attestations: attestations(asked, measured, &signature, report),
         signature,
         seal: seal(asked, report),
@@ -30,13 +41,12 @@ pub fn gather(
             bytes_checked: report.coverage.bytes_checked,
             left_out: report.coverage.not_covered.clone(),
         }),
-        formats: Looked::At(counted(
-            model.own_files().iter().filter_map(|file| Some(file.format?.name())),
-        )),
+        files: Looked::At(FileSeen::all_of(model)),
         dtypes: Looked::At(counted(model.tensors.iter().map(|tensor| tensor.dtype.name()))),
         code: Looked::At(measured.code.clone()),
         audit: match &measured.audited {
             Some(audited) => Looked::At(audited.facts.len() as u64),
+            None if asked.audits() => Looked::At(0),
             None => Looked::Not("the policy asks for no audit".to_owned()),
         },
         lineage: measured.lineage.clone(),
@@ -46,10 +56,6 @@ pub fn gather(
                 None => Looked::Not("no tensor of the model can carry a mark".to_owned()),
             })
             .collect(),
-        registry: match asked.file.policy.registry.required {
-            true => registry::recorded(asked.model, asked.args.state.as_deref()),
-            false => Looked::Not("the policy asks for no scan of a registry".to_owned()),
-        },
         findings: std::mem::take(&mut report.findings),
         now,
     }
@@ -102,7 +108,7 @@ fn signature(
 fn seal(asked: &Asked<'_>, report: &Report) -> Looked<SealState> {
     let signer = asked.checked.as_ref().map(|checked| Signer::from(&checked.signer));
     match (&report.seal, &asked.sealed) {
-        (None, _) if asked.file.policy.seal.required => Looked::At(SealState::Absent),
+        (None, _) if asked.file.policy.seal.is_asked() => Looked::At(SealState::Absent),
         (None, _) => Looked::Not("the policy asks for no seal, and none was named".to_owned()),
         (Some(_), None) => Looked::At(SealState::Invalid),
         (Some(used), Some(_)) => Looked::At(SealState::Compared {

@@ -4,10 +4,9 @@ use super::Asked;
 use super::marks::Marks;
 use crate::cli::args::{Opening, ReportFormat};
 use crate::cli::audit::baseline::{self, Baseline};
+use crate::cli::inputs::Inputs;
 use crate::cli::signing::places;
-
-use crate::cli::{Failure, exit, running, sealed};
-use anyhow::anyhow;
+use crate::cli::{Failure, running, sealed};
 use std::collections::BTreeMap;
 use tensorseal::audit::Audited;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
@@ -15,7 +14,7 @@ use tensorseal::code::{self, Code};
 use tensorseal::engine::RunReport;
 use tensorseal::examine::{self, Examined, Request, weights};
 use tensorseal::judge::watermark::Detection;
-use tensorseal::judge::{Finding, integrity, signature, structure};
+use tensorseal::judge::{Finding, integrity, outdated, signature, structure};
 use tensorseal::policy::Area;
 use tensorseal::policy::gate::Looked;
 use tensorseal::report::Report;
@@ -37,6 +36,8 @@ pub struct Measured {
     pub audited: Option<Audited>,
     /// Number of tensors that were compared with a baseline.
     pub lineage: Looked<u64>,
+    /// The baseline, where it is a model.
+    pub original: Option<Checkpoint>,
     /// What was found of each mark; none where nothing in the model can carry one.
     pub detections: Vec<Detection>,
     /// The comparison with the signature.
@@ -48,15 +49,20 @@ pub struct Measured {
 
 /// Opens and measures the model, and compares it with its seal, its signature and its baseline. Fills in the
 /// report, findings included.
-pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Measured), Failure> {
+pub fn measure(
+    asked: &Asked<'_>,
+    inputs: &mut Inputs,
+    report: &mut Report,
+) -> Result<(Checkpoint, Measured), Failure> {
     let mut model = open(asked)?;
-    let damaged = layout::adopt(&mut model, asked.sealed.as_ref());
-    if model.tensors.is_empty() && model.problems.is_empty() {
-        let error = anyhow!("{}: no tensor: nothing to judge", asked.model.display());
-        return Err(Failure { code: exit::NOTHING, error });
-    }
-    let baseline = asked.open_baseline(report)?;
+    // A root that the policy pins is that of every tensor that is read.
+    let sealed = asked.sealed.as_ref();
+    let unpinned = sealed.filter(|_| asked.file.policy.seal.expect_root.is_empty());
+    let outdated = unpinned.map(|seal| layout::as_bytes(&mut model, seal)).unwrap_or_default();
+    let damaged = layout::adopt(&mut model, sealed);
+    let baseline = asked.open_baseline(inputs, report)?;
     let mut found = structure::problems(&model, asked.sealed.as_ref());
+    found.extend(outdated::not_looked_into(&outdated));
     let quiet = asked.args.common.quiet;
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
         let mut measured = pass(asked, &model, progress)?;
@@ -76,7 +82,6 @@ pub fn measure(asked: &Asked<'_>, report: &mut Report) -> Result<(Checkpoint, Me
 }
 
 fn open(asked: &Asked<'_>) -> Result<Checkpoint, Failure> {
-    let files = |seal: &Seal| seal.files.iter().map(|file| file.path.clone()).collect();
     let mut seals = running::seals_inside(asked.model, asked.args.seal.as_deref());
     let baseline = baseline::seal_path(asked.args.baseline.as_deref());
     seals.extend(baseline.and_then(|path| running::relative(asked.model, path)));
@@ -86,7 +91,7 @@ fn open(asked: &Asked<'_>) -> Result<Checkpoint, Failure> {
         exclude: places::of_signature(asked.model, &asked.signature),
         seals,
         list_beside: asked.checked.is_some(),
-        expected_files: asked.sealed.as_ref().map(files),
+        expected_files: asked.sealed.as_ref().map(Seal::naming_files),
     };
     Checkpoint::open(asked.model, &options).map_err(Failure::incomplete)
 }
@@ -99,14 +104,18 @@ impl Asked<'_> {
 
     /// What the weights are compared with: what was named, else the seal of the model where the policy limits
     /// what may have moved.
-    fn open_baseline(&self, report: &mut Report) -> Result<Option<Baseline>, Failure> {
+    fn open_baseline(
+        &self,
+        inputs: &mut Inputs,
+        report: &mut Report,
+    ) -> Result<Option<Baseline>, Failure> {
         let named = self.args.baseline.as_deref();
         if named.is_none() && self.limits_lineage() {
             return Ok(self.sealed.clone().map(|seal| Baseline::Seal(Box::new(seal))));
         }
         // A seal that is a baseline is not the one that the model is compared with.
         let mut aside = Report::new("gate", "");
-        let baseline = baseline::open(named, self.model, &self.opening(), &mut aside)?;
+        let baseline = baseline::open(named, self.model, &self.opening(), inputs, &mut aside)?;
         report.findings.append(&mut aside.findings);
         Ok(baseline)
     }
@@ -115,7 +124,8 @@ impl Asked<'_> {
         self.file.policy.severity.iter().any(|(area, _)| *area == Area::Lineage)
     }
 
-    fn audits(&self) -> bool {
+    /// Whether the weights are audited.
+    pub fn audits(&self) -> bool {
         self.file.policy.wants_audit() || self.args.baseline.is_some()
     }
 
@@ -136,9 +146,14 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
     let mut hashings: Vec<FileHashing> = signed.into_iter().collect();
     let whole = FileHashing::whole(HashAlgorithm::Sha256);
     hashings.extend(Some(whole).filter(|whole| asked.needs_sha256() && !hashings.contains(whole)));
+    let blake3 = FileHashing::whole(HashAlgorithm::Blake3);
+    let wanted = asked.file.policy.wants_digests() && !hashings.contains(&blake3);
+    hashings.extend(Some(blake3).filter(|_| wanted));
+    // Of no weights there is nothing to audit, and no mark in them.
+    let weights = !model.tensors.is_empty();
     let request = Request {
-        audit: asked.audits(),
-        keys: &asked.marks.keys,
+        audit: asked.audits() && weights,
+        keys: if weights { &asked.marks.keys } else { &[] },
         file_hashing: hashings.into(),
         ..Request::default()
     };
@@ -154,6 +169,7 @@ fn pass(asked: &Asked<'_>, model: &Checkpoint, progress: &Progress) -> Result<Me
         digests,
         code: Code::default(),
         audited,
+        original: None,
         lineage: Looked::Not("there is no baseline: name one with --baseline".to_owned()),
         detections: carried.map(|marks| asked.marks.judge(&marks)).unwrap_or_default(),
         signed: None,
@@ -187,6 +203,7 @@ impl Measured {
             let compared = baseline.compare(model, audited, &options, progress)?;
             found.extend(compared.findings(model, audited, asked.args.common.quiet));
             self.lineage = Looked::At(audited.facts.len() as u64);
+            self.original = compared.into_original();
         }
         Ok(found)
     }

@@ -4,9 +4,11 @@ pub mod args;
 mod evidence;
 mod marks;
 mod measured;
+mod pins;
 mod registry;
 mod statements;
 
+use super::inputs::Inputs;
 use super::signing::args::SignatureArgs;
 use super::signing::check::{self, Checked};
 use super::signing::{keys, places};
@@ -17,6 +19,7 @@ use jiff::Timestamp;
 use marks::Marks;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tensorseal::judge::Verdict;
 use tensorseal::policy::gate::{self, Judgement};
 use tensorseal::policy::{self, PolicyFile};
 use tensorseal::report::human::Palette;
@@ -42,11 +45,13 @@ pub fn run(args: &GateArgs) -> Outcome {
     let file = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
     let mut report = Report::new("gate", &model.display().to_string());
-    let asked = Asked::read(args, model, file, &mut report)?;
-    let (opened, measured) = measured::measure(&asked, &mut report)?;
+    let mut inputs = Inputs::default();
+    let asked = Asked::read(args, model, file, &mut inputs, &mut report)?;
+    let (opened, measured) = measured::measure(&asked, &mut inputs, &mut report)?;
     let now = running::now()?;
-    let evidence = evidence::gather(&asked, &opened, &measured, now, &mut report);
+    let evidence = evidence::gather(&asked, &opened, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&asked.file.policy, &evidence);
+    let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     conclude(&asked, now, judgement, &mut report);
     match &measured.audited {
         Some(audited) => report.profiles = profiles::audited(&report, &opened, audited),
@@ -55,7 +60,14 @@ pub fn run(args: &GateArgs) -> Outcome {
     if !measured.detections.is_empty() {
         report.watermark = Some(Watermark::detected(measured.detections.clone()));
     }
-    statements::write(&asked, &opened, &measured, key.as_ref(), &report)?;
+    let statements = statements::make(&asked, &opened, &measured, key.as_ref(), &report)?;
+    inputs.settle(&[&opened].into_iter().chain(&measured.original).collect::<Vec<_>>())?;
+    statements::write(&statements)?;
+    if let Some(why) = nothing {
+        // Nothing is violated, and nothing was judged either.
+        report.conclude(Verdict::Pass);
+        report.withhold(format!("{}: {why}", model.display()), exit::NOTHING);
+    }
     output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
 }
 
@@ -81,6 +93,7 @@ impl<'a> Asked<'a> {
         args: &'a GateArgs,
         model: &'a Path,
         file: PolicyFile,
+        inputs: &mut Inputs,
         report: &mut Report,
     ) -> Result<Self, Failure> {
         if model.symlink_metadata().is_err() {
@@ -94,12 +107,15 @@ impl<'a> Asked<'a> {
         let named = args.signature.is_some() || args.attestations.is_some();
         let there = named || bundle.symlink_metadata().is_ok();
         let checked = match file.policy.signature.is_asked() && there {
-            true => check::read_trusted(&bundle, &signature, &trusted, report)?,
+            true => check::read_trusted(&bundle, &signature, &trusted, inputs, report)?,
             false => None,
         };
-        let wanted = file.policy.seal.required || args.seal.is_some();
+        let wanted = file.policy.seal.is_asked() || args.seal.is_some();
         let sealed = match wanted {
-            true => sealed::read(model, args.seal.as_deref(), args.seal.is_none(), report)?,
+            true => {
+                let named = args.seal.as_deref();
+                sealed::read(model, named, named.is_none(), inputs, report)?
+            }
             false => None,
         };
         Ok(Self { args, model, file, signature, checked, sealed, marks })

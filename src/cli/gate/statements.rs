@@ -8,7 +8,7 @@ use crate::cli::signing::{keys, places};
 use crate::cli::{Failure, output};
 use anyhow::{Context, anyhow};
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::report::statement::{Input, Stated};
 use tensorseal::report::{Report, svr, vsa};
@@ -29,19 +29,22 @@ pub fn signer(args: &Stating) -> Result<Option<(PrivateKey, Method)>, Failure> {
     .map(Some)
 }
 
-/// Writes every statement that was asked for.
-pub fn write(
-    asked: &Asked<'_>,
+/// A statement, and where it is to be.
+pub type Made<'a> = (&'a Path, Vec<u8>);
+
+/// Makes every statement that was asked for.
+pub fn make<'a>(
+    asked: &Asked<'a>,
     model: &Checkpoint,
     measured: &Measured,
     key: Option<&(PrivateKey, Method)>,
     report: &Report,
-) -> Result<(), Failure> {
+) -> Result<Vec<Made<'a>>, Failure> {
     if asked.args.stating.statement.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let stated = stated(asked, model, measured)?;
-    for (kind, path) in &asked.args.stating.statement {
+    let make = |(kind, path): &'a (StatementKind, PathBuf)| {
         let statement = match kind {
             StatementKind::Vsa => vsa::statement(report, &stated),
             StatementKind::Svr => svr::statement(report, &stated),
@@ -51,11 +54,18 @@ pub fn write(
             text = sign_statement(&text, key, method).map_err(Failure::usage)?;
         }
         text.push(b'\n');
-        output::write_file(path, &|out| out.write_all(&text))
+        Ok((path.as_path(), text))
+    };
+    asked.args.stating.statement.iter().map(make).collect()
+}
+
+/// Writes them.
+pub fn write(statements: &[Made<'_>]) -> Result<(), Failure> {
+    statements.iter().try_for_each(|(path, text)| {
+        output::write_file(path, &|out| out.write_all(text))
             .with_context(|| format!("cannot write the statement to {}", path.display()))
-            .map_err(Failure::incomplete)?;
-    }
-    Ok(())
+            .map_err(Failure::incomplete)
+    })
 }
 
 fn stated(asked: &Asked<'_>, model: &Checkpoint, measured: &Measured) -> Result<Stated, Failure> {

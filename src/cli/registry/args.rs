@@ -5,7 +5,7 @@ use crate::cli::args::Measuring;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tensorseal::judge::Severity;
-use tensorseal::policy::Age;
+use tensorseal::policy::{Age, Pattern};
 use tensorseal::report::registry::syslog::Target;
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,10 @@ pub struct ScanArgs {
     /// Read every model
     #[arg(long)]
     pub read_all: bool,
+    /// Pass over models of this name, as `registry status` lists it; * stands for any characters
+    /// (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<Pattern>,
     /// Read at most so many bytes a second: 200M, 1.5G
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub limit_rate: Option<u64>,

@@ -44,6 +44,7 @@ pub fn run(args: &ScanArgs) -> Outcome {
         now: Timestamp::now(),
         summary: &summary,
         records: &database,
+        passed_over: Some(&scanned.passed_over),
     };
     let told = tell::all(&args.telling, &overview, reports.as_ref());
     print(args, &overview)?;
@@ -84,6 +85,7 @@ fn scan(
             database,
             due,
             checking: Checking { run, ..Checking::default() },
+            exclude: &args.exclude,
             fail_on: args.fail_on,
             progress,
             clock: &Timestamp::now,
@@ -132,7 +134,7 @@ fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
 
 /// What fails comes first; then what was not done.
 fn code(scanned: &Scanned, told: Told) -> Outcome {
-    let Scanned { run: RunRecord { outcome, .. }, any } = scanned;
+    let Scanned { run: RunRecord { outcome, .. }, any, .. } = scanned;
     Ok(match outcome {
         RunOutcome::Interrupted => exit::INTERRUPTED,
         RunOutcome::Fail => exit::FINDINGS,

@@ -23,6 +23,7 @@ pub fn run(args: &StatusArgs) -> Outcome {
         now: running::now()?,
         summary: &summary,
         records: &database,
+        passed_over: None,
     };
     if let Some(path) = &args.html {
         output::write_file(path, &|out| html::write(&overview, None, out))

@@ -2,6 +2,7 @@
 
 use super::args::{Facts, SignArgs};
 use super::keys;
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, audit, running, sealed};
 use anyhow::anyhow;
 use std::collections::BTreeMap;
@@ -98,6 +99,7 @@ pub fn sign(
     measured: &Measured,
     manifest: &Manifest,
     (key, method): (&PrivateKey, &Method),
+    inputs: &mut Inputs,
 ) -> Result<Signed, Failure> {
     let mut signed = Signed::default();
     let mut asked: Vec<Facts> = args.attest.clone();
@@ -113,8 +115,8 @@ pub fn sign(
             audit: None,
         };
         match facts {
-            Facts::Seal => stated.document = Some(seal_of(args, found)?),
-            Facts::WatermarkClaim => stated.document = Some(claim_of(args)?),
+            Facts::Seal => stated.document = Some(seal_of(args, found, inputs)?),
+            Facts::WatermarkClaim => stated.document = Some(claim_of(args, inputs)?),
             Facts::Audit => stated.audit = measured.audit.as_deref().map(audit_facts),
         }
         let attestation = Attestation { kind: facts.kind(), facts: stated };
@@ -128,8 +130,9 @@ pub fn sign(
 }
 
 /// The digest of the seal, which must be one of this model.
-fn seal_of(args: &SignArgs, found: &Seal) -> Result<String, Failure> {
+fn seal_of(args: &SignArgs, found: &Seal, inputs: &mut Inputs) -> Result<String, Failure> {
     let path = sealed::place(&args.model, args.seal.as_deref());
+    inputs.note(&path);
     let (seal, digest) = tensorseal::seal::read::read(&path).map_err(|error| {
         Failure::usage(
             anyhow::Error::from(error).context(format!("cannot attest {}", path.display())),
@@ -149,10 +152,11 @@ fn seal_of(args: &SignArgs, found: &Seal) -> Result<String, Failure> {
     Ok(document::root_text(&digest))
 }
 
-fn claim_of(args: &SignArgs) -> Result<String, Failure> {
+fn claim_of(args: &SignArgs, inputs: &mut Inputs) -> Result<String, Failure> {
     let Some(path) = &args.claim else {
         return Err(Failure::usage(anyhow!("name the claim to attest with --claim")));
     };
+    inputs.note(path);
     Claim::read(path).map_err(Failure::usage)?;
     let bytes = keys::read_small(path, claim::MAX_FILE)?;
     Ok(document::root_text(blake3::hash(&bytes).as_bytes()))

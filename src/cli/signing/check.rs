@@ -4,6 +4,7 @@
 use super::args::SignatureArgs;
 use super::{keys, places};
 use crate::cli::args::Opening;
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, output, running};
 use anyhow::anyhow;
 use std::io::{self, Read, Write};
@@ -37,10 +38,14 @@ pub struct Checked {
 
 /// Reads the signature that is to be checked. What is wrong with it is a finding; that there is none, or no
 /// key to check it with, is not.
-pub fn read(args: &SignatureArgs, report: &mut Report) -> Result<Option<Checked>, Failure> {
+pub fn read(
+    args: &SignatureArgs,
+    inputs: &mut Inputs,
+    report: &mut Report,
+) -> Result<Option<Checked>, Failure> {
     let Some(path) = args.signature.as_deref() else { return Ok(None) };
     let trust = keys::trust(args.public_key.as_deref(), &args.ca)?;
-    read_trusted(path, args, &[trust], report)
+    read_trusted(path, args, &[trust], inputs, report)
 }
 
 /// The same, of whoever of these: the first that the signature verifies with.
@@ -48,8 +53,10 @@ pub fn read_trusted(
     path: &Path,
     args: &SignatureArgs,
     trusted: &[Trust],
+    inputs: &mut Inputs,
     report: &mut Report,
 ) -> Result<Option<Checked>, Failure> {
+    inputs.note(path);
     let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
     let name = output::file_name(path);
@@ -65,7 +72,9 @@ pub fn read_trusted(
         report.findings.push(finding.in_file(&name));
     }
     let mut checked = Checked { manifest, signer: opened.signer, attestations: Vec::new() };
-    checked.read_attestations(args, path, &trust, report)?;
+    let beside = args.attestations.clone().unwrap_or_else(|| places::attestations_of(path));
+    inputs.note(&beside);
+    checked.read_attestations(args, &beside, &trust, report)?;
     report.signature = Some(SignatureUsed {
         source: path.display().to_string(),
         signer: Some(checked.signer.clone()),
@@ -102,18 +111,17 @@ impl Checked {
     fn read_attestations(
         &mut self,
         args: &SignatureArgs,
-        bundle: &Path,
+        path: &Path,
         trust: &Trust,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let path = args.attestations.clone().unwrap_or_else(|| places::attestations_of(bundle));
         let lines = match args.attestations.is_none() && path.symlink_metadata().is_err() {
             true => Default::default(),
-            false => keys::read_small(&path, attestation::MAX_FILE)?,
+            false => keys::read_small(path, attestation::MAX_FILE)?,
         };
         let lines: Vec<&[u8]> =
             lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        let name = output::file_name(&path);
+        let name = output::file_name(path);
         let mut refuse = |message: String| {
             let message = message.replace(['\n', '\r'], " ");
             report
@@ -244,7 +252,7 @@ impl Checked {
     }
 
     /// Whether the signer vouches for a seal: it is attested, or a file that is signed and intact.
-    fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
+    pub fn covers_seal(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
         let attested = self.attestations.iter().any(|attestation| {
             attestation.kind == Kind::Seal && attestation.facts.document.as_deref() == Some(digest)
         });

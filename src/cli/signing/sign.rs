@@ -2,6 +2,7 @@
 
 use super::args::SignArgs;
 use super::{attest, keys, places};
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::fs;
@@ -30,13 +31,15 @@ pub fn run(args: &SignArgs) -> Outcome {
     let model = open(args, own.clone())?;
     let asked = places::ignored(&args.model, &args.ignore_path)?;
     let files = signature::to_sign(&model, &asked);
-    check(args, &model, &files)?;
+    check(args, &model, &files, &asked)?;
     let hashing = FileHashing { algorithm: args.hash, shard: args.shard_size };
     let measured = attest::measure(args, &model, &files, hashing)?;
     let listed = Listed { args, own, asked, hashing };
     let manifest = listed.manifest(&model, &files, &measured.digests)?;
     let bundle = sign(&manifest, &key, &method)?;
-    let attested = attest::sign(args, &measured, &manifest, (&key, &method))?;
+    let mut inputs = Inputs::default();
+    let attested = attest::sign(args, &measured, &manifest, (&key, &method), &mut inputs)?;
+    inputs.settle(&[&model])?;
     write(&target, &bundle)?;
     if !attested.lines.is_empty() {
         write(&beside, &attested.lines)?;
@@ -78,7 +81,12 @@ fn open(args: &SignArgs, exclude: Vec<String>) -> Result<Checkpoint, Failure> {
 }
 
 /// Whether everything in the model can be signed. What a signature cannot say is not left out in silence.
-fn check(args: &SignArgs, model: &Checkpoint, files: &[usize]) -> Result<(), Failure> {
+fn check(
+    args: &SignArgs,
+    model: &Checkpoint,
+    files: &[usize],
+    asked: &[String],
+) -> Result<(), Failure> {
     if files.is_empty() {
         let error = anyhow!("{}: no file: nothing to sign", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
@@ -96,12 +104,21 @@ fn check(args: &SignArgs, model: &Checkpoint, files: &[usize]) -> Result<(), Fai
         };
         return Err(Failure::incomplete(anyhow!("{}; {hint}", first.message)));
     }
-    if let Some(link) = files.iter().map(|at| &model.files[*at]).find(|file| file.link.is_some())
+    let linked = files.iter().map(|at| &model.files[*at]).filter(|file| file.link.is_some());
+    let directories = signature::links_to_sign(model, asked).map(|link| &link.path);
+    if let Some(link) = linked.map(|file| &file.path).chain(directories).next()
         && !args.opening.allow_symlinks
     {
         return Err(Failure::usage(anyhow!(
             "{} is a link: sign a copy without links, or with --allow-symlinks, which whoever verifies must give, too",
-            display_name(&link.path)
+            display_name(link)
+        )));
+    }
+    let empty = files.iter().map(|at| &model.files[*at]).find(|file| file.bytes == 0);
+    if let (Some(empty), Some(_)) = (empty, args.shard_size) {
+        return Err(Failure::usage(anyhow!(
+            "{} is empty, and a signature of shards cannot list it: ignore it with --ignore-path, or sign without --shard-size",
+            display_name(&empty.path)
         )));
     }
     Ok(())

@@ -5,6 +5,7 @@ mod files;
 mod tensors;
 
 use super::args::VerifyArgs;
+use super::inputs::Inputs;
 use super::signing::check::{self, Checked};
 use super::signing::places;
 use super::{Failure, Outcome, output, profiles, running, sealed};
@@ -32,13 +33,16 @@ struct Held {
 /// Runs the verb.
 pub fn run(args: &VerifyArgs) -> Outcome {
     let mut report = Report::new("verify", &args.model.display().to_string());
-    let checked = check::read(&args.signature, &mut report)?;
+    let mut inputs = Inputs::default();
+    let checked = check::read(&args.signature, &mut inputs, &mut report)?;
     // What was named must be there; what merely lies beside the model need not.
     let others = args.expect_root.is_some() || args.signature.signature.is_some();
     let optional = args.seal.is_none() && others;
-    let sealed = sealed::read(&args.model, args.seal.as_deref(), optional, &mut report)?;
+    let named = args.seal.as_deref();
+    let sealed = sealed::read(&args.model, named, optional, &mut inputs, &mut report)?;
     if sealed.is_none() && checked.is_none() && args.expect_root.is_none() {
         // A seal or a signature that cannot be trusted says nothing of the model.
+        inputs.settle(&[])?;
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     }
@@ -53,6 +57,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     };
     report.judge(args.common.fail_on);
     profiles::place(&mut report, &model);
+    inputs.settle(&[&model])?;
     output::finish(&report, &args.common, &|out, palette| {
         summary(out, palette, &asked, &held, &report)
     })
@@ -67,7 +72,6 @@ impl Asked<'_> {
 
     fn open(&self) -> Result<Checkpoint, Failure> {
         let args = self.args;
-        let files = |seal: &Seal| seal.files.iter().map(|file| file.path.clone()).collect();
         let git = self.checked.iter().any(|checked| checked.lists_git_paths());
         let options = OpenOptions {
             allow_symlinks: args.opening.allow_symlinks,
@@ -75,7 +79,7 @@ impl Asked<'_> {
             exclude: places::of_signature(&args.model, &args.signature),
             seals: running::seals_inside(&args.model, args.seal.as_deref()),
             list_beside: self.checked.is_some(),
-            expected_files: self.sealed.as_ref().map(files),
+            expected_files: self.sealed.as_ref().map(Seal::naming_files),
         };
         Checkpoint::open(&args.model, &options).map_err(Failure::incomplete)
     }

@@ -9,7 +9,7 @@ use tensorseal::checkpoint::{Checkpoint, FileKind, LeftOut, NotCovered};
 use tensorseal::engine::RunReport;
 use tensorseal::examine::flips::Compared;
 use tensorseal::judge::integrity::{self, Options};
-use tensorseal::judge::{Finding, Severity, structure};
+use tensorseal::judge::{Finding, Severity, outdated, structure};
 use tensorseal::report::Report;
 use tensorseal::seal::build::FILE_DIGESTS;
 use tensorseal::seal::{self, Seal, document, layout};
@@ -35,12 +35,16 @@ pub fn verify(
 ) -> Result<Held, Failure> {
     let args = asked.args;
     let sealed = asked.sealed.as_ref();
+    // A root that comes from elsewhere is that of every tensor that is read.
+    let unpinned = sealed.filter(|_| args.expect_root.is_none());
+    let outdated = unpinned.map(|seal| layout::as_bytes(model, seal)).unwrap_or_default();
     let damaged = layout::adopt(model, sealed);
     let model = &*model;
     let trusted = sealed.filter(|seal| {
         args.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
     let mut findings = structure::problems(model, sealed);
+    findings.extend(outdated::not_looked_into(&outdated));
     let measured = running::watched(&args.measuring, args.common.quiet, |progress| {
         let mut measured = measure(asked, model, progress)?;
         if let Some(sealed) = trusted {

@@ -32,6 +32,16 @@ impl WatermarkCommand {
             Self::Keygen(_) | Self::Claim(_) => None,
         }
     }
+
+    /// The model, and the original that it is compared with.
+    pub fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
+        match self {
+            Self::Embed(args) => (Some(&args.marking.model), None),
+            Self::Claim(args) => (Some(&args.marking.model), None),
+            Self::Detect(args) => (Some(&args.model), args.original.as_ref()),
+            Self::Keygen(_) => (None, None),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

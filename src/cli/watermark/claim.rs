@@ -2,6 +2,7 @@
 
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = running::open_sound(&args.marking.model, &args.opening)?;
+    let model = running::open_weights(&args.marking.model, &args.opening)?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
@@ -28,6 +29,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         &unmarked.measured.carriers,
         unmarked.elements(),
     );
+    Inputs::default().settle(&[&model])?;
     match &args.output {
         Some(path) => {
             claim.write_new(path).map_err(claim_failure)?;

@@ -27,7 +27,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
     running::check_copy(&args.marking.model, &args.output)?;
-    let model = running::open_sound(&args.marking.model, &args.opening)?;
+    let model = running::open_weights(&args.marking.model, &args.opening)?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
     let options = running::run_options(&args.measuring);
@@ -118,7 +118,7 @@ fn embed_failure(error: EmbedError) -> Failure {
     match error {
         EmbedError::Run(error) => running::failure(error),
         EmbedError::Copy(CopyError::Exists(_)) | EmbedError::Loud { .. } => Failure::usage(error),
-        EmbedError::Copy(_) => Failure::incomplete(error),
+        EmbedError::Copy(_) | EmbedError::Changed(_) => Failure::incomplete(error),
     }
 }
 

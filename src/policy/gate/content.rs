@@ -1,23 +1,28 @@
 //! `[coverage]`, `[formats]`, `[dtypes]` and `[audit]`: what the model is made of, and how much of it was
 //! looked at.
 
-use super::{Evidence, Gate, Looked, Outcome, count, listed};
-use crate::checkpoint::{LeftOut, NotCovered};
+use super::files::is_exempt;
+use super::{Evidence, FileSeen, Gate, Outcome, count, listed};
+use crate::checkpoint::{LeftOut, NotCovered, Role};
 use crate::judge::Finding;
-use crate::policy::{Pattern, Policy};
+use crate::policy::{Pattern, Policy, formats};
 use std::collections::BTreeMap;
 
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     coverage(&policy.unmeasured, evidence, gate);
     if let Some(allowed) = &policy.formats {
-        let allowed = allowed.iter().map(|format| format.name()).collect();
         let of = Kinds { rule: "formats.allowed", id: "policy/format-not-allowed", noun: "file" };
-        of.judge(&evidence.formats, allowed, gate);
+        let found = evidence.files.seen().map(|files| by_format(files, &policy.unmeasured));
+        of.judge(found, allowed, gate);
     }
     if let Some(allowed) = &policy.dtypes {
-        let allowed = allowed.iter().map(|dtype| dtype.name()).collect();
+        let allowed: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
         let of = Kinds { rule: "dtypes.allowed", id: "policy/dtype-not-allowed", noun: "tensor" };
-        of.judge(&evidence.dtypes, allowed, gate);
+        let found = evidence.dtypes.seen().map(|dtypes| {
+            let kind = |(name, count): (&String, &u64)| (name.clone(), (*count, Vec::new()));
+            dtypes.iter().map(kind).collect()
+        });
+        of.judge(found, &allowed, gate);
     }
     if policy.audit {
         match evidence.audit.seen() {
@@ -46,9 +51,7 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
         let why = format!("{missing} of {} were not measured", count(measured.bytes_total, "byte"));
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
-    let unknown = |left: &&NotCovered| {
-        is_unmeasured(left.kind) && !allowed.iter().any(|pattern| pattern.matches(&left.path))
-    };
+    let unknown = |left: &&NotCovered| is_unmeasured(left.kind) && !is_exempt(allowed, &left.path);
     let unknown: Vec<&NotCovered> = measured.left_out.iter().filter(unknown).collect();
     for left in &unknown {
         let message = format!("it was not measured: {}", left.reason);
@@ -82,6 +85,29 @@ fn is_unmeasured(kind: LeftOut) -> bool {
     }
 }
 
+/// Files of weights by their formats; one that two kinds of readers take for theirs is of both. A path that nobody
+/// needs to understand is passed over, unless weights of its format are read here.
+fn by_format<'e>(files: &'e [FileSeen], allowed: &[Pattern]) -> Found<'e> {
+    let mut found: Found<'e> = BTreeMap::new();
+    for file in files {
+        let content = file.content;
+        let also = content.also.filter(|also| also.role() == Role::Weights);
+        let own = Some(content.class).filter(|_| content.role == Role::Weights);
+        for class in own.into_iter().chain(also) {
+            if class.format().is_none() && is_exempt(allowed, &file.path) {
+                continue;
+            }
+            let (count, paths) = found.entry(formats::name_of(class).to_owned()).or_default();
+            *count += 1;
+            paths.push(&file.path);
+        }
+    }
+    found
+}
+
+/// By kind, how many things are of it, and what they are called.
+type Found<'e> = BTreeMap<String, (u64, Vec<&'e str>)>;
+
 /// Kinds of things of which only some are allowed.
 struct Kinds {
     rule: &'static str,
@@ -90,32 +116,40 @@ struct Kinds {
 }
 
 impl Kinds {
-    fn judge(&self, found: &Looked<BTreeMap<String, u64>>, allowed: Vec<&str>, gate: &mut Gate) {
-        let found = match found.seen() {
+    fn judge(&self, found: Result<Found<'_>, &str>, allowed: &[&str], gate: &mut Gate) {
+        let found = match found {
             Err(why) => {
                 gate.not_checked(self.rule, why);
                 return;
             }
             Ok(found) => found,
         };
-        let count = |number: &u64| count(*number, self.noun);
-        let other = found.iter().filter(|(name, _)| !allowed.contains(&name.as_str()));
-        let other: Vec<(&String, &u64)> = other.collect();
-        for &(name, number) in &other {
-            let message = format!("{} of {name}; allowed: {}", count(number), allowed.join(", "));
+        let count = |number: u64| count(number, self.noun);
+        let of = |(name, (number, _)): &(&String, &(u64, Vec<&str>))| {
+            format!("{} of {name}", count(*number))
+        };
+        let is_other = |(name, _): &(&String, &(u64, Vec<&str>))| !allowed.contains(&name.as_str());
+        let other: Vec<_> = found.iter().filter(is_other).collect();
+        for &(name, (number, paths)) in &other {
+            let which = match paths.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", listed(paths.iter().copied())),
+            };
+            let allowed = allowed.join(", ");
+            let message = format!("{} of {name}{which}; allowed: {allowed}", count(*number));
             gate.violation(self.rule, Finding::new(self.id, message).with("count", *number));
         }
-        let all = |kinds: &mut dyn Iterator<Item = (&String, &u64)>| {
-            kinds.map(|(name, number)| format!("{} of {name}", count(number))).collect::<Vec<_>>()
-        };
-        let (outcome, kinds) = match other.is_empty() {
-            true => (Outcome::Pass, all(&mut found.iter())),
-            false => (Outcome::Fail, all(&mut other.into_iter())),
+        let (outcome, kinds): (_, Vec<String>) = match other.is_empty() {
+            true => (Outcome::Pass, found.iter().map(|kind| of(&kind)).collect()),
+            false => (Outcome::Fail, other.iter().map(of).collect()),
         };
         let evidence = match kinds.is_empty() {
             true => format!("there is no {}", self.noun),
             false => kinds.join(", "),
         };
-        gate.rule(self.rule, outcome, evidence).numbers.insert("counts", serde_json::json!(found));
+        let counts: BTreeMap<&String, u64> =
+            found.iter().map(|(name, (number, _))| (name, *number)).collect();
+        let outcome = gate.rule(self.rule, outcome, evidence);
+        outcome.numbers.insert("counts", serde_json::json!(counts));
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of a model when it is judged: plain values, and of each the possibility that nobody
 //! looked.
 
-use crate::checkpoint::NotCovered;
+use crate::checkpoint::{Checkpoint, Content, FileKind, ModelFile, NotCovered};
 use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
@@ -10,11 +10,11 @@ use crate::signing;
 use crate::signing::attestation::{AuditFacts, Kind};
 use crate::stream::hashing::HashAlgorithm;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that was looked at, or the reason why it was not. There is no third: what is unknown
 /// cannot pass for what is fine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Looked<T> {
     /// What was seen.
     At(T),
@@ -50,12 +50,16 @@ pub struct Evidence {
     pub root: Looked<String>,
     /// How much of the model was measured.
     pub coverage: Looked<Measured>,
-    /// Formats of the files of weights: name and number of files.
-    pub formats: Looked<BTreeMap<String, u64>>,
+    /// Every file of the model, and what it is.
+    pub files: Looked<Vec<FileSeen>>,
     /// Types of the tensors: name and number of tensors.
     pub dtypes: Looked<BTreeMap<String, u64>>,
     /// What of the model is code, or makes a loader call something.
     pub code: Looked<Code>,
+    /// Files that somebody vouches for, whoever that is.
+    pub pins: Looked<Vec<Pins>>,
+    /// By path, `blake3:` and the digest of the whole file.
+    pub digests: Looked<BTreeMap<String, String>>,
     /// Number of tensors whose weights were audited.
     pub audit: Looked<u64>,
     /// Number of tensors that were compared with a baseline.
@@ -82,6 +86,67 @@ pub struct ScanRecord {
     pub root: Option<String>,
     /// When every byte of it was last read.
     pub last_deep_check: Option<Timestamp>,
+    /// Where the model that was measured is not the one that was accepted, in a few words each; empty: nowhere.
+    pub differences: Looked<Vec<String>>,
+}
+
+/// A file of a model, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSeen {
+    /// Path relative to the model.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// What its bytes are, and what part it plays.
+    pub content: Content,
+    /// Whether it has tensors that can be read: those are what an audit looks into.
+    pub readable: bool,
+    /// Whether it was read as a file of weights to the end and has none.
+    pub without_weights: bool,
+}
+
+impl FileSeen {
+    /// Those of a model, without what lies beside it.
+    pub fn all_of(model: &Checkpoint) -> Vec<Self> {
+        let of = |(index, file): (usize, &ModelFile)| {
+            let readable = !model.tensors_of(index).is_empty();
+            Self {
+                path: file.path.clone(),
+                bytes: file.bytes,
+                content: file.content,
+                readable,
+                without_weights: !readable && file.kind == FileKind::Tensors,
+            }
+        };
+        model.own_files().iter().enumerate().map(of).collect()
+    }
+}
+
+/// Files of which the bytes are those that somebody vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// Who does.
+    pub by: PinnedBy,
+    /// Their paths.
+    pub files: BTreeSet<String>,
+}
+
+/// Who vouches for files. Whether that counts is for the policy to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinnedBy {
+    /// A signature of the model's files.
+    Signature(Signer),
+    /// A seal.
+    Seal {
+        /// `blake3:` and its digest.
+        digest: String,
+        /// Who signed it, if somebody did.
+        signed_by: Option<Signer>,
+        /// Whether it was named and lies where whoever writes the model does not write.
+        outside: bool,
+    },
+    /// What was accepted of the model in a registry.
+    Registry,
 }
 
 impl Evidence {
@@ -93,9 +158,11 @@ impl Evidence {
             seal: Looked::never(),
             root: Looked::never(),
             coverage: Looked::never(),
-            formats: Looked::never(),
+            files: Looked::never(),
             dtypes: Looked::never(),
             code: Looked::never(),
+            pins: Looked::never(),
+            digests: Looked::never(),
             audit: Looked::never(),
             lineage: Looked::never(),
             registry: Looked::never(),

@@ -1,7 +1,6 @@
 //! `[severity]` and `[[allow]]`: which findings are let through.
 
-use super::count;
-use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState};
+use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState, code, count};
 use crate::judge::finding::Standing;
 use crate::judge::{Finding, Severity};
 use crate::policy::{Area, Exception, Limit, Policy};
@@ -19,7 +18,7 @@ pub(super) fn limit_of(policy: &Policy, rule: &str) -> Limit {
 /// Gives every finding of the evidence its standing, and every area its outcome.
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) -> Vec<ExceptionUse> {
     let today = evidence.now.to_zoned(TimeZone::UTC).date();
-    let mut used: Vec<ExceptionUse> =
+    let mut used: Vec<Used> =
         policy.exceptions.iter().map(|exception| unused(exception, today)).collect();
     let mut areas: BTreeMap<Option<Area>, Tally> = BTreeMap::new();
     for finding in &evidence.findings {
@@ -41,7 +40,14 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) -> Ve
     for exception in &used {
         say(exception, gate);
     }
-    used
+    used.into_iter().map(|used| used.shown).collect()
+}
+
+/// An exception, and what became of it.
+struct Used {
+    shown: ExceptionUse,
+    /// Findings that it names and must not allow.
+    refused: u64,
 }
 
 /// What the policy says of one finding.
@@ -49,7 +55,7 @@ fn standing(
     policy: &Policy,
     evidence: &Evidence,
     finding: &Finding,
-    used: &mut [ExceptionUse],
+    used: &mut [Used],
 ) -> Standing {
     if let Some(rule) = beyond_limits(policy, evidence, finding) {
         return Standing::Violates { rule };
@@ -58,16 +64,30 @@ fn standing(
     if limit_of(policy, finding.rule).lets_through(finding.severity) {
         return Standing::Within { rule };
     }
-    let names = |(exception, used): &(&Exception, &mut ExceptionUse)| {
-        !used.expired && names(exception, finding)
-    };
-    match policy.exceptions.iter().zip(used).find(names) {
-        Some((exception, used)) => {
-            used.allowed += 1;
-            Standing::Allowed { reason: exception.reason.clone(), expires: exception.expires }
+    for (exception, used) in policy.exceptions.iter().zip(used) {
+        if used.shown.expired || !names(exception, finding) {
+            continue;
         }
-        None => Standing::Violates { rule },
+        if !may_allow(exception, finding, evidence) {
+            used.refused += 1;
+            continue;
+        }
+        used.shown.allowed += 1;
+        let (reason, expires) = (exception.reason.clone(), exception.expires);
+        return Standing::Allowed { reason, expires };
     }
+    Standing::Violates { rule }
+}
+
+/// Whether whoever wrote an exception has looked at what a finding is of. One that stands for others tells of more
+/// than it names; what is critical, and every exception that says so, is about one content of the file.
+fn may_allow(exception: &Exception, finding: &Finding, evidence: &Evidence) -> bool {
+    if finding.stands_for_others {
+        return false;
+    }
+    let Some(digest) = &exception.digest else { return finding.severity < Severity::Critical };
+    let measured = |path: &String| evidence.digests.seen().ok()?.get(path);
+    finding.file.as_ref().and_then(measured) == Some(digest)
 }
 
 /// The rule that a finding violates whatever its severity: why a signature fails and why a seal cannot
@@ -85,6 +105,7 @@ fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Opt
         {
             Some("seal.required")
         }
+        _ if code::is_beyond_limits(policy, evidence, finding) => Some(code::RULE),
         _ => None,
     }
 }
@@ -101,31 +122,40 @@ fn names(exception: &Exception, finding: &Finding) -> bool {
         && in_place(&exception.tensor, &finding.tensor)
 }
 
-fn unused(exception: &Exception, today: Date) -> ExceptionUse {
-    let shown = |pattern: &Option<crate::policy::Pattern>| {
+fn unused(exception: &Exception, today: Date) -> Used {
+    let text = |pattern: &Option<crate::policy::Pattern>| {
         pattern.as_ref().map(|pattern| pattern.as_str().to_owned())
     };
-    ExceptionUse {
+    let shown = ExceptionUse {
         rule: exception.rule,
-        file: shown(&exception.file),
-        tensor: shown(&exception.tensor),
+        file: text(&exception.file),
+        tensor: text(&exception.tensor),
         reason: exception.reason.clone(),
         expires: exception.expires,
         expired: today > exception.expires,
         allowed: 0,
-    }
+    };
+    Used { shown, refused: 0 }
 }
 
 /// What is to be said of an exception: that it is over, or that nothing needs it.
-fn say(exception: &ExceptionUse, gate: &mut Gate) {
+fn say(used: &Used, gate: &mut Gate) {
     const RULE: &str = "allow.expires";
+    let Used { shown: exception, refused } = used;
     let ExceptionUse { rule, reason, expires, .. } = exception;
     if exception.expired {
         let message = format!("the exception for {rule} ended on {expires} ({reason})");
         gate.fail(RULE, Finding::new("policy/exception-expired", message)).of =
             Some((*rule).to_owned());
     } else if exception.allowed == 0 {
-        let message = format!("the exception for {rule} allowed nothing ({reason})");
+        let why = match refused {
+            0 => String::new(),
+            refused => format!(
+                ": {} that it names may not be allowed by it: of other content than its digest, critical, or standing for others",
+                count(*refused, "finding")
+            ),
+        };
+        let message = format!("the exception for {rule} allowed nothing ({reason}){why}");
         let mut finding = Finding::new("policy/exception-unused", message);
         finding.standing = Some(Standing::Within { rule: RULE });
         gate.findings.push(finding);
@@ -192,7 +222,7 @@ fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>
 fn looked_at(evidence: &Evidence, area: Area) -> Result<(), String> {
     let reason = |why: &str| why.to_owned();
     match area {
-        Area::Format => evidence.formats.seen().map(|_| ()).map_err(reason),
+        Area::Format => evidence.files.seen().map(|_| ()).map_err(reason),
         Area::Content => evidence.code.seen().map(|_| ()).map_err(reason),
         Area::Claims => Err("this version holds files to no published digests".to_owned()),
         Area::Weights | Area::Payload => evidence.audit.seen().map(|_| ()).map_err(reason),

@@ -10,18 +10,21 @@
 //! policy makes its own, `policy/…`.
 
 mod attestations;
+mod code;
 mod content;
 mod evidence;
+mod files;
 mod findings;
 mod marks;
 mod outcome;
+mod pins;
 mod registry;
 mod seal;
 mod signature;
 
 pub use evidence::{
-    Attestation, AttestedFinding, Evidence, Looked, Measured, ScanRecord, SealState,
-    SignatureState, Signed, Signer,
+    Attestation, AttestedFinding, Evidence, FileSeen, Looked, Measured, PinnedBy, Pins, ScanRecord,
+    SealState, SignatureState, Signed, Signer,
 };
 pub use outcome::{ExceptionUse, Judgement, Outcome, RuleOutcome};
 
@@ -33,14 +36,16 @@ use std::collections::BTreeMap;
 /// Judges a model by a policy.
 pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     let mut gate = Gate::default();
+    code::judge(policy, evidence, &mut gate);
     signature::judge(&policy.signature, evidence, &mut gate);
     seal::judge(policy, evidence, &mut gate);
     attestations::judge(policy, evidence, &mut gate);
     registry::judge(policy.registry, evidence, &mut gate);
     content::judge(policy, evidence, &mut gate);
+    files::judge(policy, evidence, &mut gate);
     marks::judge(&policy.watermarks, evidence, &mut gate);
     let exceptions = findings::judge(policy, evidence, &mut gate);
-    gate.conclude(exceptions)
+    gate.conclude(exceptions, files::nothing(policy, evidence))
 }
 
 /// What has been said so far.
@@ -88,7 +93,7 @@ impl Gate {
     }
 
     /// What could not be checked for one reason is one finding.
-    fn conclude(mut self, exceptions: Vec<ExceptionUse>) -> Judgement {
+    fn conclude(mut self, exceptions: Vec<ExceptionUse>, nothing: Option<String>) -> Judgement {
         let mut reasons: BTreeMap<&str, Vec<&RuleOutcome>> = BTreeMap::new();
         for rule in self.rules.iter().filter(|rule| rule.outcome == Outcome::NotChecked) {
             reasons.entry(&rule.evidence).or_default().push(rule);
@@ -100,7 +105,7 @@ impl Gate {
             finding.standing = Some(Standing::Violates { rule: rules[0].rule });
             self.findings.push(finding);
         }
-        Judgement { rules: self.rules, exceptions, findings: self.findings }
+        Judgement { rules: self.rules, exceptions, findings: self.findings, nothing }
     }
 }
 

@@ -99,12 +99,19 @@ pub struct Judgement {
     pub exceptions: Vec<ExceptionUse>,
     /// All findings: those of the evidence, each with its standing, and those of the policy.
     pub findings: Vec<Finding>,
+    /// Why there was nothing to judge, if there was nothing.
+    pub nothing: Option<String>,
 }
 
 impl Judgement {
-    /// Whether the gate opens. Nothing but the policy has a say in it.
+    /// Whether the gate opens. Nothing but the policy has a say in it, and nothing to judge is never a pass.
     pub fn passes(&self) -> bool {
+        !self.fails() && self.nothing.is_none()
+    }
+
+    /// Whether the policy is violated.
+    pub fn fails(&self) -> bool {
         let stands = |finding: &Finding| finding.standing.as_ref().is_some_and(|s| !s.violates());
-        !self.rules.iter().any(|rule| rule.outcome.fails()) && self.findings.iter().all(stands)
+        self.rules.iter().any(|rule| rule.outcome.fails()) || !self.findings.iter().all(stands)
     }
 }

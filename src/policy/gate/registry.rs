@@ -1,6 +1,6 @@
 //! `[registry]`: what scans of registries recorded of the model.
 
-use super::{Evidence, Gate, ScanRecord};
+use super::{Evidence, Gate, ScanRecord, listed};
 use crate::judge::Finding;
 use crate::policy::{Age, RegistryPolicy};
 use crate::registry::record::State;
@@ -38,18 +38,34 @@ pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut Gate
     }
 }
 
+/// Every file that was recorded is as it was accepted, and there is no other.
 fn as_accepted(record: &ScanRecord, root: &str, gate: &mut Gate) {
     let state = record.state.name();
-    let message = if !matches!(record.state, State::Ok | State::New) {
-        format!("to the last scan of its registry it was {state}: {}", record.detail)
-    } else if record.root.as_deref() != Some(root) {
-        let was = record.root.as_deref().unwrap_or("none");
-        format!("to the last scan of its registry its root was {was}, and it is {root}")
-    } else {
-        gate.pass(REQUIRED, format!("{state} to the last scan of its registry"));
-        return;
+    let differences = record.differences.seen();
+    let found = differences.map_or(0, Vec::len);
+    let message = match differences {
+        _ if !matches!(record.state, State::Ok | State::New) => {
+            format!("to the last scan of its registry it was {state}: {}", record.detail)
+        }
+        Ok(differences) if !differences.is_empty() => {
+            let said = listed(differences.iter().map(String::as_str));
+            format!("it is not what the scan of its registry accepted: {said}")
+        }
+        _ if record.root.as_deref() != Some(root) => {
+            let was = record.root.as_deref().unwrap_or("none");
+            format!("to the last scan of its registry its root was {was}, and it is {root}")
+        }
+        Ok(_) => {
+            gate.pass(REQUIRED, format!("{state} to the last scan of its registry"));
+            return;
+        }
+        Err(why) => {
+            gate.not_checked(REQUIRED, why);
+            return;
+        }
     };
-    gate.fail(REQUIRED, Finding::new(FINDING, message).with("state", state));
+    let finding = Finding::new(FINDING, message).with("state", state);
+    gate.fail(REQUIRED, finding.with("differences", found));
 }
 
 fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut Gate) {
@@ -93,6 +109,7 @@ mod tests {
             detail: String::new(),
             root: Some(root.to_owned()),
             last_deep_check: checked.map(|time| time.parse().unwrap()),
+            differences: Looked::At(Vec::new()),
         }))
     }
 
@@ -113,6 +130,15 @@ mod tests {
         assert_eq!(sound(None, Some("12h")), [Pass, Fail]);
         assert_eq!(sound(None, None), [Pass]);
         assert_eq!(outcomes(Looked::At(None), Some("2d")), [Fail]);
+        let differing = |differences| {
+            let Looked::At(Some(mut record)) = record(State::Ok, "blake3:1", yesterday) else {
+                unreachable!()
+            };
+            record.differences = differences;
+            outcomes(Looked::At(Some(record)), None)
+        };
+        assert_eq!(differing(Looked::At(vec!["config.json: it changed".to_owned()])), [Fail]);
+        assert_eq!(differing(Looked::never()), [NotChecked], "the same root is not enough");
         assert_eq!(outcomes(Looked::never(), Some("2d")), [NotChecked, NotChecked]);
     }
 }

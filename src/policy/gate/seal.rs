@@ -8,6 +8,9 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     if policy.seal.required {
         required(policy, evidence, gate);
     }
+    if !policy.seal.expect_digest.is_empty() {
+        digest(policy, evidence, gate);
+    }
     if !policy.seal.expect_root.is_empty() {
         root(&policy.seal.expect_root, evidence, gate);
     }
@@ -62,6 +65,30 @@ fn invalid(evidence: &Evidence, gate: &mut Gate, rule: &'static str) {
         gate.rule(rule, Outcome::Fail, message);
     } else {
         gate.fail(rule, Finding::new("policy/seal-missing", message));
+    }
+}
+
+/// Whether the seal is one of those that the policy names: it need not be signed then.
+fn digest(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+    const RULE: &str = "seal.expect_digest";
+    let missing = "there is no seal, and the policy names one";
+    match evidence.seal.seen() {
+        Err(why) => _ = gate.not_checked(RULE, why),
+        // One cause is one finding.
+        Ok(SealState::Absent) if policy.seal.required => {
+            _ = gate.rule(RULE, Outcome::Fail, missing)
+        }
+        Ok(SealState::Absent) => {
+            gate.fail(RULE, Finding::new("policy/seal-missing", missing));
+        }
+        Ok(SealState::Invalid) => invalid(evidence, gate, RULE),
+        Ok(SealState::Compared { digest, .. }) if policy.seal.expect_digest.contains(digest) => {
+            gate.pass(RULE, format!("the seal is {digest}"));
+        }
+        Ok(SealState::Compared { digest, .. }) => {
+            let message = format!("the seal is {digest}, which the policy does not name");
+            gate.fail(RULE, Finding::new("policy/other-seal", message));
+        }
     }
 }
 

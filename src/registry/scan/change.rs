@@ -76,6 +76,10 @@ fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
             hasher.update(&outside.blake3);
         }
     }
+    for link in &seal.links {
+        let hasher = hashers.entry(&link.path).or_default();
+        hasher.update(b"link to ").update(link.target.as_bytes());
+    }
     for tensor in &seal.tensors {
         let hasher = hashers.entry(&tensor.file).or_default();
         // The header says the rest; it lies outside tensors.
@@ -198,7 +202,7 @@ mod tests {
             tensors: 0,
         };
         let files = files.iter().map(file).collect();
-        Seal { files, model, schema: String::new(), tensors: Vec::new() }
+        Seal { files, links: Vec::new(), model, schema: String::new(), tensors: Vec::new() }
     }
 
     fn identity(inode: u64, modified: i64, changed: i64) -> Mark {

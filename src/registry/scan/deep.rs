@@ -8,7 +8,7 @@ use crate::engine::{RunError, RunOptions, RunReport};
 use crate::examine::flips::{self, Compared};
 use crate::examine::{self, ExamineError, Examined, Request, weights};
 use crate::judge::integrity::{self, Options};
-use crate::judge::{Finding, checksums, structure};
+use crate::judge::{Finding, checksums, outdated, structure};
 use crate::pinpoint::search::Limits;
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
 use crate::registry::state::{Database, Purpose, StateError};
@@ -131,9 +131,13 @@ pub fn check(
         bytes_read += run.engine.bytes_read;
         // What was found on the way is of what the content does not show.
         if same_content(judged, &seal) && findings.is_empty() {
+            settle(source, listed, &model)?;
             return done(model, files, (seal, run), bytes_read, None);
         }
     }
+    let own = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
+    let known = expected.accepted.or(own);
+    let outdated = known.map(|seal| layout::as_bytes(&mut model, seal)).unwrap_or_default();
     let damaged = layout::adopt(&mut model, expected.accepted);
     let file_hashing = claims::hashings(&model, &files);
     let mark = marks.to_examine(&model, &file_hashing, expected.accepted);
@@ -152,8 +156,16 @@ pub fn check(
     let subject = Subject { model: &model, files: &files, examined: &examined, damaged: &damaged };
     subject.judge(&mut found, sealed.map(|sealed| sealed.seal), expected, with)?;
     found.findings.extend(unusable);
+    found.findings.extend(outdated::not_looked_into(&outdated));
+    settle(source, listed, &model)?;
     let Examined { seal, run, .. } = examined;
     done(model, files, (seal, run), bytes_read, Some(found))
+}
+
+/// Refuses a model that is no longer what was listed and opened, after the last byte of it was read.
+fn settle(source: &dyn Source, listed: &Listed, model: &Checkpoint) -> Result<(), SourceError> {
+    model.still_there(&[])?;
+    source.still_lists(listed)
 }
 
 /// The digests of a model; what the journal has of it is not read again.

@@ -11,11 +11,12 @@ pub use change::{Change, Moment, judge, same_content};
 pub use deep::{CheckError, Checking, DeepCheck};
 pub use due::{Due, Part};
 
-use super::record::{RecordedFinding, RunOutcome, RunRecord, State};
+use super::record::{PassedOver, RecordedFinding, RunOutcome, RunRecord, State};
 use super::source::{Listed, Source};
 use super::state::{Checked, Database, StateError};
 use crate::engine::RunError;
 use crate::judge::Finding;
+use crate::policy::Pattern;
 use crate::severity::Severity;
 use crate::stream::progress::Progress;
 use due::Marks;
@@ -37,6 +38,8 @@ pub struct Scan<'a> {
     pub due: Due,
     /// How it is read.
     pub checking: Checking,
+    /// Names of models that are passed over.
+    pub exclude: &'a [Pattern],
     /// The lowest severity that fails it.
     pub fail_on: Severity,
     /// What watches.
@@ -72,12 +75,15 @@ pub struct Scanned {
     pub run: RunRecord,
     /// Whether there was any model.
     pub any: bool,
+    /// What was there and is no model, or was to be passed over.
+    pub passed_over: PassedOver,
 }
 
 /// A run at work.
 struct Running<'s, 'a> {
     scan: &'s mut Scan<'a>,
     run: RunRecord,
+    passed_over: PassedOver,
     /// The state cannot be used any more, or the run is to stop.
     end: Option<End>,
 }
@@ -108,7 +114,8 @@ impl Scan<'_> {
             bytes_read: 0,
             errors: Vec::new(),
         };
-        let mut running = Running { scan: self, run, end: None };
+        let passed_over = PassedOver::default();
+        let mut running = Running { scan: self, run, passed_over, end: None };
         for source in sources {
             running.source(source.as_ref());
             if running.end.is_some() {
@@ -123,8 +130,7 @@ impl Running<'_, '_> {
     fn source(&mut self, source: &dyn Source) {
         let mut seen: Vec<SeenModel> = Vec::new();
         let listed = source.list(&mut |listed| {
-            self.run.models += 1;
-            let step = self.model(source, listed, &mut seen);
+            let step = self.step(source, listed, &mut seen);
             match step.and_then(|()| self.flush(source, &mut seen, BATCH)) {
                 Ok(()) if self.scan.progress.stopped() => {
                     self.end = Some(End::Interrupted);
@@ -157,6 +163,41 @@ impl Running<'_, '_> {
                 });
             }
         }
+    }
+
+    /// Whatever a source lists: passed over, or a model.
+    fn step(
+        &mut self,
+        source: &dyn Source,
+        listed: Listed,
+        seen: &mut Vec<SeenModel>,
+    ) -> Result<(), StateError> {
+        if let Some(reason) = self.reason_to_pass(source, &listed)? {
+            self.passed_over.add(source.name(), listed.name, reason);
+            return Ok(());
+        }
+        self.run.models += 1;
+        self.model(source, listed, seen)
+    }
+
+    /// Why something that a source lists is not read. What was known as a model stays one.
+    fn reason_to_pass(
+        &self,
+        source: &dyn Source,
+        listed: &Listed,
+    ) -> Result<Option<String>, StateError> {
+        if let Some(pattern) = self.excluding(&listed.name) {
+            return Ok(Some(format!("excluded by {}", pattern.as_str())));
+        }
+        let Some(reason) = &listed.no_model else { return Ok(None) };
+        let can_be_read = !listed.files.is_empty();
+        let known =
+            can_be_read && { self.scan.database.known(source.name(), &listed.name)?.is_some() };
+        Ok((!known).then(|| reason.clone()))
+    }
+
+    fn excluding(&self, name: &str) -> Option<&Pattern> {
+        self.scan.exclude.iter().find(|pattern| pattern.matches(name))
     }
 
     /// One model: read if it is due, else noted as seen.
@@ -239,6 +280,10 @@ impl Running<'_, '_> {
     /// Models that were there and are not in a whole list.
     fn missing(&mut self, source: &str) -> Result<(), StateError> {
         for (model, name) in self.scan.database.not_seen(self.run.id, source)? {
+            // Nobody looked whether it is there.
+            if self.excluding(&name).is_some() {
+                continue;
+            }
             let detail = "it was there before, and its source does not list it any more";
             let finding = Finding::new("registry/missing", format!("{name}: {detail}"));
             self.scan.database.record(&Checked {
@@ -282,6 +327,6 @@ impl Running<'_, '_> {
         };
         database.end_run(&self.run)?;
         let any = self.run.models > 0 || worst.is_some();
-        Ok(Scanned { run: self.run, any })
+        Ok(Scanned { run: self.run, any, passed_over: self.passed_over })
     }
 }

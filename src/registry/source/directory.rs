@@ -1,10 +1,11 @@
 //! A directory tree: every directory that directly holds a file of a model is one, with all below it.
 
 use super::huggingface::notes::Notes;
+use super::huggingface::other_repository;
 use super::local::{self, entries};
-use super::models::is_model_marker;
+use super::models::{is_array, is_model_file, is_model_marker};
 use super::{Listed, OpenedModel, Source, SourceError};
-use crate::checkpoint::{Checkpoint, OpenError};
+use crate::checkpoint::{Checkpoint, OpenError, quoted};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,36 @@ impl DirectoryTree {
 
     fn place(&self, model: &str) -> PathBuf {
         if model == "." { self.root.clone() } else { self.root.join(model) }
+    }
+
+    /// Arrays that lie directly in a directory without a file of a model.
+    fn arrays(
+        &self,
+        path: &str,
+        found: &[(String, fs::FileType)],
+    ) -> Result<Option<Listed>, SourceError> {
+        let arrays = found.iter().filter(|(name, kind)| !kind.is_dir() && is_array(name)).count();
+        if arrays == 0 {
+            return Ok(None);
+        }
+        let listed = match local::list(&self.place(path), &mut |_, _| {}) {
+            Ok(listed) => self.with_notes(Listed { name: path.to_owned(), ..listed }),
+            // They are not read: that they cannot be listed is for whoever reads them.
+            Err(_) => Listed { name: path.to_owned(), ..Listed::default() },
+        };
+        Ok(Some(listed.as_arrays(arrays as u64)))
+    }
+
+    /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.
+    fn leads_out(&self, link: &Path) -> Option<String> {
+        match fs::canonicalize(link) {
+            Err(_) => Some("a link that leads nowhere".to_owned()),
+            Ok(target) if !target.is_dir() || target.starts_with(&self.root) => None,
+            Ok(target) => Some(format!(
+                "a link out of the source, to {}: name that as a source",
+                quoted(&target.to_string_lossy())
+            )),
+        }
     }
 
     /// Adds that there are notes of a download; what they say is read when the model is opened.
@@ -74,7 +105,11 @@ impl Source for DirectoryTree {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if found.iter().any(|(name, kind)| !kind.is_dir() && is_model_marker(name)) {
+            let is_marker = |(name, kind): &(String, fs::FileType)| match kind.is_file() {
+                true => is_model_file(name, &place.join(name)),
+                false => !kind.is_dir() && is_model_marker(name),
+            };
+            if found.iter().any(is_marker) {
                 let listed = match local::list(&place, &mut |_, _| {}) {
                     Ok(listed) => self.with_notes(Listed { name: path, ..listed }),
                     Err(error) => Listed::unread(path, error),
@@ -91,13 +126,33 @@ impl Source for DirectoryTree {
                 }
                 continue;
             }
-            // The stack gives the last one first. Links are not followed: what they lead to lies elsewhere.
-            let below =
-                found.into_iter().rev().filter(|(name, kind)| kind.is_dir() && name != ".git");
-            pending.extend(below.map(|(name, _)| Pending {
-                path: if path == "." { name } else { format!("{path}/{name}") },
-                depth: depth + 1,
-            }));
+            let below = |name: &str| match path.as_str() {
+                "." => name.to_owned(),
+                path => format!("{path}/{name}"),
+            };
+            let mut passed_over = Vec::new();
+            passed_over.extend(self.arrays(&path, &found)?);
+            let first = pending.len();
+            for (name, kind) in &found {
+                let at = place.join(name);
+                let why = match kind {
+                    kind if kind.is_symlink() => self.leads_out(&at),
+                    kind if !kind.is_dir() || name == ".git" => None,
+                    _ => other_repository(&at, name),
+                };
+                match why {
+                    Some(why) => passed_over.push(Listed::passed_over(below(name), why)),
+                    None if kind.is_dir() && name != ".git" => {
+                        pending.push(Pending { path: below(name), depth: depth + 1 });
+                    }
+                    None => {}
+                }
+            }
+            // The stack gives the last one first.
+            pending[first..].reverse();
+            if passed_over.into_iter().try_for_each(&mut *each).is_break() {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -112,6 +167,10 @@ impl Source for DirectoryTree {
             file.claims.extend(notes.claim(&file.path));
         }
         Ok(OpenedModel { files: Some(files), ..opened })
+    }
+
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        local::still_beside(&self.place(&listed.name), listed)
     }
 }
 

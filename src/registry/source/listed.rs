@@ -1,5 +1,6 @@
 //! A model as its source lists it.
 
+use super::SourceError;
 use super::local::is_signature;
 use crate::checkpoint::FileIdentity;
 use crate::seal;
@@ -24,6 +25,9 @@ pub struct Listed {
     pub incomplete: Vec<String>,
     /// Why it cannot be listed, or read: nobody knows what is there.
     pub unreadable: Option<String>,
+    /// Why it is no model: it is told of, and read only where it was known as a model before. Without files
+    /// there is nothing that could be read.
+    pub no_model: Option<String>,
     /// Whether there is a signature with it; nobody looked at what it says.
     pub signed: bool,
     /// Whether there is a seal with it.
@@ -34,6 +38,47 @@ impl Listed {
     /// A model of which nothing is known but why.
     pub(super) fn unread(name: String, why: impl std::fmt::Display) -> Listed {
         Listed { name, unreadable: Some(why.to_string()), ..Listed::default() }
+    }
+
+    /// Something that is no model and is not looked into.
+    pub(super) fn passed_over(name: String, why: impl Into<String>) -> Listed {
+        Listed { name, no_model: Some(why.into()), ..Listed::default() }
+    }
+
+    /// It has arrays and no file of a model.
+    pub(super) fn as_arrays(self, arrays: u64) -> Listed {
+        let why = match arrays {
+            1 => "an array, and no file of a model".to_owned(),
+            n => format!("{n} arrays, and no file of a model"),
+        };
+        Listed { no_model: Some(why), ..self }
+    }
+
+    /// Refuses to take this for what is listed of it `now`: its files, what lies beside it, their marks.
+    pub(super) fn hold_to(&self, now: &Listed) -> Result<(), SourceError> {
+        let changed = |path: &str, what: &str| {
+            Err(SourceError::Changed {
+                place: format!("{}: {path}", self.name),
+                what: what.to_owned(),
+            })
+        };
+        if self.version != now.version {
+            return changed("", "it has another version");
+        }
+        for (was, is) in [(&self.files, &now.files), (&self.beside, &now.beside)] {
+            for (was, is) in was.iter().zip(is) {
+                if was.path != is.path {
+                    return changed(&was.path, "its files are others");
+                }
+                if (was.bytes, &was.mark) != (is.bytes, &is.mark) {
+                    return changed(&was.path, "it was written to");
+                }
+            }
+            if was.len() != is.len() {
+                return changed("", "its files are others");
+            }
+        }
+        Ok(())
     }
 
     /// Notes the signatures and the seal that are among its files.

@@ -55,6 +55,22 @@ pub(super) fn list(
     Ok(listed)
 }
 
+/// Whether what lies beside the model in a directory is what was listed. The model itself tells the rest.
+pub(super) fn still_beside(directory: &Path, listed: &Listed) -> Result<(), SourceError> {
+    for file in &listed.beside {
+        let Mark::Identity(was) = &file.mark else { continue };
+        let place = directory.join(&file.path);
+        let what = match fs::metadata(&place) {
+            Ok(now) => was.difference(&FileIdentity::of(&now)),
+            Err(_) => Some("it is gone"),
+        };
+        if let Some(what) = what {
+            return Err(OpenError::Unsettled { path: place, what }.into());
+        }
+    }
+    Ok(())
+}
+
 /// The seal of a model in a directory.
 pub(super) fn seal_of(directory: &Path, listed: &Listed) -> Option<Location> {
     listed.sealed.then(|| directory.join(seal::FILE_NAME).into())

@@ -44,6 +44,13 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When it cannot be read, or is no longer what was listed ([`SourceError::Changed`]).
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError>;
+
+    /// Looks again, after a model was read to its end: whether the source lists it as it did, by version, files
+    /// and marks. A source that cannot tell without reading tells what it can.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] when it does not; others when it could not be asked.
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError>;
 }
 
 /// A model that can be measured.

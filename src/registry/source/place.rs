@@ -63,4 +63,8 @@ impl Source for Absent {
     fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
         present(&self.path)?.open(listed)
     }
+
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        present(&self.path)?.still_lists(listed)
+    }
 }

@@ -69,17 +69,22 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let total = bytes(coverage.bytes_total);
         fact("Covered", format!("{} of {total} ({percent:.1} %)", bytes(checked)))?;
     }
-    let left = &report.coverage.not_covered;
-    if !left.is_empty() {
-        let mut text = String::new();
-        for entry in left.iter().take(LISTED) {
-            let reason = escape::text(&entry.reason);
-            text += &format!("<li>{}: {reason}</li>", escape::name(&entry.path));
-        }
-        if left.len() > LISTED {
-            text += &format!("<li>and {} more</li>", grouped((left.len() - LISTED) as u64));
-        }
-        fact("Not covered", format!("<ul>{text}</ul>"))?;
+    let coverage = &report.coverage;
+    if let Some(words) = coverage.not_audited() {
+        fact("Not audited", escape::text(&words))?;
+    }
+    let unknown = coverage.not_understood.iter();
+    if let Some(list) = list(unknown.map(|file| {
+        let (class, bytes) = (escape::text(file.class), bytes(file.bytes));
+        format!("{}: {class}, {bytes}", escape::name(&file.path))
+    })) {
+        fact("Not understood", list)?;
+    }
+    let left = coverage.not_covered.iter();
+    if let Some(list) = list(
+        left.map(|left| format!("{}: {}", escape::name(&left.path), escape::text(&left.reason))),
+    ) {
+        fact("Not covered", list)?;
     }
     writeln!(out, "</dl>\n</section>")?;
     match &report.watermark {
@@ -87,6 +92,16 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         Some(Watermark::AllDetected(all)) => marks(all, out),
         Some(Watermark::Embedded(_)) | None => Ok(()),
     }
+}
+
+/// The first entries as a list, and how many more; `None`: there is none.
+fn list(entries: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    let more = entries.len().saturating_sub(LISTED);
+    let mut text: String = entries.take(LISTED).map(|entry| format!("<li>{entry}</li>")).collect();
+    if more > 0 {
+        text += &format!("<li>and {} more</li>", grouped(more as u64));
+    }
+    (!text.is_empty()).then(|| format!("<ul>{text}</ul>"))
 }
 
 /// The outcome for each key that was looked for.

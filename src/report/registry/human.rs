@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
-use crate::registry::record::{ModelRecord, RecordedFinding, State};
+use crate::registry::record::{ModelRecord, PassedOver, RecordedFinding, State};
 use crate::report::human::Palette;
 use crate::report::shown::{MESSAGE, clipped, name as shown};
 use crate::report::units::{count, grouped};
@@ -11,6 +11,9 @@ use std::io::{self, Write};
 
 /// Findings that are listed one by one; the rest is counted.
 const LISTED: usize = 50;
+
+/// Things that are passed over and listed one by one.
+const PASSED: usize = 10;
 
 /// Widest column of names, in characters; longer names push their line to the right.
 const WIDEST: usize = 56;
@@ -154,7 +157,24 @@ pub fn ending(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) ->
     if errors.len() > LISTED {
         writeln!(out, "… and {} more", grouped((errors.len() - LISTED) as u64))?;
     }
+    if let Some(passed_over) = overview.passed_over {
+        self::passed_over(passed_over, out)?;
+    }
     writeln!(out, "{}  {}", palette.verdict(overview.verdict), summary_line(overview))
+}
+
+/// What is no model, or was excluded.
+fn passed_over(passed_over: &PassedOver, out: &mut dyn Write) -> io::Result<()> {
+    for passed in passed_over.first.iter().take(PASSED) {
+        let (source, path) = (shown(&passed.source), shown(&passed.path));
+        let line = format!("{source}: {path}: {}", passed.reason);
+        writeln!(out, "passed over  {}", clipped(&line, MESSAGE))?;
+    }
+    let more = passed_over.count.saturating_sub(PASSED as u64);
+    if more > 0 {
+        writeln!(out, "… and {} more (listed with --format json)", grouped(more))?;
+    }
+    Ok(())
 }
 
 /// How a state is shown.
@@ -228,6 +248,23 @@ FAIL  registry  6 models: ";
         findings(&overview, Palette::default(), &mut out).unwrap();
         ending(&overview, Palette::default(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "FAIL  registry  0 models\n");
+    }
+
+    #[test]
+    fn what_was_passed_over_is_named_and_counted() {
+        let (summary, models) = (Summary::empty(), Vec::new());
+        let mut passed_over = PassedOver::default();
+        for at in 0..PASSED + 3 {
+            passed_over.add("/models", format!("link\u{1b} {at}"), "a link".to_owned());
+        }
+        let passed_over = Some(&passed_over);
+        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let mut out = Vec::new();
+        ending(&overview, Palette::default(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("passed over  /models: link").count(), PASSED, "{text}");
+        assert!(text.contains("… and 3 more"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

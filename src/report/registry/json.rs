@@ -64,6 +64,10 @@ pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\"command\": {},", text(&overview.command)?)?;
     writeln!(out, "\"run\": {},", text(&overview.summary.last_run)?)?;
     writeln!(out, "\"summary\": {},", text(&Known::of(overview.summary))?)?;
+    if let Some(passed_over) = overview.passed_over {
+        writeln!(out, "\"passed_over_count\": {},", passed_over.count)?;
+        writeln!(out, "\"passed_over\": {},", text(&passed_over.first)?)?;
+    }
     write!(out, "\"models\": [")?;
     let mut gap = "\n";
     overview.records.each(&mut |model| {
@@ -82,7 +86,7 @@ fn text(part: &impl Serialize) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::judge::Verdict;
-    use crate::registry::record::{ModelRecord, Records};
+    use crate::registry::record::{ModelRecord, PassedOver, Records};
     use crate::report::registry::made;
 
     const PUBLISHED: &str = include_str!("../../../docs/schema/tensorseal.registry.1.schema.json");
@@ -128,6 +132,25 @@ mod tests {
         let document: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(errors(&document), Vec::<String>::new());
         assert!(document["run"].is_null() && document["models"] == json!([]));
+    }
+
+    #[test]
+    fn what_was_passed_over_is_in_it() {
+        let (summary, models) = (Summary::empty(), Vec::new());
+        let mut passed_over = PassedOver::default();
+        for at in 0..PassedOver::MOST + 5 {
+            passed_over.add("/models", format!("link {at}"), "a link".to_owned());
+        }
+        let passed_over = Some(&passed_over);
+        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let mut out = Vec::new();
+        write(&overview, &mut out).unwrap();
+        let document: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(errors(&document), Vec::<String>::new());
+        assert_eq!(document["passed_over_count"], PassedOver::MOST + 5);
+        assert_eq!(document["passed_over"].as_array().unwrap().len(), PassedOver::MOST);
+        let expected = json!({"source": "/models", "path": "link 0", "reason": "a link"});
+        assert_eq!(document["passed_over"][0], expected);
     }
 
     /// Models that cannot be read to the end.

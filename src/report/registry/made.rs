@@ -117,6 +117,7 @@ pub fn overview<'a>(summary: &'a Summary, models: &'a Vec<ModelRecord>) -> Overv
         now: time(0),
         summary,
         records: models,
+        passed_over: None,
     }
 }
 

@@ -21,7 +21,7 @@ pub use identity::{finding_uid, model_uid};
 pub use sentence::summary_line;
 
 use crate::judge::Verdict;
-use crate::registry::record::{Records, Summary};
+use crate::registry::record::{PassedOver, Records, Summary};
 use jiff::Timestamp;
 
 /// What is told of registries, and when.
@@ -37,6 +37,8 @@ pub struct Overview<'a> {
     pub summary: &'a Summary,
     /// The models.
     pub records: &'a dyn Records,
+    /// What the scan passed over; `None`: none is told of.
+    pub passed_over: Option<&'a PassedOver>,
 }
 
 impl Overview<'_> {

@@ -28,6 +28,9 @@ pub fn summary_line(overview: &Overview<'_>) -> String {
     {
         parts.push(format!("{} could not be checked", grouped(errors)));
     }
+    if let Some(passed_over) = overview.passed_over.filter(|passed_over| passed_over.count > 0) {
+        parts.push(format!("{} passed over", grouped(passed_over.count)));
+    }
     format!("registry  {}", parts.join("; "))
 }
 

@@ -69,7 +69,12 @@ fn run(report: &Report) -> Value {
             "command": report.command,
             "verdict": report.verdict,
             "model": report.model,
-            "coverage": { "bytes_total": report.coverage.bytes_total, "bytes_checked": report.coverage.bytes_checked },
+            "coverage": {
+                "bytes_total": report.coverage.bytes_total,
+                "bytes_checked": report.coverage.bytes_checked,
+                "weights_bytes_not_audited": report.coverage.weights_bytes_not_audited,
+                "not_understood": report.coverage.not_understood,
+            },
         },
     });
     if let Some(policy) = &report.policy {

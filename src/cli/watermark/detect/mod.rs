@@ -6,9 +6,11 @@ mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
 use crate::cli::args::Common;
+use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, output};
 use anyhow::anyhow;
 use std::collections::BTreeSet;
+use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::watermark::Detection;
 use tensorseal::report::{Report, Watermark};
 use tensorseal::watermark::third_party::Scheme;
@@ -32,8 +34,14 @@ pub fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Failur
     Ok(())
 }
 
-/// Draws the verdict and writes the report.
-fn conclude(mut report: Report, detections: Vec<Detection>, common: &Common) -> Outcome {
+/// Draws the verdict, and writes the report if the models are still what they were.
+fn conclude(
+    models: &[&Checkpoint],
+    mut report: Report,
+    detections: Vec<Detection>,
+    common: &Common,
+) -> Outcome {
+    Inputs::default().settle(models)?;
     report.judge(common.fail_on);
     let shown = detections.clone();
     report.watermark = Some(Watermark::detected(detections));

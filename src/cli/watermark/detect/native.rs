@@ -27,7 +27,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let open = |path| running::open_sound(path, &args.opening);
+    let open = |path| running::open_weights(path, &args.opening);
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -78,7 +78,8 @@ pub fn run(args: &DetectArgs) -> Outcome {
         let expected = args.expect.map(Into::into).unwrap_or_default();
         report.findings.extend(presence::findings(detection, expected, original));
     }
-    conclude(report, detections, &args.common)
+    let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
+    conclude(&models, report, detections, &args.common)
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {

@@ -23,7 +23,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
         return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_sound(&args.model, &args.opening)?;
+    let model = running::open_weights(&args.model, &args.opening)?;
     let options = running::run_options(&args.measuring);
     let (seal, run, detections) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -56,7 +56,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(report, detections, &args.common)
+    conclude(&[&model], report, detections, &args.common)
 }
 
 /// Looks for changes inside quantisation intervals.
@@ -73,8 +73,8 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         return usage("compares with a base model: name it with --original");
     };
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_sound(&args.model, &args.opening)?;
-    let base = running::open_sound(base, &args.opening)?;
+    let model = running::open_weights(&args.model, &args.opening)?;
+    let base = running::open_weights(base, &args.opening)?;
     let options = running::run_options(&args.measuring);
     let (seal, base_seal, run, measured) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -95,7 +95,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     }
     let (detection, findings) = intervals(&measured, &base_seal.model.root);
     report.findings.extend(findings);
-    conclude(report, vec![detection], &args.common)
+    conclude(&[&model, &base], report, vec![detection], &args.common)
 }
 
 /// Options that mean something for our own scheme only.

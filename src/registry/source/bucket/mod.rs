@@ -126,6 +126,11 @@ impl Source for Bucket {
         };
         Ok(opened.sealed(seal))
     }
+
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        let now = walk::model(&self.listing(), &self.address.below(&listed.name))?;
+        listed.hold_to(&now)
+    }
 }
 
 /// Files as they were listed, and what is claimed of each.

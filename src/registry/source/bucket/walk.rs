@@ -3,7 +3,7 @@
 //! A level of the bucket is looked at page by page, and no more than a page of each level is held.
 
 use super::super::local::{is_signature, options};
-use super::super::models::is_model_marker;
+use super::super::models::{is_array, is_model_marker};
 use super::super::{Listed, ListedFile, Mark, SourceError};
 use super::pages::{Listing, Page};
 use crate::checkpoint::display_name;
@@ -66,11 +66,20 @@ fn look(
     let first = pages.next()?.unwrap_or_default();
     let has_more = pages.has_more();
     let mut is_model = first.has_marker();
+    let mut arrays = first.arrays();
     while !is_model && let Some(page) = pages.next()? {
         is_model = page.has_marker();
+        arrays += page.arrays();
     }
     if is_model {
         return Ok(each(model(listing, prefix)?));
+    }
+    if arrays > 0 {
+        let mut listed = model(listing, prefix)?.as_arrays(arrays);
+        listed.unreadable = None;
+        if each(listed).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
     if !has_more {
         return look_below(listing, prefix, first, depth, each);
@@ -113,14 +122,23 @@ impl Page {
     fn has_marker(&self) -> bool {
         self.objects.iter().any(|object| is_marker(object.location.as_ref()))
     }
+
+    fn arrays(&self) -> u64 {
+        let names = self.objects.iter().map(|object| last(object.location.as_ref()));
+        names.filter(|name| is_array(name)).count() as u64
+    }
 }
 
 fn is_marker(key: &str) -> bool {
-    is_model_marker(key.rsplit('/').next().unwrap_or(key))
+    is_model_marker(last(key))
+}
+
+fn last(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
 /// The model below a prefix: all objects there.
-fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
+pub fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
     let mut model = Listed { name: listing.address.model_name(prefix), ..Listed::default() };
     let options = options();
     let mut pages = listing.all(prefix);

@@ -10,16 +10,27 @@ pub(super) mod notes;
 mod repository;
 mod trees;
 
-use super::local::entries;
+use super::local::{self, entries};
 use super::{Listed, OpenedModel, Source, SourceError};
 use crate::checkpoint::OpenError;
+use crate::checkpoint::cache::{MODELS, is_repository};
 use repository::Repository;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// How directories of models begin.
-const MODELS: &str = "models--";
+/// How directories of other repositories begin, and what they are.
+const OTHERS: [(&str, &str); 2] = [("datasets--", "a data set"), ("spaces--", "a space")];
+
+/// What a repository has at least one of.
+const PARTS: [&str; 3] = ["blobs", "refs", "snapshots"];
+
+/// What a directory is that holds a repository of a cache and no model.
+pub(super) fn other_repository(place: &Path, name: &str) -> Option<String> {
+    let (_, what) = OTHERS.iter().find(|(start, _)| name.starts_with(start))?;
+    let is_repository = PARTS.iter().any(|part| place.join(part).is_dir());
+    is_repository.then(|| format!("{what}, and no model"))
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -57,9 +68,7 @@ fn holds_repositories(directory: &Path) -> bool {
     let Ok((found, _)) = entries(directory) else { return false };
     found.iter().any(|(name, kind)| {
         let place = directory.join(name);
-        kind.is_dir()
-            && name.starts_with(MODELS)
-            && (place.join("snapshots").is_dir() || place.join("blobs").is_dir())
+        kind.is_dir() && name.starts_with(MODELS) && is_repository(&place)
     })
 }
 
@@ -71,11 +80,32 @@ impl Source for Cache {
     fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
         let (found, _) = entries(&self.root)?;
         for (directory, kind) in found {
-            let Some(id) = directory.strip_prefix(MODELS).filter(|_| kind.is_dir()) else {
-                continue;
+            let place = self.root.join(&directory);
+            let ended = match directory.strip_prefix(MODELS) {
+                Some(id) if kind.is_dir() => {
+                    let mut any = false;
+                    let mut given = |listed| {
+                        any = true;
+                        each(listed)
+                    };
+                    let ended = Repository::new(place, id.replace("--", "/")).list(&mut given)?;
+                    match any {
+                        true => ended,
+                        false => each(Listed::passed_over(directory, "nothing of it is here")),
+                    }
+                }
+                // What is hidden is the client's own.
+                _ if directory.starts_with('.') || !(kind.is_dir() || kind.is_symlink()) => {
+                    continue;
+                }
+                _ => {
+                    let why = other_repository(&place, &directory).unwrap_or_else(|| {
+                        "no repository of the cache: name it as a source of its own".to_owned()
+                    });
+                    each(Listed::passed_over(directory, why))
+                }
             };
-            let repository = Repository::new(self.root.join(&directory), id.replace("--", "/"));
-            if repository.list(each)?.is_break() {
+            if ended.is_break() {
                 break;
             }
         }
@@ -86,5 +116,13 @@ impl Source for Cache {
         let id = listed.name.split(['@', '#']).next().unwrap_or_default();
         let directory = format!("{MODELS}{}", id.replace('/', "--"));
         Repository::new(self.root.join(directory), id.to_owned()).open(listed)
+    }
+
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        let Some(commit) = &listed.version else { return Ok(()) };
+        let id = listed.name.split(['@', '#']).next().unwrap_or_default();
+        let directory = format!("{MODELS}{}", id.replace('/', "--"));
+        let snapshot = self.root.join(directory).join("snapshots").join(commit);
+        local::still_beside(&snapshot, listed)
     }
 }

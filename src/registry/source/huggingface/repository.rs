@@ -5,6 +5,7 @@ use super::trees;
 use crate::checkpoint::directory::Found;
 use crate::checkpoint::{Checkpoint, FileIdentity, GIT_NAMES, OpenError, display_name};
 use crate::registry::source::local::{self, entries};
+use crate::registry::source::models::{is_array, is_model_marker};
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, SourceError};
 use crate::stream::small;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,8 @@ impl Repository {
         for (name, commit) in self.snapshots()? {
             found.push(self.snapshot(&name, &commit, &mut used));
         }
-        let unreferenced = self.unreferenced(&used);
+        let is_told = found.iter().any(|listed| !listed.incomplete.is_empty());
+        let unreferenced = self.unreferenced(&used, is_told);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         for listed in found.into_iter().chain(unreferenced) {
             if each(listed).is_break() {
@@ -120,17 +122,38 @@ impl Repository {
         if let Some(tree) = &tree {
             listed.incomplete.extend(missing(tree, &listed));
         }
-        listed.incomplete.extend(broken_links(&place));
+        let broken = broken_links(&place);
+        if !listed.files.iter().any(|file| is_weights(&file.path)) {
+            match (self.unfinished(), &broken) {
+                (Some(unfinished), _) => listed.incomplete.push(unfinished),
+                (None, Some(_)) => {}
+                (None, None) => listed.no_model = Some("a snapshot without weights".to_owned()),
+            }
+        }
+        listed.incomplete.extend(broken);
         entry(listed)
     }
 
-    /// Blobs that no snapshot links to: what was left of earlier ones.
-    fn unreferenced(&self, used: &BTreeSet<String>) -> Option<Listed> {
+    /// That downloads were not finished, if any was not.
+    fn unfinished(&self) -> Option<String> {
+        let (found, _) = entries(&self.place.join("blobs")).ok()?;
+        let is_unfinished = |(name, kind): &&(String, fs::FileType)| {
+            kind.is_file() && name.ends_with(".incomplete")
+        };
+        match found.iter().filter(is_unfinished).count() {
+            0 => None,
+            1 => Some("a download was not finished".to_owned()),
+            n => Some(format!("{n} downloads were not finished")),
+        }
+    }
+
+    /// Blobs that no snapshot links to: what was left of earlier ones. That a download was not finished
+    /// may be told by a snapshot that lacks something.
+    fn unreferenced(&self, used: &BTreeSet<String>, is_told: bool) -> Option<Listed> {
         let place = self.place.join("blobs");
         let (found, _) = entries(&place).ok()?;
-        let (mut files, mut unfinished) = (Vec::new(), 0_u64);
+        let mut files = Vec::new();
         for (name, kind) in found {
-            unfinished += u64::from(kind.is_file() && name.ends_with(".incomplete"));
             let claim = blobs::claim(&name).filter(|_| kind.is_file() && !used.contains(&name));
             let Some(claim) = claim else { continue };
             let Ok(metadata) = fs::metadata(place.join(&name)) else { continue };
@@ -141,14 +164,17 @@ impl Repository {
                 claims: vec![claim],
             });
         }
-        let incomplete = match unfinished {
-            0 => Vec::new(),
-            1 => vec!["a download was not finished".to_owned()],
-            n => vec![format!("{n} downloads were not finished")],
-        };
+        let incomplete: Vec<String> = self.unfinished().filter(|_| !is_told).into_iter().collect();
         let name = format!("{}{UNREFERENCED}", self.id);
-        let any = !files.is_empty() || !incomplete.is_empty();
-        any.then(|| Listed { name, files, incomplete, ..Listed::default() })
+        if !incomplete.is_empty() {
+            return Some(Listed { name, files, incomplete, ..Listed::default() });
+        }
+        let why = match files.len() {
+            0 => return None,
+            1 => "a blob that no snapshot links to".to_owned(),
+            n => format!("{n} blobs that no snapshot links to"),
+        };
+        Some(Listed { name, files, no_model: Some(why), ..Listed::default() })
     }
 
     /// Opens what was listed.
@@ -161,9 +187,7 @@ impl Repository {
             let place = self.place.join("blobs");
             let mut checkpoint = Checkpoint::open(&place, &local::options())?;
             let wanted: BTreeSet<&str> = listed.files.iter().map(|f| f.path.as_str()).collect();
-            checkpoint.files.retain(|file| wanted.contains(file.path.as_str()));
-            // They are bytes here, whatever they hold.
-            checkpoint.problems.clear();
+            checkpoint.keep_files(&wanted);
             return Ok(OpenedModel::as_listed(checkpoint));
         }
         let Some(commit) = &listed.version else {
@@ -177,6 +201,12 @@ impl Repository {
         }
         Ok(OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed)))
     }
+}
+
+/// Whether a file of a snapshot holds weights, by its name: a seal is no sign of any.
+fn is_weights(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    is_model_marker(name) || is_array(name)
 }
 
 /// Reads the references below a directory, each a file that holds a commit.

@@ -183,6 +183,19 @@ impl Source for MlflowSource {
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
         Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()).sealed(seal))
     }
+
+    /// Paths and lengths: there is no mark that moves.
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        let model = format!("{}/{}", self.server.endpoint().name, listed.name);
+        let at = |error| SourceError::at(&model, error);
+        let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
+        let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
+        let now = self.listed(&self.server.version(name, number).map_err(at)?);
+        match now.unreadable {
+            Some(why) => Err(at(RemoteError::Unavailable(why))),
+            None => listed.hold_to(&now),
+        }
+    }
 }
 
 fn is_number(text: &str) -> bool {

@@ -242,6 +242,18 @@ impl Source for OciSource {
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
         Ok(OpenedModel::of_others(checkpoint, findings, listed).sealed(seal))
     }
+
+    /// All that was read is pinned by digests; a tag must still lead to them.
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        let tag = listed.name.strip_prefix(self.target.repository.as_str());
+        let tag = tag.and_then(|rest| rest.strip_prefix(':')).filter(|tag| is_tag(tag));
+        let Some(tag) = tag else { return Ok(()) };
+        let now = self.registry.manifest(tag).map_err(|error| self.at(tag, error))?;
+        match now.is_some_and(|now| Some(&now.digest) == listed.version.as_ref()) {
+            true => Ok(()),
+            false => Err(self.at(tag, RemoteError::Changed("the tag was moved".to_owned()))),
+        }
+    }
 }
 
 /// `os/architecture[/variant]`.

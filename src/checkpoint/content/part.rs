@@ -1,0 +1,99 @@
+//! Parts of files as files: a stretch of one, and bytes that were unpacked.
+
+use super::super::file::{self, Handle, Opened};
+use super::super::{FileIdentity, RemoteError, RemoteFile};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+/// A stretch of a file.
+#[derive(Debug)]
+struct Slice {
+    of: Handle,
+    start: u64,
+    bytes: u64,
+}
+
+impl RemoteFile for Slice {
+    fn place(&self) -> String {
+        "a member of an archive".to_owned()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
+        let failed = |error: io::Error| match RemoteError::within(&error) {
+            Some(remote) => remote.clone(),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                RemoteError::Changed("it is shorter than it was".to_owned())
+            }
+            None => RemoteError::Unavailable(error.to_string()),
+        };
+        file::fill(&self.of, self.start.saturating_add(offset), buffer).map_err(failed)
+    }
+}
+
+/// Bytes in memory.
+#[derive(Debug)]
+struct Memory(Vec<u8>);
+
+impl RemoteFile for Memory {
+    fn place(&self) -> String {
+        "what was unpacked".to_owned()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
+        let start = usize::try_from(offset).ok();
+        let held = start.and_then(|start| self.0.get(start..)?.get(..buffer.len()));
+        let past = || RemoteError::Unavailable("it ends before".to_owned());
+        buffer.copy_from_slice(held.ok_or_else(past)?);
+        Ok(())
+    }
+}
+
+fn opened(file: Arc<dyn RemoteFile>) -> Opened {
+    let identity = FileIdentity::of_length(file.bytes());
+    Opened { file: Handle::Remote(file), identity }
+}
+
+/// The bytes `start..end` of a file as a file, as far as they are there.
+pub(super) fn slice(of: &Opened, [start, end]: [u64; 2]) -> io::Result<Opened> {
+    let end = end.min(of.identity.bytes);
+    let bytes = end.saturating_sub(start);
+    Ok(opened(Arc::new(Slice { of: of.file.share()?, start, bytes })))
+}
+
+/// Bytes as a file.
+pub(super) fn memory(bytes: Vec<u8>) -> Opened {
+    opened(Arc::new(Memory(bytes)))
+}
+
+/// The bytes of a file in order.
+pub(super) struct InOrder<'o> {
+    of: &'o Opened,
+    at: u64,
+}
+
+impl<'o> InOrder<'o> {
+    /// From the first byte on. Put a buffer around it.
+    pub fn new(of: &'o Opened) -> Self {
+        Self { of, at: 0 }
+    }
+}
+
+impl Read for InOrder<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.of.identity.bytes.saturating_sub(self.at);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if let Some(buffer) = buffer.get_mut(..length).filter(|buffer| !buffer.is_empty()) {
+            file::fill(&self.of.file, self.at, buffer)?;
+            self.at += length as u64;
+        }
+        Ok(length)
+    }
+}

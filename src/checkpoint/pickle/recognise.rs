@@ -1,0 +1,424 @@
+//! Whether bytes are a pickle, whatever operation they begin with.
+//!
+//! Nearly any text and many raw numbers begin with a few bytes that are operations. A pickle is what does
+//! something before its first fault: it resolves a name and calls it or builds with it, or it is whole and
+//! names something or holds a tensor. Heights of the stack are kept and what kind of value lies there, no
+//! values. Text and bytes are passed over unread, however long.
+
+use super::MAX_PICKLE;
+use super::error::{Fault, MAX_OPERATIONS};
+use super::operation::{Operation, Reader};
+use std::collections::HashMap;
+use std::io;
+
+/// Bytes that are read at once, first and when an operation does not fit.
+const WINDOWS: [usize; 2] = [64 << 10, 1 << 20];
+
+/// With the operation that states a protocol in front, this many without a fault are a pickle, too.
+const ENOUGH: usize = 16;
+
+/// What a value on the stack is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    /// A name that was resolved.
+    Name,
+    /// What a call gave.
+    Made,
+    Other,
+}
+
+/// Whether the `bytes` bytes that `read` gives by offset and length are a pickle. `head` are the first of
+/// them.
+pub(crate) fn is_pickle(
+    head: &[u8],
+    bytes: u64,
+    read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
+) -> io::Result<bool> {
+    let mut tape = Tape { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
+    let mut machine = Heights::default();
+    let stated = matches!(head, [0x80, 0..=5, ..]);
+    for operations in 0..MAX_OPERATIONS {
+        let enough = || stated && operations >= ENOUGH;
+        let step = match tape.next(&mut machine)? {
+            Next::Step(step) => step,
+            // Cut off: what stands there was a pickle.
+            Next::End => return Ok(stated && operations > 1),
+            Next::Fault => return Ok(enough()),
+            Next::TooMuch => return Ok(true),
+        };
+        match step {
+            Some(Step::On) => {}
+            Some(Step::Used) => return Ok(true),
+            Some(Step::Stop) => {
+                let whole = tape.position() == bytes && (machine.named || machine.holds);
+                return Ok(stated || whole);
+            }
+            None => return Ok(enough()),
+        }
+    }
+    Ok(true)
+}
+
+enum Step {
+    On,
+    /// A name was called, or built with.
+    Used,
+    Stop,
+}
+
+/// What came of an operation; `None` within: the stack does not fit it.
+enum Next {
+    Step(Option<Step>),
+    Fault,
+    /// The bytes are at an end.
+    End,
+    /// More was read than a pickle may have.
+    TooMuch,
+}
+
+/// The bytes, a window at a time.
+struct Tape<'r> {
+    read: &'r mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
+    bytes: u64,
+    window: Vec<u8>,
+    start: u64,
+    at: usize,
+    /// How much more may be read.
+    left: u64,
+}
+
+impl Tape<'_> {
+    fn position(&self) -> u64 {
+        self.start + self.at as u64
+    }
+
+    /// Performs the operation at hand.
+    fn next(&mut self, machine: &mut Heights) -> io::Result<Next> {
+        let mut windows = WINDOWS.iter();
+        loop {
+            let mut reader = Reader { bytes: &self.window, at: self.at };
+            match reader.next() {
+                Ok(operation) => {
+                    let step = machine.perform(&operation);
+                    self.at = reader.at;
+                    return Ok(Next::Step(step));
+                }
+                Err(Fault::Truncated) => {}
+                Err(_) => return Ok(Next::Fault),
+            }
+            if self.start + self.window.len() as u64 >= self.bytes {
+                return Ok(Next::End);
+            }
+            match windows.next() {
+                Some(length) => {
+                    let position = self.position();
+                    if !self.load(position, *length)? {
+                        return Ok(Next::TooMuch);
+                    }
+                }
+                None => return self.pass_over(machine),
+            }
+        }
+    }
+
+    /// Reads a window; `false`: that is more than may be read.
+    fn load(&mut self, position: u64, length: usize) -> io::Result<bool> {
+        let there = self.bytes.saturating_sub(position).min(length as u64);
+        let Some(left) = self.left.checked_sub(there) else { return Ok(false) };
+        self.left = left;
+        self.window = (self.read)(position, there as usize)?;
+        (self.start, self.at) = (position, 0);
+        Ok(true)
+    }
+
+    /// Goes past an operation that is longer than a window.
+    fn pass_over(&mut self, machine: &mut Heights) -> io::Result<Next> {
+        let position = self.position();
+        let Some((&code, rest)) = self.window.split_first() else { return Ok(Next::End) };
+        let number = |width: usize| {
+            let mut wide = [0; 8];
+            let bytes = rest.get(..width)?;
+            wide.get_mut(..width)?.copy_from_slice(bytes);
+            Some(u64::from_le_bytes(wide))
+        };
+        let (width, operation) = match code {
+            b'X' | b'T' => (4, Operation::Text(String::new())),
+            0x8D => (8, Operation::Text(String::new())),
+            b'B' | 0x8B => (4, Operation::Push(super::Value::Opaque)),
+            0x8E | 0x96 => (8, Operation::Push(super::Value::Opaque)),
+            0x95 => (8, Operation::Nothing),
+            _ => return self.pass_over_lines(code, machine),
+        };
+        let Some(count) = number(width) else { return Ok(Next::End) };
+        let front = position + 1 + width as u64;
+        let Some(end) = front.checked_add(count).filter(|end| *end <= self.bytes) else {
+            return Ok(Next::Fault);
+        };
+        // What is in a frame are operations.
+        let end = if code == 0x95 { front } else { end };
+        (self.window, self.start, self.at) = (Vec::new(), end, 0);
+        Ok(Next::Step(machine.perform(&operation)))
+    }
+
+    /// The same of an operation that ends with its line.
+    fn pass_over_lines(&mut self, code: u8, machine: &mut Heights) -> io::Result<Next> {
+        let nameless = || Operation::Global { module: "", name: "" };
+        let (lines, operation) = match code {
+            b'c' => (2, nameless()),
+            b'i' => (2, Operation::Instance { module: "", name: "" }),
+            b'S' | b'V' => (1, Operation::Text(String::new())),
+            b'I' | b'L' | b'F' => (1, Operation::Push(super::Value::Opaque)),
+            b'P' => (1, Operation::PersistentText),
+            _ => return Ok(Next::Fault),
+        };
+        for _ in 0..lines {
+            loop {
+                let rest = self.window.get(self.at..).unwrap_or_default();
+                if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    self.at += end + 1;
+                    break;
+                }
+                let position = self.start + self.window.len() as u64;
+                if position >= self.bytes {
+                    return Ok(Next::End);
+                }
+                if !self.load(position, WINDOWS[1])? {
+                    return Ok(Next::TooMuch);
+                }
+            }
+        }
+        Ok(Next::Step(machine.perform(&operation)))
+    }
+}
+
+/// The stack, of which kinds are known.
+#[derive(Debug, Default)]
+struct Heights {
+    stack: Vec<Kind>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Kind>,
+    /// A name was resolved.
+    named: bool,
+    /// Something outside was referred to, as tensors are.
+    holds: bool,
+}
+
+impl Heights {
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn pop(&mut self) -> Option<Kind> {
+        if self.stack.len() <= self.floor() { None } else { self.stack.pop() }
+    }
+
+    fn top(&self) -> Option<Kind> {
+        if self.stack.len() <= self.floor() { None } else { self.stack.last().copied() }
+    }
+
+    fn pop_to_mark(&mut self) -> Option<Vec<Kind>> {
+        let mark = self.marks.pop()?;
+        Some(self.stack.split_off(mark.min(self.stack.len())))
+    }
+
+    fn push(&mut self, kind: Kind) {
+        self.stack.push(kind);
+    }
+
+    /// Pushes what a call of `callee` gives.
+    fn call(&mut self, callee: Kind) -> Option<Step> {
+        self.push(Kind::Made);
+        match callee {
+            Kind::Name | Kind::Made => Some(Step::Used),
+            Kind::Text | Kind::Other => None,
+        }
+    }
+
+    /// `None`: the stack does not fit the operation.
+    fn perform(&mut self, operation: &Operation<'_>) -> Option<Step> {
+        match operation {
+            Operation::Nothing => {}
+            Operation::Stop => return self.pop().map(|_| Step::Stop),
+            Operation::Mark => self.marks.push(self.stack.len()),
+            Operation::Pop => {
+                if self.marks.last() == Some(&self.stack.len()) {
+                    self.marks.pop();
+                } else {
+                    self.pop()?;
+                }
+            }
+            Operation::PopMark => drop(self.pop_to_mark()?),
+            Operation::Dup => {
+                let top = self.top()?;
+                self.push(top);
+            }
+            Operation::Text(_) => self.push(Kind::Text),
+            Operation::Push(_)
+            | Operation::EmptyList
+            | Operation::EmptyDict
+            | Operation::EmptyTuple
+            | Operation::EmptySet => self.push(Kind::Other),
+            Operation::TupleOf(count) => {
+                for _ in 0..*count {
+                    self.pop()?;
+                }
+                self.push(Kind::Other);
+            }
+            Operation::Tuple | Operation::List | Operation::Dict | Operation::FrozenSet => {
+                self.pop_to_mark()?;
+                self.push(Kind::Other);
+            }
+            Operation::Append => {
+                self.pop()?;
+                self.top()?;
+            }
+            Operation::SetItem => {
+                self.pop()?;
+                self.pop()?;
+                self.top()?;
+            }
+            Operation::Appends | Operation::AddItems | Operation::SetItems => {
+                self.pop_to_mark()?;
+                self.top()?;
+            }
+            Operation::Global { .. } | Operation::Extension(_) => {
+                self.named = true;
+                self.push(Kind::Name);
+            }
+            Operation::StackGlobal => {
+                let names = [self.pop()?, self.pop()?];
+                if names.iter().any(|kind| !matches!(kind, Kind::Text | Kind::Made)) {
+                    return None;
+                }
+                self.named = true;
+                self.push(Kind::Name);
+            }
+            Operation::Instance { .. } => {
+                self.pop_to_mark()?;
+                self.named = true;
+                return self.call(Kind::Name);
+            }
+            Operation::Object => {
+                let class = self.pop_to_mark()?.first().copied()?;
+                return self.call(class);
+            }
+            Operation::NewObjectEx => {
+                self.pop()?;
+                self.pop()?;
+                let class = self.pop()?;
+                return self.call(class);
+            }
+            Operation::Reduce | Operation::NewObject => {
+                self.pop()?;
+                let class = self.pop()?;
+                return self.call(class);
+            }
+            Operation::Build => {
+                self.pop()?;
+                if matches!(self.top()?, Kind::Name | Kind::Made) {
+                    return Some(Step::Used);
+                }
+            }
+            Operation::PersistentText => self.push(Kind::Other),
+            Operation::Persistent => {
+                self.pop()?;
+                self.holds = true;
+                self.push(Kind::Other);
+            }
+            Operation::Get(at) => {
+                let kind = *self.memo.get(at)?;
+                self.push(kind);
+            }
+            Operation::Put(at) => {
+                let top = self.top()?;
+                self.memo.insert(*at, top);
+            }
+            Operation::Memoize => {
+                let top = self.top()?;
+                self.memo.insert(self.memo.len() as u32, top);
+            }
+        }
+        Some(Step::On)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn recognised(bytes: &[u8]) -> bool {
+        let head = &bytes[..bytes.len().min(64)];
+        let mut read = |at: u64, length: usize| Ok(bytes[at as usize..][..length].to_vec());
+        is_pickle(head, bytes.len() as u64, &mut read).unwrap()
+    }
+
+    #[test]
+    fn what_resolves_a_name_and_uses_it_is_a_pickle() {
+        for bytes in [
+            &b"ccollections\nOrderedDict\n(S'x'\ntR."[..],
+            b"(S'x'\nicollections\nOrderedDict\n.",
+            b"(lp0\nccollections\nOrderedDict\n(S'x'\ntRa.",
+            b"N0ccollections\nOrderedDict\n)R garbage",
+            b"\x8c\x0bcollections\x8c\x0bOrderedDict\x93)\x81}b.",
+            b"K\x01ccollections\nOrderedDict\n}b and more",
+            b"\x80\x00ccollections\nOrderedDict\n.",
+            b"\x80\x04}\x94.",
+            b"\x80\x05\x95\x05\0\0\0\0\0\0\0}\x94.12",
+            // Whole, and it names something.
+            b"ccollections\nOrderedDict\n.",
+        ] {
+            assert!(recognised(bytes), "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn text_and_numbers_are_none() {
+        for bytes in [
+            &b"cat\ndog\nmouse\n"[..],
+            b"crane\nduck\nRobin\n",
+            b"I am text\nand more",
+            b"N.",
+            b"(dp0\n.",
+            b"K\x01.",
+            b"constants\nare here.",
+            b"Dear reader,\nthis is no pickle.\n",
+            b"\x80\x02\xfe\xff",
+            b"\x80\x06N.",
+            b"\x80\x02X\xff\xff\xff\xffa",
+            b"",
+        ] {
+            assert!(!recognised(bytes), "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn long_text_is_passed_over() {
+        let long = vec![b'a'; 3 << 20];
+        let counted = [b"X", &(long.len() as u32).to_le_bytes()[..], &long, b"0"].concat();
+        let line = [b"S'", &long[..], b"'\n0"].concat();
+        for front in [counted, line] {
+            let bytes = [&front, &b"ccollections\nOrderedDict\n)R."[..]].concat();
+            assert!(recognised(&bytes));
+            assert!(!recognised(&front));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            recognised(&bytes);
+        }
+
+        /// Whatever is put in front that leaves the stack as it was.
+        #[test]
+        fn any_operation_may_come_first(front in prop::collection::vec(0usize..6, 0..200)) {
+            let pieces: [&[u8]; 6] = [b"N0", b"K\x010", b"(1", b"]0", b"S'a'\n0", b"X\x01\0\0\0a0"];
+            let mut bytes: Vec<u8> = front.iter().flat_map(|n| pieces[*n].to_vec()).collect();
+            prop_assert!(!recognised(&bytes));
+            bytes.extend_from_slice(b"ccollections\nOrderedDict\n)R.");
+            prop_assert!(recognised(&bytes));
+        }
+    }
+}
