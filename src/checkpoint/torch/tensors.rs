@@ -95,11 +95,7 @@ impl Walk<'_> {
                 }
             }
             Node::Mapping(entries) => self.mapping(value, entries, depth),
-            Node::Set(_) => {
-                if self.holds(value) {
-                    self.odd("in a set");
-                }
-            }
+            Node::Set(_) if self.holds(value) => self.odd("in a set"),
             _ => {}
         }
     }
