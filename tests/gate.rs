@@ -374,7 +374,8 @@ fn nothing_to_judge_is_never_a_pass() {
 fn weights_that_cannot_be_read_fail_where_weights_are_asked_for() {
     let release = Release::new();
     let damaged = release.model.join("more.safetensors");
-    fs::write(&damaged, [&u64::MAX.to_le_bytes()[..], &noise(3, 100)].concat()).unwrap();
+    let cut = safetensors(&[("more.weight", "F32", &[8, 8], noise(3, 256))])[..108].to_vec();
+    fs::write(&damaged, cut).unwrap();
     let head = "schema = \"tensorseal.policy/1\"\n[severity]\nformat = \"critical\"\n";
     let weights = format!("{head}[audit]\nrequired = true\n");
     assert_eq!(release.gate(head, &[]).0, 0);

@@ -721,6 +721,10 @@ fn files_are_held_to_what_their_signature_states() {
         ("torn", &[]),
     ] {
         let model = registry.models().join(name);
+        if name == "sharded" {
+            // A signature of shards cannot list an empty file.
+            fs::remove_file(model.join("empty.txt")).unwrap();
+        }
         let mut args = vec!["sign", arg(&model), "--key", arg(&key)];
         args.extend(extra);
         let ran = run(&args);

@@ -12,7 +12,8 @@ use super::problem::{Gathered, Named, Problem};
 use super::settled::Start;
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
 use super::{
-    Checkpoint, FileKind, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats, listing,
+    Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
+    listing, torch,
 };
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,13 +149,15 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     let (mut files, mut held, mut remarks) = ([file], [held], Vec::new());
     set_aside(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
     split::check(&files, &mut held);
+    for contents in held.iter_mut().flatten() {
+        problems.append(&mut contents.problems);
+    }
     let account = Account::of(&mut files, &held, &BTreeSet::new(), &mut problems)?;
     problems.extend(account.problems);
     remarks.extend(account.remarks);
     let ([contents], [mut file]) = (held, files);
     let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());
     if let Some(mut contents) = contents {
-        problems.append(&mut contents.problems);
         remarks.append(&mut contents.remarks);
         tensors = std::mem::take(&mut contents.tensors);
         gguf.extend(contents.gguf.take().map(|model| (0, model)));
@@ -316,6 +319,7 @@ fn assemble(
     }
     let listed = reading.listed();
     reading.read_other_shards(&listed)?;
+    reading.read_once(&listed);
     let Reading { mut files, mut contents, indexes, problems, remarks } = reading;
     tree.problems.extend(problems);
     tree.remarks.extend(remarks);
@@ -427,6 +431,35 @@ impl Reading {
             listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
         }
         listed
+    }
+
+    /// Leaves out of the files of tensors what a link inside the model leads to, where the link has the name
+    /// that loaders go by: the same bytes are not read twice.
+    fn read_once(&mut self, listed: &BTreeSet<String>) {
+        let mut together: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (at, (file, held)) in self.files.iter().zip(&self.contents).enumerate() {
+            if let (Some(_), Location::Path(place), None) = (held, &file.location, file.beside) {
+                together.entry(place.clone()).or_default().push(at);
+            }
+        }
+        for same in together.into_values().filter(|same| same.len() > 1) {
+            let is_named = |at: &usize| {
+                let Some(file) = self.files.get(*at) else { return false };
+                let torch = file.format == Some(Format::Torch) && torch::is_promised(&file.path);
+                torch || Format::of_name(&file.path).is_some() || listed.contains(&file.path)
+            };
+            let mut kept: Vec<usize> = same.iter().copied().filter(is_named).collect();
+            if kept.is_empty() {
+                kept.extend(same.first());
+            }
+            for at in same.into_iter().filter(|at| !kept.contains(at)) {
+                if let (Some(file), Some(held)) =
+                    (self.files.get_mut(at), self.contents.get_mut(at))
+                {
+                    (*held, file.format, file.content.role) = (None, None, Role::Companion);
+                }
+            }
+        }
     }
 
     /// Reads the shards whose names do not tell that they hold tensors: a loader would.

@@ -36,7 +36,8 @@ pub fn run(args: &CompareArgs) -> Outcome {
     report.engine = Some(engine(&compared.sides[0].run, run));
     report.findings = findings;
     for model in &models {
-        report.findings.extend(model.problems.iter().chain(&model.remarks).map(structure::finding));
+        report.findings.extend(structure::of_weights(model));
+        report.findings.extend(model.remarks.iter().map(structure::finding));
     }
     for side in &compared.sides {
         report.findings.extend(structure::unknown_quantisation(side.model, &side.weights));

@@ -40,7 +40,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
             })
             .collect::<Vec<_>>()
     ));
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     report.judge(args.common.fail_on);
     running::withhold_without_weights(&mut report, &model);
     Inputs::default().settle(&[&model])?;

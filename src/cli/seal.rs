@@ -68,7 +68,7 @@ pub fn run(args: &SealArgs) -> Outcome {
         source: target.display().to_string(),
         signed_by: None,
     });
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     report.judge(args.common.fail_on);
     output::finish(&report, &args.common, &|out, palette| {
         writeln!(out, "sealed    {}", palette.bold(&target.display().to_string()))?;

@@ -76,6 +76,7 @@ mod tests {
             name: "t".to_owned(),
             offset: 4,
             shape: vec![4],
+            strides: None,
             sketch: None,
         };
         let model = ModelSeal {

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bounds;
 pub mod change;
 pub mod checksums;
+pub mod code;
 pub mod compare;
 pub mod embedding;
 pub mod finding;

@@ -41,6 +41,12 @@ pub fn finding(problem: &Problem) -> Finding {
     finding
 }
 
+/// What is wrong with the weights of a model: for verbs that make something of them, or draw something from
+/// them. What goes along with the weights is judged by verbs that judge.
+pub fn of_weights(model: &Checkpoint) -> impl Iterator<Item = Finding> {
+    model.problems.iter().filter(|problem| !problem.companion).map(finding)
+}
+
 /// What damage explains is not said twice, and makes the damage no less bad.
 pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
     for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {

@@ -14,8 +14,9 @@ pub fn name_of(class: ContentClass) -> &'static str {
 /// All of them, each once, those that are read first.
 pub fn all() -> Vec<&'static str> {
     let of_weights = ContentClass::ALL.iter().filter(|class| class.role() == Role::Weights);
+    let (read, unread): (Vec<_>, Vec<_>) = of_weights.partition(|class| class.format().is_some());
     let mut names = Vec::new();
-    for class in of_weights {
+    for class in read.into_iter().chain(unread) {
         let name = name_of(*class);
         if !names.contains(&name) {
             names.push(name);

@@ -64,7 +64,7 @@ mod tests {
                 bytes: 8,
                 content: Content::new(ContentClass::Safetensors),
                 readable: true,
-                without_weights: false,
+                unread: false,
             };
             evidence.files = Looked::At(vec![model]);
         }

@@ -36,19 +36,19 @@ fn auto_map(config: &'static str, value: &str) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn classes_that_configurations_name() {
     hold(vec![
-        audited("model", auto_map("config.json", "\"modeling_x.X\""), 1, REMOTE),
+        audited("model", auto_map("config.json", "\"modeling_x.X\""), 0, CODE),
         audited(
             "tokenizer",
             auto_map("tokenizer_config.json", "[\"modeling_x.X\", null]"),
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
-        audited("processor", auto_map("processor_config.json", "\"modeling_x.X\""), 1, REMOTE),
+        audited("processor", auto_map("processor_config.json", "\"modeling_x.X\""), 0, CODE),
         audited(
             "image processor",
             auto_map("preprocessor_config.json", "\"modeling_x.X\""),
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
         audited(
             "another repository",
@@ -56,7 +56,7 @@ fn classes_that_configurations_name() {
             1,
             REMOTE,
         ),
-        audited("below", auto_map("text_encoder/config.json", "\"modeling_x.X\""), 1, REMOTE),
+        audited("below", auto_map("text_encoder/config.json", "\"modeling_x.X\""), 0, CODE),
         of("no class", "tokenizer_config.json", "{\"auto_map\": {}}", 0, ""),
         of("a word in a text", "notes.md", "auto_map is a key of config.json\n", 0, ""),
     ]);
@@ -77,8 +77,8 @@ fn pipelines_and_modules() {
                 file("model_index.json", pipeline("[\"my_unet\", \"MyUnet\"]")),
                 file("unet/my_unet.py", "class MyUnet:\n    pass\n"),
             ],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
         audited(
             "custom pipeline",
@@ -86,8 +86,8 @@ fn pipelines_and_modules() {
                 file("model_index.json", "{\"_class_name\": [\"pipeline\", \"MyPipeline\"]}"),
                 file("pipeline.py", "class MyPipeline:\n    pass\n"),
             ],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
         of(
             "classes of the libraries",
@@ -102,8 +102,8 @@ fn pipelines_and_modules() {
                 file("modules.json", modules("my_module.MyPooling")),
                 file("my_module.py", "class MyPooling:\n    pass\n"),
             ],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
         of(
             "modules of the library",
@@ -121,16 +121,16 @@ fn pipelines_and_modules() {
         ),
         of("handler", "handler.py", "class EndpointHandler:\n    pass\n", 0, CODE),
         of("requirements", "requirements.txt", "torch==2.9.0\n", 0, CODE),
-        of("Hydra", "config/train.yaml", "model:\n  _target_: my.module.Class\n", 1, REMOTE),
-        of("Hydra, in flow style", "train.yaml", "model: {_target_: my.module.Class}\n", 1, REMOTE),
+        of("Hydra", "config/train.yaml", "model:\n  _target_: my.module.Class\n", 0, CODE),
+        of("Hydra, in flow style", "train.yaml", "model: {_target_: my.module.Class}\n", 0, CODE),
         of(
             "NeMo",
             "model_config.yaml",
             "decoder:\n  _target_: nemo.collections.asr.modules.RNNTDecoder\n",
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
-        of("TorchTNT", "c.json", "{\"a\": {\"_instantiator\": \"my.module.make\"}}", 1, REMOTE),
+        of("TorchTNT", "c.json", "{\"a\": {\"_instantiator\": \"my.module.make\"}}", 0, CODE),
         audited(
             "MLflow",
             vec![
@@ -140,8 +140,8 @@ fn pipelines_and_modules() {
                 ),
                 file("code/my_loader.py", "def _load_pyfunc(path):\n    return None\n"),
             ],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
     ]);
 }
@@ -149,7 +149,7 @@ fn pipelines_and_modules() {
 #[test]
 fn code_in_files_of_weights() {
     hold(vec![
-        audited("Lambda layer", vec![file("model.keras", keras("Lambda"))], 1, REMOTE),
+        audited("Lambda layer", vec![file("model.keras", keras("Lambda"))], 0, CODE),
         audited("Dense layer", vec![file("model.keras", keras("Dense"))], 0, ""),
         audited(
             "Lambda layer in HDF5",
@@ -159,22 +159,17 @@ fn code_in_files_of_weights() {
                     "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Lambda\", \"config\": {\"name\": \"l\"}}]}}",
                 ),
             )],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
-        audited("file operation", vec![file("saved_model.pb", saved_model("ReadFile"))], 1, REMOTE),
-        audited(
-            "function of Python",
-            vec![file("saved_model.pb", saved_model("PyFunc"))],
-            1,
-            REMOTE,
-        ),
+        audited("file operation", vec![file("saved_model.pb", saved_model("ReadFile"))], 0, CODE),
+        audited("function of Python", vec![file("saved_model.pb", saved_model("PyFunc"))], 0, CODE),
         audited("plain graph", vec![file("saved_model.pb", saved_model("MatMul"))], 0, ""),
         audited(
             "custom operator",
             vec![file("model.onnx", onnx("com.example.ops", None))],
-            1,
-            REMOTE,
+            0,
+            CODE,
         ),
         audited("operator of the standard", vec![file("model.onnx", onnx("", None))], 0, ""),
         audited(

@@ -508,7 +508,7 @@ fn single_file_cases() -> Vec<Case> {
             model(d, &bytes[..bytes.len() - 1]).join(MODEL)
         }),
         case!("file-unknown", "unknown", "notes.txt", |d| {
-            write(d, "notes.txt", "These are not weights at all.");
+            write(d, "notes.txt", [0xAB; 64]);
             d.join("notes.txt")
         }),
         case!("file-empty-other", "unknown", "empty", |d| {

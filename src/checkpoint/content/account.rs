@@ -86,7 +86,7 @@ impl Account {
         files: &mut [ModelFile],
         contents: &[Option<Contents>],
         listed: &BTreeSet<String>,
-        problems: &mut [Problem],
+        problems: &mut Vec<Problem>,
     ) -> Result<Account, OpenError> {
         let mut account = Account::default();
         let describing = describe(files)?;
@@ -100,6 +100,13 @@ impl Account {
             }
             account.file(file, held.is_some(), describing.external.contains(&file.path))?;
         }
+        // That something stands before an archive is said by what it is.
+        let told: BTreeSet<&str> = files
+            .iter()
+            .filter(|file| file.content.is_ambiguous())
+            .map(|file| file.path.as_str())
+            .collect();
+        problems.retain(|p| p.rule != "format/zip-prefix" || !told.contains(p.file.as_str()));
         let sound = problems
             .iter()
             .chain(&account.problems)
@@ -123,16 +130,14 @@ impl Account {
             let (first, also) = (class.min(also), class.max(also));
             self.problems.push(ContentError::Ambiguous { first, also }.problem(path));
         }
-        if !is_read && promise::is_of_weights(path) {
-            if class == ContentClass::LfsPointer {
-                let size = pointed_to(file)?;
-                let error = ContentError::Pointer { size, elsewhere: false };
-                self.problems.push(error.problem(path));
-            } else if promise::is_other(file.content) {
-                self.problems.push(ContentError::Misnamed { class }.problem(path));
-            }
-        }
-        if class.role() == Role::Executable {
+        let promised = !is_read && promise::is_of_weights(path);
+        if promised && class == ContentClass::LfsPointer {
+            let size = pointed_to(file)?;
+            let error = ContentError::Pointer { size, elsewhere: false };
+            self.problems.push(error.problem(path));
+        } else if promised && promise::is_other(file.content) {
+            self.problems.push(ContentError::Misnamed { class }.problem(path));
+        } else if class.role() == Role::Executable {
             let weights = also.is_some_and(|also| also.role() == Role::Weights);
             let remark = ContentRemark::Executable { what: class.words(), weights };
             self.remarks.push(remark.problem(path));

@@ -6,10 +6,12 @@ use super::ContentClass::{self, *};
 use super::head::Look;
 use std::io;
 
-/// The zip archive that a file ends as, whatever it begins with.
-pub(super) fn closing(look: &Look<'_>) -> io::Result<Option<ContentClass>> {
+/// The zip archive that a file ends as, whatever it begins with. `commented`: behind the end of it a long
+/// comment may stand.
+pub(super) fn closing(look: &Look<'_>, commented: bool) -> io::Result<Option<ContentClass>> {
     let starts = zip::starts(&look.head);
-    if !starts && !look.tail().windows(zip::END.len()).any(|bytes| bytes == zip::END) {
+    let ends = |tail: &[u8]| tail.windows(zip::END.len()).any(|bytes| bytes == zip::END);
+    if !starts && !ends(look.tail()) && !(commented && ends(&look.long_tail()?)) {
         return Ok(None);
     }
     let listed = zip::list(look.opened)?;

@@ -5,8 +5,10 @@ use std::io;
 
 /// Bytes at the start that are always read.
 pub(super) const HEAD: usize = 4 << 10;
-/// Bytes at the end that are read of a longer file: the end record of a zip archive with the longest comment.
-const TAIL: usize = 22 + u16::MAX as usize;
+/// Bytes at the end that are always read of a longer file: the end record of a zip archive.
+const TAIL: usize = 4 << 10;
+/// The same with the longest comment.
+const LONG_TAIL: u64 = 22 + u16::MAX as u64;
 
 /// A file of which the head and the tail were read.
 pub(super) struct Look<'o> {
@@ -43,6 +45,11 @@ impl<'o> Look<'o> {
     /// The last bytes of the file.
     pub fn tail(&self) -> &[u8] {
         if self.is_whole() { &self.head } else { &self.tail }
+    }
+
+    /// As many of the last bytes as the end of an archive can take.
+    pub fn long_tail(&self) -> io::Result<Vec<u8>> {
+        self.at(self.bytes.saturating_sub(LONG_TAIL), LONG_TAIL as usize)
     }
 
     /// Bytes of anywhere, as many as are there.

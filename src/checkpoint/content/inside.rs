@@ -128,7 +128,7 @@ impl Walk<'_> {
         self.found.weights |= !contents.weightless;
         let front = stated_of(self.path);
         for mut problem in contents.problems {
-            if !problem.rule.starts_with("format/pickle-") {
+            if !problem.rule.contains("/pickle-") {
                 continue;
             }
             if let Some(said) = problem.message.strip_prefix(&front) {

@@ -4,7 +4,7 @@
 //! nothing here knows is *not understood*: counted, listed, and for a policy to judge.
 //!
 //! [`table`] is the one list of magic numbers; what needs more than fixed bytes has a file of its own. Of most
-//! files nothing but the first 4 KiB is read.
+//! files nothing but the first and the last 4 KiB is read.
 
 mod account;
 mod archive;
@@ -46,13 +46,12 @@ impl Content {
     }
 
     /// Whether it depends on the reader what is loaded from the file. Programs may carry an archive: one that
-    /// unpacks itself, or runs with the weights that it brings along.
+    /// unpacks itself, or runs with the weights that it brings along. Where something that nobody loads stands
+    /// before an archive, its reader says so.
     pub fn is_ambiguous(self) -> bool {
-        let carries = self.class.role() == Role::Executable;
-        match self.also {
-            None => false,
-            Some(also) => !carries || also.format().is_some() || also == ContentClass::Keras,
-        }
+        let Some(also) = self.also else { return false };
+        let both = self.class.is_loadable() && also.is_loadable();
+        both || self.class.role() != Role::Executable && self.class.format().is_none()
     }
 }
 
@@ -69,10 +68,15 @@ pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
         return Ok(Content::new(ContentClass::Empty));
     }
     let look = Look::new(path, opened)?;
-    let closing = archive::closing(&look)?;
-    let first = match closing {
-        Some(class) if zip::starts(&look.head) => class,
-        _ => beginning(&look)?,
+    let starts = zip::starts(&look.head).then(|| archive::closing(&look, true)).transpose()?;
+    let (first, closing) = match starts.flatten() {
+        Some(class) => (class, Some(class)),
+        None => {
+            let first = beginning(&look)?;
+            // Whoever loads it may look for the end of an archive first.
+            let loaded = first.is_loadable() || promise::is_of_weights(path);
+            (first, archive::closing(&look, loaded)?)
+        }
     };
     let mut content = Content::new(first);
     let also = match closing {
@@ -86,7 +90,9 @@ pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
         Unknown | Zeros => Content::new(also),
         // Readers of these take nothing else, and see nothing of what is behind.
         Safetensors | Gguf | Npy => Content { also: Some(also), ..content },
-        _ if first.role() == Role::Executable => Content { also: Some(also), ..content },
+        _ if first.role() == Role::Executable && also.format().is_none() => {
+            Content { also: Some(also), ..content }
+        }
         // Readers that look for the end of an archive first are common.
         _ if closing == Some(also) => Content { also: Some(first), ..Content::new(also) },
         _ => Content { also: Some(also), ..content },
@@ -141,7 +147,8 @@ fn others(look: &Look<'_>, first: ContentClass) -> io::Result<Option<ContentClas
 }
 
 fn is_pickle(look: &Look<'_>) -> io::Result<bool> {
-    pickle::is_pickle(&look.head, look.bytes, &mut |at, length| look.at(at, length))
+    let promised = matches!(look.ending().as_str(), "pkl" | "pickle");
+    pickle::is_pickle(&look.head, look.bytes, promised, &mut |at, length| look.at(at, length))
 }
 
 /// Whether a file of this machine holds weights that are no mere array, by its bytes. One that cannot be

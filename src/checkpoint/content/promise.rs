@@ -111,7 +111,7 @@ pub(crate) fn is_other(content: Content) -> bool {
     match content.class {
         Html | Json | LinkText | Zeros | SevenZip | Image | Audio | Video | Pdf | Font
         | Document => true,
-        Zip | Tar | Compressed => content.role == Role::NotUnderstood,
+        Zip | Tar | Compressed => content.role != Role::Weights,
         class => class.role() == Role::Executable,
     }
 }

@@ -95,6 +95,7 @@ pub(super) const TABLE: &[Row] = &[
     row(0, b"PAR1", Table),
     row(0, b"ARROW1\0\0", Table),
     row(0, b"FEA1", Table),
+    named(b"\xff\xff\xff\xff", Table, &["arrow"]),
     row(0, b"Obj\x01", Table),
     row(0, b"ORC", Table),
     row(0, b"SQLite format 3\0", Table),

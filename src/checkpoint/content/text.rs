@@ -164,7 +164,7 @@ fn markup(text: &str) -> ContentClass {
 /// elsewhere, or to a file that is called as this one ends.
 fn is_link(look: &Look<'_>, text: &str) -> bool {
     let is_part = |c: char| !c.is_whitespace() && !c.is_control();
-    let Some((_, name)) = text.rsplit_once('/') else { return false };
+    let name = text.rsplit('/').next().unwrap_or(text);
     let ending = look.ending();
     let leads = text.starts_with("../") || text.starts_with("./") || text.starts_with('/');
     text.len() <= LONGEST_LINK

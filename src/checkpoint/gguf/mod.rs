@@ -11,9 +11,11 @@ mod metadata;
 mod reader;
 pub(super) mod split;
 mod tensors;
+mod texts;
 mod types;
 
 pub use error::{GgufError, GgufRemark};
+pub(crate) use texts::texts;
 
 use super::BigEndian;
 use super::contents::{Contents, StoredTensor};

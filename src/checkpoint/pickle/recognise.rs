@@ -30,10 +30,11 @@ enum Kind {
 }
 
 /// Whether the `bytes` bytes that `read` gives by offset and length are a pickle. `head` are the first of
-/// them.
+/// them. With a name that promises a pickle, any that is whole is one.
 pub(crate) fn is_pickle(
     head: &[u8],
     bytes: u64,
+    promised: bool,
     read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
 ) -> io::Result<bool> {
     // As a pickle an archive begins with a reference to something outside, which plain readers have not: what
@@ -57,8 +58,8 @@ pub(crate) fn is_pickle(
             Some(Step::On) => {}
             Some(Step::Used) => return Ok(true),
             Some(Step::Stop) => {
-                let whole = tape.position() == bytes && (machine.named || machine.holds);
-                return Ok(stated || whole);
+                let does = machine.named || machine.holds || promised;
+                return Ok(stated || does && tape.position() == bytes);
             }
             None => return Ok(enough()),
         }
@@ -357,7 +358,7 @@ mod tests {
     fn recognised(bytes: &[u8]) -> bool {
         let head = &bytes[..bytes.len().min(64)];
         let mut read = |at: u64, length: usize| Ok(bytes[at as usize..][..length].to_vec());
-        is_pickle(head, bytes.len() as u64, &mut read).unwrap()
+        is_pickle(head, bytes.len() as u64, false, &mut read).unwrap()
     }
 
     #[test]

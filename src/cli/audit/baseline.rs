@@ -21,7 +21,7 @@ pub enum Baseline {
     /// A seal.
     Seal(Box<Seal>),
     /// Another model, sound.
-    Model(Checkpoint),
+    Model(Box<Checkpoint>),
 }
 
 /// What was measured beside it.
@@ -65,7 +65,7 @@ pub fn open(
         let error = anyhow!("{}: no tensor to compare with", path.display());
         return Err(Failure::usage(error));
     }
-    Ok(Some(Baseline::Model(model)))
+    Ok(Some(Baseline::Model(Box::new(model))))
 }
 
 impl Baseline {
@@ -99,7 +99,7 @@ impl Baseline {
                     progress,
                 )
                 .map_err(running::failure)?;
-                let (original, moved) = (Some(original), HashMap::new());
+                let (original, moved) = (Some(*original), HashMap::new());
                 Ok(Compared { seal, original, pairs, differences, moved })
             }
         }

@@ -10,8 +10,9 @@ use baseline::Compared;
 use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
+use tensorseal::code;
 use tensorseal::examine::weights;
-use tensorseal::judge::{Finding, Severity, structure};
+use tensorseal::judge::{self, Finding, Severity, structure};
 use tensorseal::report::Report;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
@@ -90,7 +91,8 @@ fn withhold_in_part(report: &mut Report) {
     }
 }
 
-/// What an audit finds in a model by itself. Weights in two formats are read once more.
+/// What an audit finds in a model by itself: in its structure, its weights, and what goes along with them.
+/// Weights in two formats are read once more.
 pub fn findings(
     model: &Checkpoint,
     audited: &Audited,
@@ -99,6 +101,8 @@ pub fn findings(
 ) -> Result<Vec<Finding>, Failure> {
     let mut found: Vec<Finding> = model.problems.iter().map(structure::finding).collect();
     found.extend(weights::judge(model, audited, threads, progress).map_err(running::failure)?);
+    let code = code::examine(model).map_err(Failure::incomplete)?;
+    found.extend(judge::code::findings(&code));
     Ok(found)
 }
 

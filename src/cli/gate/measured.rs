@@ -14,7 +14,7 @@ use tensorseal::code::{self, Code};
 use tensorseal::engine::RunReport;
 use tensorseal::examine::{self, Examined, Request, weights};
 use tensorseal::judge::watermark::Detection;
-use tensorseal::judge::{Finding, integrity, outdated, signature, structure};
+use tensorseal::judge::{Finding, code as judge_code, integrity, outdated, signature, structure};
 use tensorseal::policy::Area;
 use tensorseal::policy::gate::Looked;
 use tensorseal::report::Report;
@@ -67,7 +67,7 @@ pub fn measure(
     let mut measured = running::watched(&asked.args.measuring, quiet, |progress| {
         let mut measured = pass(asked, &model, progress)?;
         measured.code = code::examine(&model).map_err(Failure::incomplete)?;
-        found.extend(measured.code.findings.iter().map(structure::finding));
+        found.extend(judge_code::findings(&measured.code));
         found.extend(measured.compare_sealed(asked, &damaged));
         found.extend(measured.judge_weights(asked, &model, baseline, progress)?);
         Ok(measured)

@@ -95,7 +95,9 @@ fn check(
     let mut problems = model.problems.iter();
     let first = match args.allow_malformed {
         true => problems.find(uncovered),
-        false => problems.find(|problem| problem.severity > Severity::Low || uncovered(problem)),
+        false => problems.find(|problem| {
+            problem.severity > Severity::Low && !problem.companion || uncovered(problem)
+        }),
     };
     if let Some(first) = first {
         let hint = match uncovered(&first) {

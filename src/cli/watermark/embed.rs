@@ -57,7 +57,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
     let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
     running::fill(&mut report, &model, &measured.model, &measured.run);
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     report.findings.extend(findings);
     report.judge(args.common.fail_on);
     let body = lines(&embedding, &args.output, &model);

@@ -20,7 +20,7 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         let of = Kinds { rule: "dtypes.allowed", id: "policy/dtype-not-allowed", noun: "tensor" };
         let found = evidence.dtypes.seen().map(|dtypes| {
             let kind = |(name, count): (&String, &u64)| (name.clone(), (*count, Vec::new()));
-            dtypes.iter().map(kind).collect()
+            (dtypes.iter().map(kind).collect(), Vec::new())
         });
         of.judge(found, &allowed, gate);
     }
@@ -85,24 +85,26 @@ fn is_unmeasured(kind: LeftOut) -> bool {
     }
 }
 
-/// Files of weights by their formats; one that two kinds of readers take for theirs is of both. A path that nobody
-/// needs to understand is passed over, unless weights of its format are read here.
-fn by_format<'e>(files: &'e [FileSeen], allowed: &[Pattern]) -> Found<'e> {
-    let mut found: Found<'e> = BTreeMap::new();
+/// Files of weights by their formats; one that two kinds of readers take for theirs is of both. Also those that the
+/// policy exempts by their paths.
+fn by_format<'e>(files: &'e [FileSeen], allowed: &[Pattern]) -> (Found<'e>, Vec<&'e str>) {
+    let (mut found, mut exempt): (Found<'e>, Vec<&str>) = Default::default();
     for file in files {
         let content = file.content;
         let also = content.also.filter(|also| also.role() == Role::Weights);
         let own = Some(content.class).filter(|_| content.role == Role::Weights);
-        for class in own.into_iter().chain(also) {
-            if class.format().is_none() && is_exempt(allowed, &file.path) {
-                continue;
-            }
+        let mut classes = own.into_iter().chain(also).peekable();
+        if classes.peek().is_some() && is_exempt(allowed, &file.path) {
+            exempt.push(&file.path);
+            continue;
+        }
+        for class in classes {
             let (count, paths) = found.entry(formats::name_of(class).to_owned()).or_default();
             *count += 1;
             paths.push(&file.path);
         }
     }
-    found
+    (found, exempt)
 }
 
 /// By kind, how many things are of it, and what they are called.
@@ -116,8 +118,13 @@ struct Kinds {
 }
 
 impl Kinds {
-    fn judge(&self, found: Result<Found<'_>, &str>, allowed: &[&str], gate: &mut Gate) {
-        let found = match found {
+    fn judge(
+        &self,
+        found: Result<(Found<'_>, Vec<&str>), &str>,
+        allowed: &[&str],
+        gate: &mut Gate,
+    ) {
+        let (found, exempt) = match found {
             Err(why) => {
                 gate.not_checked(self.rule, why);
                 return;
@@ -143,10 +150,13 @@ impl Kinds {
             true => (Outcome::Pass, found.iter().map(|kind| of(&kind)).collect()),
             false => (Outcome::Fail, other.iter().map(of).collect()),
         };
-        let evidence = match kinds.is_empty() {
+        let mut evidence = match kinds.is_empty() {
             true => format!("there is no {}", self.noun),
             false => kinds.join(", "),
         };
+        if !exempt.is_empty() {
+            evidence.push_str(&format!("; exempt by coverage.allow: {}", listed(exempt)));
+        }
         let counts: BTreeMap<&String, u64> =
             found.iter().map(|(name, (number, _))| (name, *number)).collect();
         let outcome = gate.rule(self.rule, outcome, evidence);

@@ -1,7 +1,7 @@
 //! What is known of a model when it is judged: plain values, and of each the possibility that nobody
 //! looked.
 
-use crate::checkpoint::{Checkpoint, Content, FileKind, ModelFile, NotCovered};
+use crate::checkpoint::{Checkpoint, Content, FileKind, ModelFile, NotCovered, Role};
 use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
@@ -101,8 +101,8 @@ pub struct FileSeen {
     pub content: Content,
     /// Whether it has tensors that can be read: those are what an audit looks into.
     pub readable: bool,
-    /// Whether it was read as a file of weights to the end and has none.
-    pub without_weights: bool,
+    /// Whether it has weights, or should have some by its name, that cannot be read.
+    pub unread: bool,
 }
 
 impl FileSeen {
@@ -115,7 +115,12 @@ impl FileSeen {
                 bytes: file.bytes,
                 content: file.content,
                 readable,
-                without_weights: !readable && file.kind == FileKind::Tensors,
+                unread: match file.kind {
+                    // One that was read to its end and has no tensor has no weights.
+                    FileKind::Tensors => false,
+                    FileKind::Damaged => !readable,
+                    FileKind::Other => !readable && file.content.role == Role::Weights,
+                },
             }
         };
         model.own_files().iter().enumerate().map(of).collect()

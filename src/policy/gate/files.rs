@@ -94,9 +94,7 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     if !files.iter().any(|file| file.readable) {
         return;
     }
-    let unread = files.iter().filter(|file| {
-        file.content.role == Role::Weights && !file.readable && !file.without_weights
-    });
+    let unread = files.iter().filter(|file| file.unread);
     let (exempt, open): (Vec<&FileSeen>, Vec<&FileSeen>) =
         unread.partition(|file| is_exempt(&policy.unmeasured, &file.path));
     if exempt.is_empty() && open.is_empty() {
@@ -147,7 +145,7 @@ pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
         return None;
     }
     let mut by_format: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.content.role == Role::Weights) {
+    for file in files.iter().filter(|file| file.unread) {
         by_format.entry(formats::name_of(file.content.class)).or_default().push(&file.path);
     }
     let there: Vec<String> = match by_format.is_empty() {

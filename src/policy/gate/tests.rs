@@ -1,5 +1,5 @@
 use super::*;
-use crate::checkpoint::{Content, ContentClass, LeftOut, NotCovered};
+use crate::checkpoint::{Content, ContentClass, LeftOut, NotCovered, Role};
 use crate::code::{Code, CodeFile, RemoteCode};
 use crate::judge::Severity;
 use crate::judge::watermark::{Detection, Presence};
@@ -91,11 +91,13 @@ fn left_out(path: &str, kind: LeftOut) -> NotCovered {
 
 fn seen(path: &str, class: ContentClass, readable: bool) -> FileSeen {
     let content = Content::new(class);
-    FileSeen { path: path.to_owned(), bytes: 7, content, readable, without_weights: false }
+    let unread = !readable && content.role == Role::Weights;
+    FileSeen { path: path.to_owned(), bytes: 7, content, readable, unread }
 }
 
 fn code_file(path: &str) -> CodeFile {
-    CodeFile { path: path.to_owned(), what: "it is executed when the model is loaded".to_owned() }
+    let what = "it is executed when the model is loaded".to_owned();
+    CodeFile { path: path.to_owned(), what, blake3: None }
 }
 
 /// All files of [`sound`] evidence, by whoever vouches for them.
@@ -683,10 +685,10 @@ fn paths_that_nobody_needs_to_understand_are_exempt_and_listed() {
     };
     assert!(said("coverage.allow (weights)").contains("extra/model.onnx (7 bytes)"));
     assert!(said("files.unknown").contains("exempt by coverage.allow: extra/a.so, extra/b.dat"));
-    // Weights of a format that is read are judged wherever they lie, and so is code.
-    evidence.files().push(seen("extra/model.pt", ContentClass::TorchZip, true));
+    assert!(said("formats.allowed").contains("exempt by coverage.allow: extra/model.onnx"));
+    // Code is judged wherever it lies.
     evidence.code().files.push(code_file("extra/x.py"));
-    assert_eq!(failing(&judge(&policy(&text), &evidence)), ["code", "formats.allowed"]);
+    assert_eq!(failing(&judge(&policy(&text), &evidence)), ["code"]);
 }
 
 #[test]
@@ -708,7 +710,7 @@ fn where_there_is_nothing_to_judge_nothing_passes() {
     let card = || vec![seen("README.md", ContentClass::Text, false)];
     let onnx = || [card(), vec![seen("m.onnx", ContentClass::Onnx, false)]].concat();
     let mut empty = seen("m.safetensors", ContentClass::Safetensors, false);
-    empty.without_weights = true;
+    empty.unread = false;
     assert_eq!(nothing("", card()), None);
     assert_eq!(nothing("", onnx()), None);
     assert!(nothing("", Vec::new()).unwrap().contains("there is no file"));

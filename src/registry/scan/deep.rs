@@ -4,11 +4,12 @@ use super::change::same_content;
 use super::due::Marks;
 use super::{beside, claims};
 use crate::checkpoint::{Checkpoint, ModelFile};
+use crate::code;
 use crate::engine::{RunError, RunOptions, RunReport};
 use crate::examine::flips::{self, Compared};
 use crate::examine::{self, ExamineError, Examined, Request, weights};
 use crate::judge::integrity::{self, Options};
-use crate::judge::{Finding, checksums, outdated, structure};
+use crate::judge::{self, Finding, checksums, outdated, structure};
 use crate::pinpoint::search::Limits;
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
 use crate::registry::state::{Database, Purpose, StateError};
@@ -215,6 +216,8 @@ impl Subject<'_> {
         found.findings.extend(structure::problems(model, expected.accepted));
         found.findings.extend(model.remarks.iter().map(structure::finding));
         found.findings.extend(checksums::findings(model, &examined.run));
+        let code = code::examine(model).map_err(SourceError::from)?;
+        found.findings.extend(judge::code::findings(&code));
         if let Some(audited) = &examined.audited {
             let threads = with.checking.run.threads;
             found.findings.extend(weights::judge(model, audited, threads, with.progress)?);

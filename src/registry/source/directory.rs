@@ -55,7 +55,7 @@ impl DirectoryTree {
             // They are not read: that they cannot be listed is for whoever reads them.
             Err(_) => Listed { name: path.to_owned(), ..Listed::default() },
         };
-        Ok(Some(listed.as_arrays(arrays as u64)))
+        Ok(Some(listed.with_arrays(arrays as u64)))
     }
 
     /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.

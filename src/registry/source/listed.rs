@@ -46,7 +46,7 @@ impl Listed {
     }
 
     /// It has arrays and no file of a model.
-    pub(super) fn as_arrays(self, arrays: u64) -> Listed {
+    pub(super) fn with_arrays(self, arrays: u64) -> Listed {
         let why = match arrays {
             1 => "an array, and no file of a model".to_owned(),
             n => format!("{n} arrays, and no file of a model"),

@@ -45,7 +45,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     })?;
     running::say_who_measured(&measured.run, args.common.quiet);
     running::fill(&mut report, &model, &measured.model, &measured.run);
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
     let beside = match beside.transpose() {
         Ok(beside) => beside,

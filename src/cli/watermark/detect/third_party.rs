@@ -51,7 +51,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
         })?;
     running::say_who_measured(&run, args.common.quiet);
     running::fill(&mut report, &model, &seal.model, &run);
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     let expected = args.expect.map(Into::into).unwrap_or_default();
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
@@ -88,7 +88,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         })?;
     running::say_who_measured(&run, args.common.quiet);
     running::fill(&mut report, &model, &seal.model, &run);
-    report.findings.extend(model.problems.iter().map(structure::finding));
+    report.findings.extend(structure::of_weights(&model));
     if measured.tensors.is_empty() {
         let error = anyhow!("the two models have no matrix of floats with the same name and shape");
         return Err(Failure { code: exit::NOTHING, error });

@@ -75,7 +75,7 @@ fn look(
         return Ok(each(model(listing, prefix)?));
     }
     if arrays > 0 {
-        let mut listed = model(listing, prefix)?.as_arrays(arrays);
+        let mut listed = model(listing, prefix)?.with_arrays(arrays);
         listed.unreadable = None;
         if each(listed).is_break() {
             return Ok(ControlFlow::Break(()));

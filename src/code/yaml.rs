@@ -1,0 +1,173 @@
+//! Members of YAML mappings, found line by line: whatever else the document says, a name and the value
+//! behind it stand in the text, plain or in quotes.
+
+/// Longest value that is looked for, in bytes, with what stands before it.
+const MOST: usize = 256;
+/// Most members that are shown of a document.
+const MOST_SHOWN: usize = 4096;
+
+/// Shows every member that has one of `names`: the name and the value behind it, as far as it is a scalar.
+/// A value on a line of its own is taken, too.
+pub(super) fn each(text: &str, names: &[&str], mut look: impl FnMut(&str, &str)) {
+    let mut lines = text.lines().peekable();
+    let mut left = MOST_SHOWN;
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        for (at, _) in line.char_indices().filter(|(at, _)| begins(line, *at)) {
+            let Some((name, rest)) = name(&line[at..], names) else { continue };
+            look(name, &value(rest, next));
+            left -= 1;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Tags by which YAML asks Python for an object, without their prefix.
+pub(super) fn python_tags(text: &str, mut look: impl FnMut(&str)) {
+    for prefix in ["!!python/", "tag:yaml.org,2002:python/"] {
+        for (at, _) in text.match_indices(prefix) {
+            let tag =
+                text[at + prefix.len()..].split(|c: char| c.is_whitespace() || ",]}>".contains(c));
+            look(clipped(tag.into_iter().next().unwrap_or_default()));
+        }
+    }
+}
+
+/// Whether a name can begin here: at the start, behind white space, or behind what opens or divides a flow.
+fn begins(line: &str, at: usize) -> bool {
+    let before = line[..at].chars().next_back();
+    before.is_none_or(|c| c.is_whitespace() || matches!(c, '{' | ',' | '[' | '?' | '\u{feff}'))
+}
+
+/// The wanted name that a line begins with, and what stands behind its colon.
+fn name<'n, 'l>(line: &'l str, names: &[&'n str]) -> Option<(&'n str, &'l str)> {
+    let (name, rest) = match quoted(line) {
+        Some((name, rest)) => (*names.iter().find(|wanted| **wanted == name)?, rest),
+        None => names.iter().find_map(|wanted| Some((*wanted, line.strip_prefix(wanted)?)))?,
+    };
+    let rest = rest.trim_start().strip_prefix(':')?;
+    Some((name, rest))
+}
+
+/// A scalar: in quotes, or up to what ends a plain one.
+fn value(rest: &str, next: &str) -> String {
+    // What stands before a value is not long.
+    let (rest, next) = (clipped(rest), clipped(next));
+    let here = behind_properties(rest.trim_start());
+    let is_empty = here.is_empty() || here.starts_with(['|', '>', '#']);
+    let text = if is_empty { behind_properties(next.trim_start()) } else { here };
+    let plain = match quoted(text) {
+        Some((value, _)) => return clipped(&value).to_owned(),
+        None => text.split([',', '}', ']']).next().unwrap_or_default(),
+    };
+    let plain = plain.split(" #").next().unwrap_or_default();
+    clipped(plain.trim()).to_owned()
+}
+
+/// What is left of a node behind its anchor and tag.
+fn behind_properties(mut text: &str) -> &str {
+    while text.starts_with(['&', '!']) {
+        text = text.find(char::is_whitespace).map_or("", |end| text[end..].trim_start());
+    }
+    text
+}
+
+/// A scalar in quotes that a text begins with, and what stands behind it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if value.len() > MOST {
+            return None;
+        }
+        match c {
+            '\'' if quote == '\'' && chars.peek().is_some_and(|(_, next)| *next == '\'') => {
+                chars.next();
+                value.push('\'');
+            }
+            c if c == quote => return Some((value, &text[at + 1..])),
+            '\\' if quote == '"' => {
+                let (_, escaped) = chars.next()?;
+                let digits = match escaped {
+                    'x' => 2,
+                    'u' => 4,
+                    'U' => 8,
+                    other => {
+                        value.push(other);
+                        continue;
+                    }
+                };
+                let mut code = 0;
+                for _ in 0..digits {
+                    code = code << 4 | chars.next()?.1.to_digit(16)?;
+                }
+                value.push(char::from_u32(code)?);
+            }
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+fn clipped(text: &str) -> &str {
+    let mut end = text.len().min(MOST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(text: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        each(text, &["_target_", "loader_module"], |name, value| {
+            all.push(format!("{name}={value}"))
+        });
+        all
+    }
+
+    #[test]
+    fn members_are_found_in_every_form() {
+        for text in [
+            "_target_: a.b",
+            "model:\n  - _target_: a.b  # why",
+            "x: {_target_: a.b, y: 1}",
+            "x: [{ '_target_' : 'a.b' }]",
+            "\"_target_\": \"a.b\"",
+            "\"\\x5ftarget_\": a.b",
+            "_target_: &anchor !!str a.b",
+            "_target_: >-\n  a.b",
+            "_target_:\n  a.b",
+            "? _target_ : a.b",
+        ] {
+            assert_eq!(all(text), ["_target_=a.b"], "{text}");
+        }
+        assert_eq!(all("x_target_: a\n_target_x: b\n_target_ a: c"), [""; 0]);
+        assert_eq!(all("loader_module: mlflow.sklearn\n"), ["loader_module=mlflow.sklearn"]);
+    }
+
+    #[test]
+    fn objects_of_python_are_told() {
+        let mut tags = Vec::new();
+        python_tags("a: !!python/object/apply:nonexistent_module.call [1]\n", |tag| {
+            tags.push(tag.to_owned())
+        });
+        assert_eq!(tags, ["object/apply:nonexistent_module.call"]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>(), yaml in "(_target_|[\"':{}\\[\\],#|>&! \n\\\\xué-]){0,40}") {
+            all(&text);
+            all(&yaml);
+            python_tags(&yaml, |_| {});
+        }
+    }
+}
