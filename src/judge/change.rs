@@ -40,11 +40,11 @@ pub fn extent(ranges: &[[u64; 2]], bytes: u64) -> [u64; 2] {
     }
 }
 
-/// Gives a finding the place of bytes in a sealed tensor; of one with strides neighbours in the file are no
+/// Gives a finding the place of bytes in a tensor; of one with strides neighbours in the file are no
 /// neighbours in the tensor, and elements and rows are left out.
-pub fn placed(sealed: &TensorSeal, mut finding: Finding, range: [u64; 2]) -> Finding {
-    if sealed.strides.is_none() {
-        return finding.at(sealed.dtype, &sealed.shape, range);
+pub fn placed(tensor: &TensorSeal, mut finding: Finding, range: [u64; 2]) -> Finding {
+    if tensor.strides.is_none() {
+        return finding.at(tensor.dtype, &tensor.shape, range);
     }
     finding.byte_range = Some(range);
     (finding.element_range, finding.row_range) = (None, None);
@@ -69,7 +69,8 @@ pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
         .with("blocks_changed", blocks)
         .with("ranges", json!(listed))
         .with("ranges_total", ranges.len());
-    placed(sealed, finding, extent(&ranges, sealed.bytes))
+    // A seal may not say how the elements lie: see [`TensorSeal::is_outdated_for`].
+    placed(found, finding, extent(&ranges, sealed.bytes))
 }
 
 /// Adds to a finding what the change did to the values, from the statistics before and after.

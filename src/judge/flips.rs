@@ -1,7 +1,7 @@
 //! What was pinpointed of a change: exact bits, elements and values, in numbers and in words.
 
 use super::Finding;
-use super::change::{self, LISTED as LISTED_RANGES};
+use super::change::LISTED as LISTED_RANGES;
 use crate::dtype::{Decoded, Dtype, FloatFormat, Number};
 use crate::pinpoint::explain::{Difference, Explanation, Searched};
 use crate::pinpoint::places::Place;
@@ -37,10 +37,19 @@ struct Shown {
 
 /// Adds what was found of all places of a changed tensor to its finding, and narrows its ranges to it.
 pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pinpointed<'_>]) {
-    let elements = |difference: &Difference, _| elements(tensor.dtype, difference);
-    describe(finding, places, &|_| 0, &elements);
+    // Of elements that do not lie row-major a finding has bytes, and no numbers of elements.
+    let strided =
+        tensor.strides.is_some() || finding.byte_range.is_some() && finding.element_range.is_none();
+    let changed = |difference: &Difference, _| match strided {
+        true => bytes(difference, 0),
+        false => elements(tensor.dtype, difference),
+    };
+    describe(finding, places, &|_| 0, &changed);
     if let Some(hull) = hull(places, &|_| 0) {
-        *finding = change::placed(tensor, finding.clone(), hull);
+        match strided {
+            true => finding.byte_range = Some(hull),
+            false => *finding = finding.clone().at(tensor.dtype, &tensor.shape, hull),
+        }
         // Whole blocks, unless the sidecar knows better.
         let ranges = changed_ranges(places);
         finding.evidence.insert("ranges_total", ranges.len().into());

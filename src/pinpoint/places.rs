@@ -45,7 +45,8 @@ pub fn places<'a>(sealed: &'a Seal, found: &'a Seal) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     for (index, tensor) in sealed.tensors.iter().enumerate() {
         let Some(now) = by_name.get(tensor.name.as_str()) else { continue };
-        if now.dtype == tensor.dtype && now.is_laid_out_as(tensor) && now.blake3 != tensor.blake3 {
+        let laid_out = now.is_laid_out_as(tensor) || tensor.is_outdated_for(now);
+        if now.dtype == tensor.dtype && laid_out && now.blake3 != tensor.blake3 {
             blocks(index, tensor, now, &mut places);
         }
     }

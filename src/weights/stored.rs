@@ -127,3 +127,52 @@ impl<'a> Stored<'a> {
         Ok(codes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::OpenOptions;
+    use crate::stream::plan::Plan;
+    use proptest::prelude::*;
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+    /// A file of one tensor with elements from zero on.
+    fn counted(elements: u16) -> (tempfile::TempDir, Checkpoint) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let data: Vec<u8> = (0..elements).flat_map(u16::to_le_bytes).collect();
+        let view = TensorView::new(Dtype::U16, vec![elements.into()], &data).unwrap();
+        serialize_to_file([("x", view)], None, &path).unwrap();
+        let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        (dir, model)
+    }
+
+    proptest! {
+        #[test]
+        fn elements_come_in_the_order_of_their_dimensions(
+            dimensions in prop::collection::vec((1u64..6, 0u64..90), 0..4),
+            first in 0u64..150,
+            count in 0usize..150,
+        ) {
+            let (shape, strides): (Vec<u64>, Vec<u64>) = dimensions.into_iter().unzip();
+            let span = order::stored_elements(&shape, Some(&strides)).unwrap();
+            let (_dir, mut model) = counted(span as u16);
+            let tensor = &mut model.tensors[0];
+            tensor.strides = order::canonical(&shape, &strides);
+            tensor.shape = shape.clone();
+            let plan = Plan::of_tensors(model.tensors.iter().enumerate());
+            let files = FileSet::new(&model.files, &plan);
+            let stored = Stored::new(&model, &files);
+            let all = order::elements(&shape).unwrap();
+            let expected: Vec<u64> = (first..first + count as u64)
+                .map(|element| match element < all {
+                    true => order::position(&shape, &strides, element),
+                    false => 0,
+                })
+                .collect();
+            prop_assert_eq!(stored.codes(0, first, count).unwrap(), expected.clone());
+            let values: Vec<f64> = expected.into_iter().map(|code| code as f64).collect();
+            prop_assert_eq!(stored.values(0, first, count).unwrap(), values);
+        }
+    }
+}

@@ -34,8 +34,14 @@ pub enum Known {
         /// See [`Known::Sequence`].
         complete: bool,
     },
-    /// A function or class whose results are plain data without tensors.
+    /// A function or class whose results are plain data without tensors, neither text nor numbers.
     Plain,
+    /// A function or class whose results are text or numbers.
+    Scalar,
+    /// The class of complex numbers, which are numbers without an imaginary part, too.
+    Complex,
+    /// The function that makes bytes of text.
+    Encode,
 }
 
 /// How a tensor is put together.
@@ -116,9 +122,10 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
             | "contiguous_format" | "channels_last" | "channels_last_3d",
         )
         | ("torch.serialization", "_get_layout")
-        | ("_codecs", "encode")
         | ("numpy", "dtype" | "ndarray")
-        | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct") => Plain,
+        | ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Plain,
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Scalar,
+        ("_codecs", "encode") => Encode,
         ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Plain,
         ("numpy.dtypes", name) if name.ends_with("DType") && !name.contains('.') => Plain,
         ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
@@ -130,11 +137,13 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
         ("builtins" | "__builtin__", "tuple") => Sequence { complete: true },
         ("builtins" | "__builtin__", "set") => Set { complete: false },
         ("builtins" | "__builtin__", "frozenset") => Set { complete: true },
-        (
-            "builtins" | "__builtin__",
-            "int" | "long" | "float" | "bool" | "complex" | "str" | "unicode" | "bytes"
-            | "bytearray" | "slice" | "range" | "xrange",
-        ) => Plain,
+        ("builtins" | "__builtin__", "complex") => Complex,
+        ("builtins" | "__builtin__", "int" | "long" | "float" | "bool" | "str" | "unicode") => {
+            Scalar
+        }
+        // `bytes` is text in Python 2.
+        ("__builtin__", "bytes") => Scalar,
+        ("builtins" | "__builtin__", "bytes" | "bytearray" | "slice" | "range" | "xrange") => Plain,
         _ => return None,
     })
 }

@@ -248,7 +248,7 @@ impl Machine {
                 let is_named =
                     !matches!(self.nodes.get(named), Some(Node::Mapping(n)) if n.is_empty());
                 let is_plain = match self.nodes.get(class) {
-                    Some(Node::Global(global)) => global.0 == Known::Plain,
+                    Some(Node::Global(global)) => matches!(global.0, Known::Plain | Known::Scalar),
                     _ => class == Value::Opaque,
                 };
                 if is_named && !is_plain {
@@ -318,7 +318,7 @@ impl Machine {
         match list {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Sequence(all)) => all.extend(items),
-                Some(Node::Object) => {}
+                Some(Node::Object | Node::Scalar) => {}
                 _ => return Err(malformed("it adds items to what is no list")),
             },
             Value::Opaque => {}
@@ -333,7 +333,7 @@ impl Machine {
         match set {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Set(all)) => all.extend(items),
-                Some(Node::Object) => {}
+                Some(Node::Object | Node::Scalar) => {}
                 _ => return Err(malformed("it adds items to what is no set")),
             },
             Value::Opaque => {}
@@ -348,7 +348,7 @@ impl Machine {
         match dict {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Mapping(all)) => all.extend(entries),
-                Some(Node::Object) => {}
+                Some(Node::Object | Node::Scalar) => {}
                 _ => return Err(malformed("it adds entries to what is no dictionary")),
             },
             Value::Opaque => {}
@@ -418,6 +418,18 @@ impl Machine {
             Known::Sequence { .. } => self.listed(arguments).map(Node::Sequence),
             Known::Set { .. } => self.listed(arguments).map(Node::Set),
             Known::Plain => Some(Node::Object),
+            Known::Scalar => Some(Node::Scalar),
+            Known::Complex => match arguments {
+                // What it equals.
+                [Value::Float(real), Value::Float(0.0)] => return Value::Float(*real),
+                [Value::Float(_), Value::Float(_)] => Some(Node::Object),
+                _ => Some(Node::Scalar),
+            },
+            Known::Encode => match arguments {
+                [_, codec] if self.nodes.text(*codec) == Some("latin1") => Some(Node::Object),
+                // Others make text.
+                _ => Some(Node::Scalar),
+            },
             Known::Rebuild(_) | Known::Unreadable(_) | Known::Storage(_) | Known::Dtype(_) => {
                 self.fault(Fault::Call { what: name });
                 return Value::Opaque;
@@ -605,7 +617,7 @@ impl Machine {
     fn build(&mut self, object: Value, state: Value) {
         let what = match self.nodes.get(object) {
             None if object == Value::Opaque => return,
-            Some(Node::Object) => return,
+            Some(Node::Object | Node::Scalar) => return,
             Some(Node::Mapping(_)) => match self.nodes.get(state) {
                 Some(Node::Mapping(notes)) if self.are_notes(notes) => {
                     self.notes.extend(notes.iter().map(|(_, note)| *note));

@@ -5,6 +5,7 @@
 //! names something or holds a tensor. Heights of the stack are kept and what kind of value lies there, no
 //! values. Text and bytes are passed over unread, however long.
 
+use super::super::zip;
 use super::MAX_PICKLE;
 use super::error::{Fault, MAX_OPERATIONS};
 use super::operation::{Operation, Reader};
@@ -36,6 +37,11 @@ pub(crate) fn is_pickle(
     promised: bool,
     read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
 ) -> io::Result<bool> {
+    // As a pickle an archive begins with a reference to something outside, which plain readers have not: what
+    // the line of it passes over says nothing.
+    if zip::starts(head) {
+        return Ok(false);
+    }
     let mut tape = Tape { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
     let mut machine = Heights::default();
     let stated = matches!(head, [0x80, 0..=5, ..]);
@@ -372,6 +378,14 @@ mod tests {
         ] {
             assert!(recognised(bytes), "{:?}", String::from_utf8_lossy(bytes));
         }
+    }
+
+    #[test]
+    fn an_archive_is_none_whatever_its_first_line_passes_over() {
+        // As `torch.save` writes one whose first member names something on its first line.
+        let rest = b"ccollections\nCounter\nccollections\nOrderedDict\n)R.";
+        let bytes = [&b"PK\x03\x04\0\0\x08\x08m/data.pkl\x80\x02}q\0"[..], rest].concat();
+        assert!(!recognised(&bytes));
     }
 
     #[test]

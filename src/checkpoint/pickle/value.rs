@@ -41,8 +41,10 @@ pub enum Node {
     Tensor(Arc<View>),
     /// A tensor that is not read, and what kind it is.
     Unreadable(&'static str),
-    /// An object of plain data that may get a state.
+    /// An object of plain data that may get a state. It equals no text and no number.
     Object,
+    /// An object of plain data that may equal any text or number.
+    Scalar,
 }
 
 /// All larger values of a pickle.

@@ -95,6 +95,7 @@ impl Reading<'_> {
         };
         let (tensors, _) = &found;
         contents.weightless = !tensors.too_deep
+            && !tensors.hidden
             && tensors.views.is_empty()
             && tensors.unreadable.is_empty()
             && !members.iter().any(is_storage);

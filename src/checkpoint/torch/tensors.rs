@@ -95,11 +95,7 @@ impl Walk<'_> {
                 }
             }
             Node::Mapping(entries) => self.mapping(value, entries, depth),
-            Node::Set(_) => {
-                if self.holds(value) {
-                    self.odd("in a set");
-                }
-            }
+            Node::Set(_) if self.holds(value) => self.odd("in a set"),
             _ => {}
         }
     }
@@ -157,7 +153,7 @@ impl Walk<'_> {
                 _ => "something",
             };
             self.odd(&format!("under {what} as a key, which is no text or integer"));
-        } else if matches!(self.nodes.get(key), Some(Node::Object)) && self.holds(mapping) {
+        } else if matches!(self.nodes.get(key), Some(Node::Scalar)) && self.holds(mapping) {
             self.odd("beside a key that a call makes, which may equal any other,");
         }
     }
@@ -326,8 +322,17 @@ mod tests {
             (b"}(TNu", &[], &[ODD]),
             (b"}(NN\x88K\x05u", &[], &[]),
             // A key that a call makes may be one of the others.
-            (b"}(X\x01\0\0\0aTc_codecs\nencode\nX\x01\0\0\0a\x85RNu", &["a"], &[ODD]),
-            (b"}(X\x01\0\0\0aNc_codecs\nencode\nX\x01\0\0\0a\x85RNu", &[], &[]),
+            (b"}(X\x01\0\0\0aTc__builtin__\nstr\nX\x01\0\0\0a\x85RNu", &["a"], &[ODD]),
+            (b"}(X\x01\0\0\0aNc__builtin__\nstr\nX\x01\0\0\0a\x85RNu", &[], &[]),
+            (
+                b"}(X\x01\0\0\0aTc_codecs\nencode\nX\x01\0\0\0nX\x05\0\0\0rot13\x86RNu",
+                &["a"],
+                &[ODD],
+            ),
+            // Bytes equal no text, complex numbers some others.
+            (b"}(X\x01\0\0\0aTc_codecs\nencode\nX\x01\0\0\0aX\x06\0\0\0latin1\x86RNu", &["a"], &[]),
+            (b"}(K\x01Tc__builtin__\ncomplex\nF1\nF2\n\x86RNu", &["1"], &[]),
+            (b"}(K\x01Tc__builtin__\ncomplex\nF1\nF0\n\x86RNu", &[], &[TWICE]),
             // Surrogates by themselves are no text.
             (b"}(X\x03\0\0\0\xed\xa0\x80Tu", &[], &[ODD]),
             (b"c__builtin__\nset\n]Ta\x85R", &[], &[ODD]),

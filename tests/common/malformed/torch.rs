@@ -378,12 +378,20 @@ fn pickle_cases() -> Vec<Case> {
 
 /// A stream of the form before PyTorch 1.6, with one storage of four F32.
 pub fn legacy(storage: &[u8]) -> Vec<u8> {
-    let object = pickled::whole(pickled::dict(&[("a", {
-        let mut id = vec![pickled::text("storage"), pickled::global("torch", "FloatStorage")];
-        id.extend([pickled::text("77"), pickled::text("cpu"), pickled::int(4), b"N".to_vec()]);
-        let storage = [pickled::tuple(&id), b"Q".to_vec()].concat();
-        pickled::view(storage, 0, &[4], &[1])
-    })]));
+    legacy_of(pickled::dict(&[("a", legacy_part(b"N".to_vec(), 4))]), storage)
+}
+
+/// A tensor of a part of the storage of such a stream, with as many elements.
+fn legacy_part(part: Vec<u8>, elements: i64) -> Vec<u8> {
+    let mut id = vec![pickled::text("storage"), pickled::global("torch", "FloatStorage")];
+    id.extend([pickled::text("77"), pickled::text("cpu"), pickled::int(4), part]);
+    let storage = [pickled::tuple(&id), b"Q".to_vec()].concat();
+    pickled::view(storage, 0, &[elements], &[1])
+}
+
+/// A stream with this object.
+fn legacy_of(object: Vec<u8>, storage: &[u8]) -> Vec<u8> {
+    let object = pickled::whole(object);
     let system = pickled::whole(pickled::dict(&[("little_endian", b"\x88".to_vec())]));
     let keys = [b"\x80\x02](".to_vec(), pickled::text("77"), b"e.".to_vec()].concat();
     let magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec();
@@ -395,6 +403,11 @@ pub fn legacy(storage: &[u8]) -> Vec<u8> {
 fn legacy_cases() -> Vec<Case> {
     let case = |name, rule, bytes| Case { name, file: "old.pth", bytes, rule };
     let sound = legacy(&[3; 16]);
+    let part = |name: &str, offset, elements| {
+        let place = [pickled::text(name), pickled::int(offset), pickled::int(elements)];
+        legacy_part(pickled::tuple(&place), 2)
+    };
+    let of = |entries: &[(&str, Vec<u8>)]| legacy_of(pickled::dict(entries), &[3; 16]);
     let mut tar = vec![0; 1024];
     tar[..6].copy_from_slice(b"pickle");
     tar[257..262].copy_from_slice(b"ustar");
@@ -415,6 +428,22 @@ fn legacy_cases() -> Vec<Case> {
             bytes[at + 1] = 0;
             bytes
         }),
+        case(
+            "legacy-part-with-two-places",
+            "format/torch-view-key",
+            of(&[("a", part("78", 0, 2)), ("b", part("78", 2, 2))]),
+        ),
+        case(
+            "legacy-part-called-as-its-storage",
+            "format/torch-view-key",
+            of(&[("a", part("77", 0, 2))]),
+        ),
+        case("legacy-past-its-part", "format/torch-view-past-end", of(&[("a", part("78", 3, 1))])),
+        case(
+            "legacy-key-twice",
+            "format/pickle-duplicate-key",
+            of(&[("a", part("78", 2, 2)), ("a", part("78", 2, 2))]),
+        ),
         case("legacy-cut-pickle", "format/pickle-truncated", sound[..60].to_vec()),
         case("tar", "format/torch-tar", tar),
     ]
