@@ -38,6 +38,11 @@ fn class(look: &Look<'_>, names: &[String]) -> ContentClass {
             && (any_called("version") || torch::is_promised(look.path))
     {
         TorchZip
+    } else if any_called("serialized_exported_program.json")
+        || any_called("archive_format")
+            && has(&|name| name.contains("models/") && name.ends_with(".json"))
+    {
+        TorchExport
     } else if has(&|name| name == "model.weights.h5") && has(&|name| name == "config.json") {
         Keras
     } else if has(&|name| name == "[content_types].xml") || has(&|name| name == "mimetype") {

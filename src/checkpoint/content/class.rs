@@ -65,6 +65,8 @@ classes! {
     Hdf5 "hdf5" Weights,
     /// The zip archive of Keras 3.
     Keras "keras" Weights,
+    /// The zip archive of `torch.export`.
+    TorchExport "torch-export" Weights,
     /// A model of TensorFlow Lite.
     TfLite "tflite" Weights,
     /// MessagePack, of Flax.
@@ -152,6 +154,7 @@ impl ContentClass {
             Onnx => "an ONNX model",
             Hdf5 => "an HDF5 file",
             Keras => "a Keras archive",
+            TorchExport => "a program of torch.export",
             TfLite => "a TensorFlow Lite model",
             Msgpack => "MessagePack",
             TensorflowBundle => "a table of a TensorFlow checkpoint",

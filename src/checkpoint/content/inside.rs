@@ -43,7 +43,7 @@ pub(crate) struct Inside {
 /// Whether files of a class are looked into here: those that no reader of a format reads.
 pub(super) fn is_container(class: ContentClass) -> bool {
     use ContentClass::*;
-    matches!(class, Zip | Tar | Compressed | Keras | Bytecode | Document)
+    matches!(class, Zip | Tar | Compressed | Keras | TorchExport | Bytecode | Document)
 }
 
 /// Looks into a file of this content.

@@ -155,6 +155,11 @@ fn by_bytes() -> Vec<(ContentClass, Vec<u8>)> {
         (Hdf5, magic(b"\x89HDF\r\n\x1a\n")),
         (Hdf5, late),
         (Keras, zipped(&[("config.json", b"{}"), ("model.weights.h5", b"")], true)),
+        (
+            TorchExport,
+            zipped(&[("m/archive_format", b"pt2"), ("m/models/model.json", b"{}")], true),
+        ),
+        (TorchExport, zipped(&[("m/serialized_exported_program.json", b"{}")], true)),
         (TfLite, magic(b"\x1c\0\0\0TFL3")),
         (TensorflowBundle, table),
         (TensorflowGraph, saved),
