@@ -13,7 +13,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tensorseal::judge::{Finding, Verdict};
 use tensorseal::registry::record::{
-    ModelRecord, RecordedFinding, Records, RunOutcome, RunRecord, State, Summary,
+    ModelRecord, PassedOver, RecordedFinding, Records, RunOutcome, RunRecord, State, Summary,
 };
 use tensorseal::report::human::Palette;
 use tensorseal::report::registry::syslog::{self, Facility, Origin, Target};
@@ -281,7 +281,11 @@ fn tell(
 ) -> io::Result<()> {
     let summary = summary(records, run)?;
     let command = if summary.last_run.is_some() { "registry scan" } else { "registry status" };
-    let overview = Overview { command, verdict, now: before(0), summary: &summary, records };
+    let mut passed_over = PassedOver::default();
+    passed_over.add("/srv/models", "datasets--org--name".to_owned(), "a data set".to_owned());
+    let passed_over = summary.last_run.is_some().then_some(&passed_over);
+    let now = before(0);
+    let overview = Overview { command, verdict, now, summary: &summary, passed_over, records };
     write_all(name, &overview, out)?;
     if ["few", "hostile"].contains(&name) {
         for target in targets {

@@ -10,11 +10,15 @@ use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use tensorseal::checkpoint::{Content, ContentClass};
+use tensorseal::code::Code;
 use tensorseal::engine::EngineUse;
 use tensorseal::judge::watermark::{Detection, Presence, judge as judge_mark};
 use tensorseal::judge::{Finding, Severity};
 use tensorseal::policy::PolicyFile;
-use tensorseal::policy::gate::{Evidence, Looked, Measured, SignatureState, Signed, Signer, judge};
+use tensorseal::policy::gate::{
+    Evidence, FileSeen, Looked, Measured, SignatureState, Signed, Signer, judge,
+};
 use tensorseal::report::human::Palette;
 use tensorseal::report::inventory::InventoryFile;
 use tensorseal::report::profile::{LowBits, Profile};
@@ -244,7 +248,14 @@ expires = 2027-01-31
     };
     let mut evidence = Evidence {
         coverage: Looked::At(Measured::default()),
-        formats: Looked::At([("safetensors".to_owned(), 12)].into()),
+        files: Looked::At(vec![FileSeen {
+            path: "model-00001-of-00004.safetensors".to_owned(),
+            bytes: 12,
+            content: Content::new(ContentClass::Safetensors),
+            readable: true,
+            unread: false,
+        }]),
+        code: Looked::At(Code::default()),
         audit: Looked::At(57),
         findings: report.findings.clone(),
         ..Evidence::nothing(now)

@@ -132,6 +132,18 @@ impl Checkpoint {
         &self.tensors[from..to]
     }
 
+    /// Whether one file has weights, or should have some by its name, and not one tensor that can be read.
+    pub fn has_unread_weights(&self, file: usize) -> bool {
+        let Some(it) = self.files.get(file) else { return false };
+        let unread = self.tensors_of(file).is_empty();
+        match it.kind {
+            // One that was read to its end and has no tensor has no weights.
+            FileKind::Tensors => false,
+            FileKind::Damaged => unread,
+            FileKind::Other => unread && it.content.role == Role::Weights,
+        }
+    }
+
     /// The ranges of one file that belong to no tensor, in order: header, gaps, what follows the
     /// last tensor; all of a file without tensors.
     pub fn outside(&self, file: usize) -> Vec<[u64; 2]> {

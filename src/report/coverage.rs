@@ -1,7 +1,7 @@
 //! How much of a model was looked at, and what was not.
 
 use super::{shown, units};
-use crate::checkpoint::{Checkpoint, FileKind, ModelFile, NotCovered, Role};
+use crate::checkpoint::{Checkpoint, ModelFile, NotCovered, Role};
 use crate::engine::RunReport;
 use crate::seal::canonical::hex;
 use crate::stream::hashing::HashAlgorithm;
@@ -60,7 +60,7 @@ impl Coverage {
                     bytes: file.bytes,
                     digest: run.and_then(|run| digest(run, index)),
                 });
-            } else if is_not_audited(file) {
+            } else if model.has_unread_weights(index) {
                 self.weights_bytes_not_audited += file.bytes;
                 self.weights_not_audited.push(file.path.clone());
             }
@@ -111,11 +111,6 @@ pub fn no_weights(model: &Checkpoint) -> String {
 /// Whether nobody here knows what a file is. Programs and libraries are known, and told of by themselves.
 fn is_not_understood(file: &ModelFile) -> bool {
     file.content.role == Role::NotUnderstood
-}
-
-/// Whether a file holds weights that cannot be read here.
-fn is_not_audited(file: &ModelFile) -> bool {
-    file.content.role == Role::Weights && file.kind != FileKind::Tensors
 }
 
 /// The digest of a whole file, by the first hash function that a run has one of.

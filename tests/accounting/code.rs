@@ -10,12 +10,7 @@ const REMOTE: &str = "content/remote-code";
 const ESCAPE: &str = "content/template-escape";
 
 /// A sound model with these files, audited.
-fn audited(
-    name: &'static str,
-    files: Vec<(&'static str, Vec<u8>)>,
-    code: i32,
-    rule: &'static str,
-) -> Row {
+fn audited(name: &'static str, files: Files, code: i32, rule: &'static str) -> Row {
     let says = if code == 0 { "PASS" } else { "FAIL" };
     Row { name, files: beside(files), command: "audit {m}", code, rule, says }
 }
@@ -26,7 +21,7 @@ fn of(name: &'static str, path: &'static str, text: &str, code: i32, rule: &'sta
 }
 
 /// The file that `config.json` names, and a config.
-fn auto_map(config: &'static str, value: &str) -> Vec<(&'static str, Vec<u8>)> {
+fn auto_map(config: &'static str, value: &str) -> Files {
     vec![
         file(config, format!("{{\"auto_map\": {{\"AutoModel\": {value}}}}}")),
         file("modeling_x.py", "class X:\n    pass\n"),

@@ -6,17 +6,6 @@ use super::contents::*;
 use super::malformed::gguf;
 use super::table::*;
 
-fn row(
-    name: &'static str,
-    files: Vec<(&'static str, Vec<u8>)>,
-    command: &'static str,
-    code: i32,
-    rule: &'static str,
-    says: &'static str,
-) -> Row {
-    Row { name, files, command, code, rule, says }
-}
-
 /// Weights that this version cannot read: the name of each file, what it is, its bytes.
 fn not_read() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     vec![
@@ -106,7 +95,7 @@ fn pickles_are_found_wherever_they_are() {
     let framed =
         [&b"\x80\x04\x95\x1e\0\0\0\0\0\0\0"[..], b"\x8c\x12nonexistent_module\x8c\x04call\x93)R."]
             .concat();
-    let places: Vec<(&'static str, Vec<u8>)> = vec![
+    let places: Files = vec![
         ("tokenizer.dat", call()),
         ("vocab.model", call()),
         ("cache", call()),
@@ -243,7 +232,7 @@ fn what_nobody_knows_is_listed() {
 #[test]
 fn programs_and_libraries_are_told() {
     let rule = "content/executable";
-    let programs: Vec<(&'static str, Vec<u8>)> = vec![
+    let programs: Files = vec![
         ("libkernel.so", elf()),
         ("kernel.dll", portable_executable()),
         ("kernel.dylib", mach_o()),
@@ -330,7 +319,7 @@ fn a_name_that_promises_weights_is_held_to_it() {
 fn raw_weights_are_known_by_who_names_them() {
     let external = || onnx("", Some("model.onnx_data"));
     let manifest = r#"{"format": "layers-model", "weightsManifest": [{"paths": ["group1-shard1of1.bin"], "weights": []}]}"#;
-    let files = |files: Vec<(&'static str, Vec<u8>)>| beside(files);
+    let files = |files: Files| beside(files);
     hold(vec![
         row(
             "OpenVINO",

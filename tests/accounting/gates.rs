@@ -16,7 +16,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn new(files: Vec<(&'static str, Vec<u8>)>) -> Gate {
+    fn new(files: Files) -> Gate {
         Gate { fixtures: Fixtures::new(), laid: Laid::new(&files) }
     }
 

@@ -7,19 +7,8 @@ use super::files::calling;
 use super::table::*;
 use std::fs;
 
-fn row(
-    name: &'static str,
-    files: Vec<(&'static str, Vec<u8>)>,
-    command: &'static str,
-    code: i32,
-    rule: &'static str,
-    says: &'static str,
-) -> Row {
-    Row { name, files, command, code, rule, says }
-}
-
 /// Directories without one tensor.
-fn without_weights() -> Vec<(&'static str, Vec<(&'static str, Vec<u8>)>)> {
+fn without_weights() -> Vec<(&'static str, Files)> {
     vec![
         ("card", vec![file("README.md", "# A model\n")]),
         (

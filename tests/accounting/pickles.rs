@@ -7,7 +7,7 @@ use pickled::{call, dict, global, int, storage, tensor, text, tuple, view, whole
 use std::fs;
 
 /// A model of one torch archive with this object, and those storages that it names.
-fn torch(object: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
+fn torch(object: Vec<u8>) -> Files {
     let second = object.windows(6).any(|part| part == text("1"));
     let storages = [("0", floats(6)), ("1", floats(6))];
     let storages = if second { &storages[..] } else { &storages[..1] };
@@ -19,7 +19,7 @@ fn floats(count: usize) -> Vec<u8> {
     (0..count).flat_map(|at| (0.5 + at as f32 / 16.0).to_le_bytes()).collect()
 }
 
-fn read(name: &'static str, files: Vec<(&'static str, Vec<u8>)>, says: &'static str) -> Row {
+fn read(name: &'static str, files: Files, says: &'static str) -> Row {
     Row { name, files, command: "inspect {m}", code: 0, rule: "", says }
 }
 
@@ -128,7 +128,7 @@ fn what_torch_save_writes_is_read() {
 
 #[test]
 fn the_order_of_elements_is_part_of_the_root() {
-    let root = |files: Vec<(&'static str, Vec<u8>)>| {
+    let root = |files: Files| {
         let laid = Laid::new(&files);
         let seal = laid.outer().join("seal");
         let (code, report) = report(&["seal", arg(&laid.model()), "-o", arg(&seal)]);

@@ -5,7 +5,7 @@ use super::contents::*;
 use super::table::*;
 use serde_json::Value;
 
-fn scan(files: Vec<(&'static str, Vec<u8>)>, more: &[&str]) -> (i32, Value) {
+fn scan(files: Files, more: &[&str]) -> (i32, Value) {
     let laid = Laid::new(&files);
     let (root, state) = (laid.model(), laid.outer().join("state"));
     let base = [

@@ -8,8 +8,6 @@ use super::table::*;
 use crate::common::oms::Fixtures;
 use std::fs;
 
-type Files = Vec<(&'static str, Vec<u8>)>;
-
 const LAYER: &str = r#"[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}, {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
 const PIPELINE: &str = r#"{"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.30.0", "unet": ["diffusers", "UNet2DConditionModel"], "text_encoder": ["transformers", "CLIPTextModel"], "safety_checker": [null, null]}"#;
 const TEMPLATE: &str = "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'].strip() }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";

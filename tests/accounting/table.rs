@@ -7,12 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// Paths below the model's directory, and bytes. A path that begins with `../` lies beside it.
+pub type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// A directory, a command, and what comes of it.
 pub struct Row {
     /// What it is, for whoever reads that it failed.
     pub name: &'static str,
-    /// Paths below the model's directory, and bytes. A path that begins with `../` lies beside it.
-    pub files: Vec<(&'static str, Vec<u8>)>,
+    /// What is in it.
+    pub files: Files,
     /// The command; `{m}` is the model's directory, `{o}` the one that it lies in.
     pub command: &'static str,
     /// Its exit code.
@@ -21,6 +24,18 @@ pub struct Row {
     pub rule: &'static str,
     /// A part of what people read.
     pub says: &'static str,
+}
+
+/// A row.
+pub fn row(
+    name: &'static str,
+    files: Files,
+    command: &'static str,
+    code: i32,
+    rule: &'static str,
+    says: &'static str,
+) -> Row {
+    Row { name, files, command, code, rule, says }
 }
 
 /// Weights as training makes them.
@@ -41,7 +56,7 @@ pub fn file(path: &'static str, bytes: impl AsRef<[u8]>) -> (&'static str, Vec<u
 }
 
 /// A sound model, and these files beside it.
-pub fn beside(files: Vec<(&'static str, Vec<u8>)>) -> Vec<(&'static str, Vec<u8>)> {
+pub fn beside(files: Files) -> Files {
     let sound = [
         file("config.json", "{\"model_type\": \"llama\"}\n"),
         file("model.safetensors", weights()),

@@ -1,7 +1,7 @@
 //! What is known of a model when it is judged: plain values, and of each the possibility that nobody
 //! looked.
 
-use crate::checkpoint::{Checkpoint, Content, FileKind, ModelFile, NotCovered, Role};
+use crate::checkpoint::{Checkpoint, Content, ModelFile, NotCovered};
 use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
@@ -115,12 +115,7 @@ impl FileSeen {
                 bytes: file.bytes,
                 content: file.content,
                 readable,
-                unread: match file.kind {
-                    // One that was read to its end and has no tensor has no weights.
-                    FileKind::Tensors => false,
-                    FileKind::Damaged => !readable,
-                    FileKind::Other => !readable && file.content.role == Role::Weights,
-                },
+                unread: model.has_unread_weights(index),
             }
         };
         model.own_files().iter().enumerate().map(of).collect()
