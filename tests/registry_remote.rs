@@ -26,7 +26,7 @@ struct Played {
     file: File,
     bytes: u64,
     fetched: Arc<AtomicU64>,
-    /// Reads that reach this far fail so.
+    /// Reads of this byte fail so.
     fails: Option<(u64, RemoteError)>,
 }
 
@@ -65,7 +65,9 @@ impl RemoteFile for Played {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
         match &self.fails {
-            Some((from, error)) if offset + buffer.len() as u64 > *from => Err(error.clone()),
+            Some((at, error)) if (offset..offset + buffer.len() as u64).contains(at) => {
+                Err(error.clone())
+            }
             _ => {
                 self.fetched.fetch_add(buffer.len() as u64, Relaxed);
                 let read = self.file.read_exact_at(buffer, offset);
@@ -202,7 +204,7 @@ fn gguf_torch_and_numpy() {
     }
 }
 
-/// A model of one file that fails so when it is read this far.
+/// A model of one file that fails so when this byte of it is read.
 fn failing(from: u64, error: RemoteError) -> (TempDir, Result<Checkpoint, OpenError>) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("model.safetensors");

@@ -43,7 +43,9 @@ fn class(look: &Look<'_>, names: &[String]) -> ContentClass {
             && has(&|name| name.contains("models/") && name.ends_with(".json"))
     {
         TorchExport
-    } else if has(&|name| name == "model.weights.h5") && has(&|name| name == "config.json") {
+    } else if has(&|name| name == "config.json")
+        && has(&|name| name == "metadata.json" || name.ends_with(".weights.h5"))
+    {
         Keras
     } else if has(&|name| name == "[content_types].xml") || has(&|name| name == "mimetype") {
         Document
