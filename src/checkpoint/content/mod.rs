@@ -50,6 +50,9 @@ impl Content {
     /// before an archive, its reader says so.
     pub fn is_ambiguous(self) -> bool {
         let Some(also) = self.also else { return false };
+        if also == ContentClass::Pickle {
+            return true;
+        }
         let both = self.class.is_loadable() && also.is_loadable();
         both || self.class.role() != Role::Executable && self.class.format().is_none()
     }
@@ -132,16 +135,18 @@ fn beginning(look: &Look<'_>) -> io::Result<ContentClass> {
     })
 }
 
-/// What else a file is that begins as one that a reader of weights would take.
+/// What else a file is, whatever it begins as.
 fn others(look: &Look<'_>, first: ContentClass) -> io::Result<Option<ContentClass>> {
     use ContentClass::{Hdf5, Pickle, Tar, TorchStream, TorchTar};
     let tar = archive::opening(&look.head).filter(|_| !matches!(first, Tar | TorchTar));
-    if tar.is_some() || !first.is_loadable() {
+    if tar.is_some() {
         return Ok(tar);
     }
-    if first != Hdf5 && binary::is_late_hdf5(look, head::HEAD as u64)? {
+    let loadable = first.is_loadable();
+    if loadable && first != Hdf5 && binary::is_late_hdf5(look, head::HEAD as u64)? {
         return Ok(Some(Hdf5));
     }
+    // The magic numbers of a few kinds are operations, behind which others can stand.
     let pickle = !matches!(first, Pickle | TorchStream | TorchTar) && is_pickle(look)?;
     Ok(pickle.then_some(Pickle))
 }

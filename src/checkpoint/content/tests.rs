@@ -357,6 +357,17 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+#[test]
+fn a_magic_number_hides_no_pickle() {
+    // Weights alone: a number, which is dropped, and an empty state dictionary.
+    let gif = b"GIF89a\x01\0\x01";
+    let state = b"0ccollections\nOrderedDict\n)R.";
+    let found = classify_bytes("logo", &[&gif[..], state].concat());
+    assert_eq!((found.class, found.also, found.is_ambiguous()), (Image, Some(Pickle), true));
+    let sound = classify_bytes("logo", &[&gif[..], &[0; 80]].concat());
+    assert_eq!((sound.class, sound.also), (Image, None));
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
