@@ -54,7 +54,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "| seal | {}, {signed} |", code(&seal.source))?;
     }
     if let Some(words) = report.coverage.not_audited() {
-        writeln!(out, "| not audited | {} |", text(&words))?;
+        writeln!(out, "| weights | {} |", text(&words))?;
     }
     let unknown = report.coverage.not_understood.len() as u64;
     if unknown > 0 {

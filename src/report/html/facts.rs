@@ -71,7 +71,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     let coverage = &report.coverage;
     if let Some(words) = coverage.not_audited() {
-        fact("Not audited", escape::text(&words))?;
+        fact("Weights", escape::text(&words))?;
     }
     let unknown = coverage.not_understood.iter();
     if let Some(list) = list(unknown.map(|file| {
