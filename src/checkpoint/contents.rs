@@ -34,6 +34,9 @@ pub(crate) struct Contents {
     pub readable: bool,
     /// Whether it holds nothing that a tensor could lie in: a pickle of plain data or of objects.
     pub weightless: bool,
+    /// Whether arrays of NumPy are in its pickle, and more than the state of a generator takes: weights that are
+    /// not read.
+    pub arrays: bool,
     /// What is wrong with the file.
     pub problems: Vec<Problem>,
     /// What is legal and worth knowing.

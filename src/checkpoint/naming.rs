@@ -18,7 +18,10 @@ pub(crate) struct Indexed {
 
 /// A name that could not be made unambiguous.
 #[derive(Debug, thiserror::Error)]
-#[error("tensor {} has the name of another tensor of the model", quoted(tensor))]
+#[error(
+    "tensor {} has the name of another tensor of the model, or one that tensors of another file have",
+    quoted(tensor)
+)]
 struct AmbiguousName {
     tensor: String,
 }
@@ -165,8 +168,37 @@ pub(crate) fn name_all(
             naming.remarks.push(remark.problem(path));
         }
     }
+    refuse_joined(&model, &mut naming);
     make_unique(&model, &group, &mut naming);
     naming
+}
+
+/// Refuses names that a file gives its own tensors and that another file's tensors would have by where they lie:
+/// `text_encoder/w` beside the files of `text_encoder/`. One root would stand for two models.
+fn refuse_joined(model: &Files<'_>, naming: &mut Naming) {
+    let mut directories: BTreeSet<&str> = BTreeSet::new();
+    let mut paths: BTreeSet<&str> = BTreeSet::new();
+    for file in model.tensor_files() {
+        let path = model.files[file].path.as_str();
+        directories.insert(directory_of(path));
+        paths.insert(path);
+    }
+    for file in model.tensor_files() {
+        let prefix = naming.prefixes[file].len();
+        for tensor in model.names(file).filter(|name| name.contains(['/', ':'])) {
+            let name = format!("{}{tensor}", naming.prefixes[file]);
+            let mut own = name.match_indices(['/', ':']).filter(|(at, _)| *at >= prefix);
+            let is_joined = own.any(|(at, mark)| match mark {
+                "/" => directories.contains(&name[..=at]),
+                _ => paths.contains(&name[..at]),
+            });
+            if is_joined {
+                let path = &model.files[file].path;
+                naming.problems.push(AmbiguousName { tensor: name }.problem(path));
+                break;
+            }
+        }
+    }
 }
 
 /// Of files in one directory without an index, those with a tensor that another of the same format has

@@ -274,6 +274,10 @@ struct Reading {
     remarks: Vec<Problem>,
 }
 
+/// From this length on arrays in a pickle are taken for weights: the state of a generator of random numbers is
+/// shorter.
+const MIN_ARRAYS: u64 = 64 << 10;
+
 /// Takes what holds no weights out of the files of tensors: pickles of objects or plain data that go along
 /// with a model. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
 /// with the model, and says nothing of how far its weights can be read.
@@ -293,7 +297,10 @@ fn set_aside(
         problems.extend(pickle.problems.into_iter().map(companion));
         remarks.extend(pickle.remarks);
         file.content.class = ContentClass::Pickle;
-        file.content.role = Role::Companion;
+        file.content.role = match pickle.arrays && file.bytes >= MIN_ARRAYS {
+            true => Role::Weights,
+            false => Role::Companion,
+        };
         file.checksums = pickle.checksums;
         (file.kind, file.format) = (FileKind::Other, None);
     }

@@ -9,17 +9,22 @@ use crate::severity::Severity;
 use serde::de::{Error as _, MapAccess};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// How the names of indexes end.
-const SUFFIXES: [&str; 2] = [".safetensors.index.json", ".bin.index.json"];
+/// What stands in the names of indexes: behind it the variant of the weights, if any, and `.json`.
+const INFIXES: [&str; 2] = [".safetensors.index.", ".bin.index."];
 /// Longest index that is read.
 pub const MAX_INDEX: u64 = 100_000_000;
 
 /// Longest path of a shard, as operating systems have it.
 const MAX_PATH: usize = 4096;
 
-/// Whether a file is an index, by its name.
+/// Whether a file is an index, by its name: `model.safetensors.index.json`, `model.safetensors.index.fp16.json`.
 pub(crate) fn is_named(path: &str) -> bool {
-    SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
+    let name = path.rsplit('/').next().unwrap_or(path);
+    INFIXES.iter().any(|infix| {
+        name.split_once(infix).is_some_and(|(_, rest)| {
+            rest == "json" || rest.strip_suffix(".json").is_some_and(|it| !it.contains('.'))
+        })
+    })
 }
 
 /// What can be wrong with a shard index.

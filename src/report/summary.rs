@@ -26,7 +26,10 @@ pub fn counts(report: &Report) -> impl Iterator<Item = (Severity, usize)> + '_ {
 
 /// Of a pass of a command that looks into weights: those that it could not look into, in words.
 pub fn in_part(report: &Report) -> Option<String> {
-    let looks = matches!(report.command, "audit" | "gate" | "registry scan");
+    let looks = matches!(
+        report.command,
+        "audit" | "gate" | "inspect" | "compare" | "watermark detect" | "registry scan"
+    );
     report.coverage.not_audited().filter(|_| looks && report.verdict == Verdict::Pass)
 }
 

@@ -100,7 +100,7 @@ fn pickles_are_found_wherever_they_are() {
         ("vocab.model", call()),
         ("cache", call()),
         ("a/b/state.joblib", call()),
-        ("plain.txt", plain),
+        ("plain.txt", plain.clone()),
         ("framed.x", framed),
         ("packed.gz", gzip(&call())),
         ("packed.pkl.z", zlib(&call())),
@@ -108,6 +108,9 @@ fn pickles_are_found_wherever_they_are() {
         ("bundle2.zip", zip("inner.dat", call())),
         ("bundle.tar", tar("inner", &call())),
         ("bundle.tgz", gzip(&tar("inner", &call()))),
+        // Numbers as Python reads them, and a pickle behind another.
+        ("numbers.bin", [b"I0x1f\n0".to_vec(), plain.clone()].concat()),
+        ("second.x", [b"K\x01.".to_vec(), plain.clone()].concat()),
         ("nested.zip", zip("inner.zip", zip("deep", call()))),
     ];
     let rows = places.into_iter().map(|(path, bytes)| {
@@ -315,6 +318,18 @@ fn a_name_that_promises_weights_is_held_to_it() {
     ]);
 }
 
+/// A pickle of one array of NumPy, of 80,000 bytes.
+fn arrays() -> Vec<u8> {
+    let (empty, dtype) = (pickled::tuple(&[pickled::int(0)]), b"C\x01b".to_vec());
+    let class = pickled::global("numpy", "ndarray");
+    let array = pickled::call("numpy._core.multiarray", "_reconstruct", &[class, empty, dtype]);
+    let data = [&b"B"[..], &80_000u32.to_le_bytes(), &noise(9, 80_000)].concat();
+    let dtype = pickled::call("numpy", "dtype", &[pickled::text("f4")]);
+    let shape = pickled::tuple(&[pickled::int(20_000)]);
+    let state = pickled::tuple(&[pickled::int(1), shape, dtype, b"\x89".to_vec(), data]);
+    pickled::whole(pickled::dict(&[("w", [array, state, b"b".to_vec()].concat())]))
+}
+
 #[test]
 fn raw_weights_are_known_by_who_names_them() {
     let external = || onnx("", Some("model.onnx_data"));
@@ -349,6 +364,22 @@ fn raw_weights_are_known_by_who_names_them() {
             "group1-shard1of1.bin",
         ),
         row(
+            "OpenVINO, empty weights",
+            files(vec![file("m.xml", open_vino()), file("m.bin", vec![0; 900])]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "m.bin",
+        ),
+        row(
+            "arrays in a pickle",
+            files(vec![file("R-50.pkl", arrays())]),
+            "audit {m} --require-all",
+            3,
+            "format/not-read",
+            "R-50.pkl",
+        ),
+        row(
             "TensorFlow",
             files(vec![
                 file("variables/variables.index", bundle_index()),
@@ -377,6 +408,15 @@ fn two_readers_of_one_file_are_told() {
             "FAIL",
         ),
         row("gguf and zip", vec![file("model.gguf", zip(gguf))], "audit {m}", 1, rule, "at once"),
+        // What a member of a tar archive ends as is that member's.
+        row(
+            "an archive in an archive",
+            beside(vec![file("model.nemo", tar("weights.ckpt", &sound_torch().bytes()))]),
+            "audit {m}",
+            0,
+            "format/not-read",
+            "weights not audited: model.nemo",
+        ),
         row("npy and zip", vec![file("a.npy", zip(sound_npy()))], "audit {m}", 1, "", "FAIL"),
         row(
             "picture and zip",

@@ -172,6 +172,8 @@ fn code_is_pinned_by_who_is_trusted() {
     script().hold("none", &of("none", ""), 1, rule);
     script().hold("pinned by nobody", &of("pinned", ""), 1, rule);
     script().sealed().hold("an unsigned seal beside it", &of("pinned", ""), 1, rule);
+    let asked = of("pinned", "[seal]\nrequired = true\n");
+    script().sealed().hold("the same, and the model is compared with it", &asked, 1, rule);
     script().signed().hold("signed", &of("pinned", SIGNATURE), 0, "");
     script().sealed().signed().hold(
         "sealed and signed",

@@ -199,3 +199,43 @@ fn an_archive_without_checksums_is_not_damaged() {
         },
     ]);
 }
+
+#[test]
+fn a_name_stands_for_one_place() {
+    let of = |path, name| file(path, safetensors(&[(name, "F32", &[6], floats(6))]));
+    let index =
+        |shard: &str| format!("{{\"metadata\": {{}}, \"weight_map\": {{\"w\": \"{shard}\"}}}}");
+    let row = |name, files, code, rule| {
+        let says = if code == 0 { "PASS" } else { "FAIL" };
+        Row { name, files, command: "audit {m}", code, rule, says }
+    };
+    let ambiguous = "format/ambiguous-name";
+    hold(vec![
+        row("a name with a slash", vec![of("m.safetensors", "encoder/w")], 0, ""),
+        row(
+            "the directory is there",
+            vec![of("m.safetensors", "encoder/w"), of("encoder/m.safetensors", "b")],
+            1,
+            ambiguous,
+        ),
+        row(
+            "the file is there",
+            vec![of("m.safetensors", "a.safetensors:w"), of("a.safetensors", "b")],
+            1,
+            ambiguous,
+        ),
+        // Loaders of variants look for this name.
+        row(
+            "a shard of a variant is missing",
+            vec![
+                of("m.safetensors", "w"),
+                file(
+                    "model.safetensors.index.fp16.json",
+                    index("model.fp16-00001-of-00001.safetensors"),
+                ),
+            ],
+            1,
+            "format/shard-missing",
+        ),
+    ]);
+}

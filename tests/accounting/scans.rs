@@ -45,12 +45,15 @@ fn models_that_cannot_be_audited_are_models() {
             file("b/saved_model.pb", saved_model("MatMul")),
             file("c/model.h5", hdf5("")),
             file("d/weights.dat", weights()),
+            file("e/w.safetensors.gz", gzip(&weights())),
+            file("f/state.dat", super::files::calling()),
             file("notes/README.md", "# Notes\n"),
         ],
         &[],
     );
-    assert_eq!(code, 0, "{report:#}");
-    assert_eq!(names(&report), ["a", "b", "c", "d"], "{report:#}");
+    // One of them calls something.
+    assert_eq!(code, 1, "{report:#}");
+    assert_eq!(names(&report), ["a", "b", "c", "d", "e", "f"], "{report:#}");
 }
 
 #[test]

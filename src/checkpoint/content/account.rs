@@ -95,7 +95,8 @@ impl Account {
                 continue;
             }
             let Content { class, role, .. } = &mut file.content;
-            if *class == ContentClass::Unknown && describing.described.has(&file.path) {
+            let raw = matches!(class, ContentClass::Unknown | ContentClass::Zeros);
+            if raw && describing.described.has(&file.path) {
                 (*class, *role) = (ContentClass::RawWeights, Role::Weights);
             }
             account.file(file, held.is_some(), describing.external.contains(&file.path))?;

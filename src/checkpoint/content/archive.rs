@@ -86,6 +86,35 @@ pub(super) fn opening(head: &[u8]) -> Option<ContentClass> {
     head.first_chunk().is_some_and(is_tar_header).then_some(Tar)
 }
 
+/// Whether the zip archive that a tar archive seems to end as lies within its members: it is then one of them,
+/// and looked at as such.
+pub(super) fn ends_in_member(look: &Look<'_>) -> io::Result<bool> {
+    let tail = look.long_tail()?;
+    let end = tail.windows(zip::END.len()).rposition(|bytes| bytes == zip::END);
+    let Some(end) = end else { return Ok(false) };
+    let at = look.bytes - (tail.len() - end) as u64;
+    Ok(at < members_end(look)?)
+}
+
+/// Where the last member of a tar archive ends.
+fn members_end(look: &Look<'_>) -> io::Result<u64> {
+    /// Most members that are walked past.
+    const MOST: usize = 100_000;
+    let mut at = 0;
+    for _ in 0..MOST {
+        let header = look.at(at, BLOCK)?;
+        let Some(header) = header.first_chunk::<BLOCK>().filter(|header| is_tar_header(header))
+        else {
+            break;
+        };
+        let data = octal(&header[124..136]).and_then(|bytes| at.checked_add(bytes));
+        let end = data.and_then(|end| end.checked_add(BLOCK as u64));
+        let Some(end) = end.filter(|end| *end <= look.bytes) else { break };
+        at = end.next_multiple_of(BLOCK as u64);
+    }
+    Ok(at)
+}
+
 /// Whether the sum that a header states is that of its bytes.
 pub(super) fn is_tar_header(header: &[u8; BLOCK]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;

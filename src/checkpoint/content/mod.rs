@@ -78,7 +78,11 @@ pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
             let first = beginning(&look)?;
             // Whoever loads it may look for the end of an archive first.
             let loaded = first.is_loadable() || promise::is_of_weights(path);
-            (first, archive::closing(&look, loaded)?)
+            let closing = match archive::closing(&look, loaded)? {
+                Some(_) if first == ContentClass::Tar && archive::ends_in_member(&look)? => None,
+                closing => closing,
+            };
+            (first, closing)
         }
     };
     let mut content = Content::new(first);
@@ -156,14 +160,24 @@ fn is_pickle(look: &Look<'_>) -> io::Result<bool> {
     pickle::is_pickle(&look.head, look.bytes, promised, &mut |at, length| look.at(at, length))
 }
 
-/// Whether a file of this machine holds weights that are no mere array, by its bytes. One that cannot be
-/// opened does not.
+/// Whether a file of this machine holds weights that are no mere array, by its bytes or those of what is in it,
+/// or is loaded as if it did. One that cannot be opened does not.
 pub(crate) fn holds_weights(place: &Path) -> bool {
-    use ContentClass::{Npy, Npz};
-    let found = file::open(&Location::Path(place.to_owned()))
-        .ok()
-        .and_then(|opened| classify(&place.to_string_lossy(), &opened).ok());
-    found.is_some_and(|it| it.role == Role::Weights && !matches!(it.class, Npy | Npz))
+    use ContentClass::{Compressed, Npy, Npz, Pickle, Tar, Zip};
+    let path = place.to_string_lossy();
+    let Ok(opened) = file::open(&Location::Path(place.to_owned())) else { return false };
+    let Ok(found) = classify(&path, &opened) else { return false };
+    match found.class {
+        Npy | Npz => false,
+        Pickle => true,
+        // What is unpacked is not looked at here: there may be very many of these.
+        Zip => zip::list(&opened).is_ok_and(|names| {
+            names.unwrap_or_default().iter().any(|name| promise::is_of_weights(name))
+        }),
+        Compressed => path.rsplit_once('.').is_some_and(|(front, _)| promise::is_of_weights(front)),
+        Tar => examine(&path, &opened).is_ok_and(|it| it.content.role == Role::Weights),
+        _ => found.role == Role::Weights,
+    }
 }
 
 /// What bytes are that a file of this name holds.

@@ -35,6 +35,19 @@ pub struct Unpickled {
     pub notes: Vec<Value>,
 }
 
+impl Unpickled {
+    /// Whether it asks for arrays of NumPy, whose values are in the pickle itself.
+    pub fn makes_arrays(&self) -> bool {
+        self.nodes.0.iter().any(|node| match node {
+            Node::Global(global) => {
+                let name = global.1.strip_prefix("numpy.").unwrap_or_default();
+                name.ends_with("multiarray._reconstruct") || name.ends_with("numeric._frombuffer")
+            }
+            _ => false,
+        })
+    }
+}
+
 /// Reads the pickle that `bytes` begin with.
 pub fn unpickle(bytes: &[u8]) -> Unpickled {
     let mut machine = Machine::default();

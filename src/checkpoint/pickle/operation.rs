@@ -242,19 +242,29 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A decimal integer; one of more than 64 bits is opaque.
+/// An integer as Python reads it from text: with a sign, in the base that it begins with, with underscores
+/// between digits. One of more than 64 bits is opaque.
 fn integer(digits: &[u8]) -> Option<super::value::Value> {
     use super::value::Value::{Int, Opaque};
     let text = std::str::from_utf8(digits).ok()?.trim();
     let plain = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (base, plain) = match plain.get(..2) {
+        Some("0x" | "0X") => (16, &plain[2..]),
+        Some("0o" | "0O") => (8, &plain[2..]),
+        Some("0b" | "0B") => (2, &plain[2..]),
+        _ => (10, plain),
+    };
+    let plain = plain.replace('_', "");
+    if plain.is_empty() || !plain.chars().all(|digit| digit.is_digit(base)) {
         return None;
     }
-    Some(text.parse().map_or(Opaque, Int))
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    Some(i64::from_str_radix(&format!("{sign}{plain}"), base).map_or(Opaque, Int))
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.trim().parse().ok()
+    let text = std::str::from_utf8(digits).ok()?.trim();
+    text.strip_prefix('+').unwrap_or(text).replace('_', "").parse().ok()
 }
 
 /// A little-endian integer in two's complement.
@@ -362,7 +372,11 @@ mod tests {
         assert_eq!(long(&[0xFF; 12]), Value::Int(-1));
         assert_eq!(integer(b"-12"), Some(Value::Int(-12)));
         assert_eq!(integer(b"99999999999999999999"), Some(Value::Opaque));
-        assert_eq!(integer(b"0x10"), None);
+        assert_eq!(integer(b"0x10"), Some(Value::Int(16)));
+        assert_eq!(integer(b"-0b1_1 "), Some(Value::Int(-3)));
+        assert_eq!(integer(b"1_000"), Some(Value::Int(1000)));
+        assert_eq!((integer(b"0x"), integer(b"x"), integer(b"12a")), (None, None, None));
+        assert_eq!((number(b"1_0"), number(b" +7"), number(b"-1")), (Some(10), Some(7), None));
     }
 
     #[test]

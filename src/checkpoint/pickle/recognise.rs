@@ -58,8 +58,13 @@ pub(crate) fn is_pickle(
             Some(Step::On) => {}
             Some(Step::Used) => return Ok(true),
             Some(Step::Stop) => {
-                let does = machine.named || machine.holds || promised;
-                return Ok(stated || does && tape.position() == bytes);
+                let whole = tape.position() == bytes;
+                if stated || whole {
+                    return Ok(stated || machine.named || machine.holds || promised);
+                }
+                // Whoever reads several pickles one after the other comes to what is behind.
+                machine =
+                    Heights { named: machine.named, holds: machine.holds, ..Heights::default() };
             }
             None => return Ok(enough()),
         }
@@ -375,6 +380,13 @@ mod tests {
             b"\x80\x05\x95\x05\0\0\0\0\0\0\0}\x94.12",
             // Whole, and it names something.
             b"ccollections\nOrderedDict\n.",
+            // Numbers as Python reads them.
+            b"I0x1f\n0ccollections\nOrderedDict\n)R.",
+            b"L-1_0L\n0ccollections\nOrderedDict\n)R.",
+            b"Np1_0\n0ccollections\nOrderedDict\n)R.",
+            // Behind another.
+            b"I1\n.ccollections\nOrderedDict\n)R.",
+            b"K\x01.N.ccollections\nOrderedDict\n.",
         ] {
             assert!(recognised(bytes), "{:?}", String::from_utf8_lossy(bytes));
         }

@@ -25,6 +25,7 @@ pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
         pickles: Gathered::default(),
         torch: Gathered::default(),
         told: HashSet::new(),
+        arrays: false,
     };
     let archive = Archive { members, readable, errors: Gathered::default() };
     let mut contents = Contents { checksums: archive.checksums(), ..Contents::default() };
@@ -46,6 +47,8 @@ struct Reading<'a> {
     torch: Gathered<TorchError>,
     /// Compressed members that were told of.
     told: HashSet<String>,
+    /// Whether a pickle has arrays of NumPy in it.
+    arrays: bool,
 }
 
 impl Reading<'_> {
@@ -94,6 +97,7 @@ impl Reading<'_> {
             storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
         };
         let (tensors, _) = &found;
+        contents.arrays = self.arrays;
         contents.weightless = !tensors.too_deep
             && !tensors.hidden
             && tensors.views.is_empty()
@@ -148,6 +152,7 @@ impl Reading<'_> {
         for error in read.iter() {
             self.pickles.push(error.clone());
         }
+        self.arrays |= unpickled.makes_arrays();
         let stored = member.range[1].saturating_sub(member.range[0]);
         let mut found = tensors::collect(&unpickled, stored);
         for fault in found.faults.drain(..) {

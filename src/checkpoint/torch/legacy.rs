@@ -13,19 +13,27 @@ use std::collections::HashMap;
 use std::io;
 
 /// The magic number that every stream begins with, a pickle of its own: behind its protocol, from 4 on in a
-/// frame.
-const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+/// frame; before protocol 2 in digits.
+const MAGIC: [&[u8]; 3] = [
+    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"L119547037146038801333356L\n.",
+    b"L119547037146038801333356\n.",
+];
 /// The only version of the stream.
 const PROTOCOL: i64 = 1001;
 
 /// The length of the pickle of the magic number, if these bytes begin with it.
 pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
-    let [0x80, 2..=5, rest @ ..] = start else { return None };
-    let inner = match rest {
+    let stated = match start {
+        [0x80, 0..=5, rest @ ..] => rest,
+        start => start,
+    };
+    let inner = match stated {
         [0x95, frame @ ..] => frame.get(8..)?,
         rest => rest,
     };
-    inner.starts_with(MAGIC).then(|| start.len() - inner.len() + MAGIC.len())
+    let magic = MAGIC.iter().find(|magic| inner.starts_with(magic))?;
+    Some(start.len() - inner.len() + magic.len())
 }
 
 /// Reads a stream.

@@ -54,6 +54,7 @@ fn plain(path: &str, opened: &Opened) -> io::Result<Contents> {
     Ok(Contents {
         readable: found.value.is_some(),
         weightless: true,
+        arrays: found.makes_arrays(),
         problems: errors.problems(path),
         remarks: vec![TorchRemark::PlainPickle.problem(path)],
         ..Contents::default()
