@@ -502,7 +502,10 @@ fn other_files_of_these_names_stay_other() {
     let misnamed = |model: &Checkpoint| {
         assert!(rules_of(model).iter().all(|rule| *rule == "format/misnamed-content"));
         let files = model.problems.iter().map(|problem| problem.file.clone());
-        assert_eq!(files.collect::<Vec<_>>(), ["picture.bin", "zeros.bin"]);
+        assert_eq!(
+            files.collect::<Vec<_>>(),
+            ["empty.bin", "empty.pt", "picture.bin", "zeros.bin"]
+        );
     };
     misnamed(&model);
     for file in &model.files {

@@ -153,7 +153,9 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         problems.append(&mut contents.problems);
     }
     let account = Account::of(&mut files, &held, &BTreeSet::new(), &mut problems)?;
-    problems.extend(account.problems);
+    // That it is empty was said.
+    let said = problems.iter().any(|problem| problem.rule == "format/unknown");
+    problems.extend(account.problems.into_iter().filter(|_| !said));
     remarks.extend(account.remarks);
     let ([contents], [mut file]) = (held, files);
     let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());

@@ -1,5 +1,6 @@
 //! Configurations in JSON and YAML: what they make a loader import and call.
 
+use super::error::CodeError;
 use super::found::Found;
 use super::json::{self, Step};
 use super::read::Source;
@@ -55,10 +56,17 @@ pub(super) fn look_into_json(
         keras::layer(json::innermost(way).unwrap_or_default(), text, found);
     });
     if let Err(error) = read {
-        found.not_examined(error.to_string());
-        for name in CALLING.iter().filter(|name| pairs::has_name(bytes, name)) {
+        let names: Vec<&'static str> =
+            CALLING.iter().copied().filter(|name| pairs::has_name(bytes, name)).collect();
+        if names.is_empty() {
+            found.not_examined(error.to_string());
+            return Ok(());
+        }
+        for name in &names {
             found.code.push(format!("names `{name}` in what is not plain JSON"));
         }
+        // More lenient loaders read it all the same.
+        found.other.push(CodeError::Unread { names, reason: error.to_string() });
     }
     Ok(())
 }
@@ -82,10 +90,28 @@ fn class_names(way: &[Step<'_>], text: &str, found: &mut Found) {
         if !["transformers", "diffusers", "sentence_transformers"].contains(&root(text)) {
             found.code.push(format!("`parent_library` makes PEFT import {shown}"));
         }
-    } else if name.ends_with("attn_implementation") && text.contains('/') {
+    } else if is_class_path(name, text) {
+        found.code.push(format!("`{name}` names {shown}"));
+    } else if names_kernels(way) && text.contains('/') {
         found.code.push(format!("`{name}` names the kernels {shown}"));
         found.remote.push(format!("the kernels {shown}"));
     }
+}
+
+/// Members that name a class by its path, in configurations of several frameworks.
+const CLASS_PATHS: [&str; 3] = ["_component_", "class_path", "target"];
+
+fn is_class_path(name: &str, text: &str) -> bool {
+    let is_word = |part: &str| {
+        part.starts_with(|c: char| c == '_' || c.is_alphabetic())
+            && part.chars().all(|c| c == '_' || c.is_alphanumeric())
+    };
+    CLASS_PATHS.contains(&name) && text.contains('.') && text.split('.').all(is_word)
+}
+
+/// Whether a member is the implementation of attention: one, or one for each part of a model.
+fn names_kernels(way: &[Step<'_>]) -> bool {
+    way.iter().any(|step| step.name().is_some_and(|name| name.ends_with("attn_implementation")))
 }
 
 fn is_target(name: &str) -> bool {
@@ -119,6 +145,16 @@ pub(super) fn yaml(path: &str, text: &str, found: &mut Found) {
     yaml::each(text, &["_target_", "_instantiator_", "_instantiator"], |name, value| {
         found.code.push(format!("`{name}` calls {}", display_name(value)));
     });
+    yaml::each(text, &CLASS_PATHS, |name, value| {
+        if is_class_path(name, value) {
+            found.code.push(format!("`{name}` names {}", display_name(value)));
+        }
+    });
+    if yaml::is_indirect(text) {
+        found
+            .code
+            .push("its names or tags are written by reference, and are not resolved".to_owned());
+    }
     yaml::python_tags(text, |tag| {
         found.code.push(format!("a tag asks Python for {}", display_name(tag)));
     });

@@ -30,6 +30,9 @@ pub enum CodeError {
     /// A file that was not looked into.
     #[error("was not looked into for code: {reason}")]
     NotExamined { reason: String },
+    /// A file that names what a loader calls, and that could not be read to say what it is.
+    #[error("names {}, and what stands there could not be read: {reason}", quoted_list(names.iter().copied()))]
+    Unread { names: Vec<&'static str>, reason: String },
     /// A model whose weights are outside the model.
     #[error("has weights in {}, which leads out of the model", quoted(location))]
     ExternalPath { location: String },
@@ -48,6 +51,10 @@ impl Named for CodeError {
             CodeError::UnknownFunction { .. } => ("content/template-unknown", Info),
             CodeError::Unparsed { .. } => ("content/template-unparsed", Info),
             CodeError::NotExamined { .. } => ("content/not-examined", Info),
+            CodeError::Unread { .. } => {
+                let rule = "content/not-examined";
+                (rule, Medium)
+            }
             CodeError::ExternalPath { .. } => ("content/external-path", High),
             CodeError::Private { .. } => ("content/private-data", Info),
         }

@@ -58,12 +58,16 @@ pub(super) struct Found {
     pub remote: Reasons,
     /// Everything else.
     pub other: Gathered<CodeError>,
+    /// Whether the file, or a part of it, was not looked into.
+    pub unseen: bool,
 }
 
 impl Found {
-    /// Notes that the file was not looked into.
+    /// Notes that the file was not looked into: whatever code is in it nobody has seen.
     pub fn not_examined(&mut self, reason: impl Into<String>) {
-        self.other.push(CodeError::NotExamined { reason: reason.into() });
+        let reason = reason.into();
+        self.unseen = true;
+        self.other.push(CodeError::NotExamined { reason });
     }
 
     /// Notes that it is longer than is looked into.

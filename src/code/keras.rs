@@ -87,7 +87,7 @@ fn document(bytes: &[u8], found: &mut Found) {
 
 /// A layer that is code, wherever its configuration stands.
 pub(super) fn layer(name: &str, value: &str, found: &mut Found) {
-    if name == "class_name" && value == "Lambda" {
+    if name == "class_name" && matches!(value, "Lambda" | "__lambda__") {
         found.code.push("has a Lambda layer: Keras runs the Python code in it".to_owned());
     }
 }

@@ -22,7 +22,7 @@ mod templates;
 mod tensorflow;
 mod yaml;
 
-use crate::checkpoint::{Checkpoint, ContentClass, ModelFile, Named, OpenError, Problem};
+use crate::checkpoint::{Checkpoint, ContentClass, Named, OpenError, Problem};
 use error::CodeError;
 use found::Found;
 use read::Source;
@@ -76,11 +76,17 @@ pub fn examine(model: &Checkpoint) -> Result<Code, OpenError> {
     Ok(code)
 }
 
-/// Asks every place whether the file is one of its own.
+/// Asks every place whether the file is one of its own: by its bytes whatever it is called, and by its name where
+/// text says nothing of what it is.
 fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Result<(), OpenError> {
     let file = source.file;
     let path = file.path.as_str();
-    if configs::is_json(path) {
+    let class = file.content.class;
+    if class == ContentClass::Gguf {
+        templates::look_into_gguf(source, found)?;
+    } else if class == ContentClass::Onnx {
+        onnx::look_into(source, found)?;
+    } else if configs::is_json(path) {
         configs::look_into_json(source, whole, found)?;
     } else if configs::is_yaml(path) {
         configs::look_into_yaml(source, found)?;
@@ -92,7 +98,7 @@ fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Resul
         requirements::look_into(source, found)?;
     } else if nemo::is_nemo(path) {
         nemo::look_into(source, found)?;
-    } else if is_gguf(file) {
+    } else if file.path.ends_with(".gguf") {
         templates::look_into_gguf(source, found)?;
     } else if onnx::is_onnx(file) {
         onnx::look_into(source, found)?;
@@ -108,10 +114,6 @@ fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Resul
         keras::look_into(source, form, found)?;
     }
     Ok(())
-}
-
-fn is_gguf(file: &ModelFile) -> bool {
-    file.content.class == ContentClass::Gguf || file.path.ends_with(".gguf")
 }
 
 /// Files whose pickles ask a loader to call something, or to make something of a class: what the problems of
@@ -149,7 +151,7 @@ impl Code {
         pickle: Option<&Problem>,
     ) -> Result<(), OpenError> {
         let path = &source.file.path;
-        let Found { code, remote, other } = found;
+        let Found { code, remote, other, unseen } = found;
         let escapes = other.iter().any(|error| matches!(error, CodeError::Escape { .. }));
         if !code.is_empty() {
             let what = code.told();
@@ -158,6 +160,10 @@ impl Code {
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
         } else if escapes {
             let what = "a template that reaches out of its sandbox".to_owned();
+            let blake3 = Some(source.digest()?);
+            self.files.push(CodeFile { path: path.clone(), what, blake3 });
+        } else if unseen {
+            let what = "it could not be looked into for code".to_owned();
             let blake3 = Some(source.digest()?);
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
         } else if let Some(problem) = pickle {

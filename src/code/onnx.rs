@@ -40,7 +40,10 @@ static SPARSE: Message =
     Message { name: "sparse", fields: &[(1, Sub(&TENSOR)), (2, Sub(&TENSOR))] };
 static TENSOR: Message = Message { name: "tensor", fields: &[(13, Sub(&ENTRY))] };
 static ENTRY: Message = Message { name: "entry", fields: &[(1, Text), (2, Text)] };
-static FUNCTION: Message = Message { name: "function", fields: &[(7, Sub(&NODE)), (10, Text)] };
+static FUNCTION: Message = Message {
+    name: "function",
+    fields: &[(1, Text), (7, Sub(&NODE)), (10, Text), (11, Sub(&ATTRIBUTE))],
+};
 
 /// Domains that every runtime of ONNX brings, or the common one.
 fn is_known(domain: &str) -> bool {
@@ -59,7 +62,7 @@ fn is_known(domain: &str) -> bool {
 }
 
 /// Most operators and domains that are kept.
-const KEPT: usize = 1024;
+const KEPT: usize = 16_384;
 
 #[derive(Default)]
 struct Seen {
@@ -69,18 +72,24 @@ struct Seen {
     entry: [String; 2],
     /// Operators of other domains.
     custom: BTreeSet<[String; 2]>,
-    /// Domains of functions that the model has itself.
-    own: BTreeSet<String>,
+    /// The function that is open: its name and domain.
+    function: [String; 2],
+    /// Functions that the model has itself, by name and domain.
+    own: BTreeSet<[String; 2]>,
+    /// Whether there were more of either than are kept.
+    more: bool,
 }
 
 /// Looks for operators and places.
 pub(super) fn look_into(bytes: &dyn Bytes, found: &mut Found) -> Result<(), OpenError> {
     let mut seen = Seen::default();
     let fault = walk(bytes, &MODEL, &mut |event| seen.event(event, found))?;
-    let custom = seen.custom.iter().filter(|[_, domain]| !seen.own.contains(domain));
-    for [operator, domain] in custom {
+    for [operator, domain] in seen.custom.difference(&seen.own) {
         let (operator, domain) = (display_name(operator), display_name(domain));
         found.code.push(format!("needs a library for the operator {operator} of {domain}"));
+    }
+    if seen.more {
+        found.not_examined(format!("it has more than {KEPT} operators and functions of its own"));
     }
     if let Some(at) = fault {
         found.not_examined(format!("it is no ONNX model from byte {at} on"));
@@ -99,12 +108,18 @@ impl Seen {
             }
             Event::End("node") => {
                 let node = self.nodes.pop().unwrap_or_default();
-                if !is_known(&node[1]) && self.custom.len() < KEPT {
-                    self.custom.insert(node);
+                if !is_known(&node[1]) {
+                    self.more |= !keep(&mut self.custom, node);
                 }
             }
-            Event::Text("function", _, domain) if self.own.len() < KEPT => {
-                self.own.insert(domain.to_owned());
+            Event::Start("function") => self.function = Default::default(),
+            Event::Text("function", field, text) => {
+                let [name, domain] = &mut self.function;
+                *(if field == 1 { name } else { domain }) = text.to_owned();
+            }
+            Event::End("function") => {
+                let function = std::mem::take(&mut self.function);
+                self.more |= !keep(&mut self.own, function);
             }
             Event::Start("entry") => self.entry = Default::default(),
             Event::Text("entry", field, text) => {
@@ -120,6 +135,15 @@ impl Seen {
             _ => {}
         }
     }
+}
+
+/// Keeps one more; `false`: there are too many.
+fn keep(kept: &mut BTreeSet<[String; 2]>, one: [String; 2]) -> bool {
+    let fits = kept.len() < KEPT || kept.contains(&one);
+    if fits {
+        kept.insert(one);
+    }
+    fits
 }
 
 /// Whether a path leads out of the directory that it is relative to, on any system.
@@ -162,9 +186,11 @@ mod tests {
         let nested = field(7, &node("If", "", &deep));
         let (code, _) = of(&nested);
         assert!(code.len() == 1 && code[0].contains("Own of my.domain"), "{code:?}");
-        // A function of the model itself needs no library.
-        let own = field(25, &field(10, b"my.domain"));
-        assert_eq!(of(&[nested, own].concat()), Default::default());
+        // A function of the model itself needs no library; another operator of its domain does.
+        let function =
+            |name: &str| field(25, &[field(1, name.as_bytes()), field(10, b"my.domain")].concat());
+        assert_eq!(of(&[nested.clone(), function("Own")].concat()), Default::default());
+        assert_eq!(of(&[nested, function("Other")].concat()).0.len(), 1);
         assert!(!is_known("com.microsoftx") && is_known("com.microsoft.nchwc"));
     }
 
@@ -181,6 +207,8 @@ mod tests {
                 "{location}"
             );
         }
+        let attribute = field(11, &field(5, &tensor("../w")));
+        assert_eq!(of(&field(25, &attribute)).1, ["content/external-path"]);
         let constant = field(7, &node("Constant", "", &field(5, &field(5, &tensor("../w")))));
         assert_eq!(of(&constant).1, ["content/external-path"]);
     }

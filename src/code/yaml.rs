@@ -35,6 +35,26 @@ pub(super) fn python_tags(text: &str, mut look: impl FnMut(&str)) {
     }
 }
 
+/// Whether names or tags are there that only a reader of the whole document resolves: an alias as a key, a key
+/// that is marked as one and quoted, a handle for tags, a tag with escapes.
+pub(super) fn is_indirect(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim_start_matches(['-', ' ', '\t']);
+        let is_alias = line.strip_prefix('*').is_some_and(|rest| {
+            let name = rest.trim_start_matches(|c: char| c.is_alphanumeric() || "_-".contains(c));
+            name.len() < rest.len() && name.trim_start().starts_with(':')
+        });
+        let is_marked = line.strip_prefix("? ").is_some_and(|rest| {
+            matches!(rest.trim_start().chars().next(), Some('"' | '\'' | '*' | '|' | '>'))
+        });
+        let is_escaped = line.split(char::is_whitespace).any(|word| {
+            let tag = word.trim_start_matches(['[', '{', '(']);
+            tag.starts_with('!') && tag.contains('%')
+        });
+        is_alias || is_marked || is_escaped || line.starts_with("%TAG")
+    })
+}
+
 /// Whether a name can begin here: at the start, behind white space, or behind what opens or divides a flow.
 fn begins(line: &str, at: usize) -> bool {
     let before = line[..at].chars().next_back();
@@ -151,6 +171,21 @@ mod tests {
         }
         assert_eq!(all("x_target_: a\n_target_x: b\n_target_ a: c"), [""; 0]);
         assert_eq!(all("loader_module: mlflow.sklearn\n"), ["loader_module=mlflow.sklearn"]);
+    }
+
+    #[test]
+    fn what_is_written_by_reference_is_told() {
+        for text in [
+            "k: &k _target_\nmodel:\n  *k : a.b",
+            "model:\n  ? \"_tar\\\n    get_\"\n  : a.b",
+            "%TAG !x! tag:yaml.org,2002:\n---\na: 1",
+            "a: !!p%79thon/name:x",
+        ] {
+            assert!(is_indirect(text), "{text}");
+        }
+        for text in ["a: *b", "- *b", "x: 100 % y", "a: 'b: *c'", "? plain\n: 1", "say: hi! 5%"] {
+            assert!(!is_indirect(text), "{text}");
+        }
     }
 
     #[test]

@@ -47,9 +47,9 @@ pub(crate) fn examine(path: &str, opened: &Opened) -> io::Result<Examined> {
 /// Who reads a file: whoever its bytes are for; of bytes that are nobody's or damaged, whoever its name
 /// promises them to.
 fn format(path: &str, content: Content) -> Option<Format> {
-    use ContentClass::{Zeros, Zip};
+    use ContentClass::{Empty, Zeros, Zip};
     let promised = Format::of_name(path).filter(|named| match content.class {
-        Zeros => true,
+        Empty | Zeros => true,
         // An archive of arrays of which none has the name of one.
         Zip => *named == Format::Numpy,
         _ => !promise::is_other(content),
@@ -137,7 +137,10 @@ impl Account {
             let error = ContentError::Pointer { size, elsewhere: false };
             self.problems.push(error.problem(path));
         } else if promised && promise::is_other(file.content) {
-            self.problems.push(ContentError::Misnamed { class }.problem(path));
+            let problem = ContentError::Misnamed { class }.problem(path);
+            // Nothing says nothing of the weights beside it.
+            let companion = class == ContentClass::Empty;
+            self.problems.push(Problem { companion, ..problem });
         } else if class.role() == Role::Executable {
             let weights = also.is_some() && carries_weights(file)?;
             let remark = ContentRemark::Executable { what: class.words(), weights };

@@ -23,7 +23,8 @@ pub(super) fn look_at(look: &Look<'_>) -> io::Result<Option<ContentClass>> {
     } else if is_msgpack(look) {
         Some(Msgpack)
     } else if look.tail().ends_with(TABLE_END) {
-        Some(TensorflowBundle)
+        // LevelDB, which the form comes from, has tables of anything.
+        Some(if matches!(look.ending().as_str(), "ldb" | "sst") { Table } else { TensorflowBundle })
     } else {
         None
     })

@@ -76,9 +76,11 @@ pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
         Some(class) => (class, Some(class)),
         None => {
             let first = beginning(&look)?;
-            // Whoever loads it may look for the end of an archive first.
-            let loaded = first.is_loadable() || promise::is_of_weights(path);
-            let closing = match archive::closing(&look, loaded)? {
+            // Whoever loads it may look for the end of an archive first, and passes over a comment behind it.
+            let plain =
+                matches!(first, ContentClass::Text | ContentClass::Json | ContentClass::Html);
+            let commented = !plain || promise::is_of_weights(path);
+            let closing = match archive::closing(&look, commented)? {
                 Some(_) if first == ContentClass::Tar && archive::ends_in_member(&look)? => None,
                 closing => closing,
             };

@@ -61,6 +61,7 @@ fn why(class: ContentClass) -> &'static str {
         ContentClass::Html | ContentClass::Json => ": the answer of a server in place of the file",
         ContentClass::LinkText => ": the file that it leads to was not fetched",
         ContentClass::Zeros => ": space was reserved, and nothing was written",
+        ContentClass::Empty => ": a download that was broken off, or a place that was never filled",
         ContentClass::Zip | ContentClass::Tar | ContentClass::Compressed => " without weights",
         _ => "",
     }
@@ -109,8 +110,8 @@ impl Named for ContentRemark {
 pub(crate) fn is_other(content: Content) -> bool {
     use ContentClass::*;
     match content.class {
-        Html | Json | LinkText | Zeros | SevenZip | Image | Audio | Video | Pdf | Font
-        | Document => true,
+        Empty | Html | Json | LinkText | Zeros | SevenZip | Image | Audio | Video | Pdf | Font
+        | Document | Events | SentencePiece => true,
         Zip | Tar | Compressed => content.role != Role::Weights,
         class => class.role() == Role::Executable,
     }

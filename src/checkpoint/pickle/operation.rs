@@ -225,6 +225,9 @@ impl<'a> Reader<'a> {
             b'q' => Put(self.u8()?.into()),
             b'r' => Put(self.u32()?),
             0x94 => Memoize,
+            // A buffer from beside the pickle, and one that is made to be read only.
+            0x97 => Push(Opaque),
+            0x98 => Operation::Nothing,
             0x80 => match self.u8()? {
                 0..=5 => Operation::Nothing,
                 protocol => return Err(Fault::Protocol { protocol }),
@@ -257,6 +260,10 @@ fn integer(digits: &[u8]) -> Option<super::value::Value> {
     let plain = plain.replace('_', "");
     if plain.is_empty() || !plain.chars().all(|digit| digit.is_digit(base)) {
         return None;
+    }
+    // One of Python's readers takes these for octal, another for no number.
+    if base == 10 && plain.len() > 1 && plain.starts_with('0') {
+        return Some(Opaque);
     }
     let sign = if text.starts_with('-') { "-" } else { "" };
     Some(i64::from_str_radix(&format!("{sign}{plain}"), base).map_or(Opaque, Int))
@@ -375,6 +382,7 @@ mod tests {
         assert_eq!(integer(b"0x10"), Some(Value::Int(16)));
         assert_eq!(integer(b"-0b1_1 "), Some(Value::Int(-3)));
         assert_eq!(integer(b"1_000"), Some(Value::Int(1000)));
+        assert_eq!((integer(b"010"), integer(b"0")), (Some(Value::Opaque), Some(Value::Int(0))));
         assert_eq!((integer(b"0x"), integer(b"x"), integer(b"12a")), (None, None, None));
         assert_eq!((number(b"1_0"), number(b" +7"), number(b"-1")), (Some(10), Some(7), None));
     }

@@ -43,8 +43,8 @@ pub(crate) fn is_pickle(
         return Ok(false);
     }
     let mut tape = Tape { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
-    let mut machine = Heights::default();
     let stated = matches!(head, [0x80, 0..=5, ..]);
+    let mut machine = Heights { stated, ..Heights::default() };
     for operations in 0..MAX_OPERATIONS {
         let enough = || stated && operations >= ENOUGH;
         let step = match tape.next(&mut machine)? {
@@ -63,8 +63,8 @@ pub(crate) fn is_pickle(
                     return Ok(stated || machine.named || machine.holds || promised);
                 }
                 // Whoever reads several pickles one after the other comes to what is behind.
-                machine =
-                    Heights { named: machine.named, holds: machine.holds, ..Heights::default() };
+                let Heights { named, holds, .. } = machine;
+                machine = Heights { named, holds, ..Heights::default() };
             }
             None => return Ok(enough()),
         }
@@ -214,6 +214,14 @@ struct Heights {
     named: bool,
     /// Something outside was referred to, as tensors are.
     holds: bool,
+    /// The bytes state a protocol: they are no text that happens to begin so.
+    stated: bool,
+}
+
+/// Whether a name can be that of a module or of something in one: a line of text is none.
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+    !name.is_empty() && name.chars().all(fits)
 }
 
 impl Heights {
@@ -294,7 +302,14 @@ impl Heights {
                 self.pop_to_mark()?;
                 self.top()?;
             }
-            Operation::Global { .. } | Operation::Extension(_) => {
+            Operation::Global { module, name } => {
+                if !self.stated && !(is_name(module) && is_name(name)) {
+                    return None;
+                }
+                self.named = true;
+                self.push(Kind::Name);
+            }
+            Operation::Extension(_) => {
                 self.named = true;
                 self.push(Kind::Name);
             }
@@ -306,7 +321,10 @@ impl Heights {
                 self.named = true;
                 self.push(Kind::Name);
             }
-            Operation::Instance { .. } => {
+            Operation::Instance { module, name } => {
+                if !self.stated && !(is_name(module) && is_name(name)) {
+                    return None;
+                }
                 self.pop_to_mark()?;
                 self.named = true;
                 return self.call(Kind::Name);
@@ -410,6 +428,8 @@ mod tests {
             b"(dp0\n.",
             b"K\x01.",
             b"constants\nare here.",
+            b"(ii) Modify and create works\n(iii) Distribute them\n\n",
+            b"(Maximum unit of one\nis this.\n",
             b"Dear reader,\nthis is no pickle.\n",
             b"\x80\x02\xfe\xff",
             b"\x80\x06N.",

@@ -17,7 +17,7 @@ const MOST: usize = 4 << 20;
 
 /// Whether a file is a template by itself.
 pub(super) fn is_template(path: &str) -> bool {
-    path.ends_with(".jinja") || path.ends_with(".jinja2")
+    [".jinja", ".jinja2", ".j2"].iter().any(|ending| path.ends_with(ending))
 }
 
 /// Looks through a template that is a file.

@@ -6,7 +6,7 @@ use super::names::{is_keyword, is_known};
 use super::plain::Depth;
 use crate::code::error::CodeError;
 use crate::code::found::Found;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most names that are kept of a template.
 const KEPT: usize = 64;
@@ -31,6 +31,10 @@ struct Scan {
     formats: bool,
     called: BTreeSet<String>,
     defined: BTreeSet<String>,
+    /// Variables that were set to a text with an underscore in front: the text and the line.
+    underscored: BTreeMap<String, (String, u64)>,
+    /// Variables that parts are taken by.
+    subscripts: BTreeSet<String>,
     depth: Depth,
 }
 
@@ -40,6 +44,11 @@ pub(super) fn scan(label: &str, text: &str, found: &mut Found) {
     tags(text, |tag| scan.tag(tag));
     if let (true, Some((name, line))) = (scan.formats, scan.format.take()) {
         scan.escapes.push(Escape { name, how: "by a format string", line });
+    }
+    for (variable, (name, line)) in std::mem::take(&mut scan.underscored) {
+        if scan.subscripts.contains(&variable) {
+            scan.named(&name, line);
+        }
     }
     let template = label.to_owned();
     for Escape { name, how, line } in scan.escapes {
@@ -72,6 +81,13 @@ impl Scan {
         }
     }
 
+    /// A text that is nothing but the name of something internal: wherever it goes, it is there to be reached for.
+    fn named(&mut self, name: &str, line: u64) {
+        if self.escapes.iter().all(|known| known.name != name) {
+            self.escape(name, "by a text", line);
+        }
+    }
+
     /// Looks at one word and what stands around it.
     fn word(&mut self, words: Words<'_, '_>, at: usize) {
         let before = at.checked_sub(1).and_then(|at| words.get(at)).map(|(word, _)| word);
@@ -88,11 +104,33 @@ impl Scan {
                 self.filter(name, inside(words, at + 1), *line);
             }
             Word::Name(name) if follows('(') => self.call(name, before),
+            Word::Text(text) if is_internal(text) => self.named(text, *line),
             Word::Sign('[') if before.is_some_and(is_value) => {
-                let subscript = fold::text(inside(words, at)).unwrap_or_default();
+                let within = inside(words, at);
+                let subscript = fold::text(within).unwrap_or_default();
                 self.formats |= matches!(subscript.as_str(), "format" | "format_map");
                 if subscript.starts_with('_') {
                     self.escape(&subscript, "by subscript", *line);
+                }
+                match within {
+                    // What a variable was set to is known at the end.
+                    [(Word::Name(variable), _)] => {
+                        _ = self.subscripts.insert((*variable).to_owned())
+                    }
+                    // Chosen, cut or repeated: it is there to be reached for.
+                    [_] => {}
+                    _ => {
+                        let is_cut = within.iter().any(|(word, _)| word.is('['));
+                        let reaches = |text: &str| {
+                            is_underscored(match is_cut {
+                                true => text.trim_start_matches(char::is_alphanumeric),
+                                false => text,
+                            })
+                        };
+                        for (text, line) in texts(within).filter(|(text, _)| reaches(text)) {
+                            self.named(text, line);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -118,6 +156,8 @@ impl Scan {
         let by_place = match name {
             "attr" | "selectattr" | "rejectattr" | "groupby" | "sum" => text(0),
             "map" if text(0).as_deref() == Some("attr") => text(1),
+            "join" | "unique" | "max" | "min" => text(1),
+            "sort" => text(2),
             _ => None,
         };
         let by_name = arguments.iter().filter_map(|words| match words {
@@ -132,6 +172,13 @@ impl Scan {
             }
             self.formats |= matches!(reached.as_str(), "format" | "format_map");
         }
+        // Arguments that are put together: `**{'attribute': …}`.
+        let unpacked = arguments.iter().filter(|words| words.iter().any(|(word, _)| word.is('{')));
+        for (text, line) in unpacked.flat_map(|words| texts(words)) {
+            if is_underscored(text) {
+                self.named(text, line);
+            }
+        }
     }
 
     /// Looks for a format that reaches for a name, in strings and in what is joined of them.
@@ -141,6 +188,9 @@ impl Scan {
         for run in words.split(|(word, _)| !is_joint(word)) {
             let Some((_, line)) = run.first() else { continue };
             let Some(text) = fold::joined(run) else { continue };
+            if is_internal(&text) {
+                self.named(&text, *line);
+            }
             if self.format.is_none()
                 && let Some(name) = reached_by_format(&text)
             {
@@ -158,12 +208,42 @@ impl Scan {
             "macro" | "call" | "with" | "import" | "from" => |_| false,
             _ => return,
         };
+        if let [_, (Word::Name(variable), line), (Word::Sign('='), _), value @ ..] = words
+            && let Some(text) = fold::text(value).filter(|text| is_underscored(text))
+            && self.underscored.len() < KEPT
+        {
+            self.underscored.insert((*variable).to_owned(), (text, *line));
+        }
         for (word, _) in words.iter().skip(1).take_while(|(word, _)| !until(word)) {
             if let Some(name) = word.name().filter(|_| self.defined.len() < DEFINED) {
                 self.defined.insert(name.to_owned());
             }
         }
     }
+}
+
+/// The texts of an expression, and their lines.
+fn texts<'t>(words: Words<'t, '_>) -> impl Iterator<Item = (&'t str, u64)> {
+    words.iter().filter_map(|(word, line)| match word {
+        Word::Text(text) => Some((text.as_str(), *line)),
+        _ => None,
+    })
+}
+
+/// Whether a text is a name that begins with an underscore.
+fn is_underscored(text: &str) -> bool {
+    let word = text.trim_start_matches('_');
+    word.len() < text.len()
+        && !word.is_empty()
+        && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+}
+
+/// Whether a text is a name of Python's own machinery: two underscores, a word, two underscores.
+fn is_internal(text: &str) -> bool {
+    let word = text.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    word.is_some_and(|word| {
+        !word.is_empty() && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+    })
 }
 
 /// Whether a word ends a value, so that a bracket behind it takes a part of that.
@@ -256,6 +336,16 @@ mod tests {
             "{% set f = '{m[_private]}' %}{{ f.format_map(x) }}",
             "{{ messages[0]._private }}",
             "{{ f()._private }}",
+            "{% set k = '__class__' %}{{ messages[k] }}",
+            "{% set k = '__cl' ~ 'ass__' %}{{ messages[k] }}",
+            "{% for k in ['__class__'] %}{{ messages[k] }}{% endfor %}",
+            "{% set k='_private' %}{{ messages[k] }}",
+            "{{ messages['_private' if true else 'x'] }}",
+            "{{ messages['x_private'[1:]] }}",
+            "{{ messages['_private'*1] }}",
+            "{{ messages|join('','_private') }}",
+            "{{ messages|sort(false,false,'_private') }}",
+            "{{ messages|map(**{'attribute':'_private'}) }}",
         ] {
             assert_eq!(rules(text).iter().filter(|rule| **rule == ESCAPE).count(), 1, "{text}");
         }
@@ -280,6 +370,7 @@ mod tests {
             "{{ 'a._b' ~ '{x}' }}{{ '%s_%s' % (a, b) }}{{ 'x{}'.format(a) }}",
             "{{ x | map('replace', '_', ' ') | join('_') }}{{ x | replace('_', '-') }}",
             "._private {# {{ a._private }} #}{% raw %}{{ a._private }}{% endraw %}",
+            "{% set k = 'my_key' %}{{ x[k] }}{{ x['a_b' if y else 'c_d'] }}{{ x|sort(attribute='a_b') }}",
             "{{ x[:1] }}{{ x['a_b'] }}{{ 1.5 }}{% for x in ['_a', '_b'] %}{% endfor %}",
         ] {
             assert_eq!(rules(text), [""; 0], "{text}");
