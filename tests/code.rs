@@ -253,7 +253,7 @@ fn hostile_companions_are_told_and_take_no_time() {
     assert_eq!(code, 1, "it names what a loader calls, and who knows what: {findings:#?}");
     assert_eq!(
         told(&findings),
-        [(CODE, "config.json"), ("content/not-examined", "config.json")],
+        [("content/not-examined", "config.json"), (CODE, "config.json")],
         "what is named in it is told"
     );
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(33 << 20));

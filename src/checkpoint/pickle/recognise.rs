@@ -246,6 +246,13 @@ impl Heights {
         self.stack.push(kind);
     }
 
+    /// Notes that a name is resolved; `None`: it is none, in what states no protocol.
+    fn resolve(&mut self, module: &str, name: &str) -> Option<()> {
+        let resolves = self.stated || is_name(module) && is_name(name);
+        self.named |= resolves;
+        resolves.then_some(())
+    }
+
     /// Pushes what a call of `callee` gives.
     fn call(&mut self, callee: Kind) -> Option<Step> {
         self.push(Kind::Made);
@@ -303,10 +310,7 @@ impl Heights {
                 self.top()?;
             }
             Operation::Global { module, name } => {
-                if !self.stated && !(is_name(module) && is_name(name)) {
-                    return None;
-                }
-                self.named = true;
+                self.resolve(module, name)?;
                 self.push(Kind::Name);
             }
             Operation::Extension(_) => {
@@ -322,11 +326,8 @@ impl Heights {
                 self.push(Kind::Name);
             }
             Operation::Instance { module, name } => {
-                if !self.stated && !(is_name(module) && is_name(name)) {
-                    return None;
-                }
+                self.resolve(module, name)?;
                 self.pop_to_mark()?;
-                self.named = true;
                 return self.call(Kind::Name);
             }
             Operation::Object => {
