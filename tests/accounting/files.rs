@@ -144,7 +144,7 @@ fn zlib(data: &[u8]) -> Vec<u8> {
 #[test]
 fn text_that_only_looks_like_a_pickle_is_nothing() {
     let labels = "cat\ndog\nIbex\nNewt\n(unknown)\nSeal\n";
-    let names = "cos\nsystem\nhello\n";
+    let names = "cnonexistent_module\ncall\nhello\n";
     let data = pickled::whole(pickled::dict(&[("steps", pickled::int(12))]));
     hold(vec![
         row("labels", beside(vec![file("labels.txt", labels)]), "audit {m}", 0, "", "PASS"),
