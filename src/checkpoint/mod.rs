@@ -27,6 +27,7 @@ mod remote;
 pub mod safetensors;
 mod settled;
 pub mod shard_index;
+mod shard_name;
 mod torch;
 #[doc(hidden)]
 pub mod zip;

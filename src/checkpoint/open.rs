@@ -13,7 +13,7 @@ use super::settled::Start;
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
 use super::{
     Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
-    listing, torch,
+    listing, shard_name, torch,
 };
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -351,6 +351,7 @@ fn assemble(
         problems.extend(renamed(index.errors.problems(path), name));
         problems.extend(renamed(compared.problems(path), name));
     }
+    problems.extend(shard_name::check(&files, &contents, &listed));
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
     let account = Account::of(&mut files, &contents, &listed, &mut problems)?;

@@ -224,6 +224,21 @@ fn a_name_stands_for_one_place() {
             1,
             ambiguous,
         ),
+        row(
+            "a shard that names say is there",
+            vec![of("model-00001-of-00002.safetensors", "w")],
+            1,
+            "format/shard-missing",
+        ),
+        row(
+            "all that names say are there",
+            vec![
+                of("model-00001-of-00002.safetensors", "w"),
+                of("model-00002-of-00002.safetensors", "v"),
+            ],
+            0,
+            "",
+        ),
         // Loaders of variants look for this name.
         row(
             "a shard of a variant is missing",
