@@ -1,10 +1,10 @@
 //! Shards that say by their names how many there are: `model-00001-of-00002.safetensors`. Where no index lists
 //! them, their names alone tell that one is missing.
 
-use super::ModelFile;
 use super::contents::Contents;
 use super::display::quoted;
 use super::problem::{Named, Problem};
+use super::{Format, ModelFile};
 use crate::severity::Severity;
 use std::collections::BTreeSet;
 
@@ -77,8 +77,8 @@ pub(super) fn check(
 ) -> Vec<Problem> {
     let mut shards: Vec<(ShardName<'_>, &str)> = Vec::new();
     for (file, held) in files.iter().zip(contents) {
-        let Some(held) = held else { continue };
-        if held.gguf_part.is_none() && !listed.contains(&file.path) {
+        let is_read = held.is_some() && file.format != Some(Format::Gguf);
+        if is_read && !listed.contains(&file.path) {
             shards.extend(ShardName::of(&file.path).map(|name| (name, file.path.as_str())));
         }
     }
