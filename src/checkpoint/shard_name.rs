@@ -10,18 +10,20 @@ use std::collections::BTreeSet;
 
 /// What the name of a shard says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct ShardName<'a> {
-    /// What stands before the numbers, directories included, and behind them.
-    stem: &'a str,
-    ending: &'a str,
+pub(crate) struct ShardName<'a> {
+    /// What stands before the numbers, directories included.
+    pub stem: &'a str,
+    /// The ending, without the dot.
+    pub ending: &'a str,
     /// How many there are.
-    count: u64,
+    pub count: u64,
     /// Which it is: from 1 on, or from 0 on.
-    number: u64,
+    pub number: u64,
 }
 
 impl<'a> ShardName<'a> {
-    fn of(path: &'a str) -> Option<ShardName<'a>> {
+    /// Of the path of a shard.
+    pub fn of(path: &'a str) -> Option<ShardName<'a>> {
         let numbers = |text: &str| match text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
         {
             true => text.parse().ok(),

@@ -60,14 +60,12 @@ fn hash_trees(
 ) -> Result<RunReport, RunError> {
     let object = |(index, file): (usize, &ModelFile)| whole(index, file);
     let plan = Plan { objects: files.iter().enumerate().map(object).collect(), ..Plan::default() };
-    let digests: Vec<Mutex<Option<FileDigests>>> = files.iter().map(|_| Mutex::default()).collect();
-    let report = run(files, &plan, options, progress, &|finished| {
-        let found = FileDigests::of_one(hashings[0], finished.digest.to_vec());
-        *digests[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-    })?;
-    let digests = digests.into_iter();
-    let file_digests = digests.map(|d| d.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok(RunReport { file_digests: file_digests.collect(), ..report })
+    let report = run(files, &plan, options, progress, &|_| {})?;
+    let of = |file: usize| {
+        let whole = report.whole_files.get(&file)?;
+        Some(FileDigests::of_one(hashings[0], whole.to_vec()))
+    };
+    Ok(RunReport { file_digests: (0..files.len()).map(of).collect(), ..report })
 }
 
 fn whole(index: usize, file: &ModelFile) -> Object {

@@ -6,6 +6,7 @@ use super::metadata::{Metadata, Value};
 use crate::checkpoint::contents::Contents;
 use crate::checkpoint::display::quoted;
 use crate::checkpoint::problem::{Gathered, Named};
+use crate::checkpoint::shard_name::ShardName;
 use crate::checkpoint::{Format, ModelFile};
 use crate::severity::Severity;
 use std::collections::{BTreeMap, HashMap};
@@ -53,15 +54,8 @@ pub(crate) struct PartName<'a> {
 impl PartName<'_> {
     /// Of the path of a part.
     pub fn of(path: &str) -> Option<PartName<'_>> {
-        let numbers = |text: &str| match text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
-        {
-            true => text.parse().ok(),
-            false => None,
-        };
-        let (rest, count) = path.strip_suffix(".gguf")?.rsplit_once("-of-")?;
-        let (stem, number) = rest.rsplit_once('-')?;
-        let (number, count) = (numbers(number)?, numbers(count)?);
-        (1..=count).contains(&number).then_some(PartName { stem, count, number })
+        let ShardName { stem, ending, count, number } = ShardName::of(path)?;
+        (ending == "gguf" && number > 0).then_some(PartName { stem, count, number })
     }
 
     /// Whether a name is that of a part of the same model.
