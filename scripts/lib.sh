@@ -44,6 +44,19 @@ install_rust() {
     fi
 }
 
+# Whether a version is another or a later one.
+is_at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# Whether a program is there, of at least this version. Nobody needs it: what it checks is left out without it.
+has_tool() {
+    local has
+    has=$("$1" --version 2>/dev/null | grep -o '[0-9][0-9.]*' | head -n 1) && is_at_least "$has" "$2" && return 0
+    say "$1 $2 is not here: what it checks is left out"
+    return 1
+}
+
 # A C linker, and cargo of at least the version in Cargo.toml.
 need_rust() {
     command -v cc >/dev/null || need_packages build-essential
@@ -57,7 +70,7 @@ need_rust() {
     local has wants
     has=$(cargo --version | cut -d' ' -f2)
     wants=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-    [ "$(printf '%s\n%s\n' "$wants" "$has" | sort -V | head -n 1)" = "$wants" ] ||
+    is_at_least "$has" "$wants" ||
         fail "cargo is $has, at least $wants is needed: rustup update stable"
 }
 
@@ -103,22 +116,6 @@ need_environment() {
 # The servers and readers that the checks against services start.
 need_services() {
     need_packages docker-registry prometheus prometheus-node-exporter rsyslog systemd
-}
-
-# Runs checks of tests/python, two at a time; what one says comes when it is done. Those of services have
-# their own environment.
-run_checks() {
-    # shellcheck disable=SC2016
-    printf '%s\n' "$@" | SERVICES_PYTHON=${services_python:-} xargs -P 2 -I{} bash -c '
-        log=$(mktemp)
-        status=0
-        python=$0
-        [[ $1 != services/* ]] || python=$SERVICES_PYTHON
-        "$python" "tests/python/$1.py" >"$log" 2>&1 || status=1
-        printf "\n== tests/python/%s.py\n%s\n" "$1" "$(cat "$log")"
-        rm -f "$log"
-        [ "$status" = 0 ] || echo "error: tests/python/$1.py failed" >&2
-        exit "$status"' "$python" {}
 }
 
 # The software Vulkan device of Mesa, also beside a hardware one: GPU tests name it.

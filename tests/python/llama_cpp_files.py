@@ -1,5 +1,5 @@
 """Files that llama.cpp's own quantiser makes: a mark outlives it, every weight is paired with the one it
-was made from, and nothing is said of sound files. Slow: `scripts/test-llama-cpp` builds llama.cpp."""
+was made from, and nothing is said of sound files. Slow: `scripts/test-slow` builds llama.cpp."""
 
 import json
 import pathlib

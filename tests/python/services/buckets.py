@@ -37,7 +37,7 @@ def server(command, port, name):
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            for _ in range(200):
+            for _ in range(900):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
                 if process.poll() is not None:
