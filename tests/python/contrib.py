@@ -1,4 +1,4 @@
-"""Are the files of contrib/ what the programs that read them expect?"""
+"""Are the files of contrib/, and the workflows of the project, what the programs that read them expect?"""
 
 import os
 import pathlib
@@ -16,7 +16,8 @@ TENSORSEAL = os.environ.get("TENSORSEAL", str(ROOT / "target/debug/tensorseal"))
 
 def check_workflows():
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    subprocess.run([*command, *sorted(CONTRIB.glob("github/*.yml"))], check=True)
+    workflows = [*sorted(CONTRIB.glob("github/*.yml")), *sorted(ROOT.glob(".github/workflows/*.yml"))]
+    subprocess.run([*command, *workflows], check=True)
 
 
 def check_manifests():
