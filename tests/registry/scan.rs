@@ -3,13 +3,14 @@
 use crate::common::oms::Fixtures;
 use crate::common::random::Random;
 use crate::common::{Ran, Tensor, arg, finished, program, run, safetensors, validate, write_model};
+use rusqlite::OpenFlags;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -81,6 +82,34 @@ impl Registry {
         run(&all)
     }
 
+    /// Starts a scan.
+    fn start(&self, rest: &[&str]) -> Child {
+        let args = self.args(rest);
+        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// A number that a query gives; 0 as long as there is no state.
+    fn count(&self, query: &str) -> u64 {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let ask = || {
+            let database = rusqlite::Connection::open_with_flags(self.state(), flags)?;
+            database.busy_timeout(Duration::from_secs(10))?;
+            database.query_row(query, [], |row| row.get::<_, i64>(0))
+        };
+        ask().unwrap_or(0).cast_unsigned()
+    }
+
+    /// How many models were recorded that were read to their end.
+    fn recorded(&self) -> u64 {
+        self.count("SELECT count(*) FROM models WHERE last_deep_check IS NOT NULL")
+    }
+
+    /// How many bytes of the model that is at work need not be read again.
+    fn kept(&self) -> u64 {
+        self.count("SELECT coalesce(sum(bytes), 0) FROM journal_objects")
+    }
+
     /// Changes a byte in the weights of a model.
     fn change(&self, name: &str) {
         let path = self.models().join(name).join("model.safetensors");
@@ -89,6 +118,26 @@ impl Registry {
         bytes[at] ^= 0x10;
         fs::write(&path, bytes).unwrap();
     }
+}
+
+/// Waits until something is so, or the program ends; gives whether it is still at work.
+fn at_work_until(child: &mut Child, is_so: impl Fn(&Child) -> bool) -> bool {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if is_so(child) {
+            return true;
+        }
+        // Rather than for ever.
+        assert!(started.elapsed() < Duration::from_secs(120), "it does not come about");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
+
+fn kill(mut child: Child) {
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[derive(Debug, PartialEq)]
@@ -246,11 +295,14 @@ fn one_writes_at_a_time_and_others_read() {
     assert!(ran.stderr.contains("--wait-lock"), "{}", ran.stderr);
     assert_eq!(registry.verb(&["accept", "a", "--reason", "x"]).code, 11);
     assert_eq!(registry.verb(&["status"]).code, 0);
-    let args = registry.args(&["--wait-lock"]);
-    let mut waiting = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut child = waiting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    let mut child = registry.start(&["--wait-lock"]);
+    // Lines of those that wait have an arrow; the process stands behind FLOCK, ADVISORY and WRITE.
+    let waits = |child: &Child| {
+        let (locks, process) = (fs::read_to_string("/proc/locks").unwrap(), child.id().to_string());
+        let mut waiting = locks.lines().filter_map(|line| line.split_once("-> "));
+        waiting.any(|(_, lock)| lock.split_whitespace().nth(3) == Some(&process))
+    };
+    assert!(at_work_until(&mut child, waits), "it does not wait");
     lock.unlock().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -293,7 +345,8 @@ fn a_damaged_state_is_refused_and_left_as_it_is() {
     assert!(!registry.state().exists(), "asking makes none");
 }
 
-/// Kills a scan at twenty moments of the time that it takes; what comes of it is what an undisturbed scan finds.
+/// Kills scans at twenty moments, each after more models were recorded than before; what comes of it is what an
+/// undisturbed scan finds, and no model that was recorded is read again.
 #[test]
 fn a_scan_that_was_killed_goes_on() {
     let names: Vec<String> = (0..10).map(|index| format!("model-{index}")).collect();
@@ -306,21 +359,22 @@ fn a_scan_that_was_killed_goes_on() {
             .output()
             .unwrap(),
     );
-    let whole = begun.elapsed().as_secs_f64();
+    let of_a_model = begun.elapsed().as_secs_f64() / 10.0;
     let document: Value = serde_json::from_str(&undisturbed.stdout).unwrap();
     let fresh: BTreeMap<String, Model> =
         document["models"].as_array().unwrap().iter().map(Model::of).collect();
 
     let mut random = Random(7);
-    for _ in 0..20 {
-        let args = registry.args(&[]);
-        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_secs_f64(whole * random.uniform()));
-        // SIGKILL.
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for kills in 0..20 {
+        let mut scan = registry.start(&[]);
+        if at_work_until(&mut scan, |_| registry.recorded() >= kills / 2) {
+            // Somewhere in the next one.
+            std::thread::sleep(Duration::from_secs_f64(of_a_model * random.uniform()));
+        }
+        kill(scan);
     }
+    let recorded = registry.recorded();
+    assert!(recorded >= 9, "each scan went on: {recorded}");
     let (code, resumed, run) = registry.states(&[]);
     assert_eq!(code, undisturbed.code);
     let roots = |models: &BTreeMap<String, Model>| -> Vec<(String, String)> {
@@ -328,7 +382,7 @@ fn a_scan_that_was_killed_goes_on() {
     };
     assert_eq!(roots(&resumed), roots(&fresh));
     assert!(resumed.values().all(|model| ["ok", "new"].contains(&model.state.as_str())));
-    assert!(run["deep_checked"].as_u64().unwrap() < 10, "what was done is not done again: {run}");
+    assert_eq!(run["deep_checked"], 10 - recorded, "what was done is not done again: {run}");
 }
 
 /// Within a model, too: what was measured before the kill is not read again, be it judged for the first time
@@ -343,20 +397,20 @@ fn a_model_is_gone_on_with_where_it_was_left() {
         .map(|(name, bytes)| (name.as_str(), "F32", &[250, 200][..], bytes.clone()))
         .collect();
     write_model(&registry.models().join("large"), &tensors);
-    let whole = fs::metadata(registry.models().join("large/model.safetensors")).unwrap().len();
+    let files = fs::read_dir(registry.models().join("large")).unwrap();
+    let whole: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
     for state in ["new", "ok"] {
-        let args = registry.args(&["--read-all", "--limit-rate", "1M", "--threads", "1"]);
-        let mut scan = program(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut child = scan.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(3800));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        // It takes long for all, and is killed as soon as something of it is kept.
+        let mut scan = registry.start(&["--read-all", "--limit-rate", "200K", "--threads", "1"]);
+        assert!(at_work_until(&mut scan, |_| registry.kept() > 0), "it ended before it was killed");
+        kill(scan);
+        let kept = registry.kept();
         let status = registry.verb(&["status"]);
         assert_eq!(status.code, 3, "nothing passes after a scan that did not end");
         let (code, models, rest) = registry.states(&["--read-all"]);
         assert_eq!((code, models["large"].state.as_str()), (0, state));
-        let rest = rest["bytes_read"].as_u64().unwrap();
-        assert!(rest > 0 && rest < whole - 1_000_000, "{state}: {rest} of {whole} bytes");
+        assert!(kept < whole);
+        assert_eq!(rest["bytes_read"], whole - kept, "{state}: what was kept is not read again");
     }
 }
 
