@@ -1,5 +1,4 @@
-//! Zip archives, pickles and arrays made by code, sound or as broken as a test wants them.
-#![allow(dead_code)] // each test that includes this file uses a part of it
+//! Zip archives and pickles made by code, sound or as broken as a test wants them.
 
 /// What one of the two headers of a member says.
 #[derive(Debug, Clone)]
@@ -42,27 +41,6 @@ impl Member {
         };
         let local = header.clone();
         Member { central: header, local, data, gap: Vec::new(), behind: Vec::new(), shift: 0 }
-    }
-
-    /// Compressed.
-    pub fn deflated(name: &str, data: &[u8]) -> Member {
-        use std::io::Write;
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Default::default());
-        encoder.write_all(data).unwrap();
-        let packed = encoder.finish().unwrap();
-        let mut member = Member::new(name, &packed);
-        member.both(|header| {
-            header.method = 8;
-            header.bytes = data.len() as u32;
-            header.crc32 = crc32fast::hash(data);
-        });
-        member
-    }
-
-    /// Changes both headers.
-    pub fn both(&mut self, change: impl Fn(&mut Header)) {
-        change(&mut self.central);
-        change(&mut self.local);
     }
 }
 
@@ -221,23 +199,4 @@ pub fn torch_zip(pickle: Vec<u8>, storages: &[(&str, Vec<u8>)]) -> Zip {
     members.extend(storages.iter().map(storage));
     members.push(Member::new("m/version", "3\n"));
     Zip::of(members)
-}
-
-/// A sound archive: tensors `a` and `b` of 4 elements each.
-pub fn sound_torch() -> Zip {
-    let pickle = pickled::whole(pickled::dict(&[
-        ("a", pickled::tensor("0", 4)),
-        ("b", pickled::tensor("1", 4)),
-    ]));
-    torch_zip(pickle, &[("0", vec![7; 16]), ("1", vec![9; 16])])
-}
-
-/// An `.npy` file of version 1 with this header text.
-pub fn npy(text: &str, data: &[u8]) -> Vec<u8> {
-    [b"\x93NUMPY\x01\0", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), data].concat()
-}
-
-/// An `.npy` file of two F32.
-pub fn sound_npy() -> Vec<u8> {
-    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", &[5; 8])
 }

@@ -1,6 +1,5 @@
 //! Small files of every kind that lies in directories of models, made by code: enough of each for whoever
 //! knows the kind to recognise it.
-#![allow(dead_code)] // each test that includes this file uses a part of it
 
 use super::archives::{Member, Zip};
 use std::io::Write;
@@ -207,7 +206,7 @@ pub fn events() -> Vec<u8> {
 
 /// Bytes that are nothing: no magic, no text, no zeros.
 pub fn unknown(len: usize) -> Vec<u8> {
-    let mut bytes = super::common::noise(77, len);
+    let mut bytes = super::models::noise(77, len);
     bytes[..4].copy_from_slice(b"\xff\x17\x99\x03");
     bytes
 }

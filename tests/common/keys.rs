@@ -1,18 +1,11 @@
 //! Keys of other schemes, and models that are marked with them, made by code.
 
-#![allow(dead_code)] // each test file uses its part
-
-use crate::common::{Tensor, safetensors};
+use super::models::{Tensor, safetensors};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::judge::third_party::{Context, judge};
-use tensorseal::judge::watermark::Detection;
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::third_party::{
-    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasured, measure,
-};
+use tensorseal::watermark::third_party::ThirdPartyKey;
 
 /// An `.npy` array: NumPy's name of its type, its shape, its bytes.
 #[derive(Debug, Clone)]
@@ -25,24 +18,6 @@ pub struct Npy {
 impl Npy {
     pub fn new(descr: &str, shape: &[u64], bytes: Vec<u8>) -> Npy {
         Npy { descr: descr.to_owned(), shape: shape.to_vec(), bytes }
-    }
-
-    pub fn bytes(values: &[u8]) -> Npy {
-        Npy::new("|u1", &[values.len() as u64], values.to_vec())
-    }
-
-    pub fn signs(values: &[i8]) -> Npy {
-        let bytes = values.iter().map(|sign| *sign as u8).collect();
-        Npy::new("|i1", &[values.len() as u64], bytes)
-    }
-
-    pub fn floats(shape: &[u64], values: &[f32]) -> Npy {
-        Npy::new("<f4", shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-
-    pub fn integers(values: &[i64]) -> Npy {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Npy::new("<i8", &[values.len() as u64], bytes)
     }
 
     /// One that NumPy wrote into `testdata/watermark`.
@@ -59,12 +34,6 @@ impl Npy {
         let shape = dimensions.filter(|d| !d.is_empty()).map(|d| d.parse().unwrap()).collect();
         let descr = between("'descr': '", "'").to_owned();
         Npy { descr, shape, bytes: file[end..].to_vec() }
-    }
-
-    /// As 32-bit floats.
-    pub fn as_floats(&self) -> Vec<f32> {
-        assert_eq!(self.descr, "<f4");
-        self.bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
     /// As a tensor of a safetensors file.
@@ -119,24 +88,16 @@ impl KeyFiles {
         self.dir.path().join("key.json")
     }
 
-    pub fn try_read(&self) -> Result<ThirdPartyKey, ThirdPartyKeyError> {
-        fs::write(self.path(), self.descriptor.to_string()).unwrap();
-        ThirdPartyKey::read(&self.path())
-    }
-
     pub fn read(&self) -> ThirdPartyKey {
-        self.try_read().unwrap()
-    }
-
-    /// Why it is refused.
-    pub fn refusal(&self) -> String {
-        self.try_read().unwrap_err().to_string()
+        fs::write(self.path(), self.descriptor.to_string()).unwrap();
+        ThirdPartyKey::read(&self.path()).unwrap()
     }
 }
 
 /// A model of these tensors in a directory of its own.
 pub struct Model {
     pub dir: tempfile::TempDir,
+    /// As it was opened when it was made.
     pub checkpoint: Checkpoint,
 }
 
@@ -149,21 +110,11 @@ impl Model {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.dir.path().join("model.safetensors")
-    }
-
-    pub fn measure(&self, key: &ThirdPartyKey) -> Result<ThirdPartyMeasured, ThirdPartyError> {
-        measure(&self.checkpoint, key, 2, &Progress::default())
-    }
-
-    /// What is said of it with one key.
-    pub fn judge(&self, key: &ThirdPartyKey) -> Detection {
-        let context = Context { keys: 1, committed: false };
-        judge(key.id(), &self.measure(key).unwrap(), &context)
+        self.dir.path().join(&self.checkpoint.files[0].path)
     }
 }
 
-pub fn open(path: &Path) -> Checkpoint {
+fn open(path: &Path) -> Checkpoint {
     let model = Checkpoint::open(path, &OpenOptions::default()).unwrap();
     assert!(model.problems.is_empty(), "{:?}", model.problems);
     model

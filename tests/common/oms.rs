@@ -1,12 +1,12 @@
 //! Keys, certificates, models and signatures that others made: `testdata/oms`.
 
-use super::arg;
+use super::program::arg;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
 /// The fixtures: keys, certificates, models and the bundles of them.
-pub struct Fixtures(TempDir);
+pub struct Fixtures(pub(super) TempDir);
 
 impl Fixtures {
     /// Unpacks them.
@@ -20,27 +20,8 @@ impl Fixtures {
         Self(dir)
     }
 
-    /// A copy of them all, and of what was made beside them.
-    pub fn again(&self) -> Self {
-        let dir = TempDir::new().unwrap();
-        let all = format!("{}/.", self.0.path().display());
-        let copied = Command::new("cp").args(["-a", &all, arg(dir.path())]).status();
-        assert!(copied.unwrap().success());
-        Self(dir)
-    }
-
     /// The path of one of them.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)
-    }
-
-    /// A copy of a model that may be changed.
-    pub fn copy(&self, model: &str) -> PathBuf {
-        let copy = self.path(&format!("copy-of-{model}"));
-        let copied = Command::new("cp")
-            .args(["-a", arg(&self.path("models").join(model)), arg(&copy)])
-            .status();
-        assert!(copied.unwrap().success());
-        copy
     }
 }

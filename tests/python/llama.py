@@ -1,6 +1,6 @@
 """A model of llama's shape, and what llama.cpp makes of it: shared by the checks of GGUF.
 
-The weights follow from their names alone, so that the Rust tests make the same (`tests/common/llama.rs`):
+The weights follow from their names alone, so that the Rust tests make the same (`tests/integrity/llama.rs`):
 byte 4i to 4i + 3 of SHAKE128(name) add up to element i, less their mean, in units of 2^-13.
 """
 

@@ -1,6 +1,6 @@
 //! What an attacker hides in weights, and how it is put into their low bits and got out again.
 
-use crate::common::noise;
+use crate::common::models::noise;
 use std::sync::OnceLock;
 
 /// What is hidden.

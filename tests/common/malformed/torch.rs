@@ -1,6 +1,7 @@
 //! Malformed files of PyTorch and NumPy, made by code.
 
-use super::archives::{Member, Zip, npy, pickled, sound_npy, sound_torch, torch_zip};
+use crate::common::archives::{Member, Zip, pickled, torch_zip};
+use crate::common::sound_files::{npy, sound_npy, sound_torch};
 
 /// A malformed file.
 pub struct Case {

@@ -1,0 +1,14 @@
+//! Registries as they list their models.
+
+use std::ops::ControlFlow;
+use tensorseal::registry::source::{Listed, Source, SourceError};
+
+/// The models of a source, as it lists them.
+pub fn listed(source: &dyn Source) -> Result<Vec<Listed>, SourceError> {
+    let mut all = Vec::new();
+    source.list(&mut |model| {
+        all.push(model);
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
