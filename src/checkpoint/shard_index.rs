@@ -1,10 +1,9 @@
 //! The index of a sharded checkpoint, `*.safetensors.index.json` or `*.bin.index.json`: which file holds which tensor.
 
-use super::contents::Contents;
+use super::contents::{Contents, MAX_TENSORS};
 use super::display::quoted;
 use super::json::{self, Duplicates, JsonError, Key, Offer, Plain, Scalar, Sink};
 use super::problem::{Gathered, Named};
-use super::safetensors::MAX_TENSORS;
 use crate::severity::Severity;
 use serde::de::{Error as _, MapAccess};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -125,7 +125,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let contents = formats::read(format, class, self.path, opened)?;
-        self.found.weights |= !contents.weightless;
+        self.found.weights |= contents.weightless.is_none();
         let front = stated_of(self.path);
         for mut problem in contents.problems {
             if !problem.rule.contains("/pickle-") {

@@ -1,7 +1,8 @@
 //! Parts of files as files: a stretch of one, and bytes that were unpacked.
 
 use super::super::file::{self, Handle, Opened};
-use super::super::{FileIdentity, RemoteError, RemoteFile};
+use super::super::identity::FileIdentity;
+use super::super::remote::{RemoteError, RemoteFile};
 use std::io::{self, Read};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! What can be wrong with a GGUF file, every fault by its name.
 
 use super::{MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NESTING};
+use crate::checkpoint::contents::MAX_TENSORS;
 use crate::checkpoint::display::{quoted, quoted_list};
 use crate::checkpoint::problem::Named;
-use crate::checkpoint::safetensors::MAX_TENSORS;
 use crate::dtype::Dtype;
 use crate::severity::Severity;
 

@@ -1,5 +1,6 @@
 //! The JSON header of a safetensors file: from text to entries, every fault by its name.
 
+use crate::checkpoint::contents::MAX_TENSORS;
 use crate::checkpoint::display::{quoted, quoted_list};
 use crate::checkpoint::json::{self, JsonError, Key, Offer, Plain, Scalar, Sink};
 use crate::checkpoint::problem::{Gathered, Named};
@@ -11,8 +12,6 @@ use std::collections::{HashMap, HashSet};
 
 /// Longest header, as the reference implementation has it.
 pub const MAX_HEADER: u64 = 100_000_000;
-/// Most tensors of one file.
-pub const MAX_TENSORS: usize = 1_000_000;
 /// Most dimensions of one tensor; no framework goes beyond 64.
 pub const MAX_DIMENSIONS: usize = 256;
 /// Most `__metadata__` entries of one file.
