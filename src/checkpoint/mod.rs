@@ -63,7 +63,6 @@ pub use options::OpenOptions;
 pub(crate) use problem::{Gathered, Named};
 pub use problem::{LeftOut, NotCovered, Problem};
 pub(crate) use reader::Texts;
-pub(crate) use remote::RemoteReader;
-pub use remote::{RemoteError, RemoteFile};
+pub use remote::{InOrder, RemoteError, RemoteFile};
 pub use safetensors::HeaderError;
 pub use tensor::{BigEndian, Checksum, Tensor};
