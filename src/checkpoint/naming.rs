@@ -6,7 +6,7 @@ use super::display::quoted;
 use super::links::TreeRemark;
 use super::model_file::ModelFile;
 use super::paths::directory_of;
-use super::problem::{Named, Problem};
+use super::problem::{Located, Named, Problem};
 use super::shard_index::ShardIndex;
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -32,8 +32,8 @@ impl Named for AmbiguousName {
         ("format/ambiguous-name", Severity::High)
     }
 
-    fn tensor(&self) -> Option<&str> {
-        Some(&self.tensor)
+    fn located(&self) -> Located<'_> {
+        Located { tensor: Some(&self.tensor), ..Located::default() }
     }
 }
 

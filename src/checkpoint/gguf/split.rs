@@ -7,7 +7,7 @@ use crate::checkpoint::class::Format;
 use crate::checkpoint::contents::{Contents, Part};
 use crate::checkpoint::display::quoted;
 use crate::checkpoint::model_file::ModelFile;
-use crate::checkpoint::problem::{Gathered, Named};
+use crate::checkpoint::problem::{Gathered, Located, Named, faults};
 use crate::checkpoint::reader::Parts;
 use crate::checkpoint::shard_name::ShardName;
 use crate::severity::Severity;
@@ -47,38 +47,41 @@ impl Parts for Split {
     }
 }
 
-/// What can be wrong with the parts of a model.
-#[derive(Debug, thiserror::Error)]
-enum SplitError {
-    #[error(
-        "is part {} of {} of a model by its metadata, and {}",
-        part.number, part.count,
-        match name {
-            Some((number, count)) => format!("part {number} of {count} by its name"),
-            None => format!(
-                "its name does not say so (…-{:05}-of-{:05}.gguf): the other parts cannot be found",
-                part.number, part.count
-            ),
-        }
-    )]
-    Name { part: Part, name: Option<(u64, u64)> },
-    #[error("is part {number} of {count} of a model by its name, and none by its metadata")]
-    NoPart { number: u64, count: u64 },
-    #[error(
-        "is one of {count} parts of a model, of which {} {} missing; complete the download",
-        list(missing),
-        if missing.len() == 1 { "is" } else { "are" }
-    )]
-    Missing { count: u64, missing: Vec<u64> },
-    #[error("states {stated} tensors in all parts of the model; the {count} parts have {found}")]
-    Tensors { stated: u64, count: u64, found: u64 },
-    #[error(
-        "tensor {} is in two parts of the model, {} and {}",
-        quoted(tensor),
-        quoted(first),
-        quoted(second)
-    )]
-    TensorInTwoParts { tensor: String, first: String, second: String },
+faults! {
+    /// What can be wrong with the parts of a model.
+    #[derive(Debug, thiserror::Error)]
+    enum SplitError {
+        #[error(
+            "is part {} of {} of a model by its metadata, and {}",
+            part.number, part.count,
+            match name {
+                Some((number, count)) => format!("part {number} of {count} by its name"),
+                None => format!(
+                    "its name does not say so (…-{:05}-of-{:05}.gguf): the other parts cannot be found",
+                    part.number, part.count
+                ),
+            }
+        )]
+        Name { part: Part, name: Option<(u64, u64)> } => ("format/gguf-split-name", High),
+        #[error("is part {number} of {count} of a model by its name, and none by its metadata")]
+        NoPart { number: u64, count: u64 } => ("format/gguf-split-name", High),
+        #[error(
+            "is one of {count} parts of a model, of which {} {} missing; complete the download",
+            list(numbers),
+            if numbers.len() == 1 { "is" } else { "are" }
+        )]
+        Missing { count: u64, numbers: Vec<u64> } => ("format/gguf-split-missing", High),
+        #[error("states {stated} tensors in all parts of the model; the {count} parts have {found}")]
+        Tensors { stated: u64, count: u64, found: u64 } => ("format/gguf-split-tensors", High),
+        #[error(
+            "tensor {} is in two parts of the model, {} and {}",
+            quoted(tensor),
+            quoted(first),
+            quoted(second)
+        )]
+        TensorInTwoParts { tensor: String, first: String, second: String }
+            => ("format/tensor-in-two-shards", High),
+    }
 }
 
 /// A few numbers, and how many more there are.
@@ -88,26 +91,6 @@ fn list(numbers: &[u64]) -> String {
     let more = numbers.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
-}
-
-impl Named for SplitError {
-    fn rule(&self) -> (&'static str, Severity) {
-        match self {
-            SplitError::Name { .. } | SplitError::NoPart { .. } => {
-                ("format/gguf-split-name", Severity::High)
-            }
-            SplitError::Missing { .. } => ("format/gguf-split-missing", Severity::High),
-            SplitError::Tensors { .. } => ("format/gguf-split-tensors", Severity::High),
-            SplitError::TensorInTwoParts { .. } => ("format/tensor-in-two-shards", Severity::High),
-        }
-    }
-
-    fn tensor(&self) -> Option<&str> {
-        match self {
-            SplitError::TensorInTwoParts { tensor, .. } => Some(tensor),
-            _ => None,
-        }
-    }
 }
 
 /// Checks all models in parts among these files, notes what is wrong with the files concerned, and gives
@@ -168,7 +151,7 @@ fn check_set(
         (1..=count).filter(|number| present.next_if_eq(number).is_none()).collect();
     if !missing.is_empty() {
         agree = false;
-        note(contents, first, &files[first].path, SplitError::Missing { count, missing });
+        note(contents, first, &files[first].path, SplitError::Missing { count, numbers: missing });
     }
     if agree {
         check_tensors(count, set, files, contents);
@@ -227,8 +210,7 @@ mod tests {
 
     #[test]
     fn missing_parts_are_listed_briefly() {
-        let missing: Vec<u64> = (2..=20).collect();
-        let error = SplitError::Missing { count: 20, missing };
+        let error = SplitError::Missing { count: 20, numbers: (2..=20).collect() };
         assert_eq!(
             error.to_string(),
             "is one of 20 parts of a model, of which 2, 3, 4, 5, 6, 7, 8, 9 and 11 more are missing; \

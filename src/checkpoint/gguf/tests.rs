@@ -263,9 +263,12 @@ fn a_cut_off_file_keeps_its_first_tensors() {
     made.data = 32 + 7;
     let report = made.check();
     let error = report.errors().next().unwrap();
-    assert_eq!((error.rule().0, error.affected()), ("format/truncated", &["b".to_owned()][..]));
+    assert_eq!(
+        (error.rule().0, error.located().affected),
+        ("format/truncated", &["b".to_owned()][..])
+    );
     let end = made.whole().1;
-    assert_eq!(error.byte_range(), Some([end, end + 5]));
+    assert_eq!(error.located().bytes, Some([end, end + 5]));
     assert_eq!(report.tensors.len(), 1);
     assert_eq!(report.into_contents("x").big_endian.len(), 1);
 }

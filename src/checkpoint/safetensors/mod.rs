@@ -361,9 +361,9 @@ mod tests {
     #[test]
     fn places_are_bytes_of_the_file() {
         let report = check_header(b"{\"a\xff", 100);
-        assert_eq!(report.errors().next().unwrap().byte_range(), Some([11, 12]));
+        assert_eq!(report.errors().next().unwrap().located().bytes, Some([11, 12]));
         let report = check_header(b"{}  x", 13);
-        assert_eq!(report.errors().next().unwrap().byte_range(), Some([12, 13]));
+        assert_eq!(report.errors().next().unwrap().located().bytes, Some([12, 13]));
     }
 
     #[test]
