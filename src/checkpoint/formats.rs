@@ -68,6 +68,11 @@ impl Format {
         reader.endings().contains(&ending) || reader.shared_endings().contains(&ending)
     }
 
+    /// Whether its files are arrays, which may be data as well as weights.
+    pub fn is_of_arrays(self) -> bool {
+        self.reader().is_of_arrays()
+    }
+
     /// Whether the bytes outside the tensors of its files are more than a list of them: a pickle is a program,
     /// and the header of an array a text of Python.
     pub fn is_obeyed(self) -> bool {

@@ -150,7 +150,7 @@ pub(crate) fn holds_weights(place: &Path) -> bool {
     let Ok(opened) = file::open(&Location::Path(place.to_owned())) else { return false };
     let Ok(found) = classify(&path, &opened) else { return false };
     match found.class {
-        class if class.format().is_some_and(|it| it.reader().is_of_arrays()) => false,
+        class if class.format().is_some_and(Format::is_of_arrays) => false,
         Pickle => true,
         // What is unpacked is not looked at here: there may be very many of these.
         Zip => zip::list(&opened).is_ok_and(|names| {
