@@ -1,10 +1,12 @@
 //! What a file of tensors was found to hold, whatever its format.
 
-use super::gguf::GgufModel;
-use super::gguf::split::Part;
+use super::class::{ContentClass, Role};
 use super::problem::Problem;
-use super::{BigEndian, Checksum};
+use super::tensor::{BigEndian, Checksum};
 use crate::dtype::Dtype;
+
+/// Most tensors of one file.
+pub const MAX_TENSORS: usize = 1_000_000;
 
 /// A tensor that can be read: its bytes are in the file, and as many as its type needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,39 @@ pub struct StoredTensor {
     pub bytes: u64,
 }
 
+/// What the metadata of a file say of the model it belongs to, in a format that names tensors by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// What the format calls it.
+    pub name: String,
+    /// Heads of attention, where that is one number.
+    pub heads: Option<u32>,
+    /// Heads of keys and values, where that is one number.
+    pub key_value_heads: Option<u32>,
+}
+
+/// Which part of a model a file says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// How many parts there are, more than one.
+    pub count: u64,
+    /// Tensors of all parts together.
+    pub tensors: Option<u64>,
+}
+
+/// A text of the metadata.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Its key.
+    pub key: String,
+    /// Length of the text.
+    pub bytes: u64,
+    /// The text; `None`: it is longer than was asked for.
+    pub value: Option<Vec<u8>>,
+}
+
 /// See the module. Problems and remarks name tensors as the file does.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
@@ -32,11 +67,8 @@ pub(crate) struct Contents {
     pub unreadable: Vec<String>,
     /// Whether the layout could be read at all.
     pub readable: bool,
-    /// Whether it holds nothing that a tensor could lie in: a pickle of plain data or of objects.
-    pub weightless: bool,
-    /// Whether arrays of NumPy are in its pickle, and more than the state of a generator takes: weights that are
-    /// not read.
-    pub arrays: bool,
+    /// Of a file that holds nothing a tensor could lie in: what it is instead, and the part that it plays.
+    pub weightless: Option<(ContentClass, Role)>,
     /// What is wrong with the file.
     pub problems: Vec<Problem>,
     /// What is legal and worth knowing.
@@ -45,10 +77,10 @@ pub(crate) struct Contents {
     pub checksums: Vec<Checksum>,
     /// Stretches in big-endian byte order, in order.
     pub big_endian: Vec<BigEndian>,
-    /// Of a GGUF file: what its metadata say of the model.
-    pub gguf: Option<GgufModel>,
-    /// Of a GGUF file that is a part of a model: which.
-    pub gguf_part: Option<Part>,
+    /// What its metadata say of the model.
+    pub architecture: Option<Architecture>,
+    /// Which part of a model in several files its metadata say that it is.
+    pub part: Option<Part>,
 }
 
 impl Contents {

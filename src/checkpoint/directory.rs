@@ -1,10 +1,12 @@
 //! The files below a directory: which are part of the model, in an order that does not depend on
 //! that of the file system.
 
-use super::file::{OpenError, is_name_too_long, kind_of_special};
-use super::links::{Bounds, LinkTarget, TreeError, TreeRemark};
+use super::error::{OpenError, is_name_too_long};
+use super::file::kind_of_special;
+use super::links::{Bounds, DirectoryLink, LinkTarget, TreeError, TreeRemark};
+use super::location::Location;
+use super::options::OpenOptions;
 use super::problem::{LeftOut, Named, NotCovered, Problem};
-use super::{DirectoryLink, Location, OpenOptions};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;

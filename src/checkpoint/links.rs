@@ -1,7 +1,7 @@
 //! Where the symbolic links of a model may lead.
 
 use super::display::{display_name, quoted};
-use super::file::is_loop;
+use super::error::is_loop;
 use super::problem::Named;
 use crate::severity::Severity;
 use std::io;
@@ -93,6 +93,16 @@ pub enum LinkTarget {
     Blobs,
     /// Out of the model.
     Outside,
+}
+
+/// A path of a model that leads into a directory which is covered under another path: whatever walks the model
+/// and follows links sees its files a second time, under other names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectoryLink {
+    /// Path relative to the root.
+    pub path: String,
+    /// Path of the directory, relative to the root; `.` for the root itself.
+    pub target: String,
 }
 
 /// The places that links of one model may lead to.

@@ -4,12 +4,11 @@
 //! else: no file of this machine is looked at.
 
 use super::directory::{MAX_DEPTH, Reached, Tree, left_out};
+pub(crate) use super::error::MAX_FILES;
 use super::links::TreeError;
-use super::{Location, OpenOptions};
+use super::location::Location;
+use super::options::OpenOptions;
 use std::collections::BTreeSet;
-
-/// Files of one model.
-pub(crate) const MAX_FILES: usize = 100_000;
 
 /// Bytes of a path: what file systems take (`PATH_MAX` of Linux).
 const MAX_PATH: usize = 4096;

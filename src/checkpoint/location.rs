@@ -1,6 +1,6 @@
 //! Where the bytes of a file are.
 
-use super::RemoteFile;
+use super::remote::RemoteFile;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! What tensors are called when a model has several files, so that every name is there once and
 //! does not depend on what else was put beside it.
 
-use super::ModelFile;
 use super::contents::Contents;
 use super::display::quoted;
 use super::links::TreeRemark;
-use super::problem::{Named, Problem};
+use super::model_file::ModelFile;
+use super::paths::directory_of;
+use super::problem::{Located, Named, Problem};
 use super::shard_index::ShardIndex;
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -31,8 +32,8 @@ impl Named for AmbiguousName {
         ("format/ambiguous-name", Severity::High)
     }
 
-    fn tensor(&self) -> Option<&str> {
-        Some(&self.tensor)
+    fn located(&self) -> Located<'_> {
+        Located { tensor: Some(&self.tensor), ..Located::default() }
     }
 }
 
@@ -57,11 +58,6 @@ impl Naming {
         }
         Some(format!("{}{tensor}", self.prefixes[file]))
     }
-}
-
-/// The directory of a path with its final `/`, empty at the top.
-pub(crate) fn directory_of(path: &str) -> &str {
-    path.rfind('/').map_or("", |end| &path[..=end])
 }
 
 struct Files<'m> {

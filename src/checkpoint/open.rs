@@ -1,52 +1,38 @@
 //! From a path to a [`Checkpoint`].
 
+use super::class::Format;
 use super::content::{self, Account, Content, ContentClass, NotRead, Role};
 use super::contents::{Contents, StoredTensor};
 use super::directory::{self, Found, Reached, Tree};
 use super::display::display_name;
-use super::file::{self, OpenError, Opened, is_name_too_long, kind_of_special};
-use super::gguf::split::{self, PartName};
-use super::links::{Bounds, TreeError};
-use super::naming::{self, Indexed, directory_of};
+use super::error::{MAX_FILES, OpenError, is_name_too_long};
+use super::file::{self, Opened, kind_of_special};
+use super::formats::{self, part_name};
+use super::links::{Bounds, LinkTarget, TreeError};
+use super::location::Location;
+use super::model::Checkpoint;
+use super::model_file::{FileKind, ModelFile};
+use super::naming::{self, Indexed};
+use super::options::OpenOptions;
+use super::paths::directory_of;
 use super::problem::{Gathered, Named, Problem};
-use super::settled::Start;
+use super::remote::RemoteFile;
 use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
-use super::{
-    Checkpoint, FileKind, Format, LinkTarget, Location, ModelFile, RemoteFile, Tensor, formats,
-    listing, shard_name, torch,
-};
+use super::start::Start;
+use super::tensor::Tensor;
+use super::{listing, shards};
 use crate::severity::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a model is opened.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// Follow links that lead out of the model.
-    pub allow_symlinks: bool,
-    /// Take `.git`, `.gitignore`, `.gitattributes` and `.github` at the top as part of the model.
-    pub include_git_paths: bool,
-    /// Paths relative to the root that neither the model has nor a signature of its files covers: the
-    /// signature itself.
-    pub exclude: Vec<String>,
-    /// Paths relative to the root that are not part of the model, while a signature of its files covers
-    /// them: its seals and their sidecars.
-    pub seals: Vec<String>,
-    /// Also list the files that a signature covers although they are not part of the model: seals, and the
-    /// notes of the downloader. See [`ModelFile::beside`].
-    pub list_beside: bool,
-    /// The files that are known to belong to the model (those of a seal): files beside them cannot
-    /// change what their tensors are called.
-    pub expected_files: Option<BTreeSet<String>>,
-}
-
 /// What a file given by itself can be wrong in.
 #[derive(Debug, thiserror::Error)]
 enum SingleError {
     #[error(
-        "not a checkpoint: neither its name nor its first bytes are those of safetensors, GGUF, PyTorch or NumPy"
+        "not a checkpoint: neither its name nor its first bytes are those of {}",
+        formats::words()
     )]
     UnknownFormat,
     #[error("is empty: no checkpoint is")]
@@ -92,14 +78,14 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, or changed; when there are more than [`MAX_FILES`](listing::MAX_FILES).
+    /// When a file cannot be read, or changed; when there are more than [`MAX_FILES`].
     pub fn open_remote(
         name: &str,
         files: Vec<(String, Arc<dyn RemoteFile>)>,
         options: &OpenOptions,
     ) -> Result<Checkpoint, OpenError> {
         let path = Path::new(name);
-        if files.len() > listing::MAX_FILES {
+        if files.len() > MAX_FILES {
             return Err(OpenError::TooManyFiles { path: path.to_owned(), files: files.len() });
         }
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
@@ -136,7 +122,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     } else if content.class == ContentClass::Unknown {
         problems.push(SingleError::UnknownFormat.problem(&name));
     }
-    if held.as_ref().is_some_and(|held| held.gguf_part.is_some())
+    if held.as_ref().is_some_and(|held| held.part.is_some())
         && let Some(all) = open_parts(path, &location, options)?
     {
         return Ok(all);
@@ -148,7 +134,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     file.kind = FileKind::Damaged;
     let (mut files, mut held, mut remarks) = ([file], [held], Vec::new());
     set_aside(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
-    split::check(&files, &mut held);
+    formats::check_parts(&files, &mut held);
     for contents in held.iter_mut().flatten() {
         problems.append(&mut contents.problems);
     }
@@ -158,11 +144,11 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     problems.extend(account.problems.into_iter().filter(|_| !said));
     remarks.extend(account.remarks);
     let ([contents], [mut file]) = (held, files);
-    let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());
+    let (mut tensors, mut architectures) = (Vec::new(), BTreeMap::new());
     if let Some(mut contents) = contents {
         remarks.append(&mut contents.remarks);
         tensors = std::mem::take(&mut contents.tensors);
-        gguf.extend(contents.gguf.take().map(|model| (0, model)));
+        architectures.extend(contents.architecture.take().map(|model| (0, model)));
         file.hold(contents);
     } else if problems.is_empty() && file.kind == FileKind::Damaged {
         file.kind = FileKind::Other;
@@ -178,7 +164,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         tensors: tensors.into_iter().map(|found| tensor(found, 0, None)).collect(),
         problems,
         remarks,
-        gguf,
+        architectures,
         not_covered: Vec::new(),
         start: Start::of_files(),
         links: Vec::new(),
@@ -205,11 +191,12 @@ fn open_parts(
     // Where the file is, or else where a link to it stands: caches link to names that say nothing.
     for place in [location, path] {
         let name = place.file_name().and_then(|name| name.to_str());
-        let Some((name, part)) = name.and_then(|name| Some((name, PartName::of(name)?))) else {
+        let Some((name, part)) = name.and_then(|name| Some((name, part_name(name)?))) else {
             continue;
         };
         let root = parent_of(place);
-        let tree = directory::walk_only(&root, options, &|name| part.is_beside(name))?;
+        let is_part = |name: &str| part_name(name).is_some_and(|name| name.set() == part.set());
+        let tree = directory::walk_only(&root, options, &is_part)?;
         let start = Start::of_parts(options, name, &tree);
         return assemble(path, root, tree, options, start).map(Some);
     }
@@ -276,12 +263,8 @@ struct Reading {
     remarks: Vec<Problem>,
 }
 
-/// From this length on arrays in a pickle are taken for weights: the state of a generator of random numbers is
-/// shorter.
-const MIN_ARRAYS: u64 = 64 << 10;
-
-/// Takes what holds no weights out of the files of tensors: pickles of objects or plain data that go along
-/// with a model. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
+/// Takes what holds no weights out of the files of tensors: what goes along with a model, such as pickles of
+/// objects or plain data. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
 /// with the model, and says nothing of how far its weights can be read.
 fn set_aside(
     files: &mut [ModelFile],
@@ -294,16 +277,13 @@ fn set_aside(
         if listed.contains(&file.path) {
             continue;
         }
-        let Some(pickle) = held.take_if(|held| held.weightless) else { continue };
+        let Some((class, role)) = held.as_ref().and_then(|held| held.weightless) else { continue };
+        let Some(aside) = held.take() else { continue };
         let companion = |problem| Problem { companion: true, ..problem };
-        problems.extend(pickle.problems.into_iter().map(companion));
-        remarks.extend(pickle.remarks);
-        file.content.class = ContentClass::Pickle;
-        file.content.role = match pickle.arrays && file.bytes >= MIN_ARRAYS {
-            true => Role::Weights,
-            false => Role::Companion,
-        };
-        file.checksums = pickle.checksums;
+        problems.extend(aside.problems.into_iter().map(companion));
+        remarks.extend(aside.remarks);
+        (file.content.class, file.content.role) = (class, role);
+        file.checksums = aside.checksums;
         (file.kind, file.format) = (FileKind::Other, None);
     }
 }
@@ -334,7 +314,7 @@ fn assemble(
     tree.remarks.extend(remarks);
     set_aside(&mut files, &mut contents, &listed, &mut tree.problems, &mut tree.remarks);
 
-    split::check(&files, &mut contents);
+    formats::check_parts(&files, &mut contents);
     let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
     let mut problems = std::mem::take(&mut tree.problems);
     let mut remarks = std::mem::take(&mut tree.remarks);
@@ -351,7 +331,7 @@ fn assemble(
         problems.extend(renamed(index.errors.problems(path), name));
         problems.extend(renamed(compared.problems(path), name));
     }
-    problems.extend(shard_name::check(&files, &contents, &listed));
+    problems.extend(shards::check(&files, &contents, &listed));
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
     let account = Account::of(&mut files, &contents, &listed, &mut problems)?;
@@ -360,7 +340,7 @@ fn assemble(
     problems.sort_by(|a, b| a.file.cmp(&b.file));
     remarks.sort_by(|a, b| a.file.cmp(&b.file));
 
-    let (mut tensors, mut gguf) = (Vec::new(), BTreeMap::new());
+    let (mut tensors, mut architectures) = (Vec::new(), BTreeMap::new());
     for (at, held) in contents.into_iter().enumerate() {
         let Some(mut held) = held else { continue };
         for found in std::mem::take(&mut held.tensors) {
@@ -368,7 +348,7 @@ fn assemble(
                 tensors.push(tensor(found, at, Some(name)));
             }
         }
-        gguf.extend(held.gguf.take().map(|model| (at, model)));
+        architectures.extend(held.architecture.take().map(|model| (at, model)));
         files[at].hold(held);
     }
     let mut formats = files.iter().filter_map(|file| file.format);
@@ -381,7 +361,7 @@ fn assemble(
         tensors,
         problems,
         remarks,
-        gguf,
+        architectures,
         not_covered: tree.not_covered,
         start,
         links: tree.links,
@@ -455,8 +435,9 @@ impl Reading {
         for same in together.into_values().filter(|same| same.len() > 1) {
             let is_named = |at: &usize| {
                 let Some(file) = self.files.get(*at) else { return false };
-                let torch = file.format == Some(Format::Torch) && torch::is_promised(&file.path);
-                torch || Format::of_name(&file.path).is_some() || listed.contains(&file.path)
+                file.format.is_some_and(|format| format.goes_by(&file.path))
+                    || Format::of_path(&file.path).is_some()
+                    || listed.contains(&file.path)
             };
             let mut kept: Vec<usize> = same.iter().copied().filter(is_named).collect();
             if kept.is_empty() {

@@ -96,38 +96,98 @@ pub(crate) fn stated_of(file: &str) -> String {
     format!("{}: ", display_name(file))
 }
 
+/// Where an error of structure is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Located<'e> {
+    /// The tensor concerned, under its name in the file.
+    pub tensor: Option<&'e str>,
+    /// The bytes of the file concerned.
+    pub bytes: Option<[u64; 2]>,
+    /// Tensors that cannot be read because of it, under their names in the file.
+    pub affected: &'e [String],
+}
+
 /// A named error of structure: every variant has a rule of its own.
 pub(crate) trait Named: std::fmt::Display {
     /// Rule identifier and severity.
     fn rule(&self) -> (&'static str, Severity);
-    /// The tensor concerned, under its name in the header.
-    fn tensor(&self) -> Option<&str> {
-        None
-    }
-    /// The bytes of the file concerned.
-    fn byte_range(&self) -> Option<[u64; 2]> {
-        None
-    }
-    /// Tensors that cannot be read because of it, under their names in the header.
-    fn affected(&self) -> &[String] {
-        &[]
+
+    /// Where it is, as far as it is about a part of the file.
+    fn located(&self) -> Located<'_> {
+        Located::default()
     }
 
     /// The problem that this error is, of `file`.
     fn problem(&self, file: &str) -> Problem {
         let (rule, severity) = self.rule();
+        let Located { tensor, bytes, affected } = self.located();
         Problem {
             rule,
             severity,
             file: file.to_owned(),
-            tensor: self.tensor().map(str::to_owned),
-            byte_range: self.byte_range(),
-            affected: self.affected().to_vec(),
+            tensor: tensor.map(str::to_owned),
+            byte_range: bytes,
+            affected: affected.to_vec(),
             message: format!("{}{self}", stated_of(file)),
             companion: false,
         }
     }
 }
+
+/// An enum of [`Named`] errors with every fault in one place: what is said of it, what it holds, its rule and
+/// severity. Where it is follows from the names of its fields: `tensor`; `range`, `missing` or `at` (one byte)
+/// in the file; `tensors` that cannot be read because of it. Bytes that no field tells stand behind the rule:
+/// `=> ("format/gguf-magic", High) at [0, 4]`.
+macro_rules! faults {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $name:ident {
+            $(
+                $(#[$said:meta])*
+                $fault:ident $({ $($field:ident: $type:ty),* $(,)? })?
+                    => $rule:tt $(at $bytes:expr)?,
+            )*
+        }
+    ) => {
+        $(#[$attribute])*
+        $visibility enum $name {
+            $($(#[$said])* $fault $({ $($field: $type),* })?,)*
+        }
+
+        impl Named for $name {
+            fn rule(&self) -> (&'static str, Severity) {
+                use Severity::*;
+                match self {
+                    $($name::$fault { .. } => $rule,)*
+                }
+            }
+
+            fn located(&self) -> Located<'_> {
+                match self {
+                    $($name::$fault $({ $($field),* })? => {
+                        #[allow(unused_mut)]
+                        let mut located = Located::default();
+                        $($(faults!(@field located $field $field);)*)?
+                        $(located.bytes = Some($bytes);)?
+                        located
+                    })*
+                }
+            }
+        }
+    };
+    (@field $located:ident tensor $value:ident) => { $located.tensor = Some($value) };
+    (@field $located:ident range $value:ident) => { $located.bytes = Some(*$value) };
+    (@field $located:ident missing $value:ident) => { $located.bytes = Some(*$value) };
+    (@field $located:ident at $value:ident) => {
+        $located.bytes = Some([*$value, $value.saturating_add(1)])
+    };
+    (@field $located:ident tensors $value:ident) => { $located.affected = $value };
+    (@field $located:ident $other:ident $value:ident) => {
+        let _ = $value;
+    };
+}
+
+pub(crate) use faults;
 
 /// Errors of one file: the first few of each rule are kept, the others counted, so that a hostile
 /// file with a million faults gives a report of bounded size.
@@ -149,8 +209,8 @@ impl<E> Default for Gathered<E> {
 impl<E: Named> Gathered<E> {
     pub(crate) fn push(&mut self, error: E) {
         // An entry that is wrong in several ways is one fault: the first says what to look at.
-        let last = self.kept.last().and_then(|last| last.tensor());
-        if error.tensor().is_some() && error.tensor() == last {
+        let last = self.kept.last().and_then(|last| last.located().tensor);
+        if last.is_some() && error.located().tensor == last {
             return;
         }
         let count = self.counts.entry(error.rule().0).or_insert(0);

@@ -41,19 +41,26 @@ impl RemoteError {
 }
 
 /// The bytes of a remote file, in order.
-pub(crate) struct RemoteReader<'f> {
+#[derive(Debug)]
+pub struct InOrder<'f> {
     file: &'f dyn RemoteFile,
     at: u64,
+    ahead: bool,
 }
 
-impl<'f> RemoteReader<'f> {
+impl<'f> InOrder<'f> {
     /// From the first byte on. It asks for as much as it is asked for: put a buffer around it.
     pub fn new(file: &'f dyn RemoteFile) -> Self {
-        Self { file, at: 0 }
+        Self { file, at: 0, ahead: false }
+    }
+
+    /// The same, and whatever follows is asked for ahead: the file is read to its end.
+    pub fn to_the_end(file: &'f dyn RemoteFile) -> Self {
+        Self { ahead: true, ..Self::new(file) }
     }
 }
 
-impl Read for RemoteReader<'_> {
+impl Read for InOrder<'_> {
     /// An error holds the [`RemoteError`]: see [`RemoteError::within`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.file.bytes().saturating_sub(self.at);
@@ -61,6 +68,10 @@ impl Read for RemoteReader<'_> {
         if len > 0 {
             self.file.read_at(self.at, &mut buffer[..len]).map_err(io::Error::other)?;
             self.at += len as u64;
+            if self.ahead {
+                let rest = usize::try_from(left - len as u64).unwrap_or(usize::MAX);
+                self.file.read_ahead(self.at, rest);
+            }
         }
         Ok(len)
     }

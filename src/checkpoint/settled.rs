@@ -4,101 +4,20 @@
 //! Each file is compared with itself when its last byte was read (`stream/files.rs`). What was read early may change
 //! until the last file is read, and what was added is in no list at all: so everything is looked at again.
 
-use super::directory::{self, Found, Tree};
-use super::file::OpenError;
-use super::gguf::split::PartName;
-use super::{Checkpoint, FileIdentity, LeftOut, Location, ModelFile, OpenOptions};
+use super::directory::{self, Found};
+use super::error::OpenError;
+use super::formats::part_name;
+use super::identity::FileIdentity;
+use super::location::Location;
+use super::model::Checkpoint;
+use super::model_file::ModelFile;
+use super::options::OpenOptions;
+use super::problem::LeftOut;
+use super::start::{How, Other, others};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// How a model was opened, and what was there besides its files.
-#[derive(Debug)]
-pub(super) struct Start {
-    how: How,
-    others: BTreeMap<String, Other>,
-}
-
-#[derive(Debug)]
-enum How {
-    /// As all that a directory holds.
-    Directory(OpenOptions),
-    /// As the parts of one model in a directory; this is the name of one of them.
-    Parts(OpenOptions, String),
-    /// As these files and no others.
-    Files,
-    /// On another machine, which pins each read to what was listed.
-    Elsewhere,
-}
-
-/// Something that is no file of the model.
-#[derive(Debug, PartialEq, Eq)]
-enum Other {
-    Directory,
-    /// A link to a directory: where it leads.
-    Link(PathBuf),
-    /// A directory that is listed under another path.
-    Again,
-    /// What is wrong with it.
-    Problem(String),
-    /// A file that was found and could not be opened under this name.
-    Unopened,
-}
-
-impl Other {
-    fn added(&self) -> &'static str {
-        match self {
-            Other::Directory | Other::Again => "a directory was added",
-            Other::Link(_) => "a link was added",
-            Other::Problem(_) | Other::Unopened => "it was added",
-        }
-    }
-}
-
-impl Start {
-    /// Of a directory, with all that the first walk found in it.
-    pub fn of_directory(options: &OpenOptions, tree: &Tree) -> Start {
-        Start { how: How::Directory(for_walking(options)), others: others(tree) }
-    }
-
-    /// Of the parts of one model, of which one has this name.
-    pub fn of_parts(options: &OpenOptions, part: &str, tree: &Tree) -> Start {
-        Start { how: How::Parts(for_walking(options), part.to_owned()), others: others(tree) }
-    }
-
-    /// Of files that stand for themselves.
-    pub fn of_files() -> Start {
-        Start { how: How::Files, others: BTreeMap::new() }
-    }
-
-    /// Of files of another machine.
-    pub fn elsewhere() -> Start {
-        Start { how: How::Elsewhere, others: BTreeMap::new() }
-    }
-
-    /// Notes a file that was found and is none of the model's.
-    pub fn unopened(&mut self, path: &str) {
-        self.others.insert(path.to_owned(), Other::Unopened);
-    }
-}
-
-/// What the walk needs: which files a seal expects changes nothing of what is there.
-fn for_walking(options: &OpenOptions) -> OpenOptions {
-    OpenOptions { expected_files: None, ..options.clone() }
-}
-
-fn others(tree: &Tree) -> BTreeMap<String, Other> {
-    let mut others: BTreeMap<String, Other> =
-        tree.directories.iter().map(|path| (path.clone(), Other::Directory)).collect();
-    let again = tree.not_covered.iter().filter(|left| left.kind == LeftOut::SeenBefore);
-    others.extend(again.map(|left| (left.path.clone(), Other::Again)));
-    let links = tree.link_targets.iter();
-    others.extend(links.map(|(path, target)| (path.clone(), Other::Link(target.clone()))));
-    let problems = tree.problems.iter();
-    others.extend(problems.map(|it| (it.file.clone(), Other::Problem(it.message.clone()))));
-    others
-}
+use std::path::Path;
 
 /// Whether a file is part of what a verdict speaks of. The downloader writes its notes when it likes.
 fn is_compared(beside: Option<LeftOut>) -> bool {
@@ -126,8 +45,9 @@ impl Checkpoint {
             How::Files => return self.files.iter().try_for_each(|file| self.compare_alone(file)),
             How::Directory(options) => directory::walk(&self.root, &without(options))?,
             How::Parts(options, part) => {
+                let set = part_name(part).map(|part| part.set());
                 let is_part =
-                    |name: &str| PartName::of(part).is_some_and(|part| part.is_beside(name));
+                    |name: &str| set.is_some() && part_name(name).map(|name| name.set()) == set;
                 directory::walk_only(&self.root, &without(options), &is_part)?
             }
         };

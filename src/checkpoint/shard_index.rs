@@ -1,10 +1,9 @@
 //! The index of a sharded checkpoint, `*.safetensors.index.json` or `*.bin.index.json`: which file holds which tensor.
 
-use super::contents::Contents;
+use super::contents::{Contents, MAX_TENSORS};
 use super::display::quoted;
 use super::json::{self, Duplicates, JsonError, Key, Offer, Plain, Scalar, Sink};
-use super::problem::{Gathered, Named};
-use super::safetensors::MAX_TENSORS;
+use super::problem::{Gathered, Located, Named, faults};
 use crate::severity::Severity;
 use serde::de::{Error as _, MapAccess};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -27,60 +26,64 @@ pub(crate) fn is_named(path: &str) -> bool {
     })
 }
 
-/// What can be wrong with a shard index.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum IndexError {
-    #[error("is {bytes} bytes long; an index of more than {MAX_INDEX} is not read")]
-    TooLarge { bytes: u64 },
-    #[error("starts with a byte-order mark; loaders refuse that")]
-    ByteOrderMark,
-    #[error("is {error}")]
-    NotUtf8 { error: JsonError },
-    #[error("is {error}")]
-    NotJson { error: JsonError },
-    #[error("is {error}")]
-    TooDeep { error: JsonError },
-    #[error("has {error}")]
-    Junk { error: JsonError },
-    #[error("is {found}, not a JSON object")]
-    NotAnObject { found: String },
-    #[error("has the key {} twice in one object", quoted(key))]
-    DuplicateKey { key: String },
-    #[error("has no 'weight_map', which says where the tensors are")]
-    NoWeightMap,
-    #[error("'weight_map' is {found}, not an object")]
-    WeightMapNotAnObject { found: String },
-    #[error("'weight_map' lists more than {MAX_TENSORS} tensors")]
-    TooManyTensors,
-    #[error("tensor {}: its shard is {found}, not a file name", quoted(tensor))]
-    ShardNotAString { tensor: String, found: String },
-    #[error("'metadata' is {found}, not an object")]
-    MetadataNotAnObject { found: String },
-    #[error("'metadata.total_size' is {found}, not a number of bytes")]
-    BadTotalSize { found: String },
-    #[error("'metadata.total_size' is {stated}, but the tensors of the shards take {actual} bytes")]
-    WrongTotalSize { stated: String, actual: u64 },
+faults! {
+    /// What can be wrong with a shard index.
+    #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+    pub enum IndexError {
+        #[error("is {bytes} bytes long; an index of more than {MAX_INDEX} is not read")]
+        TooLarge { bytes: u64 } => ("format/index-too-large", High),
+        #[error("starts with a byte-order mark; loaders refuse that")]
+        ByteOrderMark => ("format/index-byte-order-mark", High) at [0, 3],
+        #[error("is {error}")]
+        NotUtf8 { error: JsonError } => ("format/index-not-utf8", High) at [error.at(), error.at() + 1],
+        #[error("is {error}")]
+        NotJson { error: JsonError } => ("format/index-not-json", High) at [error.at(), error.at() + 1],
+        #[error("is {error}")]
+        TooDeep { error: JsonError } => ("format/index-too-deep", High) at [error.at(), error.at() + 1],
+        #[error("has {error}")]
+        Junk { error: JsonError } => ("format/index-junk", High) at [error.at(), error.at() + 1],
+        #[error("is {found}, not a JSON object")]
+        NotAnObject { found: String } => ("format/index-not-object", High),
+        #[error("has the key {} twice in one object", quoted(key))]
+        DuplicateKey { key: String } => ("format/index-duplicate-key", Critical),
+        #[error("has no 'weight_map', which says where the tensors are")]
+        NoWeightMap => ("format/index-no-weight-map", High),
+        #[error("'weight_map' is {found}, not an object")]
+        WeightMapNotAnObject { found: String } => ("format/index-weight-map-not-object", High),
+        #[error("'weight_map' lists more than {MAX_TENSORS} tensors")]
+        TooManyTensors => ("format/index-too-many-tensors", High),
+        #[error("tensor {}: its shard is {found}, not a file name", quoted(tensor))]
+        ShardNotAString { tensor: String, found: String } => ("format/index-shard-not-string", High),
+        #[error("'metadata' is {found}, not an object")]
+        MetadataNotAnObject { found: String } => ("format/index-metadata-not-object", Low),
+        #[error("'metadata.total_size' is {found}, not a number of bytes")]
+        BadTotalSize { found: String } => ("format/index-bad-total-size", Low),
+        #[error("'metadata.total_size' is {stated}, but the tensors of the shards take {actual} bytes")]
+        WrongTotalSize { stated: String, actual: u64 } => ("format/index-wrong-total-size", Low),
 
-    #[error("lists the shard {}, which {reason}; a shard is a file below the index", quoted(shard))]
-    ShardPath { shard: String, reason: &'static str },
-    #[error("lists the shard {}, which is missing ({tensors} tensors)", quoted(shard))]
-    ShardMissing { shard: String, tensors: usize },
-    #[error("lists the shard {}, which is a directory", quoted(shard))]
-    ShardIsDirectory { shard: String },
-    #[error("lists the shard {}, which is left out of the model: {reason}", quoted(shard))]
-    ShardNotCovered { shard: String, reason: String },
-    #[error(
-        "tensor {} is in two of the listed shards, {} and {}",
-        quoted(tensor),
-        quoted(first),
-        quoted(second)
-    )]
-    TensorInTwoShards { tensor: String, first: String, second: String },
-    #[error("tensor {} is not in {}, where the index has it{}", quoted(tensor), quoted(shard),
-        holder.as_ref().map(|h| format!("; it is in {}", quoted(h))).unwrap_or_default())]
-    TensorNotInShard { tensor: String, shard: String, holder: Option<String> },
-    #[error("tensor {} is in the shard {} and not in the index", quoted(tensor), quoted(shard))]
-    TensorNotInIndex { tensor: String, shard: String },
+        #[error("lists the shard {}, which {reason}; a shard is a file below the index", quoted(shard))]
+        ShardPath { shard: String, reason: &'static str } => ("format/shard-path", High),
+        #[error("lists the shard {}, which is missing ({count} tensors)", quoted(shard))]
+        ShardMissing { shard: String, count: usize } => ("format/shard-missing", High),
+        #[error("lists the shard {}, which is a directory", quoted(shard))]
+        ShardIsDirectory { shard: String } => ("format/shard-is-directory", High),
+        #[error("lists the shard {}, which is left out of the model: {reason}", quoted(shard))]
+        ShardNotCovered { shard: String, reason: String } => ("format/shard-not-covered", High),
+        #[error(
+            "tensor {} is in two of the listed shards, {} and {}",
+            quoted(tensor),
+            quoted(first),
+            quoted(second)
+        )]
+        TensorInTwoShards { tensor: String, first: String, second: String }
+            => ("format/tensor-in-two-shards", High),
+        #[error("tensor {} is not in {}, where the index has it{}", quoted(tensor), quoted(shard),
+            holder.as_ref().map(|h| format!("; it is in {}", quoted(h))).unwrap_or_default())]
+        TensorNotInShard { tensor: String, shard: String, holder: Option<String> }
+            => ("format/tensor-not-in-shard", High),
+        #[error("tensor {} is in the shard {} and not in the index", quoted(tensor), quoted(shard))]
+        TensorNotInIndex { tensor: String, shard: String } => ("format/tensor-not-in-index", Medium),
+    }
 }
 
 impl From<JsonError> for IndexError {
@@ -91,59 +94,6 @@ impl From<JsonError> for IndexError {
             JsonError::TooDeep { .. } => IndexError::TooDeep { error },
             JsonError::Syntax { .. } => IndexError::NotJson { error },
             JsonError::Junk { .. } => IndexError::Junk { error },
-        }
-    }
-}
-
-impl Named for IndexError {
-    fn rule(&self) -> (&'static str, Severity) {
-        use IndexError::*;
-        use Severity::*;
-        match self {
-            TooLarge { .. } => ("format/index-too-large", High),
-            ByteOrderMark => ("format/index-byte-order-mark", High),
-            NotUtf8 { .. } => ("format/index-not-utf8", High),
-            NotJson { .. } => ("format/index-not-json", High),
-            TooDeep { .. } => ("format/index-too-deep", High),
-            Junk { .. } => ("format/index-junk", High),
-            NotAnObject { .. } => ("format/index-not-object", High),
-            DuplicateKey { .. } => ("format/index-duplicate-key", Critical),
-            NoWeightMap => ("format/index-no-weight-map", High),
-            WeightMapNotAnObject { .. } => ("format/index-weight-map-not-object", High),
-            TooManyTensors => ("format/index-too-many-tensors", High),
-            ShardNotAString { .. } => ("format/index-shard-not-string", High),
-            MetadataNotAnObject { .. } => ("format/index-metadata-not-object", Low),
-            BadTotalSize { .. } => ("format/index-bad-total-size", Low),
-            WrongTotalSize { .. } => ("format/index-wrong-total-size", Low),
-            ShardPath { .. } => ("format/shard-path", High),
-            ShardMissing { .. } => ("format/shard-missing", High),
-            ShardIsDirectory { .. } => ("format/shard-is-directory", High),
-            ShardNotCovered { .. } => ("format/shard-not-covered", High),
-            TensorInTwoShards { .. } => ("format/tensor-in-two-shards", High),
-            TensorNotInShard { .. } => ("format/tensor-not-in-shard", High),
-            TensorNotInIndex { .. } => ("format/tensor-not-in-index", Medium),
-        }
-    }
-
-    fn tensor(&self) -> Option<&str> {
-        use IndexError::*;
-        match self {
-            ShardNotAString { tensor, .. }
-            | TensorInTwoShards { tensor, .. }
-            | TensorNotInShard { tensor, .. }
-            | TensorNotInIndex { tensor, .. } => Some(tensor),
-            _ => None,
-        }
-    }
-
-    fn byte_range(&self) -> Option<[u64; 2]> {
-        use IndexError::*;
-        match self {
-            ByteOrderMark => Some([0, 3]),
-            NotUtf8 { error } | NotJson { error } | TooDeep { error } | Junk { error } => {
-                Some([error.at(), error.at() + 1])
-            }
-            _ => None,
         }
     }
 }
@@ -381,7 +331,7 @@ pub(crate) fn compare<'r>(
                 continue;
             }
             Shard::Missing => {
-                errors.push(IndexError::ShardMissing { shard: name, tensors });
+                errors.push(IndexError::ShardMissing { shard: name, count: tensors });
             }
             Shard::Directory => errors.push(IndexError::ShardIsDirectory { shard: name }),
             Shard::NotCovered(reason) => {

@@ -1,12 +1,4 @@
-//! Shards that say by their names how many there are: `model-00001-of-00002.safetensors`. Where no index lists
-//! them, their names alone tell that one is missing.
-
-use super::contents::Contents;
-use super::display::quoted;
-use super::problem::{Named, Problem};
-use super::{Format, ModelFile};
-use crate::severity::Severity;
-use std::collections::BTreeSet;
+//! Shards that say by their names how many there are: `model-00001-of-00002.safetensors`.
 
 /// What the name of a shard says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,63 +29,16 @@ impl<'a> ShardName<'a> {
     }
 
     /// The name of another one.
-    fn sibling(&self, number: u64) -> String {
+    pub fn sibling(&self, number: u64) -> String {
         let ShardName { stem, ending, count, .. } = self;
         let stem = stem.rsplit('/').next().unwrap_or(stem);
         format!("{stem}-{number:05}-of-{count:05}.{ending}")
     }
-}
 
-impl<'a> ShardName<'a> {
     /// What all of a set have in common.
-    fn set(&self) -> (&'a str, &'a str, u64) {
+    pub fn set(&self) -> (&'a str, &'a str, u64) {
         (self.stem, self.ending, self.count)
     }
-}
-
-/// A shard that is not there, of a set that no index lists.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "is one of {count} shards by its name, and {} are there; the first that is missing is {}",
-    there,
-    quoted(missing)
-)]
-struct Incomplete {
-    count: u64,
-    there: usize,
-    missing: String,
-}
-
-impl Named for Incomplete {
-    fn rule(&self) -> (&'static str, Severity) {
-        ("format/shard-missing", Severity::High)
-    }
-}
-
-/// The sets of shards that are not there whole: one problem for each, at its first shard. `listed` are the files
-/// that an index names, which is held to them by itself; parts of GGUF models are by their metadata.
-pub(super) fn check(
-    files: &[ModelFile],
-    contents: &[Option<Contents>],
-    listed: &BTreeSet<String>,
-) -> Vec<Problem> {
-    let mut shards: Vec<(ShardName<'_>, &str)> = Vec::new();
-    for (file, held) in files.iter().zip(contents) {
-        let is_read = held.is_some() && file.format != Some(Format::Gguf);
-        if is_read && !listed.contains(&file.path) {
-            shards.extend(ShardName::of(&file.path).map(|name| (name, file.path.as_str())));
-        }
-    }
-    shards.sort_unstable_by_key(|(name, _)| (name.set(), name.number));
-    let incomplete = |set: &[(ShardName<'_>, &str)]| {
-        let numbers: BTreeSet<u64> = set.iter().map(|(name, _)| name.number).collect();
-        let &(first, path) = set.first()?;
-        let from = u64::from(!numbers.contains(&0));
-        let missing = (from..from + first.count).find(|number| !numbers.contains(number))?;
-        let missing = first.sibling(missing);
-        Some(Incomplete { count: first.count, there: numbers.len(), missing }.problem(path))
-    };
-    shards.chunk_by(|(a, _), (b, _)| a.set() == b.set()).filter_map(incomplete).collect()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod templates;
 mod tensorflow;
 mod yaml;
 
-use crate::checkpoint::{Checkpoint, ContentClass, Named, OpenError, Problem};
+use crate::checkpoint::{Checkpoint, ContentClass, Format, Named, OpenError, Problem};
 use error::CodeError;
 use found::Found;
 use read::Source;
@@ -82,8 +82,9 @@ fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Resul
     let file = source.file;
     let path = file.path.as_str();
     let class = file.content.class;
-    if class == ContentClass::Gguf {
-        templates::look_into_gguf(source, found)?;
+    let texts = |format: Option<Format>| format.and_then(Format::texts);
+    if let Some(texts) = texts(class.format()) {
+        templates::look_into_metadata(source, texts, found)?;
     } else if class == ContentClass::Onnx {
         onnx::look_into(source, found)?;
     } else if configs::is_json(path) {
@@ -98,8 +99,8 @@ fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Resul
         requirements::look_into(source, found)?;
     } else if nemo::is_nemo(path) {
         nemo::look_into(source, found)?;
-    } else if file.path.ends_with(".gguf") {
-        templates::look_into_gguf(source, found)?;
+    } else if let Some(texts) = texts(Format::of_path(path)) {
+        templates::look_into_metadata(source, texts, found)?;
     } else if onnx::is_onnx(file) {
         onnx::look_into(source, found)?;
     } else if private::may_hold_token(path) {

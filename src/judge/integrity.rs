@@ -6,6 +6,7 @@
 
 use super::finding::Finding;
 use super::{change, links};
+use crate::checkpoint::Format;
 use crate::dtype::Dtype;
 use crate::seal::layout::Damaged;
 use crate::seal::{FileSeal, Seal, TensorSeal};
@@ -493,11 +494,8 @@ fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
 /// Whether the bytes outside the tensors of a file are more than a list of them: a pickle is a program, and
 /// the header of an array a text of Python.
 fn is_obeyed(path: &str, seal: &Seal) -> bool {
-    match seal.model.format.as_str() {
-        "safetensors" | "gguf" => false,
-        "torch" | "numpy" => true,
-        _ => !path.ends_with(".safetensors") && !path.ends_with(".gguf"),
-    }
+    let format = Format::from_name(&seal.model.format).or_else(|| Format::of_path(path));
+    format.is_none_or(Format::is_obeyed)
 }
 
 /// Whether a file is a shard index: part of the container layout, not of the content.

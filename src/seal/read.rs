@@ -2,7 +2,7 @@
 
 use super::document::{FileSeal, LinkSeal, Seal, TensorSeal, root_text};
 use super::{SCHEMA, canonical::MAX_INTEGER};
-use crate::checkpoint::{RemoteFile, RemoteReader, order};
+use crate::checkpoint::{InOrder, RemoteFile, order};
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::{self, ChainingValue};
 use std::collections::HashMap;
@@ -72,7 +72,7 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
 /// [`RemoteError`]: crate::checkpoint::RemoteError
 pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
     check_length(file.bytes())?;
-    hashed(RemoteReader::new(file))
+    hashed(InOrder::new(file))
 }
 
 fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {

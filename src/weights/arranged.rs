@@ -5,8 +5,7 @@ use super::canonical::gguf::from_gguf;
 use super::canonical::layout::{Heads, Layout, Order};
 use super::stored::Stored;
 use super::{Form, Weight, unqualified};
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::gguf::GgufModel;
+use crate::checkpoint::{Architecture, Checkpoint};
 use crate::stream::files::FileError;
 
 /// Where the elements of a weight are in its tensor.
@@ -31,10 +30,10 @@ pub struct Arranged {
 pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Weight>) {
     let tensor = &model.tensors[index];
     let name = unqualified(model, index);
-    let gguf = model.gguf.get(&tensor.file);
-    let mapped = gguf.and_then(|gguf| Some((gguf, from_gguf(&gguf.architecture, name)?)));
-    if let Some((gguf, mapped)) = mapped
-        && let Ok(arrangement) = mapped.layout.arrange(&tensor.shape, heads(gguf))
+    let architecture = model.architectures.get(&tensor.file);
+    let mapped = architecture.and_then(|it| Some((it, from_gguf(&it.name, name)?)));
+    if let Some((architecture, mapped)) = mapped
+        && let Ok(arrangement) = mapped.layout.arrange(&tensor.shape, heads(architecture))
     {
         let (rows, columns) = arrangement.source_shape();
         for expert in 0..arrangement.experts() {
@@ -76,9 +75,9 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
 }
 
 /// The heads that a file tells of; without the second number there are as many of either.
-fn heads(gguf: &GgufModel) -> Heads {
-    let attention = gguf.heads.unwrap_or(0);
-    Heads { attention, key_value: gguf.key_value_heads.unwrap_or(attention) }
+fn heads(architecture: &Architecture) -> Heads {
+    let attention = architecture.heads.unwrap_or(0);
+    Heads { attention, key_value: architecture.key_value_heads.unwrap_or(attention) }
 }
 
 impl Arranged {

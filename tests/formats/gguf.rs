@@ -50,9 +50,9 @@ fn files_are_read_as_the_python_package_reads_them() {
             assert_eq!(theirs["sha256"], hex(&Sha256::digest(&bytes)), "{name}: {}", mine.name);
             checked += 1;
         }
-        let facts = &model.gguf[&file];
+        let facts = &model.architectures[&file];
         assert_eq!(
-            (&*facts.architecture, facts.heads, facts.key_value_heads),
+            (&*facts.name, facts.heads, facts.key_value_heads),
             ("llama", Some(32), Some(8))
         );
         let is_big = model.remarks.iter().any(|remark| remark.rule == "format/gguf-big-endian");

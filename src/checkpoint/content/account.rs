@@ -1,9 +1,12 @@
 //! Accounting for every file of a model: who reads it, and what is to be said of it besides.
 
+use super::super::class::Format;
 use super::super::contents::Contents;
-use super::super::file::{self, OpenError, Opened};
+use super::super::error::OpenError;
+use super::super::file::{self, Opened};
+use super::super::model_file::ModelFile;
 use super::super::problem::{Named, Problem};
-use super::super::{Format, ModelFile, formats, lfs, zip};
+use super::super::{formats, lfs, zip};
 use super::described::Described;
 use super::promise::{self, ContentError, ContentRemark};
 use super::{Content, ContentClass, Role, classify, inside};
@@ -48,10 +51,9 @@ pub(crate) fn examine(path: &str, opened: &Opened) -> io::Result<Examined> {
 /// promises them to.
 fn format(path: &str, content: Content) -> Option<Format> {
     use ContentClass::{Empty, Zeros, Zip};
-    let promised = Format::of_name(path).filter(|named| match content.class {
+    let promised = Format::of_path(path).filter(|named| match content.class {
         Empty | Zeros => true,
-        // An archive of arrays of which none has the name of one.
-        Zip => *named == Format::Numpy,
+        Zip => named.reader().takes_any_zip(),
         _ => !promise::is_other(content),
     });
     content.class.format().or(promised)

@@ -1,7 +1,7 @@
 //! Raw weights: files that have no form of their own and that another file of the model describes.
 
 use super::super::file::{self, Opened};
-use super::super::naming::directory_of;
+use super::super::paths::directory_of;
 use super::ContentClass;
 use super::protobuf::number;
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! What of a file is looked at to tell what it is: its head, its tail, and few other places.
 
 use super::super::file::{self, Opened};
+use super::super::paths::ending;
 use std::io;
 
 /// Bytes at the start that are always read.
@@ -70,7 +71,7 @@ impl<'o> Look<'o> {
 
     /// The ending of the name, without the dot and in small letters.
     pub fn ending(&self) -> String {
-        super::promise::ending(self.path)
+        ending(self.path)
     }
 
     /// A little-endian number in the head.

@@ -7,10 +7,11 @@ use super::super::display::quoted;
 use super::super::file::Opened;
 use super::super::pickle::MAX_PICKLE;
 use super::super::problem::{Problem, stated_of};
+use super::super::remote::InOrder;
 use super::super::zip::{self, Method};
 use super::super::{file, formats};
 use super::archive::{BLOCK, is_tar_header, octal};
-use super::part::{InOrder, memory, slice};
+use super::part::{memory, slice, whole};
 use super::{Content, ContentClass, Role, classify, promise};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
@@ -125,7 +126,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let contents = formats::read(format, class, self.path, opened)?;
-        self.found.weights |= !contents.weightless;
+        self.found.weights |= contents.weightless.is_none();
         let front = stated_of(self.path);
         for mut problem in contents.problems {
             if !problem.rule.contains("/pickle-") {
@@ -268,7 +269,8 @@ struct Unpacked {
 /// Unpacks a stream, up to `most` bytes; `None`: nothing here knows how.
 fn unpack(opened: &Opened, most: u64) -> io::Result<Option<Unpacked>> {
     let head = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
-    let stream = BufReader::with_capacity(64 << 10, InOrder::new(opened));
+    let file = whole(opened)?;
+    let stream = BufReader::with_capacity(64 << 10, InOrder::new(&file));
     let mut plain: Box<dyn Read> = match head[..] {
         [0x1F, 0x8B, ..] => Box::new(MultiGzDecoder::new(stream)),
         [0x78, ..] => Box::new(ZlibDecoder::new(stream)),

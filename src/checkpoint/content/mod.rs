@@ -9,7 +9,6 @@
 mod account;
 mod archive;
 mod binary;
-mod class;
 mod described;
 mod head;
 mod inside;
@@ -19,32 +18,18 @@ mod protobuf;
 mod table;
 mod text;
 
+pub use super::class::{Content, ContentClass, Role};
 pub(crate) use account::{Account, Examined, NotRead, examine, read_listed};
-pub use class::{ContentClass, Role};
 
+use super::class::Format;
 use super::file::{self, Opened};
-use super::{Location, pickle, torch, zip};
+use super::location::Location;
+use super::{pickle, torch, zip};
 use head::Look;
 use std::io;
 use std::path::Path;
 
-/// What a file was found to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
-    /// What its bytes are.
-    pub class: ContentClass,
-    /// What else they are, of a file that two kinds of readers take for theirs.
-    pub also: Option<ContentClass>,
-    /// What part it plays in the model. That of its class, unless what is in it or beside it says otherwise.
-    pub role: Role,
-}
-
 impl Content {
-    /// Of a file that is this and nothing else.
-    pub fn new(class: ContentClass) -> Content {
-        Content { class, also: None, role: class.role() }
-    }
-
     /// Whether it depends on the reader what is loaded from the file. Programs may carry an archive: one that
     /// unpacks itself, or runs with the weights that it brings along. Where something that nobody loads stands
     /// before an archive, its reader says so.
@@ -55,12 +40,6 @@ impl Content {
         }
         let both = self.class.is_loadable() && also.is_loadable();
         both || self.class.role() != Role::Executable && self.class.format().is_none()
-    }
-}
-
-impl Default for Content {
-    fn default() -> Self {
-        Content::new(ContentClass::Unknown)
     }
 }
 
@@ -93,12 +72,13 @@ pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
         _ => others(&look, first)?,
     };
     let Some(also) = also else { return Ok(content) };
-    use ContentClass::{Gguf, Npy, Safetensors, Unknown, Zeros};
+    use ContentClass::{Unknown, Zeros};
+    let from_front = |format: Format| format.reader().is_from_front(first);
     content = match first {
         // Something stands before it.
         Unknown | Zeros => Content::new(also),
         // Readers of these take nothing else, and see nothing of what is behind.
-        Safetensors | Gguf | Npy => Content { also: Some(also), ..content },
+        _ if first.format().is_some_and(from_front) => Content { also: Some(also), ..content },
         _ if first.role() == Role::Executable && also.format().is_none() => {
             Content { also: Some(also), ..content }
         }
@@ -165,12 +145,12 @@ fn is_pickle(look: &Look<'_>) -> io::Result<bool> {
 /// Whether a file of this machine holds weights that are no mere array, by its bytes or those of what is in it,
 /// or is loaded as if it did. One that cannot be opened does not.
 pub(crate) fn holds_weights(place: &Path) -> bool {
-    use ContentClass::{Compressed, Npy, Npz, Pickle, Tar, Zip};
+    use ContentClass::{Compressed, Pickle, Tar, Zip};
     let path = place.to_string_lossy();
     let Ok(opened) = file::open(&Location::Path(place.to_owned())) else { return false };
     let Ok(found) = classify(&path, &opened) else { return false };
     match found.class {
-        Npy | Npz => false,
+        class if class.format().is_some_and(Format::is_of_arrays) => false,
         Pickle => true,
         // What is unpacked is not looked at here: there may be very many of these.
         Zip => zip::list(&opened).is_ok_and(|names| {

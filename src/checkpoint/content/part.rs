@@ -1,8 +1,9 @@
 //! Parts of files as files: a stretch of one, and bytes that were unpacked.
 
 use super::super::file::{self, Handle, Opened};
-use super::super::{FileIdentity, RemoteError, RemoteFile};
-use std::io::{self, Read};
+use super::super::identity::FileIdentity;
+use super::super::remote::{RemoteError, RemoteFile};
+use std::io;
 use std::sync::Arc;
 
 /// A stretch of a file.
@@ -68,32 +69,12 @@ pub(super) fn slice(of: &Opened, [start, end]: [u64; 2]) -> io::Result<Opened> {
     Ok(opened(Arc::new(Slice { of: of.file.share()?, start, bytes })))
 }
 
+/// All bytes of a file, wherever it lies, as those of another machine are read.
+pub(super) fn whole(of: &Opened) -> io::Result<impl RemoteFile> {
+    Ok(Slice { of: of.file.share()?, start: 0, bytes: of.identity.bytes })
+}
+
 /// Bytes as a file.
 pub(super) fn memory(bytes: Vec<u8>) -> Opened {
     opened(Arc::new(Memory(bytes)))
-}
-
-/// The bytes of a file in order.
-pub(super) struct InOrder<'o> {
-    of: &'o Opened,
-    at: u64,
-}
-
-impl<'o> InOrder<'o> {
-    /// From the first byte on. Put a buffer around it.
-    pub fn new(of: &'o Opened) -> Self {
-        Self { of, at: 0 }
-    }
-}
-
-impl Read for InOrder<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.of.identity.bytes.saturating_sub(self.at);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        if let Some(buffer) = buffer.get_mut(..length).filter(|buffer| !buffer.is_empty()) {
-            file::fill(&self.of.file, self.at, buffer)?;
-            self.at += length as u64;
-        }
-        Ok(length)
-    }
 }

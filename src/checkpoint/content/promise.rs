@@ -1,43 +1,21 @@
 //! What the name of a file promises, and what it is to find something else there.
 
-use super::super::Content;
+use super::super::class::Format;
+use super::super::paths::ending;
 use super::super::problem::Named;
-use super::{ContentClass, Role};
+use super::{Content, ContentClass, Role};
 use crate::severity::Severity;
 
-/// Endings of files of weights.
+/// Endings of files of weights besides those that promise a format that is read.
 const WEIGHTS: &[&str] = &[
-    "safetensors",
-    "gguf",
-    "ggml",
-    "pt",
-    "pth",
-    "pt2",
-    "bin",
-    "ckpt",
-    "npy",
-    "npz",
-    "onnx",
-    "ort",
-    "h5",
-    "hdf5",
-    "keras",
-    "tflite",
-    "msgpack",
-    "pb",
-    "pte",
-    "mlmodel",
+    "ggml", "pt", "pth", "pt2", "bin", "ckpt", "onnx", "ort", "h5", "hdf5", "keras", "tflite",
+    "msgpack", "pb", "pte", "mlmodel",
 ];
-
-/// The ending of a name, without the dot and in small letters; empty: it has none.
-pub(crate) fn ending(path: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default()
-}
 
 /// Whether a name promises weights.
 pub(crate) fn is_of_weights(path: &str) -> bool {
-    WEIGHTS.contains(&ending(path).as_str())
+    let ending = ending(path);
+    WEIGHTS.contains(&ending.as_str()) || Format::of_ending(&ending).is_some()
 }
 
 /// What is wrong with a file by what its bytes are.

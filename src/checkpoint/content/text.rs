@@ -1,6 +1,6 @@
 //! Text, and the kinds of it that matter: JSON, HTML, pointers, links, scripts, networks of OpenVINO.
 
-use super::super::lfs;
+use super::super::{lfs, paths};
 use super::ContentClass::{self, *};
 use super::head::{HEAD, Look};
 use serde::de::IgnoredAny;
@@ -171,7 +171,7 @@ fn is_link(look: &Look<'_>, text: &str) -> bool {
         && text.chars().all(is_part)
         && !text.contains("//")
         && !name.is_empty()
-        && (leads || !ending.is_empty() && super::promise::ending(name) == ending)
+        && (leads || !ending.is_empty() && paths::ending(name) == ending)
 }
 
 /// Whether bytes are one value of JSON.

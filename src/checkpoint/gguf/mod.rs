@@ -9,24 +9,24 @@ mod error;
 mod layout;
 mod metadata;
 mod reader;
-pub(super) mod split;
+mod split;
 mod tensors;
 mod texts;
 mod types;
 
 pub use error::{GgufError, GgufRemark};
-pub(crate) use texts::texts;
 
-use super::BigEndian;
-use super::contents::{Contents, StoredTensor};
+use super::class::{ContentClass, Format};
+use super::contents::{Architecture, Contents, MAX_TENSORS, Part, StoredTensor};
 use super::display::is_hidden;
 use super::file::Opened;
 use super::lfs;
 use super::problem::{Gathered, Named};
-use super::safetensors::MAX_TENSORS;
+use super::reader::{FormatReader, Parts, Texts};
+use super::tensor::BigEndian;
 use metadata::{HEADS, KEY_VALUE_HEADS, MAX_ENTRIES, Metadata, Value};
 use reader::{Bytes, Held, Reader, Stop};
-use split::Part;
+use split::Split;
 use std::io;
 
 /// Most dimensions of a tensor, as ggml has it.
@@ -39,28 +39,16 @@ pub const MAX_ALIGNMENT: u64 = 64 << 10;
 /// What every file starts with, in either byte order.
 const MAGIC: [u8; 4] = *b"GGUF";
 
-/// What the metadata of a GGUF file say of the model it belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GgufModel {
-    /// `general.architecture`.
-    pub architecture: String,
-    /// `<architecture>.attention.head_count`, where it is one number.
-    pub heads: Option<u32>,
-    /// `<architecture>.attention.head_count_kv`, where it is one number.
-    pub key_value_heads: Option<u32>,
-}
-
-impl GgufModel {
-    fn of(metadata: &Metadata) -> Option<GgufModel> {
-        let Some(Value::Text(architecture)) = metadata.kept.get("general.architecture") else {
-            return None;
-        };
-        Some(GgufModel {
-            heads: metadata.heads(architecture, HEADS),
-            key_value_heads: metadata.heads(architecture, KEY_VALUE_HEADS),
-            architecture: architecture.clone(),
-        })
-    }
+/// `general.architecture`, and the numbers of heads that stand under it.
+fn architecture(metadata: &Metadata) -> Option<Architecture> {
+    let Some(Value::Text(name)) = metadata.kept.get("general.architecture") else {
+        return None;
+    };
+    Some(Architecture {
+        heads: metadata.heads(name, HEADS),
+        key_value_heads: metadata.heads(name, KEY_VALUE_HEADS),
+        name: name.clone(),
+    })
 }
 
 /// What a GGUF file was found to hold.
@@ -75,7 +63,7 @@ pub struct GgufReport {
     /// Whether its numbers are in big-endian byte order.
     pub big_endian: bool,
     /// Of the model, where the metadata say it.
-    pub model: Option<GgufModel>,
+    pub architecture: Option<Architecture>,
     pub(super) part: Option<Part>,
     errors: Gathered<GgufError>,
     remarks: Vec<GgufRemark>,
@@ -107,19 +95,59 @@ impl GgufReport {
             tensors: self.tensors,
             unreadable: self.unreadable,
             readable: self.readable,
-            gguf: self.model,
-            gguf_part: self.part,
+            architecture: self.architecture,
+            part: self.part,
             ..Contents::default()
         }
     }
 }
 
-/// Reads and checks an opened file.
-pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
-    if let Some(size) = lfs::pointer(opened)? {
-        return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_contents(path));
+/// GGUF, of llama.cpp and its relatives.
+pub(crate) struct Gguf;
+
+impl FormatReader for Gguf {
+    fn format(&self) -> Format {
+        Format::Gguf
     }
-    Ok(check(&opened.file, opened.identity.bytes)?.into_contents(path))
+
+    fn name(&self) -> &'static str {
+        "gguf"
+    }
+
+    fn words(&self) -> &'static str {
+        "GGUF"
+    }
+
+    fn classes(&self) -> &'static [ContentClass] {
+        &[ContentClass::Gguf]
+    }
+
+    fn endings(&self) -> &'static [&'static str] {
+        &["gguf"]
+    }
+
+    fn read(&self, path: &str, _: ContentClass, opened: &Opened) -> io::Result<Contents> {
+        if let Some(size) = lfs::pointer(opened)? {
+            return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_contents(path));
+        }
+        Ok(check(&opened.file, opened.identity.bytes)?.into_contents(path))
+    }
+
+    fn is_from_front(&self, _: ContentClass) -> bool {
+        true
+    }
+
+    fn is_obeyed(&self) -> bool {
+        false
+    }
+
+    fn parts(&self) -> Option<&'static dyn Parts> {
+        Some(&Split)
+    }
+
+    fn texts(&self) -> Option<Texts> {
+        Some(texts::texts)
+    }
 }
 
 /// Checks a file of that length which begins with `start` and goes on with zeros.
@@ -182,8 +210,8 @@ fn read(bytes: &dyn Bytes, file_bytes: u64, report: &mut GgufReport) -> Result<(
         return Err(GgufError::TooMuchMetadata { what, limit }.into());
     }
     let metadata = metadata::read(&mut reader, entries, &mut report.errors, &mut report.remarks)?;
-    report.model = GgufModel::of(&metadata);
-    report.part = Part::of(&metadata, &mut report.errors);
+    report.architecture = architecture(&metadata);
+    report.part = split::part(&metadata, &mut report.errors);
     let mut wrong = Gathered::default();
     let listed = tensors::read(&mut reader, tensors, &mut wrong, &mut report.errors)?;
     let Some(alignment) = metadata.alignment else {

@@ -144,8 +144,8 @@ fn accepted(made: &Made) -> Result<bool, TestCaseError> {
         return Ok(false);
     }
     prop_assert_eq!(report.big_endian, made.big_endian);
-    let model = report.model.as_ref().unwrap();
-    prop_assert_eq!((&*model.architecture, model.heads), ("bert", Some(12)));
+    let model = report.architecture.as_ref().unwrap();
+    prop_assert_eq!((&*model.name, model.heads), ("bert", Some(12)));
     prop_assert_eq!(report.tensors.len(), made.tensors.len());
     let data = (made.header().len() as u64).next_multiple_of(made.alignment);
     for (name, dimensions, kind, offset) in &made.tensors {
@@ -213,7 +213,7 @@ fn rules(report: &GgufReport) -> Vec<&'static str> {
 #[test]
 fn numbers_of_heads_are_one_number_or_unknown() {
     let heads = |made: Made| {
-        let model = made.text("general.architecture", "llama").check().model.unwrap();
+        let model = made.text("general.architecture", "llama").check().architecture.unwrap();
         (model.heads, model.key_value_heads)
     };
     let made = || Made::new(3, false);
@@ -225,7 +225,7 @@ fn numbers_of_heads_are_one_number_or_unknown() {
     assert_eq!(heads(made().entry(q, 5, number(u32::MAX)).numbers(kv, &[])), (None, None));
     assert_eq!(heads(made().text(q, "32").entry(kv, 6, number(0))), (None, None));
     assert_eq!(heads(made().entry("bert.attention.head_count", 4, number(1))), (None, None));
-    assert_eq!(made().check().model, None);
+    assert_eq!(made().check().architecture, None);
 }
 
 #[test]
@@ -263,9 +263,12 @@ fn a_cut_off_file_keeps_its_first_tensors() {
     made.data = 32 + 7;
     let report = made.check();
     let error = report.errors().next().unwrap();
-    assert_eq!((error.rule().0, error.affected()), ("format/truncated", &["b".to_owned()][..]));
+    assert_eq!(
+        (error.rule().0, error.located().affected),
+        ("format/truncated", &["b".to_owned()][..])
+    );
     let end = made.whole().1;
-    assert_eq!(error.byte_range(), Some([end, end + 5]));
+    assert_eq!(error.located().bytes, Some([end, end + 5]));
     assert_eq!(report.tensors.len(), 1);
     assert_eq!(report.into_contents("x").big_endian.len(), 1);
 }

@@ -3,6 +3,7 @@
 use super::metadata::MAX_ENTRIES;
 use super::reader::{Bytes, Reader, Stop};
 use super::{MAGIC, MAX_NESTING};
+use crate::checkpoint::contents::Text;
 use crate::checkpoint::file::Opened;
 use std::io;
 
@@ -11,22 +12,11 @@ const MOST: usize = 256;
 /// Longest key that is compared.
 const MAX_KEY: u64 = 512;
 
-/// A text of the metadata.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Text {
-    /// Its key.
-    pub key: String,
-    /// Length of the text.
-    pub bytes: u64,
-    /// The text; `None`: it is longer than was asked for.
-    pub value: Option<Vec<u8>>,
-}
-
 /// The texts whose key is wanted. Of a file that is damaged, those before the fault: what is wrong with it is
 /// told where its layout is read.
-pub(crate) fn texts(
+pub(super) fn texts(
     opened: &Opened,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: &dyn Fn(&str) -> bool,
     most: u64,
 ) -> io::Result<Vec<Text>> {
     of(&opened.file, opened.identity.bytes, is_wanted, most)
@@ -35,12 +25,12 @@ pub(crate) fn texts(
 fn of(
     bytes: &dyn Bytes,
     file_bytes: u64,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: &dyn Fn(&str) -> bool,
     most: u64,
 ) -> io::Result<Vec<Text>> {
     let mut texts = Vec::new();
     let mut reader = Reader::new(bytes, file_bytes);
-    match read(&mut reader, &is_wanted, most, &mut texts) {
+    match read(&mut reader, is_wanted, most, &mut texts) {
         Err(Stop::Io(error)) => Err(error),
         Err(Stop::Fault(_)) | Ok(None | Some(())) => Ok(texts),
     }
@@ -169,7 +159,7 @@ mod tests {
     }
 
     fn all(file: &[u8], most: u64) -> Vec<Text> {
-        of(&Held(file), file.len() as u64, |key| key.starts_with("t."), most).unwrap()
+        of(&Held(file), file.len() as u64, &|key| key.starts_with("t."), most).unwrap()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::npy::NpyError;
 use crate::checkpoint::display::{display_name, quoted};
-use crate::checkpoint::problem::Named;
+use crate::checkpoint::problem::{Located, Named};
 use crate::severity::Severity;
 
 /// A fault of an `.npy` file, or of a member of an `.npz` archive (`tensor` is its name there).
@@ -49,19 +49,13 @@ impl Named for NumpyError {
         }
     }
 
-    fn tensor(&self) -> Option<&str> {
-        match self {
-            NumpyError::Array { tensor, .. } => tensor.as_deref(),
-            NumpyError::SameName { tensor } => Some(tensor),
-            NumpyError::NoArray { .. } => None,
-        }
-    }
-
-    fn byte_range(&self) -> Option<[u64; 2]> {
-        match self {
-            NumpyError::Array { range, .. } | NumpyError::NoArray { range, .. } => Some(*range),
-            NumpyError::SameName { .. } => None,
-        }
+    fn located(&self) -> Located<'_> {
+        let (tensor, bytes) = match self {
+            NumpyError::Array { tensor, range, .. } => (tensor.as_deref(), Some(*range)),
+            NumpyError::SameName { tensor } => (Some(tensor.as_str()), None),
+            NumpyError::NoArray { range, .. } => (None, Some(*range)),
+        };
+        Located { tensor, bytes, ..Located::default() }
     }
 }
 

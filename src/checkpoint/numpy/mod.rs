@@ -3,13 +3,15 @@
 mod error;
 pub mod npy;
 
+use super::class::{ContentClass, Format};
 use super::contents::{Contents, StoredTensor};
 use super::file::{self, Opened};
 use super::order;
 use super::pickle::{self, MAX_PICKLE, PickleError, Place};
 use super::problem::{Gathered, Named};
+use super::reader::FormatReader;
+use super::tensor::BigEndian;
 use super::zip::{self, Archive, Member, Method};
-use super::{BigEndian, ContentClass};
 use error::{FortranOrder, NumpyError};
 use npy::{Header, NpyError, START_LEN};
 use std::collections::{HashMap, HashSet};
@@ -21,8 +23,54 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Most pickles of one archive that are read.
 const MAX_PICKLES: usize = 64;
 
+/// Arrays of NumPy.
+pub(crate) struct Numpy;
+
+impl FormatReader for Numpy {
+    fn format(&self) -> Format {
+        Format::Numpy
+    }
+
+    fn name(&self) -> &'static str {
+        "numpy"
+    }
+
+    fn words(&self) -> &'static str {
+        "NumPy"
+    }
+
+    fn classes(&self) -> &'static [ContentClass] {
+        &[ContentClass::Npy, ContentClass::Npz]
+    }
+
+    fn endings(&self) -> &'static [&'static str] {
+        &["npy", "npz"]
+    }
+
+    fn read(&self, path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
+        contents(path, class, opened)
+    }
+
+    fn is_from_front(&self, class: ContentClass) -> bool {
+        class == ContentClass::Npy
+    }
+
+    /// An archive of arrays of which none has the name of one.
+    fn takes_any_zip(&self) -> bool {
+        true
+    }
+
+    fn is_of_arrays(&self) -> bool {
+        true
+    }
+
+    fn is_obeyed(&self) -> bool {
+        true
+    }
+}
+
 /// Reads and checks an opened file: an array, or an archive whatever it is called.
-pub(crate) fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
+fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
     let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
     let is_archive = zip::starts(&start)
         || !start.starts_with(&MAGIC[..4])

@@ -2,7 +2,7 @@
 
 use super::globals::is_dangerous;
 use crate::checkpoint::display::quoted;
-use crate::checkpoint::problem::Named;
+use crate::checkpoint::problem::{Located, Named};
 use crate::severity::Severity;
 
 /// Most operations of one pickle.
@@ -109,7 +109,7 @@ impl Named for PickleError {
         self.fault.rule()
     }
 
-    fn byte_range(&self) -> Option<[u64; 2]> {
-        self.range
+    fn located(&self) -> Located<'_> {
+        Located { bytes: self.range, ..Located::default() }
     }
 }

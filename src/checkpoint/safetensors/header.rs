@@ -1,8 +1,9 @@
 //! The JSON header of a safetensors file: from text to entries, every fault by its name.
 
+use crate::checkpoint::contents::MAX_TENSORS;
 use crate::checkpoint::display::{quoted, quoted_list};
 use crate::checkpoint::json::{self, JsonError, Key, Offer, Plain, Scalar, Sink};
-use crate::checkpoint::problem::{Gathered, Named};
+use crate::checkpoint::problem::{Gathered, Located, Named, faults};
 use crate::dtype::Dtype;
 use crate::severity::Severity;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess};
@@ -11,134 +12,137 @@ use std::collections::{HashMap, HashSet};
 
 /// Longest header, as the reference implementation has it.
 pub const MAX_HEADER: u64 = 100_000_000;
-/// Most tensors of one file.
-pub const MAX_TENSORS: usize = 1_000_000;
 /// Most dimensions of one tensor; no framework goes beyond 64.
 pub const MAX_DIMENSIONS: usize = 256;
 /// Most `__metadata__` entries of one file.
 pub const MAX_METADATA: usize = 100_000;
 
-/// What can be wrong with the container of a safetensors file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
-    #[error("is empty; a safetensors file starts with the length of its header")]
-    Empty,
-    #[error("is only {bytes} bytes long; a safetensors file starts with 8 bytes of header length")]
-    TooShort { bytes: u64 },
-    #[error(
-        "is a git-lfs pointer, not the weights; fetch them with: git lfs pull{}",
-        size.map(|n| format!(" (the pointer stands for {n} bytes)")).unwrap_or_default()
-    )]
-    LfsPointer { size: Option<u64> },
-    #[error("states a header of length 0")]
-    HeaderLengthZero,
-    #[error("states a header of {length} bytes; more than {MAX_HEADER} are not read")]
-    HeaderTooLarge { length: u64 },
-    #[error(
-        "states a header of {length} bytes, but only {available} bytes follow: cut off, or not a \
-         safetensors file"
-    )]
-    HeaderPastEnd { length: u64, available: u64 },
+faults! {
+    /// What can be wrong with the container of a safetensors file.
+    #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+    pub enum HeaderError {
+        #[error("is empty; a safetensors file starts with the length of its header")]
+        Empty => ("format/empty-file", High),
+        #[error("is only {bytes} bytes long; a safetensors file starts with 8 bytes of header length")]
+        TooShort { bytes: u64 } => ("format/too-short", High),
+        #[error(
+            "is a git-lfs pointer, not the weights; fetch them with: git lfs pull{}",
+            size.map(|n| format!(" (the pointer stands for {n} bytes)")).unwrap_or_default()
+        )]
+        LfsPointer { size: Option<u64> } => ("format/git-lfs-pointer", High),
+        #[error("states a header of length 0")]
+        HeaderLengthZero => ("format/header-length-zero", High) at [0, 8],
+        #[error("states a header of {length} bytes; more than {MAX_HEADER} are not read")]
+        HeaderTooLarge { length: u64 } => ("format/header-too-large", High) at [0, 8],
+        #[error(
+            "states a header of {length} bytes, but only {available} bytes follow: cut off, or not a \
+             safetensors file"
+        )]
+        HeaderPastEnd { length: u64, available: u64 } => ("format/header-past-end", High) at [0, 8],
 
-    #[error("header starts with a byte-order mark; safetensors headers have none")]
-    ByteOrderMark,
-    #[error("header is not UTF-8 from byte {at} of the file on")]
-    NotUtf8 { at: u64 },
-    #[error("header is {error}")]
-    NotJson { error: JsonError },
-    #[error("header is {error}")]
-    TooDeep { error: JsonError },
-    #[error("header has {error}; only spaces may pad it")]
-    Junk { error: JsonError },
-    #[error("header is {found}, not a JSON object")]
-    NotAnObject { found: String },
-    #[error("header lists more than {MAX_TENSORS} tensors")]
-    TooManyTensors,
+        #[error("header starts with a byte-order mark; safetensors headers have none")]
+        ByteOrderMark => ("format/byte-order-mark", High) at [8, 11],
+        #[error("header is not UTF-8 from byte {at} of the file on")]
+        NotUtf8 { at: u64 } => ("format/header-not-utf8", High),
+        #[error("header is {error}")]
+        NotJson { error: JsonError }
+            => ("format/header-not-json", High) at [8 + error.at(), 9 + error.at()],
+        #[error("header is {error}")]
+        TooDeep { error: JsonError }
+            => ("format/header-too-deep", High) at [8 + error.at(), 9 + error.at()],
+        #[error("header has {error}; only spaces may pad it")]
+        Junk { error: JsonError } => ("format/header-junk", Medium) at [8 + error.at(), 9 + error.at()],
+        #[error("header is {found}, not a JSON object")]
+        NotAnObject { found: String } => ("format/header-not-object", High),
+        #[error("header lists more than {MAX_TENSORS} tensors")]
+        TooManyTensors => ("format/too-many-tensors", High),
 
-    #[error("header has '__metadata__' twice")]
-    DuplicateMetadata,
-    #[error("'__metadata__' has the key {} twice", quoted(key))]
-    DuplicateMetadataKey { key: String },
-    #[error("'__metadata__' is {found}, not an object of strings")]
-    MetadataNotAnObject { found: String },
-    #[error("'__metadata__' entry {} is {found}, not a string", quoted(key))]
-    MetadataNotAString { key: String, found: String },
-    #[error("'__metadata__' has more than {MAX_METADATA} entries")]
-    MetadataTooLarge,
+        #[error("header has '__metadata__' twice")]
+        DuplicateMetadata => ("format/duplicate-metadata", Medium),
+        #[error("'__metadata__' has the key {} twice", quoted(key))]
+        DuplicateMetadataKey { key: String } => ("format/duplicate-metadata-key", Medium),
+        #[error("'__metadata__' is {found}, not an object of strings")]
+        MetadataNotAnObject { found: String } => ("format/metadata-not-object", Medium),
+        #[error("'__metadata__' entry {} is {found}, not a string", quoted(key))]
+        MetadataNotAString { key: String, found: String } => ("format/metadata-not-string", Medium),
+        #[error("'__metadata__' has more than {MAX_METADATA} entries")]
+        MetadataTooLarge => ("format/metadata-too-large", Medium),
 
-    #[error(
-        "tensor {} is listed twice: which of the two is loaded depends on the reader",
-        quoted(tensor)
-    )]
-    DuplicateTensor { tensor: String },
-    #[error("tensor {}: the entry is {found}, not an object", quoted(tensor))]
-    EntryNotAnObject { tensor: String, found: String },
-    #[error("tensor {}: the entry has {} twice", quoted(tensor), quoted(member))]
-    DuplicateMember { tensor: String, member: String },
-    #[error("tensor {}: the entry has no {}", quoted(tensor), quoted(member))]
-    MissingMember { tensor: String, member: &'static str },
-    #[error(
-        "tensor {}: the entry has {}, which the format does not know",
-        quoted(tensor),
-        quoted(member)
-    )]
-    UnknownMember { tensor: String, member: String },
-    #[error("tensor {}: unknown dtype {}{}", quoted(tensor), quoted(dtype), hint(dtype))]
-    UnknownDtype { tensor: String, dtype: String },
-    #[error("tensor {}: dtype is {found}, not a string", quoted(tensor))]
-    DtypeNotAString { tensor: String, found: String },
-    #[error("tensor {}: shape is {found}, not an array", quoted(tensor))]
-    ShapeNotAnArray { tensor: String, found: String },
-    #[error(
-        "tensor {}: dimension {index} is {found}; a dimension is an integer from 0 to 2^63 - 1",
-        quoted(tensor)
-    )]
-    BadDimension { tensor: String, index: usize, found: String },
-    #[error("tensor {}: more than {MAX_DIMENSIONS} dimensions", quoted(tensor))]
-    TooManyDimensions { tensor: String },
-    #[error("tensor {}: the size of shape {shape} overflows 64 bits", quoted(tensor))]
-    SizeOverflow { tensor: String, shape: String },
-    #[error("tensor {}: {elements} elements of {dtype} do not fill whole bytes", quoted(tensor))]
-    PartialByte { tensor: String, elements: u64, dtype: Dtype },
-    #[error("tensor {}: data_offsets is {found}, not two integers from 0 on", quoted(tensor))]
-    BadOffsets { tensor: String, found: String },
-    #[error("tensor {}: data_offsets are reversed: {start} comes after {end}", quoted(tensor))]
-    ReversedOffsets { tensor: String, start: u64, end: u64 },
-    #[error(
-        "tensor {}: data_offsets span {given} bytes, but {dtype} of shape {shape} takes {needed}",
-        quoted(tensor)
-    )]
-    SizeMismatch {
-        tensor: String,
-        given: u64,
-        needed: u64,
-        dtype: Dtype,
-        shape: String,
-        range: [u64; 2],
-    },
+        #[error(
+            "tensor {} is listed twice: which of the two is loaded depends on the reader",
+            quoted(tensor)
+        )]
+        DuplicateTensor { tensor: String } => ("format/duplicate-tensor", Critical),
+        #[error("tensor {}: the entry is {found}, not an object", quoted(tensor))]
+        EntryNotAnObject { tensor: String, found: String } => ("format/entry-not-object", High),
+        #[error("tensor {}: the entry has {} twice", quoted(tensor), quoted(member))]
+        DuplicateMember { tensor: String, member: String } => ("format/duplicate-member", Critical),
+        #[error("tensor {}: the entry has no {}", quoted(tensor), quoted(member))]
+        MissingMember { tensor: String, member: &'static str } => ("format/missing-member", High),
+        #[error(
+            "tensor {}: the entry has {}, which the format does not know",
+            quoted(tensor),
+            quoted(member)
+        )]
+        UnknownMember { tensor: String, member: String } => ("format/unknown-member", Medium),
+        #[error("tensor {}: unknown dtype {}{}", quoted(tensor), quoted(dtype), hint(dtype))]
+        UnknownDtype { tensor: String, dtype: String } => ("format/unknown-dtype", High),
+        #[error("tensor {}: dtype is {found}, not a string", quoted(tensor))]
+        DtypeNotAString { tensor: String, found: String } => ("format/dtype-not-string", High),
+        #[error("tensor {}: shape is {found}, not an array", quoted(tensor))]
+        ShapeNotAnArray { tensor: String, found: String } => ("format/shape-not-array", High),
+        #[error(
+            "tensor {}: dimension {index} is {found}; a dimension is an integer from 0 to 2^63 - 1",
+            quoted(tensor)
+        )]
+        BadDimension { tensor: String, index: usize, found: String } => ("format/bad-dimension", High),
+        #[error("tensor {}: more than {MAX_DIMENSIONS} dimensions", quoted(tensor))]
+        TooManyDimensions { tensor: String } => ("format/too-many-dimensions", High),
+        #[error("tensor {}: the size of shape {shape} overflows 64 bits", quoted(tensor))]
+        SizeOverflow { tensor: String, shape: String } => ("format/size-overflow", High),
+        #[error("tensor {}: {elements} elements of {dtype} do not fill whole bytes", quoted(tensor))]
+        PartialByte { tensor: String, elements: u64, dtype: Dtype } => ("format/partial-byte", High),
+        #[error("tensor {}: data_offsets is {found}, not two integers from 0 on", quoted(tensor))]
+        BadOffsets { tensor: String, found: String } => ("format/bad-offsets", High),
+        #[error("tensor {}: data_offsets are reversed: {start} comes after {end}", quoted(tensor))]
+        ReversedOffsets { tensor: String, start: u64, end: u64 } => ("format/reversed-offsets", High),
+        #[error(
+            "tensor {}: data_offsets span {given} bytes, but {dtype} of shape {shape} takes {needed}",
+            quoted(tensor)
+        )]
+        SizeMismatch {
+            tensor: String,
+            given: u64,
+            needed: u64,
+            dtype: Dtype,
+            shape: String,
+            range: [u64; 2],
+        } => ("format/size-mismatch", High),
 
-    #[error(
-        "tensor {}: its data ends at byte {} of the file, which has only {file_bytes}",
-        quoted(tensor),
-        range[1]
-    )]
-    RangePastEnd { tensor: String, range: [u64; 2], file_bytes: u64 },
-    #[error("tensor {}: overlaps tensor {} in bytes {} to {} of the file",
-        quoted(tensor), quoted(other), range[0], range[1])]
-    Overlap { tensor: String, other: String, range: [u64; 2] },
-    #[error("bytes {} to {} of the file belong to no tensor (a gap between tensors)",
-        range[0], range[1])]
-    Gap { range: [u64; 2] },
-    #[error("bytes {} to {} of the file follow the last tensor", range[0], range[1])]
-    TrailingBytes { range: [u64; 2] },
-    #[error(
-        "is cut off: bytes {} to {} are missing, which hold {} of its tensors ({}); download the \
-         file again",
-        missing[0], missing[1], tensors.len(), quoted_list(tensors.iter().map(String::as_str))
-    )]
-    Truncated { missing: [u64; 2], tensors: Vec<String> },
-    #[error("the reference safetensors reader refuses it: {reason}")]
-    ReferenceRefuses { reason: String },
+        #[error(
+            "tensor {}: its data ends at byte {} of the file, which has only {file_bytes}",
+            quoted(tensor),
+            range[1]
+        )]
+        RangePastEnd { tensor: String, range: [u64; 2], file_bytes: u64 }
+            => ("format/range-past-end", High),
+        #[error("tensor {}: overlaps tensor {} in bytes {} to {} of the file",
+            quoted(tensor), quoted(other), range[0], range[1])]
+        Overlap { tensor: String, other: String, range: [u64; 2] } => ("format/overlap", High),
+        #[error("bytes {} to {} of the file belong to no tensor (a gap between tensors)",
+            range[0], range[1])]
+        Gap { range: [u64; 2] } => ("format/gap", Medium),
+        #[error("bytes {} to {} of the file follow the last tensor", range[0], range[1])]
+        TrailingBytes { range: [u64; 2] } => ("format/trailing-bytes", Medium),
+        #[error(
+            "is cut off: bytes {} to {} are missing, which hold {} of its tensors ({}); download the \
+             file again",
+            missing[0], missing[1], tensors.len(), quoted_list(tensors.iter().map(String::as_str))
+        )]
+        Truncated { missing: [u64; 2], tensors: Vec<String> } => ("format/truncated", High),
+        #[error("the reference safetensors reader refuses it: {reason}")]
+        ReferenceRefuses { reason: String } => ("format/reference-reader-refuses", Medium),
+    }
 }
 
 /// Says how to write a dtype that was only spelled in other letters.
@@ -157,104 +161,6 @@ impl From<JsonError> for HeaderError {
             JsonError::TooDeep { .. } => HeaderError::TooDeep { error },
             JsonError::Syntax { .. } => HeaderError::NotJson { error },
             JsonError::Junk { .. } => HeaderError::Junk { error },
-        }
-    }
-}
-
-impl Named for HeaderError {
-    fn rule(&self) -> (&'static str, Severity) {
-        use HeaderError::*;
-        use Severity::*;
-        match self {
-            Empty => ("format/empty-file", High),
-            TooShort { .. } => ("format/too-short", High),
-            LfsPointer { .. } => ("format/git-lfs-pointer", High),
-            HeaderLengthZero => ("format/header-length-zero", High),
-            HeaderTooLarge { .. } => ("format/header-too-large", High),
-            HeaderPastEnd { .. } => ("format/header-past-end", High),
-            ByteOrderMark => ("format/byte-order-mark", High),
-            NotUtf8 { .. } => ("format/header-not-utf8", High),
-            NotJson { .. } => ("format/header-not-json", High),
-            TooDeep { .. } => ("format/header-too-deep", High),
-            Junk { .. } => ("format/header-junk", Medium),
-            NotAnObject { .. } => ("format/header-not-object", High),
-            TooManyTensors => ("format/too-many-tensors", High),
-            DuplicateMetadata => ("format/duplicate-metadata", Medium),
-            DuplicateMetadataKey { .. } => ("format/duplicate-metadata-key", Medium),
-            MetadataNotAnObject { .. } => ("format/metadata-not-object", Medium),
-            MetadataNotAString { .. } => ("format/metadata-not-string", Medium),
-            MetadataTooLarge => ("format/metadata-too-large", Medium),
-            DuplicateTensor { .. } => ("format/duplicate-tensor", Critical),
-            EntryNotAnObject { .. } => ("format/entry-not-object", High),
-            DuplicateMember { .. } => ("format/duplicate-member", Critical),
-            MissingMember { .. } => ("format/missing-member", High),
-            UnknownMember { .. } => ("format/unknown-member", Medium),
-            UnknownDtype { .. } => ("format/unknown-dtype", High),
-            DtypeNotAString { .. } => ("format/dtype-not-string", High),
-            ShapeNotAnArray { .. } => ("format/shape-not-array", High),
-            BadDimension { .. } => ("format/bad-dimension", High),
-            TooManyDimensions { .. } => ("format/too-many-dimensions", High),
-            SizeOverflow { .. } => ("format/size-overflow", High),
-            PartialByte { .. } => ("format/partial-byte", High),
-            BadOffsets { .. } => ("format/bad-offsets", High),
-            ReversedOffsets { .. } => ("format/reversed-offsets", High),
-            SizeMismatch { .. } => ("format/size-mismatch", High),
-            RangePastEnd { .. } => ("format/range-past-end", High),
-            Overlap { .. } => ("format/overlap", High),
-            Gap { .. } => ("format/gap", Medium),
-            TrailingBytes { .. } => ("format/trailing-bytes", Medium),
-            Truncated { .. } => ("format/truncated", High),
-            ReferenceRefuses { .. } => ("format/reference-reader-refuses", Medium),
-        }
-    }
-
-    fn tensor(&self) -> Option<&str> {
-        use HeaderError::*;
-        match self {
-            DuplicateTensor { tensor }
-            | EntryNotAnObject { tensor, .. }
-            | DuplicateMember { tensor, .. }
-            | MissingMember { tensor, .. }
-            | UnknownMember { tensor, .. }
-            | UnknownDtype { tensor, .. }
-            | DtypeNotAString { tensor, .. }
-            | ShapeNotAnArray { tensor, .. }
-            | BadDimension { tensor, .. }
-            | TooManyDimensions { tensor }
-            | SizeOverflow { tensor, .. }
-            | PartialByte { tensor, .. }
-            | BadOffsets { tensor, .. }
-            | ReversedOffsets { tensor, .. }
-            | SizeMismatch { tensor, .. }
-            | RangePastEnd { tensor, .. }
-            | Overlap { tensor, .. } => Some(tensor),
-            _ => None,
-        }
-    }
-
-    fn byte_range(&self) -> Option<[u64; 2]> {
-        use HeaderError::*;
-        match self {
-            HeaderLengthZero | HeaderTooLarge { .. } | HeaderPastEnd { .. } => Some([0, 8]),
-            ByteOrderMark => Some([8, 11]),
-            NotUtf8 { at } => Some([*at, at + 1]),
-            NotJson { error } | TooDeep { error } | Junk { error } => {
-                Some([8 + error.at(), 9 + error.at()])
-            }
-            SizeMismatch { range, .. }
-            | RangePastEnd { range, .. }
-            | Overlap { range, .. }
-            | Gap { range }
-            | TrailingBytes { range } => Some(*range),
-            Truncated { missing, .. } => Some(*missing),
-            _ => None,
-        }
-    }
-
-    fn affected(&self) -> &[String] {
-        match self {
-            HeaderError::Truncated { tensors, .. } => tensors,
-            _ => &[],
         }
     }
 }

@@ -4,13 +4,14 @@ mod header;
 mod layout;
 
 pub use header::HeaderError;
-pub(crate) use header::MAX_TENSORS;
 
+use super::class::{ContentClass, Format};
 use super::contents::{Contents, StoredTensor};
 use super::display::is_hidden;
 use super::file::{self, Opened};
 use super::lfs;
 use super::problem::{Gathered, Named};
+use super::reader::FormatReader;
 use crate::severity::Severity;
 use header::MAX_HEADER;
 use layout::Layout;
@@ -78,9 +79,41 @@ impl Named for HeaderRemark {
     }
 }
 
-/// Reads and checks an opened file.
-pub(crate) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
-    Ok(read(opened)?.into_contents(path))
+/// Safetensors: a header in JSON, and the data behind it.
+pub(crate) struct Safetensors;
+
+impl FormatReader for Safetensors {
+    fn format(&self) -> Format {
+        Format::Safetensors
+    }
+
+    fn name(&self) -> &'static str {
+        "safetensors"
+    }
+
+    fn words(&self) -> &'static str {
+        "safetensors"
+    }
+
+    fn classes(&self) -> &'static [ContentClass] {
+        &[ContentClass::Safetensors]
+    }
+
+    fn endings(&self) -> &'static [&'static str] {
+        &["safetensors"]
+    }
+
+    fn read(&self, path: &str, _: ContentClass, opened: &Opened) -> io::Result<Contents> {
+        Ok(read(opened)?.into_contents(path))
+    }
+
+    fn is_from_front(&self, _: ContentClass) -> bool {
+        true
+    }
+
+    fn is_obeyed(&self) -> bool {
+        false
+    }
 }
 
 /// Reads and checks the header of an opened file.
@@ -328,9 +361,9 @@ mod tests {
     #[test]
     fn places_are_bytes_of_the_file() {
         let report = check_header(b"{\"a\xff", 100);
-        assert_eq!(report.errors().next().unwrap().byte_range(), Some([11, 12]));
+        assert_eq!(report.errors().next().unwrap().located().bytes, Some([11, 12]));
         let report = check_header(b"{}  x", 13);
-        assert_eq!(report.errors().next().unwrap().byte_range(), Some([12, 13]));
+        assert_eq!(report.errors().next().unwrap().located().bytes, Some([12, 13]));
     }
 
     #[test]

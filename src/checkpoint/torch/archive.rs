@@ -3,6 +3,7 @@
 use super::error::TorchError;
 use super::tensors::{self, Tensors};
 use super::views::{self, Place as StoragePlace};
+use super::weightless;
 use crate::checkpoint::contents::Contents;
 use crate::checkpoint::file::Opened;
 use crate::checkpoint::pickle::{self, Fault, MAX_PICKLE, PickleError, Place};
@@ -97,12 +98,14 @@ impl Reading<'_> {
             storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
         };
         let (tensors, _) = &found;
-        contents.arrays = self.arrays;
-        contents.weightless = !tensors.too_deep
+        let is_weightless = !tensors.too_deep
             && !tensors.hidden
             && tensors.views.is_empty()
             && tensors.unreadable.is_empty()
             && !members.iter().any(is_storage);
+        if is_weightless {
+            contents.weightless = weightless(self.arrays, self.opened.identity.bytes);
+        }
         self.place(path, directory, members, found, contents)
     }
 

@@ -3,6 +3,7 @@
 use super::error::TorchError;
 use super::tensors::{self, Tensors};
 use super::views::{self, Place as StoragePlace};
+use super::weightless;
 use crate::checkpoint::contents::Contents;
 use crate::checkpoint::file::{self, Opened};
 use crate::checkpoint::pickle::{
@@ -154,7 +155,9 @@ fn place(
         torch.push(TorchError::Trailing { range: [at, file_bytes] });
     }
     contents.readable = true;
-    contents.weightless = front.keys.is_empty();
+    if front.keys.is_empty() {
+        contents.weightless = weightless(false, file_bytes);
+    }
     let Tensors { views, unreadable, too_deep, faults, hidden: _ } =
         tensors::collect(&front.object, front.end);
     if too_deep {

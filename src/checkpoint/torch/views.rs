@@ -1,11 +1,11 @@
 //! From storages and strides to byte ranges of the file.
 
 use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
-use crate::checkpoint::BigEndian;
 use crate::checkpoint::contents::StoredTensor;
 use crate::checkpoint::order;
 use crate::checkpoint::pickle::{StorageType, View};
 use crate::checkpoint::problem::Gathered;
+use crate::checkpoint::tensor::BigEndian;
 use crate::dtype::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -15,10 +15,10 @@ mod window;
 
 pub use error::{NoChecksums, ZipError};
 
-use super::Checksum;
 use super::display::display_name as shown;
 use super::file::{self, Opened};
 use super::problem::Gathered;
+use super::tensor::Checksum;
 use central::Entry;
 use end::End;
 use local::Located;

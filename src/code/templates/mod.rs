@@ -10,7 +10,7 @@ mod scan;
 use super::found::Found;
 use super::json::{Step, through};
 use super::read::Source;
-use crate::checkpoint::{OpenError, gguf, quoted};
+use crate::checkpoint::{OpenError, Texts, quoted};
 
 /// Longest template that is looked through; published ones have a few KiB.
 const MOST: usize = 4 << 20;
@@ -47,10 +47,14 @@ pub(super) fn member(way: &[Step<'_>], text: &str, found: &mut Found) {
     }
 }
 
-/// Looks through the templates in the metadata of a GGUF file.
-pub(super) fn look_into_gguf(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+/// Looks through the templates in the metadata of a file, whose format gives them by `texts`.
+pub(super) fn look_into_metadata(
+    source: &Source<'_>,
+    texts: Texts,
+    found: &mut Found,
+) -> Result<(), OpenError> {
     let is_template = |key: &str| key.starts_with("tokenizer.chat_template");
-    let texts = gguf::texts(source.opened()?, is_template, MOST as u64);
+    let texts = texts(source.opened()?, &is_template, MOST as u64);
     for text in texts.map_err(|error| source.failed(error))? {
         let label = format!("the metadata {}", quoted(&text.key));
         match text.value {

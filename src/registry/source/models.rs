@@ -1,14 +1,13 @@
 //! Where a model begins, in a place that holds many.
 
-use crate::checkpoint::content;
+use crate::checkpoint::{Format, content};
 use std::path::Path;
 
-/// Endings of files that hold weights, whether or not their tensors can be read.
-const WEIGHTS: [&str; 25] = [
+/// Endings of files that hold weights, besides those that promise a format that is read.
+const WEIGHTS: [&str; 23] = [
     "bin",
     "ckpt",
     "distcp",
-    "gguf",
     "h5",
     "hdf5",
     "joblib",
@@ -28,12 +27,8 @@ const WEIGHTS: [&str; 25] = [
     "pte",
     "pth",
     "ptl",
-    "safetensors",
     "tflite",
 ];
-
-/// Endings of arrays: weights beside other files of a model, and data by themselves.
-const ARRAYS: [&str; 2] = ["npy", "npz"];
 
 /// Names of files that stand at the top of a model.
 const TOPS: [&str; 4] =
@@ -53,15 +48,22 @@ pub fn is_model_marker(name: &str) -> bool {
     let is_bundle = name.rsplit_once(".data-").is_some_and(|(stem, numbers)| {
         !stem.is_empty() && numbers.split_once("-of-").is_some_and(|(a, b)| digits(a) && digits(b))
     });
-    ending(&name).is_some_and(|ending| WEIGHTS.contains(&ending))
+    ending(&name).is_some_and(is_of_weights)
         || INDEXED.iter().any(is_index)
         || TOPS.contains(&&*name)
         || is_bundle
 }
 
+/// Whether an ending is that of weights. Arrays are weights beside other files of a model, and data by themselves.
+fn is_of_weights(ending: &str) -> bool {
+    let promised = Format::of_ending(ending).is_some_and(|format| !format.is_of_arrays());
+    promised || WEIGHTS.contains(&ending)
+}
+
 /// Whether a file by its name is an array, which is no model alone.
 pub fn is_array(name: &str) -> bool {
-    ending(&name.to_ascii_lowercase()).is_some_and(|ending| ARRAYS.contains(&ending))
+    let format = ending(&name.to_ascii_lowercase()).and_then(Format::of_ending);
+    format.is_some_and(Format::is_of_arrays)
 }
 
 /// Whether a file of this machine is one of a model, by its name or else by its bytes.

@@ -1,6 +1,6 @@
 //! Opening a model: each layer becomes a file that is read by ranges, or files that were unpacked.
 
-use super::super::remote::stream::{Body, Checked, Flowed, InOrder};
+use super::super::remote::stream::{Body, Checked, Flowed};
 use super::super::remote::{Windowed, Windows};
 use super::super::spool::Spool;
 use super::super::{ListedFile, SourceError};
@@ -8,7 +8,7 @@ use super::archive::{Contents, Member, UnpackError, unpack};
 use super::blob::{Access, Ranges, probe};
 use super::layers::{Layer, Layers};
 use super::registry::Registry;
-use crate::checkpoint::{RemoteFile, quoted};
+use crate::checkpoint::{InOrder, RemoteFile, quoted};
 use crate::judge::Finding;
 use crate::seal::canonical::hex;
 use std::io::{self, Read, Write};
@@ -74,7 +74,7 @@ impl<'s> Files<'s> {
                     let listed = ListedFile { bytes, ..listed };
                     return self.push(listed, Some(Arc::new(file)));
                 }
-                self.unpack(layer, InOrder::new(&file), bytes == layer.bytes, &place)
+                self.unpack(layer, InOrder::to_the_end(&file), bytes == layer.bytes, &place)
             }
             Access::Whole(body) if layer.packing.is_raw() => self.store(layer, body, &place),
             Access::Whole(body) => self.unpack(layer, body, true, &place),

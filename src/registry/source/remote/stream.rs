@@ -3,7 +3,6 @@
 use super::http::described;
 use super::limits::Limits;
 use super::runtime;
-use crate::checkpoint::RemoteFile;
 use reqwest::Response;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -49,34 +48,6 @@ impl Read for Body {
         buffer[..got].copy_from_slice(&left[..got]);
         self.taken += got;
         Ok(got)
-    }
-}
-
-/// A file of another machine from its beginning to its end.
-#[derive(Debug)]
-pub struct InOrder<'f> {
-    file: &'f dyn RemoteFile,
-    position: u64,
-}
-
-impl<'f> InOrder<'f> {
-    /// At its beginning.
-    pub fn new(file: &'f dyn RemoteFile) -> Self {
-        Self { file, position: 0 }
-    }
-}
-
-impl Read for InOrder<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.file.bytes() - self.position;
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        if len > 0 {
-            let ahead = self.position + len as u64;
-            self.file.read_at(self.position, &mut buffer[..len]).map_err(io::Error::other)?;
-            self.file.read_ahead(ahead, usize::try_from(left - len as u64).unwrap_or(usize::MAX));
-            self.position = ahead;
-        }
-        Ok(len)
     }
 }
 

@@ -1,6 +1,5 @@
-//! The classes of content, and the part that each plays in a model.
-
-use super::super::Format;
+//! What the bytes of a file are: classes of content, the part that each plays in a model, and the formats that are
+//! read.
 
 /// What part a file plays in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,16 +197,42 @@ impl ContentClass {
         use ContentClass::*;
         self.role() == Role::Weights || matches!(self, Pickle | Zip | Tar)
     }
+}
 
-    /// The container format that tensors of this class are read by; `None`: they are not read.
-    pub fn format(self) -> Option<Format> {
-        use ContentClass::*;
-        match self {
-            Safetensors => Some(Format::Safetensors),
-            Gguf => Some(Format::Gguf),
-            TorchZip | TorchStream | TorchTar | Pickle => Some(Format::Torch),
-            Npy | Npz => Some(Format::Numpy),
-            _ => None,
-        }
+/// What a file was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// What its bytes are.
+    pub class: ContentClass,
+    /// What else they are, of a file that two kinds of readers take for theirs.
+    pub also: Option<ContentClass>,
+    /// What part it plays in the model. That of its class, unless what is in it or beside it says otherwise.
+    pub role: Role,
+}
+
+impl Content {
+    /// Of a file that is this and nothing else.
+    pub fn new(class: ContentClass) -> Content {
+        Content { class, also: None, role: class.role() }
     }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Content::new(ContentClass::Unknown)
+    }
+}
+
+/// Container format of a file of tensors. In order of preference: where a directory holds the same
+/// tensors in several formats, loaders take the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// Safetensors.
+    Safetensors,
+    /// GGUF, of llama.cpp and its relatives.
+    Gguf,
+    /// The zip archive that `torch.save` writes, or an older form of it.
+    Torch,
+    /// NumPy's `.npy`, or `.npz`: a zip archive of them.
+    Numpy,
 }

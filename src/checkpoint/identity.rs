@@ -1,0 +1,68 @@
+//! What tells whether a file is still the one that was opened.
+
+use serde::{Deserialize, Serialize};
+use std::fs::Metadata;
+
+/// What tells whether a file is still the one that was opened. A file on another machine has its length
+/// alone: each of its reads is pinned to what was listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Device it is on.
+    pub device: u64,
+    /// Number of the inode on that device.
+    pub inode: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Modification time, seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// Change time, seconds and nanoseconds: moves also when the modification time was set back.
+    pub changed: (i64, i64),
+}
+
+impl FileIdentity {
+    /// The identity of an opened file.
+    #[cfg(unix)]
+    pub fn of(metadata: &Metadata) -> FileIdentity {
+        use std::os::unix::fs::MetadataExt;
+        FileIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// The identity of an opened file.
+    #[cfg(not(unix))]
+    pub fn of(metadata: &Metadata) -> FileIdentity {
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or((0, 0), |t| (t.as_secs() as i64, i64::from(t.subsec_nanos())));
+        FileIdentity { device: 0, inode: 0, bytes: metadata.len(), modified, changed: (0, 0) }
+    }
+}
+
+impl FileIdentity {
+    /// The identity of a file of which nothing but the length is known.
+    pub(crate) fn of_length(bytes: u64) -> FileIdentity {
+        FileIdentity { device: 0, inode: 0, bytes, modified: (0, 0), changed: (0, 0) }
+    }
+
+    /// In words, what differs; `None` when nothing does.
+    pub fn difference(&self, now: &Self) -> Option<&'static str> {
+        if (self.device, self.inode) != (now.device, now.inode) {
+            Some("another file took its place")
+        } else if self.bytes != now.bytes {
+            Some("its length changed")
+        } else if self.modified != now.modified {
+            Some("it was written to")
+        } else if self.changed != now.changed {
+            Some("its attributes changed")
+        } else {
+            None
+        }
+    }
+}
