@@ -7,6 +7,7 @@ use common::{noise, safetensors};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
+use tensorseal::engine::Threads;
 use tensorseal::judge::third_party::{Context, intervals, judge};
 use tensorseal::judge::watermark::{Detection, Mode, Presence};
 use tensorseal::stream::progress::Progress;
@@ -396,7 +397,8 @@ fn large_tensors_do_not_depend_on_threads() {
         .iter()
         .map(|threads| {
             let progress = Progress::default();
-            let measured = measure(&model.checkpoint, &marked, *threads, &progress).unwrap();
+            let measured =
+                measure(&model.checkpoint, &marked, &Threads::new(*threads), &progress).unwrap();
             let (done, expected) = progress.position();
             assert_eq!(done, expected);
             judge("k", &measured, &Context { keys: 1, committed: true })
@@ -487,8 +489,13 @@ fn weights_that_stay_in_their_intervals_are_a_warning() {
         let compare = |ours: &[f32], threads| {
             let ours = rows("layers.0.weight", columns, ours);
             let progress = Progress::default();
-            let found =
-                interval::measure(&ours.checkpoint, &base.checkpoint, threads, &progress).unwrap();
+            let found = interval::measure(
+                &ours.checkpoint,
+                &base.checkpoint,
+                &Threads::new(threads),
+                &progress,
+            )
+            .unwrap();
             let (done, expected) = progress.position();
             assert_eq!(done, expected);
             found
@@ -519,7 +526,8 @@ fn other_reasons_for_equal_codes_are_no_warning() {
     let model = rows("w", 100, &base);
     let compare = |ours: &Model| {
         let progress = Progress::default();
-        let found = interval::measure(&ours.checkpoint, &model.checkpoint, 2, &progress).unwrap();
+        let found =
+            interval::measure(&ours.checkpoint, &model.checkpoint, &2.into(), &progress).unwrap();
         intervals(&found, "root")
     };
     // The same model: nothing can be said, and that is said.

@@ -6,6 +6,7 @@ pub mod attacks;
 pub mod device;
 pub mod keys;
 pub mod oms;
+pub mod watched;
 pub mod weights;
 
 use serde_json::{Map, Value, json};
