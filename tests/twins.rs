@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::device::{Feed, alone, edges, gpu};
+use common::device::{Feed, alone, edges, gpu, twins};
 use common::noise;
 use std::collections::BTreeSet;
 use std::fs;
@@ -63,7 +63,7 @@ fn all_kernels_agree_with_their_twins() {
         ("edges", edges(2 * BLOCK_LEN)),
     ] {
         for words in kinds() {
-            let expected = measure::measure_tile(&bytes, 0, words, &[]);
+            let expected = twins(&bytes, bytes.len(), 0, words, &[]);
             let measured = gpu.measure_tile(&bytes, 0, words, &[]).unwrap();
             assert!(measured == expected, "{name} {words:?}");
         }
@@ -117,7 +117,7 @@ fn correlations_agree_with_their_twin() {
             ("odd", odd_blocks(&carrier, BLOCK_LEN)),
         ] {
             for keys in [&keys[..], &keys[..1]] {
-                let expected = measure::measure_tile(&bytes, 0, wanted, keys);
+                let expected = twins(&bytes, bytes.len(), 0, wanted, keys);
                 assert_eq!(expected.correlation.as_ref().unwrap().sums.len(), keys.len());
                 let measured = gpu.measure_tile(&bytes, 0, wanted, keys).unwrap();
                 assert!(measured == expected, "{name} {carrier:?}, {} keys", keys.len());
@@ -136,7 +136,7 @@ fn correlations_and_counts_share_a_tile_of_any_length_anywhere() {
         // Nearly to the end of the counter of chips.
         for (blocks, offset) in [(32, 0), (3, 5 << 20), (2, (block_bytes << 32) - (3 << 20))] {
             let tile = &bytes[..blocks * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, offset, wanted, &keys);
+            let expected = twins(tile, tile.len(), offset, wanted, &keys);
             let measured = gpu.measure_tile(tile, offset, wanted, &keys).unwrap();
             assert!(measured == expected, "{blocks} blocks at {offset} as {wanted:?}");
         }
@@ -152,7 +152,7 @@ fn correlations_of_real_weights_agree() {
     for wanted in carriers() {
         for tile in [8, 40, 60] {
             let tile = &model[tile * BLOCK_LEN..(tile + 2) * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, 0, wanted, &keys);
+            let expected = twins(tile, tile.len(), 0, wanted, &keys);
             assert!(gpu.measure_tile(tile, 0, wanted, &keys).unwrap() == expected, "{wanted:?}");
         }
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::device::{Feed, alone, edges, gpu};
+use common::device::{Feed, alone, edges, gpu, twins};
 use common::noise;
 use std::fs;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ fn wanted(layout: Layout) -> Wanted {
 
 /// The CPU twins, as the run of a tile uses them.
 fn expected(bytes: &[u8], offset: u64, layout: Layout) -> Structure {
-    measure::measure_tile(bytes, offset, wanted(layout), &[]).structure.unwrap()
+    twins(bytes, bytes.len(), offset, wanted(layout), &[]).structure.unwrap()
 }
 
 /// Names the kernels that differ.
