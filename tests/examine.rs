@@ -21,7 +21,7 @@ use tensorseal::compare;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::engine::{self, FinishedFile, RunError, RunOptions, Threads};
 use tensorseal::examine::journal::{Journal, MeasuredObject};
-use tensorseal::examine::{self, Examined, Request, weights};
+use tensorseal::examine::{self, Examined, Request};
 use tensorseal::judge;
 use tensorseal::seal::build::{self, FILE_DIGESTS};
 use tensorseal::seal::{Seal, canonical};
@@ -373,7 +373,7 @@ fn all_phases_share_the_threads_that_were_asked_for() {
         };
         let examined = examine::measure(&model, &request, &options, &progress).unwrap();
         let audited = examined.audited.unwrap();
-        weights::judge(&model, &audited, &options.threads, &progress).unwrap();
+        examine::weights::judge(&model, &audited, &options.threads, &progress).unwrap();
         engine::hash_files(&model.files, &file_hashing, &options, &progress).unwrap();
         compare::measure([&model, &model], &options, &progress).unwrap();
         let names = others(&readers);
