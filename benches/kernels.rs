@@ -186,7 +186,11 @@ fn file_hashing(criterion: &mut Criterion) {
             2,
         ),
     ] {
-        let options = RunOptions { device: DeviceChoice::Cpu, threads, ..RunOptions::default() };
+        let options = RunOptions {
+            device: DeviceChoice::Cpu,
+            threads: threads.into(),
+            ..RunOptions::default()
+        };
         group.throughput(Throughput::Bytes((files * FILE_LEN) as u64));
         group.bench_function(name, |bench| {
             bench.iter(|| {

@@ -18,6 +18,7 @@
 //! - [`registry`] finds the models of registries, remembers them, and tells what became of them.
 //! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`report`] tells people and machines.
+//! - [`system`] is what differs from one operating system to the next.
 //!
 //! ```no_run
 //! use tensorseal::checkpoint::{Checkpoint, OpenOptions};
@@ -52,5 +53,6 @@ pub mod seal;
 pub mod severity;
 pub mod signing;
 pub mod stream;
+pub mod system;
 pub mod watermark;
 pub mod weights;

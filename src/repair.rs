@@ -4,7 +4,7 @@
 //! on the copy, not concluded.
 
 use crate::checkpoint::{Checkpoint, OpenError, OpenOptions, Problem};
-use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::engine::{RunError, RunOptions, RunReport};
 use crate::judge::integrity::{self, Options};
 use crate::judge::{Finding, Severity};
 use crate::pinpoint::explain::Difference;
@@ -14,8 +14,8 @@ use crate::seal::{LinkSeal, Seal, build};
 use crate::stream::copy::{CopyError, Copying, Piece};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
+use crate::system::link_to_directory;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A byte that is put back.
@@ -92,8 +92,8 @@ pub fn write(
 ) -> Result<(Seal, RunReport), RepairError> {
     let plan = Plan::everything(model, false);
     progress.expect(plan.bytes());
-    let pool = engine::thread_pool(options.threads)?;
-    let copying = Copying { model, plan: &plan, pool: &pool, progress };
+    let pool = options.threads.pool()?;
+    let copying = Copying { model, plan: &plan, pool, progress };
     let mut measured = None;
     copying.write(
         out,
@@ -117,7 +117,7 @@ fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError>
         place
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| symlink(format!("{up}{target}"), &place))
+            .and_then(|()| link_to_directory(&format!("{up}{target}"), &place))
             .map_err(|source| CopyError::Write { path: place, source })?;
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! The facts of one tensor that judgements start from.
 
 use super::edges::Edges;
-use super::look::Seen;
 use super::pages::{PageFacts, Prints};
+use super::seen::Seen;
 use super::streams::LowBitFacts;
 use super::sums::Sums;
 use super::windows::WindowFacts;

@@ -8,10 +8,11 @@ use super::facts::TensorFacts;
 use super::magic;
 use super::pages::{Doubled, Run};
 use super::search::{Hidden, Searches};
+use super::seen::{KEPT, Seen, Stretch};
 use super::streams::MOSTLY_ZERO_FROM;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
-use crate::engine::RunError;
+use crate::engine::{RunError, Threads};
 use crate::measure::correlation::Elements;
 use crate::measure::pages::{PAGE_LEN, phase};
 use crate::measure::windows::WINDOW_LEN;
@@ -19,16 +20,12 @@ use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
 use rayon::prelude::*;
-use serde::Serialize;
 
 /// Bytes that are read at once.
 const PIECE_LEN: u64 = 256 << 10;
 
 /// Elements at the start of each tensor in which files are looked for: payloads begin somewhere near.
 const START_ELEMENTS: u64 = 2048;
-
-/// Positions kept one by one.
-const KEPT: usize = 16;
 
 /// Constant runs that are followed to their ends, for each tensor.
 const FOLLOWED: usize = 64;
@@ -39,60 +36,6 @@ const FARTHEST: u64 = 64 << 20;
 /// Binades above the usual ones from which values are located.
 const LOCATED_ABOVE: i32 = 4;
 
-/// Elements of a tensor, by number.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Places {
-    /// How many.
-    pub count: u64,
-    /// The first ones, ascending.
-    pub first: Vec<u64>,
-    /// The last one.
-    pub last: u64,
-}
-
-impl Places {
-    fn add(&mut self, element: u64) {
-        self.count += 1;
-        self.last = element;
-        if self.first.len() < KEPT {
-            self.first.push(element);
-        }
-    }
-
-    /// Half-open range from the first to the last.
-    pub fn hull(&self) -> Option<[u64; 2]> {
-        self.first.first().map(|first| [*first, self.last + 1])
-    }
-}
-
-/// A stretch of equal 32-bit words, in bytes of the tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Stretch {
-    /// First byte.
-    pub start: u64,
-    /// One past the last.
-    pub end: u64,
-    /// The word.
-    pub word: u32,
-}
-
-/// What a second look found.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Seen {
-    /// Values that are not finite.
-    pub not_finite: Places,
-    /// Values far above the usual ones.
-    pub above: Places,
-    /// Constant runs, followed to their ends.
-    pub stretches: Vec<Stretch>,
-    /// 32-bit types: share of the non-zero values of the first rows that occur again within their row.
-    pub repeated: f64,
-    /// Files in the low bits.
-    pub hidden: Vec<Hidden>,
-    /// Of a type of 32 bits: elements whose lower half is not zero, where most are.
-    pub full_halves: Places,
-}
-
 /// Looks again at every tensor that needs it.
 ///
 /// # Errors
@@ -100,17 +43,19 @@ pub struct Seen {
 pub fn look(
     model: &Checkpoint,
     facts: &mut [TensorFacts],
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<(), RunError> {
     let plan = plan(model, facts);
     let files = FileSet::new(&model.files, &plan);
-    facts.par_iter_mut().try_for_each(|facts| {
+    let look = |facts: &mut TensorFacts| {
         let tensor = &model.tensors[facts.tensor];
         let reader = Reader { files: &files, tensor, progress };
         facts.seen = reader.look(facts)?;
         files.object_done(tensor.file)?;
         Ok(())
-    })
+    };
+    threads.pool()?.install(|| facts.par_iter_mut().try_for_each(look))
 }
 
 /// Whether pages with equal fingerprints are equal: of values widened from 16 bits, fingerprints have 48

@@ -14,6 +14,7 @@ pub mod pages;
 pub mod roles;
 pub mod run;
 pub mod search;
+pub mod seen;
 pub mod stored;
 pub mod streams;
 pub mod sums;

@@ -5,7 +5,7 @@ use super::look;
 use super::pages::{self, Doubled, Prints};
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
-use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::engine::{self, RunError, RunOptions, RunReport, Threads};
 use crate::measure::digest::ChainingValue;
 use crate::seal::ModelSeal;
 use crate::seal::build::model_seal;
@@ -45,7 +45,7 @@ pub fn measure(
     let auditing = Auditing::new(model, &plan);
     let keep = |finished: Finished<'_>| auditing.keep(finished);
     let run = engine::run(&model.files, &plan, options, progress, &keep)?;
-    auditing.finish(&run, progress)
+    auditing.finish(&run, &options.threads, progress)
 }
 
 /// An audit while its model is being measured: the facts of the tensors that are finished.
@@ -103,12 +103,17 @@ impl<'a> Auditing<'a> {
     ///
     /// # Errors
     /// See [`RunError`].
-    pub fn finish(self, run: &RunReport, progress: &Progress) -> Result<Audited, RunError> {
+    pub fn finish(
+        self,
+        run: &RunReport,
+        threads: &Threads,
+        progress: &Progress,
+    ) -> Result<Audited, RunError> {
         let (model, facts) = (self.model, self.facts.into_iter());
         let mut facts: Vec<TensorFacts> = facts
             .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect();
-        look::look(model, &mut facts, progress)?;
+        look::look(model, &mut facts, threads, progress)?;
         let digests: HashMap<usize, ChainingValue> =
             facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
         let alike = doubled(&mut facts);

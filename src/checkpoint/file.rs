@@ -5,6 +5,7 @@ use super::error::OpenError;
 use super::identity::FileIdentity;
 use super::location::Location;
 use super::remote::RemoteFile;
+use crate::system::read_exact_at;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -75,7 +76,7 @@ pub(crate) fn read_at(file: &Handle, offset: u64, bytes: usize) -> io::Result<Ve
 /// Fills `buffer` with the bytes from `offset` on.
 pub(crate) fn fill(file: &Handle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     match file {
-        Handle::Local(file) => fill_local(file, offset, buffer),
+        Handle::Local(file) => read_exact_at(file, buffer, offset),
         Handle::Remote(file) => {
             let end = offset.checked_add(buffer.len() as u64);
             if end.is_none_or(|end| end > file.bytes()) {
@@ -83,18 +84,6 @@ pub(crate) fn fill(file: &Handle, offset: u64, buffer: &mut [u8]) -> io::Result<
             }
             file.read_at(offset, buffer).map_err(io::Error::other)
         }
-    }
-}
-
-fn fill_local(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
-    #[cfg(not(unix))]
-    {
-        use std::io::{Read, Seek};
-        let mut file = file;
-        file.seek(io::SeekFrom::Start(offset))?;
-        file.read_exact(buffer)
     }
 }
 

@@ -6,6 +6,7 @@ use super::signing::args::{SignArgs, SignatureArgs};
 use super::watermark::args::WatermarkCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use tensorseal::engine::Threads;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::judge::Severity;
 use tensorseal::pinpoint::search::DEFAULT_LIMIT;
@@ -133,7 +134,7 @@ pub struct Measuring {
     pub device: DeviceChoice,
     /// CPU threads (default: all)
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = threads)]
-    pub threads: usize,
+    pub threads: Threads,
     /// Share of the tiles that the other engine measures again, in percent
     #[arg(long, value_name = "PERCENT", default_value = "0", hide_default_value = true, value_parser = percent)]
     pub cross_check: f64,
@@ -329,11 +330,10 @@ fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
     }
 }
 
-fn threads(text: &str) -> Result<usize, String> {
+fn threads(text: &str) -> Result<Threads, String> {
     match text.parse() {
-        Ok(threads @ 1..=1024) => Ok(threads),
-        // The default, spelled out.
-        Ok(0) => Ok(0),
+        // 0: the default, spelled out.
+        Ok(threads @ 0..=1024) => Ok(Threads::new(threads)),
         _ => Err("expected a number from 1 to 1024".to_owned()),
     }
 }

@@ -4,6 +4,7 @@ use super::args::{DevicesArgs, Format};
 use super::{Failure, Outcome, exit};
 use serde::Serialize;
 use std::io::{self, Write};
+use tensorseal::engine::Threads;
 use tensorseal::engine::gpu::benchmark::Rate;
 use tensorseal::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, adapters};
 use tensorseal::report::units::bytes;
@@ -39,7 +40,9 @@ fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
         return listed;
     }
     let selector = DeviceSelector::Named(listed.adapter.name.clone());
-    let tested = Gpu::open(&selector).and_then(|gpu| gpu.benchmark());
+    let threads = Threads::default();
+    let pool = threads.feeding().ok().flatten();
+    let tested = Gpu::open(&selector).and_then(|gpu| gpu.benchmark(pool));
     listed.self_test = Some(match tested {
         Ok(rates) => {
             listed.rates = rates;

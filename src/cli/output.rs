@@ -8,6 +8,7 @@ use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
 use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
+use tensorseal::system::permit;
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
@@ -148,12 +149,8 @@ pub fn write_file(
     let directory = directory_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // What a plain new file would get; the umask takes its part.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
+    // What a plain new file would get; the umask takes its part.
+    permit(&mut builder, 0o666);
     let file = builder.tempfile_in(directory)?;
     let mut out = io::BufWriter::new(&file);
     content(&mut out)?;

@@ -115,7 +115,7 @@ fn work(
     let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
     let limits = Limits { searches: args.pinpointing.pinpoint_limit };
     let (search, explained) =
-        flips::pinpoint(&compared, &mut all, fine, limits, options.threads, progress)
+        flips::pinpoint(&compared, &mut all, fine, limits, &options.threads, progress)
             .map_err(running::failure)?;
     of_fine.extend(search.fine.map(|error| sealed::fine_finding(&fine::path_of(&path), &error)));
     if explained.contains(&false) {

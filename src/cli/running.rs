@@ -175,7 +175,7 @@ pub fn say_who_measured(run: &RunReport, quiet: bool) {
 pub fn run_options(measuring: &Measuring) -> RunOptions {
     RunOptions {
         device: measuring.device.clone(),
-        threads: measuring.threads,
+        threads: measuring.threads.clone(),
         cross_check: measuring.cross_check,
         ..RunOptions::default()
     }

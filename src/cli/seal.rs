@@ -4,12 +4,11 @@ use super::args::SealArgs;
 use super::inputs::Inputs;
 use super::{Failure, Outcome, exit, output, running, sealed};
 use anyhow::{Context, anyhow};
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
 use tensorseal::checkpoint::{Checkpoint, ModelFile};
+use tensorseal::engine::Threads;
 use tensorseal::judge::structure;
 use tensorseal::pinpoint::fine::{self, Fine};
 use tensorseal::pinpoint::{self, FineWriteError};
@@ -17,6 +16,7 @@ use tensorseal::report::{Report, SealUsed};
 use tensorseal::seal::{Seal, build, canonical, sketch};
 use tensorseal::stream::plan::Plan;
 use tensorseal::stream::progress::Progress;
+use tensorseal::system::{is_same_file, permit};
 
 pub fn run(args: &SealArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
@@ -39,7 +39,7 @@ pub fn run(args: &SealArgs) -> Outcome {
         let (seal, run) = build::measure_plan(&model, &plan(args, &model), &options, progress)
             .map_err(running::failure)?;
         running::require_checksums(&model, &run)?;
-        let write = || write_fine(&model, &seal, &fine_path, options.threads, progress);
+        let write = || write_fine(&model, &seal, &fine_path, &options.threads, progress);
         let sidecar = args.fine.then(write).transpose()?;
         Ok((seal, run, sidecar))
     })?;
@@ -105,7 +105,7 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
         return Err(Failure::usage(anyhow!("{} is not a regular file", target.display())));
     }
     let is_target = |file: &&ModelFile| {
-        file.location.local().is_ok_and(|path| path == full || same_file(path, &full))
+        file.location.local().is_ok_and(|path| path == full || is_same_file(path, &full))
     };
     match model.own_files().iter().find(is_target) {
         Some(file) => Err(Failure::usage(anyhow!(
@@ -135,11 +135,12 @@ fn write_fine(
     model: &Checkpoint,
     seal: &Seal,
     path: &Path,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<NamedTempFile, Failure> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".tensorseal-").suffix(".tmp").permissions(Permissions::from_mode(0o666));
+    builder.prefix(".tensorseal-").suffix(".tmp");
+    permit(&mut builder, 0o666);
     let file = builder
         .tempfile_in(output::directory_of(path))
         .map_err(|error| fine_failure(path, error))?;
@@ -158,14 +159,6 @@ fn fine_failure(path: &Path, error: io::Error) -> Failure {
     Failure::incomplete(
         anyhow::Error::from(error).context(format!("cannot write the fine sidecar to {path}")),
     )
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (a.metadata(), b.metadata()) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
 }
 
 fn file_digest(path: &Path) -> Result<String, Failure> {

@@ -7,7 +7,7 @@
 use super::pairing::{Pair, Pairing};
 use super::{Outcome, values};
 use crate::checkpoint::Checkpoint;
-use crate::engine::RunError;
+use crate::engine::{RunError, Threads};
 use crate::measure::digest::ChainingValue;
 use crate::stream::progress::Progress;
 use crate::weights::{Weight, Weights};
@@ -32,7 +32,7 @@ pub struct Copy {
 pub fn measure(
     model: &Checkpoint,
     digests: &HashMap<usize, ChainingValue>,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Copy>, RunError> {
     if model.format.is_some() || model.tensors.is_empty() {

@@ -10,7 +10,7 @@ pub mod pairing;
 pub mod sums;
 
 use crate::checkpoint::Checkpoint;
-use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::engine::{self, RunError, RunOptions, RunReport, Threads};
 use crate::measure::digest::ChainingValue;
 use crate::stream::files::FileSet;
 use crate::stream::plan::{ObjectKind, Plan};
@@ -91,7 +91,7 @@ pub fn measure<'m>(
         digest(0).is_some() && digest(0) == digest(1)
     };
     let same: Vec<bool> = alike.iter().map(|t| t.as_ref().is_some_and(same)).collect();
-    let outcomes = values(models, &weights, &pairing, &same, options.threads, progress)?;
+    let outcomes = values(models, &weights, &pairing, &same, &options.threads, progress)?;
     let mut weights = weights.into_iter();
     let mut found = found.into_iter();
     let sides = models.map(|model| {
@@ -125,7 +125,7 @@ fn values(
     weights: &[Weights; 2],
     pairing: &Pairing,
     same: &[bool],
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Outcome>, RunError> {
     let read = |(pair, same): (&Pair, &bool)| !same && pair.same_shape;
@@ -136,7 +136,7 @@ fn values(
     progress.expect(plans.iter().map(Plan::bytes).sum());
     let files = [0, 1].map(|at| FileSet::new(&models[at].files, &plans[at]));
     let readers = [0, 1].map(|at| Reader::new(models[at], &files[at]));
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     let mut outcomes = Vec::with_capacity(pairing.pairs.len());
     for (pair, same) in pairing.pairs.iter().zip(same) {
         outcomes.push(match (same, pair.same_shape) {

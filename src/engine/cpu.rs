@@ -1,7 +1,9 @@
 //! The CPU engine: one worker a thread, all kernels over the same private copy of each piece.
 
 use super::collect::TileDigest;
-use super::run::{RunError, Shared};
+use super::cross_check::Checked;
+use super::error::RunError;
+use super::shared::Shared;
 use crate::dtype::Dtype;
 use crate::measure::codes::Codes;
 use crate::measure::correlation::Correlation;
@@ -219,7 +221,10 @@ impl<'a> Worker<'a> {
     fn measure_twice(&mut self, tile: Tile, object: &Object) -> Result<(), RunError> {
         let copy = self.shared.copy(tile)?;
         let measured = self.shared.measure_copy(&copy, tile, object);
-        self.shared.cross_check.on_device(&copy, tile, object, &measured, self.shared)?;
+        let (check, plan) = (&self.shared.cross_check, self.shared.plan);
+        if let Checked::Disagree(adapter) = check.on_device(&copy, tile, object, &measured, plan)? {
+            return Err(self.shared.disagreement(adapter, tile, object));
+        }
         let last = self.shared.collector.add_measured(tile, measured);
         self.shared.tile_done(tile, object, last, false)
     }

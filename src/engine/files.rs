@@ -4,7 +4,10 @@
 //! does not merge: files are hashed side by side, the largest first, straight from the map, and a file that
 //! is only wanted in shards is hashed in several places at once.
 
-use super::run::{EngineUse, RunError, RunOptions, RunReport, run, thread_pool};
+use super::error::RunError;
+use super::options::RunOptions;
+use super::report::{EngineUse, RunReport};
+use super::run::run;
 use crate::checkpoint::ModelFile;
 use crate::stream::files::FileSet;
 use crate::stream::hashing::{FileDigests, FileHasher, FileHashing, HashAlgorithm};
@@ -86,7 +89,7 @@ fn hash_in_order(
     let plan = Plan { objects: parts(files, hashings), ..Plan::default() };
     let bytes = plan.bytes();
     progress.expect(bytes);
-    let pool = thread_pool(options.threads)?;
+    let pool = options.threads.pool()?;
     let threads = pool.current_num_threads();
     let reading = Reading {
         plan: &plan,

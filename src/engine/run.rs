@@ -2,21 +2,21 @@
 
 use super::collect::{Collector, Finished};
 use super::cpu::Worker;
+use super::cross_check::CrossCheck;
 use super::device::DeviceChoice;
-use super::gpu::{DeviceSelector, Gpu, GpuError};
-use super::shared::{CrossCheck, drive_device};
+use super::driver::drive_device;
+use super::error::RunError;
+use super::gpu::{DeviceSelector, Gpu};
+use super::options::RunOptions;
+use super::report::{BrokenChecksum, EngineUse, RunReport, Told};
+use super::shared::Shared;
 use crate::checkpoint::ModelFile;
-use crate::measure::digest::ChainingValue;
-use crate::measure::{self, TileMeasurement};
-use crate::stream::files::{FileError, FileSet};
-use crate::stream::hashing::FileDigests;
+use crate::stream::files::FileSet;
 use crate::stream::lane::Lane;
-use crate::stream::pace::Pace;
-use crate::stream::plan::{Object, ObjectKind, Plan};
+use crate::stream::plan::{ObjectKind, Plan};
 use crate::stream::progress::Progress;
-use crate::stream::queue::{Takers, Tile, TileQueue};
+use crate::stream::queue::{Takers, TileQueue};
 use crate::stream::sums::Sums;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,217 +24,6 @@ use std::time::Instant;
 
 /// Below this many bytes `auto` does not even look for a device.
 const AUTO_DEVICE_FROM: u64 = 1 << 30;
-
-/// How to run.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// Which engines.
-    pub device: DeviceChoice,
-    /// CPU threads; 0: as many as the system offers.
-    pub threads: usize,
-    /// Percentage of tiles, 0 to 100, that the other engine measures again.
-    pub cross_check: f64,
-    /// A bound on the bytes that are read in a second.
-    pub pace: Option<Arc<Pace>>,
-    /// Destroys the device after this many tiles: the test of a device that is lost.
-    #[doc(hidden)]
-    pub lose_device_after: Option<u64>,
-}
-
-/// Who measured, and how fast: the only part of a report that depends on the machine.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct EngineUse {
-    /// `cpu`, `gpu` or `cpu+gpu`: who measured.
-    pub device: String,
-    /// Name of the adapter, if one was used.
-    pub adapter: Option<String>,
-    /// CPU threads.
-    pub threads: usize,
-    /// Bytes measured.
-    pub bytes_read: u64,
-    /// Wall time in seconds.
-    pub seconds: f64,
-    /// Share of the bytes that a device measured, 0 to 1.
-    pub gpu_share: f64,
-    /// Why the device was left in the middle of the run.
-    pub fallback: Option<String>,
-    /// Tiles that both engines measured and agreed on.
-    pub cross_checked: u64,
-}
-
-/// What a run did, besides its measurements.
-#[derive(Debug, Clone, Default)]
-pub struct RunReport {
-    /// Who measured.
-    pub engine: EngineUse,
-    /// What `auto` chose, in words.
-    pub choice: Option<String>,
-    /// By file of the model, when [asked for](Plan::file_hashing).
-    pub file_digests: Vec<Option<FileDigests>>,
-    /// BLAKE3 of the files that were measured whole, by index of the file.
-    pub whole_files: BTreeMap<usize, ChainingValue>,
-    /// Bytes that were measured and are not part of the model.
-    pub bytes_beside: u64,
-    /// Stretches whose bytes were all read and do not have the checksum that their file states.
-    pub broken_checksums: Vec<BrokenChecksum>,
-}
-
-/// See [`RunReport::broken_checksums`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokenChecksum {
-    /// Index of the file in the model.
-    pub file: usize,
-    /// Index into [`ModelFile::checksums`].
-    pub checksum: usize,
-}
-
-/// What was found of a file besides its objects, when the last of those was measured.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinishedFile {
-    /// Its digests, when [asked for](Plan::file_hashing).
-    pub digests: Option<FileDigests>,
-    /// Of [`ModelFile::checksums`], those that do not hold.
-    pub broken_checksums: Vec<usize>,
-}
-
-/// Who is told of what was measured, once of each, from any thread.
-#[derive(Clone, Copy)]
-pub struct Told<'a> {
-    /// Of an object.
-    pub object: &'a (dyn Fn(Finished<'_>) + Sync),
-    /// Of a file, by its index, when all its objects in the plan were told of: it did not change meanwhile.
-    pub file: &'a (dyn Fn(usize, FinishedFile) + Sync),
-}
-
-/// Why a run did not complete.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A file could not be read, or changed.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The device that was asked for is not there or not usable.
-    #[error(transparent)]
-    Device(#[from] GpuError),
-    /// The CPU threads could not be started.
-    #[error("cannot start {0} threads: {1}")]
-    Threads(usize, String),
-    /// The engines measured one copy of the same bytes differently.
-    #[error(
-        "{path}: the CPU and {adapter} disagree on bytes {start}..{end}: this machine computes wrongly and its results cannot be trusted"
-    )]
-    Disagree {
-        /// The file.
-        path: String,
-        /// The device.
-        adapter: String,
-        /// First byte in the file.
-        start: u64,
-        /// One past the last.
-        end: u64,
-    },
-    /// A tile was lost: a defect of this program, and never a pass.
-    #[error("not every byte was measured: this is a defect of tensorseal, please report it")]
-    Unmeasured,
-    /// Asked to stop.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// What all engines of a run share.
-pub(super) struct Shared<'a> {
-    pub plan: &'a Plan,
-    pub files: FileSet<'a>,
-    pub queue: TileQueue<'a>,
-    pub collector: Collector<'a>,
-    /// By file; `None`: no digests of it were asked for.
-    pub lanes: Vec<Option<Lane<'a>>>,
-    /// By file; `None`: it states no checksums, or is not read.
-    sums: Vec<Option<Sums<'a>>>,
-    pub cross_check: CrossCheck,
-    pub names: &'a [ModelFile],
-    progress: &'a Progress,
-    pace: Option<&'a Pace>,
-    file_done: &'a (dyn Fn(usize, FinishedFile) + Sync),
-    failure: Mutex<Option<RunError>>,
-    device_bytes: AtomicU64,
-}
-
-impl Shared<'_> {
-    /// Ends the run; the first failure is the one that is reported.
-    pub fn fail(&self, error: RunError) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.queue.close();
-        self.lanes.iter().flatten().for_each(Lane::close);
-    }
-
-    pub fn check_interrupt(&self) -> Result<(), RunError> {
-        if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
-    }
-
-    /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
-    pub fn needs_copy(&self, file: usize) -> bool {
-        self.lanes[file].is_some() || self.sums[file].is_some()
-    }
-
-    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
-    /// lane of its file, and to its checksums.
-    pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
-        let object = &self.plan.objects[tile.object];
-        let position = object.offset + tile.start;
-        let mut copy = Vec::new();
-        let len = tile.len + self.plan.halo(object, tile.end());
-        self.files.copy_into(object.file, position, len, &mut copy)?;
-        let copy = Arc::new(copy);
-        if !self.needs_copy(object.file) {
-            return Ok(copy);
-        }
-        // The digests and the checksums of a file are of its bytes as they are.
-        let raw = self.files.raw_copy(object.file, position, tile.len)?;
-        let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
-        if let Some(sums) = &self.sums[object.file] {
-            sums.add(position, &raw[..tile.len]);
-        }
-        if let Some(lane) = &self.lanes[object.file] {
-            lane.submit(position, raw, tile.len);
-        }
-        Ok(copy)
-    }
-
-    /// The CPU twins of all kernels over the copy of a tile.
-    pub fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
-        let wanted = self.plan.wanted(object);
-        measure::measure_part(copy, tile.len, tile.start, wanted, &self.plan.keys)
-    }
-
-    pub fn tile_done(
-        &self,
-        tile: Tile,
-        object: &Object,
-        last: bool,
-        by_device: bool,
-    ) -> Result<(), RunError> {
-        self.progress.add(tile.len as u64);
-        if let Some(pace) = self.pace {
-            pace.pay(tile.len as u64, self.progress);
-        }
-        if by_device {
-            self.device_bytes.fetch_add(tile.len as u64, Relaxed);
-        }
-        if last && self.files.object_done(object.file)? {
-            (self.file_done)(object.file, self.finished(object.file));
-        }
-        Ok(())
-    }
-
-    /// Of a file whose objects were all measured: whoever fed its lane has measured what he fed it with, so
-    /// that nobody feeds it any more.
-    fn finished(&self, file: usize) -> FinishedFile {
-        FinishedFile {
-            digests: self.lanes[file].as_ref().and_then(Lane::digests),
-            broken_checksums: self.sums[file].as_ref().map(Sums::broken).unwrap_or_default(),
-        }
-    }
-}
 
 /// Measures every object of `plan` and calls `finish` once for each, from any thread.
 ///
@@ -277,10 +66,8 @@ pub fn run_told(
         _ => None,
     };
     let cross_check = CrossCheck::new(options.cross_check, opened.clone(), plan)?;
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let pool = options.threads.pool()?;
+    let threads = pool.current_num_threads();
     let hashes = !plan.file_hashing.is_empty();
     let lane = |(index, file): (usize, &ModelFile)| {
         let hashings = plan.file_hashing.of(index);
@@ -311,13 +98,12 @@ pub fn run_told(
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
     };
-    let pool = thread_pool(threads)?;
     let outcome = std::thread::scope(|scope| {
         let device = selector.as_ref().map(|selector| {
             let (shared, opened) = (&shared, opened.clone());
             scope.spawn(move || {
                 let _end = EndDevice(&shared.queue);
-                drive_device(shared, selector, opened, options.lose_device_after)
+                drive_device(shared, selector, opened, &options.threads, options.lose_device_after)
             })
         });
         pool.broadcast(|_| Worker::new(&shared).work());
@@ -380,18 +166,6 @@ fn broken(sums: &[Option<Sums<'_>>]) -> Vec<BrokenChecksum> {
         broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
     };
     sums.iter().enumerate().flat_map(of).collect()
-}
-
-/// CPU threads to measure with; 0: as many as the system offers.
-///
-/// # Errors
-/// [`RunError::Threads`].
-pub fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, RunError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("measure-{i}"))
-        .build()
-        .map_err(|error| RunError::Threads(threads, error.to_string()))
 }
 
 /// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it

@@ -1,254 +1,124 @@
-//! The device's side of the shared queue: feeds tiles to a [`Gpu`], collects what it returns, and
-//! hands its work to the CPU when it fails.
+//! What the engines of a run share: its plan, its files, its queue, and where measurements go.
 
-use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
-use super::run::{RunError, Shared};
-use crate::measure::chips::ChipKey;
-use crate::measure::{BLOCK_LEN, TileMeasurement};
+use super::collect::Collector;
+use super::cross_check::CrossCheck;
+use super::error::RunError;
+use super::report::FinishedFile;
+use crate::checkpoint::ModelFile;
+use crate::measure::{self, TileMeasurement};
+use crate::stream::files::FileSet;
+use crate::stream::lane::Lane;
+use crate::stream::pace::Pace;
 use crate::stream::plan::{Object, Plan};
-use crate::stream::queue::Tile;
-use std::ops::Range;
-use std::sync::Arc;
+use crate::stream::progress::Progress;
+use crate::stream::queue::{Tile, TileQueue};
+use crate::stream::sums::Sums;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// What became of the device.
-#[derive(Debug, Default)]
-pub(super) struct DeviceOutcome {
-    pub adapter: Option<String>,
-    pub fallback: Option<String>,
-    pub choice: Option<String>,
+/// What all engines of a run share.
+pub(super) struct Shared<'a> {
+    pub plan: &'a Plan,
+    pub files: FileSet<'a>,
+    pub queue: TileQueue<'a>,
+    pub collector: Collector<'a>,
+    /// By file; `None`: no digests of it were asked for.
+    pub lanes: Vec<Option<Lane<'a>>>,
+    /// By file; `None`: it states no checksums, or is not read.
+    pub sums: Vec<Option<Sums<'a>>>,
+    pub cross_check: CrossCheck,
+    pub names: &'a [ModelFile],
+    pub progress: &'a Progress,
+    pub pace: Option<&'a Pace>,
+    pub file_done: &'a (dyn Fn(usize, FinishedFile) + Sync),
+    pub failure: Mutex<Option<RunError>>,
+    pub device_bytes: AtomicU64,
 }
 
-/// Runs the device until the queue is empty or the device fails.
-pub(super) fn drive_device(
-    shared: &Shared<'_>,
-    selector: &DeviceSelector,
-    opened: Option<Arc<Gpu>>,
-    lose_after: Option<u64>,
-) -> DeviceOutcome {
-    let automatic = opened.is_none();
-    let open = || {
-        let gpu = Gpu::open(selector)?;
-        gpu.trust(&shared.plan.block_types())?;
-        Ok(Arc::new(gpu))
-    };
-    let gpu = match opened.map_or_else(open, Ok) {
-        Ok(gpu) => gpu,
-        Err(error) => {
-            // Only `auto` comes here: the CPU engine has begun already and does it all.
-            shared.queue.device_ended([]);
-            let choice = match error {
-                GpuError::NoAdapter => "CPU (no hardware GPU found)".to_owned(),
-                error => format!("CPU ({error})"),
-            };
-            return DeviceOutcome { choice: Some(choice), ..DeviceOutcome::default() };
-        }
-    };
-    let name = gpu.description().name.clone();
-    let plan = shared.plan;
-    let only_digests = plan.objects.iter().all(|object| plan.wanted(object).only_digest());
-    if automatic && only_digests && gpu.description().is_discrete() {
-        // Digests alone cost less than sending the bytes over the bus.
-        shared.queue.device_ended([]);
-        let choice = Some(format!("CPU (digests alone are not worth the copy to {name})"));
-        return DeviceOutcome { choice, ..DeviceOutcome::default() };
-    }
-    let feed = DeviceFeed { shared, gpu: &gpu, tiles: AtomicU64::new(0), lose_after };
-    let mut outcome = DeviceOutcome {
-        choice: automatic.then(|| format!("CPU and {name}")),
-        adapter: Some(name),
-        fallback: None,
-    };
-    match gpu.stream(&feed) {
-        Ok(_) => shared.queue.device_ended([]),
-        Err(interrupted) => {
-            outcome.fallback = Some(format!("{}; the CPU engine did the rest", interrupted.error));
-            // Tiles whose copy was already given to an ordered lane must not be read again: they
-            // are measured here, from that copy.
-            let mut unread = Vec::new();
-            for job in interrupted.jobs {
-                match &job.copy {
-                    None => unread.push(job.tile),
-                    Some(copy) => {
-                        let measured = shared.measure_copy(copy, job.tile, &job.object);
-                        feed.collect(&job, measured, false);
-                    }
-                }
-            }
-            shared.queue.device_ended(unread);
-        }
-    }
-    outcome
-}
-
-/// A tile on its way through the device.
-pub(super) struct Job {
-    tile: Tile,
-    object: Object,
-    /// A private copy in main memory, where something besides the device needs the bytes, too.
-    copy: Option<Arc<Vec<u8>>>,
-    checked: bool,
-}
-
-struct DeviceFeed<'a> {
-    shared: &'a Shared<'a>,
-    gpu: &'a Gpu,
-    tiles: AtomicU64,
-    lose_after: Option<u64>,
-}
-
-impl DeviceFeed<'_> {
-    fn collect(&self, job: &Job, measured: TileMeasurement, by_device: bool) {
-        let last = self.shared.collector.add_measured(job.tile, measured);
-        if let Err(error) = self.shared.tile_done(job.tile, &job.object, last, by_device) {
-            self.shared.fail(error);
-        }
-    }
-}
-
-impl TileFeed for DeviceFeed<'_> {
-    type Job = Job;
-    type Error = RunError;
-
-    fn next(&self) -> Option<Job> {
-        if let Err(error) = self.shared.check_interrupt() {
-            self.shared.fail(error);
-        }
-        if self.lose_after.is_some_and(|after| self.tiles.fetch_add(1, Relaxed) == after) {
-            self.gpu.destroy();
-        }
-        let tile = self.shared.queue.next_device()?;
-        let object = self.shared.plan.objects[tile.object];
-        let checked = self.shared.cross_check.takes(&object, tile);
-        let copy = if checked || self.shared.needs_copy(object.file) {
-            match self.shared.copy(tile) {
-                Ok(copy) => Some(copy),
-                Err(error) => {
-                    self.shared.fail(error);
-                    return None;
-                }
-            }
-        } else {
-            None
-        };
-        Some(Job { tile, object, copy, checked })
+impl Shared<'_> {
+    /// Ends the run; the first failure is the one that is reported.
+    pub fn fail(&self, error: RunError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.queue.close();
+        self.lanes.iter().flatten().for_each(Lane::close);
     }
 
-    fn spec(&self, job: &Job) -> TileSpec {
-        let wanted = self.shared.plan.wanted(&job.object);
-        {
-            let halo = self.shared.plan.halo(&job.object, job.tile.end());
-            TileSpec { offset: job.tile.start, len: job.tile.len, halo, wanted }
+    pub fn check_interrupt(&self) -> Result<(), RunError> {
+        if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
+    pub fn needs_copy(&self, file: usize) -> bool {
+        self.lanes[file].is_some() || self.sums[file].is_some()
+    }
+
+    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
+    /// lane of its file, and to its checksums.
+    pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
+        let object = &self.plan.objects[tile.object];
+        let position = object.offset + tile.start;
+        let mut copy = Vec::new();
+        let len = tile.len + self.plan.halo(object, tile.end());
+        self.files.copy_into(object.file, position, len, &mut copy)?;
+        let copy = Arc::new(copy);
+        if !self.needs_copy(object.file) {
+            return Ok(copy);
+        }
+        // The digests and the checksums of a file are of its bytes as they are.
+        let raw = self.files.raw_copy(object.file, position, tile.len)?;
+        let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
+        if let Some(sums) = &self.sums[object.file] {
+            sums.add(position, &raw[..tile.len]);
+        }
+        if let Some(lane) = &self.lanes[object.file] {
+            lane.submit(position, raw, tile.len);
+        }
+        Ok(copy)
+    }
+
+    /// That both engines measured one copy of a tile differently.
+    pub fn disagreement(&self, adapter: &str, tile: Tile, object: &Object) -> RunError {
+        let start = object.offset + tile.start;
+        RunError::Disagree {
+            path: self.names[object.file].path.clone(),
+            adapter: adapter.to_owned(),
+            start,
+            end: start + tile.len as u64,
         }
     }
 
-    fn keys(&self) -> &[ChipKey] {
-        &self.shared.plan.keys
+    /// The CPU twins of all kernels over the copy of a tile.
+    pub fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
+        let wanted = self.plan.wanted(object);
+        measure::measure_part(copy, tile.len, tile.start, wanted, &self.plan.keys)
     }
 
-    fn read(
+    pub fn tile_done(
         &self,
-        job: &Job,
-        range: Range<usize>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), RunError> {
-        if let Some(copy) = &job.copy {
-            sink(&copy[range]);
-            return Ok(());
-        }
-        let position = job.object.offset + job.tile.start + range.start as u64;
-        let files = &self.shared.files;
-        files
-            .source(job.object.file)?
-            .read(position, range.len(), sink)
-            .map_err(|error| files.name_error(job.object.file, error).into())
-    }
-
-    fn done(&self, job: Job, measured: TileMeasurement) {
-        if job.checked
-            && let Some(copy) = &job.copy
-        {
-            let again = self.shared.measure_copy(copy, job.tile, &job.object);
-            if again != measured {
-                let adapter = &self.gpu.description().name;
-                return self.shared.fail(disagreement(self.shared, adapter, job.tile, &job.object));
-            }
-            self.shared.cross_check.agreed.fetch_add(1, Relaxed);
-        }
-        self.collect(&job, measured, true);
-    }
-
-    fn failed(&self, _job: Job, error: RunError) {
-        self.shared.fail(error);
-    }
-}
-
-/// Chooses tiles to be measured by both engines.
-pub(super) struct CrossCheck {
-    percent: f64,
-    gpu: Option<Arc<Gpu>>,
-    seen: AtomicU64,
-    agreed: AtomicU64,
-}
-
-impl CrossCheck {
-    /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
-    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
-        let gpu = match gpu {
-            None if percent > 0.0 => {
-                let gpu = Gpu::open(&DeviceSelector::Any)?;
-                gpu.trust(&plan.block_types())?;
-                Some(Arc::new(gpu))
-            }
-            gpu => gpu,
-        };
-        Ok(Self { percent, gpu, seen: AtomicU64::new(0), agreed: AtomicU64::new(0) })
-    }
-
-    /// Whether this tile is one of the share. Evenly spaced, so that any share of a long run has
-    /// tiles from all of it.
-    pub fn takes(&self, object: &Object, tile: Tile) -> bool {
-        let whole = tile.len.is_multiple_of(BLOCK_LEN) && object.bytes > BLOCK_LEN as u64;
-        if self.percent <= 0.0 || !whole {
-            return false;
-        }
-        let turn = self.seen.fetch_add(1, Relaxed) as f64;
-        let share = self.percent / 100.0;
-        ((turn + 1.0) * share).floor() > (turn * share).floor()
-    }
-
-    /// Measures `copy` on the device and compares with what the CPU found.
-    pub fn on_device(
-        &self,
-        copy: &[u8],
         tile: Tile,
         object: &Object,
-        measured: &TileMeasurement,
-        shared: &Shared<'_>,
+        last: bool,
+        by_device: bool,
     ) -> Result<(), RunError> {
-        let Some(gpu) = &self.gpu else { return Ok(()) };
-        let plan = shared.plan;
-        if gpu.measure_part(copy, tile.len, tile.start, plan.wanted(object), &plan.keys)?
-            != *measured
-        {
-            return Err(disagreement(shared, &gpu.description().name, tile, object));
+        self.progress.add(tile.len as u64);
+        if let Some(pace) = self.pace {
+            pace.pay(tile.len as u64, self.progress);
         }
-        self.agreed.fetch_add(1, Relaxed);
+        if by_device {
+            self.device_bytes.fetch_add(tile.len as u64, Relaxed);
+        }
+        if last && self.files.object_done(object.file)? {
+            (self.file_done)(object.file, self.finished(object.file));
+        }
         Ok(())
     }
 
-    /// Tiles that both engines agreed on.
-    pub fn count(&self) -> u64 {
-        self.agreed.load(Relaxed)
-    }
-}
-
-fn disagreement(shared: &Shared<'_>, adapter: &str, tile: Tile, object: &Object) -> RunError {
-    let start = object.offset + tile.start;
-    RunError::Disagree {
-        path: shared.names[object.file].path.clone(),
-        adapter: adapter.to_owned(),
-        start,
-        end: start + tile.len as u64,
+    /// Of a file whose objects were all measured: whoever fed its lane has measured what he fed it with, so
+    /// that nobody feeds it any more.
+    fn finished(&self, file: usize) -> FinishedFile {
+        FinishedFile {
+            digests: self.lanes[file].as_ref().and_then(Lane::digests),
+            broken_checksums: self.sums[file].as_ref().map(Sums::broken).unwrap_or_default(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Pinpointing what a comparison with a seal found changed.
 
 use crate::checkpoint::Checkpoint;
-use crate::engine::RunError;
+use crate::engine::{RunError, Threads};
 use crate::judge::{Finding, flips};
 use crate::pinpoint::fine::Fine;
 use crate::pinpoint::places::{Place, Subject, places};
@@ -26,7 +26,7 @@ pub fn pinpoint<'a>(
     findings: &mut [&mut Finding],
     fine: Option<Fine<'_>>,
     limits: Limits,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<(Search<'a>, Vec<bool>), RunError> {
     let owners = Owners::of(findings, compared.damaged);

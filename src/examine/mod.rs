@@ -109,8 +109,9 @@ pub fn measure(
     let mut run = engine::run_told(&model.files, &rest, options, progress, told)?;
     known.complete(&mut run);
     let Parts { sealing, detecting, auditing, .. } = parts;
-    let audited = auditing.map(|auditing| auditing.finish(&run, progress)).transpose()?;
-    let marks = detecting.map(|detecting| detecting.finish(&run, options.threads, progress));
+    let audited =
+        auditing.map(|auditing| auditing.finish(&run, &options.threads, progress)).transpose()?;
+    let marks = detecting.map(|detecting| detecting.finish(&run, &options.threads, progress));
     Ok(Examined { seal: sealing.finish(&run), audited, marks: marks.transpose()?, run })
 }
 

@@ -3,7 +3,7 @@
 use crate::audit::Audited;
 use crate::checkpoint::Checkpoint;
 use crate::compare::copies;
-use crate::engine::RunError;
+use crate::engine::{RunError, Threads};
 use crate::judge::{self, Finding, structure};
 use crate::stream::progress::Progress;
 use crate::weights::Weights;
@@ -16,7 +16,7 @@ use crate::weights::Weights;
 pub fn judge(
     model: &Checkpoint,
     audited: &Audited,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Finding>, RunError> {
     let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();

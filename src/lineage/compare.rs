@@ -3,7 +3,7 @@
 use super::difference::{Comparison, Difference, Part};
 use super::pairs::Changed;
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::seal::Seal;
 use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
@@ -26,7 +26,7 @@ pub fn differences(
     original: &Checkpoint,
     baseline: &Seal,
     changed: &[Changed],
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Option<Difference>>, RunError> {
     let by_name: HashMap<&str, usize> =
@@ -44,7 +44,7 @@ pub fn differences(
         Plan::of_tensors(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
     progress.expect(ours.bytes() + theirs.bytes());
     let files = [FileSet::new(&original.files, &theirs), FileSet::new(&model.files, &ours)];
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     let mut differences = Vec::with_capacity(changed.len());
     for (pair, counterpart) in changed.iter().zip(&counterparts) {
         let Some((theirs, comparison)) = counterpart else {
@@ -122,7 +122,8 @@ mod tests {
         });
         let pairs = Pairs::new(after, &digests.collect(), &baseline);
         let progress = Progress::default();
-        let found = differences(after, before, &baseline, &pairs.changed, 2, &progress)?;
+        let found =
+            differences(after, before, &baseline, &pairs.changed, &Threads::new(2), &progress)?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -185,10 +186,12 @@ mod tests {
         let pairs = Pairs::new(&after, &[(0, ours.tensors[0].blake3)].into(), &baseline);
         fs::write(&path, fs::read(after.files[0].location.local().unwrap()).unwrap()).unwrap();
         let progress = Progress::default();
-        let found = differences(&after, &before, &baseline, &pairs.changed, 1, &progress);
+        let found =
+            differences(&after, &before, &baseline, &pairs.changed, &Threads::new(1), &progress);
         assert!(matches!(found, Err(RunError::File(_))), "{found:?}");
         progress.stop();
-        let found = differences(&after, &before, &baseline, &pairs.changed, 1, &progress);
+        let found =
+            differences(&after, &before, &baseline, &pairs.changed, &Threads::new(1), &progress);
         assert!(matches!(found, Err(RunError::Interrupted)), "{found:?}");
     }
 }

@@ -14,6 +14,7 @@
 
 use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
 use super::dequantise::dequantise;
+use super::isa::{Isa, Kernel};
 use crate::dtype::{Dtype, Number, Special};
 use crate::quantised;
 
@@ -160,13 +161,17 @@ impl Correlation {
             let first = first + (batch * BATCH) as u64;
             let blocks = bytes.len().div_ceil(block_bytes);
             for (part, q) in bytes.chunks(block_bytes).zip(&mut quantised) {
-                self.energies.push(isa.quantise(carrier.elements, part, q));
+                self.energies.push(isa.run(Quantise {
+                    elements: carrier.elements,
+                    bytes: part,
+                    q,
+                }));
             }
             for (key, sums) in keys.iter().zip(&mut self.sums) {
                 let stream = &mut stream[..blocks * CHIP_BYTES];
                 chips::fill(key, &carrier.nonce, first, stream);
                 for (q, chips) in quantised.iter().zip(stream.as_chunks().0) {
-                    sums.push(isa.correlate(q, chips));
+                    sums.push(isa.run(Correlate { q, chips }));
                 }
             }
         }
@@ -178,113 +183,92 @@ const BATCH: usize = 16;
 
 type Quantised = [i16; CARRIER_LEN];
 
-/// Instruction sets that the kernels are compiled for; the default one of x86-64 has vectors of four.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isa {
-    Portable,
+/// Quantises one block; elements that `bytes` does not have become zero.
+struct Quantise<'a> {
+    elements: Elements,
+    bytes: &'a [u8],
+    q: &'a mut Quantised,
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = Energy;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> Energy {
+        quantise(self.elements, self.bytes, self.q)
+    }
+}
+
+/// The sum of chip * q.
+struct Correlate<'a> {
+    q: &'a Quantised,
+    chips: &'a [u8; CHIP_BYTES],
+}
+
+impl Kernel for Correlate<'_> {
+    type Output = i32;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> i32 {
+        correlate(self.q, self.chips)
+    }
+
+    /// Sixteen elements at a time: each lane looks for its bit in a copy of the sixteen chips.
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    #[inline(always)]
+    unsafe fn run_avx2(self) -> i32 {
+        use std::arch::x86_64::*;
+        const BITS: [i16; 16] = {
+            let (mut bits, mut lane) = ([0; 16], 0);
+            while lane < 16 {
+                bits[lane] = (1u16 << lane) as i16;
+                lane += 1;
+            }
+            bits
+        };
+        // SAFETY: the caller promises the instructions; unaligned loads and stores of 32 bytes of arrays
+        // that have them.
+        unsafe {
+            let bits = _mm256_loadu_si256(BITS.as_ptr().cast());
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = _mm256_setzero_si256();
+            let halves = self.chips.as_chunks::<2>().0;
+            for (part, half) in self.q.as_chunks::<16>().0.iter().zip(halves) {
+                let half = _mm256_set1_epi16(i16::from_le_bytes(*half));
+                let negative = _mm256_cmpeq_epi16(_mm256_and_si256(half, bits), bits);
+                let part = _mm256_loadu_si256(part.as_ptr().cast());
+                let signed = _mm256_sub_epi16(_mm256_xor_si256(part, negative), negative);
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(signed, ones));
+            }
+            let mut lanes = [0i32; 8];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums);
+            lanes.iter().sum()
+        }
+    }
+
+    /// Thirty-two elements at a time: a word of chips is the mask of those to negate.
     #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Isa {
-    /// The best this processor has.
-    fn best() -> Isa {
-        Isa::available().last().copied().unwrap_or(Isa::Portable)
-    }
-
-    /// All that this processor has.
-    fn available() -> Vec<Isa> {
-        let mut all = vec![Isa::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                all.push(Isa::Avx2);
+    #[inline(always)]
+    unsafe fn run_avx512(self) -> i32 {
+        use std::arch::x86_64::*;
+        // SAFETY: the caller promises the instructions; unaligned loads of 64 bytes of an array that has
+        // them.
+        unsafe {
+            let (zero, ones) = (_mm512_setzero_si512(), _mm512_set1_epi16(1));
+            let mut sums = zero;
+            let words = self.chips.as_chunks::<4>().0;
+            for (part, word) in self.q.as_chunks::<32>().0.iter().zip(words) {
+                let part = _mm512_loadu_si512(part.as_ptr().cast());
+                let signed = _mm512_mask_sub_epi16(part, u32::from_le_bytes(*word), zero, part);
+                sums = _mm512_add_epi32(sums, _mm512_madd_epi16(signed, ones));
             }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-            {
-                all.push(Isa::Avx512);
-            }
-        }
-        all
-    }
-
-    /// Quantises one block; elements that `bytes` does not have become zero.
-    fn quantise(self, elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
-        match self {
-            Isa::Portable => quantise(elements, bytes, q),
-            // SAFETY: these exist only where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { quantise_avx2(elements, bytes, q) },
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { quantise_avx512(elements, bytes, q) },
+            _mm512_reduce_add_epi32(sums)
         }
     }
-
-    /// The sum of chip * q.
-    fn correlate(self, q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-        match self {
-            Isa::Portable => correlate(q, chips),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { correlate_avx2(q, chips) },
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { correlate_avx512(q, chips) },
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn quantise_avx2(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
-    quantise(elements, bytes, q)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn quantise_avx512(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
-    quantise(elements, bytes, q)
-}
-
-/// Sixteen elements at a time: each lane looks for its bit in a copy of the sixteen chips.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn correlate_avx2(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-    use std::arch::x86_64::*;
-    let bits: [i16; 16] = std::array::from_fn(|lane| (1u16 << lane) as i16);
-    // SAFETY: unaligned loads of 32 bytes of arrays that have them.
-    let load = |lanes: &[i16; 16]| unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
-    let (bits, ones) = (load(&bits), _mm256_set1_epi16(1));
-    let mut sums = _mm256_setzero_si256();
-    for (part, half) in q.as_chunks::<16>().0.iter().zip(chips.as_chunks::<2>().0) {
-        let half = _mm256_set1_epi16(i16::from_le_bytes(*half));
-        let negative = _mm256_cmpeq_epi16(_mm256_and_si256(half, bits), bits);
-        let signed = _mm256_sub_epi16(_mm256_xor_si256(load(part), negative), negative);
-        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(signed, ones));
-    }
-    let mut lanes = [0i32; 8];
-    // SAFETY: an unaligned store of 32 bytes.
-    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums) };
-    lanes.iter().sum()
-}
-
-/// Thirty-two elements at a time: a word of chips is the mask of those to negate.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn correlate_avx512(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
-    use std::arch::x86_64::*;
-    let (zero, ones) = (_mm512_setzero_si512(), _mm512_set1_epi16(1));
-    let mut sums = zero;
-    for (part, word) in q.as_chunks::<32>().0.iter().zip(chips.as_chunks::<4>().0) {
-        // SAFETY: an unaligned load of 64 bytes of an array that has them.
-        let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
-        let signed = _mm512_mask_sub_epi16(part, u32::from_le_bytes(*word), zero, part);
-        sums = _mm512_add_epi32(sums, _mm512_madd_epi16(signed, ones));
-    }
-    _mm512_reduce_add_epi32(sums)
 }
 
 // One text for all instruction sets: loops over arrays of known length, which vectorise. Narrow types
@@ -562,13 +546,14 @@ mod tests {
             let elements = Elements::of(dtype).unwrap();
             let bytes = &bytes[..elements.block_bytes()];
             let mut expected = [0; CARRIER_LEN];
-            let energy = Isa::Portable.quantise(elements, bytes, &mut expected);
-            let sum = Isa::Portable.correlate(&expected, chips);
+            let energy = Isa::PORTABLE.run(Quantise { elements, bytes, q: &mut expected });
+            let sum = Isa::PORTABLE.run(Correlate { q: &expected, chips });
             for isa in Isa::available() {
                 let mut q = [0; CARRIER_LEN];
-                assert_eq!(isa.quantise(elements, bytes, &mut q), energy, "{isa:?} {dtype}");
+                let found = isa.run(Quantise { elements, bytes, q: &mut q });
+                assert_eq!(found, energy, "{isa:?} {dtype}");
                 assert_eq!(q, expected, "{isa:?} {dtype}");
-                assert_eq!(isa.correlate(&q, chips), sum, "{isa:?} {dtype}");
+                assert_eq!(isa.run(Correlate { q: &q, chips }), sum, "{isa:?} {dtype}");
             }
         }
     }

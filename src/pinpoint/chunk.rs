@@ -5,9 +5,10 @@
 //! before it are kept. Of two flipped bits the first is compressed once for all the second ones.
 
 use super::compress::{
-    CHUNK_END, CHUNK_START, Isa, Message, Parent, ROOT, Route, START, State, Trial, Tweak,
-    compress, words_of,
+    CHUNK_END, CHUNK_START, Message, Parent, ROOT, Route, START, State, Trial, Tweak, compress,
+    words_of,
 };
+use crate::measure::isa::Isa;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Length of a chunk in bytes.

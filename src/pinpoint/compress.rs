@@ -5,6 +5,7 @@
 //! everywhere*, 2021, sections 2.1 to 2.4. The tests hold it equal to the `blake3` crate.
 
 use super::vector::{Four, MOST_LANES, Vector};
+use crate::measure::isa::{Isa, Kernel};
 
 /// A chaining value as words.
 pub(super) type State = [u32; 8];
@@ -192,15 +193,7 @@ impl Route<'_> {
         if self.blocks.is_empty() {
             return None;
         }
-        match isa {
-            // SAFETY: every processor has these.
-            Isa::Portable => unsafe { scan_lanes::<Four>(self, trial) },
-            // SAFETY: these exist only where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { scan_avx2(self, trial) },
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { scan_avx512(self, trial) },
-        }
+        isa.run(Scan { route: self, trial })
     }
 }
 
@@ -216,50 +209,36 @@ impl Parent {
     }
 }
 
-/// Instruction sets that the scan is compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Isa {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
+/// The scan of a trial.
+struct Scan<'a> {
+    route: &'a Route<'a>,
+    trial: &'a Trial<'a>,
 }
 
-impl Isa {
-    /// The best this processor has.
-    pub fn best() -> Isa {
-        Isa::available().last().copied().unwrap_or(Isa::Portable)
+impl Kernel for Scan<'_> {
+    type Output = Option<(usize, u32)>;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        // SAFETY: every processor has these.
+        unsafe { scan_lanes::<Four>(self.route, self.trial) }
     }
 
-    /// All that this processor has.
-    pub fn available() -> Vec<Isa> {
-        let mut all = vec![Isa::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                all.push(Isa::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f") {
-                all.push(Isa::Avx512);
-            }
-        }
-        all
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        unsafe { scan_lanes::<std::arch::x86_64::__m256i>(self.route, self.trial) }
     }
-}
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn scan_avx2(route: &Route<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
-    // SAFETY: the features of this function.
-    unsafe { scan_lanes::<std::arch::x86_64::__m256i>(route, trial) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn scan_avx512(route: &Route<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
-    // SAFETY: the features of this function.
-    unsafe { scan_lanes::<std::arch::x86_64::__m512i>(route, trial) }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx512(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        unsafe { scan_lanes::<std::arch::x86_64::__m512i>(self.route, self.trial) }
+    }
 }
 
 #[inline(always)]

@@ -10,9 +10,8 @@ use crate::measure::BLOCK_LEN;
 use crate::measure::digest::ChainingValue;
 use crate::seal::{Seal, TensorSeal};
 use crate::stream::source::{ByteSource, ReadError, ReadSource};
-use std::fs::OpenOptions;
+use crate::system::open_to_read;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The first bytes of the file.
@@ -126,7 +125,7 @@ impl<'a> Fine<'a> {
     pub fn open(path: &Path, seal: &'a Seal) -> Result<Option<Fine<'a>>, FineError> {
         let failed = |error| FineError::Read(ReadError::Io(error));
         // Non-blocking: opening a FIFO must not hang.
-        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        let file = match open_to_read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(failed)?,
         };

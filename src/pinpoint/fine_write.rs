@@ -4,17 +4,17 @@
 use super::fine::{VALUE_LEN, head, starts, value_count};
 use super::subtree::{chunk_values, merge};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::ChainingValue;
 use crate::seal::{Seal, TensorSeal};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::{Object, ObjectKind, Plan};
 use crate::stream::progress::Progress;
+use crate::system::write_all_at;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// Blocks that are worked on together.
 const BATCH: u64 = 64;
@@ -45,7 +45,7 @@ pub fn write(
     model: &Checkpoint,
     seal: &Seal,
     out: &File,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<(), FineWriteError> {
     let mut plan = Plan::everything(model, false);
@@ -53,8 +53,8 @@ pub fn write(
     progress.expect(plan.bytes());
     let writer = Writer { model, files: FileSet::new(&model.files, &plan), out, progress };
     let starts = starts(seal);
-    out.write_all_at(&head(seal), 0)?;
-    let pool = engine::thread_pool(threads)?;
+    write_all_at(out, &head(seal), 0)?;
+    let pool = threads.pool()?;
     for object in &plan.objects {
         let ObjectKind::Tensor(index) = object.kind else { continue };
         let name = model.tensors[index].name.as_str();
@@ -109,7 +109,7 @@ impl Writer<'_> {
         }
         let at = start + VALUE_LEN * (offset / super::CHUNK_LEN as u64);
         let values: &[ChainingValue] = &values;
-        self.out.write_all_at(values.as_flattened(), at)?;
+        write_all_at(self.out, values.as_flattened(), at)?;
         self.progress.add(len as u64);
         Ok(())
     }

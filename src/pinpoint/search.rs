@@ -5,7 +5,7 @@ use super::fine::{Fine, FineError};
 use super::places::{Place, Subject};
 use super::subtree::Subtree;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::measure::digest::ChainingValue;
 use crate::stream::files::FileSet;
 use crate::stream::plan::{Object, ObjectKind, Plan};
@@ -71,7 +71,7 @@ pub fn search<'a>(
     places: Vec<Place<'a>>,
     fine: Option<Fine<'_>>,
     limits: Limits,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Search<'a>, RunError> {
     if places.is_empty() {
@@ -98,7 +98,7 @@ pub fn search<'a>(
         failures_left: (limits.searches / FAILURES).max(1),
         progress,
     };
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     let mut found = Vec::with_capacity(kept.len());
     let mut bytes = Vec::new();
     for (place, object) in kept.into_iter().zip(&plan.objects) {

@@ -5,10 +5,9 @@ use super::{SCHEMA, canonical::MAX_INTEGER};
 use crate::checkpoint::{InOrder, RemoteFile, order};
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::{self, ChainingValue};
+use crate::system::open_to_read;
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Longest seal that is read: that of half a million tensors, or of 10 TB in large ones.
@@ -50,7 +49,7 @@ impl SealError {
 /// See [`SealError`].
 pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
     // Non-blocking: opening a FIFO must not hang.
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    let file = match open_to_read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SealError::Missing(path.display().to_string()));
         }

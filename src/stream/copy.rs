@@ -9,10 +9,10 @@ use super::files::{FileError, FileSet};
 use super::plan::{Object, Plan};
 use super::progress::Progress;
 use crate::checkpoint::Checkpoint;
+use crate::system::{permit, sync_directory, write_all_at};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes that a thread copies and edits at once.
@@ -95,7 +95,7 @@ impl Copying<'_> {
         builder.prefix(".tensorseal-").suffix(".tmp");
         // What anything new would get; the umask takes its part.
         if !self.model.is_one_file() {
-            builder.permissions(Permissions::from_mode(0o777));
+            permit(&mut builder, 0o777);
             let copy = builder.tempdir_in(directory).map_err(failed)?;
             let mut create = |path: &str| {
                 let path = copy.path().join(path);
@@ -113,7 +113,8 @@ impl Copying<'_> {
             let place = builder.tempdir_in(directory).map_err(failed)?;
             let name = self.model.files.first().map_or("", |file| &file.path);
             let mut builder = tempfile::Builder::new();
-            builder.prefix(name).rand_bytes(0).permissions(Permissions::from_mode(0o666));
+            builder.prefix(name).rand_bytes(0);
+            permit(&mut builder, 0o666);
             let copy = builder.tempfile_in(place.path()).map_err(failed)?;
             self.write_all(&mut |_| copy.as_file().try_clone(), edit, each)?;
             accept(copy.path())?;
@@ -123,8 +124,7 @@ impl Copying<'_> {
             })?;
         }
         // The name itself is as durable as the bytes.
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        Ok(synced.map_err(failed)?)
+        Ok(sync_directory(directory).map_err(failed)?)
     }
 
     /// Writes all files; `create` makes the file of a path.
@@ -185,7 +185,7 @@ impl Copying<'_> {
                     let edited = edit(piece, bytes, buffers);
                     let stretches = &self.model.files[object.file].big_endian;
                     big_endian::write_back(stretches, position, bytes, &mut |position, bytes| {
-                        file.write_all_at(bytes, position)
+                        write_all_at(file, bytes, position)
                     })
                     .map_err(failed)?;
                     self.progress.add(len as u64);

@@ -5,10 +5,10 @@ use super::big_endian::SwappedSource;
 use super::plan::Plan;
 use super::source::{ByteSource, MapSource, ReadError, ReadSource, RemoteSource};
 use crate::checkpoint::{FileIdentity, Location, ModelFile, RemoteError};
+use crate::system::open_to_read;
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,16 +132,13 @@ impl<'a> FileSet<'a> {
         let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };
         // Non-blocking: a FIFO that was put in the file's place must not hang the run.
-        let handle =
-            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(
-                |error| match error.kind() {
-                    // It was there when the model was listed.
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                        FileError::Changed { path: entry.path.clone(), what: "it is gone".into() }
-                    }
-                    _ => io_error(error),
-                },
-            )?;
+        let handle = open_to_read(path).map_err(|error| match error.kind() {
+            // It was there when the model was listed.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                FileError::Changed { path: entry.path.clone(), what: "it is gone".into() }
+            }
+            _ => io_error(error),
+        })?;
         self.compare(file, &handle)?;
         let map = match entry.bytes >= MAP_FROM {
             true => MapSource::new(&handle, entry.bytes),

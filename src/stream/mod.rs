@@ -1,6 +1,6 @@
 //! Streaming: the bytes of a model's files, cut into tiles, each read once.
 //!
-//! [`source`] reads bytes, [`sigbus`] keeps a shrinking file from killing the process, [`plan`] says
+//! [`source`] reads bytes, `sigbus` keeps a shrinking file from killing the process, [`plan`] says
 //! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`lane`] feeds the
 //! digests that do not merge ([`hashing`] computes them), [`sums`] checks stated checksums,
 //! [`big_endian`] turns numbers around, [`progress`] counts, [`copy`] writes a model anew. [`small`]
@@ -11,12 +11,18 @@ mod claims;
 pub mod copy;
 pub mod files;
 pub mod hashing;
+#[cfg(all(test, loom))]
+mod interleavings;
 pub mod lane;
 pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod queue;
+#[cfg(unix)]
 mod sigbus;
 pub mod small;
 pub mod source;
 pub mod sums;
+mod sync;
+#[cfg(not(unix))]
+mod unguarded;

@@ -4,7 +4,10 @@
 //! zeros over the fault, marks the mapping as damaged and returns, so that the read goes on; the
 //! reader asks [`Guard::faulted`] afterwards and throws the measurement away. No `longjmp`, no
 //! unwinding through foreign frames. A fault outside guarded mappings goes to the handler that was
-//! there before.
+//! there before, which is called; this one stays. Only where it would have ended the process is the default
+//! put back, for the instruction to fault once more.
+//!
+//! Elsewhere than on Unix a file that is mapped cannot become shorter: there is nothing to handle.
 
 use std::io;
 use std::sync::OnceLock;
@@ -88,8 +91,43 @@ fn install() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+/// Keeps the `errno` of the thread that was interrupted.
+struct Errno(i32);
+
+impl Errno {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    fn place() -> *mut i32 {
+        // SAFETY: gives the address of a variable of the thread, and does nothing else.
+        unsafe {
+            #[cfg(target_os = "linux")]
+            return libc::__errno_location();
+            #[cfg(target_os = "macos")]
+            return libc::__error();
+        }
+    }
+
+    fn keep() -> Self {
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        // SAFETY: the variable is there as long as its thread is.
+        return Self(unsafe { *Self::place() });
+        #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+        Self(0)
+    }
+}
+
+impl Drop for Errno {
+    fn drop(&mut self) {
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        // SAFETY: as above.
+        unsafe {
+            *Self::place() = self.0;
+        }
+    }
+}
+
+extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some((previous, page)) = PREVIOUS.get() else { return };
+    let _errno = Errno::keep();
     // SAFETY: the kernel passes a valid siginfo_t for a SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() } as usize;
     for slot in &TABLE {
@@ -114,7 +152,147 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, _context: *mut li
             }
         }
     }
-    // Not ours: put back what was there; the instruction faults again and finds it.
-    // SAFETY: `previous` was filled by sigaction.
-    unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
+    // SAFETY: what the kernel passed, passed on.
+    unsafe { call(previous, signal, info, context) };
+}
+
+/// Does what would have been done with a signal if this handler were not there.
+///
+/// # Safety
+/// `previous` was filled by sigaction; the rest is what a handler got.
+unsafe fn call(
+    previous: &libc::sigaction,
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the caller's promise. Calls of functions that are async-signal-safe, and of a handler with the
+    // arguments that its flags say it takes, while the signals are blocked that it wants blocked.
+    unsafe {
+        // A fault; others are sent, and may be ignored.
+        let is_fault = (*info).si_code > 0;
+        match previous.sa_sigaction {
+            libc::SIG_IGN if !is_fault => {}
+            libc::SIG_DFL | libc::SIG_IGN => {
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigemptyset(&mut default.sa_mask);
+                libc::sigaction(signal, &default, std::ptr::null_mut());
+                if !is_fault {
+                    // Blocked while its handler runs: it comes when this one returns.
+                    libc::raise(signal);
+                }
+            }
+            function => {
+                let mut before: libc::sigset_t = std::mem::zeroed();
+                libc::pthread_sigmask(libc::SIG_BLOCK, &previous.sa_mask, &mut before);
+                if previous.sa_flags & libc::SA_SIGINFO != 0 {
+                    type WithInfo = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+                    let function: WithInfo = std::mem::transmute(function);
+                    function(signal, info, context);
+                } else {
+                    let function: extern "C" fn(i32) = std::mem::transmute(function);
+                    function(signal);
+                }
+                libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::process::Command;
+    use std::sync::atomic::AtomicU32;
+
+    /// Set for the process that takes the faults: a test process has threads that go on.
+    const CHILD: &str = "TENSORSEAL_TEST_FAULTS";
+
+    static CALLED: AtomicU32 = AtomicU32::new(0);
+
+    /// The handler of a host: mends faults of its own.
+    extern "C" fn host(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        CALLED.fetch_add(1, SeqCst);
+        // SAFETY: the test maps and reads this page alone outside of guarded mappings.
+        unsafe {
+            let at = (*info).si_addr() as usize & !4095;
+            let fixed = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            libc::mmap(at as *mut libc::c_void, 4096, libc::PROT_READ, fixed, -1, 0);
+        }
+    }
+
+    /// The address of a page of a file that has no bytes any more.
+    fn lost_page() -> (File, usize) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4096).unwrap();
+        // SAFETY: a new mapping, that nobody else knows.
+        let at = unsafe {
+            use std::os::fd::AsRawFd;
+            let (null, fd) = (std::ptr::null_mut(), file.as_raw_fd());
+            libc::mmap(null, 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+        };
+        assert_ne!(at, libc::MAP_FAILED);
+        file.set_len(0).unwrap();
+        (file, at as usize)
+    }
+
+    fn read(at: usize) -> u8 {
+        // SAFETY: mapped, and its fault is handled.
+        unsafe { (at as *const u8).read_volatile() }
+    }
+
+    fn faults_of_a_host_and_ours() {
+        // SAFETY: a handler with the signature that its flags ask for.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = host as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            libc::sigemptyset(&mut action.sa_mask);
+            assert_eq!(libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()), 0);
+        }
+        for turn in 1..4 {
+            let (_ours, guarded) = lost_page();
+            let guard = Guard::new(guarded, 4096).unwrap();
+            assert!(!guard.faulted());
+            assert_eq!(read(guarded), 0);
+            assert!(guard.faulted(), "turn {turn}: the handler is still there");
+            assert_eq!(CALLED.load(SeqCst), turn - 1);
+            let (_theirs, other) = lost_page();
+            assert_eq!(read(other), 0);
+            assert_eq!(CALLED.load(SeqCst), turn, "the handler of the host is called");
+        }
+    }
+
+    #[test]
+    fn the_handler_of_a_host_is_called_and_ours_stays() {
+        if std::env::var_os(CHILD).is_some() {
+            return faults_of_a_host_and_ours();
+        }
+        let (_, path) = module_path!().split_once("::").unwrap();
+        let name = format!("{path}::the_handler_of_a_host_is_called_and_ours_stays");
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", &name]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+    }
+
+    #[test]
+    fn without_a_handler_a_fault_still_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            let (_ours, guarded) = lost_page();
+            let _guard = Guard::new(guarded, 4096).unwrap();
+            assert_eq!(read(guarded), 0);
+            let (_theirs, other) = lost_page();
+            read(other);
+            return;
+        }
+        let (_, path) = module_path!().split_once("::").unwrap();
+        let name = format!("{path}::without_a_handler_a_fault_still_ends_the_process");
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", &name]).env(CHILD, "1").output().unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Small files that are read whole: keys, certificates, claims, policies, signatures.
 
-use std::fs::{File, OpenOptions};
+use crate::system::open_to_read;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// It cannot be opened, or is something else.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = open_to_read(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

@@ -1,11 +1,16 @@
 //! Where bytes come from: a memory map, positioned reads, or ranges of a file of another machine.
 
+#[cfg(unix)]
 use super::sigbus::Guard;
+#[cfg(not(unix))]
+use super::unguarded::Guard;
 use crate::checkpoint::{RemoteError, RemoteFile};
-use memmap2::{Advice, Mmap, MmapOptions};
+use crate::system::read_exact_at;
+#[cfg(unix)]
+use memmap2::Advice;
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Longest piece a source hands over at once: fits the second-level cache of a core together with
@@ -13,6 +18,7 @@ use std::sync::Arc;
 pub const PIECE_LEN: usize = 128 << 10;
 
 /// Alignment of addresses that the kernel is asked about; larger pages are multiples of it.
+#[cfg(unix)]
 const PAGE: usize = 64 << 10;
 
 /// Why bytes could not be had.
@@ -65,6 +71,7 @@ impl MapSource {
         // SAFETY: the mapping is only read, and through `read` alone, whose contract is that the
         // bytes may change at any time; truncation is caught by the guard.
         let map = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
+        #[cfg(unix)]
         let _ = map.advise(Advice::Sequential);
         let guard = Guard::new(map.as_ptr() as usize, map.len())?;
         Some(MapSource { guard, map })
@@ -79,6 +86,7 @@ impl ByteSource for MapSource {
         if self.guard.faulted() { Err(ReadError::Shrunk) } else { Ok(()) }
     }
 
+    #[cfg(unix)]
     fn read_ahead(&self, offset: u64, len: usize) {
         let Ok(start) = usize::try_from(offset) else { return };
         let len = len.min(self.map.len().saturating_sub(start));
@@ -89,6 +97,7 @@ impl ByteSource for MapSource {
     }
 }
 
+#[cfg(unix)]
 impl MapSource {
     /// Whether the page at `offset` is in memory.
     fn is_resident(&self, offset: usize) -> bool {
@@ -122,7 +131,7 @@ impl ByteSource for ReadSource {
         let mut done = 0;
         while done < len {
             let piece = &mut buffer[..(len - done).min(PIECE_LEN)];
-            self.0.read_exact_at(piece, offset + done as u64).map_err(|error| {
+            read_exact_at(&self.0, piece, offset + done as u64).map_err(|error| {
                 match error.kind() {
                     io::ErrorKind::UnexpectedEof => ReadError::Shrunk,
                     _ => ReadError::Io(error),

@@ -5,7 +5,7 @@ use super::carriers::Carriers;
 use super::key::WatermarkKey;
 use crate::checkpoint::Checkpoint;
 use crate::engine::collect::Finished;
-use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::engine::{self, RunError, RunOptions, RunReport, Threads};
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{CARRIER_LEN, Correlation};
 use crate::measure::digest::ChainingValue;
@@ -81,7 +81,7 @@ pub fn measure(
     detecting.add_to(&mut plan);
     let keep = |finished: Finished<'_>| detecting.keep(&plan.objects[finished.object], &finished);
     let run = engine::run(&model.files, &plan, options, progress, &keep)?;
-    detecting.finish(&run, options.threads, progress)
+    detecting.finish(&run, &options.threads, progress)
 }
 
 /// A detection while its model is being measured.
@@ -148,7 +148,7 @@ impl<'a> Detecting<'a> {
     pub fn finish(
         self,
         run: &RunReport,
-        threads: usize,
+        threads: &Threads,
         progress: &Progress,
     ) -> Result<Measured, DetectError> {
         let Self { model, keys, carriers, groups, digests } = self;
@@ -175,7 +175,7 @@ fn put_together(
     carriers: &Carriers,
     keys: &[WatermarkKey],
     groups: &Groups,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<(), RunError> {
     let all =
@@ -188,7 +188,7 @@ fn put_together(
     let files = FileSet::new(&model.files, &plan);
     let reader = Reader::new(model, &files);
     let chips: Vec<ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     for (place, carrier) in all() {
         let offsets: Vec<u32> =
             keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();

@@ -7,7 +7,7 @@ use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
 use super::mark::{Change, DITHER_BYTES, Rounding};
 use super::payload::{PLAIN, Payload, Word};
 use crate::checkpoint::{Checkpoint, OpenError};
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::measure::chips::{self, CHIP_BYTES, ChipKey};
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
 use crate::measure::slots::{Slot, SlotSums};
@@ -83,14 +83,14 @@ pub fn write(
     key: &WatermarkKey,
     mark: &Mark,
     out: &Path,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Embedded, EmbedError> {
     let marker = Marker::new(model, carriers, key, mark);
     let plan = Plan::everything(model, false);
     progress.expect(plan.bytes());
-    let pool = engine::thread_pool(threads)?;
-    let copying = Copying { model, plan: &plan, pool: &pool, progress };
+    let pool = threads.pool()?;
+    let copying = Copying { model, plan: &plan, pool, progress };
     let whole = RefCell::new(Embedded { change: Change::default(), sums: SlotSums::default() });
     copying.write(
         out,

@@ -1,8 +1,7 @@
 //! Small files that are secrets or evidence: written whole and never over something else.
 
-use std::fs::{File, Permissions};
+use crate::system::{permit, sync_directory};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Writes a new file with these permissions, less the umask: under another name first, so that it is
@@ -12,15 +11,15 @@ pub(super) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let directory = directory_of(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".tensorseal-")
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tensorseal-");
+    permit(&mut builder, mode);
+    let mut file = builder.tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     // The name itself is as durable as the bytes.
-    File::open(directory)?.sync_all()
+    sync_directory(directory)
 }
 
 /// The directory that a path lies in.
@@ -35,6 +34,7 @@ pub(super) fn directory_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn files_are_new() {

@@ -11,7 +11,7 @@ use super::carriers::{CarrierTensor, Carriers};
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::measure::chips::{self, CHIP_BYTES};
 use crate::measure::correlation::{CARRIER_LEN, Energy};
 use crate::measure::slots::SlotSums;
@@ -47,7 +47,7 @@ pub fn measure(
     original: &Checkpoint,
     carriers: &Carriers,
     keys: &[WatermarkKey],
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Informed, RunError> {
     let pairs = pairs(original, carriers);
@@ -61,7 +61,7 @@ pub fn measure(
     let readers = [0, 1].map(|side| Reader::new(models[side], &files[side]));
     let groups = Groups::new(carriers, keys.len());
     let chip_keys: Vec<chips::ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     for (pair, both) in pairs.iter().zip(&both) {
         let carrier = &carriers.tensors[pair.carrier];
         let blocks = carrier.elements.div_ceil(CARRIER_LEN as u64);

@@ -8,27 +8,22 @@
 //! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
 //! of its own, so that one derived value tells nothing of another.
 
-use super::third_party::descriptor::scheme_of;
-use super::third_party::scheme::{Scheme, SchemeError};
+use super::key_file::{Head, scheme_of};
+pub use super::key_file::{MAX_NOTE, SCHEMA};
+use super::scheme::{Scheme, SchemeError};
 use super::{SCHEME, files};
 use crate::measure::chips::{ChipKey, Nonce};
 use crate::seal::canonical::{hex, unhex};
 use crate::stream::small;
+use crate::system::mode_of;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Schema name of a key file.
-pub const SCHEMA: &str = "tensorseal.watermark-key/1";
-
 /// The longest key file that is read.
 pub const MAX_FILE: u64 = 64 << 10;
-
-/// The longest note.
-pub const MAX_NOTE: usize = 1024;
 
 const CONTEXT_ID: &str = "tensorseal 2026-11-23 watermark key id v1";
 const CONTEXT_CHIPS: &str = "tensorseal 2026-11-23 watermark chip key v1";
@@ -203,7 +198,7 @@ impl WatermarkKey {
         let file = open(path)?;
         let metadata =
             file.metadata().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-        let mode = metadata.permissions().mode() & 0o7777;
+        let mode = mode_of(&metadata);
         let text = read_small(path, file)?;
         let malformed = |what| KeyError::Malformed { path: path.to_owned(), what };
         // Those of other schemes need not be secret: they are told as what they are.
@@ -212,7 +207,7 @@ impl WatermarkKey {
         {
             return Err(malformed(of_other_scheme(&other)));
         }
-        if mode & 0o077 != 0 {
+        if let Some(mode) = mode.filter(|mode| mode & 0o077 != 0) {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }
         Self::parse(&text).map_err(malformed)
@@ -253,14 +248,6 @@ fn of_other_scheme(name: &str) -> String {
             format!("{what}, and cannot be checked from weights alone: {reason}")
         }
     }
-}
-
-/// What says which kind of key a file holds.
-#[derive(Deserialize)]
-struct Head {
-    schema: String,
-    #[serde(default)]
-    scheme: Option<String>,
 }
 
 /// The schema that a small JSON file names, if it is one that can be read.
@@ -320,6 +307,7 @@ fn clip(text: &str) -> String {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn written() -> (tempfile::TempDir, PathBuf, WatermarkKey) {
         let dir = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@
 use crate::dtype::{Dtype, Number};
 use crate::measure::chips::CHIP_BYTES;
 use crate::measure::correlation::{CARRIER_LEN, Elements};
+use crate::measure::isa::{self, Kernel};
 
 /// Bytes of dither of a carrier block: one an element.
 pub const DITHER_BYTES: usize = CARRIER_LEN;
@@ -68,6 +69,24 @@ impl Change {
     }
 }
 
+/// The marking of a block: see [`Rounding::mark`].
+struct Marking<'a> {
+    rounding: &'a Rounding,
+    bytes: &'a mut [u8],
+    chips: &'a [u8; CHIP_BYTES],
+    dither: &'a [u8; DITHER_BYTES],
+    strength: f64,
+}
+
+impl Kernel for Marking<'_> {
+    type Output = Change;
+
+    #[inline(always)]
+    fn run(self) -> Change {
+        self.rounding.mark_block(self.bytes, self.chips, self.dither, self.strength)
+    }
+}
+
 impl Rounding {
     /// Of the types that carry chips; `None` for all others.
     pub fn of(dtype: Dtype) -> Option<Rounding> {
@@ -118,28 +137,11 @@ impl Rounding {
         dither: &[u8; DITHER_BYTES],
         strength: f64,
     ) -> Change {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has the feature.
-            return unsafe { self.mark_avx2(bytes, chips, dither, strength) };
-        }
-        self.mark_portable(bytes, chips, dither, strength)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn mark_avx2(
-        &self,
-        bytes: &mut [u8],
-        chips: &[u8; CHIP_BYTES],
-        dither: &[u8; DITHER_BYTES],
-        strength: f64,
-    ) -> Change {
-        self.mark_portable(bytes, chips, dither, strength)
+        isa::vectorised(Marking { rounding: self, bytes, chips, dither, strength })
     }
 
     #[inline(always)]
-    fn mark_portable(
+    fn mark_block(
         &self,
         bytes: &mut [u8],
         chips: &[u8; CHIP_BYTES],
@@ -281,9 +283,13 @@ mod tests {
         let width = dtype.bits() as usize / 8;
         let mut after = before.to_vec();
         let change = rounding.mark(&mut after, chips, dither, strength);
-        let mut portable = before.to_vec();
-        assert_eq!(rounding.mark_portable(&mut portable, chips, dither, strength), change);
-        assert_eq!(portable, after, "every instruction set does the same");
+        for isa in isa::Isa::available() {
+            let mut bytes = before.to_vec();
+            let (rounding, bytes) = (&rounding, &mut bytes);
+            let again = isa.run(Marking { rounding, bytes, chips, dither, strength });
+            assert_eq!(again, change, "{isa:?}");
+            assert_eq!(*bytes, after, "{isa:?}");
+        }
 
         let values: Vec<Option<f64>> =
             before.chunks_exact(width).map(|element| decoded(dtype, element)).collect();

@@ -16,9 +16,11 @@ pub mod embed;
 mod files;
 pub mod informed;
 pub mod key;
+mod key_file;
 pub mod mark;
 mod names;
 pub mod payload;
+pub mod scheme;
 pub mod strength;
 pub mod third_party;
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
 use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::{BLOCK_LEN, TileMeasurement, Wanted};
+use tensorseal::measure::isa::Isa;
+use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Wanted};
 
 /// One device and one test at a time: several instances in a process hang some drivers.
 pub fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
@@ -20,6 +21,26 @@ pub fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the CPU twins measure of the first `len` bytes, by every instruction set of this processor: all the
+/// same.
+pub fn twins(
+    all: &[u8],
+    len: usize,
+    offset: u64,
+    wanted: Wanted,
+    keys: &[ChipKey],
+) -> TileMeasurement {
+    let measured = |isa: Isa| {
+        let _forced = isa.force();
+        measure::measure_part(all, len, offset, wanted, keys)
+    };
+    let expected = measured(Isa::PORTABLE);
+    for isa in Isa::available() {
+        assert!(measured(isa) == expected, "{isa:?} {wanted:?}");
+    }
+    expected
 }
 
 /// Words where classes begin and end, in all positions of a 16-byte unit.

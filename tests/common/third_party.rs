@@ -49,7 +49,7 @@ impl KeyFiles {
 
 impl Model {
     pub fn measure(&self, key: &ThirdPartyKey) -> Result<ThirdPartyMeasured, ThirdPartyError> {
-        measure(&self.checkpoint, key, 2, &Progress::default())
+        measure(&self.checkpoint, key, &2.into(), &Progress::default())
     }
 
     /// What is said of it with one key.

@@ -2,6 +2,7 @@
 //! any thread count, and a device that is lost in the middle.
 
 use crate::common::device::alone;
+use crate::common::watched::{Readers, others, watched};
 use crate::common::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -196,7 +197,8 @@ fn every_engine_finds_the_same_structure() {
         (DeviceChoice::Gpu, 2, 100.0),
         (shared, 2, 0.0),
     ] {
-        let options = RunOptions { device, threads, cross_check, ..RunOptions::default() };
+        let options =
+            RunOptions { device, threads: threads.into(), cross_check, ..RunOptions::default() };
         let (found, engine) = structures(&model, &options);
         assert!(found == expected, "{options:?}");
         assert_eq!(engine.cross_checked > 0, cross_check > 0.0, "{engine:?}");
@@ -246,4 +248,31 @@ fn a_device_that_is_not_there_is_exit_2_and_says_what_to_install() {
     let ran = run(&["seal", arg(&model), "-o", arg(&target), "--device", "no such device"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("no such device"), "{}", ran.stderr);
+}
+
+/// The buffers of a device are filled by as many threads as were asked for: of one, by the thread that
+/// drives the device.
+#[test]
+fn a_device_is_fed_by_the_threads_that_were_asked_for() {
+    let _alone = alone();
+    let dir = TempDir::new().unwrap();
+    let tensors: Vec<Tensor> = vec![("a", "BF16", &[8 << 20], noise(1, 16 << 20))];
+    let path = write_model(&dir.path().join("model"), &tensors);
+    for threads in [1, 2] {
+        let readers = Readers::default();
+        let model = watched(&path, &readers);
+        let plan = Plan::everything(&model, false);
+        let threads = threads.into();
+        let options = RunOptions { device: DeviceChoice::Gpu, threads, ..RunOptions::default() };
+        let run = engine::run(&model.files, &plan, &options, &Progress::default(), &|_| {});
+        assert!(run.unwrap().engine.gpu_share > 0.9);
+        let names = others(&readers);
+        let named =
+            |start: &str| names.iter().flatten().filter(|name| name.starts_with(start)).count();
+        let count = options.threads.count();
+        assert!(named("measure-") <= count, "{names:?}");
+        let (fed, alone) = if count == 1 { (0, 1) } else { (count, 0) };
+        assert_eq!(named("feed-"), fed, "{names:?}");
+        assert_eq!(names.iter().filter(|name| name.is_none()).count(), alone, "{names:?}");
+    }
 }

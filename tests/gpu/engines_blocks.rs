@@ -58,7 +58,8 @@ fn engines(all: &[Engine]) -> Vec<(String, RunOptions, &'static [FileHashing])> 
         .map(|&(device, threads, cross_check, file_digests)| {
             let name = format!("{device} {threads} {cross_check} {file_digests}");
             let device = device.parse().unwrap();
-            let options = RunOptions { device, threads, cross_check, ..Default::default() };
+            let options =
+                RunOptions { device, threads: threads.into(), cross_check, ..Default::default() };
             (name, options, if file_digests { &FILE_DIGESTS[..] } else { &[] })
         })
         .collect()

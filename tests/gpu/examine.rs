@@ -4,6 +4,7 @@
 use crate::common::archives;
 use crate::common::device::alone;
 use crate::common::keys::Npy;
+use crate::common::watched::{Readers, others, watched};
 use crate::common::*;
 use sha2::Digest;
 use std::collections::HashMap;
@@ -14,8 +15,9 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 use tensorseal::audit::{self, Audited, stored};
 use tensorseal::checkpoint::{Checkpoint, LeftOut, OpenOptions};
+use tensorseal::compare;
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{self, FinishedFile, RunError, RunOptions};
+use tensorseal::engine::{self, FinishedFile, RunError, RunOptions, Threads};
 use tensorseal::examine::journal::{Journal, MeasuredObject};
 use tensorseal::examine::{self, Examined, Request};
 use tensorseal::judge;
@@ -199,7 +201,7 @@ fn files_are_digested_as_they_are() {
         (&[whole(sha256), cut(sha256, 100_000_000), cut(blake3, 999_999)], 2),
     ] {
         let device = DeviceChoice::Cpu;
-        let options = RunOptions { device, threads, ..RunOptions::default() };
+        let options = RunOptions { device, threads: threads.into(), ..RunOptions::default() };
         let progress = Progress::default();
         let report = engine::hash_files(&model.files, hashings, &options, &progress).unwrap();
         let total: u64 = model.files.iter().map(|file| file.bytes).sum();
@@ -339,5 +341,40 @@ fn a_run_that_goes_on_finds_what_one_run_finds() {
             1.0 => assert_eq!(read, whole.run.engine.bytes_read),
             _ => assert!(read > 0 && read <= whole.run.engine.bytes_read),
         }
+    }
+}
+
+/// As many threads as were asked for, the same ones in every phase.
+#[test]
+fn all_phases_share_the_threads_that_were_asked_for() {
+    let dir = TempDir::new().unwrap();
+    let mut tensors: Vec<(String, Vec<u8>)> = Vec::new();
+    for layer in 0..24 {
+        let name = format!("model.layers.{layer}.mlp.up_proj.weight");
+        tensors.push((name, noise(layer, 128 * 256 * 4)));
+    }
+    let shape: &[u64] = &[128, 256];
+    let tensors: Vec<Tensor> =
+        tensors.iter().map(|(name, bytes)| (&name[..], "F32", shape, bytes.clone())).collect();
+    let path = write_model(&dir.path().join("model"), &tensors);
+    let progress = Progress::default();
+    for (count, expected) in [(1, &["measure-0"][..]), (2, &["measure-0", "measure-1"])] {
+        let threads = Threads::new(count);
+        let options = RunOptions { device: DeviceChoice::Cpu, threads, ..RunOptions::default() };
+        let readers = Readers::default();
+        let model = watched(&path, &readers);
+        let file_hashing = vec![cut(HashAlgorithm::Sha256, 10_000)];
+        let request = Request {
+            audit: true,
+            file_hashing: file_hashing.clone().into(),
+            ..Request::default()
+        };
+        let examined = examine::measure(&model, &request, &options, &progress).unwrap();
+        let audited = examined.audited.unwrap();
+        examine::weights::judge(&model, &audited, &options.threads, &progress).unwrap();
+        engine::hash_files(&model.files, &file_hashing, &options, &progress).unwrap();
+        compare::measure([&model, &model], &options, &progress).unwrap();
+        let names = others(&readers);
+        assert_eq!(names, expected.iter().map(|n| Some((*n).to_owned())).collect::<Vec<_>>());
     }
 }

@@ -19,6 +19,7 @@ mod common {
     mod reports;
     mod schema;
     mod small_tensors;
+    pub mod watched;
     mod watermark_key;
     pub mod weights;
 

@@ -1,6 +1,6 @@
 //! Every shader and its CPU twin give the same integers, and these tests can fail.
 
-use crate::common::device::{Feed, alone, edges, gpu, is_tried};
+use crate::common::device::{Feed, alone, edges, gpu, is_tried, twins};
 use crate::common::{noise, real_model};
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +59,7 @@ fn all_kernels_agree_with_their_twins() {
         ("edges", edges(2 * BLOCK_LEN)),
     ] {
         for words in kinds() {
-            let expected = measure::measure_tile(&bytes, 0, words, &[]);
+            let expected = twins(&bytes, bytes.len(), 0, words, &[]);
             let measured = gpu.measure_tile(&bytes, 0, words, &[]).unwrap();
             assert!(measured == expected, "{name} {words:?}");
         }
@@ -113,7 +113,7 @@ fn correlations_agree_with_their_twin() {
             ("odd", odd_blocks(&carrier, BLOCK_LEN)),
         ] {
             for keys in [&keys[..], &keys[..1]] {
-                let expected = measure::measure_tile(&bytes, 0, wanted, keys);
+                let expected = twins(&bytes, bytes.len(), 0, wanted, keys);
                 assert_eq!(expected.correlation.as_ref().unwrap().sums.len(), keys.len());
                 let measured = gpu.measure_tile(&bytes, 0, wanted, keys).unwrap();
                 assert!(measured == expected, "{name} {carrier:?}, {} keys", keys.len());
@@ -132,7 +132,7 @@ fn correlations_and_counts_share_a_tile_of_any_length_anywhere() {
         // Nearly to the end of the counter of chips.
         for (blocks, offset) in [(32, 0), (3, 5 << 20), (2, (block_bytes << 32) - (3 << 20))] {
             let tile = &bytes[..blocks * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, offset, wanted, &keys);
+            let expected = twins(tile, tile.len(), offset, wanted, &keys);
             let measured = gpu.measure_tile(tile, offset, wanted, &keys).unwrap();
             assert!(measured == expected, "{blocks} blocks at {offset} as {wanted:?}");
         }
@@ -148,7 +148,7 @@ fn correlations_of_real_weights_agree() {
     for wanted in carriers() {
         for tile in [8, 40, 60] {
             let tile = &model[tile * BLOCK_LEN..(tile + 2) * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, 0, wanted, &keys);
+            let expected = twins(tile, tile.len(), 0, wanted, &keys);
             assert!(gpu.measure_tile(tile, 0, wanted, &keys).unwrap() == expected, "{wanted:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! The kernels that read blocks and their CPU twins give the same integers, for every type.
 
-use crate::common::device::{alone, gpu, is_tried};
+use crate::common::device::{alone, gpu, is_tried, twins};
 use crate::common::noise;
 use sha2::{Digest, Sha256};
 use tensorseal::dtype::Dtype;
@@ -84,7 +84,7 @@ fn codes_and_correlations_agree_with_their_twins() {
             let bytes = &all[..BLOCK_LEN + halo];
             let keys = if offset == 0 { &keys[..] } else { &keys[..1] };
             let wanted = wanted(dtype);
-            let expected = measure::measure_part(bytes, BLOCK_LEN, offset, wanted, keys);
+            let expected = twins(bytes, BLOCK_LEN, offset, wanted, keys);
             let measured = gpu.measure_part(bytes, BLOCK_LEN, offset, wanted, keys).unwrap();
             assert_eq!(measured.codes, expected.codes, "{dtype} at {offset}");
             assert!(measured.correlation == expected.correlation, "{dtype} at {offset}");

@@ -1,7 +1,7 @@
 //! The shaders of a tensor's structure and their CPU twins give the same integers, and these tests can
 //! fail.
 
-use crate::common::device::{Feed, alone, edges, gpu, is_tried};
+use crate::common::device::{Feed, alone, edges, gpu, is_tried, twins};
 use crate::common::{noise, real_model};
 use std::fs;
 use std::sync::Mutex;
@@ -31,7 +31,7 @@ fn wanted(layout: Layout) -> Wanted {
 
 /// The CPU twins, as the run of a tile uses them.
 fn expected(bytes: &[u8], offset: u64, layout: Layout) -> Structure {
-    measure::measure_tile(bytes, offset, wanted(layout), &[]).structure.unwrap()
+    twins(bytes, bytes.len(), offset, wanted(layout), &[]).structure.unwrap()
 }
 
 /// Names the kernels that differ.

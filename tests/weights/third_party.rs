@@ -5,6 +5,7 @@ use crate::common::{noise, safetensors};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
+use tensorseal::engine::Threads;
 use tensorseal::judge::third_party::{Context, intervals, judge};
 use tensorseal::judge::watermark::{Detection, Mode, Presence};
 use tensorseal::stream::progress::Progress;
@@ -394,7 +395,8 @@ fn large_tensors_do_not_depend_on_threads() {
         .iter()
         .map(|threads| {
             let progress = Progress::default();
-            let measured = measure(&model.checkpoint, &marked, *threads, &progress).unwrap();
+            let measured =
+                measure(&model.checkpoint, &marked, &Threads::new(*threads), &progress).unwrap();
             let (done, expected) = progress.position();
             assert_eq!(done, expected);
             judge("k", &measured, &Context { keys: 1, committed: true })
@@ -485,8 +487,13 @@ fn weights_that_stay_in_their_intervals_are_a_warning() {
         let compare = |ours: &[f32], threads| {
             let ours = rows("layers.0.weight", columns, ours);
             let progress = Progress::default();
-            let found =
-                interval::measure(&ours.checkpoint, &base.checkpoint, threads, &progress).unwrap();
+            let found = interval::measure(
+                &ours.checkpoint,
+                &base.checkpoint,
+                &Threads::new(threads),
+                &progress,
+            )
+            .unwrap();
             let (done, expected) = progress.position();
             assert_eq!(done, expected);
             found
@@ -517,7 +524,8 @@ fn other_reasons_for_equal_codes_are_no_warning() {
     let model = rows("w", 100, &base);
     let compare = |ours: &Model| {
         let progress = Progress::default();
-        let found = interval::measure(&ours.checkpoint, &model.checkpoint, 2, &progress).unwrap();
+        let found =
+            interval::measure(&ours.checkpoint, &model.checkpoint, &2.into(), &progress).unwrap();
         intervals(&found, "root")
     };
     // The same model: nothing can be said, and that is said.
@@ -868,7 +876,7 @@ fn what_changes_is_never_judged() {
     model.measure(&key).unwrap();
     let stopped = Progress::default();
     stopped.stop();
-    let said = measure(&model.checkpoint, &key, 1, &stopped).unwrap_err().to_string();
+    let said = measure(&model.checkpoint, &key, &1.into(), &stopped).unwrap_err().to_string();
     assert_eq!(said, "interrupted");
     let said = ThirdPartyKey::read_watched(&files.path(), &stopped).unwrap_err().to_string();
     assert_eq!(said, "interrupted");
@@ -965,7 +973,7 @@ fn detections_keep_to_the_published_schema() {
     let (model, keys) = small_keys();
     let mut found: Vec<Detection> = keys.iter().map(|key| model.judge(&key.read())).collect();
     let progress = Progress::default();
-    let same = interval::measure(&model.checkpoint, &model.checkpoint, 1, &progress).unwrap();
+    let same = interval::measure(&model.checkpoint, &model.checkpoint, &1.into(), &progress).unwrap();
     found.push(intervals(&same, &format!("blake3:{}", "5".repeat(64))).0);
     for found in found {
         let document = serde_json::to_value(&found).unwrap();

@@ -89,7 +89,7 @@ impl Baseline {
                 let (seal, _) = seal::build::measure(&original, true, options, progress)
                     .map_err(running::failure)?;
                 let pairs = pairs(&seal);
-                let threads = options.threads;
+                let threads = &options.threads;
                 let differences = lineage::differences(
                     model,
                     &original,

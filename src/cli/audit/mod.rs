@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use tensorseal::audit::{self, Audited};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::code;
+use tensorseal::engine::Threads;
 use tensorseal::examine::weights;
 use tensorseal::judge::{self, Finding, Severity, structure};
 use tensorseal::report::Report;
@@ -36,7 +37,7 @@ pub fn run(args: &AuditArgs) -> Outcome {
             let compared = baseline
                 .map(|baseline| baseline.compare(&model, &audited, &options, progress))
                 .transpose()?;
-            let found = findings(&model, &audited, options.threads, progress)?;
+            let found = findings(&model, &audited, &options.threads, progress)?;
             Ok((audited, compared, found))
         })?;
     running::say_who_measured(&audited.run, args.common.quiet);
@@ -96,7 +97,7 @@ fn withhold_in_part(report: &mut Report) {
 pub fn findings(
     model: &Checkpoint,
     audited: &Audited,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Finding>, Failure> {
     let mut found: Vec<Finding> = model.problems.iter().map(structure::finding).collect();

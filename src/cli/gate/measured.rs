@@ -198,7 +198,7 @@ impl Measured {
         let Some(audited) = &self.audited else { return Ok(Vec::new()) };
         let options = running::run_options(&asked.args.measuring);
         let mut found =
-            weights::judge(model, audited, options.threads, progress).map_err(running::failure)?;
+            weights::judge(model, audited, &options.threads, progress).map_err(running::failure)?;
         if let Some(baseline) = baseline {
             let compared = baseline.compare(model, audited, &options, progress)?;
             found.extend(compared.findings(model, audited, asked.args.common.quiet));

@@ -5,6 +5,7 @@ use super::{place, state_failure};
 use crate::cli::{Outcome, exit, running};
 use std::io::Write;
 use tensorseal::registry::state::{Database, StateError};
+use tensorseal::system::user_number;
 
 /// Accepts what a model is now.
 pub fn run(args: &AcceptArgs) -> Outcome {
@@ -38,8 +39,7 @@ pub fn run(args: &AcceptArgs) -> Outcome {
 /// Who runs this, as far as the environment tells.
 fn user() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    // SAFETY: it has no preconditions.
-    let id = || format!("user {}", unsafe { libc::getuid() });
+    let id = || user_number().map_or("unknown".to_owned(), |number| format!("user {number}"));
     match (set("SUDO_USER"), set("USER").or_else(|| set("LOGNAME"))) {
         (Some(user), Some(other)) if user != other => format!("{user} (as {other})"),
         (Some(user), _) | (None, Some(user)) => user,

@@ -79,7 +79,7 @@ fn with_facts(
     let Examined { seal, audited, mut run, .. } = examined;
     running::require_checksums(model, &run)?;
     let digests = std::mem::take(&mut run.file_digests);
-    let threads = args.measuring.threads;
+    let threads = &args.measuring.threads;
     let judged = audited.map(|audited| audit::findings(model, &audited, threads, progress));
     Ok(Measured { digests, run, found: Some(seal), audit: judged.transpose()? })
 }

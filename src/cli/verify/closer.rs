@@ -30,7 +30,7 @@ pub fn pinpoint(
     if !args.no_pinpoint {
         let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
         let limits = Limits { searches: args.pinpointing.pinpoint_limit };
-        let threads = args.measuring.threads;
+        let threads = &args.measuring.threads;
         let (search, _) = flips::pinpoint(compared, &mut all, fine, limits, threads, progress)
             .map_err(running::failure)?;
         of_fine.extend(search.fine.map(|e| sealed::fine_finding(&fine::path_of(&path), &e)));

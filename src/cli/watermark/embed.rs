@@ -45,7 +45,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
                 &key,
                 &mark,
                 &args.output,
-                options.threads,
+                &options.threads,
                 progress,
             )
             .map_err(embed_failure)?;

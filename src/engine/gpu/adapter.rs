@@ -1,6 +1,6 @@
 //! Finding devices.
 
-use super::GpuError;
+use super::error::GpuError;
 use serde::Serialize;
 use std::sync::OnceLock;
 use wgpu::{Adapter, Backends, DeviceType, Instance, InstanceDescriptor};

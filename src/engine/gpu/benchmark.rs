@@ -1,11 +1,12 @@
 //! How fast a device is: each kernel on bytes that are there already, the copy alone, and both.
 
-use super::GpuError;
 use super::device::Gpu;
+use super::error::GpuError;
 use super::pipelines::{
     CODES, CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
 };
-use super::ring::{FromMemory, TileSpec};
+use super::ring::FromMemory;
+use super::spec::TileSpec;
 use super::tile::Slot;
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
@@ -30,11 +31,12 @@ pub struct Rate {
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
 
 impl Gpu {
-    /// Times every kernel, the copy and the whole ring on bytes that look like bf16 weights.
+    /// Times every kernel, the copy and the whole ring, which `pool` fills, on bytes that look like bf16
+    /// weights.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn benchmark(&self) -> Result<Vec<Rate>, GpuError> {
+    pub fn benchmark(&self, pool: Option<&rayon::ThreadPool>) -> Result<Vec<Rate>, GpuError> {
         let bytes = weights(TILE_LEN);
         let key = [ChipKey([0x5A; 32])];
         let carried = Wanted { carrier: Carrier::of(Dtype::BF16, [7; 12]), ..Wanted::DIGEST };
@@ -110,7 +112,7 @@ impl Gpu {
         ] {
             let rate = timed(|| {
                 let spec = TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
-                let feed = FromMemory::new(&bytes, spec, &key, 8);
+                let feed = FromMemory::new(&bytes, spec, &key, 8).with_pool(pool);
                 let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
                 streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
             })?;

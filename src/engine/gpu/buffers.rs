@@ -1,6 +1,6 @@
 //! Buffers of the device: how they are made, filled with ones, and read.
 
-use super::GpuError;
+use super::error::GpuError;
 use wgpu::{Buffer, BufferDescriptor, BufferUsages, BufferView, CommandEncoder, Device};
 
 /// Bytes of the buffer of ones.

@@ -1,10 +1,10 @@
 //! `correlation` on the device: the keys of a run, and what each tile in flight needs for them.
 
-use super::GpuError;
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
 use super::device::Gpu;
+use super::error::GpuError;
 use super::pipelines::{CORRELATION, Params};
-use super::ring::TileSpec;
+use super::spec::TileSpec;
 use crate::measure::TILE_LEN;
 use crate::measure::chips::{self, ChipKey};
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation, Energy};

@@ -1,10 +1,10 @@
 //! An opened device: its queue, its kernels, and what went wrong with it.
 
 use super::adapter::{self, AdapterDescription, DeviceSelector};
+use super::block_types;
+use super::error::GpuError;
 use super::pipelines::{Compiled, KERNELS};
-use super::tile::Scratch;
-use super::{GpuError, blocks, self_test};
-use crate::dtype::Dtype;
+use super::scratch::Scratch;
 use crate::measure::TILE_LEN;
 use crate::quantised::HALO_LEN;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,7 +14,7 @@ use wgpu::{Device, DeviceDescriptor, Limits, PollError, PollType, Queue, Submiss
 /// A tile takes milliseconds on hardware and about a second on a software adapter.
 const TIMEOUT_SECONDS: u64 = 120;
 
-/// A device that has passed its self-test.
+/// A device. Before it measures anything it has [passed its self-test](Gpu::open).
 pub struct Gpu {
     description: AdapterDescription,
     pub(super) device: Device,
@@ -29,25 +29,6 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the device that `selector` asks for and holds it to known answers. Before it measures
-    /// blocks, [`Gpu::trust`] does so for their types.
-    ///
-    /// # Errors
-    /// See [`GpuError`].
-    pub fn open(selector: &DeviceSelector) -> Result<Gpu, GpuError> {
-        let gpu = Self::with_sources(selector, &KERNELS.map(|kernel| kernel.source()))?;
-        self_test::run(&gpu)?;
-        Ok(gpu)
-    }
-
-    /// Compiles the kernels of block-quantised types and holds the device to known answers of theirs.
-    ///
-    /// # Errors
-    /// [`GpuError::SelfTest`], and when the device fails.
-    pub fn trust(&self, dtypes: &[Dtype]) -> Result<(), GpuError> {
-        dtypes.iter().try_for_each(|dtype| self_test::blocks(self, *dtype))
-    }
-
     /// Opens a device with other shader texts and without self-test: for tests that must see a
     /// wrong shader give a wrong answer.
     #[doc(hidden)]
@@ -96,7 +77,7 @@ impl Gpu {
 
     /// Room for the values of blocks.
     pub(super) fn values(&self) -> &wgpu::Buffer {
-        self.values.get_or_init(|| blocks::values(&self.device))
+        self.values.get_or_init(|| block_types::values(&self.device))
     }
 
     /// Destroys the device, as if it had been removed: for the test of what follows.

@@ -3,7 +3,7 @@
 //! Automatic layouts would drop the bindings an entry point does not use, and two entry points of a
 //! shader could not share a bind group.
 
-use super::blocks;
+use super::block_types;
 use crate::dtype::Dtype;
 use crate::quantised;
 use bytemuck::{Pod, Zeroable};
@@ -232,7 +232,7 @@ impl Compiled {
     /// The pipeline of an entry point for a block-quantised type.
     pub fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
         let slot = &self.by_type[quantised::index(dtype).unwrap_or(0)];
-        let pipelines = slot.get_or_init(|| self.compile(device, &blocks::constants(dtype)));
+        let pipelines = slot.get_or_init(|| self.compile(device, &block_types::constants(dtype)));
         &pipelines[self.position(name)]
     }
 

@@ -1,8 +1,9 @@
 //! Several tiles in flight: while one computes, the next is copied and the one before is read.
 
-use super::GpuError;
 use super::correlation::Keys;
 use super::device::Gpu;
+use super::error::GpuError;
+use super::spec::TileSpec;
 use super::tile::Slot;
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
@@ -18,26 +19,6 @@ use wgpu::{CommandEncoderDescriptor, MapMode, SubmissionIndex, WriteOnly};
 /// Tiles in flight: one is filled, one copied, one computed.
 const SLOTS: usize = 3;
 
-/// What is to be measured of a tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TileSpec {
-    /// Position in its object in bytes, a multiple of [`BLOCK_LEN`].
-    pub offset: u64,
-    /// Length in bytes, a multiple of [`BLOCK_LEN`], at most [`TILE_LEN`].
-    pub len: usize,
-    /// Bytes that lie behind it in its object and are read with it, for units that begin in it.
-    pub halo: usize,
-    /// What is measured besides the digests.
-    pub wanted: Wanted,
-}
-
-impl TileSpec {
-    /// Bytes that are copied to the device: a multiple of what a copy takes.
-    pub fn copied(&self) -> u64 {
-        (self.len + self.halo).next_multiple_of(4) as u64
-    }
-}
-
 /// Gives tiles to a device and takes their measurements.
 pub trait TileFeed: Sync {
     /// A tile, as the feed knows it.
@@ -50,6 +31,11 @@ pub trait TileFeed: Sync {
 
     /// What is to be measured.
     fn spec(&self, job: &Self::Job) -> TileSpec;
+
+    /// The threads that read the bytes of a tile; `None`: whoever drives the device does so alone.
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        None
+    }
 
     /// The keys that carriers are correlated with, the same for all tiles.
     fn keys(&self) -> &[ChipKey] {
@@ -294,7 +280,7 @@ impl Gpu {
     }
 }
 
-/// Fills the mapped staging buffer from several threads, block by block.
+/// Fills the mapped staging buffer block by block, from the threads of the feed.
 fn fill<F: TileFeed>(
     feed: &F,
     slot: &Slot,
@@ -318,9 +304,12 @@ fn fill<F: TileFeed>(
         })
         .map_err(NotStarted::Bytes)
     };
-    blocks.into_par_iter().try_for_each(|(index, block)| {
-        read(index * BLOCK_LEN, BLOCK_LEN, WriteOnly::<[u8]>::from(block))
-    })?;
+    let read_block =
+        |(index, block)| read(index * BLOCK_LEN, BLOCK_LEN, WriteOnly::<[u8]>::from(block));
+    match feed.pool() {
+        Some(pool) => pool.install(|| blocks.into_par_iter().try_for_each(read_block))?,
+        None => blocks.into_iter().try_for_each(read_block)?,
+    }
     if spec.halo > 0 { read(spec.len, spec.halo, halo) } else { Ok(()) }
 }
 
@@ -330,12 +319,19 @@ pub(super) struct FromMemory<'a> {
     spec: TileSpec,
     keys: &'a [ChipKey],
     left: AtomicU32,
+    pool: Option<&'a rayon::ThreadPool>,
     measured: Mutex<Option<TileMeasurement>>,
 }
 
 impl<'a> FromMemory<'a> {
     pub fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
-        Self { bytes, spec, keys, left: AtomicU32::new(times), measured: Mutex::default() }
+        let (left, measured) = (AtomicU32::new(times), Mutex::default());
+        Self { bytes, spec, keys, left, pool: None, measured }
+    }
+
+    /// As it is, read by these threads.
+    pub fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
+        Self { pool, ..self }
     }
 }
 
@@ -349,6 +345,10 @@ impl TileFeed for FromMemory<'_> {
 
     fn spec(&self, (): &()) -> TileSpec {
         self.spec
+    }
+
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        self.pool
     }
 
     fn keys(&self) -> &[ChipKey] {

@@ -1,7 +1,9 @@
 //! Known answers: a device that computes something else than the CPU is not used.
 
-use super::GpuError;
+use super::adapter::DeviceSelector;
 use super::device::Gpu;
+use super::error::GpuError;
+use super::pipelines::KERNELS;
 use crate::dtype::Dtype;
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
@@ -24,8 +26,29 @@ const LAYOUTS: [(Dtype, u32, u32); 4] = [
     (Dtype::F32, 64, 100),
 ];
 
+impl Gpu {
+    /// Opens the device that `selector` asks for and holds it to known answers. Before it measures
+    /// blocks, [`Gpu::trust`] does so for their types.
+    ///
+    /// # Errors
+    /// See [`GpuError`].
+    pub fn open(selector: &DeviceSelector) -> Result<Gpu, GpuError> {
+        let gpu = Self::with_sources(selector, &KERNELS.map(|kernel| kernel.source()))?;
+        every_kernel(&gpu)?;
+        Ok(gpu)
+    }
+
+    /// Compiles the kernels of block-quantised types and holds the device to known answers of theirs.
+    ///
+    /// # Errors
+    /// [`GpuError::SelfTest`], and when the device fails.
+    pub fn trust(&self, dtypes: &[Dtype]) -> Result<(), GpuError> {
+        dtypes.iter().try_for_each(|dtype| blocks(self, *dtype))
+    }
+}
+
 /// Compares every kernel with its CPU twin.
-pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
+fn every_kernel(gpu: &Gpu) -> Result<(), GpuError> {
     let bytes = sample(2 * BLOCK_LEN);
     let keys = [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])];
     let counted = [Words::Bits8, Words::Bits16, Words::F32, Words::F64];
@@ -67,7 +90,7 @@ pub(super) fn run(gpu: &Gpu) -> Result<(), GpuError> {
 const BLOCKS_OFFSET: u64 = 3 * BLOCK_LEN as u64;
 
 /// Compares the kernels that read blocks with their CPU twins, for one type.
-pub(super) fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
+fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
     let fails = |kernel| {
         let name = gpu.description().name.clone();
         Err(GpuError::SelfTest { name, kernel })

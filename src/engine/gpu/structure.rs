@@ -1,10 +1,10 @@
 //! The structure of a tile on the device: `pages`, `windows`, `low_bits` and `magnitudes`.
 
-use super::GpuError;
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
 use super::device::Gpu;
+use super::error::GpuError;
 use super::pipelines::{LOW_BITS, MAGNITUDES, PAGES, WINDOWS};
-use super::ring::TileSpec;
+use super::spec::TileSpec;
 use crate::measure::low_bits::{self, Bits, COUNTED, WIDTHS};
 use crate::measure::magnitudes;
 use crate::measure::pages::{PAGE_LEN, PageState};

@@ -1,25 +1,23 @@
 //! One tile on the device: its buffers, its commands, its results.
 
-use super::GpuError;
-use super::blocks::{self, BlocksSlot};
-use super::buffers::{Poison, READ_BACK, RETURNED, buffer, filled, mapped, words_at};
+use super::blocks::BlocksSlot;
+use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
 use super::correlation::{CorrelationSlot, Keys, carrier_blocks, carrier_params};
 use super::device::Gpu;
+use super::error::GpuError;
 use super::pipelines::{
     CODES, CORRELATION, Compiled, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params, SUMMARY,
     WINDOWS,
 };
-use super::ring::TileSpec;
+use super::scratch::CHUNK_LEN;
+use super::spec::TileSpec;
 use super::structure::StructureSlot;
 use crate::measure::correlation::Carrier;
 use crate::measure::histogram::{BINS, Histogram, bins};
-use crate::measure::pages;
 use crate::measure::summary::{Classes, Summary};
 use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
 use crate::quantised::HALO_LEN;
-use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass, Device};
-
-const CHUNK_LEN: u64 = 1024;
+use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass};
 
 /// A tile, and what lies behind it.
 const COPIED_LEN: u64 = (TILE_LEN + HALO_LEN) as u64;
@@ -30,10 +28,6 @@ const GROUPS: u32 = 256;
 
 /// Words of a row of `shaders/summary.wgsl`.
 const ROW: usize = 14;
-
-/// Tables of `shaders/histogram.wgsl` and `shaders/summary.wgsl`.
-const COUNT_REPLICAS: u64 = 8 + 2;
-const SUM_REPLICAS: u64 = 4;
 
 /// Where each kernel writes in the results, in bytes. What is not asked for lies at the end, so that
 /// one copy of a prefix brings back what is.
@@ -46,32 +40,6 @@ const ROWS_LEN: u64 = GROUPS as u64 * ROW as u64 * 4;
 const SUMS_AT: u64 = ROWS_AT + ROWS_LEN;
 const SUMS_LEN: u64 = BINS as u64 * 8;
 const RESULTS_LEN: u64 = SUMS_AT + SUMS_LEN;
-
-/// Buffers that the tiles use one after the other; the queue keeps them apart.
-pub(super) struct Scratch {
-    chunk_values: Buffer,
-    pub count_replicas: Buffer,
-    sum_replicas: Buffer,
-    pub poison: Poison,
-    pub page_keys: Buffer,
-    pub block_tables: Buffer,
-}
-
-impl Scratch {
-    pub fn new(device: &Device) -> Self {
-        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        // Little-endian: the low word of each comes first.
-        let page_keys: Vec<u8> = pages::KEYS.iter().flat_map(|key| key.to_le_bytes()).collect();
-        Self {
-            chunk_values: buffer(device, TILE_LEN as u64 / CHUNK_LEN * 32, storage),
-            count_replicas: buffer(device, COUNT_REPLICAS * BINS as u64 * 4, storage),
-            sum_replicas: buffer(device, SUM_REPLICAS * BINS as u64 * 8, storage),
-            poison: Poison::new(device),
-            page_keys: filled(device, &page_keys, BufferUsages::STORAGE),
-            block_tables: blocks::tables(device),
-        }
-    }
-}
 
 /// The buffers of one tile in flight.
 pub(super) struct Slot {

@@ -1,8 +1,8 @@
 //! Pages of one word, and pages that occur twice: what storage does to a file.
 
 use super::{SPARSE_FROM, Subject};
-use crate::audit::look::Stretch;
 use crate::audit::pages::Doubled;
+use crate::audit::seen::Stretch;
 use crate::judge::finding::Finding;
 use crate::measure::pages::{PAGE_LEN, phase};
 use serde_json::json;

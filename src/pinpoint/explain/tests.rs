@@ -1,8 +1,9 @@
 use super::super::chunk::Chunk;
-use super::super::compress::{Isa, state_of};
+use super::super::compress::state_of;
 use super::*;
 use crate::measure::BLOCK_LEN;
 use crate::measure::digest::chaining_value;
+use crate::measure::isa::Isa;
 use proptest::prelude::*;
 
 const GO_ON: Stop<'static> = &|| false;

@@ -219,7 +219,7 @@ impl Subject<'_> {
         let code = code::examine(model).map_err(SourceError::from)?;
         found.findings.extend(judge::code::findings(&code));
         if let Some(audited) = &examined.audited {
-            let threads = with.checking.run.threads;
+            let threads = &with.checking.run.threads;
             found.findings.extend(weights::judge(model, audited, threads, with.progress)?);
         }
         // What its own seal says stands whatever is accepted.
@@ -254,7 +254,7 @@ impl Subject<'_> {
         let compared = Compared { model, sealed, found, damaged: &damaged.headers };
         let mut all: Vec<&mut Finding> = changes.iter_mut().collect();
         let Checking { limits, run } = with.checking;
-        flips::pinpoint(&compared, &mut all, None, *limits, run.threads, with.progress)?;
+        flips::pinpoint(&compared, &mut all, None, *limits, &run.threads, with.progress)?;
         Ok(changes)
     }
 }

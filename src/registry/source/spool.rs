@@ -4,9 +4,9 @@
 //! another machine calls its files reaches the file system.
 
 use crate::checkpoint::{RemoteError, RemoteFile};
+use crate::system::{free_beside, read_exact_at};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Spool {
     /// Those of the file system.
     pub fn new(directory: &Path, most: u64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        let most = free(&file).map_or(most, |free| most.min(free - free / RESERVE));
+        let most = free_beside(&file).map_or(most, |free| most.min(free - free / RESERVE));
         Ok(Self { file, written: 0, most })
     }
 
@@ -66,21 +66,6 @@ impl Write for Spool {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-/// Bytes that are free on the file system of a file; `None`: it does not tell.
-fn free(file: &File) -> Option<u64> {
-    use std::os::fd::AsRawFd;
-    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: the descriptor is open, and the call fills the structure or fails.
-    let facts = match unsafe { libc::fstatvfs(file.as_raw_fd(), facts.as_mut_ptr()) } {
-        // SAFETY: it was filled; all zeroes are a value of it besides.
-        0 => unsafe { facts.assume_init() },
-        _ => return None,
-    };
-    // The types are different ones from platform to platform.
-    #[allow(clippy::unnecessary_cast)]
-    Some((facts.f_bavail as u64).saturating_mul(facts.f_frsize as u64))
 }
 
 /// A temporary file that was written. It is gone with the last file that is read from it.
@@ -122,8 +107,7 @@ impl RemoteFile for SpooledFile {
         if end.is_none_or(|end| end > self.bytes) {
             return Err(RemoteError::Unavailable("it is not as long as was asked".into()));
         }
-        self.file
-            .read_exact_at(buffer, self.start + offset)
+        read_exact_at(&self.file, buffer, self.start + offset)
             .map_err(|error| RemoteError::Unavailable(format!("its temporary file: {error}")))
     }
 }

@@ -4,11 +4,12 @@
 //! has depends on the scheme (`docs/watermark-third-party.md`). Members that are not known are refused:
 //! they could change what the key means.
 
-use super::scheme::{Scheme, SchemeError};
 use super::{codes, correlations, neuralmark, projections};
 use crate::checkpoint::display_name;
 use crate::watermark::SCHEME as NATIVE;
-use crate::watermark::key::{MAX_NOTE, SCHEMA};
+pub use crate::watermark::key_file::scheme_of;
+use crate::watermark::key_file::{MAX_NOTE, SCHEMA};
+use crate::watermark::scheme::{Scheme, SchemeError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -134,12 +135,6 @@ fn checked<P>(parts: Vec<P>, note: &str) -> Result<Vec<P>, DescriptorError> {
         1..=MAX_PARTS => Ok(parts),
         _ => Err(DescriptorError::ManyParts),
     }
-}
-
-/// The scheme that a key file names, whatever else is in it; `None` for what is no key file.
-pub fn scheme_of(text: &[u8]) -> Option<String> {
-    let head: Head = serde_json::from_slice(text).ok()?;
-    (head.schema == SCHEMA).then_some(head.scheme)
 }
 
 impl Descriptor {

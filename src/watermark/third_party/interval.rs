@@ -17,7 +17,7 @@
 use super::ThirdPartyError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::{Dtype, Number};
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::stream::files::FileSet;
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
@@ -133,7 +133,7 @@ fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<Pair<'a>> {
 pub fn measure(
     model: &Checkpoint,
     base: &Checkpoint,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<Intervals, ThirdPartyError> {
     let pairs = pairs(model, base);
@@ -143,7 +143,7 @@ pub fn measure(
     ];
     progress.expect(plans.iter().map(|plan| plan.bytes()).sum());
     let files = [FileSet::new(&model.files, &plans[0]), FileSet::new(&base.files, &plans[1])];
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     let mut found = Intervals::default();
     for pair in &pairs {
         let rows = Rows::of(pair, &files, progress);

@@ -19,17 +19,17 @@ mod measured;
 mod neuralmark;
 mod places;
 mod projections;
-pub mod scheme;
 mod shelf;
 
 pub use interval::Intervals;
 pub use key::{ThirdPartyKey, ThirdPartyKeyError};
 pub use measured::{Coins, Inner, PartMeasured, Statistic, ThirdPartyMeasured};
-pub use scheme::{Scheme, refused};
+
+pub use super::scheme::{self, Scheme, refused};
 
 use crate::checkpoint::{Checkpoint, Tensor, display_name};
 use crate::dtype::Dtype;
-use crate::engine::{self, RunError};
+use crate::engine::{RunError, Threads};
 use crate::stream::files::{FileError, FileSet};
 use crate::stream::plan::Plan;
 use crate::stream::progress::Progress;
@@ -125,7 +125,7 @@ struct Run<'a> {
     model: FileSet<'a>,
     /// The files of the key.
     key: FileSet<'a>,
-    pool: rayon::ThreadPool,
+    pool: &'a rayon::ThreadPool,
     progress: &'a Progress,
 }
 
@@ -177,7 +177,7 @@ fn check_floats(tensor: &Tensor) -> Result<(), ThirdPartyError> {
 pub fn measure(
     model: &Checkpoint,
     key: &ThirdPartyKey,
-    threads: usize,
+    threads: &Threads,
     progress: &Progress,
 ) -> Result<ThirdPartyMeasured, ThirdPartyError> {
     let names = Names::of(model);
@@ -195,7 +195,7 @@ pub fn measure(
         key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)),
     );
     progress.expect(of_model.bytes() + of_key.bytes());
-    let pool = engine::thread_pool(threads)?;
+    let pool = threads.pool()?;
     let run = Run {
         model: FileSet::new(&model.files, &of_model),
         key: FileSet::new(&key.files, &of_key),

@@ -139,7 +139,7 @@ fn beside(
     progress: &Progress,
 ) -> Result<Result<Beside, String>, Failure> {
     let options = running::run_options(&args.measuring);
-    let (seal, run) =
+    let (seal, _) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
     let found = seal.model.root;
     let published = args.original_root.map(|root| root_text(&root));
@@ -149,7 +149,7 @@ fn beside(
         )));
     }
     let informed =
-        informed::measure(model, original, &measured.carriers, keys, run.engine.threads, progress)
+        informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
         let why = "the original has no carrier of the same name and shape: not used";

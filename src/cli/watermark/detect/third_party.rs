@@ -42,7 +42,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
                 build::measure(&model, false, &options, progress).map_err(running::failure)?;
             let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
             for key in &keys {
-                let measured = measure(&model, key, options.threads, progress).map_err(failure)?;
+                let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
                 let committed = args.key_id.iter().any(|id| id == key.id());
                 let context = Context { keys: keys.len(), committed };
                 detections.push(judge(key.id(), &measured, &context));
@@ -83,7 +83,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
             let (base_seal, _) =
                 build::measure(&base, false, &options, progress).map_err(running::failure)?;
             let measured =
-                interval::measure(&model, &base, options.threads, progress).map_err(failure)?;
+                interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
             Ok((seal, base_seal, run, measured))
         })?;
     running::say_who_measured(&run, args.common.quiet);

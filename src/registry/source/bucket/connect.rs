@@ -1,7 +1,7 @@
 //! A client for a bucket, with the settings that the tools of its provider take from the environment.
 
 use super::super::SourceError;
-use super::super::remote::{Limits, runtime};
+use super::super::remote::{Limits, Waiting};
 use super::address::{Address, Provider};
 use super::watch::Watched;
 use super::{checksum, profile};
@@ -27,13 +27,17 @@ pub fn connect(
     address: &Address,
     mut settings: BTreeMap<String, String>,
     limits: &Limits,
+    waiting: &Waiting,
 ) -> Result<Arc<dyn Store>, SourceError> {
     let invalid = |why: String| SourceError::Invalid { source_name: address.to_string(), why };
     if address.provider == Provider::S3 {
         profile::add(&mut settings).map_err(invalid)?;
         check_endpoint(&settings).map_err(invalid)?;
     }
-    let built = runtime::within(|| match address.provider {
+    // Its library makes clients for TLS with the provider of the process alone. An error means that there is
+    // one already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let built = waiting.within(|| match address.provider {
         Provider::S3 => amazon(address, &settings, limits),
         Provider::Google => google(address, &settings, limits),
         Provider::Azure => azure(address, &settings, limits),
@@ -143,7 +147,7 @@ mod tests {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut settings: BTreeMap<String, String> = settings.iter().map(own).collect();
         settings.insert("HOME".into(), "/nonexistent".into());
-        connect(&Address::parse(uri).unwrap(), settings, &Limits::default())
+        connect(&Address::parse(uri).unwrap(), settings, &Limits::default(), &Waiting::default())
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod walk;
 mod watch;
 
 use super::local::options;
-use super::remote::{Limits, Windowed, Windows};
+use super::remote::{Limits, Waiting, Windowed, Windows};
 use super::{Claim, Listed, ListedFile, OpenedModel, Source, SourceError, seal_among};
 use crate::checkpoint::{Checkpoint, OpenError, RemoteFile};
 use address::{Address, Provider};
@@ -39,6 +39,7 @@ struct Bucket {
     name: String,
     store: Arc<dyn Store>,
     limits: Limits,
+    waiting: Waiting,
     windows: Arc<Windows>,
 }
 
@@ -66,14 +67,16 @@ pub fn open_with(
     let address = Address::parse(uri)?;
     // What is not set and what is empty are the same to the tools of the providers.
     let settings = settings.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    let store = connect::connect(&address, settings, &limits)?;
-    let (name, windows) = (address.to_string(), Arc::default());
-    Ok(Box::new(Bucket { address, name, store, limits, windows }))
+    let waiting = Waiting::default();
+    let store = connect::connect(&address, settings, &limits, &waiting)?;
+    let (name, windows) = (address.to_string(), Arc::new(Windows::of(&waiting)));
+    Ok(Box::new(Bucket { address, name, store, limits, waiting, windows }))
 }
 
 impl Bucket {
     fn listing(&self) -> Listing<'_> {
-        Listing { store: self.store.as_ref(), limits: &self.limits, address: &self.address }
+        let Self { address, store, limits, waiting, .. } = self;
+        Listing { store: store.as_ref(), limits, waiting, address }
     }
 }
 
@@ -97,8 +100,8 @@ impl Source for Bucket {
                 source_name: place.clone(),
                 why: "no object can have this name".into(),
             })?;
-            let (store, limits) = (Arc::clone(&self.store), self.limits.clone());
-            objects.push(Object::new(store, key, place, file, limits));
+            let waits = (self.waiting.clone(), self.limits.clone());
+            objects.push(Object::new(Arc::clone(&self.store), key, place, file, waits));
         }
         let known = match self.address.provider {
             Provider::S3 => {

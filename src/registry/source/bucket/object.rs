@@ -1,7 +1,7 @@
 //! One object, read by ranges and pinned to what was listed.
 
 use super::super::remote::retry::{Failure, attempts};
-use super::super::remote::{Fetch, Limits, retry};
+use super::super::remote::{Fetch, Limits, Waiting, retry};
 use super::super::{ListedFile, Mark};
 use super::connect::Store;
 use super::error::failure;
@@ -32,6 +32,7 @@ pub struct Object {
     listed: Pin,
     /// Of the first answer: some stores give no entity tags in lists, and some look at no condition.
     first: OnceLock<Pin>,
+    waiting: Waiting,
     limits: Limits,
 }
 
@@ -42,7 +43,7 @@ impl Object {
         key: Path,
         place: String,
         file: &ListedFile,
-        limits: Limits,
+        (waiting, limits): (Waiting, Limits),
     ) -> Object {
         let listed = match &file.mark {
             Mark::Object { etag, version, modified } => Pin {
@@ -52,7 +53,8 @@ impl Object {
             },
             _ => Pin::default(),
         };
-        Object { store, key, place, bytes: file.bytes, listed, first: OnceLock::new(), limits }
+        let (bytes, first) = (file.bytes, OnceLock::new());
+        Object { store, key, place, bytes, listed, first, waiting, limits }
     }
 
     /// Where it is, for messages.
@@ -65,7 +67,7 @@ impl Object {
     /// # Errors
     /// When the object is no longer what was listed, or the store cannot be asked.
     pub fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
-        attempts(&self.limits, 0, || self.head())
+        attempts(&self.waiting, &self.limits, 0, || self.head())
     }
 
     async fn head(&self) -> Result<Option<[u8; 32]>, Failure> {
@@ -179,6 +181,6 @@ impl Fetch for Object {
     }
 
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
-        attempts(&self.limits, len as u64, || self.range(offset, len))
+        attempts(&self.waiting, &self.limits, len as u64, || self.range(offset, len))
     }
 }

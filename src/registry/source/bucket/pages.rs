@@ -1,8 +1,8 @@
 //! Lists, page by page.
 
 use super::super::SourceError;
-use super::super::remote::Limits;
 use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::{Limits, Waiting};
 use super::address::Address;
 use super::connect::Store;
 use super::error::failure;
@@ -24,6 +24,8 @@ pub struct Listing<'a> {
     pub store: &'a dyn Store,
     /// How long it is waited for.
     pub limits: &'a Limits,
+    /// Who waits for it.
+    pub waiting: &'a Waiting,
     /// The bucket.
     pub address: &'a Address,
 }
@@ -68,7 +70,7 @@ impl<'a> Listing<'a> {
     /// [`SourceError::Unreachable`].
     pub fn is_object(self, key: &str) -> Result<bool, SourceError> {
         let Ok(path) = Path::parse(key) else { return Ok(false) };
-        let found = attempts(self.limits, 0, async || {
+        let found = attempts(self.waiting, self.limits, 0, async || {
             let seen = Seen::default();
             let mut options = GetOptions::new().with_head(true);
             options.extensions.insert(seen.clone());
@@ -103,10 +105,11 @@ impl Pages<'_> {
         if self.ended {
             return Ok(None);
         }
-        let Listing { store, limits, address } = self.listing;
+        let Listing { store, limits, waiting, address } = self.listing;
         let unreachable =
             |why: String| SourceError::Unreachable { place: address.place(self.prefix), why };
-        let found = attempts(limits, 0, || ask(store, self.prefix, self.delimiter, &self.token));
+        let ask = || ask(store, self.prefix, self.delimiter, &self.token);
+        let found = attempts(waiting, limits, 0, ask);
         let (mut page, token) = found.map_err(|error| unreachable(error.to_string()))?;
         // A store that answers with other keys than those asked for could lead anywhere.
         let prefix = self.prefix;

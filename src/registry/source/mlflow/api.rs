@@ -3,7 +3,7 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
-use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::retry::Failure;
 use crate::checkpoint::RemoteError;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode};
@@ -175,7 +175,7 @@ impl Server {
     /// # Errors
     /// As for [`Server::versions`].
     pub fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
-        attempts(self.http.limits(), 0, || async {
+        self.http.attempts(0, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.ask(url, range).await?;
             match response.status() {
@@ -218,7 +218,7 @@ impl Server {
     }
 
     fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, RemoteError> {
-        attempts(self.http.limits(), 0, || async {
+        self.http.attempts(0, || async {
             let response = self.ask(url, HeaderMap::new()).await?;
             if response.status() != StatusCode::OK {
                 let status = response.status();

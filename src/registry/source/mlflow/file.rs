@@ -1,7 +1,7 @@
 //! The files of a version: read by ranges, as long as they are the ones that were opened, or fetched whole.
 
 use super::super::remote::http;
-use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::retry::Failure;
 use super::super::remote::stream::{Body, Checked};
 use super::super::remote::{Fetch, Windowed, Windows};
 use super::super::spool::Spool;
@@ -38,8 +38,8 @@ impl Opener<'_> {
         if listed.bytes == 0 {
             return self.spooled(None, 0, &place);
         }
-        let limits = self.server.http().limits();
-        let answer = attempts(limits, 1, || async {
+        let http = self.server.http();
+        let answer = http.attempts(1, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.server.ask(&url, range).await?;
             match response.status() {
@@ -52,7 +52,7 @@ impl Opener<'_> {
         });
         let answer = answer.map_err(at)?;
         if answer.status() == StatusCode::OK {
-            let body = Body::new(answer, listed.bytes, limits);
+            let body = Body::new(answer, listed.bytes, http);
             return self.spooled(Some(body), listed.bytes, &place);
         }
         let pin = Pin::of(answer.headers());
@@ -131,7 +131,7 @@ impl Fetch for RangedArtifact {
             true => Ok(()),
             false => Err(RemoteError::Changed("it was written to".to_owned())),
         };
-        attempts(self.server.http().limits(), len as u64, || async {
+        self.server.http().attempts(len as u64, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(offset, len)?)]);
             let response = self.server.ask(&self.url, range).await?;
             http::part(response, offset, len, &same).await

@@ -80,7 +80,8 @@ impl MlflowSource {
         }
         let http = Http::new(limits).map_err(|error| SourceError::at(&name, error))?;
         let server = Arc::new(Server::new(http, endpoint).map_err(invalid)?);
-        Ok(Self { server, name, model, version, windows: Arc::default(), spool: spool.to_owned() })
+        let windows = Arc::new(Windows::of(server.http().waiting()));
+        Ok(Self { server, name, model, version, windows, spool: spool.to_owned() })
     }
 
     fn listed(&self, version: &Version) -> Listed {

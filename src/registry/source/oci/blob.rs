@@ -1,7 +1,7 @@
 //! The bytes of a layer: by ranges where the registry gives them, else once and in order.
 
 use super::super::remote::http;
-use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::retry::Failure;
 use super::super::remote::{Fetch, stream::Body};
 use super::layers::Layer;
 use super::registry::Registry;
@@ -26,8 +26,8 @@ pub(super) enum Access {
 /// When the registry does not have it.
 pub(super) fn probe(registry: &Registry, layer: &Layer) -> Result<Access, RemoteError> {
     let url = registry.url("blobs", &layer.digest);
-    let limits = registry.http().limits();
-    attempts(limits, 1, || async {
+    let http = registry.http();
+    http.attempts(1, || async {
         let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
         let response = registry.ask(&url, range).await?;
         match response.status() {
@@ -35,7 +35,7 @@ pub(super) fn probe(registry: &Registry, layer: &Layer) -> Result<Access, Remote
                 Some(([0, 1], total)) => Ok(Access::Ranges(total)),
                 _ => Err(Failure::unavailable("the registry answers with another range")),
             },
-            StatusCode::OK => Ok(Access::Whole(Body::new(response, layer.bytes, limits))),
+            StatusCode::OK => Ok(Access::Whole(Body::new(response, layer.bytes, http))),
             StatusCode::NOT_FOUND => Err(Failure::unavailable("the registry does not have it")),
             status => Err(Failure::unavailable(format!("the registry answers {status}"))),
         }
@@ -69,7 +69,7 @@ impl Fetch for Ranges {
     }
 
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
-        attempts(self.registry.http().limits(), len as u64, || async {
+        self.registry.http().attempts(len as u64, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(offset, len)?)]);
             let response = self.registry.ask(&self.url, range).await?;
             http::part(response, offset, len, &|_| Ok(())).await

@@ -69,7 +69,8 @@ impl OciSource {
         let credentials = Credentials::of(&target.account).map_err(|e| invalid(e.to_string()))?;
         let http = Http::new(limits).map_err(|e| SourceError::at(&target.name, e))?;
         let registry = Arc::new(Registry::new(http, &target, credentials));
-        Ok(Self { target, registry, windows: Arc::default(), spool: spool.to_owned() })
+        let windows = Arc::new(Windows::of(registry.http().waiting()));
+        Ok(Self { target, registry, windows, spool: spool.to_owned() })
     }
 
     fn at(&self, reference: &str, error: RemoteError) -> SourceError {

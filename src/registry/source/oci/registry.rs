@@ -2,7 +2,7 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
-use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::retry::Failure;
 use super::credentials::Credentials;
 use super::login::Login;
 use super::manifest;
@@ -93,7 +93,7 @@ impl Registry {
         let url = self.url("manifests", reference);
         let most = manifest::MOST_BYTES as u64;
         let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(manifest::ACCEPTED))]);
-        attempts(self.http.limits(), most, || async {
+        self.http.attempts(most, || async {
             let response = self.ask(&url, accept.clone()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
@@ -120,7 +120,7 @@ impl Registry {
     /// # Errors
     /// When there is no answer, or none that can be used: also when the next tags would be elsewhere.
     pub fn tags(&self, url: &Url) -> Result<Option<Tags>, RemoteError> {
-        attempts(self.http.limits(), MOST_TAG_BYTES, || async {
+        self.http.attempts(MOST_TAG_BYTES, || async {
             let response = self.ask(url, HeaderMap::new()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
@@ -152,7 +152,7 @@ impl Registry {
     /// As for [`Registry::manifest`].
     pub fn referrers(&self, digest: &str) -> Result<Option<Vec<u8>>, RemoteError> {
         let (url, most) = (self.url("referrers", digest), manifest::MOST_BYTES as u64);
-        attempts(self.http.limits(), most, || async {
+        self.http.attempts(most, || async {
             let response = self.ask(&url, HeaderMap::new()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);

@@ -2,7 +2,8 @@
 
 use super::limits::Limits;
 use super::retry::{self, Failure, attempts};
-use super::runtime;
+use super::runtime::Waiting;
+use super::tls;
 use crate::checkpoint::RemoteError;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -17,6 +18,7 @@ const REDIRECTIONS: usize = 5;
 pub struct Http {
     client: Client,
     limits: Limits,
+    waiting: Waiting,
 }
 
 /// What a server answered: any status but those that were asked again for.
@@ -36,8 +38,11 @@ impl Http {
     /// # Errors
     /// [`RemoteError::Unavailable`] when there can be none.
     pub fn new(limits: Limits) -> Result<Http, RemoteError> {
-        let made = runtime::within(|| {
+        let waiting = Waiting::default();
+        let tls = tls::config().map_err(|error| RemoteError::Unavailable(error.to_string()))?;
+        let made = waiting.within(|| {
             Client::builder()
+                .tls_backend_preconfigured(tls)
                 .user_agent(concat!("tensorseal/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(limits.connect)
                 .read_timeout(limits.idle)
@@ -46,7 +51,7 @@ impl Http {
                 .build()
         })?;
         let client = made.map_err(|error| RemoteError::Unavailable(described(error)))?;
-        Ok(Http { client, limits })
+        Ok(Http { client, limits, waiting })
     }
 
     /// Its limits.
@@ -54,17 +59,34 @@ impl Http {
         &self.limits
     }
 
+    /// Those who wait for its answers.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
     /// Asks for `url`; the body of the answer may have `most` bytes.
     ///
     /// # Errors
     /// When there is no answer, or a longer one.
     pub fn get(&self, url: &Url, headers: &HeaderMap, most: u64) -> Result<Answer, RemoteError> {
-        attempts(&self.limits, most, || async {
+        self.attempts(most, || async {
             let response = self.send(url, headers.clone()).await?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = body(response, most).await?;
             Ok(Answer { status, headers, body })
         })
+    }
+
+    /// Asks for something of about `bytes` bytes as often as is worth it: see [`attempts`].
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
+        &self,
+        bytes: u64,
+        attempt: impl FnMut() -> A,
+    ) -> Result<T, RemoteError> {
+        attempts(&self.waiting, &self.limits, bytes, attempt)
     }
 
     /// Asks once.

@@ -13,8 +13,10 @@ pub mod limits;
 pub mod retry;
 pub mod runtime;
 pub mod stream;
+mod tls;
 pub mod windows;
 
 pub use ask::ask;
 pub use limits::Limits;
+pub use runtime::Waiting;
 pub use windows::{Fetch, Windowed, Windows};

@@ -1,7 +1,7 @@
 //! Which failures pass, and the pauses between attempts.
 
 use super::limits::Limits;
-use super::runtime;
+use super::runtime::Waiting;
 use crate::checkpoint::RemoteError;
 use std::error::Error;
 use std::future::Future;
@@ -50,6 +50,7 @@ impl From<RemoteError> for Failure {
 /// # Errors
 /// That of the last attempt.
 pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
+    waiting: &Waiting,
     limits: &Limits,
     bytes: u64,
     mut attempt: impl FnMut() -> A,
@@ -62,7 +63,7 @@ pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
         let most = limits.attempt(bytes).min(left);
         // The timer is made where there is a runtime to drive it.
         let one = async { tokio::time::timeout(most, attempt()).await };
-        let (why, after) = match runtime::block_on(one)? {
+        let (why, after) = match waiting.block_on(one)? {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(Failure::Final(error))) => return Err(error),
             Ok(Err(Failure::Passing { why, after })) => (why, after),
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn what_passes_is_asked_for_again() {
         let tried = Cell::new(0);
-        let found = attempts(&quick(), 0, async || {
+        let found = attempts(&Waiting::default(), &quick(), 0, async || {
             tried.set(tried.get() + 1);
             if tried.get() < 4 { Err(Failure::passing("busy")) } else { Ok(7) }
         });
@@ -138,7 +139,7 @@ mod tests {
         let tried = Cell::new(0);
         let asked = |failure: Failure| {
             tried.set(0);
-            let found = attempts(&quick(), 0, async || {
+            let found = attempts(&Waiting::default(), &quick(), 0, async || {
                 tried.set(tried.get() + 1);
                 Err::<(), _>(failure.clone())
             });
@@ -156,7 +157,8 @@ mod tests {
     fn nobody_is_waited_for_without_end() {
         let limits = Limits { attempts: 2, ..quick() };
         let began = Instant::now();
-        let found = attempts(&limits, 0, std::future::pending::<Result<(), Failure>>);
+        let found =
+            attempts(&Waiting::default(), &limits, 0, std::future::pending::<Result<(), Failure>>);
         assert!(found.unwrap_err().to_string().starts_with("no answer within"));
         assert!(began.elapsed() < Duration::from_secs(5));
     }

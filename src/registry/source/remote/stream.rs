@@ -1,8 +1,7 @@
 //! Answers that are read once, in order, as they come.
 
-use super::http::described;
-use super::limits::Limits;
-use super::runtime;
+use super::http::{Http, described};
+use super::runtime::Waiting;
 use reqwest::Response;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -18,13 +17,15 @@ pub struct Body {
     piece: Vec<u8>,
     taken: usize,
     until: Instant,
+    waiting: Waiting,
 }
 
 impl Body {
-    /// Of an answer that is expected to have about so many bytes.
-    pub fn new(response: Response, bytes: u64, limits: &Limits) -> Self {
-        let until = Instant::now() + limits.all_attempts(bytes);
-        Self { response, piece: Vec::new(), taken: 0, until }
+    /// Of an answer to `http` that is expected to have about so many bytes.
+    pub fn new(response: Response, bytes: u64, http: &Http) -> Self {
+        let until = Instant::now() + http.limits().all_attempts(bytes);
+        let waiting = http.waiting().clone();
+        Self { response, piece: Vec::new(), taken: 0, until, waiting }
     }
 }
 
@@ -34,7 +35,7 @@ impl Read for Body {
             if Instant::now() > self.until {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer comes too slowly"));
             }
-            let next = runtime::block_on(async { self.response.chunk().await });
+            let next = self.waiting.block_on(self.response.chunk());
             let next = next.map_err(io::Error::other)?;
             let Some(next) = next.map_err(|error| io::Error::other(described(error)))? else {
                 return Ok(0);

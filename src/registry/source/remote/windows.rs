@@ -7,7 +7,7 @@
 //! At both ends of a file windows are smaller: whoever opens a model reads a header at the front or a
 //! directory at the back, and not yet what lies between.
 
-use super::runtime;
+use super::runtime::Waiting;
 use crate::checkpoint::{RemoteError, RemoteFile};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -57,6 +57,8 @@ pub struct Windows {
     next_file: AtomicU64,
     state: Mutex<State>,
     arrived: Condvar,
+    /// Who fetches ahead.
+    waiting: Waiting,
 }
 
 /// A window by its file and where it begins.
@@ -97,7 +99,13 @@ impl Windows {
             next_file: AtomicU64::new(0),
             state: Mutex::default(),
             arrived: Condvar::new(),
+            waiting: Waiting::default(),
         }
+    }
+
+    /// The default of a source whose threads these are.
+    pub fn of(waiting: &Waiting) -> Self {
+        Windows { waiting: waiting.clone(), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -224,7 +232,7 @@ impl<F: Fetch> RemoteFile for Windowed<F> {
                 Reserved::Now => {
                     let shared = Arc::clone(&self.0);
                     let key = (self.0.file, window.start);
-                    if !runtime::in_background(move || shared.complete(&window)) {
+                    if !self.0.windows.waiting.in_background(move || shared.complete(&window)) {
                         return self.0.windows.lock().remove(key);
                     }
                 }

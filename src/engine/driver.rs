@@ -1,0 +1,198 @@
+//! The device's side of the queue: feeds tiles to a [`Gpu`], collects what it returns, and
+//! hands its work to the CPU when it fails.
+
+use super::error::RunError;
+use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
+use super::shared::Shared;
+use super::threads::Threads;
+use crate::measure::TileMeasurement;
+use crate::measure::chips::ChipKey;
+use crate::stream::plan::Object;
+use crate::stream::queue::Tile;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What became of the device.
+#[derive(Debug, Default)]
+pub(super) struct DeviceOutcome {
+    pub adapter: Option<String>,
+    pub fallback: Option<String>,
+    pub choice: Option<String>,
+}
+
+/// Runs the device until the queue is empty or the device fails.
+pub(super) fn drive_device(
+    shared: &Shared<'_>,
+    selector: &DeviceSelector,
+    opened: Option<Arc<Gpu>>,
+    threads: &Threads,
+    lose_after: Option<u64>,
+) -> DeviceOutcome {
+    let automatic = opened.is_none();
+    let open = || {
+        let gpu = Gpu::open(selector)?;
+        gpu.trust(&shared.plan.block_types())?;
+        Ok(Arc::new(gpu))
+    };
+    let gpu = match opened.map_or_else(open, Ok) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            // Only `auto` comes here: the CPU engine has begun already and does it all.
+            shared.queue.device_ended([]);
+            let choice = match error {
+                GpuError::NoAdapter => "CPU (no hardware GPU found)".to_owned(),
+                error => format!("CPU ({error})"),
+            };
+            return DeviceOutcome { choice: Some(choice), ..DeviceOutcome::default() };
+        }
+    };
+    let name = gpu.description().name.clone();
+    let plan = shared.plan;
+    let only_digests = plan.objects.iter().all(|object| plan.wanted(object).only_digest());
+    if automatic && only_digests && gpu.description().is_discrete() {
+        // Digests alone cost less than sending the bytes over the bus.
+        shared.queue.device_ended([]);
+        let choice = Some(format!("CPU (digests alone are not worth the copy to {name})"));
+        return DeviceOutcome { choice, ..DeviceOutcome::default() };
+    }
+    let pool = match threads.feeding() {
+        Ok(pool) => pool,
+        Err(error) => {
+            shared.fail(error);
+            return DeviceOutcome::default();
+        }
+    };
+    let feed = DeviceFeed { shared, gpu: &gpu, pool, tiles: AtomicU64::new(0), lose_after };
+    let mut outcome = DeviceOutcome {
+        choice: automatic.then(|| format!("CPU and {name}")),
+        adapter: Some(name),
+        fallback: None,
+    };
+    match gpu.stream(&feed) {
+        Ok(_) => shared.queue.device_ended([]),
+        Err(interrupted) => {
+            outcome.fallback = Some(format!("{}; the CPU engine did the rest", interrupted.error));
+            // Tiles whose copy was already given to an ordered lane must not be read again: they
+            // are measured here, from that copy.
+            let mut unread = Vec::new();
+            for job in interrupted.jobs {
+                match &job.copy {
+                    None => unread.push(job.tile),
+                    Some(copy) => {
+                        let measured = shared.measure_copy(copy, job.tile, &job.object);
+                        feed.collect(&job, measured, false);
+                    }
+                }
+            }
+            shared.queue.device_ended(unread);
+        }
+    }
+    outcome
+}
+
+/// A tile on its way through the device.
+pub(super) struct Job {
+    tile: Tile,
+    object: Object,
+    /// A private copy in main memory, where something besides the device needs the bytes, too.
+    copy: Option<Arc<Vec<u8>>>,
+    checked: bool,
+}
+
+struct DeviceFeed<'a> {
+    shared: &'a Shared<'a>,
+    gpu: &'a Gpu,
+    pool: Option<&'a rayon::ThreadPool>,
+    tiles: AtomicU64,
+    lose_after: Option<u64>,
+}
+
+impl DeviceFeed<'_> {
+    fn collect(&self, job: &Job, measured: TileMeasurement, by_device: bool) {
+        let last = self.shared.collector.add_measured(job.tile, measured);
+        if let Err(error) = self.shared.tile_done(job.tile, &job.object, last, by_device) {
+            self.shared.fail(error);
+        }
+    }
+}
+
+impl TileFeed for DeviceFeed<'_> {
+    type Job = Job;
+    type Error = RunError;
+
+    fn next(&self) -> Option<Job> {
+        if let Err(error) = self.shared.check_interrupt() {
+            self.shared.fail(error);
+        }
+        if self.lose_after.is_some_and(|after| self.tiles.fetch_add(1, Relaxed) == after) {
+            self.gpu.destroy();
+        }
+        let tile = self.shared.queue.next_device()?;
+        let object = self.shared.plan.objects[tile.object];
+        let checked = self.shared.cross_check.takes(&object, tile);
+        let copy = if checked || self.shared.needs_copy(object.file) {
+            match self.shared.copy(tile) {
+                Ok(copy) => Some(copy),
+                Err(error) => {
+                    self.shared.fail(error);
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        Some(Job { tile, object, copy, checked })
+    }
+
+    fn spec(&self, job: &Job) -> TileSpec {
+        let wanted = self.shared.plan.wanted(&job.object);
+        let halo = self.shared.plan.halo(&job.object, job.tile.end());
+        TileSpec { offset: job.tile.start, len: job.tile.len, halo, wanted }
+    }
+
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        self.pool
+    }
+
+    fn keys(&self) -> &[ChipKey] {
+        &self.shared.plan.keys
+    }
+
+    fn read(
+        &self,
+        job: &Job,
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), RunError> {
+        if let Some(copy) = &job.copy {
+            sink(&copy[range]);
+            return Ok(());
+        }
+        let position = job.object.offset + job.tile.start + range.start as u64;
+        let files = &self.shared.files;
+        files
+            .source(job.object.file)?
+            .read(position, range.len(), sink)
+            .map_err(|error| files.name_error(job.object.file, error).into())
+    }
+
+    fn done(&self, job: Job, measured: TileMeasurement) {
+        if job.checked
+            && let Some(copy) = &job.copy
+        {
+            let again = self.shared.measure_copy(copy, job.tile, &job.object);
+            if again != measured {
+                let adapter = &self.gpu.description().name;
+                let error = self.shared.disagreement(adapter, job.tile, &job.object);
+                return self.shared.fail(error);
+            }
+            self.shared.cross_check.agree();
+        }
+        self.collect(&job, measured, true);
+    }
+
+    fn failed(&self, _job: Job, error: RunError) {
+        self.shared.fail(error);
+    }
+}

@@ -1,0 +1,179 @@
+//! What differs from one operating system to the next, so that nothing else has to ask which one it is.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// Opens a file to be read. A FIFO in its place does not make the caller wait.
+///
+/// # Errors
+/// Those of opening a file.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    options.open(path)
+}
+
+/// Fills `buffer` with the bytes of `file` from `offset` on, wherever others read it.
+///
+/// # Errors
+/// Those of reading; [`io::ErrorKind::UnexpectedEof`] when there are fewer.
+pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
+    #[cfg(windows)]
+    return all_at(buffer.len(), offset, |done, at| {
+        std::os::windows::fs::FileExt::seek_read(file, &mut buffer[done..], at)
+    });
+    #[cfg(not(any(unix, windows)))]
+    {
+        let _ = (file, buffer, offset);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Writes all of `bytes` to `file` from `offset` on, wherever others write it.
+///
+/// # Errors
+/// Those of writing.
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(windows)]
+    return all_at(bytes.len(), offset, |done, at| {
+        std::os::windows::fs::FileExt::seek_write(file, &bytes[done..], at)
+    });
+    #[cfg(not(any(unix, windows)))]
+    {
+        let _ = (file, bytes, offset);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Repeats a transfer until all `len` bytes went; `step` gets how many have, and the next position.
+#[cfg(windows)]
+fn all_at(
+    len: usize,
+    offset: u64,
+    mut step: impl FnMut(usize, u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < len {
+        match step(done, offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(some) => done += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What is made gets these permissions, less the umask, where there are such.
+pub fn permit(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(mode));
+    }
+    #[cfg(not(unix))]
+    let _ = (builder, mode);
+}
+
+/// The permission bits of a file; `None`: this system has others.
+pub fn mode_of(metadata: &Metadata) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Some(metadata.permissions().mode() & 0o7777)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
+    }
+}
+
+/// Makes a link to a directory.
+///
+/// # Errors
+/// Those of making it.
+pub fn link_to_directory(target: &str, link: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(target, link);
+    #[cfg(windows)]
+    return std::os::windows::fs::symlink_dir(target, link);
+    #[cfg(not(any(unix, windows)))]
+    {
+        let _ = (target, link);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Makes the names in a directory as durable as the bytes of its files, where that is asked for so.
+///
+/// # Errors
+/// Those of opening and syncing it.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return File::open(directory)?.sync_all();
+    #[cfg(not(unix))]
+    {
+        let _ = directory;
+        Ok(())
+    }
+}
+
+/// Whether two paths lead to one file.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        match (a.metadata(), b.metadata()) {
+            (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+            _ => false,
+        }
+    }
+    #[cfg(not(unix))]
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// Bytes that are free on the file system of a file; `None`: it does not tell.
+pub fn free_beside(file: &File) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsRawFd;
+        let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+        // SAFETY: the descriptor is open, and the call fills the structure or fails.
+        let facts = match unsafe { libc::fstatvfs(file.as_raw_fd(), facts.as_mut_ptr()) } {
+            // SAFETY: it was filled; all zeroes are a value of it besides.
+            0 => unsafe { facts.assume_init() },
+            _ => return None,
+        };
+        // The types are different ones from platform to platform.
+        #[allow(clippy::unnecessary_cast)]
+        Some((facts.f_bavail as u64).saturating_mul(facts.f_frsize as u64))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        None
+    }
+}
+
+/// What the system calls the user who runs this; `None`: it has no numbers for them.
+pub fn user_number() -> Option<u32> {
+    #[cfg(unix)]
+    // SAFETY: it has no preconditions.
+    return Some(unsafe { libc::getuid() });
+    #[cfg(not(unix))]
+    None
+}
