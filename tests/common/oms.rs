@@ -8,15 +8,20 @@ use tempfile::TempDir;
 /// The fixtures: keys, certificates, models and the bundles of them.
 pub struct Fixtures(TempDir);
 
+/// Unpacks them into a directory.
+pub fn unpack(dir: &Path) {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/fixtures.tar.gz");
+    let unpacked = Command::new("tar")
+        .args(["-xzf", arg(&archive), "-C", arg(dir), "--warning=no-unknown-keyword"])
+        .status();
+    assert!(unpacked.unwrap().success());
+}
+
 impl Fixtures {
     /// Unpacks them.
     pub fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/fixtures.tar.gz");
-        let unpacked = Command::new("tar")
-            .args(["-xzf", arg(&archive), "-C", arg(dir.path()), "--warning=no-unknown-keyword"])
-            .status();
-        assert!(unpacked.unwrap().success());
+        unpack(dir.path());
         Self(dir)
     }
 

@@ -1,4 +1,5 @@
 //! Malformed files of PyTorch and NumPy, made by code.
+#![allow(dead_code)] // each test that includes this file uses a part of it
 
 use super::archives::{Member, Zip, npy, pickled, sound_npy, sound_torch, torch_zip};
 
