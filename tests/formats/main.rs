@@ -4,8 +4,12 @@
 #[path = "../common"]
 mod common {
     pub mod archives;
+    #[allow(dead_code)] // a part of it
+    pub mod attacks;
     pub mod contents;
     mod findings;
+    #[allow(dead_code)] // a part of it
+    pub mod keys;
     pub mod malformed;
     mod models;
     pub mod oms;
@@ -13,6 +17,7 @@ mod common {
     pub mod random;
     mod reports;
     mod schema;
+    mod shards;
     mod small_tensors;
     pub mod sound_files;
     mod watermark_key;
@@ -22,6 +27,7 @@ mod common {
     pub use program::*;
     pub use reports::*;
     pub use schema::*;
+    pub use shards::*;
     pub use small_tensors::*;
     pub use watermark_key::*;
 }
@@ -30,6 +36,7 @@ mod accounting;
 mod code;
 mod content;
 mod gguf;
+mod golden_behaviour;
 mod malformed_cli;
 mod malformed_models;
 mod torch;

@@ -973,7 +973,8 @@ fn detections_keep_to_the_published_schema() {
     let (model, keys) = small_keys();
     let mut found: Vec<Detection> = keys.iter().map(|key| model.judge(&key.read())).collect();
     let progress = Progress::default();
-    let same = interval::measure(&model.checkpoint, &model.checkpoint, &1.into(), &progress).unwrap();
+    let same =
+        interval::measure(&model.checkpoint, &model.checkpoint, &1.into(), &progress).unwrap();
     found.push(intervals(&same, &format!("blake3:{}", "5".repeat(64))).0);
     for found in found {
         let document = serde_json::to_value(&found).unwrap();

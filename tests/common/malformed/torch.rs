@@ -1,5 +1,4 @@
 //! Malformed files of PyTorch and NumPy, made by code.
-#![allow(dead_code)] // each test that includes this file uses a part of it
 
 use crate::common::archives::{Member, Zip, pickled, torch_zip};
 use crate::common::sound_files::{npy, sound_npy, sound_torch};
