@@ -1,8 +1,8 @@
 //! Every test that opens a device, in this process or in the program: shaders against their CPU twins, engines
 //! against one another. An adapter is needed; lavapipe (`mesa-vulkan-drivers`) will do. Without one they fail.
 //!
-//! One test measures on a device at a time (`common::device::alone`), and those that need no device of their own
-//! share one.
+//! One test of this process measures on a device at a time (`common::device::alone`), and those that need no device
+//! of their own share one. `reports` only runs the program, and does so beside them.
 
 #[path = "../common"]
 mod common {

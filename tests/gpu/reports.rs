@@ -1,7 +1,6 @@
 //! What the program reports is the same whichever engine measured: audits, marks, marks of other schemes.
 
 use crate::common::audited::{damage, judged, real};
-use crate::common::device::alone;
 use crate::common::golden_marks::{detect, golden, parsed, write_key};
 use crate::common::marked::{PAYLOAD, world};
 use crate::common::*;
@@ -10,7 +9,6 @@ use tempfile::TempDir;
 
 #[test]
 fn every_engine_gives_the_same_report() {
-    let _alone = alone();
     let dir = TempDir::new().unwrap();
     let path = real(dir.path());
     let clean = judged(&path, &["--device", "cpu"]);
@@ -37,7 +35,6 @@ fn every_engine_gives_the_same_report() {
 
 #[test]
 fn golden_marks_are_found_on_every_engine() {
-    let _alone = alone();
     for (scheme, model, key, matching, bits) in golden() {
         let path = write_key(&key);
         let essence = |device: &str| {
@@ -71,7 +68,6 @@ fn golden_marks_are_found_on_every_engine() {
 /// Every engine measures the same, many keys at once, blind and informed.
 #[test]
 fn every_engine_detects_the_same() {
-    let _alone = alone();
     let w = world();
     assert_eq!(w.embed(&w.model, "out", &["--payload", PAYLOAD, "--force"]).0, 0);
     let (out, other) = (w.path("out"), w.key("other.json"));
