@@ -878,7 +878,7 @@ fn what_changes_is_never_judged() {
     model.measure(&key).unwrap();
     let stopped = Progress::default();
     stopped.stop();
-    let said = measure(&model.checkpoint, &key, 1, &stopped).unwrap_err().to_string();
+    let said = measure(&model.checkpoint, &key, &1.into(), &stopped).unwrap_err().to_string();
     assert_eq!(said, "interrupted");
     let said = ThirdPartyKey::read_watched(&files.path(), &stopped).unwrap_err().to_string();
     assert_eq!(said, "interrupted");
@@ -975,7 +975,8 @@ fn detections_keep_to_the_published_schema() {
     let (model, keys) = small_keys();
     let mut found: Vec<Detection> = keys.iter().map(|key| model.judge(&key.read())).collect();
     let progress = Progress::default();
-    let same = interval::measure(&model.checkpoint, &model.checkpoint, 1, &progress).unwrap();
+    let same =
+        interval::measure(&model.checkpoint, &model.checkpoint, &1.into(), &progress).unwrap();
     found.push(intervals(&same, &format!("blake3:{}", "5".repeat(64))).0);
     for found in found {
         let document = serde_json::to_value(&found).unwrap();
