@@ -1,10 +1,8 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
 use super::args::CompareArgs;
-use super::inputs::Inputs;
 use super::{Outcome, output, running};
 use std::io::{self, Write};
-use tensorseal::checkpoint::Checkpoint;
 use tensorseal::compare;
 use tensorseal::engine::RunReport;
 use tensorseal::judge::compare::{Class, Comparison, Row};
@@ -12,13 +10,15 @@ use tensorseal::judge::{self, Verdict, structure};
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
 use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::verbs::{Inputs, opening};
 
 /// Weights that are listed one by one; the rest is counted.
 const LISTED: usize = 40;
 
 /// Runs the verb.
 pub fn run(args: &CompareArgs) -> Outcome {
-    let models = [&args.model, &args.other].map(|path| running::open_weights(path, &args.opening));
+    let opening = args.opening.options();
+    let models = [&args.model, &args.other].map(|path| opening::open_weights(path, opening));
     let [first, second] = models;
     let models = [first?, second?];
     let options = running::run_options(&args.measuring);
@@ -26,10 +26,10 @@ pub fn run(args: &CompareArgs) -> Outcome {
         compare::measure([&models[0], &models[1]], &options, progress).map_err(running::failure)
     })?;
     let run = &compared.sides[1].run;
-    running::say_who_measured(run, args.common.quiet);
     let (comparison, findings) = judge::compare::judge(&compared);
     let mut report = Report::new("compare", &args.model.display().to_string());
-    report.model = summary(&models[0]);
+    report.note_run(run);
+    report.model = Model::listed(&models[0]);
     let checked = models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum();
     report.coverage = Coverage::of(&models[0], None, checked);
     report.coverage.add(&models[1], None);
@@ -47,28 +47,15 @@ pub fn run(args: &CompareArgs) -> Outcome {
         // Any difference is one, however small.
         report.conclude(Verdict::Fail);
     }
-    let other = summary(&models[1]);
+    let other = Model::listed(&models[1]);
     let body =
         |out: &mut dyn Write, palette: Palette| human(out, palette, &other, &comparison, args);
     report.comparison = Some(tensorseal::report::Compared {
-        other: summary(&models[1]),
+        other: Model::listed(&models[1]),
         comparison: comparison.clone(),
     });
     Inputs::default().settle(&[&models[0], &models[1]])?;
     output::finish(&report, &args.common, &body)
-}
-
-/// A model as its headers say it is.
-fn summary(model: &Checkpoint) -> Model {
-    Model {
-        path: model.path.display().to_string(),
-        format: model.format_name().to_owned(),
-        files: model.own_files().len() as u64,
-        tensors: model.tensors.len() as u64,
-        elements: model.tensors.iter().map(running::elements).sum(),
-        bytes: model.own_files().iter().map(|file| file.bytes).sum(),
-        root: None,
-    }
 }
 
 /// Both runs as one.

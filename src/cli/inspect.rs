@@ -1,9 +1,8 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
 use super::args::InspectArgs;
-use super::inputs::Inputs;
 use super::output::table;
-use super::{Outcome, output, running};
+use super::{Outcome, output};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,12 +10,13 @@ use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::structure;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
-use tensorseal::report::{Coverage, Report};
+use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::verbs::{Inputs, opening};
 
 pub fn run(args: &InspectArgs) -> Outcome {
-    let model = running::open_sound(&args.model, &args.opening)?;
+    let model = opening::open_sound(&args.model, args.opening.options())?;
     let mut report = Report::new("inspect", &args.model.display().to_string());
-    report.model = running::listed(&model);
+    report.model = Model::listed(&model);
     report.coverage = Coverage::of(&model, None, 0);
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(json!(
@@ -42,7 +42,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
     ));
     report.findings.extend(structure::of_weights(&model));
     report.judge(args.common.fail_on);
-    running::withhold_without_weights(&mut report, &model);
+    opening::withhold_without_weights(&mut report, &model);
     Inputs::default().settle(&[&model])?;
     output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
@@ -70,7 +70,7 @@ fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let mut by_dtype: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     for tensor in &model.tensors {
         let row = by_dtype.entry(tensor.dtype.name()).or_default();
-        *row = (row.0 + 1, row.1 + running::elements(tensor), row.2 + tensor.bytes);
+        *row = (row.0 + 1, row.1 + tensor.stored_elements(), row.2 + tensor.bytes);
     }
     let rows = by_dtype.into_iter().map(|(dtype, (tensors, elements, size))| {
         vec![dtype.to_owned(), grouped(tensors), grouped(elements), bytes(size)]

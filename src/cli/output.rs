@@ -8,6 +8,7 @@ use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
 use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
+use tensorseal::verbs::places::directory_of;
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
@@ -43,8 +44,9 @@ pub fn note(quiet: bool, text: &str) {
     }
 }
 
-/// Writes the report everywhere it was asked for and gives the exit code of its verdict.
+/// Tells the report everywhere it was asked for and gives the exit code of its verdict.
 pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
+    report.notes.iter().for_each(|text| note(common.quiet, text));
     for (format, path) in &common.report {
         write_file(path, &|out| write_as(report, *format, body, out))
             .with_context(|| format!("cannot write the report to {}", path.display()))
@@ -125,19 +127,6 @@ fn write(
     body(out, palette)?;
     human::rules(report, false, palette, out)?;
     human::findings(report, palette, out)
-}
-
-/// The last part of a path, as it can be shown.
-pub fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// The directory that a path lies in.
-pub fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.

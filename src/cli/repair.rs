@@ -1,15 +1,14 @@
 //! `tensorseal repair`: a copy of a damaged model with the flipped bits put back.
 
 use super::args::RepairArgs;
-use super::inputs::Inputs;
-use super::{Failure, Outcome, output, running, sealed};
+use super::{Failure, Outcome, output, running};
 use std::collections::BTreeSet;
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::engine::RunReport;
 use tensorseal::examine::flips::{self, Compared};
+use tensorseal::examine::sidecar;
 use tensorseal::judge::integrity::{self, Options};
 use tensorseal::judge::{Finding, Severity, Verdict};
-use tensorseal::pinpoint::fine;
 use tensorseal::pinpoint::search::Limits;
 use tensorseal::repair::{self, RepairError};
 use tensorseal::report::Report;
@@ -18,6 +17,7 @@ use tensorseal::seal::Seal;
 use tensorseal::seal::layout::{self, Damaged};
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
+use tensorseal::verbs::{Inputs, places, sealed};
 
 /// What came of it.
 enum Done {
@@ -41,7 +41,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
         report.judge(args.common.fail_on);
         return output::finish(&report, &args.common, &|_, _| Ok(()));
     };
-    let seals = running::seals_inside(&args.model, named);
+    let seals = places::seals_inside(&args.model, named);
     let mut model = running::open(&args.model, &args.opening, seals, Some(sealed.naming_files()))?;
     layout::impose(&mut model, &sealed);
     let mut findings = Vec::new();
@@ -51,8 +51,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
     if !matches!(done, Done::Written(_)) {
         inputs.settle(&[&model])?;
     }
-    running::say_who_measured(&run, args.common.quiet);
-    running::fill(&mut report, &model, &found.model, &run);
+    report.fill(&model, &found.model, &run);
     report.findings.append(&mut findings);
     report.judge(args.common.fail_on);
     if matches!(done, Done::Unknown) && report.verdict == Verdict::Pass {
@@ -110,20 +109,20 @@ fn work(
     }
     let path = sealed::place(&args.model, args.seal.as_deref());
     let mut of_fine = Vec::new();
-    let fine = sealed::fine(&path, sealed, &mut of_fine);
+    let fine = sidecar::open(&path, sealed, &mut of_fine);
     let compared = Compared { model, sealed, found: &found, damaged: &BTreeSet::new() };
     let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
     let limits = Limits { searches: args.pinpointing.pinpoint_limit };
     let (search, explained) =
         flips::pinpoint(&compared, &mut all, fine, limits, options.threads, progress)
             .map_err(running::failure)?;
-    of_fine.extend(search.fine.map(|error| sealed::fine_finding(&fine::path_of(&path), &error)));
+    of_fine.extend(search.fine.map(|error| sidecar::finding(&path, &error)));
     if explained.contains(&false) {
         findings.append(&mut of_fine);
         return Ok((Done::Unknown, found, run));
     }
     let patches = repair::patches(model, &search.places);
-    let settled = || inputs.compare(&[model]);
+    let settled = || inputs.settle(&[model]);
     match repair::write(model, sealed, &patches, (&args.output, &settled), &options, progress) {
         Ok((found, run)) => {
             // They are true of the model that was read, and of the copy no more.

@@ -1,8 +1,7 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
-use super::inputs::Inputs;
-use super::{Failure, Outcome, exit, output, running, sealed};
+use super::{Failure, Outcome, exit, output, running};
 use anyhow::{Context, anyhow};
 use std::fs::Permissions;
 use std::io;
@@ -17,15 +16,16 @@ use tensorseal::report::{Report, SealUsed};
 use tensorseal::seal::{Seal, build, canonical, sketch};
 use tensorseal::stream::plan::Plan;
 use tensorseal::stream::progress::Progress;
+use tensorseal::verbs::{Inputs, opening, places};
 
 pub fn run(args: &SealArgs) -> Outcome {
-    let target = args.output.clone().unwrap_or_else(|| running::default_seal(&args.model));
+    let target = args.output.clone().unwrap_or_else(|| places::default_seal(&args.model));
     // Whatever else is there stays part of the model, and is refused below.
-    let seal_there = Some(target.as_path()).filter(|path| running::may_hold_seal(path));
-    let seals = running::seals_inside(&args.model, seal_there);
+    let seal_there = Some(target.as_path()).filter(|path| places::may_hold_seal(path));
+    let seals = places::seals_inside(&args.model, seal_there);
     let model = running::open(&args.model, &args.opening, seals, None)?;
     check_target(&target, &model)?;
-    running::require_sound(&model)?;
+    opening::require_sound(&model)?;
     if model.own_files().is_empty() {
         let error = anyhow!("{}: no file: nothing to seal", args.model.display());
         return Err(Failure { code: exit::NOTHING, error });
@@ -43,30 +43,27 @@ pub fn run(args: &SealArgs) -> Outcome {
         let sidecar = args.fine.then(write).transpose()?;
         Ok((seal, run, sidecar))
     })?;
-    running::say_who_measured(&run, args.common.quiet);
     let mut inputs = Inputs::default();
     if let Some(sidecar) = &sidecar {
         inputs.made(sidecar.path());
     }
     inputs.settle(&[&model])?;
+    let mut report = Report::new("seal", &args.model.display().to_string());
+    report.fill(&model, &seal.model, &run);
     output::write_file(&target, &|out| canonical::write(&seal, out))
         .with_context(|| format!("cannot write the seal to {}", target.display()))
         .map_err(Failure::incomplete)?;
     if let Some(sidecar) = sidecar {
         sidecar.persist(&fine_path).map_err(|error| fine_failure(&fine_path, error.error))?;
-    } else if sealed::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
+    } else if fine::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
         let path = fine_path.display();
-        output::note(
-            args.common.quiet,
-            &format!("{path} is of an older seal: remove it, or seal with --fine"),
-        );
+        report.notes.push(format!("{path} is of an older seal: remove it, or seal with --fine"));
     }
-    let mut report = Report::new("seal", &args.model.display().to_string());
-    running::fill(&mut report, &model, &seal.model, &run);
     report.seal = Some(SealUsed {
         digest: Some(file_digest(&target)?),
         source: target.display().to_string(),
         signed_by: None,
+        compared: None,
     });
     report.findings.extend(structure::of_weights(&model));
     report.judge(args.common.fail_on);
@@ -119,9 +116,9 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Failure> {
 
 /// The sidecar must not take the place of anything but an older one.
 fn check_fine(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Failure> {
-    let inside = running::relative(given, path);
+    let inside = places::relative(given, path);
     let part = model.own_files().iter().any(|file| Some(&file.path) == inside.as_ref());
-    if part || path.symlink_metadata().is_ok() && !sealed::is_fine(path) {
+    if part || path.symlink_metadata().is_ok() && !fine::is_fine(path) {
         let path = path.display();
         return Err(Failure::usage(anyhow!(
             "{path} is there and is no fine sidecar: it would be overwritten"
@@ -141,7 +138,7 @@ fn write_fine(
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp").permissions(Permissions::from_mode(0o666));
     let file = builder
-        .tempfile_in(output::directory_of(path))
+        .tempfile_in(places::directory_of(path))
         .map_err(|error| fine_failure(path, error))?;
     pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
         match error {

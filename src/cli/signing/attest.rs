@@ -1,9 +1,7 @@
 //! What is signed besides the files: the facts, and the pass over the model that they are measured in.
 
 use super::args::{Facts, SignArgs};
-use super::keys;
-use crate::cli::inputs::Inputs;
-use crate::cli::{Failure, audit, running, sealed};
+use crate::cli::{Failure, running};
 use anyhow::anyhow;
 use std::collections::BTreeMap;
 use tensorseal::checkpoint::{Checkpoint, ModelFile, display_name};
@@ -17,6 +15,8 @@ use tensorseal::signing::attestation::{Attestation, AuditFacts, Facts as Stated}
 use tensorseal::signing::{Manifest, Method, PrivateKey, sign_statement};
 use tensorseal::stream::hashing::{FileDigests, FileHashing};
 use tensorseal::stream::progress::Progress;
+use tensorseal::verbs::trust::read_small;
+use tensorseal::verbs::{Inputs, audit, sealed};
 use tensorseal::watermark::claim::{self, Claim};
 
 /// What the pass over a model gave.
@@ -34,8 +34,8 @@ impl Measured {
     /// Fills in what every measuring verb reports.
     pub fn fill(&self, report: &mut Report, model: &Checkpoint) {
         match &self.found {
-            Some(found) => running::fill(report, model, &found.model, &self.run),
-            None => running::fill_files(report, model, &self.run),
+            Some(found) => report.fill(model, &found.model, &self.run),
+            None => report.fill_files(model, &self.run),
         }
     }
 }
@@ -48,7 +48,7 @@ pub fn measure(
     hashing: FileHashing,
 ) -> Result<Measured, Failure> {
     let options = running::run_options(&args.measuring);
-    let measured = running::watched(&args.measuring, args.common.quiet, |progress| {
+    running::watched(&args.measuring, args.common.quiet, |progress| {
         if args.attest.is_empty() {
             let wanted: Vec<ModelFile> = files.iter().map(|at| model.files[*at].clone()).collect();
             let mut run = engine::hash_files(&wanted, &[hashing], &options, progress)
@@ -65,9 +65,7 @@ pub fn measure(
         let examined = examine::measure(model, &request, &options, progress)
             .map_err(running::examine_failure)?;
         with_facts(args, model, examined, progress)
-    })?;
-    running::say_who_measured(&measured.run, args.common.quiet);
-    Ok(measured)
+    })
 }
 
 fn with_facts(
@@ -158,7 +156,7 @@ fn claim_of(args: &SignArgs, inputs: &mut Inputs) -> Result<String, Failure> {
     };
     inputs.note(path);
     Claim::read(path).map_err(Failure::usage)?;
-    let bytes = keys::read_small(path, claim::MAX_FILE)?;
+    let bytes = read_small(path, claim::MAX_FILE)?;
     Ok(document::root_text(blake3::hash(&bytes).as_bytes()))
 }
 

@@ -2,9 +2,9 @@
 
 pub mod args;
 mod attest;
-pub mod check;
 pub mod keys;
-pub mod places;
+mod places;
 mod sign;
+pub mod signed;
 
 pub use sign::run as sign;

@@ -1,9 +1,9 @@
 //! `tensorseal sign`: list the digest of every file of a model, and sign the list.
 
 use super::args::SignArgs;
-use super::{attest, keys, places};
-use crate::cli::inputs::Inputs;
-use crate::cli::{Failure, Outcome, exit, output, running};
+use super::places::check_output;
+use super::{attest, keys, signed};
+use crate::cli::{Failure, Outcome, exit, output};
 use anyhow::{Context, anyhow};
 use std::fs;
 use std::path::Path;
@@ -16,6 +16,7 @@ use tensorseal::signing::{
     self, Certificate, Manifest, Method, PrivateKey, Resource, Signer, Trust,
 };
 use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm};
+use tensorseal::verbs::{Inputs, places};
 
 /// How every bundle begins.
 const START: &[u8] = b"{\"mediaType\":";
@@ -25,8 +26,8 @@ pub fn run(args: &SignArgs) -> Outcome {
     let target = args.output.clone().unwrap_or_else(|| places::default_bundle(&args.model));
     let beside = places::attestations_of(&target);
     let (key, method) = keys::signer(&args.signer)?;
-    places::check_output(&target, START, "signature")?;
-    places::check_output(&beside, START, "file of attestations")?;
+    check_output(&target, START, "signature")?;
+    check_output(&beside, START, "file of attestations")?;
     let own = places::inside(&args.model, &[&target, &beside]);
     let model = open(args, own.clone())?;
     let asked = places::ignored(&args.model, &args.ignore_path)?;
@@ -48,9 +49,9 @@ pub fn run(args: &SignArgs) -> Outcome {
             .with_context(|| format!("cannot remove {}, of an older signature", beside.display()))
             .map_err(Failure::incomplete)?;
     }
-    say_who_reads_it(args);
     let mut report = Report::new("sign", &args.model.display().to_string());
     measured.fill(&mut report, &model);
+    report.notes.extend(who_reads_it(args));
     report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
     report.coverage.not_covered.extend(signature::left_out(&model, &listed.asked));
     report.signature = Some(SignatureUsed {
@@ -63,9 +64,7 @@ pub fn run(args: &SignArgs) -> Outcome {
         attestations: attested.used,
     });
     report.judge(args.common.fail_on);
-    output::finish(&report, &args.common, &|out, palette| {
-        super::check::summary(out, palette, &report)
-    })
+    output::finish(&report, &args.common, &|out, palette| signed::summary(out, palette, &report))
 }
 
 fn open(args: &SignArgs, exclude: Vec<String>) -> Result<Checkpoint, Failure> {
@@ -73,11 +72,11 @@ fn open(args: &SignArgs, exclude: Vec<String>) -> Result<Checkpoint, Failure> {
         allow_symlinks: args.opening.allow_symlinks,
         include_git_paths: args.opening.no_ignore_git_paths,
         exclude,
-        seals: running::seals_inside(&args.model, args.seal.as_deref()),
+        seals: places::seals_inside(&args.model, args.seal.as_deref()),
         list_beside: true,
         expected_files: None,
     };
-    Checkpoint::open(&args.model, &options).map_err(Failure::incomplete)
+    Ok(Checkpoint::open(&args.model, &options)?)
 }
 
 /// Whether everything in the model can be signed. What a signature cannot say is not left out in silence.
@@ -171,7 +170,7 @@ impl Listed<'_> {
         ignore_paths.sort();
         ignore_paths.dedup();
         let links = self.args.opening.allow_symlinks;
-        let subject = places::subject(&self.args.model)?;
+        let subject = places::subject(&self.args.model).map_err(Failure::incomplete)?;
         Manifest::new(&subject, self.hashing, links, ignore_paths, resources)
             .map_err(Failure::usage)
     }
@@ -208,14 +207,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Not every client reads what this one writes.
-fn say_who_reads_it(args: &SignArgs) {
+fn who_reads_it(args: &SignArgs) -> Option<String> {
     let unusual = match (args.hash, args.shard_size) {
-        (HashAlgorithm::Sha256, None) => return,
+        (HashAlgorithm::Sha256, None) => return None,
         (hash, None) => hash.name().to_owned(),
         (hash, Some(_)) => format!("{} in shards", hash.name()),
     };
-    output::note(
-        args.common.quiet,
-        &format!("{unusual}: read by this program and the Python library, not by every client"),
-    );
+    Some(format!("{unusual}: read by this program and the Python library, not by every client"))
 }

@@ -1,4 +1,4 @@
-//! What is known of the models of registries: the rows that a state holds and that reports are written from.
+//! What scans record of models: the rows that a state of registries holds and that reports are written from.
 
 use crate::judge::Finding;
 use crate::severity::Severity;

@@ -1,18 +1,17 @@
 //! The marks that a policy asks for: their keys and claims, and what became of them.
 
 use super::of_key;
-use crate::cli::Failure;
-use crate::cli::signing::keys::read_small;
-use crate::cli::watermark::detect::refuse_twice;
-use anyhow::anyhow;
-use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
-use tensorseal::judge::{Finding, presence};
-use tensorseal::policy::PolicyFile;
-use tensorseal::report::Report;
-use tensorseal::seal::document::root_text;
-use tensorseal::watermark::claim::{self, Claim, ClaimError};
-use tensorseal::watermark::detect::{MAX_KEYS, Measured};
-use tensorseal::watermark::key::WatermarkKey;
+use crate::document::Report;
+use crate::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use crate::judge::{Finding, presence};
+use crate::policy::{PolicyFile, WatermarkPolicy};
+use crate::seal::document::root_text;
+use crate::verbs::Error;
+use crate::verbs::trust::read_small;
+use crate::watermark::claim::{self, Claim, ClaimError};
+use crate::watermark::detect::{MAX_KEYS, Measured};
+use crate::watermark::key::WatermarkKey;
+use std::collections::BTreeSet;
 
 /// Keys and claims, in the order of the policy.
 #[derive(Default)]
@@ -27,20 +26,19 @@ pub struct Marks {
 impl Marks {
     /// Reads the keys and claims of a policy. A claim that is malformed, or that its key does not open, is
     /// a finding.
-    pub fn read(file: &PolicyFile, report: &mut Report) -> Result<Self, Failure> {
+    pub fn read(file: &PolicyFile, report: &mut Report) -> Result<Self, Error> {
         let mut marks = Self::default();
         let wanted = &file.policy.watermarks;
         if wanted.len() > MAX_KEYS {
-            let error = anyhow!("at most {MAX_KEYS} keys can be looked for at once");
-            return of_key(Err(error), file, "watermark");
+            return Err(of_key(Error::TooManyKeys(MAX_KEYS), file, "watermark".to_owned()));
         }
         for (index, mark) in wanted.iter().enumerate() {
             let key = WatermarkKey::read(&file.resolve(&mark.key));
-            let key = of_key(key, file, &format!("watermark[{index}].key"))?;
+            let place = |key: &str| format!("watermark[{index}].{key}");
+            let key = key.map_err(|error| of_key(error, file, place("key")))?;
             let claim = match &mark.claim {
                 None => None,
                 Some(path) => {
-                    let place = format!("watermark[{index}].claim");
                     let path = file.resolve(path);
                     match Claim::read(&path) {
                         Ok(claim) => {
@@ -55,7 +53,7 @@ impl Marks {
                             report.findings.push(finding.in_file(&path.display().to_string()));
                             None
                         }
-                        Err(error) => of_key(Err(error), file, &place)?,
+                        Err(error) => return Err(of_key(error, file, place("claim"))),
                     }
                 }
             };
@@ -82,12 +80,26 @@ impl Marks {
     pub fn findings(file: &PolicyFile, detections: &[Detection]) -> Vec<Finding> {
         const EXPECTED: [&str; 3] =
             ["watermark/present", "watermark/absent", "watermark/inconclusive"];
-        let of = |(mark, detection): (&tensorseal::policy::WatermarkPolicy, &Detection)| {
+        let of = |(mark, detection): (&WatermarkPolicy, &Detection)| {
             presence::findings(detection, mark.expect, None)
         };
         let all = file.policy.watermarks.iter().zip(detections).flat_map(of);
         all.filter(|finding| !EXPECTED.contains(&finding.rule)).collect()
     }
+}
+
+/// A key that is looked for twice would be paid for as two.
+///
+/// # Errors
+/// [`Error::KeyTwice`].
+pub fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            return Err(Error::KeyTwice(id.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// A claim, if its key opens it.

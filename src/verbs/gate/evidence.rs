@@ -1,18 +1,18 @@
 //! From what was read and measured to the evidence that a policy judges by. What was not looked at says why.
 
 use super::measured::Measured;
-use super::{Asked, pins, registry};
-use crate::cli::inputs::Inputs;
-use jiff::Timestamp;
-use std::collections::BTreeMap;
-use tensorseal::checkpoint::{Checkpoint, LeftOut, NotCovered};
-use tensorseal::policy::gate::{
+use super::{Asked, pins, recorded};
+use crate::checkpoint::{Checkpoint, LeftOut, NotCovered};
+use crate::document::Report;
+use crate::policy::gate::{
     self, Attestation, AttestedFinding, Evidence, FileSeen, Looked, SealState, SignatureState,
     Signed, Signer,
 };
-use tensorseal::report::Report;
-use tensorseal::seal::document;
-use tensorseal::signing::attestation::{Attestation as Stated, Kind};
+use crate::seal::document;
+use crate::signing::attestation::{Attestation as Stated, Kind};
+use crate::verbs::Inputs;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// Gathers the evidence. Takes the findings of the report over.
 pub fn gather(
@@ -24,7 +24,7 @@ pub fn gather(
     report: &mut Report,
 ) -> Evidence {
     let signature = signature(asked, model, measured, report);
-    let recorded = registry::recorded(asked, model, &measured.found);
+    let recorded = recorded::recorded(asked, model, &measured.found);
     let digests = measured.found.files.iter();
     let digests =
         digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
@@ -78,7 +78,7 @@ fn signature(
     if !asked.file.policy.signature.is_asked() {
         return Looked::Not("the policy names nobody whose signature could be checked".to_owned());
     }
-    let (Some(checked), Some(outcome)) = (&asked.checked, &measured.signed) else {
+    let (Some(verified), Some(outcome)) = (&asked.signature, &measured.signed) else {
         return Looked::At(match &report.signature {
             None => SignatureState::Absent,
             Some(_) => SignatureState::Failed,
@@ -94,9 +94,9 @@ fn signature(
         of_kind.map(|left| left.path.clone()).collect()
     };
     let followed = model.remarks.iter().filter(|remark| remark.rule == "format/link-followed");
-    let manifest = &checked.manifest;
+    let manifest = &verified.manifest;
     Looked::At(SignatureState::Verified(Signed {
-        by: Signer::from(&checked.signer),
+        by: Signer::from(&verified.signer),
         hash: manifest.hashing.algorithm,
         files: outcome.intact.len() as u64,
         ignored: left_out(LeftOut::Ignored),
@@ -106,7 +106,7 @@ fn signature(
 }
 
 fn seal(asked: &Asked<'_>, report: &Report) -> Looked<SealState> {
-    let signer = asked.checked.as_ref().map(|checked| Signer::from(&checked.signer));
+    let signer = asked.signature.as_ref().map(|verified| Signer::from(&verified.signer));
     match (&report.seal, &asked.sealed) {
         (None, _) if asked.file.policy.seal.is_asked() => Looked::At(SealState::Absent),
         (None, _) => Looked::Not("the policy asks for no seal, and none was named".to_owned()),
@@ -125,7 +125,8 @@ fn attestations(
     signature: &Looked<SignatureState>,
     report: &Report,
 ) -> Looked<Vec<Attestation>> {
-    let (Some(checked), Looked::At(SignatureState::Verified(signed))) = (&asked.checked, signature)
+    let (Some(verified), Looked::At(SignatureState::Verified(signed))) =
+        (&asked.signature, signature)
     else {
         let why = "attestations are about a signed model, and there is no signature that verifies";
         return Looked::Not(why.to_owned());
@@ -149,5 +150,5 @@ fn attestations(
         time: Some(stated.facts.signed_at),
         findings: stated.facts.audit.as_ref().map(AttestedFinding::all_of).unwrap_or_default(),
     };
-    Looked::At(checked.attestations.iter().filter(is_true).map(of).collect())
+    Looked::At(verified.attestations.iter().filter(is_true).map(of).collect())
 }

@@ -1,9 +1,9 @@
 //! What a run reads: at its end all of it must be what it was at its start.
 
-use super::{Failure, running};
+use super::places;
+use crate::checkpoint::{Checkpoint, FileIdentity, OpenError};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tensorseal::checkpoint::{Checkpoint, FileIdentity, OpenError};
 
 /// The seals and signatures that a run reads besides models, and what it writes before it ends.
 #[derive(Debug, Default)]
@@ -24,15 +24,13 @@ impl Inputs {
     }
 
     /// Refuses to go on when anything that was read changed since: after the last byte was read, and before
-    /// anything is written or printed.
-    pub fn settle(&self, models: &[&Checkpoint]) -> Result<(), Failure> {
-        self.compare(models).map_err(Failure::incomplete)
-    }
-
-    /// The same, for who writes in the library.
-    pub fn compare(&self, models: &[&Checkpoint]) -> Result<(), OpenError> {
+    /// anything is written or told.
+    ///
+    /// # Errors
+    /// [`OpenError::Unsettled`], with the first that differs; others, where it cannot be looked at any more.
+    pub fn settle(&self, models: &[&Checkpoint]) -> Result<(), OpenError> {
         for model in models {
-            let inside = |path: &PathBuf| running::relative(&model.path, path);
+            let inside = |path: &PathBuf| places::relative(&model.path, path);
             let own: Vec<String> = self.own.iter().filter_map(inside).collect();
             model.still_there(&own)?;
         }
@@ -67,7 +65,7 @@ mod tests {
             inputs.note(&path);
             inputs
         };
-        let said = |inputs: &Inputs| inputs.compare(&[]).map_err(|error| error.to_string());
+        let said = |inputs: &Inputs| inputs.settle(&[]).map_err(|error| error.to_string());
         let absent = noted();
         assert_eq!(said(&absent), Ok(()));
         fs::write(&path, "a").unwrap();

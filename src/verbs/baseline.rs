@@ -1,20 +1,17 @@
 //! What the weights of an audit are compared with: a seal, or another model.
 
-use crate::cli::args::Opening;
-use crate::cli::inputs::Inputs;
-use crate::cli::{Failure, output, running, sealed};
-use anyhow::anyhow;
+use super::{Error, Inputs, Opening, opening, places, sealed};
+use crate::audit::Audited;
+use crate::checkpoint::Checkpoint;
+use crate::document::Report;
+use crate::engine::RunOptions;
+use crate::judge::{self, Finding};
+use crate::lineage::{self, Difference, Pairs};
+use crate::seal::sketch::{self, Moved, Sketch};
+use crate::seal::{self, Seal};
+use crate::stream::progress::Progress;
 use std::collections::HashMap;
 use std::path::Path;
-use tensorseal::audit::Audited;
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::engine::RunOptions;
-use tensorseal::judge::{self, Finding};
-use tensorseal::lineage::{self, Difference, Pairs};
-use tensorseal::report::Report;
-use tensorseal::seal::sketch::{self, Moved, Sketch};
-use tensorseal::seal::{self, Seal};
-use tensorseal::stream::progress::Progress;
 
 /// A baseline that can be used.
 pub enum Baseline {
@@ -38,7 +35,7 @@ pub struct Compared {
 pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
     let path = path?;
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let is_seal = path.is_file() && (named || running::may_hold_seal(path));
+    let is_seal = path.is_file() && (named || places::may_hold_seal(path));
     is_seal.then_some(path)
 }
 
@@ -47,23 +44,21 @@ pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
 pub fn open(
     path: Option<&Path>,
     model: &Path,
-    opening: &Opening,
+    opening: Opening,
     inputs: &mut Inputs,
     report: &mut Report,
-) -> Result<Option<Baseline>, Failure> {
+) -> Result<Option<Baseline>, Error> {
     let Some(path) = path else { return Ok(None) };
     if path.symlink_metadata().is_err() {
-        let error = anyhow!("no baseline at {}: name a seal or a model", path.display());
-        return Err(Failure::usage(error));
+        return Err(Error::NoBaseline(path.to_owned()));
     }
     if seal_path(Some(path)).is_some() {
         let seal = sealed::read(model, Some(path), false, inputs, report)?;
         return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
     }
-    let model = running::open_sound(path, opening)?;
+    let model = opening::open_sound(path, opening)?;
     if model.tensors.is_empty() {
-        let error = anyhow!("{}: no tensor to compare with", path.display());
-        return Err(Failure::usage(error));
+        return Err(Error::EmptyBaseline(path.to_owned()));
     }
     Ok(Some(Baseline::Model(Box::new(model))))
 }
@@ -76,7 +71,7 @@ impl Baseline {
         audited: &Audited,
         options: &RunOptions,
         progress: &Progress,
-    ) -> Result<Compared, Failure> {
+    ) -> Result<Compared, Error> {
         let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
         let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
         match self {
@@ -86,8 +81,7 @@ impl Baseline {
                 Ok(Compared { seal: *seal, original: None, pairs, differences: Vec::new(), moved })
             }
             Self::Model(original) => {
-                let (seal, _) = seal::build::measure(&original, true, options, progress)
-                    .map_err(running::failure)?;
+                let (seal, _) = seal::build::measure(&original, true, options, progress)?;
                 let pairs = pairs(&seal);
                 let threads = options.threads;
                 let differences = lineage::differences(
@@ -97,8 +91,7 @@ impl Baseline {
                     &pairs.changed,
                     threads,
                     progress,
-                )
-                .map_err(running::failure)?;
+                )?;
                 let (original, moved) = (Some(*original), HashMap::new());
                 Ok(Compared { seal, original, pairs, differences, moved })
             }
@@ -113,7 +106,7 @@ fn moved(
     pairs: &Pairs,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<HashMap<usize, Moved>, Failure> {
+) -> Result<HashMap<usize, Moved>, Error> {
     let sketched: HashMap<usize, &Sketch> = pairs
         .changed
         .iter()
@@ -125,7 +118,7 @@ fn moved(
     }
     let mut tensors: Vec<usize> = sketched.keys().copied().collect();
     tensors.sort_unstable();
-    let found = sketch::measure(model, &tensors, options, progress).map_err(running::failure)?;
+    let found = sketch::measure(model, &tensors, options, progress)?;
     Ok(found
         .into_iter()
         .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].moved(&now)?)))
@@ -138,12 +131,14 @@ impl Compared {
         self.original
     }
 
+    /// What whoever waits is told of it, where nothing moved.
+    pub fn note(&self) -> Option<String> {
+        let equal = self.pairs.equal;
+        self.pairs.is_same().then(|| format!("all {equal} tensors are those of the baseline"))
+    }
+
     /// What the comparison means.
-    pub fn findings(&self, model: &Checkpoint, audited: &Audited, quiet: bool) -> Vec<Finding> {
-        if self.pairs.is_same() {
-            let text = format!("all {} tensors are those of the baseline", self.pairs.equal);
-            output::note(quiet, &text);
-        }
+    pub fn findings(&self, model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
         judge::lineage::judge(&judge::lineage::Comparison {
             model,
             facts: &audited.facts,

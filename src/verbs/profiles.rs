@@ -1,12 +1,12 @@
 //! What reports draw of tensors, and where in its file each lies.
 
+use crate::audit::{Audited, roles};
+use crate::checkpoint::Checkpoint;
+use crate::document::Report;
+use crate::document::profile::{LowBits, Profile};
+use crate::judge::Severity;
+use crate::seal::distribution::Distribution;
 use std::collections::{HashMap, HashSet};
-use tensorseal::audit::{Audited, roles};
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::Severity;
-use tensorseal::report::Report;
-use tensorseal::report::profile::{LowBits, Profile};
-use tensorseal::seal::distribution::Distribution;
 
 /// The place of a tensor.
 fn placed(model: &Checkpoint, index: usize) -> Profile {

@@ -1,33 +1,71 @@
 //! A signature that is checked beside whatever else is: read and trusted first, compared with the model
 //! when its files were hashed.
 
-use super::args::SignatureArgs;
-use super::{keys, places};
-use crate::cli::args::Opening;
-use crate::cli::inputs::Inputs;
-use crate::cli::{Failure, output, running};
-use anyhow::anyhow;
-use std::io::{self, Read, Write};
-use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, GIT_NAMES, ModelFile};
-use tensorseal::engine::{self, RunOptions, RunReport};
-use tensorseal::judge::Finding;
-use tensorseal::judge::signature::{self, Outcome, Signed};
-use tensorseal::report::human::Palette;
-use tensorseal::report::signature::SignedModel;
-use tensorseal::report::units::count;
-use tensorseal::report::{Report, SignatureUsed};
-use tensorseal::seal::canonical::hex;
-use tensorseal::signing::attestation::{self, Attestation, Kind};
-use tensorseal::signing::{
-    self, Manifest, Opened, SignatureError, Signer, Statement, Trust, bundle,
+use super::trust::{read_small, read_start};
+use super::{Error, Inputs, places};
+use crate::checkpoint::{Checkpoint, GIT_NAMES, ModelFile};
+use crate::document::Report;
+use crate::document::signature::{SignatureUsed, SignedModel};
+use crate::engine::{self, RunError, RunOptions, RunReport};
+use crate::examine::{self, Examined, Request};
+use crate::judge::Finding;
+use crate::judge::signature::{self, Outcome, Signed};
+use crate::seal::canonical::hex;
+use crate::signing::attestation::{self, Attestation, AttestationError, Kind};
+use crate::signing::{
+    self, Manifest, Opened, SignatureError, Signer, Statement, StatementError, Trust, bundle,
 };
-use tensorseal::stream::hashing::{FileDigests, HashAlgorithm, Hasher};
-use tensorseal::stream::progress::Progress;
-use tensorseal::stream::small;
+use crate::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, Hasher};
+use crate::stream::progress::Progress;
+use crate::stream::small;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A signature that is to be checked, and whom to trust.
+#[derive(Debug, Clone)]
+pub struct SignatureOptions {
+    /// The OpenSSF Model Signing bundle.
+    pub bundle: PathBuf,
+    /// Whom to trust: the first of these that the signature verifies with is who signed.
+    pub trusted: Vec<Trust>,
+    /// The attestations signed with the model (default: those beside the bundle, if any).
+    pub attestations: Option<PathBuf>,
+    /// What must have been attested.
+    pub require_attestations: Vec<Kind>,
+    /// Whether files that were not signed may lie in the model.
+    pub ignore_unsigned_files: bool,
+    /// Files or directories of the model that may be there unsigned.
+    pub ignore_paths: Vec<PathBuf>,
+}
+
+impl SignatureOptions {
+    /// A signature of every file of a model, by whom is trusted.
+    pub fn new(bundle: impl Into<PathBuf>, trust: Trust) -> Self {
+        Self {
+            bundle: bundle.into(),
+            trusted: vec![trust],
+            attestations: None,
+            require_attestations: Vec::new(),
+            ignore_unsigned_files: false,
+            ignore_paths: Vec::new(),
+        }
+    }
+
+    /// Where the attestations are.
+    pub fn attestations(&self) -> PathBuf {
+        self.attestations.clone().unwrap_or_else(|| places::attestations_of(&self.bundle))
+    }
+
+    /// Paths of the model that the signature and its attestations lie at, whatever they are called.
+    pub fn inside(&self, model: &Path) -> Vec<String> {
+        let beside = places::attestations_of(&self.bundle);
+        let named = self.attestations.as_deref().into_iter();
+        places::inside(model, &named.chain([&*self.bundle, &*beside]).collect::<Vec<_>>())
+    }
+}
 
 /// A signature by who is trusted.
-pub struct Checked {
+pub struct VerifiedSignature {
     /// What was signed.
     pub manifest: Manifest,
     /// Who signed.
@@ -36,31 +74,21 @@ pub struct Checked {
     pub attestations: Vec<Attestation>,
 }
 
-/// Reads the signature that is to be checked. What is wrong with it is a finding; that there is none, or no
-/// key to check it with, is not.
+/// Reads the signature that is to be checked. What is wrong with it is a finding; that there is none is not.
+///
+/// # Errors
+/// It cannot be read, or the attestations cannot.
 pub fn read(
-    args: &SignatureArgs,
+    options: &SignatureOptions,
     inputs: &mut Inputs,
     report: &mut Report,
-) -> Result<Option<Checked>, Failure> {
-    let Some(path) = args.signature.as_deref() else { return Ok(None) };
-    let trust = keys::trust(args.public_key.as_deref(), &args.ca)?;
-    read_trusted(path, args, &[trust], inputs, report)
-}
-
-/// The same, of whoever of these: the first that the signature verifies with.
-pub fn read_trusted(
-    path: &Path,
-    args: &SignatureArgs,
-    trusted: &[Trust],
-    inputs: &mut Inputs,
-    report: &mut Report,
-) -> Result<Option<Checked>, Failure> {
+) -> Result<Option<VerifiedSignature>, Error> {
+    let path = options.bundle.as_path();
     inputs.note(path);
-    let bundle = keys::read_start(path, bundle::MAX_LEN as u64)?;
+    let bundle = read_start(path, bundle::MAX_LEN as u64)?;
     report.signature = Some(SignatureUsed::unknown(path.display().to_string()));
-    let name = output::file_name(path);
-    let (opened, trust, manifest) = match opened(&bundle, trusted) {
+    let name = places::file_name(path);
+    let (opened, trust, manifest) = match opened(&bundle, &options.trusted) {
         Ok(read) => read,
         Err(finding) => {
             report.findings.push(finding.in_file(&name));
@@ -71,17 +99,18 @@ pub fn read_trusted(
         let finding = Finding::new("signature/unusual-bundle", remark.to_string());
         report.findings.push(finding.in_file(&name));
     }
-    let mut checked = Checked { manifest, signer: opened.signer, attestations: Vec::new() };
-    let beside = args.attestations.clone().unwrap_or_else(|| places::attestations_of(path));
+    let mut verified =
+        VerifiedSignature { manifest, signer: opened.signer, attestations: Vec::new() };
+    let beside = options.attestations();
     inputs.note(&beside);
-    checked.read_attestations(args, &beside, &trust, report)?;
+    verified.read_attestations(options, &beside, &trust, report)?;
     report.signature = Some(SignatureUsed {
         source: path.display().to_string(),
-        signer: Some(checked.signer.clone()),
-        signed: Some(SignedModel::of(&checked.manifest)),
-        attestations: checked.attestations.iter().map(Into::into).collect(),
+        signer: Some(verified.signer.clone()),
+        signed: Some(SignedModel::of(&verified.manifest)),
+        attestations: verified.attestations.iter().map(Into::into).collect(),
     });
-    Ok(Some(checked))
+    Ok(Some(verified))
 }
 
 /// The signature of a model by the first of those who are trusted that it verifies with; else the finding
@@ -107,21 +136,21 @@ fn opened(bundle: &[u8], trusted: &[Trust]) -> Result<(Opened, Trust, Manifest),
     Ok((opened, trust, manifest))
 }
 
-impl Checked {
+impl VerifiedSignature {
     fn read_attestations(
         &mut self,
-        args: &SignatureArgs,
+        options: &SignatureOptions,
         path: &Path,
         trust: &Trust,
         report: &mut Report,
-    ) -> Result<(), Failure> {
-        let lines = match args.attestations.is_none() && path.symlink_metadata().is_err() {
+    ) -> Result<(), Error> {
+        let lines = match options.attestations.is_none() && path.symlink_metadata().is_err() {
             true => Default::default(),
-            false => keys::read_small(path, attestation::MAX_FILE)?,
+            false => read_small(path, attestation::MAX_FILE)?,
         };
         let lines: Vec<&[u8]> =
             lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        let name = output::file_name(path);
+        let name = places::file_name(path);
         let mut refuse = |message: String| {
             let message = message.replace(['\n', '\r'], " ");
             report
@@ -135,16 +164,18 @@ impl Checked {
         for (number, line) in (1..).zip(lines) {
             match self.attestation(line, trust) {
                 Ok(attestation) => self.attestations.push(attestation),
-                Err(error) => refuse(format!("attestation {number} is not used: {error:#}")),
+                Err(error) => {
+                    refuse(format!("attestation {number} is not used: {}", chain(&error)))
+                }
             }
         }
         Ok(())
     }
 
-    fn attestation(&self, line: &[u8], trust: &Trust) -> anyhow::Result<Attestation> {
+    fn attestation(&self, line: &[u8], trust: &Trust) -> Result<Attestation, Unusable> {
         let opened = signing::open(line, trust, jiff::Timestamp::now())?;
         if opened.signer != self.signer {
-            return Err(anyhow!("it is signed by another than the model, {}", opened.signer));
+            return Err(Unusable::OtherSigner(opened.signer));
         }
         let statement = Statement::parse(&opened.statement)?;
         Ok(Attestation::of(statement, self.manifest.root)?)
@@ -164,17 +195,19 @@ impl Checked {
     }
 
     /// Hashes the files that were signed, and nothing else.
+    ///
+    /// # Errors
+    /// See [`RunError`].
     pub fn hash(
         &self,
         model: &Checkpoint,
         options: &RunOptions,
         progress: &Progress,
-    ) -> Result<(Vec<Option<FileDigests>>, RunReport), Failure> {
+    ) -> Result<(Vec<Option<FileDigests>>, RunReport), RunError> {
         let wanted = signature::to_hash(model, &self.manifest);
         let files: Vec<ModelFile> =
             wanted.iter().map(|index| model.files[*index].clone()).collect();
-        let mut run = engine::hash_files(&files, &[self.manifest.hashing], options, progress)
-            .map_err(running::failure)?;
+        let mut run = engine::hash_files(&files, &[self.manifest.hashing], options, progress)?;
         let mut digests = vec![None; model.files.len()];
         for (index, found) in wanted.into_iter().zip(std::mem::take(&mut run.file_digests)) {
             digests[index] = found;
@@ -183,26 +216,29 @@ impl Checked {
     }
 
     /// Compares the model with what was signed; `digests` are by file of the model.
+    ///
+    /// # Errors
+    /// A path that is to be ignored is not in the model.
     pub fn compare(
         &self,
         model: &Checkpoint,
         digests: &[Option<FileDigests>],
-        (args, opening): (&SignatureArgs, &Opening),
+        (options, allow_symlinks): (&SignatureOptions, bool),
         report: &mut Report,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, Error> {
         let outcome = signature::judge(&Signed {
             model,
             manifest: &self.manifest,
             digests,
-            allow_symlinks: opening.allow_symlinks,
-            ignore_unsigned_files: args.ignore_unsigned_files,
-            ignore_paths: &places::ignored(&model.path, &args.ignore_path)?,
+            allow_symlinks,
+            ignore_unsigned_files: options.ignore_unsigned_files,
+            ignore_paths: &places::ignored(&model.path, &options.ignore_paths)?,
         });
         // Something that is beside the seal is not beside the signature.
         report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
         report.coverage.not_covered.extend(outcome.not_covered.iter().cloned());
-        for kind in args.require_attestation.iter().map(|facts| facts.kind()) {
-            if !self.attestations.iter().any(|attestation| attestation.kind == kind) {
+        for kind in &options.require_attestations {
+            if !self.attestations.iter().any(|attestation| attestation.kind == *kind) {
                 let message = format!("no attestation of kind {} was signed", kind.name());
                 report.findings.push(Finding::new("signature/attestation-missing", message));
             }
@@ -262,7 +298,7 @@ impl Checked {
     /// The bytes that were read as the seal must be those that were signed: a file may have been replaced
     /// between two readings.
     fn lists(&self, model: &Path, seal: &Path, digest: &str, intact: &Outcome) -> bool {
-        let Some(path) = running::relative(model, seal) else { return false };
+        let Some(path) = places::relative(model, seal) else { return false };
         let listed = self.manifest.resources.iter().find(|resource| resource.name == path);
         let (Some(listed), None) = (listed, self.manifest.hashing.shard) else { return false };
         let hashes = [HashAlgorithm::Blake3, self.manifest.hashing.algorithm];
@@ -271,6 +307,50 @@ impl Checked {
             && format!("blake3:{}", hex(&blake3)) == digest
             && signed == listed.digest
     }
+}
+
+/// Measures a model in one pass for what is asked of it, and for its signature if there is one; also gives the
+/// digests that the signature is compared with, by file.
+///
+/// # Errors
+/// It was not measured to its end.
+pub fn measure(
+    signature: Option<&VerifiedSignature>,
+    model: &Checkpoint,
+    (request, mut hashings): (Request<'_>, Vec<FileHashing>),
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(Examined, Vec<Option<FileDigests>>), Error> {
+    // Digests of shards could take more memory than the signature pays for with its own length.
+    let overlong = signature.filter(|signature| signature.is_overlong(model));
+    let along = signature.filter(|_| overlong.is_none()).map(|signed| signed.manifest.hashing);
+    hashings.extend(along.filter(|along| !hashings.contains(along)));
+    let request = Request { file_hashing: hashings.into(), ..request };
+    let examined = examine::measure(model, &request, options, progress)?;
+    let digests = match overlong {
+        Some(signature) => signature.hash(model, options, progress)?.0,
+        None => examined.run.file_digests.clone(),
+    };
+    Ok((examined, digests))
+}
+
+/// An error, and all that it comes from.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Why an attestation is not used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error("it is signed by another than the model, {0}")]
+    OtherSigner(Signer),
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    #[error(transparent)]
+    Attestation(#[from] AttestationError),
 }
 
 /// The digests of a small file, of one reading.
@@ -284,26 +364,4 @@ fn digests<const N: usize>(path: &Path, hashes: [HashAlgorithm; N]) -> io::Resul
             len => hashers.iter_mut().for_each(|hasher| hasher.update(&piece[..len])),
         }
     }
-}
-
-/// Who signed what, for people.
-pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
-    let Some(used) = &report.signature else { return Ok(()) };
-    writeln!(out, "signature {}", used.source)?;
-    let (Some(signer), Some(signed)) = (&used.signer, &used.signed) else { return Ok(()) };
-    writeln!(out, "signed by {}", palette.bold(&signer.to_string()))?;
-    let shards = signed.shard_size.map(|size| format!(" in shards of {size} bytes"));
-    let listed = if shards.is_some() { "shard" } else { "file" };
-    let line = format!(
-        "{}, {}{}",
-        count(signed.resources, listed),
-        signed.hash,
-        shards.unwrap_or_default()
-    );
-    writeln!(out, "          {}", palette.dim(&line))?;
-    for attestation in &used.attestations {
-        let (kind, at) = (attestation.kind.name(), attestation.signed_at);
-        writeln!(out, "attested  {kind}, {at} by the signer's clock")?;
-    }
-    Ok(())
 }

@@ -15,6 +15,14 @@ pub fn name(text: &str) -> String {
     clipped(text, NAME)
 }
 
+/// A name as one word of a line: quoted and escaped where it has control characters or spaces.
+pub fn word(name: &str) -> String {
+    let plain = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
+    let clipped: String = name.chars().take(160).collect();
+    let rest = if clipped.len() < name.len() { "…" } else { "" };
+    if plain { format!("{clipped}{rest}") } else { format!("{clipped:?}{rest}") }
+}
+
 /// At most `limit` characters of a text, hidden ones escaped; the length is told when it is clipped.
 pub fn clipped(text: &str, limit: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(limit) + 8);
