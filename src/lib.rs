@@ -66,7 +66,9 @@ pub mod watermark;
 pub mod weights;
 
 pub use verbs::audit::audit;
+pub use verbs::compare::compare;
+pub use verbs::seal::seal;
 pub use verbs::{
-    AuditOptions, Error, ErrorKind, GateOptions, Gated, Opening, Report, SignatureOptions,
-    VerifyOptions, gate, verify,
+    AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, Gated, InspectOptions, Opening,
+    Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate, inspect, sign, verify,
 };

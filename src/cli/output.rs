@@ -8,7 +8,7 @@ use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
 use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
-use tensorseal::verbs::places::directory_of;
+use tensorseal::verbs::output::write_whole;
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
@@ -129,28 +129,12 @@ fn write(
     human::findings(report, palette, out)
 }
 
-/// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
+/// Writes a file so that it is there whole or not at all.
 pub fn write_file(
     path: &Path,
     content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let directory = directory_of(path);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".tensorseal-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // What a plain new file would get; the umask takes its part.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(directory)?;
-    let mut out = io::BufWriter::new(&file);
-    content(&mut out)?;
-    out.flush()?;
-    drop(out);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(write_whole(path, content)?)
 }
 
 /// A plain table: columns as wide as they need to be, numbers to the right.

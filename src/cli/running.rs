@@ -10,8 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
-use tensorseal::examine::ExamineError;
-use tensorseal::judge::checksums;
 use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
 use tensorseal::verbs::Error;
@@ -112,17 +110,4 @@ pub fn failure(error: RunError) -> Failure {
 /// The time to the second: nobody can check it any closer.
 pub fn now() -> Result<Timestamp, Failure> {
     Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
-}
-
-/// The exit code of an examination that did not complete.
-pub fn examine_failure(error: ExamineError) -> Failure {
-    Error::from(error).into()
-}
-
-/// Refuses a model of which bytes are not those of the checksums that its files state.
-pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Failure> {
-    match checksums::findings(model, run).into_iter().next() {
-        Some(first) => Err(Failure::incomplete(anyhow!("{}", first.message))),
-        None => Ok(()),
-    }
 }

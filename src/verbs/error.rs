@@ -1,5 +1,6 @@
 //! Why a verb ends without a report.
 
+use super::sign::SigningError;
 use crate::audit::carve::CarveError;
 use crate::checkpoint::OpenError;
 use crate::engine::RunError;
@@ -127,6 +128,37 @@ pub enum Error {
     /// Not one tensor can be read, and there is nothing to judge; what is there instead, in words.
     #[error("{0}")]
     NoWeights(String),
+    /// A model without one file.
+    #[error("{}: no file: nothing to {verb}", model.display())]
+    NoFiles {
+        /// The model.
+        model: PathBuf,
+        /// What was to be done with them.
+        verb: &'static str,
+    },
+    /// Bytes are not those of the checksum that their file states.
+    #[error("{0}")]
+    Checksum(String),
+    /// A directory is where the seal is to be written.
+    #[error("{} is a directory: name a file for the seal", .0.display())]
+    SealIsDirectory(PathBuf),
+    /// A device or a pipe is.
+    #[error("{} is not a regular file", .0.display())]
+    SealIsNoFile(PathBuf),
+    /// A file of the model is.
+    #[error("{} is part of the model ({file}): the seal must be another file", path.display())]
+    SealIsPart {
+        /// The place.
+        path: PathBuf,
+        /// The file, as the model calls it.
+        file: String,
+    },
+    /// Something else is where the fine sidecar is to be written.
+    #[error("{} is there and is no fine sidecar: it would be overwritten", .0.display())]
+    NotFine(PathBuf),
+    /// It cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SigningError),
     /// A file has no digest that a statement could name it by.
     #[error("{0} was not hashed")]
     NotHashed(String),
@@ -140,6 +172,16 @@ pub enum Error {
     #[error("cannot write to {}: {source}", path.display())]
     WriteTo {
         /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A document cannot be written.
+    #[error("cannot write {what} to {}: {source}", path.display())]
+    WriteOf {
+        /// What it is.
+        what: &'static str,
+        /// Where it was to be.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -188,16 +230,23 @@ impl Error {
             | Self::NotInModel { .. }
             | Self::NoBaseline(_)
             | Self::EmptyBaseline(_)
+            | Self::SealIsDirectory(_)
+            | Self::SealIsNoFile(_)
+            | Self::SealIsPart { .. }
+            | Self::NotFine(_)
             | Self::Taken(_) => ErrorKind::Usage,
-            Self::NoWeights(_) => ErrorKind::Nothing,
+            Self::Sign(error) => error.kind(),
+            Self::NoWeights(_) | Self::NoFiles { .. } => ErrorKind::Nothing,
             Self::Open(_)
             | Self::Detect(DetectError::Changed(_))
             | Self::NoModel(_)
             | Self::Seal(_)
             | Self::Unsound { .. }
+            | Self::Checksum(_)
             | Self::NotHashed(_)
             | Self::Manifest(_)
             | Self::WriteTo { .. }
+            | Self::WriteOf { .. }
             | Self::Write { .. }
             | Self::Carve(_)
             | Self::Extract(_)

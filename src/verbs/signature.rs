@@ -175,7 +175,7 @@ impl VerifiedSignature {
     fn attestation(&self, line: &[u8], trust: &Trust) -> Result<Attestation, Unusable> {
         let opened = signing::open(line, trust, jiff::Timestamp::now())?;
         if opened.signer != self.signer {
-            return Err(Unusable::OtherSigner(opened.signer));
+            return Err(Unusable::OtherSigner(Box::new(opened.signer)));
         }
         let statement = Statement::parse(&opened.statement)?;
         Ok(Attestation::of(statement, self.manifest.root)?)
@@ -346,7 +346,7 @@ enum Unusable {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error("it is signed by another than the model, {0}")]
-    OtherSigner(Signer),
+    OtherSigner(Box<Signer>),
     #[error(transparent)]
     Statement(#[from] StatementError),
     #[error(transparent)]

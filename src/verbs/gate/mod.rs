@@ -8,7 +8,7 @@ mod recorded;
 mod subject;
 
 use super::signature::{self, SignatureOptions, VerifiedSignature};
-use super::{Error, Inputs, Opening, places, profiles, sealed, trust};
+use super::{Error, Inputs, Opening, now, places, profiles, sealed, trust};
 use crate::document::statement::Input;
 use crate::document::{PolicyUsed, Report, Watermark};
 use crate::engine::RunOptions;
@@ -19,7 +19,6 @@ use crate::seal::Seal;
 use crate::severity::Severity;
 use crate::signing::Trust;
 use crate::stream::progress::Progress;
-use jiff::Timestamp;
 use marks::Marks;
 pub use marks::refuse_twice;
 pub use recorded::{Known, Registries};
@@ -113,8 +112,7 @@ pub fn gate(path: &Path, policy: &PolicyFile, options: &GateOptions<'_>) -> Resu
     let mut inputs = Inputs::default();
     let asked = Asked::read(path, policy, options, &mut inputs, &mut report)?;
     let (model, measured) = measured::measure(&asked, &mut inputs, &mut report)?;
-    // The time to the second: nobody can check it any closer.
-    let now = Timestamp::from_second(Timestamp::now().as_second()).map_err(Error::Clock)?;
+    let now = now()?;
     let evidence = evidence::gather(&asked, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
     let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
