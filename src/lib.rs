@@ -9,15 +9,15 @@
 //! - [`stream`] cuts what is to be measured into tiles and hands out each byte once.
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
-//! - [`seal`] is the document of what a model is.
+//! - [`seal`](mod@seal) is the document of what a model is.
 //! - [`examine`] makes a seal, an audit and a detection of marks of one pass.
 //! - [`weights`] is what tensors stand for, in any container and quantisation.
-//! - [`compare`] puts two models side by side.
+//! - [`compare`](mod@compare) puts two models side by side.
 //! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
 //! - [`policy`] is what must be true of a model before it is deployed, and judging by it.
-//! - [`repair`] puts pinpointed bits back, into a copy.
+//! - [`repair`](mod@repair) puts pinpointed bits back, into a copy.
 //! - [`registry`] finds the models of registries, remembers them, and tells what became of them.
 //! - [`signing`] signs statements about models, and checks who signed them.
 //! - [`verbs`] are the commands, from options to the [`document`] of what was found.
@@ -67,8 +67,10 @@ pub mod weights;
 
 pub use verbs::audit::audit;
 pub use verbs::compare::compare;
+pub use verbs::repair::repair;
 pub use verbs::seal::seal;
 pub use verbs::{
     AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, Gated, InspectOptions, Opening,
-    Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate, inspect, sign, verify,
+    RepairOptions, Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate,
+    inspect, sign, verify,
 };

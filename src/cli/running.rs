@@ -1,55 +1,13 @@
 //! What all measuring verbs do: run the engines, draw progress, stop on Ctrl-C.
 
-use super::args::{Measuring, Opening};
+use super::args::Measuring;
 use super::progress::Drawn;
 use super::{Failure, exit, output};
-use anyhow::anyhow;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::{RunError, RunOptions, RunReport};
-use tensorseal::stream::copy::CopyError;
 use tensorseal::stream::progress::Progress;
 use tensorseal::verbs::Error;
-use tensorseal::verbs::places::{directory_of, relative};
-
-/// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
-pub fn check_copy(model: &Path, output: &Path) -> Result<(), Failure> {
-    if output.symlink_metadata().is_ok() {
-        return Err(Failure::usage(CopyError::Exists(output.to_owned())));
-    }
-    if relative(model, output).is_some() {
-        return Err(Failure::usage(anyhow!(
-            "{} lies inside {}: write the copy beside it",
-            output.display(),
-            model.display()
-        )));
-    }
-    // Before hours of reading, not after.
-    let directory = directory_of(output);
-    if directory.is_dir() {
-        return Ok(());
-    }
-    Err(Failure::incomplete(anyhow!(
-        "{}: cannot be written: there is no directory {}",
-        output.display(),
-        directory.display()
-    )))
-}
-
-/// Opens a model, of which `seals` are no part; `expected_files` are those of the seal it is compared
-/// with.
-pub fn open(
-    path: &Path,
-    opening: &Opening,
-    seals: Vec<String>,
-    expected_files: Option<BTreeSet<String>>,
-) -> Result<Checkpoint, Failure> {
-    let options = OpenOptions { seals, expected_files, ..opening.options().options() };
-    Ok(Checkpoint::open(path, &options)?)
-}
 
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
 /// call: signals are handled once in a process.

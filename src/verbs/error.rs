@@ -7,6 +7,7 @@ use crate::engine::RunError;
 use crate::examine::ExamineError;
 use crate::seal::SealError;
 use crate::signing::{CertificateError, KeyError, ManifestError};
+use crate::stream::copy::CopyError;
 use crate::watermark::claim::ClaimError;
 use crate::watermark::detect::DetectError;
 use crate::watermark::key;
@@ -176,6 +177,33 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A copy of the model cannot be written.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// A copy of a model would lie in it.
+    #[error(
+        "{} lies inside {}: write the copy beside it",
+        path.display(),
+        model.display()
+    )]
+    InsideModel {
+        /// The place.
+        path: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
+    /// A place is in no directory.
+    #[error(
+        "{}: cannot be written: there is no directory {}",
+        path.display(),
+        directory.display()
+    )]
+    NoDirectory {
+        /// The place.
+        path: PathBuf,
+        /// What is not there.
+        directory: PathBuf,
+    },
     /// A document cannot be written.
     #[error("cannot write {what} to {}: {source}", path.display())]
     WriteOf {
@@ -234,6 +262,8 @@ impl Error {
             | Self::SealIsNoFile(_)
             | Self::SealIsPart { .. }
             | Self::NotFine(_)
+            | Self::Copy(CopyError::Exists(_))
+            | Self::InsideModel { .. }
             | Self::Taken(_) => ErrorKind::Usage,
             Self::Sign(error) => error.kind(),
             Self::NoWeights(_) | Self::NoFiles { .. } => ErrorKind::Nothing,
@@ -245,6 +275,8 @@ impl Error {
             | Self::Checksum(_)
             | Self::NotHashed(_)
             | Self::Manifest(_)
+            | Self::Copy(_)
+            | Self::NoDirectory { .. }
             | Self::WriteTo { .. }
             | Self::WriteOf { .. }
             | Self::Write { .. }

@@ -1,9 +1,32 @@
 //! Files that a run makes.
 
-use super::places::directory_of;
+use super::Error;
+use super::places::{directory_of, relative};
+use crate::stream::copy::CopyError;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
+
+/// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
+///
+/// # Errors
+/// Which of these it is.
+pub fn check_copy(model: &Path, output: &Path) -> Result<(), Error> {
+    if output.symlink_metadata().is_ok() {
+        return Err(CopyError::Exists(output.to_owned()).into());
+    }
+    if relative(model, output).is_some() {
+        return Err(Error::InsideModel { path: output.to_owned(), model: model.to_owned() });
+    }
+    // Before hours of reading, not after.
+    let directory = directory_of(output);
+    match directory.is_dir() {
+        true => Ok(()),
+        false => {
+            Err(Error::NoDirectory { path: output.to_owned(), directory: directory.to_owned() })
+        }
+    }
+}
 
 /// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
 ///

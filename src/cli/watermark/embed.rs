@@ -14,6 +14,7 @@ use tensorseal::report::units::grouped;
 use tensorseal::report::{Report, Watermark};
 use tensorseal::stream::copy::CopyError;
 use tensorseal::verbs::opening;
+use tensorseal::verbs::output::check_copy;
 use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::embed::{self, EmbedError, Mark};
 use tensorseal::watermark::key::WatermarkKey;
@@ -27,7 +28,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     }
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
-    running::check_copy(&args.marking.model, &args.output)?;
+    check_copy(&args.marking.model, &args.output)?;
     let model = opening::open_weights(&args.marking.model, args.opening.options())?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
