@@ -19,6 +19,8 @@ pub mod seal;
 pub mod sealed;
 pub mod sign;
 pub mod signature;
+#[cfg(test)]
+mod tests;
 pub mod trust;
 pub mod verify;
 
