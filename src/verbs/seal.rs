@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::NamedTempFile;
 
+/// What errors call the values that are written beside a seal.
+const SIDECAR: &str = "the fine sidecar";
+
 /// What a seal is to say, and where it is to be.
 #[derive(Debug, Clone)]
 pub struct SealOptions {
@@ -90,13 +93,15 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
         source,
     })?;
     if let Some(sidecar) = sidecar {
-        sidecar.persist(&fine_path).map_err(|error| fine_error(&fine_path, error.error))?;
+        sidecar
+            .persist(&fine_path)
+            .map_err(|error| write_error(SIDECAR, &fine_path, error.error))?;
     } else if fine::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
         let path = fine_path.display();
         report.notes.push(format!("{path} is of an older seal: remove it, or seal with --fine"));
     }
     report.seal = Some(SealUsed {
-        digest: Some(digest(&seal)?),
+        digest: Some(digest(&seal).map_err(|error| write_error("the seal", &target, error))?),
         source: target.display().to_string(),
         signed_by: None,
         compared: None,
@@ -173,20 +178,20 @@ fn write_fine(
     path: &Path,
     options: &SealOptions,
 ) -> Result<NamedTempFile, Error> {
-    let file = temporary(path).map_err(|error| fine_error(path, error))?;
+    let file = temporary(path).map_err(|error| write_error(SIDECAR, path, error))?;
     let (threads, progress) = (options.run.threads, &*options.progress);
     pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
         match error {
             FineWriteError::Run(error) => error.into(),
-            FineWriteError::Io(error) => fine_error(path, error),
+            FineWriteError::Io(error) => write_error(SIDECAR, path, error),
         }
     })?;
-    file.as_file().sync_all().map_err(|error| fine_error(path, error))?;
+    file.as_file().sync_all().map_err(|error| write_error(SIDECAR, path, error))?;
     Ok(file)
 }
 
-fn fine_error(path: &Path, source: io::Error) -> Error {
-    Error::WriteOf { what: "the fine sidecar", path: path.to_owned(), source }
+fn write_error(what: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::WriteOf { what, path: path.to_owned(), source }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -198,8 +203,8 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// `blake3:` and the digest of the bytes of a seal.
-fn digest(seal: &Seal) -> Result<String, Error> {
+fn digest(seal: &Seal) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    canonical::write(seal, &mut hasher).map_err(Error::Extract)?;
+    canonical::write(seal, &mut hasher)?;
     Ok(document::root_text(hasher.finalize().as_bytes()))
 }
