@@ -119,6 +119,7 @@ fn report(path: &str, layers: u64, experts: u64, every: usize) -> Report {
         digest: Some(format!("blake3:{}", "4f0d3c6a9b8e7d21".repeat(4))),
         source: "baseline.seal.json".to_owned(),
         signed_by: None,
+        compared: None,
     });
     let picked: Vec<usize> = (3..report.profiles.len()).step_by(every).collect();
     for (number, index) in picked.into_iter().enumerate() {

@@ -1,42 +1,50 @@
 //! `tensorseal`: are these the weights you trust?
 //!
-//! A model is read, measured, judged and reported, and data flows that one way:
+//! [`verify()`] compares a model with its seal and its signature, [`gate()`] judges it by a policy: each is one
+//! call from options to a [`Report`], and holds every decision of security that the program of the same name makes.
+//!
+//! Below them a model is read, measured, judged and reported, and data flows that one way:
 //!
 //! - [`checkpoint`] reads: files and tensors, each a byte range ([`dtype`] knows the elements).
 //! - [`stream`] cuts what is to be measured into tiles and hands out each byte once.
 //! - [`measure`] defines the measurements: small exact integers that merge.
 //! - [`engine`] makes them, on the CPU and on a GPU, with equal results.
-//! - [`seal`] is the document of what a model is.
+//! - [`seal`](mod@seal) is the document of what a model is.
 //! - [`examine`] makes a seal, an audit and a detection of marks of one pass.
 //! - [`weights`] is what tensors stand for, in any container and quantisation.
-//! - [`compare`] puts two models side by side.
+//! - [`compare`](mod@compare) puts two models side by side.
 //! - [`lineage`] compares a model with the one it is said to come from.
 //! - [`pinpoint`] finds the flipped bits that explain a sealed value.
 //! - [`judge`] compares and finds, without I/O.
 //! - [`policy`] is what must be true of a model before it is deployed, and judging by it.
-//! - [`repair`] puts pinpointed bits back, into a copy.
+//! - [`repair`](mod@repair) puts pinpointed bits back, into a copy.
 //! - [`registry`] finds the models of registries, remembers them, and tells what became of them.
 //! - [`signing`] signs statements about models, and checks who signed them.
+//! - [`verbs`] are the commands, from options to the [`document`] of what was found.
+//! - [`record`] is what scans of registries record of models.
 //! - [`report`] tells people and machines.
 //! - [`system`] is what differs from one operating system to the next.
 //!
 //! ```no_run
-//! use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-//! use tensorseal::engine::RunOptions;
-//! use tensorseal::stream::progress::Progress;
+//! use tensorseal::judge::Verdict;
+//! use tensorseal::verbs::trust;
+//! use tensorseal::{SignatureOptions, VerifyOptions};
 //!
-//! let model = Checkpoint::open("model".as_ref(), &OpenOptions::default())?;
-//! assert!(model.problems.is_empty());
-//! let (seal, _) =
-//!     tensorseal::seal::build::measure(&model, true, &RunOptions::default(), &Progress::default())?;
-//! println!("{}", seal.model.root);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let trusted = trust::read_key("signer.pub".as_ref())?;
+//! let options = VerifyOptions {
+//!     signature: Some(SignatureOptions::new("model/model.sig", trusted)),
+//!     ..VerifyOptions::default()
+//! };
+//! let report = tensorseal::verify("model".as_ref(), &options)?;
+//! assert_eq!(report.verdict, Verdict::Pass);
+//! # Ok::<(), tensorseal::Error>(())
 //! ```
 
 pub mod audit;
 pub mod checkpoint;
 pub mod code;
 pub mod compare;
+pub mod document;
 pub mod dtype;
 pub mod engine;
 pub mod examine;
@@ -46,6 +54,7 @@ pub mod measure;
 pub mod pinpoint;
 pub mod policy;
 pub mod quantised;
+pub mod record;
 pub mod registry;
 pub mod repair;
 pub mod report;
@@ -54,5 +63,16 @@ pub mod severity;
 pub mod signing;
 pub mod stream;
 pub mod system;
+pub mod verbs;
 pub mod watermark;
 pub mod weights;
+
+pub use verbs::audit::audit;
+pub use verbs::compare::compare;
+pub use verbs::repair::repair;
+pub use verbs::seal::seal;
+pub use verbs::{
+    AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, Gated, InspectOptions, Opening,
+    RepairOptions, Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate,
+    inspect, sign, verify,
+};

@@ -126,6 +126,16 @@ pub struct Opening {
     pub no_ignore_git_paths: bool,
 }
 
+impl Opening {
+    /// As the library knows it.
+    pub fn options(&self) -> tensorseal::verbs::Opening {
+        tensorseal::verbs::Opening {
+            allow_symlinks: self.allow_symlinks,
+            include_git_paths: self.no_ignore_git_paths,
+        }
+    }
+}
+
 /// How a model is measured.
 #[derive(Debug, Args)]
 pub struct Measuring {

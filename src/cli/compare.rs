@@ -1,92 +1,42 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
 use super::args::CompareArgs;
-use super::inputs::Inputs;
 use super::{Outcome, output, running};
 use std::io::{self, Write};
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::compare;
-use tensorseal::engine::RunReport;
-use tensorseal::judge::compare::{Class, Comparison, Row};
-use tensorseal::judge::{self, Verdict, structure};
+use tensorseal::judge::compare::{Class, Row};
+use tensorseal::report::Compared;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::count;
-use tensorseal::report::{Coverage, Model, Report};
+use tensorseal::verbs::{CompareOptions, compare};
 
 /// Weights that are listed one by one; the rest is counted.
 const LISTED: usize = 40;
 
 /// Runs the verb.
 pub fn run(args: &CompareArgs) -> Outcome {
-    let models = [&args.model, &args.other].map(|path| running::open_weights(path, &args.opening));
-    let [first, second] = models;
-    let models = [first?, second?];
-    let options = running::run_options(&args.measuring);
-    let compared = running::watched(&args.measuring, args.common.quiet, |progress| {
-        compare::measure([&models[0], &models[1]], &options, progress).map_err(running::failure)
+    let mut options = CompareOptions {
+        opening: args.opening.options(),
+        run: running::run_options(&args.measuring),
+        fail_on: args.common.fail_on,
+        ..CompareOptions::default()
+    };
+    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+        options.progress = progress.clone();
+        Ok(compare(&args.model, &args.other, &options)?)
     })?;
-    let run = &compared.sides[1].run;
-    running::say_who_measured(run, args.common.quiet);
-    let (comparison, findings) = judge::compare::judge(&compared);
-    let mut report = Report::new("compare", &args.model.display().to_string());
-    report.model = summary(&models[0]);
-    let checked = models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum();
-    report.coverage = Coverage::of(&models[0], None, checked);
-    report.coverage.add(&models[1], None);
-    report.engine = Some(engine(&compared.sides[0].run, run));
-    report.findings = findings;
-    for model in &models {
-        report.findings.extend(structure::of_weights(model));
-        report.findings.extend(model.remarks.iter().map(structure::finding));
-    }
-    for side in &compared.sides {
-        report.findings.extend(structure::unknown_quantisation(side.model, &side.weights));
-    }
-    report.judge(args.common.fail_on);
-    if !comparison.is_identical() {
-        // Any difference is one, however small.
-        report.conclude(Verdict::Fail);
-    }
-    let other = summary(&models[1]);
-    let body =
-        |out: &mut dyn Write, palette: Palette| human(out, palette, &other, &comparison, args);
-    report.comparison = Some(tensorseal::report::Compared {
-        other: summary(&models[1]),
-        comparison: comparison.clone(),
-    });
-    Inputs::default().settle(&[&models[0], &models[1]])?;
-    output::finish(&report, &args.common, &body)
-}
-
-/// A model as its headers say it is.
-fn summary(model: &Checkpoint) -> Model {
-    Model {
-        path: model.path.display().to_string(),
-        format: model.format_name().to_owned(),
-        files: model.own_files().len() as u64,
-        tensors: model.tensors.len() as u64,
-        elements: model.tensors.iter().map(running::elements).sum(),
-        bytes: model.own_files().iter().map(|file| file.bytes).sum(),
-        root: None,
-    }
-}
-
-/// Both runs as one.
-fn engine(first: &RunReport, second: &RunReport) -> tensorseal::engine::EngineUse {
-    let mut whole = second.engine.clone();
-    whole.bytes_read += first.engine.bytes_read;
-    whole.seconds += first.engine.seconds;
-    whole.cross_checked += first.engine.cross_checked;
-    whole
+    output::finish(&report, &args.common, &|out, palette| match &report.comparison {
+        Some(compared) => human(out, palette, compared, args),
+        None => Ok(()),
+    })
 }
 
 fn human(
     out: &mut dyn Write,
     palette: Palette,
-    other: &Model,
-    comparison: &Comparison,
+    compared: &Compared,
     args: &CompareArgs,
 ) -> io::Result<()> {
+    let Compared { other, comparison } = compared;
     writeln!(out, "{}  {}", palette.bold(&shown(&other.path)), other.content())?;
     writeln!(out, "relation  {}", comparison.relation.words())?;
     let classes: Vec<String> =

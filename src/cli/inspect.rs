@@ -1,76 +1,30 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
 use super::args::InspectArgs;
-use super::inputs::Inputs;
 use super::output::table;
-use super::{Outcome, output, running};
-use serde_json::json;
+use super::{Outcome, output};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::structure;
 use tensorseal::report::human::{Palette, shown};
 use tensorseal::report::units::{bytes, grouped};
-use tensorseal::report::{Coverage, Report};
+use tensorseal::verbs::inspect::{InspectOptions, Inspected, inspect, pattern};
 
+/// Runs the verb.
 pub fn run(args: &InspectArgs) -> Outcome {
-    let model = running::open_sound(&args.model, &args.opening)?;
-    let mut report = Report::new("inspect", &args.model.display().to_string());
-    report.model = running::listed(&model);
-    report.coverage = Coverage::of(&model, None, 0);
-    report.findings.extend(model.remarks.iter().map(structure::finding));
-    report.tensors = Some(json!(
-        model
-            .tensors
-            .iter()
-            .map(|t| {
-                let mut listed = json!({
-                    "name": t.name,
-                    "dtype": t.dtype.name(),
-                    "shape": t.shape,
-                    "file": model.files[t.file].path,
-                    "offset": t.offset,
-                    "bytes": t.bytes,
-                    "group": pattern(&t.name).0,
-                });
-                if let Some(strides) = &t.strides {
-                    listed["strides"] = json!(strides);
-                }
-                listed
-            })
-            .collect::<Vec<_>>()
-    ));
-    report.findings.extend(structure::of_weights(&model));
-    report.judge(args.common.fail_on);
-    running::withhold_without_weights(&mut report, &model);
-    Inputs::default().settle(&[&model])?;
+    let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
+    let Inspected { report, model } = inspect(&args.model, &options)?;
     output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }
     })
 }
 
-/// Replaces the numbers between the dots of a name by `*`; also gives those numbers.
-fn pattern(name: &str) -> (String, Vec<u64>) {
-    let mut numbers = Vec::new();
-    let parts: Vec<&str> = name
-        .split('.')
-        .map(|part| match part.parse() {
-            Ok(number) => {
-                numbers.push(number);
-                "*"
-            }
-            Err(_) => part,
-        })
-        .collect();
-    (parts.join("."), numbers)
-}
-
 fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let mut by_dtype: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     for tensor in &model.tensors {
         let row = by_dtype.entry(tensor.dtype.name()).or_default();
-        *row = (row.0 + 1, row.1 + running::elements(tensor), row.2 + tensor.bytes);
+        *row = (row.0 + 1, row.1 + tensor.stored_elements(), row.2 + tensor.bytes);
     }
     let rows = by_dtype.into_iter().map(|(dtype, (tensors, elements, size))| {
         vec![dtype.to_owned(), grouped(tensors), grouped(elements), bytes(size)]
@@ -97,7 +51,7 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
     let mut order: Vec<(String, String, String)> = Vec::new();
     let mut sums: BTreeMap<(String, String, String), (u64, u64)> = BTreeMap::new();
     for tensor in &model.tensors {
-        let name = pattern(&tensor.name).0;
+        let name = pattern(&tensor.name);
         let key = (name, tensor.dtype.to_string(), shape(&tensor.shape));
         let row = sums.entry(key.clone()).or_insert_with(|| {
             order.push(key);
@@ -113,7 +67,7 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
     });
     let header = ["tensor", "dtype", "shape", "", "size"];
     table(&header, &[false, false, false, false, true], rows.collect(), out)?;
-    if model.tensors.iter().any(|t| !pattern(&t.name).1.is_empty()) {
+    if model.tensors.iter().any(|t| pattern(&t.name) != t.name) {
         writeln!(out, "{}", palette.dim("* stands for a number; --full lists every tensor"))?;
     }
     Ok(())
@@ -122,15 +76,4 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
 fn shape(shape: &[u64]) -> String {
     let parts: Vec<String> = shape.iter().map(u64::to_string).collect();
     format!("[{}]", parts.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_between_dots_are_one_pattern() {
-        assert_eq!(pattern("h.12.attn.c_attn.weight"), ("h.*.attn.c_attn.weight".into(), vec![12]));
-        assert_eq!(pattern("conv2d.w1"), ("conv2d.w1".into(), vec![]));
-    }
 }

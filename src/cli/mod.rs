@@ -7,16 +7,13 @@ mod completions;
 mod devices;
 mod explain;
 mod gate;
-mod inputs;
 mod inspect;
 mod output;
-mod profiles;
 mod progress;
 mod registry;
 mod repair;
 mod running;
 mod seal;
-mod sealed;
 mod signing;
 mod verify;
 mod watermark;
@@ -26,7 +23,8 @@ use args::{Arguments, Command};
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tensorseal::checkpoint::Snapshots;
+use tensorseal::checkpoint::{OpenError, Snapshots};
+use tensorseal::verbs::{Error, ErrorKind};
 
 /// Exit codes, as documented in the README.
 mod exit {
@@ -60,6 +58,24 @@ impl Failure {
 
     fn incomplete(error: impl Into<anyhow::Error>) -> Self {
         Self { code: exit::INCOMPLETE, error: error.into() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Usage => exit::USAGE,
+            ErrorKind::Incomplete => exit::INCOMPLETE,
+            ErrorKind::Nothing => exit::NOTHING,
+            ErrorKind::Interrupted => exit::INTERRUPTED,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Error::from(error).into()
     }
 }
 

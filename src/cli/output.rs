@@ -8,7 +8,7 @@ use std::path::Path;
 use tensorseal::judge::Verdict;
 use tensorseal::report::human::Palette;
 use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
-use tensorseal::system::permit;
+use tensorseal::verbs::output::write_whole;
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
@@ -44,8 +44,9 @@ pub fn note(quiet: bool, text: &str) {
     }
 }
 
-/// Writes the report everywhere it was asked for and gives the exit code of its verdict.
+/// Tells the report everywhere it was asked for and gives the exit code of its verdict.
 pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
+    report.notes.iter().for_each(|text| note(common.quiet, text));
     for (format, path) in &common.report {
         write_file(path, &|out| write_as(report, *format, body, out))
             .with_context(|| format!("cannot write the report to {}", path.display()))
@@ -128,37 +129,12 @@ fn write(
     human::findings(report, palette, out)
 }
 
-/// The last part of a path, as it can be shown.
-pub fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// The directory that a path lies in.
-pub fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
+/// Writes a file so that it is there whole or not at all.
 pub fn write_file(
     path: &Path,
     content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let directory = directory_of(path);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".tensorseal-").suffix(".tmp");
-    // What a plain new file would get; the umask takes its part.
-    permit(&mut builder, 0o666);
-    let file = builder.tempfile_in(directory)?;
-    let mut out = io::BufWriter::new(&file);
-    content(&mut out)?;
-    out.flush()?;
-    drop(out);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(write_whole(path, content)?)
 }
 
 /// A plain table: columns as wide as they need to be, numbers to the right.

@@ -47,8 +47,11 @@ fn draw(progress: &Progress, end: &AtomicBool) {
     }
     while !end.load(Relaxed) {
         let (done, total) = progress.position();
-        bar.set_length(total);
-        bar.set_position(done);
+        // Before a run is planned there is nothing to draw.
+        if total > 0 {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
         std::thread::park_timeout(Duration::from_millis(100));
     }
     bar.finish_and_clear();

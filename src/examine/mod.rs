@@ -5,7 +5,9 @@
 //! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
 
 pub mod flips;
+pub mod held;
 pub mod journal;
+pub mod sidecar;
 pub mod weights;
 
 use crate::audit::{Audited, Auditing, TensorFacts};

@@ -11,7 +11,7 @@ use crate::measure::digest::ChainingValue;
 use crate::seal::{Seal, TensorSeal};
 use crate::stream::source::{ByteSource, ReadError, ReadSource};
 use crate::system::open_to_read;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The first bytes of the file.
@@ -79,6 +79,15 @@ pub fn path_of(seal: &Path) -> PathBuf {
     let mut name = seal.as_os_str().to_owned();
     name.push(".fine");
     PathBuf::from(name)
+}
+
+/// Whether a regular file that begins like a sidecar is at `path`.
+pub fn is_fine(path: &Path) -> bool {
+    let mut start = [0; MAGIC.len()];
+    // Only a regular file is opened: anything else could hang.
+    path.is_file()
+        && open_to_read(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
+        && start == *MAGIC
 }
 
 /// Values that the sidecar has of a tensor.

@@ -6,7 +6,8 @@
 //! - [`state`] remembers it from run to run, in one SQLite database.
 //! - [`scan`] checks what is due and records what it found.
 
-pub mod record;
 pub mod scan;
 pub mod source;
 pub mod state;
+
+pub use crate::record;

@@ -1,5 +1,6 @@
 //! The report for people: calm lines, colour only where a person looks.
 
+pub use super::shown::word as shown;
 use super::units::{bytes, count, grouped};
 use super::{Model, Report, policy};
 use crate::judge::finding::Standing;
@@ -74,14 +75,6 @@ impl Palette {
         };
         self.paint(colour.on_default().bold(), text)
     }
-}
-
-/// A name as it can be shown: quoted and escaped where it has control characters or spaces.
-pub fn shown(name: &str) -> String {
-    let plain = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
-    let clipped: String = name.chars().take(160).collect();
-    let rest = if clipped.len() < name.len() { "…" } else { "" };
-    if plain { format!("{clipped}{rest}") } else { format!("{clipped:?}{rest}") }
 }
 
 /// The line that says what model it is.

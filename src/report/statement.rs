@@ -1,39 +1,14 @@
 //! What the statements about a judged model share: the model, the policy, and what was met.
 
+use super::PolicyUsed;
 use super::Report;
-use super::policy::PolicyUsed;
+pub use crate::document::statement::{Input, Stated};
 use crate::judge::Verdict;
 use crate::policy::gate::Outcome;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// Between whom and what a statement is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stated {
-    /// What the subject is called.
-    pub subject: String,
-    /// Digest of the subject: that of its OpenSSF Model Signing manifest.
-    pub sha256: [u8; 32],
-    /// URI of the model; `None`: its digest as a URI.
-    pub resource_uri: Option<String>,
-    /// URI of the policy; `None`: its digest as a URI.
-    pub policy_uri: Option<String>,
-    /// URI of whoever verified; `None`: this program and its version.
-    pub verifier: Option<String>,
-    /// The signature and the attestations that were read.
-    pub inputs: Vec<Input>,
-}
-
-/// A signed document that was used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name.
-    pub name: String,
-    /// SHA-256 of its bytes.
-    pub sha256: [u8; 32],
-}
 
 /// Nothing can be stated of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +24,8 @@ pub enum StatedError {
 /// The policy of a report whose verdict can be stated.
 pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, StatedError> {
     match (&report.policy, report.verdict) {
+        // That a policy is not met stands, whatever kept the run from a verdict of its own.
+        (Some(policy), Verdict::Incomplete) if !policy.passed => Ok(policy),
         (_, Verdict::Incomplete) => Err(StatedError::Incomplete),
         (None, _) => Err(StatedError::NoPolicy),
         (Some(policy), _) => Ok(policy),
@@ -76,23 +53,23 @@ pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
     rules.into_iter().filter(|(_, met)| *met).map(|(name, _)| name).collect()
 }
 
-impl Stated {
-    pub(super) fn verifier(&self, report: &Report) -> String {
-        let tool = &report.tool;
-        let own = || format!("pkg:cargo/{}@{}", tool.name, tool.version);
-        self.verifier.clone().unwrap_or_else(own)
-    }
+/// Who verified.
+pub(super) fn verifier(stated: &Stated, report: &Report) -> String {
+    let tool = &report.tool;
+    let own = || format!("pkg:cargo/{}@{}", tool.name, tool.version);
+    stated.verifier.clone().unwrap_or_else(own)
+}
 
-    pub(super) fn resource_uri(&self) -> String {
-        self.resource_uri.clone().unwrap_or_else(|| of_digest(&self.sha256))
-    }
+/// The model.
+pub(super) fn resource_uri(stated: &Stated) -> String {
+    stated.resource_uri.clone().unwrap_or_else(|| of_digest(&stated.sha256))
+}
 
-    /// The policy, as in-toto describes a resource.
-    pub(super) fn policy(&self, policy: &PolicyUsed) -> Value {
-        let digest = crate::seal::canonical::unhex(&policy.sha256).unwrap_or_default();
-        let uri = self.policy_uri.clone().unwrap_or_else(|| of_digest(&digest));
-        json!({ "uri": uri, "digest": { "sha256": policy.sha256 } })
-    }
+/// The policy, as in-toto describes a resource.
+pub(super) fn policy(stated: &Stated, policy: &PolicyUsed) -> Value {
+    let digest = crate::seal::canonical::unhex(&policy.sha256).unwrap_or_default();
+    let uri = stated.policy_uri.clone().unwrap_or_else(|| of_digest(&digest));
+    json!({ "uri": uri, "digest": { "sha256": policy.sha256 } })
 }
 
 /// A URI that names something by its SHA-256 (RFC 6920).

@@ -1,7 +1,7 @@
 //! What every written report says in the same words: the verdict, one sentence, places, counts.
 
+use super::PolicyUsed;
 use super::Report;
-use super::policy::PolicyUsed;
 use super::shown;
 use super::units::{count, grouped};
 use crate::judge::finding::Standing;

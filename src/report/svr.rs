@@ -1,7 +1,7 @@
 //! A simple verification result (in-toto SVR, v0.2): what of a policy a model was found to meet.
 
 use super::Report;
-use super::statement::{Stated, StatedError, met, policy_of};
+use super::statement::{self as stating, Stated, StatedError, met, policy_of, verifier};
 use crate::signing::Statement;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.2";
 pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedError> {
     let policy = policy_of(report)?;
     let predicate = json!({
-        "verifier": { "id": stated.verifier(report), "policies": [stated.policy(policy)] },
+        "verifier": { "id": verifier(stated, report), "policies": [stating::policy(stated, policy)] },
         "timeCreated": policy.time.to_string(),
         "properties": met(policy),
     });

@@ -4,7 +4,9 @@
 //! No level of SLSA is claimed, for none was looked at: the levels are names of what the policy asked for.
 
 use super::Report;
-use super::statement::{Stated, StatedError, met, of_digest, policy_of};
+use super::statement::{
+    self as stating, Stated, StatedError, met, of_digest, policy_of, resource_uri, verifier,
+};
 use crate::seal::canonical::hex;
 use crate::signing::Statement;
 use serde_json::{Value, json};
@@ -35,10 +37,10 @@ pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedEr
         .collect();
     let tool = &report.tool;
     let predicate = json!({
-        "verifier": { "id": stated.verifier(report), "version": { tool.name: tool.version } },
+        "verifier": { "id": verifier(stated, report), "version": { tool.name: tool.version } },
         "timeVerified": policy.time.to_string(),
-        "resourceUri": stated.resource_uri(),
-        "policy": stated.policy(policy),
+        "resourceUri": resource_uri(stated),
+        "policy": stating::policy(stated, policy),
         "inputAttestations": inputs,
         "verificationResult": if policy.passed { "PASSED" } else { "FAILED" },
         "verifiedLevels": levels,

@@ -1,6 +1,6 @@
 //! A directory of reports: one page of all models, and one of each with findings.
 
-use crate::cli::{Failure, output, running};
+use crate::cli::{Failure, output};
 use anyhow::Context;
 use std::fs;
 use std::io;
@@ -79,7 +79,7 @@ impl Reports {
 
 fn report(model: &CheckedModel<'_>) -> Report {
     let mut report = Report::new("registry scan", &model.listed.name);
-    running::fill(&mut report, &model.deep.checkpoint, &model.deep.seal.model, &model.deep.run);
+    report.fill(&model.deep.checkpoint, &model.deep.seal.model, &model.deep.run);
     report.model.path = format!("{}: {}", model.source, model.listed.name);
     report.findings = model.judged.to_vec();
     report.judge(Severity::Medium);

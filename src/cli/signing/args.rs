@@ -1,11 +1,13 @@
 //! Arguments of signatures, of those who make them and of those who check them.
 
+use crate::cli::Failure;
 use crate::cli::args::{Common, Measuring, Opening};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use tensorseal::signing::attestation::Kind;
 use tensorseal::stream::hashing::HashAlgorithm;
+use tensorseal::verbs::{SignatureOptions, trust};
 
 #[derive(Debug, Args)]
 pub struct SignArgs {
@@ -93,6 +95,24 @@ pub struct SignatureArgs {
     /// Facts that must have been signed: seal, audit, watermark-claim (repeatable)
     #[arg(long, value_name = "FACTS", requires = "signature")]
     pub require_attestation: Vec<Facts>,
+}
+
+impl SignatureArgs {
+    /// What is to be checked, with keys and certificates read.
+    pub fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
+        let Some(bundle) = &self.signature else { return Ok(None) };
+        let trust = match &self.public_key {
+            Some(key) => trust::read_key(key)?,
+            None => trust::read_roots(&self.ca)?,
+        };
+        Ok(Some(SignatureOptions {
+            attestations: self.attestations.clone(),
+            require_attestations: self.require_attestation.iter().map(|f| f.kind()).collect(),
+            ignore_unsigned_files: self.ignore_unsigned_files,
+            ignore_paths: self.ignore_path.clone(),
+            ..SignatureOptions::new(bundle, trust)
+        }))
+    }
 }
 
 /// What can be attested.

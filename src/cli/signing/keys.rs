@@ -5,51 +5,9 @@ use crate::cli::Failure;
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use tensorseal::signing::{Certificate, Method, PrivateKey, PublicKey, Trust, certificates};
-use tensorseal::stream::small;
+use tensorseal::signing::{Method, PrivateKey, certificates};
+use tensorseal::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use zeroize::Zeroizing;
-
-/// The longest file of keys or certificates that is read.
-const MAX_FILE: u64 = 1 << 20;
-
-/// Reads a small file whole. What cannot be used is an error that names it.
-pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let bytes = read_start(path, most)?;
-    if bytes.len() as u64 > most {
-        let path = path.display();
-        return Err(Failure::usage(anyhow!("{path}: longer than {most} bytes: no such file is")));
-    }
-    Ok(bytes)
-}
-
-/// Reads a file, and of a longer one than `most` bytes so much that it can be told.
-pub fn read_start(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    small::read_start(path, most)
-        .with_context(|| path.display().to_string())
-        .map_err(Failure::usage)
-}
-
-/// Whom to trust: a public key, or root certificates.
-pub fn trust(public_key: Option<&Path>, roots: &[impl AsRef<Path>]) -> Result<Trust, Failure> {
-    if let Some(path) = public_key {
-        let text = read_small(path, MAX_FILE)?;
-        let key = PublicKey::from_pem(&text).with_context(|| path.display().to_string());
-        return Ok(Trust::Key(key.map_err(Failure::usage)?));
-    }
-    Ok(Trust::Roots(read_certificates(roots)?))
-}
-
-/// All certificates of some files.
-fn read_certificates(paths: &[impl AsRef<Path>]) -> Result<Vec<Certificate>, Failure> {
-    let mut all = Vec::new();
-    for path in paths {
-        let path = path.as_ref();
-        let text = read_small(path, MAX_FILE)?;
-        let found = Certificate::parse_all(&text).with_context(|| path.display().to_string());
-        all.extend(found.map_err(Failure::usage)?);
-    }
-    Ok(all)
-}
 
 /// The key that signs, and how it is vouched for.
 pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {

@@ -1,10 +1,8 @@
 //! Signatures: `tensorseal sign`, and what `verify` and `gate` share of checking them.
 
 pub mod args;
-mod attest;
-pub mod check;
 pub mod keys;
-pub mod places;
 mod sign;
+pub mod signed;
 
 pub use sign::run as sign;

@@ -2,10 +2,10 @@
 
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
-use crate::cli::inputs::Inputs;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use anyhow::Context;
 use std::io::{self, Write};
+use tensorseal::verbs::{Inputs, opening};
 use tensorseal::watermark::claim::Claim;
 
 pub fn run(args: &ClaimArgs) -> Outcome {
@@ -14,7 +14,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = running::open_weights(&args.marking.model, &args.opening)?;
+    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;

@@ -13,6 +13,8 @@ use tensorseal::report::human::Palette;
 use tensorseal::report::units::grouped;
 use tensorseal::report::{Report, Watermark};
 use tensorseal::stream::copy::CopyError;
+use tensorseal::verbs::opening;
+use tensorseal::verbs::output::check_copy;
 use tensorseal::watermark::claim::Claim;
 use tensorseal::watermark::embed::{self, EmbedError, Mark};
 use tensorseal::watermark::key::WatermarkKey;
@@ -26,8 +28,8 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     }
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
-    running::check_copy(&args.marking.model, &args.output)?;
-    let model = running::open_weights(&args.marking.model, &args.opening)?;
+    check_copy(&args.marking.model, &args.output)?;
+    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
     let options = running::run_options(&args.measuring);
@@ -52,11 +54,10 @@ pub fn run(args: &EmbedArgs) -> Outcome {
             Ok((unmarked, mark, embedded))
         })?;
     let measured = &unmarked.measured;
-    running::say_who_measured(&measured.run, args.common.quiet);
     let carriers = measured.carriers.tensors.len() as u64;
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
     let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
-    running::fill(&mut report, &model, &measured.model, &measured.run);
+    report.fill(&model, &measured.model, &measured.run);
     report.findings.extend(structure::of_weights(&model));
     report.findings.extend(findings);
     report.judge(args.common.fail_on);

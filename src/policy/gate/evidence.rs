@@ -5,7 +5,7 @@ use crate::checkpoint::{Checkpoint, Content, ModelFile, NotCovered};
 use crate::code::Code;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
-use crate::registry::record::State;
+use crate::record::State;
 use crate::signing;
 use crate::signing::attestation::{AuditFacts, Kind};
 use crate::stream::hashing::HashAlgorithm;

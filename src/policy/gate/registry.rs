@@ -3,7 +3,7 @@
 use super::{Evidence, Gate, ScanRecord, listed};
 use crate::judge::Finding;
 use crate::policy::{Age, RegistryPolicy};
-use crate::registry::record::State;
+use crate::record::State;
 use jiff::Timestamp;
 
 const REQUIRED: &str = "registry.required";

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::display_name;
 use crate::judge::Finding;
-use crate::registry::record::State;
+use crate::record::State;
 use crate::registry::source::Mark;
 use crate::registry::state::FileMark;
 use crate::seal::Seal;

@@ -3,18 +3,15 @@
 use super::change::same_content;
 use super::due::Marks;
 use super::{beside, claims};
-use crate::checkpoint::{Checkpoint, ModelFile};
-use crate::code;
+use crate::checkpoint::{Checkpoint, ModelFile, OpenError};
 use crate::engine::{RunError, RunOptions, RunReport};
-use crate::examine::flips::{self, Compared};
-use crate::examine::{self, ExamineError, Examined, Request, weights};
-use crate::judge::integrity::{self, Options};
-use crate::judge::{self, Finding, checksums, outdated, structure};
+use crate::examine::held::{self, BitSearch, HeldTo, Holding};
+use crate::examine::{self, ExamineError, Examined, Request};
+use crate::judge::{Finding, checksums, structure};
 use crate::pinpoint::search::Limits;
 use crate::registry::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
 use crate::registry::state::{Database, Purpose, StateError};
 use crate::seal::Seal;
-use crate::seal::layout::{self, Damaged};
 use crate::stream::progress::Progress;
 
 /// Why a model could not be checked.
@@ -38,6 +35,12 @@ impl From<ExamineError> for CheckError {
             // No keys are asked for.
             ExamineError::Marks(_) => CheckError::Run(RunError::Unmeasured),
         }
+    }
+}
+
+impl From<OpenError> for CheckError {
+    fn from(error: OpenError) -> Self {
+        CheckError::Source(error.into())
     }
 }
 
@@ -117,7 +120,7 @@ pub fn check(
     expected: Expected<'_>,
     with: With<'_>,
 ) -> Result<DeepCheck, CheckError> {
-    let OpenedModel { checkpoint: mut model, findings, files, seal } = source.open(listed)?;
+    let OpenedModel { checkpoint: model, findings, files, seal } = source.open(listed)?;
     let mut files = files.unwrap_or_else(|| listed.files.clone());
     hold_to_list(&model, &listed.name, &files)?;
     let unusable = beside::claim_signed(&model, &mut files);
@@ -137,11 +140,58 @@ pub fn check(
         }
     }
     let own = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
-    let known = expected.accepted.or(own);
-    let outdated = known.map(|seal| layout::as_bytes(&mut model, seal)).unwrap_or_default();
-    let damaged = layout::adopt(&mut model, expected.accepted);
-    let file_hashing = claims::hashings(&model, &files);
-    let mark = marks.to_examine(&model, &file_hashing, expected.accepted);
+    let Checking { limits, run: options } = with.checking;
+    // No sidecar is looked for: of a registry, it is more to fetch than the search is worth.
+    let search = BitSearch { seal_path: None, limits: Some(*limits), damage: false };
+    let held_to = |seal| HeldTo { seal, content_only: false, search: Some(search) };
+    // What its own seal says stands whatever is accepted.
+    let accepted = expected.accepted.filter(|_| !expected.replaced);
+    let seals: Vec<HeldTo<'_>> = own.into_iter().chain(accepted).map(held_to).collect();
+    let holding = Holding {
+        layout: expected.accepted,
+        bytes_of: expected.accepted.or(own),
+        seals: &seals,
+        code: true,
+        threads: options.threads.clone(),
+    };
+    let examine = |model: &Checkpoint| examine_on(model, &files, marks, expected, with);
+    let held = held::hold(model, &holding, examine, with.progress)?;
+    let changed = accepted.is_some();
+    let (model, examined, mut said) = (held.model, held.examined, held.said);
+    bytes_read += examined.run.engine.bytes_read;
+    let changes = if changed { said.differences.pop() } else { None };
+    let own_changes = said.differences.pop();
+    let mut found = Found { findings, ..Found::default() };
+    let broken = claims::judge(&model, &files, &examined.run);
+    found.claims_broken = broken.len() + found.findings.len();
+    found.findings.extend(broken);
+    found.findings.append(&mut said.structure);
+    found.findings.extend(model.remarks.iter().map(structure::finding));
+    found.findings.extend(checksums::findings(&model, &examined.run));
+    found.findings.append(&mut said.code);
+    found.findings.append(&mut said.weights);
+    structure::worsen(&mut found.findings, &held.explained);
+    found.findings.extend(own_changes.unwrap_or_default());
+    found.findings.extend(sealed.and_then(|sealed| sealed.seal.err()).map(|invalid| *invalid));
+    found.changes = changes.unwrap_or_default();
+    found.changes.retain(|change| !found.findings.contains(change));
+    found.findings.extend(unusable);
+    found.findings.append(&mut said.outdated);
+    settle(source, listed, &model)?;
+    let Examined { seal, run, .. } = examined;
+    done(model, files, (seal, run), bytes_read, Some(found))
+}
+
+/// Examines a model from where an earlier check of the same content ended.
+fn examine_on(
+    model: &Checkpoint,
+    files: &[ListedFile],
+    marks: &Marks,
+    expected: Expected<'_>,
+    with: With<'_>,
+) -> Result<Examined, CheckError> {
+    let file_hashing = claims::hashings(model, files);
+    let mark = marks.to_examine(model, &file_hashing, expected.accepted);
     let journal = with.database.journal(expected.model, Purpose::Examine, mark)?;
     let request = Request {
         audit: !model.tensors.is_empty(),
@@ -149,18 +199,9 @@ pub fn check(
         journal: Some(&journal),
         ..Request::default()
     };
-    let examined = measure(&model, &request, with);
+    let examined = measure(model, &request, with);
     journal.finish(examined.is_ok())?;
-    let examined = examined?;
-    bytes_read += examined.run.engine.bytes_read;
-    let mut found = Found { findings, ..Found::default() };
-    let subject = Subject { model: &model, files: &files, examined: &examined, damaged: &damaged };
-    subject.judge(&mut found, sealed.map(|sealed| sealed.seal), expected, with)?;
-    found.findings.extend(unusable);
-    found.findings.extend(outdated::not_looked_into(&outdated));
-    settle(source, listed, &model)?;
-    let Examined { seal, run, .. } = examined;
-    done(model, files, (seal, run), bytes_read, Some(found))
+    Ok(examined?)
 }
 
 /// Refuses a model that is no longer what was listed and opened, after the last byte of it was read.
@@ -190,73 +231,6 @@ fn measure(
     with: With<'_>,
 ) -> Result<Examined, ExamineError> {
     examine::measure(model, request, &with.checking.run, with.progress)
-}
-
-/// A model that was examined.
-struct Subject<'a> {
-    model: &'a Checkpoint,
-    files: &'a [ListedFile],
-    examined: &'a Examined,
-    damaged: &'a Damaged,
-}
-
-impl Subject<'_> {
-    /// Adds to `found` all that is said of the model.
-    fn judge(
-        &self,
-        found: &mut Found,
-        sealed: Option<Result<Seal, Box<Finding>>>,
-        expected: Expected<'_>,
-        with: With<'_>,
-    ) -> Result<(), CheckError> {
-        let Subject { model, files, examined, .. } = *self;
-        let broken = claims::judge(model, files, &examined.run);
-        found.claims_broken = broken.len() + found.findings.len();
-        found.findings.extend(broken);
-        found.findings.extend(structure::problems(model, expected.accepted));
-        found.findings.extend(model.remarks.iter().map(structure::finding));
-        found.findings.extend(checksums::findings(model, &examined.run));
-        let code = code::examine(model).map_err(SourceError::from)?;
-        found.findings.extend(judge::code::findings(&code));
-        if let Some(audited) = &examined.audited {
-            let threads = &with.checking.run.threads;
-            found.findings.extend(weights::judge(model, audited, threads, with.progress)?);
-        }
-        // What its own seal says stands whatever is accepted.
-        match sealed {
-            Some(Ok(sealed)) => {
-                let changes = self.compare(&sealed, &mut found.findings, with)?;
-                found.findings.extend(changes);
-            }
-            Some(Err(invalid)) => found.findings.push(*invalid),
-            None => {}
-        }
-        if let Some(accepted) = expected.accepted.filter(|_| !expected.replaced) {
-            let mut changes = self.compare(accepted, &mut found.findings, with)?;
-            changes.retain(|change| !found.findings.contains(change));
-            found.changes = changes;
-        }
-        Ok(())
-    }
-
-    /// The differences from a seal, down to flipped bits. What damage explains is no less bad for it.
-    fn compare(
-        &self,
-        sealed: &Seal,
-        damage: &mut [Finding],
-        with: With<'_>,
-    ) -> Result<Vec<Finding>, RunError> {
-        let Subject { model, examined, damaged, .. } = *self;
-        let found = &examined.seal;
-        let differences = integrity::compare(sealed, found, damaged, Options::default());
-        structure::worsen(damage, &differences.explained);
-        let mut changes = differences.findings;
-        let compared = Compared { model, sealed, found, damaged: &damaged.headers };
-        let mut all: Vec<&mut Finding> = changes.iter_mut().collect();
-        let Checking { limits, run } = with.checking;
-        flips::pinpoint(&compared, &mut all, None, *limits, &run.threads, with.progress)?;
-        Ok(changes)
-    }
 }
 
 /// Refuses a model that is not the one that was listed a moment ago.

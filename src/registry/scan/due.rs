@@ -2,7 +2,7 @@
 
 use super::claims;
 use crate::checkpoint::Checkpoint;
-use crate::registry::record::State;
+use crate::record::State;
 use crate::registry::source::{Listed, ListedFile, Mark};
 use crate::registry::state::Known;
 use crate::seal::Seal;

@@ -11,12 +11,12 @@ pub use change::{Change, Moment, judge, same_content};
 pub use deep::{CheckError, Checking, DeepCheck};
 pub use due::{Due, Part};
 
-use super::record::{PassedOver, RecordedFinding, RunOutcome, RunRecord, State};
 use super::source::{Listed, Source};
 use super::state::{Checked, Database, StateError};
 use crate::engine::RunError;
 use crate::judge::Finding;
 use crate::policy::Pattern;
+use crate::record::{PassedOver, RecordedFinding, RunOutcome, RunRecord, State};
 use crate::severity::Severity;
 use crate::stream::progress::Progress;
 use due::Marks;

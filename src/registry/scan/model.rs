@@ -5,7 +5,7 @@ use super::deep::{self, CheckError, Expected, Found, With};
 use super::due::Marks;
 use super::{CheckedModel, Running};
 use crate::judge::Finding;
-use crate::registry::record::{RecordedFinding, State};
+use crate::record::{RecordedFinding, State};
 use crate::registry::source::{Listed, ListedFile, Source, SourceError};
 use crate::registry::state::{Baseline, Checked, Content, Deep, FileMark, Known, Seen};
 use crate::seal::Seal;

@@ -3,7 +3,7 @@
 use super::checks::insert_baseline;
 use super::packed::unpack_seal;
 use super::{Database, StateError, named, text_of, unreadable};
-use crate::registry::record::{ModelRecord, State};
+use crate::record::{ModelRecord, State};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 

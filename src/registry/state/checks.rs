@@ -2,7 +2,7 @@
 
 use super::packed::{FileMark, pack_marks, pack_seal};
 use super::{Database, StateError, journal, text_of, unreadable};
-use crate::registry::record::{RecordedFinding, State};
+use crate::record::{RecordedFinding, State};
 use crate::seal::Seal;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};

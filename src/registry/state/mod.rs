@@ -10,6 +10,7 @@ mod error;
 mod history;
 mod journal;
 mod lock;
+mod lookup;
 mod models;
 mod packed;
 mod records;
@@ -21,6 +22,7 @@ pub use checks::{Checked, Content, Deep};
 pub use error::StateError;
 pub use history::{Acceptance, Event, History};
 pub use journal::{ModelJournal, Purpose};
+pub use lookup::StateFile;
 pub use models::{Baseline, Known, Seen};
 pub use packed::FileMark;
 

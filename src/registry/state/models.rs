@@ -3,7 +3,7 @@
 use super::packed::{FileMark, unpack_marks, unpack_seal};
 use super::runs::kept;
 use super::{Database, StateError, text_of, unreadable};
-use crate::registry::record::{RecordedFinding, State};
+use crate::record::{RecordedFinding, State};
 use crate::seal::Seal;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};

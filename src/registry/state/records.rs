@@ -2,7 +2,7 @@
 
 use super::runs::{last, last_complete, number};
 use super::{Database, StateError, time_of, unreadable};
-use crate::registry::record::{ModelRecord, RecordedFinding, Records, State, Summary};
+use crate::record::{ModelRecord, RecordedFinding, Records, State, Summary};
 use crate::severity::Severity;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};

@@ -1,7 +1,7 @@
 //! The record of scans.
 
 use super::{Database, StateError, time_of, unreadable};
-use crate::registry::record::{RunOutcome, RunRecord};
+use crate::record::{RunOutcome, RunRecord};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

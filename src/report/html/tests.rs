@@ -204,6 +204,7 @@ fn hostile(name: &str) -> Report {
         digest: Some(name.to_owned()),
         source: name.to_owned(),
         signed_by: Some(name.to_owned()),
+        compared: None,
     });
     let left_out =
         NotCovered { path: name.to_owned(), reason: name.to_owned(), kind: LeftOut::Problem };

@@ -1,6 +1,6 @@
 //! What people must look at first.
 
-use crate::registry::record::{ModelRecord, State};
+use crate::record::{ModelRecord, State};
 use crate::severity::Severity;
 
 /// The models of a registry in the order in which they are looked at.

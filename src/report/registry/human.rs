@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
-use crate::registry::record::{ModelRecord, PassedOver, RecordedFinding, State};
+use crate::record::{ModelRecord, PassedOver, RecordedFinding, State};
 use crate::report::human::Palette;
 use crate::report::shown::{MESSAGE, clipped, name as shown};
 use crate::report::units::{count, grouped};
@@ -193,7 +193,7 @@ impl Palette {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::record::Summary;
+    use crate::record::Summary;
     use crate::report::registry::made;
 
     fn plain(name: &str, models: Models) -> String {

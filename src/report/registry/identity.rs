@@ -1,6 +1,6 @@
 //! What a finding is called wherever it is told: the same in every run.
 
-use crate::registry::record::{ModelRecord, RecordedFinding};
+use crate::record::{ModelRecord, RecordedFinding};
 
 /// Sets these digests apart from all others (BLAKE3 key derivation, section 2.3 of its paper).
 const CONTEXT: &str = "tensorseal 2026-11-29 identity of a finding in a registry";
@@ -43,7 +43,7 @@ fn uid(parts: &[Option<&str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::record::State;
+    use crate::record::State;
     use crate::report::registry::made;
     use crate::severity::Severity;
     use std::collections::BTreeSet;

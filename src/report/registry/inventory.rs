@@ -4,7 +4,7 @@
 //! gets an apostrophe in front, which spreadsheets show as nothing. Exact names are in the JSON document.
 
 use super::Overview;
-use crate::registry::record::ModelRecord;
+use crate::record::ModelRecord;
 use crate::report::shown;
 use crate::severity::Severity;
 use std::io::{self, Write};

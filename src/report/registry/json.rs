@@ -4,7 +4,7 @@
 //! a document without it was not written to its end.
 
 use super::Overview;
-use crate::registry::record::Summary;
+use crate::record::Summary;
 use crate::report::Tool;
 use serde::Serialize;
 use serde::ser::SerializeSeq;
@@ -86,7 +86,7 @@ fn text(part: &impl Serialize) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::judge::Verdict;
-    use crate::registry::record::{ModelRecord, PassedOver, Records};
+    use crate::record::{ModelRecord, PassedOver, Records};
     use crate::report::registry::made;
 
     const PUBLISHED: &str = include_str!("../../../docs/schema/tensorseal.registry.1.schema.json");

@@ -2,9 +2,7 @@
 
 use super::Overview;
 use crate::judge::Verdict;
-use crate::registry::record::{
-    ModelRecord, RecordedFinding, RunOutcome, RunRecord, State, Summary,
-};
+use crate::record::{ModelRecord, RecordedFinding, RunOutcome, RunRecord, State, Summary};
 use crate::severity::Severity;
 use jiff::Timestamp;
 use std::collections::BTreeMap;

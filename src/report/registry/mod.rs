@@ -21,7 +21,7 @@ pub use identity::{finding_uid, model_uid};
 pub use sentence::summary_line;
 
 use crate::judge::Verdict;
-use crate::registry::record::{PassedOver, Records, Summary};
+use crate::record::{PassedOver, Records, Summary};
 use jiff::Timestamp;
 
 /// What is told of registries, and when.

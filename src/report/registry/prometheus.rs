@@ -7,7 +7,7 @@
 //! file is called.
 
 use super::Overview;
-use crate::registry::record::{RunOutcome, RunRecord, State};
+use crate::record::{RunOutcome, RunRecord, State};
 use jiff::Timestamp;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
@@ -143,7 +143,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::record::Summary;
+    use crate::record::Summary;
     use crate::report::registry::made;
     use crate::severity::Severity;
     use proptest::prelude::*;

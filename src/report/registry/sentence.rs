@@ -1,7 +1,7 @@
 //! What every report says in the same words.
 
 use super::Overview;
-use crate::registry::record::{ModelRecord, State};
+use crate::record::{ModelRecord, State};
 use crate::report::units::{bytes, count, grouped, span};
 use crate::severity::Severity;
 
@@ -74,7 +74,7 @@ pub fn findings(model: &ModelRecord) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::record::Summary;
+    use crate::record::Summary;
     use crate::report::registry::made;
 
     #[test]

@@ -6,13 +6,11 @@ mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
 use crate::cli::args::Common;
-use crate::cli::inputs::Inputs;
-use crate::cli::{Failure, Outcome, output};
-use anyhow::anyhow;
-use std::collections::BTreeSet;
+use crate::cli::{Outcome, output};
 use tensorseal::checkpoint::Checkpoint;
 use tensorseal::judge::watermark::Detection;
 use tensorseal::report::{Report, Watermark};
+use tensorseal::verbs::Inputs;
 use tensorseal::watermark::third_party::Scheme;
 
 pub fn run(args: &DetectArgs) -> Outcome {
@@ -21,17 +19,6 @@ pub fn run(args: &DetectArgs) -> Outcome {
         SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
         SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
     }
-}
-
-/// A key that is looked for twice would be paid for as two.
-pub fn refuse_twice<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
-    let mut seen = BTreeSet::new();
-    for id in ids {
-        if !seen.insert(id) {
-            return Err(Failure::usage(anyhow!("key {id} was given twice")));
-        }
-    }
-    Ok(())
 }
 
 /// Draws the verdict, and writes the report if the models are still what they were.

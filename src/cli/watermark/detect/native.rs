@@ -12,6 +12,8 @@ use tensorseal::judge::{Finding, structure};
 use tensorseal::report::Report;
 use tensorseal::seal::{build, document::root_text};
 use tensorseal::stream::progress::Progress;
+use tensorseal::verbs::gate::refuse_twice;
+use tensorseal::verbs::opening;
 use tensorseal::watermark::claim::{Claim, ClaimError};
 use tensorseal::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
 use tensorseal::watermark::informed;
@@ -27,7 +29,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let open = |path| running::open_weights(path, &args.opening);
+    let open = |path| opening::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -43,8 +45,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
             .transpose()?;
         Ok((measured, beside))
     })?;
-    running::say_who_measured(&measured.run, args.common.quiet);
-    running::fill(&mut report, &model, &measured.model, &measured.run);
+    report.fill(&model, &measured.model, &measured.run);
     report.findings.extend(structure::of_weights(&model));
     report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
     let beside = match beside.transpose() {
@@ -91,7 +92,7 @@ fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
-    super::refuse_twice(keys.iter().map(WatermarkKey::id))?;
+    refuse_twice(keys.iter().map(WatermarkKey::id))?;
     Ok(keys)
 }
 

@@ -1,6 +1,6 @@
 //! Marks of other schemes.
 
-use super::{conclude, refuse_twice};
+use super::conclude;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{Failure, Outcome, exit, running};
 use anyhow::anyhow;
@@ -11,6 +11,8 @@ use tensorseal::judge::third_party::{Context, intervals, judge};
 use tensorseal::judge::watermark::Detection;
 use tensorseal::report::Report;
 use tensorseal::seal::build;
+use tensorseal::verbs::gate::refuse_twice;
+use tensorseal::verbs::opening;
 use tensorseal::watermark::SCHEME;
 use tensorseal::watermark::third_party::{
     Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, interval, measure,
@@ -23,7 +25,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
         return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_weights(&args.model, &args.opening)?;
+    let model = opening::open_weights(&args.model, args.opening.options())?;
     let options = running::run_options(&args.measuring);
     let (seal, run, detections) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -49,8 +51,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
             }
             Ok((seal, run, detections))
         })?;
-    running::say_who_measured(&run, args.common.quiet);
-    running::fill(&mut report, &model, &seal.model, &run);
+    report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::of_weights(&model));
     let expected = args.expect.map(Into::into).unwrap_or_default();
     for detection in &detections {
@@ -73,8 +74,8 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         return usage("compares with a base model: name it with --original");
     };
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = running::open_weights(&args.model, &args.opening)?;
-    let base = running::open_weights(base, &args.opening)?;
+    let model = opening::open_weights(&args.model, args.opening.options())?;
+    let base = opening::open_weights(base, args.opening.options())?;
     let options = running::run_options(&args.measuring);
     let (seal, base_seal, run, measured) =
         running::watched(&args.measuring, args.common.quiet, |progress| {
@@ -86,8 +87,7 @@ pub fn compare(args: &DetectArgs) -> Outcome {
                 interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
             Ok((seal, base_seal, run, measured))
         })?;
-    running::say_who_measured(&run, args.common.quiet);
-    running::fill(&mut report, &model, &seal.model, &run);
+    report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::of_weights(&model));
     if measured.tensors.is_empty() {
         let error = anyhow!("the two models have no matrix of floats with the same name and shape");

@@ -1,6 +1,6 @@
 //! What the page must know of all models before it lists the first.
 
-use crate::registry::record::ModelRecord;
+use crate::record::ModelRecord;
 use crate::report::registry::Overview;
 use crate::report::registry::group::Group;
 use std::io;

@@ -10,7 +10,7 @@ mod tests;
 use super::Overview;
 use super::group::Group;
 use crate::judge::rules::rule_of;
-use crate::registry::record::{ModelRecord, RunRecord, State};
+use crate::record::{ModelRecord, RunRecord, State};
 use crate::report::html::{badge, escape, page};
 use crate::report::summary;
 use crate::report::units::{bytes, count, grouped, span};

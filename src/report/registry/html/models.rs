@@ -1,7 +1,7 @@
 //! The models, those first that somebody must look at.
 
 use super::{PathOf, look};
-use crate::registry::record::{ModelRecord, RecordedFinding};
+use crate::record::{ModelRecord, RecordedFinding};
 use crate::report::html::{badge, escape};
 use crate::report::registry::group::Group;
 use crate::report::registry::{Overview, sentence};

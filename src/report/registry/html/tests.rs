@@ -1,7 +1,7 @@
 //! The page, held to its structure by a strict XML parser.
 
 use super::*;
-use crate::registry::record::Summary;
+use crate::record::Summary;
 use crate::report::registry::made;
 use crate::severity::Severity;
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use super::{Scan, metadata, severity};
 use crate::judge::rules::{catalogue_of, rule_of, rules};
-use crate::registry::record::{ModelRecord, RecordedFinding};
+use crate::record::{ModelRecord, RecordedFinding};
 use crate::report::registry::identity::{finding_uid, model_uid};
 use serde_json::{Map, Value, json};
 

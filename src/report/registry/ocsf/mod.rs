@@ -10,7 +10,7 @@
 mod finding;
 
 use super::Overview;
-use crate::registry::record::{RunOutcome, RunRecord};
+use crate::record::{RunOutcome, RunRecord};
 use crate::report::shown;
 use crate::severity::Severity;
 use jiff::Timestamp;

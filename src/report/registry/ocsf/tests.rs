@@ -2,7 +2,7 @@
 //! check holds them to it.
 
 use super::*;
-use crate::registry::record::Summary;
+use crate::record::Summary;
 use crate::report::registry::made;
 use std::collections::BTreeSet;
 

@@ -15,7 +15,7 @@ pub use target::{Facility, Target, Transport};
 use super::group::Group;
 use super::{Overview, finding_uid, sentence};
 use crate::judge::Verdict;
-use crate::registry::record::{ModelRecord, RecordedFinding, RunRecord};
+use crate::record::{ModelRecord, RecordedFinding, RunRecord};
 use crate::severity::Severity;
 use message::{Level, Message};
 use std::io;

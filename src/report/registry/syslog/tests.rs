@@ -1,7 +1,7 @@
 //! What is sent, and that it arrives: over sockets of this machine.
 
 use super::*;
-use crate::registry::record::State;
+use crate::record::State;
 use crate::report::registry::made;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};

@@ -1,0 +1,71 @@
+//! `tensorseal verify`: compare a model with its seal, its signature, or both.
+
+use super::args::VerifyArgs;
+use super::signing::signed;
+use super::{Outcome, output, running};
+use std::io::{self, Write};
+use tensorseal::pinpoint::search::Limits;
+use tensorseal::report::Report;
+use tensorseal::report::human::Palette;
+use tensorseal::report::units::count;
+use tensorseal::severity::Severity;
+use tensorseal::verbs::{VerifyOptions, verify};
+
+/// Runs the verb.
+pub fn run(args: &VerifyArgs) -> Outcome {
+    let limits = Limits { searches: args.pinpointing.pinpoint_limit };
+    let mut options = VerifyOptions {
+        seal: args.seal.clone(),
+        signature: args.signature.options()?,
+        expect_root: args.expect_root,
+        content_only: args.content_only,
+        file_digests: args.file_digests,
+        pinpoint: Some(limits).filter(|_| !args.no_pinpoint),
+        opening: args.opening.options(),
+        run: running::run_options(&args.measuring),
+        list_tensors: args.full,
+        fail_on: args.common.fail_on,
+        ..VerifyOptions::default()
+    };
+    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+        options.progress = progress.clone();
+        Ok(verify(&args.model, &options)?)
+    })?;
+    output::finish(&report, &args.common, &|out, palette| summary(out, palette, args, &report))
+}
+
+fn summary(
+    out: &mut dyn Write,
+    palette: Palette,
+    args: &VerifyArgs,
+    report: &Report,
+) -> io::Result<()> {
+    // What cannot be trusted says nothing of the model, and nothing was measured.
+    if report.engine.is_none() {
+        return Ok(());
+    }
+    signed::summary(out, palette, report)?;
+    let Some(seal) = &report.seal else { return Ok(()) };
+    writeln!(out, "seal      {}", seal.source)?;
+    let words = match (&seal.signed_by, args.expect_root) {
+        (Some(signer), _) => format!("signed by {signer}"),
+        (None, Some(_)) => {
+            "unsigned seal: its tensors are held to the expected root, its other files only to the seal".to_owned()
+        }
+        (None, None) => {
+            "unsigned seal: it proves nothing against someone who can write both; sign it, or pin the root with --expect-root".to_owned()
+        }
+    };
+    writeln!(out, "          {}", palette.dim(&words))?;
+    let clean = report.findings.iter().all(|finding| finding.severity <= Severity::Info);
+    if let Some(compared) = seal.compared.filter(|_| clean) {
+        let (tensors, others) = (compared.tensors, compared.other_files);
+        writeln!(
+            out,
+            "intact    {} and {}",
+            count(tensors, "tensor"),
+            count(others, "other file")
+        )?;
+    }
+    Ok(())
+}
