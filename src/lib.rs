@@ -40,39 +40,36 @@
 //! # Ok::<(), tensorseal::Error>(())
 //! ```
 
-pub mod audit;
-pub mod checkpoint;
-pub mod code;
-pub mod compare;
-pub mod document;
-pub mod dtype;
-pub mod engine;
-pub mod examine;
-pub mod judge;
-pub mod lineage;
-pub mod measure;
-pub mod pinpoint;
-pub mod policy;
-pub mod quantised;
-pub mod record;
-pub mod registry;
-pub mod repair;
-pub mod report;
-pub mod seal;
-pub mod severity;
-pub mod signing;
-pub mod stream;
-pub mod system;
-pub mod verbs;
-pub mod watermark;
-pub mod weights;
+pub use tensorseal_base::{dtype, quantised, severity, system};
+pub use tensorseal_code as code;
+pub use tensorseal_core::{
+    audit, compare, document, examine, judge, lineage, pinpoint, policy, record, repair, seal,
+    verbs, watermark,
+};
+pub use tensorseal_engine as engine;
+pub use tensorseal_engine::{measure, stream};
+pub use tensorseal_format as checkpoint;
+pub use tensorseal_report as report;
+pub use tensorseal_signing as signing;
 
-pub use verbs::audit::audit;
-pub use verbs::compare::compare;
-pub use verbs::repair::repair;
-pub use verbs::seal::seal;
-pub use verbs::{
+pub use tensorseal_core::verbs::audit::audit;
+pub use tensorseal_core::verbs::compare::compare;
+pub use tensorseal_core::verbs::repair::repair;
+pub use tensorseal_core::verbs::seal::seal;
+pub use tensorseal_core::verbs::{
     AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, Gated, InspectOptions, Opening,
     RepairOptions, Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate,
     inspect, sign, verify,
 };
+
+/// What tensors stand for, in any container and quantisation.
+pub mod weights {
+    pub use tensorseal_format::canonical;
+    pub use tensorseal_weights::*;
+}
+
+/// Registries on a schedule.
+pub mod registry {
+    pub use tensorseal_core::record;
+    pub use tensorseal_registry::*;
+}

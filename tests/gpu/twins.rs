@@ -566,7 +566,7 @@ fn every_shader_is_valid_has_a_row_and_a_twin() {
     assert_eq!(files, rows, "one row in the kernel table for each shader");
     for kernel in KERNELS {
         assert!(
-            fs::exists(format!("{root}/src/measure/{}.rs", kernel.name)).unwrap(),
+            fs::exists(format!("{root}/crates/engine/src/measure/{}.rs", kernel.name)).unwrap(),
             "{}",
             kernel.name
         );

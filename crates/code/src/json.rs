@@ -1,0 +1,164 @@
+//! The strings of a JSON document, each with its place. Nothing of the document is built.
+
+use serde::de::{MapAccess, SeqAccess};
+use std::borrow::Cow;
+use tensorseal_base::json::JsonError;
+use tensorseal_base::json::{self, Key, Offer, Scalar, Sink};
+
+/// A step on the way to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    /// The member of an object.
+    Member(Cow<'a, str>),
+    /// The element of an array.
+    Element(usize),
+}
+
+impl Step<'_> {
+    /// The name of a member.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Step::Member(name) => Some(name),
+            Step::Element(_) => None,
+        }
+    }
+}
+
+/// Whether the way leads through a member of this name.
+pub(super) fn through(way: &[Step<'_>], name: &str) -> bool {
+    way.iter().any(|step| step.name() == Some(name))
+}
+
+/// The name of the innermost member on the way.
+pub(super) fn innermost<'w>(way: &'w [Step<'_>]) -> Option<&'w str> {
+    way.iter().rev().find_map(Step::name)
+}
+
+/// Shows every string of a document to `look`, with the way to it from the top.
+///
+/// # Errors
+/// Of a text that is not JSON: what stands before the fault was shown.
+pub(super) fn strings<'a>(
+    bytes: &'a [u8],
+    look: &mut dyn FnMut(&[Step<'a>], &str),
+) -> Result<(), JsonError> {
+    let mut way = Vec::new();
+    json::parse(bytes, Strings { way: &mut way, look })
+}
+
+/// The document as strict readers take it: Python writes and reads numbers that JSON does not have.
+/// `None`: there are none.
+pub(super) fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [(&[u8], &[u8]); 3] =
+        [(b"-Infinity", b"0        "), (b"Infinity", b"0       "), (b"NaN", b"0  ")];
+    let mut text: Option<Vec<u8>> = None;
+    let (mut in_string, mut escaped) = (false, false);
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match rest[0] {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'-' | b'I' | b'N' if !in_string => {
+                if let Some((word, zero)) = WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
+                    let text = text.get_or_insert_with(|| bytes.to_vec());
+                    text[at..at + word.len()].copy_from_slice(zero);
+                    at += word.len() - 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    text
+}
+
+struct Strings<'w, 'a> {
+    way: &'w mut Vec<Step<'a>>,
+    look: &'w mut dyn FnMut(&[Step<'a>], &str),
+}
+
+impl<'w, 'a> Sink<'a> for Strings<'w, 'a> {
+    type Out = ();
+
+    fn scalar(self, value: Scalar<'a>) {
+        if let Scalar::Text(text) = value {
+            (self.look)(self.way, &text);
+        }
+    }
+
+    fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        let Strings { way, look } = self;
+        for at in 0.. {
+            way.push(Step::Element(at));
+            if list
+                .next_element_seed(Offer(Strings { way: &mut *way, look: &mut *look }))?
+                .is_none()
+            {
+                break;
+            }
+            way.pop();
+        }
+        way.pop();
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
+        let Strings { way, look } = self;
+        while let Some(key) = object.next_key_seed(Offer(Key))? {
+            way.push(Step::Member(key));
+            object.next_value_seed(Offer(Strings { way: &mut *way, look: &mut *look }))?;
+            way.pop();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        let _ = strings(text.as_bytes(), &mut |way, text| {
+            let way: Vec<String> = way
+                .iter()
+                .map(|step| match step {
+                    Step::Member(name) => name.to_string(),
+                    Step::Element(at) => at.to_string(),
+                })
+                .collect();
+            all.push(format!("{}={text}", way.join(".")));
+        });
+        all
+    }
+
+    #[test]
+    fn strings_have_their_places() {
+        let text = r#"{"a": {"b": ["x", 1, ["y"], {"c": "z"}]}, "d": "w", "a": "v"}"#;
+        assert_eq!(shown(text), ["a.b.0=x", "a.b.2.0=y", "a.b.3.c=z", "d=w", "a=v"]);
+        assert_eq!(shown(r#"{"a": "x", "b": ["y", tru"#), ["a=x", "b.0=y"]);
+        assert_eq!(shown(r#""top""#), ["=top"]);
+        assert!(shown(&"[".repeat(100_000)).is_empty());
+    }
+
+    #[test]
+    fn numbers_of_python_are_taken() {
+        let text = br#"{"a": [0.0, Infinity, -Infinity], "NaN": NaN, "s": "Infinity \" NaN"}"#;
+        let plain = without_python(text).unwrap();
+        assert_eq!(plain.len(), text.len());
+        assert_eq!(shown(std::str::from_utf8(&plain).unwrap()), ["s=Infinity \" NaN"]);
+        assert_eq!(without_python(b"{\"a\": -1, \"b\": \"NaN\"}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\",:a\\\\NIn-]{0,80}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let _ = strings(bytes, &mut |_, _| {});
+                let _ = without_python(bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Keras: layers that are Python code, and classes that it imports for a model.
+
+use super::file_name;
+use super::found::Found;
+use super::json;
+use super::pairs;
+use super::read::{MOST, Source};
+use tensorseal_base::display::display_name;
+use tensorseal_format::{ContentClass, ModelFile, OpenError, zip};
+
+/// How a file holds the configuration of a model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As a member of a zip archive.
+    Archive,
+    /// As text in the midst of other bytes.
+    Within,
+}
+
+/// Whether, and how.
+pub(super) fn form(file: &ModelFile) -> Option<Form> {
+    let name = file_name(&file.path);
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    match file.content.class {
+        ContentClass::Keras => Some(Form::Archive),
+        ContentClass::Hdf5 => Some(Form::Within),
+        _ if ends(&[".keras"]) => Some(Form::Archive),
+        _ if ends(&[".h5", ".hdf5"]) => Some(Form::Within),
+        _ if matches!(name, "saved_model.pb" | "keras_metadata.pb") => Some(Form::Within),
+        _ => None,
+    }
+}
+
+/// Looks into the configuration of a model.
+pub(super) fn look_into(
+    source: &Source<'_>,
+    form: Form,
+    found: &mut Found,
+) -> Result<(), OpenError> {
+    match form {
+        Form::Archive => {
+            let mut start = [0; 4];
+            let is_archive = source.file.bytes >= 4 && {
+                source.fill(0, &mut start)?;
+                zip::starts(&start)
+            };
+            if is_archive {
+                return archive(source, found);
+            }
+        }
+        Form::Within => {}
+    }
+    source.whole()?;
+    source.each(pairs::LONGEST, |piece, _| {
+        pairs::each(piece, |name, value| member(name, value, found));
+    })
+}
+
+fn archive(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+    let failed = |error| source.failed(error);
+    let opened = source.opened()?;
+    let archive = zip::read(opened).map_err(failed)?;
+    let named = |name: &str| name.eq_ignore_ascii_case("config.json");
+    let mut configs = archive.members.iter().filter(|member| named(&member.name)).peekable();
+    if configs.peek().is_none() {
+        found.not_examined("it has no `config.json` that can be read");
+    }
+    for config in configs {
+        match config.read(opened, MOST).map_err(failed)? {
+            Ok(bytes) => document(&bytes, found),
+            Err(error) => found.not_examined(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn document(bytes: &[u8], found: &mut Found) {
+    let plain = json::without_python(bytes);
+    let bytes = plain.as_deref().unwrap_or(bytes);
+    let read = json::strings(bytes, &mut |way, text| {
+        member(json::innermost(way).unwrap_or_default(), text, found);
+    });
+    if let Err(error) = read {
+        found.not_examined(error.to_string());
+        pairs::each(bytes, |name, value| member(name, value, found));
+    }
+}
+
+/// A layer that is code, wherever its configuration stands.
+pub(super) fn layer(name: &str, value: &str, found: &mut Found) {
+    if name == "class_name" && matches!(value, "Lambda" | "__lambda__") {
+        found.code.push("has a Lambda layer: Keras runs the Python code in it".to_owned());
+    }
+}
+
+/// A member of the configuration of a model.
+fn member(name: &str, value: &str, found: &mut Found) {
+    layer(name, value, found);
+    let package = match name {
+        "module" => value.split('.').next(),
+        // Older forms have the package before the class.
+        "registered_name" | "class_name" => value.split_once('>').map(|(package, _)| package),
+        _ => None,
+    };
+    if let Some(package) = package.filter(|package| !is_own(package)) {
+        let what = match name {
+            "module" => format!("Keras imports {}", display_name(value)),
+            _ => format!("needs {} registered by {}", display_name(value), display_name(package)),
+        };
+        found.code.push(what);
+    }
+}
+
+/// Packages of Keras itself, and of what it stands on.
+fn is_own(package: &str) -> bool {
+    const OWN: [&str; 9] = [
+        "",
+        "builtins",
+        "keras",
+        "keras_core",
+        "keras_cv",
+        "keras_hub",
+        "keras_nlp",
+        "tensorflow",
+        "tf_keras",
+    ];
+    OWN.contains(&package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Vec<String> {
+        let mut found = Found::default();
+        document(text.as_bytes(), &mut found);
+        found.code.iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn code_of_a_model_is_told() {
+        let lambda =
+            r#"{"config": {"layers": [{"module": "keras.layers", "class_name": "Lambda"}]}}"#;
+        assert_eq!(of(lambda).len(), 1);
+        let custom =
+            r#"{"module": "my_module.layers", "class_name": "L", "registered_name": "my_pkg>L"}"#;
+        assert_eq!(of(custom).len(), 2);
+        assert_eq!(of(r#"{"class_name": "my_pkg>L", "config": {}}"#).len(), 1);
+        // What is cut off is looked through all the same.
+        assert_eq!(of(&lambda[..lambda.len() - 4]).len(), 1);
+    }
+
+    #[test]
+    fn models_of_keras_itself_are_quiet() {
+        let own = r#"{"module": "keras_hub.src.models", "class_name": "B", "registered_name": "keras_hub>B",
+            "config": {"name": "Lambda", "dtype": {"module": "keras", "class_name": "DTypePolicy"}},
+            "build_config": {"module": "builtins", "registered_name": "function"}}"#;
+        assert_eq!(of(own), [""; 0]);
+    }
+}

@@ -1,0 +1,221 @@
+//! ONNX: operators that a library of its own must bring, and weights outside of the model.
+
+use super::error::CodeError;
+use super::found::Found;
+use super::protobuf::{Bytes, Event, Field, Message, walk};
+use std::collections::BTreeSet;
+use tensorseal_base::display::display_name;
+use tensorseal_format::{ContentClass, ModelFile, OpenError};
+
+/// Whether a file is a model of ONNX.
+pub(super) fn is_onnx(file: &ModelFile) -> bool {
+    file.content.class == ContentClass::Onnx
+        || file.path.ends_with(".onnx")
+        || file.path.ends_with(".ort")
+}
+
+use Field::{Message as Sub, Text};
+
+static MODEL: Message = Message {
+    name: "model",
+    fields: &[(7, Sub(&GRAPH)), (20, Sub(&TRAINING)), (25, Sub(&FUNCTION))],
+};
+static TRAINING: Message =
+    Message { name: "training", fields: &[(1, Sub(&GRAPH)), (2, Sub(&GRAPH))] };
+static GRAPH: Message =
+    Message { name: "graph", fields: &[(1, Sub(&NODE)), (5, Sub(&TENSOR)), (15, Sub(&SPARSE))] };
+static NODE: Message =
+    Message { name: "node", fields: &[(4, Text), (5, Sub(&ATTRIBUTE)), (7, Text)] };
+static ATTRIBUTE: Message = Message {
+    name: "attribute",
+    fields: &[
+        (5, Sub(&TENSOR)),
+        (6, Sub(&GRAPH)),
+        (10, Sub(&TENSOR)),
+        (11, Sub(&GRAPH)),
+        (22, Sub(&SPARSE)),
+        (23, Sub(&SPARSE)),
+    ],
+};
+static SPARSE: Message =
+    Message { name: "sparse", fields: &[(1, Sub(&TENSOR)), (2, Sub(&TENSOR))] };
+static TENSOR: Message = Message { name: "tensor", fields: &[(13, Sub(&ENTRY))] };
+static ENTRY: Message = Message { name: "entry", fields: &[(1, Text), (2, Text)] };
+static FUNCTION: Message = Message {
+    name: "function",
+    fields: &[(1, Text), (7, Sub(&NODE)), (10, Text), (11, Sub(&ATTRIBUTE))],
+};
+
+/// Domains that every runtime of ONNX brings, or the common one.
+fn is_known(domain: &str) -> bool {
+    const KNOWN: [&str; 6] = [
+        "",
+        "ai.onnx",
+        "ai.onnx.ml",
+        "ai.onnx.preview",
+        "ai.onnx.preview.training",
+        "ai.onnx.training",
+    ];
+    let vendor = |vendor: &str| {
+        domain.strip_prefix(vendor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    KNOWN.contains(&domain) || vendor("com.microsoft") || vendor("com.ms.internal")
+}
+
+/// Most operators and domains that are kept.
+const KEPT: usize = 16_384;
+
+#[derive(Default)]
+struct Seen {
+    /// The nodes that are open: operator and domain.
+    nodes: Vec<[String; 2]>,
+    /// The entry that is open: key and value.
+    entry: [String; 2],
+    /// Operators of other domains.
+    custom: BTreeSet<[String; 2]>,
+    /// The function that is open: its name and domain.
+    function: [String; 2],
+    /// Functions that the model has itself, by name and domain.
+    own: BTreeSet<[String; 2]>,
+    /// Whether there were more of either than are kept.
+    more: bool,
+}
+
+/// Looks for operators and places.
+pub(super) fn look_into(bytes: &dyn Bytes, found: &mut Found) -> Result<(), OpenError> {
+    let mut seen = Seen::default();
+    let fault = walk(bytes, &MODEL, &mut |event| seen.event(event, found))?;
+    for [operator, domain] in seen.custom.difference(&seen.own) {
+        let (operator, domain) = (display_name(operator), display_name(domain));
+        found.code.push(format!("needs a library for the operator {operator} of {domain}"));
+    }
+    if seen.more {
+        found.not_examined(format!("it has more than {KEPT} operators and functions of its own"));
+    }
+    if let Some(at) = fault {
+        found.not_examined(format!("it is no ONNX model from byte {at} on"));
+    }
+    Ok(())
+}
+
+impl Seen {
+    fn event(&mut self, event: Event<'_>, found: &mut Found) {
+        match event {
+            Event::Start("node") => self.nodes.push(Default::default()),
+            Event::Text("node", field, text) => {
+                if let Some([operator, domain]) = self.nodes.last_mut() {
+                    *(if field == 7 { domain } else { operator }) = text.to_owned();
+                }
+            }
+            Event::End("node") => {
+                let node = self.nodes.pop().unwrap_or_default();
+                if !is_known(&node[1]) {
+                    self.more |= !keep(&mut self.custom, node);
+                }
+            }
+            Event::Start("function") => self.function = Default::default(),
+            Event::Text("function", field, text) => {
+                let [name, domain] = &mut self.function;
+                *(if field == 1 { name } else { domain }) = text.to_owned();
+            }
+            Event::End("function") => {
+                let function = std::mem::take(&mut self.function);
+                self.more |= !keep(&mut self.own, function);
+            }
+            Event::Start("entry") => self.entry = Default::default(),
+            Event::Text("entry", field, text) => {
+                let [key, value] = &mut self.entry;
+                *(if field == 1 { key } else { value }) = text.to_owned();
+            }
+            Event::End("entry") => {
+                let [key, location] = std::mem::take(&mut self.entry);
+                if key == "location" && leads_out(&location) {
+                    found.other.push(CodeError::ExternalPath { location });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Keeps one more; `false`: there are too many.
+fn keep(kept: &mut BTreeSet<[String; 2]>, one: [String; 2]) -> bool {
+    let fits = kept.len() < KEPT || kept.contains(&one);
+    if fits {
+        kept.insert(one);
+    }
+    fits
+}
+
+/// Whether a path leads out of the directory that it is relative to, on any system.
+fn leads_out(path: &str) -> bool {
+    let is_drive = matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    let is_separator = |c| matches!(c, '/' | '\\');
+    is_drive || path.starts_with(is_separator) || path.split(is_separator).any(|part| part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protobuf::tests::field;
+    use super::*;
+    use tensorseal_format::Named;
+
+    fn of(bytes: &[u8]) -> (Vec<String>, Vec<&'static str>) {
+        let mut found = Found::default();
+        look_into(&bytes, &mut found).unwrap();
+        let other = found.other.iter().map(|error| error.rule().0).collect();
+        (found.code.iter().map(str::to_owned).collect(), other)
+    }
+
+    fn node(operator: &str, domain: &str, rest: &[u8]) -> Vec<u8> {
+        let domain = field(7, domain.as_bytes());
+        field(1, &[field(4, operator.as_bytes()), rest.to_vec(), domain].concat())
+    }
+
+    fn tensor(location: &str) -> Vec<u8> {
+        let entry = |key: &str, value: &str| {
+            field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat())
+        };
+        [entry("location", location), entry("offset", "../0"), field(9, &[0; 64])].concat()
+    }
+
+    #[test]
+    fn operators_of_other_domains_are_told() {
+        let known = [node("MatMul", "", &[]), node("Attention", "com.microsoft", &[])].concat();
+        assert_eq!(of(&field(7, &known)), Default::default());
+        let deep = field(5, &field(6, &node("Own", "my.domain", &[])));
+        let nested = field(7, &node("If", "", &deep));
+        let (code, _) = of(&nested);
+        assert!(code.len() == 1 && code[0].contains("Own of my.domain"), "{code:?}");
+        // A function of the model itself needs no library; another operator of its domain does.
+        let function =
+            |name: &str| field(25, &[field(1, name.as_bytes()), field(10, b"my.domain")].concat());
+        assert_eq!(of(&[nested.clone(), function("Own")].concat()), Default::default());
+        assert_eq!(of(&[nested, function("Other")].concat()).0.len(), 1);
+        assert!(!is_known("com.microsoftx") && is_known("com.microsoft.nchwc"));
+    }
+
+    #[test]
+    fn weights_outside_of_the_model_are_high() {
+        for location in ["../w.bin", "/w.bin", "a/../../w.bin", "..\\w.bin", "C:\\w.bin", "a/.."] {
+            let (_, rules) = of(&field(7, &field(5, &tensor(location))));
+            assert_eq!(rules, ["content/external-path"], "{location}");
+        }
+        for location in ["w.bin", "a/w.bin", "a/..b", "model.onnx.data"] {
+            assert_eq!(
+                of(&field(7, &field(5, &tensor(location)))),
+                Default::default(),
+                "{location}"
+            );
+        }
+        let attribute = field(11, &field(5, &tensor("../w")));
+        assert_eq!(of(&field(25, &attribute)).1, ["content/external-path"]);
+        let constant = field(7, &node("Constant", "", &field(5, &field(5, &tensor("../w")))));
+        assert_eq!(of(&constant).1, ["content/external-path"]);
+    }
+
+    #[test]
+    fn what_is_no_model_is_said() {
+        assert_eq!(of(&[0xff; 40]).1, ["content/not-examined"]);
+    }
+}

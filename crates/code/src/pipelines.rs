@@ -1,0 +1,117 @@
+//! Pipelines of diffusers: the classes of their parts.
+
+use super::configs::remote_class;
+use super::found::Found;
+use super::json::Step;
+use super::{Whole, file_name};
+use tensorseal_base::display::display_name;
+
+/// Modules that parts of pipelines come from without a file of the model: libraries, and those of diffusers
+/// itself that published pipelines name.
+const LIBRARIES: [&str; 24] = [
+    "audioldm2",
+    "deepfloyd_if",
+    "diffusers",
+    "flax",
+    "kandinsky",
+    "kolors",
+    "latent_diffusion",
+    "musicldm",
+    "onnxruntime.training",
+    "optimum",
+    "paint_by_example",
+    "peft",
+    "pixart_alpha",
+    "semantic_stable_diffusion",
+    "shap_e",
+    "stable_audio",
+    "stable_cascade",
+    "stable_diffusion",
+    "stable_diffusion_safe",
+    "stable_diffusion_xl",
+    "transformers",
+    "unidiffuser",
+    "versatile_diffusion",
+    "wuerstchen",
+];
+
+/// Looks at a string of a document: the index of a pipeline names its own class, and of every part a module
+/// and a class. `["module", "Class"]` instead of a class is one of a file, or of another repository.
+pub(super) fn look(
+    path: &str,
+    way: &[Step<'_>],
+    text: &str,
+    beside: &Whole<'_>,
+    found: &mut Found,
+) {
+    let shown = display_name(text);
+    if let [Step::Member(name), Step::Element(at)] = way
+        && name == "_class_name"
+    {
+        if *at == 0 {
+            found.code.push(format!("`_class_name` makes diffusers load a class of {shown}"));
+            if text.contains('/') {
+                found.remote.push(format!("a pipeline of {shown}"));
+            }
+            remote_class(text, found);
+        }
+        return;
+    }
+    if !matches!(file_name(path), "model_index.json" | "modular_model_index.json") {
+        return;
+    }
+    let [Step::Member(part), Step::Element(0)] = way else { return };
+    let folder = path.strip_suffix(file_name(path)).unwrap_or_default();
+    let own = format!("{folder}{part}/{text}.py");
+    if beside.has(&own) {
+        found.code.push(format!(
+            "diffusers loads {} from {}",
+            display_name(part),
+            display_name(&own)
+        ));
+    } else if !LIBRARIES.contains(&text) && !text.starts_with("diffusers.") {
+        found.code.push(format!("diffusers loads {} from the module {shown}", display_name(part)));
+    }
+    if text.contains('/') {
+        found.remote.push(format!("a part of a pipeline, of {shown}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn of(path: &str, text: &str, files: &[&str]) -> (Vec<String>, Vec<String>) {
+        let mut found = Found::default();
+        let whole = Whole::of(files.iter().copied());
+        json::strings(text.as_bytes(), &mut |way, text| look(path, way, text, &whole, &mut found))
+            .unwrap();
+        let all =
+            |reasons: &super::super::found::Reasons| reasons.iter().map(str::to_owned).collect();
+        (all(&found.code), all(&found.remote))
+    }
+
+    #[test]
+    fn parts_of_libraries_are_quiet_and_others_are_told() {
+        let text = r#"{"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.6.0",
+            "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+            "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"]}"#;
+        assert_eq!(of("model_index.json", text, &[]), Default::default());
+        // A file of that name stands before the library.
+        let (code, _) = of("model_index.json", text, &["unet/diffusers.py"]);
+        assert!(code.len() == 1 && code[0].contains("unet/diffusers.py"), "{code:?}");
+        let other = r#"{"unet": ["my_unet", "U"]}"#;
+        assert_eq!(of("a/model_index.json", other, &["a/unet/my_unet.py"]).0.len(), 1);
+        assert_eq!(of("a/model_index.json", other, &[]).0.len(), 1);
+        assert_eq!(of("a/other.json", other, &[]).0.len(), 0);
+    }
+
+    #[test]
+    fn classes_of_other_repositories_are_remote() {
+        let (code, remote) = of("config.json", r#"{"_class_name": ["owner/name", "P"]}"#, &[]);
+        assert_eq!((code.len(), remote.len()), (1, 1));
+        let (code, remote) = of("model_index.json", r#"{"_class_name": ["pipeline_x", "P"]}"#, &[]);
+        assert_eq!((code.len(), remote.len()), (1, 0));
+    }
+}

@@ -1,0 +1,241 @@
+//! Walking through a message of protobuf, of which only some fields matter: the others, weights among them,
+//! are passed over unread.
+
+use super::read::Source;
+use tensorseal_format::OpenError;
+
+/// A message, as far as it is looked at.
+pub(super) struct Message {
+    /// What visitors call it.
+    pub name: &'static str,
+    /// The fields that matter, by number.
+    pub fields: &'static [(u64, Field)],
+}
+
+/// A field that matters.
+pub(super) enum Field {
+    /// A message in it.
+    Message(&'static Message),
+    /// A short text.
+    Text,
+}
+
+/// What is met on the way.
+pub(super) enum Event<'e> {
+    /// A message begins.
+    Start(&'static str),
+    /// A text of a message: its field and the text, of a long one the start.
+    Text(&'static str, u64, &'e str),
+    /// The message ends.
+    End(&'static str),
+}
+
+/// Messages in messages, at most.
+const MOST_DEPTH: usize = 64;
+/// Bytes of a text that are read.
+const MOST_TEXT: u64 = 4096;
+/// Bytes that are read at once.
+const WINDOW: u64 = 64 << 10;
+
+/// Where bytes come from.
+pub(super) trait Bytes {
+    fn len(&self) -> u64;
+    fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError>;
+}
+
+impl Bytes for Source<'_> {
+    fn len(&self) -> u64 {
+        self.file.bytes
+    }
+
+    fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError> {
+        self.whole()?;
+        Source::fill(self, at, buffer)
+    }
+}
+
+struct Window<'b> {
+    bytes: &'b dyn Bytes,
+    held: Vec<u8>,
+    start: u64,
+}
+
+impl Window<'_> {
+    /// The bytes from `at` on, as many as there are of `wanted`, at most [`WINDOW`].
+    fn get(&mut self, at: u64, wanted: u64) -> Result<&[u8], OpenError> {
+        let wanted = wanted.min(WINDOW).min(self.bytes.len().saturating_sub(at));
+        let held = self.start..self.start + self.held.len() as u64;
+        if !(held.contains(&at) && at + wanted <= held.end) {
+            let size = WINDOW.min(self.bytes.len().saturating_sub(at));
+            self.held.resize(size as usize, 0);
+            self.start = at;
+            self.bytes.fill(at, &mut self.held)?;
+        }
+        let from = (at - self.start) as usize;
+        Ok(self.held.get(from..from + wanted as usize).unwrap_or_default())
+    }
+
+    /// A number before `end`, and where it ends.
+    fn varint(&mut self, at: u64, end: u64) -> Result<Option<(u64, u64)>, OpenError> {
+        let bytes = self.get(at, 10.min(end.saturating_sub(at)))?;
+        let mut number = 0u64;
+        for (place, byte) in bytes.iter().enumerate() {
+            number |= u64::from(byte & 0x7f).checked_shl(7 * place as u32).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Ok(Some((number, at + place as u64 + 1)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Walks through a file that is one message. The first byte is given at which something is no message: such a
+/// part is passed over.
+pub(super) fn walk(
+    bytes: &dyn Bytes,
+    message: &'static Message,
+    visit: &mut dyn FnMut(Event<'_>),
+) -> Result<Option<u64>, OpenError> {
+    let mut window = Window { bytes, held: Vec::new(), start: 0 };
+    let mut fault = None;
+    let mut open = vec![(bytes.len(), message)];
+    let mut at = 0;
+    visit(Event::Start(message.name));
+    while let Some(&(end, message)) = open.last() {
+        if at >= end {
+            open.pop();
+            visit(Event::End(message.name));
+            continue;
+        }
+        let Some(field) = field(&mut window, at, end)? else {
+            fault.get_or_insert(at);
+            at = end;
+            continue;
+        };
+        at = field.data[1];
+        if !field.has_length {
+            continue;
+        }
+        let [start, data_end] = field.data;
+        match message.fields.iter().find(|(number, _)| *number == field.number) {
+            Some((_, Field::Message(_))) if open.len() == MOST_DEPTH => {
+                fault.get_or_insert(start);
+            }
+            Some((_, Field::Message(inner))) => {
+                open.push((data_end, *inner));
+                visit(Event::Start(inner.name));
+                at = start;
+            }
+            Some((number, Field::Text)) => {
+                let text = window.get(start, (data_end - start).min(MOST_TEXT))?;
+                visit(Event::Text(message.name, *number, &String::from_utf8_lossy(text)));
+            }
+            None => {}
+        }
+    }
+    Ok(fault)
+}
+
+struct Found {
+    number: u64,
+    has_length: bool,
+    /// The bytes of its value.
+    data: [u64; 2],
+}
+
+/// The field that begins at `at`; `None`: there is none.
+fn field(window: &mut Window<'_>, at: u64, end: u64) -> Result<Option<Found>, OpenError> {
+    let Some((tag, at)) = window.varint(at, end)? else { return Ok(None) };
+    let number = tag >> 3;
+    let (start, length) = match tag & 7 {
+        0 => match window.varint(at, end)? {
+            Some((_, behind)) => (at, behind - at),
+            None => return Ok(None),
+        },
+        1 => (at, 8),
+        2 => match window.varint(at, end)? {
+            Some((length, start)) => (start, length),
+            None => return Ok(None),
+        },
+        5 => (at, 4),
+        _ => return Ok(None),
+    };
+    let fits = start.checked_add(length).filter(|data_end| number > 0 && *data_end <= end);
+    Ok(fits.map(|data_end| Found { number, has_length: tag & 7 == 2, data: [start, data_end] }))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Bytes for &[u8] {
+        fn len(&self) -> u64 {
+            <[u8]>::len(self) as u64
+        }
+
+        fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError> {
+            buffer.copy_from_slice(&self[at as usize..at as usize + buffer.len()]);
+            Ok(())
+        }
+    }
+
+    fn varint(mut number: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    }
+
+    /// A field with these bytes.
+    pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+        [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    }
+
+    static NODE: Message =
+        Message { name: "node", fields: &[(1, Field::Text), (2, Field::Message(&NODE))] };
+
+    fn texts(bytes: &[u8]) -> (Vec<String>, Option<u64>) {
+        let mut texts = Vec::new();
+        let mut open = 0i64;
+        let fault = walk(&bytes, &NODE, &mut |event| match event {
+            Event::Start(_) => open += 1,
+            Event::Text(_, _, text) => texts.push(format!("{open}{text}")),
+            Event::End(_) => open -= 1,
+        });
+        assert_eq!(open, 0);
+        (texts, fault.unwrap())
+    }
+
+    #[test]
+    fn fields_that_matter_are_met() {
+        let inner = [field(1, b"b"), field(9, &vec![0; 200_000]), field(1, b"c")].concat();
+        let fixed =
+            [&[1 << 3][..], &[0x96, 1], &[7 << 3 | 5], &[0; 4], &[8 << 3 | 1], &[0; 8]].concat();
+        let whole = [field(1, b"a"), field(2, &inner), fixed, field(1, b"d")].concat();
+        assert_eq!(texts(&whole), (["1a", "2b", "2c", "1d"].map(str::to_owned).to_vec(), None));
+    }
+
+    #[test]
+    fn faults_are_passed_over() {
+        let whole = [field(2, &[0xff; 3]), field(1, b"a")].concat();
+        assert_eq!(texts(&whole), (vec!["1a".to_owned()], Some(2)));
+        assert_eq!(texts(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]).1, Some(0));
+        let mut deep = field(1, b"a");
+        for _ in 0..1000 {
+            deep = field(2, &deep);
+        }
+        assert!(texts(&deep).1.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), small in prop::collection::vec(0u8..24, 0..100)) {
+            texts(&bytes);
+            texts(&small);
+        }
+    }
+}

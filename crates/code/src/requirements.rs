@@ -1,0 +1,58 @@
+//! Packages that a loader installs before it loads.
+
+use super::file_name;
+use super::found::{Found, Reasons};
+use super::read::Source;
+use tensorseal_base::display::display_name;
+use tensorseal_format::OpenError;
+
+/// Whether a file lists packages.
+pub(super) fn is_requirements(path: &str) -> bool {
+    file_name(path) == "requirements.txt"
+}
+
+/// Looks into a list of packages.
+pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+    let Some(bytes) = source.whole()? else {
+        found.code.push("packages to be installed".to_owned());
+        found.too_long(source.file.bytes);
+        return Ok(());
+    };
+    let (packages, elsewhere) = listed(&String::from_utf8_lossy(bytes));
+    if packages > 0 {
+        found.code.push(format!("packages to be installed: {packages}"));
+    }
+    if !elsewhere.is_empty() {
+        found.code.push(format!("not from the usual index: {}", elsewhere.told()));
+    }
+    Ok(())
+}
+
+/// The number of packages, and the lines that ask for them elsewhere than at the usual index.
+fn listed(text: &str) -> (u64, Reasons) {
+    let mut packages = 0;
+    let mut elsewhere = Reasons::default();
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        packages += 1;
+        if line.contains("://") || line.starts_with('-') {
+            elsewhere.push(display_name(line));
+        }
+    }
+    (packages, elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_counted() {
+        let text = "# comment\n\na==1\nb>2\n--extra-index-url https://example.org\nc @ git+https://example.org/c\n";
+        let (packages, elsewhere) = listed(text);
+        assert_eq!((packages, elsewhere.iter().count()), (4, 2));
+        assert!(listed("\n# nothing\n").0 == 0);
+    }
+}

@@ -1,0 +1,407 @@
+//! Looking through a template for what reaches out of it.
+
+use super::fold;
+use super::lexer::{Tag, Word, tags};
+use super::names::{is_keyword, is_known};
+use super::plain::Depth;
+use crate::error::CodeError;
+use crate::found::Found;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most names that are kept of a template.
+const KEPT: usize = 64;
+/// Most names that a template may define before its calls are no longer told.
+const DEFINED: usize = 4096;
+
+type Words<'t, 'a> = &'t [(Word<'a>, u64)];
+
+/// A name that is reached for.
+struct Escape {
+    name: String,
+    how: &'static str,
+    line: u64,
+}
+
+#[derive(Default)]
+struct Scan {
+    escapes: Vec<Escape>,
+    /// A text that would reach for a name if it were used as a format.
+    format: Option<(String, u64)>,
+    /// Whether a text is used as a format.
+    formats: bool,
+    called: BTreeSet<String>,
+    defined: BTreeSet<String>,
+    /// Variables that were set to a text with an underscore in front: the text and the line.
+    underscored: BTreeMap<String, (String, u64)>,
+    /// Variables that parts are taken by.
+    subscripts: BTreeSet<String>,
+    depth: Depth,
+}
+
+/// Notes what is wrong with a template, or worth knowing of it. Each cause once.
+pub(super) fn scan(label: &str, text: &str, found: &mut Found) {
+    let mut scan = Scan::default();
+    tags(text, |tag| scan.tag(tag));
+    if let (true, Some((name, line))) = (scan.formats, scan.format.take()) {
+        scan.escapes.push(Escape { name, how: "by a format string", line });
+    }
+    for (variable, (name, line)) in std::mem::take(&mut scan.underscored) {
+        if scan.subscripts.contains(&variable) {
+            scan.named(&name, line);
+        }
+    }
+    let template = label.to_owned();
+    for Escape { name, how, line } in scan.escapes {
+        found.other.push(CodeError::Escape { template: template.clone(), name, how, line });
+    }
+    let called = scan.called.difference(&scan.defined).cloned();
+    let names: Vec<String> = called.filter(|_| scan.defined.len() < DEFINED).collect();
+    if !names.is_empty() {
+        found.other.push(CodeError::UnknownFunction { template: template.clone(), names });
+    }
+    if let Some(reason) = scan.depth.fault(text) {
+        found.other.push(CodeError::Unparsed { template, reason });
+    }
+}
+
+impl Scan {
+    fn tag(&mut self, tag: &Tag<'_>) {
+        self.depth.see(tag);
+        self.define(&tag.words);
+        for at in 0..tag.words.len() {
+            self.word(&tag.words, at);
+        }
+        self.runs(&tag.words);
+    }
+
+    fn escape(&mut self, name: &str, how: &'static str, line: u64) {
+        let is_new = self.escapes.iter().all(|known| known.name != name || known.how != how);
+        if is_new && self.escapes.len() < KEPT {
+            self.escapes.push(Escape { name: name.to_owned(), how, line });
+        }
+    }
+
+    /// A text that is nothing but the name of something internal: wherever it goes, it is there to be reached for.
+    fn named(&mut self, name: &str, line: u64) {
+        if self.escapes.iter().all(|known| known.name != name) {
+            self.escape(name, "by a text", line);
+        }
+    }
+
+    /// Looks at one word and what stands around it.
+    fn word(&mut self, words: Words<'_, '_>, at: usize) {
+        let before = at.checked_sub(1).and_then(|at| words.get(at)).map(|(word, _)| word);
+        let Some((word, line)) = words.get(at) else { return };
+        let follows = |sign| words.get(at + 1).is_some_and(|(word, _)| word.is(sign));
+        match word {
+            Word::Name(name) if before.is_some_and(|before| before.is('.')) => {
+                if name.starts_with('_') {
+                    self.escape(name, "as an attribute", *line);
+                }
+                self.formats |= matches!(*name, "format" | "format_map");
+            }
+            Word::Name(name) if before.is_some_and(|before| before.is('|')) => {
+                self.filter(name, inside(words, at + 1), *line);
+            }
+            Word::Name(name) if follows('(') => self.call(name, before),
+            Word::Text(text) if is_internal(text) => self.named(text, *line),
+            Word::Sign('[') if before.is_some_and(is_value) => {
+                let within = inside(words, at);
+                let subscript = fold::text(within).unwrap_or_default();
+                self.formats |= matches!(subscript.as_str(), "format" | "format_map");
+                if subscript.starts_with('_') {
+                    self.escape(&subscript, "by subscript", *line);
+                }
+                match within {
+                    // What a variable was set to is known at the end.
+                    [(Word::Name(variable), _)] => {
+                        _ = self.subscripts.insert((*variable).to_owned())
+                    }
+                    // Chosen, cut or repeated: it is there to be reached for.
+                    [_] => {}
+                    _ => {
+                        let is_cut = within.iter().any(|(word, _)| word.is('['));
+                        let reaches = |text: &str| {
+                            is_underscored(match is_cut {
+                                true => text.trim_start_matches(char::is_alphanumeric),
+                                false => text,
+                            })
+                        };
+                        for (text, line) in texts(within).filter(|(text, _)| reaches(text)) {
+                            self.named(text, line);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, name: &str, before: Option<&Word<'_>>) {
+        // Tests may have brackets, too, and macros are being defined.
+        let other = matches!(
+            before.and_then(Word::name),
+            Some("is" | "not" | "macro" | "call" | "block" | "filter" | "import")
+        );
+        let is_not = before.and_then(Word::name) == Some("not");
+        if (!other || is_not) && !is_keyword(name) && !is_known(name) && self.called.len() < KEPT {
+            self.called.insert(name.to_owned());
+        }
+    }
+
+    /// Filters that take the name of an attribute.
+    fn filter(&mut self, name: &str, arguments: Words<'_, '_>, line: u64) {
+        let arguments = divided(arguments);
+        let text = |at: usize| arguments.get(at).and_then(|words| fold::text(words));
+        let by_place = match name {
+            "attr" | "selectattr" | "rejectattr" | "groupby" | "sum" => text(0),
+            "map" if text(0).as_deref() == Some("attr") => text(1),
+            "join" | "unique" | "max" | "min" => text(1),
+            "sort" => text(2),
+            _ => None,
+        };
+        let by_name = arguments.iter().filter_map(|words| match words {
+            [(Word::Name("attribute" | "name"), _), (Word::Sign('='), _), value @ ..] => {
+                fold::text(value)
+            }
+            _ => None,
+        });
+        for reached in by_place.into_iter().chain(by_name) {
+            if reached.split('.').any(|part| part.starts_with('_')) {
+                self.escape(&reached, "by a filter", line);
+            }
+            self.formats |= matches!(reached.as_str(), "format" | "format_map");
+        }
+        // Arguments that are put together: `**{'attribute': …}`.
+        let unpacked = arguments.iter().filter(|words| words.iter().any(|(word, _)| word.is('{')));
+        for (text, line) in unpacked.flat_map(|words| texts(words)) {
+            if is_underscored(text) {
+                self.named(text, line);
+            }
+        }
+    }
+
+    /// Looks for a format that reaches for a name, in strings and in what is joined of them.
+    fn runs(&mut self, words: Words<'_, '_>) {
+        let is_joint =
+            |word: &Word<'_>| matches!(word, Word::Text(_) | Word::Sign('~' | '+' | '(' | ')'));
+        for run in words.split(|(word, _)| !is_joint(word)) {
+            let Some((_, line)) = run.first() else { continue };
+            let Some(text) = fold::joined(run) else { continue };
+            if is_internal(&text) {
+                self.named(&text, *line);
+            }
+            if self.format.is_none()
+                && let Some(name) = reached_by_format(&text)
+            {
+                self.format = Some((name.to_owned(), *line));
+            }
+        }
+    }
+
+    /// Notes the names that a tag gives a meaning to.
+    fn define(&mut self, words: Words<'_, '_>) {
+        let Some(name) = words.first().and_then(|(word, _)| word.name()) else { return };
+        let until: fn(&Word<'_>) -> bool = match name {
+            "set" => |word| word.is('='),
+            "for" => |word| word.name() == Some("in"),
+            "macro" | "call" | "with" | "import" | "from" => |_| false,
+            _ => return,
+        };
+        if let [_, (Word::Name(variable), line), (Word::Sign('='), _), value @ ..] = words
+            && let Some(text) = fold::text(value).filter(|text| is_underscored(text))
+            && self.underscored.len() < KEPT
+        {
+            self.underscored.insert((*variable).to_owned(), (text, *line));
+        }
+        for (word, _) in words.iter().skip(1).take_while(|(word, _)| !until(word)) {
+            if let Some(name) = word.name().filter(|_| self.defined.len() < DEFINED) {
+                self.defined.insert(name.to_owned());
+            }
+        }
+    }
+}
+
+/// The texts of an expression, and their lines.
+fn texts<'t>(words: Words<'t, '_>) -> impl Iterator<Item = (&'t str, u64)> {
+    words.iter().filter_map(|(word, line)| match word {
+        Word::Text(text) => Some((text.as_str(), *line)),
+        _ => None,
+    })
+}
+
+/// Whether a text is a name that begins with an underscore.
+fn is_underscored(text: &str) -> bool {
+    let word = text.trim_start_matches('_');
+    word.len() < text.len()
+        && !word.is_empty()
+        && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+}
+
+/// Whether a text is a name of Python's own machinery: two underscores, a word, two underscores.
+fn is_internal(text: &str) -> bool {
+    let word = text.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    word.is_some_and(|word| {
+        !word.is_empty() && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+    })
+}
+
+/// Whether a word ends a value, so that a bracket behind it takes a part of that.
+fn is_value(word: &Word<'_>) -> bool {
+    match word {
+        Word::Name(name) => !is_keyword(name),
+        Word::Text(_) | Word::Number(_) => true,
+        Word::Sign(sign) => matches!(sign, ')' | ']' | '}'),
+    }
+}
+
+/// What stands in the brackets that open at `at`; nothing where none do.
+fn inside<'t, 'a>(words: Words<'t, 'a>, at: usize) -> Words<'t, 'a> {
+    /// Longer ones join no name; what is in them is looked at word by word.
+    const MOST: usize = 256;
+    let Some((Word::Sign('(' | '['), _)) = words.get(at) else { return &[] };
+    let rest = words.get(at + 1..).unwrap_or_default();
+    let mut open = 0usize;
+    for (length, (word, _)) in rest.iter().enumerate().take(MOST) {
+        match word {
+            Word::Sign('(' | '[' | '{') => open += 1,
+            Word::Sign(')' | ']' | '}') if open == 0 => {
+                return rest.get(..length).unwrap_or_default();
+            }
+            Word::Sign(')' | ']' | '}') => open -= 1,
+            _ => {}
+        }
+    }
+    &[]
+}
+
+/// The arguments of a call.
+fn divided<'t, 'a>(words: Words<'t, 'a>) -> Vec<Words<'t, 'a>> {
+    let mut open = 0usize;
+    words
+        .split(|(word, _)| {
+            match word {
+                Word::Sign('(' | '[' | '{') => open += 1,
+                Word::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
+                _ => {}
+            }
+            open == 0 && word.is(',')
+        })
+        .collect()
+}
+
+/// The name with an underscore that a format takes from what is put in its places.
+fn reached_by_format(text: &str) -> Option<&str> {
+    text.split('{').skip(1).find_map(|place| {
+        let place = place.split(['}', '!', ':']).next()?;
+        let reached = |at: usize| place.get(at + 1..).filter(|rest| rest.starts_with('_'));
+        let name = place.match_indices(['.', '[']).find_map(|(at, _)| reached(at))?;
+        name.split(['.', '[', ']']).next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tensorseal_format::Named;
+
+    fn rules(text: &str) -> Vec<&'static str> {
+        let mut found = Found::default();
+        scan("it", text, &mut found);
+        found.other.iter().map(|error| error.rule().0).collect()
+    }
+
+    const ESCAPE: &str = "content/template-escape";
+
+    #[test]
+    fn names_with_an_underscore_are_reached_in_many_ways() {
+        for text in [
+            "{{ messages._private }}",
+            "{% if messages . _private %}{% endif %}",
+            "{{ messages['_private'] }}",
+            "{{ messages[\"_\" ~ 'private'] }}",
+            "{{ messages['_' + 'pri' + 'vate'] }}",
+            "{{ messages['%s%s' % ('_', 'private')] }}",
+            r"{{ messages['\x5fprivate'] }}",
+            "{{ (messages)[('_private')] }}",
+            "{{ messages | attr('_private') }}",
+            "{{ messages | attr('_' ~ 'private') }}",
+            "{{ messages | map(attribute='_private') | list }}",
+            "{{ messages | map('attr', '_private') | list }}",
+            "{{ messages | selectattr('_private') | list }}",
+            "{{ messages | sort(attribute='content._private') }}",
+            "{{ '{0._private}'.format(messages) }}",
+            "{{ ('{0.' ~ '_private}').format(messages) }}",
+            "{% set f = '{m[_private]}' %}{{ f.format_map(x) }}",
+            "{{ messages[0]._private }}",
+            "{{ f()._private }}",
+            "{% set k = '__class__' %}{{ messages[k] }}",
+            "{% set k = '__cl' ~ 'ass__' %}{{ messages[k] }}",
+            "{% for k in ['__class__'] %}{{ messages[k] }}{% endfor %}",
+            "{% set k='_private' %}{{ messages[k] }}",
+            "{{ messages['_private' if true else 'x'] }}",
+            "{{ messages['x_private'[1:]] }}",
+            "{{ messages['_private'*1] }}",
+            "{{ messages|join('','_private') }}",
+            "{{ messages|sort(false,false,'_private') }}",
+            "{{ messages|map(**{'attribute':'_private'}) }}",
+        ] {
+            assert_eq!(rules(text).iter().filter(|rule| **rule == ESCAPE).count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_is_looked_through() {
+        let text = "{% generation %}{{ messages._private }}{% endgeneration %}";
+        assert_eq!(rules(text), [ESCAPE, "content/template-unparsed"]);
+        assert_eq!(rules("{{ a & messages._private }}"), [ESCAPE, "content/template-unparsed"]);
+    }
+
+    #[test]
+    fn plain_templates_are_quiet() {
+        for text in [
+            "{% for m in messages %}{{ m['role'] }}: {{ m.content | trim }}{% endfor %}",
+            "{{ x.split('</think>')[-1].lstrip('\\n') }}{{ d.items() | list }}{{ d.get('_x') }}",
+            "{% set ns = namespace(_x=1) %}{{ ns.x }}{% set _ = a %}{{ _private }}",
+            "{% macro f(a, b) %}{{ a }}{% endmacro %}{{ f(1, 2) }}{{ range(3) }}",
+            "{{ raise_exception('a._private') }}{{ ['_private'] }}{{ {'_private': 1} }}",
+            "{% if a is defined and b is not none %}{{ 'x' in ['_y'] }}{% endif %}",
+            "{{ 'a._b' ~ '{x}' }}{{ '%s_%s' % (a, b) }}{{ 'x{}'.format(a) }}",
+            "{{ x | map('replace', '_', ' ') | join('_') }}{{ x | replace('_', '-') }}",
+            "._private {# {{ a._private }} #}{% raw %}{{ a._private }}{% endraw %}",
+            "{% set k = 'my_key' %}{{ x[k] }}{{ x['a_b' if y else 'c_d'] }}{{ x|sort(attribute='a_b') }}",
+            "{{ x[:1] }}{{ x['a_b'] }}{{ 1.5 }}{% for x in ['_a', '_b'] %}{% endfor %}",
+        ] {
+            assert_eq!(rules(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_functions_are_remarks() {
+        assert_eq!(rules("{{ unknown_function(1) }}"), ["content/template-unknown"]);
+        assert_eq!(rules("{{ a if not unknown_function(1) }}"), ["content/template-unknown"]);
+        assert_eq!(
+            rules("{{ a.method(1) }}{{ a | filter_of_loader(1) }}{{ a is test(1) }}"),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn reports_of_hostile_templates_are_bounded() {
+        let many: String =
+            (0..10_000).map(|at| format!("{{{{ a._x{at} }}}}{{{{ f{at}() }}}}")).collect();
+        assert!(rules(&many).len() < 40);
+        let long = format!("{{{{ a[{}'_x'] }}}}", "'_' ~ ".repeat(300_000));
+        rules(&long);
+        rules(&"{{ a[".repeat(200_000));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>(), jinja in "(\\{\\{ | \\}\\}|\\{% | %\\}|if |set |for |in |macro |not |_x|'|\"|\\.|\\[|\\]|\\(|\\)|\\{0\\._x\\}|\\||attr|~|\\+|%|,|=|-|é){0,40}") {
+            rules(&text);
+            rules(&jinja);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Comparing two models, whatever containers, names and quantisations they are in.
+//!
+//! [`pairing`] says which weights are the same by their names; tensors of one type and shape are
+//! digested, on any engine, and what is equal is not read again; of the rest [`sums`] are formed of the
+//! values of both, piece by piece, in constant memory. What it means is said by
+//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model.
+
+pub mod copies;
+pub mod pairing;
+pub mod sums;
+
+use pairing::{Pair, Pairing};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use sums::Sums;
+use tensorseal_engine::measure::digest::ChainingValue;
+use tensorseal_engine::stream::files::FileSet;
+use tensorseal_engine::stream::plan::{ObjectKind, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads};
+use tensorseal_format::Checkpoint;
+use tensorseal_weights::reader::{self, Reader};
+use tensorseal_weights::{Weight, Weights};
+
+/// Pieces a thread that are in memory at once.
+const PIECES_A_THREAD: usize = 2;
+
+/// One of the two models.
+#[derive(Debug)]
+pub struct Side<'m> {
+    /// The model.
+    pub model: &'m Checkpoint,
+    /// Its weights.
+    pub weights: Weights,
+    /// Digests of the tensors that were digested, by index.
+    pub digests: HashMap<usize, ChainingValue>,
+    /// Who digested.
+    pub run: RunReport,
+}
+
+/// What became of a pair of weights.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The same bytes of the same type.
+    Identical,
+    /// Values, side by side.
+    Values(Sums),
+    /// Other dimensions: there is nothing to put side by side.
+    Shapes,
+}
+
+/// Two models, compared.
+#[derive(Debug)]
+pub struct Compared<'m> {
+    /// The first, and the second.
+    pub sides: [Side<'m>; 2],
+    /// Weights of both, by number.
+    pub pairing: Pairing,
+    /// What became of each pair.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Compares two models.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn measure<'m>(
+    models: [&'m Checkpoint; 2],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Compared<'m>, RunError> {
+    let weights = models.map(Weights::of);
+    let pairing = Pairing::new(&weights);
+    let alike = |pair: &Pair| {
+        let tensors = pair.weights(&weights).map(Weight::whole);
+        let [Some(one), Some(other)] = tensors else { return None };
+        let [a, b] = [&models[0].tensors[one], &models[1].tensors[other]];
+        let layouts =
+            [a, b].map(|tensor| (tensor.dtype, &tensor.shape, &tensor.strides, tensor.bytes));
+        (layouts[0] == layouts[1]).then_some([one, other])
+    };
+    let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();
+    let side = |at: usize| {
+        let wanted: BTreeSet<usize> = alike.iter().flatten().map(|tensors| tensors[at]).collect();
+        digests(models[at], &wanted, options, progress)
+    };
+    let found = [side(0)?, side(1)?];
+    let same = |tensors: &[usize; 2]| {
+        let digest = |at: usize| found[at].0.get(&tensors[at]);
+        digest(0).is_some() && digest(0) == digest(1)
+    };
+    let same: Vec<bool> = alike.iter().map(|t| t.as_ref().is_some_and(same)).collect();
+    let outcomes = values(models, &weights, &pairing, &same, &options.threads, progress)?;
+    let mut weights = weights.into_iter();
+    let mut found = found.into_iter();
+    let sides = models.map(|model| {
+        let (digests, run) = found.next().unwrap_or_default();
+        Side { model, weights: weights.next().unwrap_or_default(), digests, run }
+    });
+    Ok(Compared { sides, pairing, outcomes })
+}
+
+/// The digests of some tensors.
+fn digests(
+    model: &Checkpoint,
+    wanted: &BTreeSet<usize>,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(HashMap<usize, ChainingValue>, RunReport), RunError> {
+    let plan = Plan::of_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
+    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
+    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
+        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            digests.insert(index, finished.digest);
+        }
+    })?;
+    Ok((digests.into_inner().unwrap_or_else(PoisonError::into_inner), run))
+}
+
+/// The outcome of each pair; `same`: those that are known to be equal.
+fn values(
+    models: [&Checkpoint; 2],
+    weights: &[Weights; 2],
+    pairing: &Pairing,
+    same: &[bool],
+    threads: &Threads,
+    progress: &Progress,
+) -> Result<Vec<Outcome>, RunError> {
+    let read = |(pair, same): (&Pair, &bool)| !same && pair.same_shape;
+    let to_read: Vec<&Pair> =
+        pairing.pairs.iter().zip(same).filter(|both| read(*both)).map(|(pair, _)| pair).collect();
+    let plans = [0, 1]
+        .map(|at| reader::plan(models[at], to_read.iter().map(|pair| pair.weights(weights)[at])));
+    progress.expect(plans.iter().map(Plan::bytes).sum());
+    let files = [0, 1].map(|at| FileSet::new(&models[at].files, &plans[at]));
+    let readers = [0, 1].map(|at| Reader::new(models[at], &files[at]));
+    let pool = threads.pool()?;
+    let mut outcomes = Vec::with_capacity(pairing.pairs.len());
+    for (pair, same) in pairing.pairs.iter().zip(same) {
+        outcomes.push(match (same, pair.same_shape) {
+            (true, _) => Outcome::Identical,
+            (false, false) => Outcome::Shapes,
+            (false, true) => {
+                let both = pair.weights(weights);
+                let sums = pool.install(|| sums_of(&readers, both, progress))?;
+                for at in [0, 1] {
+                    reader::done(models[at], &files[at], both[at])?;
+                    let read = both[at].tensors().into_iter();
+                    progress.add(read.map(|index| models[at].tensors[index].bytes).sum());
+                }
+                Outcome::Values(sums)
+            }
+        });
+    }
+    Ok(outcomes)
+}
+
+/// Of two weights of one shape.
+fn sums_of(
+    readers: &[Reader<'_>; 2],
+    weights: [&Weight; 2],
+    progress: &Progress,
+) -> Result<Sums, RunError> {
+    let elements = weights[0].elements().unwrap_or(0);
+    let piece = weights.map(Reader::piece).into_iter().max().unwrap_or(1);
+    let starts: Vec<u64> = (0..elements).step_by(piece as usize).collect();
+    let mut whole = Sums::default();
+    // In batches, so that what waits to be added up in order is bounded.
+    for batch in starts.chunks(PIECES_A_THREAD * rayon::current_num_threads()) {
+        let parts: Vec<Sums> = batch
+            .par_iter()
+            .map(|first| {
+                if progress.stopped() {
+                    return Err(RunError::Interrupted);
+                }
+                let count = piece.min(elements - first) as usize;
+                let before = readers[0].read(weights[0], *first, count)?;
+                let after = readers[1].read(weights[1], *first, count)?;
+                Ok(Sums::of(*first, &before, &after))
+            })
+            .collect::<Result<_, RunError>>()?;
+        parts.iter().for_each(|part| whole.merge(part));
+    }
+    Ok(whole)
+}

@@ -1,0 +1,119 @@
+//! Which weights of two models are the same, by their names.
+
+use std::collections::{BTreeSet, HashMap};
+use tensorseal_weights::{Weight, Weights};
+
+/// A weight of each model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Index of the first model's, in [`Weights::weights`].
+    pub first: usize,
+    /// Index of the second's.
+    pub second: usize,
+    /// Whether both have the same dimensions.
+    pub same_shape: bool,
+}
+
+impl Pair {
+    /// The two weights.
+    pub fn weights<'w>(&self, weights: &'w [Weights; 2]) -> [&'w Weight; 2] {
+        [&weights[0].weights[self.first], &weights[1].weights[self.second]]
+    }
+}
+
+/// See the module; all numbers are indexes into [`Weights::weights`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pairing {
+    /// Weights of both, in the order of the first.
+    pub pairs: Vec<Pair>,
+    /// Weights of one alone: the first, the second.
+    pub alone: [Vec<usize>; 2],
+}
+
+impl Pairing {
+    /// Pairs weights of the same name, and of the rest those of the same canonical name. Where several
+    /// have one (a model in two formats, say), the first of each are paired and the others left alone.
+    pub fn new(weights: &[Weights; 2]) -> Pairing {
+        let mut left: BTreeSet<usize> = (0..weights[0].weights.len()).collect();
+        let mut right: BTreeSet<usize> = (0..weights[1].weights.len()).collect();
+        let mut pairs = Vec::new();
+        // A stack of experts gives its name to many weights: the canonical one tells them apart.
+        type Key = fn(&Weight) -> (&str, &str);
+        let keys: [Key; 2] =
+            [|weight| (&weight.name, &weight.canonical), |weight| (&weight.canonical, "")];
+        for key in keys {
+            let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+            for index in right.iter().rev() {
+                places.insert(key(&weights[1].weights[*index]), *index);
+            }
+            for first in left.clone() {
+                let weight = &weights[0].weights[first];
+                let Some(second) = places.remove(&key(weight)) else { continue };
+                let same_shape = same_shape(weight, &weights[1].weights[second]);
+                pairs.push(Pair { first, second, same_shape });
+                left.remove(&first);
+                right.remove(&second);
+            }
+        }
+        pairs.sort_by_key(|pair| pair.first);
+        Pairing { pairs, alone: [left.into_iter().collect(), right.into_iter().collect()] }
+    }
+}
+
+/// Dimensions of one do not matter: containers add and drop them.
+pub(super) fn same_shape(one: &Weight, other: &Weight) -> bool {
+    let sizes = |weight: &Weight| -> Vec<u64> {
+        weight.shape.iter().copied().filter(|len| *len != 1).collect()
+    };
+    sizes(one) == sizes(other) && one.elements().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::{TensorView, serialize_to_file};
+    use tensorseal_base::dtype::Dtype;
+    use tensorseal_format::{Checkpoint, OpenOptions};
+
+    fn weights(names: &[(&str, &[usize])]) -> Weights {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let zeros = [0; 64];
+        let views = names.iter().map(|(name, shape)| {
+            let bytes = shape.iter().product::<usize>();
+            let dtype = safetensors::Dtype::U8;
+            (*name, TensorView::new(dtype, shape.to_vec(), &zeros[..bytes]).unwrap())
+        });
+        serialize_to_file(views, None, &path).unwrap();
+        let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        assert!(model.tensors.iter().all(|tensor| tensor.dtype == Dtype::U8));
+        Weights::of(&model)
+    }
+
+    #[test]
+    fn names_come_first_then_canonical_ones() {
+        let one = weights(&[
+            ("model.x.weight", &[2, 3]),
+            ("x.weight", &[2, 3]),
+            ("model.y.weight", &[4]),
+            ("z.weight", &[4]),
+        ]);
+        let other =
+            weights(&[("module.y.weight", &[1, 4]), ("x.weight", &[3, 2]), ("w.weight", &[4])]);
+        let both = [one, other];
+        let pairing = Pairing::new(&both);
+        let named: Vec<_> = pairing
+            .pairs
+            .iter()
+            .map(|pair| (pair.weights(&both).map(|weight| &weight.name[..]), pair.same_shape))
+            .collect();
+        assert!(named.contains(&(["x.weight", "x.weight"], false)), "{named:?}");
+        assert!(named.contains(&(["model.y.weight", "module.y.weight"], true)), "{named:?}");
+        assert_eq!(named.len(), 2);
+        let alone = |side: usize| -> Vec<&str> {
+            pairing.alone[side].iter().map(|at| &both[side].weights[*at].name[..]).collect()
+        };
+        assert_eq!(alone(0), ["model.x.weight", "z.weight"]);
+        assert_eq!(alone(1), ["w.weight"]);
+    }
+}

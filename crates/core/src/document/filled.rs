@@ -1,0 +1,62 @@
+//! What every verb that measures says of the model and of the run.
+
+use super::{Coverage, Model, Report, inventory};
+use crate::judge::{checksums, structure};
+use crate::seal::ModelSeal;
+use tensorseal_engine::RunReport;
+use tensorseal_format::{Checkpoint, Tensor};
+
+impl Report {
+    /// Fills in a model that was measured, of which `found` is what a seal would say of it as a whole.
+    pub fn fill(&mut self, model: &Checkpoint, found: &ModelSeal, run: &RunReport) {
+        let checked = run.engine.bytes_read.saturating_sub(run.bytes_beside);
+        self.fill_run(model, run, checked);
+        self.model = Model {
+            path: model.path.display().to_string(),
+            format: found.format.clone(),
+            files: found.files,
+            tensors: found.tensors,
+            elements: found.elements,
+            bytes: found.bytes,
+            root: Some(found.root.clone()),
+        };
+        self.findings.extend(checksums::findings(model, run));
+    }
+
+    /// As [`Report::fill`], where files were hashed and no tensor was measured.
+    pub fn fill_files(&mut self, model: &Checkpoint, run: &RunReport) {
+        self.fill_run(model, run, run.engine.bytes_read);
+        self.model = Model::listed(model);
+    }
+
+    fn fill_run(&mut self, model: &Checkpoint, run: &RunReport, bytes_checked: u64) {
+        self.note_run(run);
+        self.engine = Some(run.engine.clone());
+        self.coverage = Coverage::of(model, Some(run), bytes_checked);
+        self.inventory = inventory::of(model, run);
+        self.findings.extend(model.remarks.iter().map(structure::finding));
+    }
+
+    /// Notes what `auto` chose, and that a device was left.
+    pub fn note_run(&mut self, run: &RunReport) {
+        self.notes.extend(run.choice.iter().map(|choice| format!("measured by {choice}")));
+        let left = run.engine.fallback.iter();
+        self.notes.extend(left.map(|why| format!("the device was left: {why}")));
+    }
+}
+
+impl Model {
+    /// A model of which nothing was measured, as its headers say it is.
+    pub fn listed(model: &Checkpoint) -> Self {
+        let files = model.own_files();
+        Self {
+            path: model.path.display().to_string(),
+            format: model.format_name().to_owned(),
+            files: files.len() as u64,
+            tensors: model.tensors.len() as u64,
+            elements: model.tensors.iter().map(Tensor::stored_elements).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            root: None,
+        }
+    }
+}

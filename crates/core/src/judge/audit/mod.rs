@@ -1,0 +1,149 @@
+//! What is wrong with weights, judged from the facts of an audit alone.
+//!
+//! One file for each kind of check. Thresholds stand beside the check they belong to, with what was
+//! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
+//! bounds of p-values, and [`holm`] decides over all tensors and checks of a model together.
+
+mod codes;
+mod cohorts;
+mod edges;
+mod holm;
+mod pages;
+mod precision;
+mod streams;
+mod sums;
+mod tensors;
+mod values;
+mod windows;
+
+use super::finding::Finding;
+use crate::audit::roles::{self, Role};
+use crate::audit::{Audited, TensorFacts};
+use std::collections::BTreeMap;
+use tensorseal_format::{Checkpoint, Tensor};
+
+/// Family-wise probability of a false alarm, over all tensors and all checks with a p-value.
+pub const FAMILY_ALPHA_LOG10: f64 = -4.0;
+
+/// Share of zeros from which a tensor is sparse.
+const SPARSE_FROM: f64 = 0.01;
+
+/// A tensor under judgement.
+struct Subject<'a> {
+    tensor: &'a Tensor,
+    file: &'a str,
+    facts: &'a TensorFacts,
+    role: Role,
+    /// Whether it is a table that is looked up by row.
+    table: bool,
+}
+
+impl Subject<'_> {
+    fn finding(&self, rule: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
+    }
+
+    /// Elements.
+    fn count(&self) -> u64 {
+        self.facts.distribution.count
+    }
+
+    /// Bytes of a row: a step of the first dimension. Zero with fewer than two dimensions.
+    fn row_bytes(&self) -> u64 {
+        match self.tensor.storage_shape().split_first() {
+            Some((rows, rest)) if !rest.is_empty() && *rows > 0 => self.tensor.bytes / rows,
+            _ => 0,
+        }
+    }
+
+    /// Gives a finding its place, in bytes of the tensor.
+    fn at(&self, finding: Finding, range: [u64; 2]) -> Finding {
+        if self.tensor.strides.is_some() {
+            // Neighbours in the file are no neighbours in the tensor.
+            return Finding { byte_range: Some(range), ..finding };
+        }
+        finding.at(self.tensor.dtype, &self.tensor.shape, range)
+    }
+
+    /// Gives a finding its place, in elements of the tensor.
+    fn at_elements(&self, finding: Finding, elements: [u64; 2]) -> Finding {
+        let (bytes, granule) = self.tensor.dtype.granule();
+        let range = elements
+            .map(|element| (u128::from(element) * u128::from(bytes) / u128::from(granule)) as u64);
+        let finding = self.at(finding, range);
+        let element_range = finding.element_range.map(|_| elements);
+        Finding { element_range, ..finding }
+    }
+
+    /// All of it.
+    fn whole(&self, finding: Finding) -> Finding {
+        self.at(finding, [0, self.tensor.bytes])
+    }
+}
+
+/// Tensors of one role, by depth.
+type Siblings<'a> = BTreeMap<&'a str, Vec<&'a Subject<'a>>>;
+
+/// All findings about the weights of a model, in order of the tensors.
+pub fn judge(model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
+    let subjects: Vec<Subject<'_>> = audited
+        .facts
+        .iter()
+        .map(|facts| {
+            let tensor = &model.tensors[facts.tensor];
+            Subject {
+                tensor,
+                file: &model.files[tensor.file].path,
+                facts,
+                role: roles::role(&tensor.name),
+                table: roles::is_table(&tensor.name),
+            }
+        })
+        .collect();
+    let mut siblings: Siblings<'_> = BTreeMap::new();
+    for subject in subjects.iter().filter(|subject| subject.role.depth.is_some()) {
+        siblings.entry(&subject.role.role).or_default().push(subject);
+    }
+    for group in siblings.values_mut() {
+        group.sort_by_key(|subject| subject.role.depth);
+    }
+    let mut findings = Vec::new();
+    let mut tests = Vec::new();
+    for subject in &subjects {
+        if !subject.tensor.dtype.is_float() {
+            continue;
+        }
+        let foreign = windows::judge(subject, &mut findings);
+        values::judge(subject, foreign, &mut findings);
+        codes::judge(subject, &mut findings);
+        pages::constant_runs(subject, &mut findings);
+        tests.extend(streams::tests(subject, &mut findings));
+    }
+    tests.extend(edges::tests(&subjects));
+    findings.extend(holm::rejected(tests, FAMILY_ALPHA_LOG10));
+    findings.extend(pages::doubled(&subjects, &audited.doubled));
+    findings.extend(sums::judge(&subjects));
+    findings.extend(cohorts::judge(&siblings));
+    findings.extend(tensors::judge(&subjects, &siblings));
+    findings.extend(precision::judge(&subjects, &siblings));
+    let order: BTreeMap<&str, usize> =
+        subjects.iter().enumerate().map(|(i, s)| (s.tensor.name.as_str(), i)).collect();
+    findings.sort_by_key(|f| (order.get(f.tensor.as_deref().unwrap_or("")).copied(), f.rule));
+    findings
+}
+
+/// Moments of an optimiser, which follow the gradients.
+fn is_state(role: &str) -> bool {
+    ["exp_avg", "momentum", "optimizer", "optim."].iter().any(|part| role.contains(part))
+}
+
+/// Names of tensors for a message: the first few, and how many more.
+pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const LISTED: usize = 3;
+    let total = names.len();
+    let first: Vec<String> = names.take(LISTED).map(|name| format!("{name:?}")).collect();
+    match total.saturating_sub(LISTED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}

@@ -1,0 +1,93 @@
+//! Single values: what is not finite, and what is far too large.
+
+use super::Subject;
+use crate::judge::finding::Finding;
+use serde_json::json;
+use tensorseal_base::severity::Severity;
+
+/// Binades between the largest value and the usual ones from which it is no weight. Clean tensors have
+/// up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an
+/// exponent gives 128 (F16: 16).
+const GAP_HIGH: i32 = 9;
+
+/// From here on it is remarkable.
+pub(super) const GAP_LOW: i32 = 5;
+
+/// Judges values; `foreign`: elements that are known not to be weights.
+pub fn judge(subject: &Subject<'_>, foreign: Option<[u64; 2]>, findings: &mut Vec<Finding>) {
+    let inside = |hull: Option<[u64; 2]>| match (hull, foreign) {
+        (Some(hull), Some(foreign)) => foreign[0] <= hull[0] && hull[1] <= foreign[1],
+        _ => false,
+    };
+    let seen = &subject.facts.seen;
+    if !inside(seen.not_finite.hull()) {
+        findings.extend(not_finite(subject));
+    }
+    if !inside(seen.above.hull()) {
+        findings.extend(too_large(subject));
+    }
+}
+
+fn not_finite(subject: &Subject<'_>) -> Option<Finding> {
+    let values = &subject.facts.distribution;
+    let infinite = values.infinite();
+    let finite = values.count - values.not_finite();
+    if values.not_finite() == 0 {
+        return None;
+    }
+    // An attention mask is zero where it lets pass and minus infinity where it does not.
+    if values.nan == 0 && values.positive_infinity == 0 && values.zero == finite {
+        return None;
+    }
+    let message = match (values.nan, infinite) {
+        (nan, 0) => format!("{nan} of its {} values are not a number", values.count),
+        (0, infinite) => format!("{infinite} of its {} values are infinite", values.count),
+        (nan, infinite) => format!(
+            "{nan} of its {} values are not a number and {infinite} are infinite",
+            values.count
+        ),
+    };
+    let places = &subject.facts.seen.not_finite;
+    let finding = subject
+        .finding("weights/not-finite", message)
+        .with("nan", values.nan)
+        .with("infinite", infinite)
+        .with("threshold", 0)
+        .with("elements", json!(places.first));
+    Some(match places.hull() {
+        Some(hull) => subject.at_elements(finding, hull),
+        None => subject.whole(finding),
+    })
+}
+
+fn too_large(subject: &Subject<'_>) -> Option<Finding> {
+    let gap = subject.facts.exponent_gap()?;
+    if gap.binades < GAP_LOW {
+        return None;
+    }
+    let places = &subject.facts.seen.above;
+    let values = &subject.facts.distribution;
+    let largest = libm::fmax(libm::fabs(values.min.0), libm::fabs(values.max.0));
+    let which = match places.count {
+        1 => "one of its values lies".to_owned(),
+        n => format!("{n} of its values lie"),
+    };
+    let message = format!(
+        "{which} far above the others: the largest is {largest:.4e}, 99.99 % are below 2^{}",
+        gap.usual + 1
+    );
+    let mut finding = subject
+        .finding("weights/exponent-outlier", message)
+        .with("gap_binades", gap.binades)
+        .with("threshold_binades", GAP_HIGH)
+        .with("largest_exponent", gap.largest)
+        .with("usual_exponent", gap.usual)
+        .with("elements", json!(places.first));
+    if gap.binades < GAP_HIGH {
+        finding.severity = Severity::Low;
+    }
+    Some(match places.hull() {
+        Some(hull) => subject.at_elements(finding, hull),
+        None => finding,
+    })
+}

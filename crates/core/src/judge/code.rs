@@ -1,0 +1,23 @@
+//! What a loader of a model would execute, as findings.
+
+use super::{Finding, structure};
+use std::collections::BTreeMap;
+use tensorseal_code::Code;
+
+/// The findings of [`Code`]: those of a file that is code have its digest.
+pub fn findings(code: &Code) -> Vec<Finding> {
+    let digests: BTreeMap<&str, [u8; 32]> =
+        code.files.iter().filter_map(|file| Some((file.path.as_str(), file.blake3?))).collect();
+    let finding = |problem| {
+        let finding: Finding = structure::finding(problem);
+        let digest = finding.file.as_deref().and_then(|path| digests.get(path));
+        match digest.filter(|_| finding.rule == "content/code") {
+            Some(digest) => {
+                let digest = blake3::Hash::from_bytes(*digest).to_hex();
+                finding.with("blake3", digest.as_str())
+            }
+            None => finding,
+        }
+    };
+    code.findings.iter().map(finding).collect()
+}

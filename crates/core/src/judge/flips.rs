@@ -1,0 +1,298 @@
+//! What was pinpointed of a change: exact bits, elements and values, in numbers and in words.
+
+use super::Finding;
+use super::change::LISTED as LISTED_RANGES;
+use crate::pinpoint::explain::{Difference, Explanation, Searched};
+use crate::pinpoint::places::Place;
+use crate::pinpoint::search::Pinpointed;
+use crate::seal::TensorSeal;
+use serde_json::{Map, Value, json};
+use tensorseal_base::dtype::{Decoded, Dtype, FloatFormat, Number};
+
+/// Changed elements, and ranges without an explanation, that a finding lists one by one.
+const LISTED: usize = 64;
+
+/// Changed elements that are spelled out in the message.
+const SPELLED: usize = 3;
+
+/// An element, or a byte outside tensors, and its changed bits.
+#[derive(Debug, Clone, PartialEq)]
+struct Changed {
+    /// The first byte that differs, from the start of the tensor or of the file.
+    byte: u64,
+    /// Index in the tensor.
+    element: Option<u64>,
+    /// In the element or byte; 0 is the least significant.
+    bits: Vec<u32>,
+    sealed: Shown,
+    found: Shown,
+}
+
+/// A value, for machines and for people.
+#[derive(Debug, Clone, PartialEq)]
+struct Shown {
+    json: Value,
+    text: String,
+}
+
+/// Adds what was found of all places of a changed tensor to its finding, and narrows its ranges to it.
+pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pinpointed<'_>]) {
+    // Of elements that do not lie row-major a finding has bytes, and no numbers of elements.
+    let strided =
+        tensor.strides.is_some() || finding.byte_range.is_some() && finding.element_range.is_none();
+    let changed = |difference: &Difference, _| match strided {
+        true => bytes(difference, 0),
+        false => elements(tensor.dtype, difference),
+    };
+    describe(finding, places, &|_| 0, &changed);
+    if let Some(hull) = hull(places, &|_| 0) {
+        match strided {
+            true => finding.byte_range = Some(hull),
+            false => *finding = finding.clone().at(tensor.dtype, &tensor.shape, hull),
+        }
+        // Whole blocks, unless the sidecar knows better.
+        let ranges = changed_ranges(places);
+        finding.evidence.insert("ranges_total", ranges.len().into());
+        finding.evidence.insert("ranges", json!(&ranges[..ranges.len().min(LISTED_RANGES)]));
+    }
+}
+
+/// The same of bytes outside tensors, or of another file.
+pub fn describe_bytes(finding: &mut Finding, places: &[&Pinpointed<'_>]) {
+    // Ranges of such a finding count from the start of the file.
+    describe(finding, places, &|place| place.object, &bytes);
+    if let Some(hull) = hull(places, &|place| place.object) {
+        finding.byte_range = Some(hull);
+    }
+}
+
+/// What the ranges of a finding about a place count from, less the start of its object.
+type Base<'a> = &'a dyn Fn(&Place<'_>) -> u64;
+
+fn moved([start, end]: [u64; 2], base: u64) -> [u64; 2] {
+    [base + start, base + end]
+}
+
+fn describe(
+    finding: &mut Finding,
+    places: &[&Pinpointed<'_>],
+    base: Base<'_>,
+    changed: &dyn Fn(&Difference, u64) -> Vec<Changed>,
+) {
+    if places.is_empty() {
+        return;
+    }
+    let (mut changes, mut explained, mut flipped) = (Vec::new(), 0u64, 0u64);
+    let (mut unexplained, mut not_searched) = (Vec::new(), Vec::new());
+    for found in places {
+        let base = base(&found.place);
+        for Explanation { range, searched, differences } in &found.explanations {
+            if differences.is_empty() {
+                unexplained.push((*searched, moved(*range, base)));
+            } else {
+                explained += 1;
+            }
+            flipped += differences.iter().map(|d| u64::from(d.bits())).sum::<u64>();
+            changes.extend(differences.iter().flat_map(|difference| changed(difference, base)));
+        }
+        not_searched.extend(found.not_searched.iter().map(|range| moved(*range, base)));
+    }
+    let failed: Vec<[u64; 2]> = unexplained.iter().map(|(_, range)| *range).collect();
+    finding.evidence.insert(
+        "pinpointed",
+        json!({
+            "bits_flipped": flipped,
+            "changes": changes.iter().take(LISTED).map(Changed::json).collect::<Vec<_>>(),
+            "changes_total": changes.len(),
+            "explained": explained,
+            "unexplained": &failed[..failed.len().min(LISTED)],
+            "unexplained_total": failed.len(),
+            "not_searched": &not_searched[..not_searched.len().min(LISTED)],
+            "not_searched_total": not_searched.len(),
+        }),
+    );
+    let mut parts = Vec::new();
+    if !changes.is_empty() {
+        parts.push(explained_by(flipped, &changes));
+    }
+    for (searched, tried) in [
+        (Searched::Bits, "no single flipped bit"),
+        (
+            Searched::Chunk,
+            "no one or two flipped bits, no changed byte and no changed aligned 16-bit word",
+        ),
+    ] {
+        let failed: Vec<[u64; 2]> =
+            unexplained.iter().filter(|(how, _)| *how == searched).map(|(_, r)| *r).collect();
+        if let Some(named) = named_ranges(&failed, "or") {
+            parts.push(format!("{tried} explains {named}"));
+        }
+    }
+    if let Some(named) = named_ranges(&not_searched, "and") {
+        parts.push(format!("{named} were not searched for flipped bits"));
+    }
+    for part in parts {
+        finding.message.push_str("; ");
+        finding.message.push_str(&part);
+    }
+}
+
+/// The first range, and how many more there are.
+fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
+    let [start, end] = all.first()?;
+    let more = match all.len() {
+        1 => String::new(),
+        2 => format!(" {and} 1 range more"),
+        n => format!(" {and} {} ranges more", n - 1),
+    };
+    Some(format!("bytes {start}..{end}{more}"))
+}
+
+/// The blocks or chunks that changed, adjacent ones joined.
+fn changed_ranges(places: &[&Pinpointed<'_>]) -> Vec<[u64; 2]> {
+    let mut all: Vec<[u64; 2]> = Vec::new();
+    for found in places {
+        let searched = found.explanations.iter().map(|explanation| explanation.range);
+        // In order: what was not searched is what came last.
+        for [start, end] in searched.chain(found.not_searched.iter().copied()) {
+            match all.last_mut() {
+                Some(last) if last[1] == start => last[1] = end,
+                _ => all.push([start, end]),
+            }
+        }
+    }
+    all
+}
+
+/// The smallest range that holds all that changed.
+fn hull(places: &[&Pinpointed<'_>], base: Base<'_>) -> Option<[u64; 2]> {
+    let ranges = places.iter().flat_map(|found| {
+        let base = base(&found.place);
+        let exact = found.explanations.iter().flat_map(|explanation| {
+            let bytes = explanation.differences.iter().flat_map(Difference::bytes);
+            let known: Vec<[u64; 2]> = bytes.map(|(at, ..)| [at, at + 1]).collect();
+            if known.is_empty() { vec![explanation.range] } else { known }
+        });
+        exact.chain(found.not_searched.iter().copied()).map(move |range| moved(range, base))
+    });
+    ranges.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])])
+}
+
+fn explained_by(flipped: u64, changes: &[Changed]) -> String {
+    let spelled: Vec<String> = changes.iter().take(SPELLED).map(Changed::text).collect();
+    let more = match changes.len().saturating_sub(SPELLED) {
+        0 => String::new(),
+        n => format!(", and in {n} more"),
+    };
+    let what = if flipped == 1 { "flipped bit explains" } else { "flipped bits explain" };
+    format!("{flipped} {what} it: {}{more}", spelled.join(", "))
+}
+
+impl Changed {
+    fn json(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("byte".to_owned(), self.byte.into());
+        if let Some(element) = self.element {
+            fields.insert("element".to_owned(), element.into());
+        }
+        fields.insert("bits".to_owned(), json!(self.bits));
+        fields.insert("sealed".to_owned(), self.sealed.json.clone());
+        fields.insert("found".to_owned(), self.found.json.clone());
+        Value::Object(fields)
+    }
+
+    fn text(&self) -> String {
+        let bits: Vec<String> = self.bits.iter().map(u32::to_string).collect();
+        let bits = match &bits[..] {
+            [only] => format!("bit {only}"),
+            [rest @ .., last] => format!("bits {} and {last}", rest.join(", ")),
+            [] => String::new(),
+        };
+        let place = match self.element {
+            Some(element) => format!("element {element}"),
+            None => format!("byte {}", self.byte),
+        };
+        format!("{bits} of {place} (sealed {}, found {})", self.sealed.text, self.found.text)
+    }
+}
+
+/// The elements of a tensor that a difference touches.
+fn elements(dtype: Dtype, difference: &Difference) -> Vec<Changed> {
+    let width = u64::from(dtype.bits());
+    let first_bit = difference.offset * 8;
+    let changed = u64::from_le_bytes(difference.sealed) ^ u64::from_le_bytes(difference.found);
+    let mut all: Vec<Changed> = Vec::new();
+    // Least significant first: within a byte, and bytes within an element.
+    for bit in (0..64).filter(|bit| changed >> bit & 1 == 1) {
+        let element = (first_bit + bit) / width;
+        if all.last().and_then(|last| last.element) != Some(element) {
+            // Only elements of six bits can begin before the difference; their values are not shown.
+            let from = (element * width).saturating_sub(first_bit);
+            let code = |bytes: [u8; 8]| {
+                let code = u64::from_le_bytes(bytes) >> from;
+                value(dtype, if width == 64 { code } else { code & ((1 << width) - 1) })
+            };
+            all.push(Changed {
+                byte: difference.offset + bit / 8,
+                element: Some(element),
+                bits: Vec::new(),
+                sealed: code(difference.sealed),
+                found: code(difference.found),
+            });
+        }
+        if let Some(last) = all.last_mut() {
+            last.bits.push(((first_bit + bit) % width) as u32);
+        }
+    }
+    all
+}
+
+/// The bytes of a difference that lies in no tensor.
+fn bytes(difference: &Difference, object: u64) -> Vec<Changed> {
+    let shown = |byte: u8| Shown { json: json!(byte), text: format!("{byte:#04x}") };
+    let changed = |(at, sealed, found): (u64, u8, u8)| Changed {
+        byte: object + at,
+        element: None,
+        bits: (0..8).filter(|bit| (sealed ^ found) >> bit & 1 == 1).collect(),
+        sealed: shown(sealed),
+        found: shown(found),
+    };
+    difference.bytes().map(changed).collect()
+}
+
+/// The value that a code of a type stands for.
+fn value(dtype: Dtype, code: u64) -> Shown {
+    let whole = |json: Value| Shown { text: json.to_string(), json };
+    match dtype.number() {
+        Number::Unsigned => whole(code.into()),
+        Number::Signed => {
+            let unused = 64 - dtype.bits();
+            whole((((code << unused) as i64) >> unused).into())
+        }
+        Number::Float(format) if dtype == Dtype::C64 => {
+            let (re, im) = (float(&format, code & 0xFFFF_FFFF), float(&format, code >> 32));
+            Shown { json: json!([re.json, im.json]), text: format!("{} + {}i", re.text, im.text) }
+        }
+        Number::Float(format) => float(&format, code),
+        Number::Packed | Number::Blocks => {
+            Shown { json: Value::Null, text: "not decoded".to_owned() }
+        }
+    }
+}
+
+fn float(format: &FloatFormat, code: u64) -> Shown {
+    let named = |name: &str| Shown { json: name.into(), text: name.to_owned() };
+    match format.decode(code) {
+        Decoded::Nan => named("NaN"),
+        Decoded::Infinity(false) => named("Infinity"),
+        Decoded::Infinity(true) => named("-Infinity"),
+        // As many digits as the type needs.
+        Decoded::Finite(x) if format.mantissa_bits <= 23 => {
+            Shown { json: json!(x), text: format!("{:?}", x as f32) }
+        }
+        Decoded::Finite(x) => Shown { json: json!(x), text: format!("{x:?}") },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,504 @@
+//! Integrity: what of a model is not as it was sealed.
+//!
+//! Both sides are the same document: what was sealed, and what was found. One cause gives one
+//! finding: a tensor that only moved is not also missing and added, a file that is gone is not also
+//! a hundred missing tensors.
+
+use super::finding::Finding;
+use super::{change, links};
+use crate::seal::layout::Damaged;
+use crate::seal::{FileSeal, Seal, TensorSeal};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::severity::Severity;
+use tensorseal_format::Format;
+
+/// A seal of this many tensors or more is of another model when under a tenth of them is found.
+const MODEL_OF_MANY: usize = 8;
+
+/// How to compare.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// The container layout (sharding, order, header text) does not count.
+    pub content_only: bool,
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// All differences, worst first.
+    pub findings: Vec<Finding>,
+    /// By path of a damaged file, the severity of the worst difference that was left unsaid because
+    /// the damage explains it. The problems of that file are at least as bad.
+    pub explained: BTreeMap<String, Severity>,
+}
+
+/// All differences between what was sealed and what was found.
+///
+/// `damaged` files have findings of their own already; what follows from those is not said again.
+pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options) -> Differences {
+    if let Some(finding) = other_model(sealed, found) {
+        return Differences { findings: vec![finding], explained: BTreeMap::new() };
+    }
+    let mut comparison = Comparison::new(sealed, found, damaged, options);
+    comparison.tensors();
+    comparison.pair_renamed();
+    comparison.outdated_finding();
+    comparison.tensor_findings();
+    comparison.files();
+    comparison.whole_files();
+    let mut findings = comparison.findings;
+    findings.extend(links::compare(&sealed.links, &found.links));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Differences { findings, explained: comparison.unsaid }
+}
+
+fn other_model(sealed: &Seal, found: &Seal) -> Option<Finding> {
+    if sealed.tensors.is_empty() || found.tensors.is_empty() {
+        return None;
+    }
+    let digests: HashSet<_> = found.tensors.iter().map(|tensor| tensor.blake3).collect();
+    let names: HashSet<_> = found.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let total = sealed.tensors.len();
+    let intact = sealed.tensors.iter().filter(|t| digests.contains(&t.blake3)).count();
+    let named = sealed.tensors.iter().filter(|t| names.contains(t.name.as_str())).count();
+    let nothing_in_common = intact == 0 && named == 0;
+    if !nothing_in_common && (total < MODEL_OF_MANY || intact * 10 > total) {
+        return None;
+    }
+    let message = match named {
+        0 => format!("the seal is of another model: none of its {total} tensors is here"),
+        _ => format!(
+            "the seal is of another model: {named} of its {total} tensors have the same name here, {intact} the same content"
+        ),
+    };
+    Some(
+        Finding::new("integrity/other-model", message)
+            .with("tensors_sealed", total)
+            .with("tensors_found", found.tensors.len())
+            .with("tensors_intact", intact)
+            .with("names_in_common", named),
+    )
+}
+
+struct Comparison<'a> {
+    sealed: &'a Seal,
+    found: &'a Seal,
+    damaged: &'a Damaged,
+    options: Options,
+    findings: Vec<Finding>,
+    /// Pairs of sealed and found tensors whose bytes differ.
+    changed: Vec<(&'a TensorSeal, &'a TensorSeal)>,
+    /// Pairs of equal tensors that lie in another file or at another offset.
+    moved: Vec<(&'a TensorSeal, &'a TensorSeal)>,
+    /// Pairs of tensors with the same bytes, of which the seal does not say how the elements lie.
+    outdated: Vec<(&'a TensorSeal, &'a TensorSeal)>,
+    missing: Vec<&'a TensorSeal>,
+    added: Vec<&'a TensorSeal>,
+    found_files: HashMap<&'a str, &'a FileSeal>,
+    /// Where the data of each file begins, as sealed and as found: a header that grew moves nothing.
+    bases: [HashMap<&'a str, u64>; 2],
+    /// Files in which tensors came, went or changed their type: what lies behind them moved.
+    restructured: BTreeSet<&'a str>,
+    /// Files of which nothing more needs to be said.
+    explained: BTreeSet<&'a str>,
+    /// See [`Differences::explained`].
+    unsaid: BTreeMap<String, Severity>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(sealed: &'a Seal, found: &'a Seal, damaged: &'a Damaged, options: Options) -> Self {
+        Self {
+            sealed,
+            found,
+            damaged,
+            options,
+            findings: Vec::new(),
+            changed: Vec::new(),
+            moved: Vec::new(),
+            outdated: Vec::new(),
+            missing: Vec::new(),
+            added: Vec::new(),
+            found_files: found.files.iter().map(|file| (file.path.as_str(), file)).collect(),
+            bases: [data_starts(sealed), data_starts(found)],
+            restructured: BTreeSet::new(),
+            explained: BTreeSet::new(),
+            unsaid: BTreeMap::new(),
+        }
+    }
+
+    /// Leaves a finding unsaid that the damage of its file explains, and remembers how bad it was.
+    fn leave_unsaid(&mut self, path: &str, finding: &Finding) {
+        let worst = self.unsaid.entry(path.to_owned()).or_insert(finding.severity);
+        *worst = finding.severity.max(*worst);
+    }
+
+    /// Says a finding about a file, unless the damage of the file explains it.
+    fn say(&mut self, path: &str, explained: bool, finding: Finding) {
+        if explained {
+            self.leave_unsaid(path, &finding);
+        } else {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Sorts tensors by what became of them.
+    fn tensors(&mut self) {
+        let by_name: HashMap<_, _> =
+            self.found.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        for sealed in &self.sealed.tensors {
+            let Some(found) = by_name.get(sealed.name.as_str()).copied() else {
+                self.missing.push(sealed);
+                continue;
+            };
+            if sealed.dtype != found.dtype {
+                let message = format!("its dtype is {}, sealed as {}", found.dtype, sealed.dtype);
+                self.structure("integrity/dtype-changed", message, found);
+                self.restructured.insert(&found.file);
+            } else if sealed.is_outdated_for(found) {
+                match sealed.blake3 == found.blake3 {
+                    true => self.outdated.push((sealed, found)),
+                    false => self.changed.push((sealed, found)),
+                }
+            } else if sealed.shape != found.shape {
+                let message =
+                    format!("its shape is {:?}, sealed as {:?}", found.shape, sealed.shape);
+                self.structure("integrity/shape-changed", message, found);
+            } else if sealed.strides != found.strides {
+                let words = |tensor: &TensorSeal| match &tensor.strides {
+                    Some(strides) => format!("have the strides {strides:?}"),
+                    None => "lie row-major".to_owned(),
+                };
+                let message = format!(
+                    "its elements {}, and were sealed as they {}",
+                    words(found),
+                    words(sealed)
+                );
+                self.structure("integrity/order-changed", message, found);
+            } else if sealed.blake3 != found.blake3 {
+                self.changed.push((sealed, found));
+            } else if sealed.file != found.file || self.place(0, sealed) != self.place(1, found) {
+                self.moved.push((sealed, found));
+            }
+        }
+        let names: HashSet<_> = self.sealed.tensors.iter().map(|t| t.name.as_str()).collect();
+        self.added.extend(self.found.tensors.iter().filter(|t| !names.contains(t.name.as_str())));
+    }
+
+    /// Position of a tensor in the data of its file.
+    fn place(&self, side: usize, tensor: &TensorSeal) -> u64 {
+        tensor.offset - self.bases[side].get(tensor.file.as_str()).copied().unwrap_or(0)
+    }
+
+    fn structure(&mut self, rule: &'static str, message: String, found: &TensorSeal) {
+        self.findings.push(Finding::new(rule, message).in_file(&found.file).in_tensor(&found.name));
+    }
+
+    /// A missing and an added tensor with the same content are one renamed tensor.
+    fn pair_renamed(&mut self) {
+        let mut by_content: HashMap<_, Vec<&TensorSeal>> = HashMap::new();
+        for found in self.added.iter().rev() {
+            let key = (found.blake3, found.dtype, &found.shape, &found.strides);
+            by_content.entry(key).or_default().push(found);
+        }
+        let mut taken = HashSet::new();
+        let findings = &mut self.findings;
+        self.missing.retain(|sealed| {
+            let key = (sealed.blake3, sealed.dtype, &sealed.shape, &sealed.strides);
+            let Some(found) = by_content.get_mut(&key).and_then(Vec::pop) else { return true };
+            taken.insert(found.name.as_str());
+            let message = format!("it was sealed as {:?}; its content is unchanged", sealed.name);
+            let mut finding = Finding::new("integrity/tensor-renamed", message)
+                .in_file(&found.file)
+                .in_tensor(&found.name);
+            finding.other_tensor = Some(sealed.name.clone());
+            findings.push(finding);
+            false
+        });
+        self.added.retain(|found| !taken.contains(found.name.as_str()));
+    }
+
+    /// A seal that does not say how the elements of tensors lie: one cause, one finding.
+    fn outdated_finding(&mut self) {
+        let Some((_, first)) = self.outdated.first() else { return };
+        let count = self.outdated.len();
+        let message = format!(
+            "sealed by an older version, which did not record the order of elements: the bytes of {count} tensors are the sealed ones, and that {:?} was to be read in the order that the file states now is not known; seal it again",
+            first.name
+        );
+        let finding = Finding::new("integrity/seal-outdated", message)
+            .in_file(&first.file)
+            .in_tensor(&first.name)
+            .with("tensors", count);
+        self.findings.push(finding);
+    }
+
+    fn tensor_findings(&mut self) {
+        let gone = self.missing.iter().chain(&self.added).map(|tensor| tensor.file.as_str());
+        self.restructured.extend(gone);
+        self.changed_findings();
+        self.moved_findings();
+        for sealed in std::mem::take(&mut self.missing) {
+            // A file that is gone or damaged is one finding, not one for each of its tensors.
+            let path = sealed.file.as_str();
+            if !self.found_files.contains_key(path) {
+                continue;
+            }
+            let message = "it was sealed and is not in the model";
+            let finding = Finding::new("integrity/tensor-missing", message)
+                .in_file(path)
+                .in_tensor(&sealed.name);
+            self.say(path, self.damaged.has(path), finding);
+        }
+        for found in std::mem::take(&mut self.added) {
+            if self.sealed.file(&found.file).is_none() {
+                continue;
+            }
+            self.findings.push(
+                Finding::new("integrity/tensor-added", "it is in the model and was not sealed")
+                    .in_file(&found.file)
+                    .in_tensor(&found.name),
+            );
+        }
+    }
+
+    /// Changed tensors; two that only changed places are one finding.
+    fn changed_findings(&mut self) {
+        let sealed_as: HashMap<_, _> =
+            self.changed.iter().map(|(sealed, _)| (sealed.blake3, *sealed)).collect();
+        let now: HashMap<_, _> =
+            self.changed.iter().map(|(_, found)| (found.name.as_str(), *found)).collect();
+        for (sealed, found) in &self.changed {
+            let Some(partner) = sealed_as.get(&found.blake3) else {
+                self.findings.push(change::changed(sealed, found));
+                continue;
+            };
+            let swapped =
+                now.get(partner.name.as_str()).is_some_and(|other| other.blake3 == sealed.blake3);
+            if swapped && partner.name < sealed.name {
+                continue;
+            }
+            let message = if swapped {
+                format!(
+                    "it and {:?} are swapped: each holds what was sealed as the other",
+                    partner.name
+                )
+            } else {
+                format!("it holds what was sealed as {:?}", partner.name)
+            };
+            let mut finding = change::changed(sealed, found);
+            finding.message = message;
+            finding.other_tensor = Some(partner.name.clone());
+            self.findings.push(finding);
+        }
+    }
+
+    /// Moved tensors: one finding for each way from file to file.
+    fn moved_findings(&mut self) {
+        let mut ways: BTreeMap<bool, BTreeMap<&str, Vec<_>>> = BTreeMap::new();
+        for (sealed, found) in &self.moved {
+            let across = sealed.file != found.file;
+            // Everything that crosses files is one cause: the model was split anew.
+            let group = if across { "" } else { found.file.as_str() };
+            ways.entry(across).or_default().entry(group).or_default().push((*sealed, *found));
+        }
+        for (across, groups) in ways {
+            for tensors in groups.into_values() {
+                let Some((sealed, found)) = tensors.first() else { continue };
+                let count = tensors.len();
+                if !across && self.restructured.contains(found.file.as_str()) {
+                    continue;
+                }
+                let message = if across {
+                    self.explain_split(&tensors);
+                    format!(
+                        "{count} unchanged tensors lie in other files than sealed ({:?}: sealed in {:?}, now in {:?}): the model was split anew",
+                        sealed.name, sealed.file, found.file
+                    )
+                } else {
+                    format!(
+                        "{count} unchanged tensors lie at other offsets than sealed ({:?}: {}, now {})",
+                        sealed.name, sealed.offset, found.offset
+                    )
+                };
+                let mut finding = Finding::new("integrity/tensor-moved", message)
+                    .in_file(&found.file)
+                    .in_tensor(&found.name)
+                    .with("tensors", count);
+                if self.options.content_only {
+                    finding.severity = Severity::Low;
+                }
+                // Files that came, went or changed with them have no finding of their own.
+                finding.stands_for_others = across;
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    /// Files that came, went or changed only because the model was split anew.
+    fn explain_split(&mut self, moved: &[(&'a TensorSeal, &'a TensorSeal)]) {
+        let mut left: HashMap<&str, usize> = HashMap::new();
+        let mut came: HashMap<&str, usize> = HashMap::new();
+        for (sealed, found) in moved {
+            *left.entry(&sealed.file).or_default() += 1;
+            *came.entry(&found.file).or_default() += 1;
+        }
+        let all = |seal: &'a Seal, counts: &HashMap<&str, usize>| -> Vec<&'a str> {
+            let mut total: HashMap<&'a str, usize> = HashMap::new();
+            for tensor in &seal.tensors {
+                *total.entry(&tensor.file).or_default() += 1;
+            }
+            total.into_iter().filter(|(f, n)| counts.get(f) == Some(n)).map(|(f, _)| f).collect()
+        };
+        self.explained.extend(all(self.sealed, &left));
+        self.explained.extend(all(self.found, &came));
+        let indexes = self.sealed.files.iter().chain(&self.found.files).map(|f| f.path.as_str());
+        self.explained.extend(indexes.filter(|path| is_index(path)));
+    }
+
+    fn files(&mut self) {
+        let (sealed, found) = (self.sealed, self.found);
+        for file in &sealed.files {
+            let path = file.path.as_str();
+            if self.explained.contains(path) || (self.options.content_only && is_index(path)) {
+                continue;
+            }
+            match self.found_files.get(path).copied() {
+                None => self.file_missing(file),
+                Some(now) if file.outside.is_some() && now.outside.is_some() => {
+                    self.outside(file, now);
+                }
+                Some(now) if file.blake3 != now.blake3 || file.outside.is_some() => {
+                    let message = format!(
+                        "its content is not the sealed one ({} bytes, sealed {})",
+                        now.bytes, file.bytes
+                    );
+                    let finding = Finding::new("integrity/file-changed", message)
+                        .in_file(path)
+                        .with("bytes_sealed", file.bytes)
+                        .with("bytes_found", now.bytes);
+                    self.say(path, self.damaged.has(path), finding);
+                }
+                Some(_) => {}
+            }
+        }
+        for file in &found.files {
+            let path = file.path.as_str();
+            let known = sealed.file(path).is_some() || self.explained.contains(path);
+            if known || (self.options.content_only && is_index(path)) {
+                continue;
+            }
+            let tensors = found.tensors.iter().filter(|t| t.file == file.path).count();
+            self.findings.push(
+                Finding::new("integrity/file-added", "it is in the model and was not sealed")
+                    .in_file(path)
+                    .with("bytes", file.bytes)
+                    .with("tensors", tensors),
+            );
+        }
+    }
+
+    /// Digests of whole files, where both sides have them. Their parts were compared already: a
+    /// difference that is left is one of the seal with itself.
+    fn whole_files(&mut self) {
+        let differ =
+            |a: Option<[u8; 32]>, b: Option<[u8; 32]>| a.is_some() && b.is_some() && a != b;
+        for file in &self.sealed.files {
+            let path = file.path.as_str();
+            let Some(now) = self.found_files.get(path).copied() else { continue };
+            let layout = file.outside.is_some() || is_index(path);
+            let said = (self.options.content_only && layout)
+                || self.explained.contains(path)
+                || self.damaged.has(path)
+                || self.findings.iter().any(|finding| finding.file.as_deref() == Some(path));
+            if !said && (differ(file.sha256, now.sha256) || differ(file.blake3, now.blake3)) {
+                let message = "the sealed digests of the whole file are not those of its parts";
+                self.findings.push(Finding::new("integrity/seal-invalid", message).in_file(path));
+            }
+        }
+    }
+
+    fn file_missing(&mut self, file: &FileSeal) {
+        let tensors = self.sealed.tensors.iter().filter(|t| t.file == file.path).count();
+        let message = match tensors {
+            0 => "it was sealed and is not there".to_owned(),
+            _ => format!("it was sealed and is not there, nor are its {tensors} tensors"),
+        };
+        let mut finding = Finding::new("integrity/file-missing", message)
+            .in_file(&file.path)
+            .with("tensors", tensors);
+        if tensors > 0 {
+            finding.severity = Severity::Critical;
+        }
+        self.findings.push(finding);
+    }
+
+    /// Bytes outside tensors. A layout that changed has its own findings, and so has a header that
+    /// cannot be read: this is for text that says the same in other bytes.
+    fn outside(&mut self, sealed: &FileSeal, found: &FileSeal) {
+        let others = self.damaged.others.contains(&sealed.path);
+        if self.options.content_only || self.layout(0, sealed) != self.layout(1, found) && !others {
+            return;
+        }
+        let digests = |file: &FileSeal| -> BTreeMap<[u64; 2], [u8; 32]> {
+            file.outside.iter().flatten().map(|o| (o.range, o.blake3)).collect()
+        };
+        let (before, now) = (digests(sealed), digests(found));
+        // Of a file that was cut or grew, only the stretches that are still there can be compared.
+        let differs = |range: &&[u64; 2]| match now.get(*range) {
+            Some(digest) => before.get(*range) != Some(digest),
+            None => !others,
+        };
+        let Some(range) =
+            before.keys().chain(now.keys()).find(|r| before.contains_key(*r) && differs(r))
+        else {
+            return;
+        };
+        let obeyed = is_obeyed(&found.path, self.found);
+        let message = match obeyed {
+            true => {
+                "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what"
+            }
+            false => {
+                "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are"
+            }
+        };
+        let mut finding = Finding::new("integrity/header-changed", message).in_file(&sealed.path);
+        if obeyed {
+            finding.severity = Severity::High;
+        }
+        finding.byte_range = Some(*range);
+        self.say(&sealed.path, self.damaged.headers.contains(&sealed.path), finding);
+    }
+
+    fn layout(&self, side: usize, file: &FileSeal) -> BTreeSet<Place<'a>> {
+        let seal = [self.sealed, self.found][side];
+        let tensors = seal.tensors.iter().filter(|tensor| tensor.file == file.path);
+        tensors.map(|t| (self.place(side, t), t.name.as_str(), t.dtype, &t.shape[..])).collect()
+    }
+}
+
+/// Place in the data, name, type and shape of a tensor.
+type Place<'a> = (u64, &'a str, Dtype, &'a [u64]);
+
+/// Where the data of each file begins: at the first of its tensors.
+fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
+    let mut starts: HashMap<&str, u64> = HashMap::new();
+    for tensor in &seal.tensors {
+        let start = starts.entry(&tensor.file).or_insert(tensor.offset);
+        *start = tensor.offset.min(*start);
+    }
+    starts
+}
+
+/// Whether the bytes outside the tensors of a file are more than a list of them: a pickle is a program, and
+/// the header of an array a text of Python.
+fn is_obeyed(path: &str, seal: &Seal) -> bool {
+    let format = Format::from_name(&seal.model.format).or_else(|| Format::of_path(path));
+    format.is_none_or(Format::is_obeyed)
+}
+
+/// Whether a file is a shard index: part of the container layout, not of the content.
+fn is_index(path: &str) -> bool {
+    path.ends_with(".safetensors.index.json")
+}

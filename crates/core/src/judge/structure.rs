@@ -1,0 +1,82 @@
+//! What is wrong with the structure of a model, or worth knowing of it, as findings.
+
+use super::Finding;
+use crate::seal::Seal;
+use std::collections::{BTreeMap, BTreeSet};
+use tensorseal_base::display::display_name;
+use tensorseal_base::severity::Severity;
+use tensorseal_format::{Checkpoint, Problem};
+use tensorseal_weights::Weights;
+
+/// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.
+pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
+    let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, reason) in &weights.unknown {
+        by_reason.entry(reason).or_default().push(*index);
+    }
+    let remark = |(reason, tensors): (&str, Vec<usize>)| {
+        let first = &model.tensors[tensors[0]];
+        let text = format!(
+            "{} tensors of codes are taken as plain integers: {reason} (the first is {})",
+            tensors.len(),
+            display_name(&first.name)
+        );
+        Finding::new("format/unknown-quantisation", text).in_file(&model.files[first.file].path)
+    };
+    by_reason.into_iter().map(remark).collect()
+}
+
+/// A structural problem or remark as a finding.
+pub fn finding(problem: &Problem) -> Finding {
+    let mut finding = Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file);
+    finding.severity = problem.severity;
+    finding.tensor = problem.tensor.clone();
+    // The range of a problem counts from the start of the file, and with a tensor a finding's does
+    // not: without knowing the tensor's place it is left to the message.
+    if finding.tensor.is_none() {
+        finding.byte_range = problem.byte_range;
+    }
+    if !problem.affected.is_empty() {
+        finding = finding.with("tensors_unreadable", problem.affected.len());
+    }
+    finding
+}
+
+/// What is wrong with the weights of a model: for verbs that make something of them, or draw something from
+/// them. What goes along with the weights is judged by verbs that judge.
+pub fn of_weights(model: &Checkpoint) -> impl Iterator<Item = Finding> {
+    model.problems.iter().filter(|problem| !problem.companion).map(finding)
+}
+
+/// What damage explains is not said twice, and makes the damage no less bad.
+pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
+    for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
+        let worst = problem.file.as_ref().and_then(|path| explained.get(path));
+        if let Some(worst) = worst.filter(|_| problem.severity > Severity::Info) {
+            problem.severity = problem.severity.max(*worst);
+            problem.stands_for_others = true;
+        }
+    }
+}
+
+/// Structural problems as findings, except an index that names a sealed shard which is gone: that
+/// the shard is missing is said by the comparison.
+pub fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
+    let here: BTreeSet<&str> = model.own_files().iter().map(|file| file.path.as_str()).collect();
+    let gone: Vec<&str> = sealed
+        .iter()
+        .flat_map(|seal| &seal.files)
+        .map(|file| file.path.as_str())
+        .filter(|path| !here.contains(path))
+        .collect();
+    let said = |problem: &Problem| {
+        problem.rule == "format/shard-missing"
+            && gone.iter().any(|path| problem.message.contains(&format!("'{}'", shard_name(path))))
+    };
+    model.problems.iter().filter(|problem| !said(problem)).map(finding).collect()
+}
+
+/// A shard as its index names it: a file in the same directory.
+fn shard_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

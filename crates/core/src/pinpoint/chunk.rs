@@ -1,0 +1,184 @@
+//! The changes of one chunk (1 KiB) that are searched: a flipped bit, two of them, a changed byte, a
+//! changed aligned word of 16 bits.
+//!
+//! A candidate costs the compressions from the first block (64 bytes) that it changes: the states
+//! before it are kept. Of two flipped bits the first is compressed once for all the second ones.
+
+use super::compress::{
+    CHUNK_END, CHUNK_START, Message, Parent, ROOT, Route, START, State, Trial, Tweak, compress,
+    words_of,
+};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use tensorseal_engine::measure::isa::Isa;
+
+/// Length of a chunk in bytes.
+pub const CHUNK_LEN: usize = 1024;
+
+const BLOCK: usize = 64;
+
+/// One word (32 bits) of a chunk and the bits of it that changed.
+pub(super) type Change = (usize, u32);
+
+/// A chunk as it was found.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    blocks: Vec<(Message, Tweak)>,
+    /// The state before each block.
+    states: Vec<State>,
+    bytes: usize,
+    isa: Isa,
+}
+
+/// Asks whether the search is to end early.
+pub(super) type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+impl Chunk {
+    /// The chunk of this number; `root`: it is its whole object.
+    pub fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
+        let count = bytes.len().div_ceil(BLOCK).max(1);
+        let mut blocks = Vec::with_capacity(count);
+        for (index, block) in bytes.chunks(BLOCK).enumerate() {
+            let mut flags = if index == 0 { CHUNK_START } else { 0 };
+            if index + 1 == count {
+                flags |= CHUNK_END | if root { ROOT } else { 0 };
+            }
+            blocks.push((words_of(block), Tweak { counter, len: block.len() as u32, flags }));
+        }
+        let mut states = Vec::with_capacity(count);
+        let mut state = START;
+        for (message, tweak) in &blocks {
+            states.push(state);
+            state = compress(&state, message, *tweak);
+        }
+        Chunk { blocks, states, bytes: bytes.len(), isa: Isa::best() }
+    }
+
+    #[cfg(test)]
+    pub fn with_isa(mut self, isa: Isa) -> Chunk {
+        self.isa = isa;
+        self
+    }
+
+    /// The flipped bit with which the chunk leads to `target` over these parents.
+    pub fn bit(&self, parents: &[Parent], target: &State) -> Option<Vec<Change>> {
+        self.one_word(parents, target, &bits())
+    }
+
+    /// The same of a changed byte.
+    pub fn byte(&self, target: &State) -> Option<Vec<Change>> {
+        let mut masks = Vec::with_capacity(4 * 255);
+        for byte in 0..4 {
+            masks.extend((1..256).map(|mask| mask << (8 * byte)));
+        }
+        self.one_word(&[], target, &masks)
+    }
+
+    /// The same of an aligned word of 16 bits; one of whose bytes is as it was is not tried.
+    pub fn half_word(&self, target: &State, stop: Stop<'_>) -> Option<Vec<Change>> {
+        let tried = |high: u32| -> Vec<u32> {
+            (0..2u32)
+                .flat_map(|half| (1..256).map(move |low| (high << 8 | low) << (16 * half)))
+                .collect()
+        };
+        (1..256u32)
+            .into_par_iter()
+            .find_map_any(|high| (!stop()).then(|| self.one_word(&[], target, &tried(high)))?)
+    }
+
+    /// Two flipped bits.
+    pub fn two_bits(&self, target: &State, stop: Stop<'_>) -> Option<Vec<Change>> {
+        let words = self.bytes.div_ceil(4);
+        (0..32 * words).into_par_iter().find_map_any(|first| {
+            let (word, bit) = (first / 32, first % 32);
+            (!stop()).then(|| self.second_bit(word, bit, target))?
+        })
+    }
+
+    fn second_bit(&self, word: usize, bit: usize, target: &State) -> Option<Vec<Change>> {
+        let bits = bits();
+        let (block, place) = (word / 16, word % 16);
+        if bit >= self.bits_in(word) {
+            return None;
+        }
+        let (message, tweak) = self.blocks.get(block)?;
+        let mut message = *message;
+        message[place] ^= bits[bit];
+        let mut state = self.states[block];
+        let same = Trial { state: &state, message: &message, words: (0, 0), masks: &[] };
+        let second = self
+            .scan(
+                block,
+                &[],
+                target,
+                &Trial { words: (place, place + 1), masks: &bits[bit + 1..], ..same },
+            )
+            .or_else(|| {
+                self.scan(
+                    block,
+                    &[],
+                    target,
+                    &Trial { words: (place + 1, 16), masks: &bits, ..same },
+                )
+            })
+            .or_else(|| {
+                state = compress(&state, &message, *tweak);
+                for (block, (message, tweak)) in self.blocks.iter().enumerate().skip(block + 1) {
+                    let trial = Trial { state: &state, message, words: (0, 16), masks: &bits };
+                    let found = self.scan(block, &[], target, &trial);
+                    if found.is_some() {
+                        return found;
+                    }
+                    state = compress(&state, message, *tweak);
+                }
+                None
+            })?;
+        match second {
+            (other, mask) if other == word => Some(vec![(word, mask | bits[bit])]),
+            second => Some(vec![(word, bits[bit]), second]),
+        }
+    }
+
+    /// All words with all masks.
+    fn one_word(&self, parents: &[Parent], target: &State, masks: &[u32]) -> Option<Vec<Change>> {
+        let blocks = self.blocks.iter().zip(&self.states).enumerate();
+        blocks.into_iter().find_map(|(index, ((message, _), state))| {
+            let trial = Trial { state, message, words: (0, 16), masks };
+            Some(vec![self.scan(index, parents, target, &trial)?])
+        })
+    }
+
+    /// Tries what stays within the bytes there are; gives the word in the chunk.
+    fn scan(
+        &self,
+        block: usize,
+        parents: &[Parent],
+        target: &State,
+        trial: &Trial<'_>,
+    ) -> Option<Change> {
+        let route = Route { blocks: &self.blocks[block..], parents, target };
+        let (from, to) = trial.words;
+        let whole = (self.bytes / 4).saturating_sub(16 * block).min(16);
+        let all = Trial { words: (from, to.min(whole)), ..*trial };
+        let found = route.scan(&all, self.isa).or_else(|| {
+            // A word that the bytes end in.
+            let left = self.bits_in(16 * block + whole);
+            if left == 0 || !(from..to).contains(&whole) {
+                return None;
+            }
+            let masks: Vec<u32> =
+                trial.masks.iter().copied().filter(|mask| mask >> left == 0).collect();
+            let last = Trial { words: (whole, whole + 1), masks: &masks, ..*trial };
+            route.scan(&last, self.isa)
+        })?;
+        Some((16 * block + found.0, found.1))
+    }
+
+    /// Bits that the chunk has of a word of it.
+    fn bits_in(&self, word: usize) -> usize {
+        8 * self.bytes.saturating_sub(4 * word).min(4)
+    }
+}
+
+fn bits() -> [u32; 32] {
+    std::array::from_fn(|bit| 1 << bit)
+}

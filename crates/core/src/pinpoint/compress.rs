@@ -1,0 +1,317 @@
+//! The compression function of BLAKE3 over several candidates side by side, and the scan of all
+//! values a word may have had.
+//!
+//! Source: J. O'Connor, J.-P. Aumasson, S. Neves, Z. Wilcox-O'Hearn, *BLAKE3: one function, fast
+//! everywhere*, 2021, sections 2.1 to 2.4. The tests hold it equal to the `blake3` crate.
+
+use super::vector::{Four, MOST_LANES, Vector};
+use tensorseal_engine::measure::isa::{Isa, Kernel};
+
+/// A chaining value as words.
+pub(super) type State = [u32; 8];
+
+/// A block of 64 bytes as words.
+pub(super) type Message = [u32; 16];
+
+const IV: State = [
+    0x6A09_E667,
+    0xBB67_AE85,
+    0x3C6E_F372,
+    0xA54F_F53A,
+    0x510E_527F,
+    0x9B05_688C,
+    0x1F83_D9AB,
+    0x5BE0_CD19,
+];
+
+pub(super) const CHUNK_START: u32 = 1;
+pub(super) const CHUNK_END: u32 = 2;
+pub(super) const PARENT: u32 = 4;
+pub(super) const ROOT: u32 = 8;
+
+/// The word of the message that each step takes, by round: the permutation of section 2.2, applied
+/// again and again.
+const SCHEDULE: [[usize; 16]; 7] = {
+    const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
+    let mut rounds = [[0; 16]; 7];
+    let mut word = 0;
+    while word < 16 {
+        rounds[0][word] = word;
+        word += 1;
+    }
+    let mut round = 1;
+    while round < 7 {
+        word = 0;
+        while word < 16 {
+            rounds[round][word] = rounds[round - 1][PERMUTATION[word]];
+            word += 1;
+        }
+        round += 1;
+    }
+    rounds
+};
+
+/// What else goes into a compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tweak {
+    /// Number of the chunk in the object; 0 of a parent.
+    pub counter: u64,
+    /// Bytes of the block.
+    pub len: u32,
+    /// Its flags.
+    pub flags: u32,
+}
+
+#[inline(always)]
+unsafe fn mix<V: Vector>(v: &mut [V; 16], [a, b, c, d]: [usize; 4], x: V, y: V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        v[a] = v[a].add(v[b]).add(x);
+        v[d] = v[d].xor(v[a]).rotate::<16, 16>();
+        v[c] = v[c].add(v[d]);
+        v[b] = v[b].xor(v[c]).rotate::<12, 20>();
+        v[a] = v[a].add(v[b]).add(y);
+        v[d] = v[d].xor(v[a]).rotate::<8, 24>();
+        v[c] = v[c].add(v[d]);
+        v[b] = v[b].xor(v[c]).rotate::<7, 25>();
+    }
+}
+
+/// One compression in every lane.
+#[inline(always)]
+unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -> [V; 8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [a, b, c, d, e, f, g, h] = *state;
+        let mut v = [
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            V::splat(IV[0]),
+            V::splat(IV[1]),
+            V::splat(IV[2]),
+            V::splat(IV[3]),
+            V::splat(tweak.counter as u32),
+            V::splat((tweak.counter >> 32) as u32),
+            V::splat(tweak.len),
+            V::splat(tweak.flags),
+        ];
+        macro_rules! round {
+            ($($round:literal)*) => {$(
+                const { assert!($round < 7) };
+                let s = const { SCHEDULE[$round] };
+                mix(&mut v, [0, 4, 8, 12], m[s[0]], m[s[1]]);
+                mix(&mut v, [1, 5, 9, 13], m[s[2]], m[s[3]]);
+                mix(&mut v, [2, 6, 10, 14], m[s[4]], m[s[5]]);
+                mix(&mut v, [3, 7, 11, 15], m[s[6]], m[s[7]]);
+                mix(&mut v, [0, 5, 10, 15], m[s[8]], m[s[9]]);
+                mix(&mut v, [1, 6, 11, 12], m[s[10]], m[s[11]]);
+                mix(&mut v, [2, 7, 8, 13], m[s[12]], m[s[13]]);
+                mix(&mut v, [3, 4, 9, 14], m[s[14]], m[s[15]]);
+            )*};
+        }
+        round!(0 1 2 3 4 5 6);
+        [
+            v[0].xor(v[8]),
+            v[1].xor(v[9]),
+            v[2].xor(v[10]),
+            v[3].xor(v[11]),
+            v[4].xor(v[12]),
+            v[5].xor(v[13]),
+            v[6].xor(v[14]),
+            v[7].xor(v[15]),
+        ]
+    }
+}
+
+/// One compression.
+pub(super) fn compress(state: &State, message: &Message, tweak: Tweak) -> State {
+    // SAFETY: every processor has words.
+    unsafe { compress_lanes(state, message, tweak) }
+}
+
+/// The state a chunk begins with, and a parent.
+pub(super) const START: State = IV;
+
+/// A parent on the way from a chunk to the value that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parent {
+    /// The chaining value of its other child.
+    pub sibling: State,
+    /// Whether that is the left one.
+    pub sibling_is_left: bool,
+    /// [`PARENT`], and [`ROOT`] of an object's last.
+    pub flags: u32,
+}
+
+/// All that follows on a block of a chunk until the value that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route<'a> {
+    /// The block, and those behind it in its chunk.
+    pub blocks: &'a [(Message, Tweak)],
+    /// From the chunk upward.
+    pub parents: &'a [Parent],
+    /// The value that is known.
+    pub target: &'a State,
+}
+
+/// What is tried in the first block of a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trial<'a> {
+    /// The state before it.
+    pub state: &'a State,
+    /// Its words, as they are taken to be but for one.
+    pub message: &'a Message,
+    /// The words that are tried.
+    pub words: (usize, usize),
+    /// What each of them is tried with, by exclusive or.
+    pub masks: &'a [u32],
+}
+
+impl Route<'_> {
+    /// Where the route ends, from this state with this first block.
+    fn end(&self, state: &State, message: &Message) -> State {
+        let mut blocks = self.blocks.iter();
+        let Some((_, tweak)) = blocks.next() else { return *state };
+        let mut state = compress(state, message, *tweak);
+        for (message, tweak) in blocks {
+            state = compress(&state, message, *tweak);
+        }
+        for parent in self.parents {
+            state = compress(&START, &parent.message(&state), parent.tweak());
+        }
+        state
+    }
+
+    /// Tries all words with all masks; gives the word and the mask that lead to the target.
+    pub fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
+        if self.blocks.is_empty() {
+            return None;
+        }
+        isa.run(Scan { route: self, trial })
+    }
+}
+
+impl Parent {
+    fn tweak(&self) -> Tweak {
+        Tweak { counter: 0, len: 64, flags: self.flags }
+    }
+
+    fn message(&self, child: &State) -> Message {
+        let (left, right) =
+            if self.sibling_is_left { (&self.sibling, child) } else { (child, &self.sibling) };
+        std::array::from_fn(|word| if word < 8 { left[word] } else { right[word - 8] })
+    }
+}
+
+/// The scan of a trial.
+struct Scan<'a> {
+    route: &'a Route<'a>,
+    trial: &'a Trial<'a>,
+}
+
+impl Kernel for Scan<'_> {
+    type Output = Option<(usize, u32)>;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        // SAFETY: every processor has these.
+        unsafe { scan_lanes::<Four>(self.route, self.trial) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        unsafe { scan_lanes::<std::arch::x86_64::__m256i>(self.route, self.trial) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx512(self) -> Self::Output {
+        // SAFETY: the caller's promise.
+        unsafe { scan_lanes::<std::arch::x86_64::__m512i>(self.route, self.trial) }
+    }
+}
+
+#[inline(always)]
+unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // A loop: without optimisation a closure would be a call a word.
+        let mut lanes = [V::splat(0); N];
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = V::splat(*word);
+        }
+        lanes
+    }
+}
+
+#[inline(always)]
+unsafe fn scan_lanes<V: Vector>(route: &Route<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
+    let (_, first) = route.blocks.first()?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let start = splat_all::<V, 8>(&START);
+        let state = splat_all::<V, 8>(trial.state);
+        let mut message = splat_all::<V, 16>(trial.message);
+        let target = V::splat(route.target[0]);
+        for word in trial.words.0..trial.words.1.min(16) {
+            let same = V::splat(trial.message[word]);
+            for masks in trial.masks.chunks(V::LANES) {
+                // Lanes beyond the last mask try what is there already: never the target.
+                let mut padded = [0; MOST_LANES];
+                padded[..masks.len()].copy_from_slice(masks);
+                message[word] = same.xor(V::load(&padded));
+                let mut value = compress_lanes(&state, &message, *first);
+                for (block, tweak) in &route.blocks[1..] {
+                    value = compress_lanes(&value, &splat_all::<V, 16>(block), *tweak);
+                }
+                for parent in route.parents {
+                    let [a, b, c, d, e, f, g, h] = value;
+                    let [i, j, k, l, m, n, o, p] = splat_all::<V, 8>(&parent.sibling);
+                    let message = if parent.sibling_is_left {
+                        [i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h]
+                    } else {
+                        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+                    };
+                    value = compress_lanes(&start, &message, parent.tweak());
+                }
+                let mut hits = value[0].equal(target);
+                while hits != 0 {
+                    let lane = hits.trailing_zeros() as usize;
+                    hits &= hits - 1;
+                    let mut tried = *trial.message;
+                    tried[word] ^= padded[lane];
+                    if padded[lane] != 0 && route.end(trial.state, &tried) == *route.target {
+                        return Some((word, padded[lane]));
+                    }
+                }
+            }
+            message[word] = same;
+        }
+    }
+    None
+}
+
+/// The words of a block; bytes that it does not have are zero.
+pub(super) fn words_of(bytes: &[u8]) -> Message {
+    let mut block = [0; 64];
+    let len = bytes.len().min(64);
+    block[..len].copy_from_slice(&bytes[..len]);
+    let words = block.as_chunks::<4>().0;
+    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+}
+
+/// A chaining value as words.
+pub(super) fn state_of(value: &[u8; 32]) -> State {
+    let words = value.as_chunks::<4>().0;
+    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+}

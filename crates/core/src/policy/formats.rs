@@ -1,0 +1,45 @@
+//! The names of formats in policies: those that weights come in, read here or not.
+
+use tensorseal_format::{ContentClass, Role};
+
+/// The format of a class of content, as `formats.allowed` calls it: several classes may be of one.
+pub fn name_of(class: ContentClass) -> &'static str {
+    match (class.format(), class) {
+        (Some(format), _) => format.name(),
+        (None, ContentClass::TensorflowBundle | ContentClass::TensorflowGraph) => "tensorflow",
+        (None, other) => other.name(),
+    }
+}
+
+/// All of them, each once, those that are read first.
+pub fn all() -> Vec<&'static str> {
+    let of_weights = ContentClass::ALL.iter().filter(|class| class.role() == Role::Weights);
+    let (read, unread): (Vec<&ContentClass>, Vec<&ContentClass>) =
+        of_weights.partition(|class| class.format().is_some());
+    let mut names = Vec::new();
+    for class in read.into_iter().chain(unread) {
+        let name = name_of(*class);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_that_are_read_have_the_names_of_inspect_and_the_others_have_one() {
+        assert_eq!(all()[..4], ["safetensors", "gguf", "torch", "numpy"]);
+        for name in ["onnx", "hdf5", "keras", "tflite", "msgpack", "tensorflow", "executorch"] {
+            assert!(all().contains(&name), "{name}");
+        }
+        for name in ["coreml", "openvino", "raw-weights"] {
+            assert!(all().contains(&name), "{name}");
+        }
+        assert!(!all().contains(&"json") && !all().contains(&"elf"));
+        assert_eq!(name_of(ContentClass::Pickle), "torch");
+    }
+}

@@ -1,0 +1,93 @@
+//! `code`: what of the model a loader may execute.
+
+use super::{Evidence, Gate, Outcome, count, listed, pins};
+use crate::judge::Finding;
+use crate::policy::{CodeAllowed, Policy};
+use std::collections::{BTreeMap, BTreeSet};
+use tensorseal_code::{CodeFile, RemoteCode};
+
+/// The key of the policy.
+pub(super) const RULE: &str = "code";
+
+/// Files that get a finding each; the rest is counted.
+const NAMED: usize = 50;
+
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+    let looked = evidence.code.seen().and_then(|code| {
+        let pinned = match policy.code {
+            CodeAllowed::Pinned => pins::pinned(policy, evidence)?,
+            CodeAllowed::None | CodeAllowed::Any => BTreeMap::new(),
+        };
+        Ok((code, pinned))
+    });
+    if policy.code == CodeAllowed::Any {
+        return;
+    }
+    let (code, pinned) = match looked {
+        Ok(looked) => looked,
+        Err(why) => {
+            gate.not_checked(RULE, why);
+            return;
+        }
+    };
+    let is_open = |file: &&CodeFile| !pinned.contains_key(file.path.as_str());
+    let open: Vec<&CodeFile> = code.files.iter().filter(is_open).collect();
+    let (id, why) = match policy.code {
+        CodeAllowed::None => ("policy/code-not-allowed", "the policy allows no code"),
+        _ => ("policy/code-not-pinned", "nobody who is trusted vouches for this file"),
+    };
+    for file in open.iter().take(NAMED) {
+        gate.violation(RULE, Finding::new(id, format!("{}: {why}", file.what)).in_file(&file.path));
+    }
+    for remote in code.remote.iter().filter(|remote| !is_said(evidence, remote)).take(NAMED) {
+        let message =
+            format!("{}: it is no part of the model, and may be another at any time", remote.what);
+        gate.violation(RULE, Finding::new(id, message).in_file(&remote.path));
+    }
+    let total = (code.files.len() + code.remote.len()) as u64;
+    let outcome = if open.is_empty() && code.remote.is_empty() {
+        gate.pass(RULE, held(&code.files, &pinned))
+    } else {
+        let paths: BTreeSet<&str> = open.iter().map(|file| file.path.as_str()).collect();
+        let remote = code.remote.iter().map(|remote| remote.what.as_str());
+        let mut said = Vec::new();
+        if !paths.is_empty() {
+            said.push(format!("{why}: {}", listed(paths)));
+        }
+        if !code.remote.is_empty() {
+            said.push(format!("code from elsewhere: {}", listed(remote)));
+        }
+        gate.rule(RULE, Outcome::Fail, said.join("; "))
+    };
+    outcome.numbers.insert("files", total.into());
+    outcome.numbers.insert("remote", code.remote.len().into());
+}
+
+/// What stands behind a pass.
+fn held(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
+    if files.is_empty() {
+        return "there is no code".to_owned();
+    }
+    let by: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|file| pinned.get(file.path.as_str()))
+        .map(String::as_str)
+        .collect();
+    format!("{} of code, {}", count(files.len() as u64, "file"), listed(by))
+}
+
+/// Whether a finding says already that code comes from elsewhere: it is then one that violates.
+fn is_said(evidence: &Evidence, remote: &RemoteCode) -> bool {
+    evidence.findings.iter().any(|finding| says(finding, remote))
+}
+
+fn says(finding: &Finding, remote: &RemoteCode) -> bool {
+    finding.rule == "content/remote-code" && finding.file.as_deref() == Some(remote.path.as_str())
+}
+
+/// Whether a finding is of code that comes from elsewhere, which nothing that is measured covers, where the policy
+/// does not allow any code.
+pub(super) fn is_beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> bool {
+    let remote = evidence.code.seen().map_or(&[][..], |code| &code.remote);
+    policy.code != CodeAllowed::Any && remote.iter().any(|remote| says(finding, remote))
+}

@@ -1,0 +1,313 @@
+//! Reading a seal. Nobody vouches for its bytes: every field is checked before it is used.
+
+use super::document::{FileSeal, LinkSeal, Seal, TensorSeal, root_text};
+use super::{SCHEMA, canonical::MAX_INTEGER};
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use tensorseal_base::system::open_to_read;
+use tensorseal_engine::measure::BLOCK_LEN;
+use tensorseal_engine::measure::digest::{self, ChainingValue};
+use tensorseal_format::{InOrder, RemoteFile, order};
+
+/// Longest seal that is read: that of half a million tensors, or of 10 TB in large ones.
+const MAX_LEN: u64 = 1 << 30;
+
+/// A seal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// There is none.
+    #[error("no seal at {0}: write one with `tensorseal seal`, or name it with --seal")]
+    Missing(String),
+    /// It could not be read.
+    #[error("cannot read the seal: {0}")]
+    Io(#[from] io::Error),
+    /// It is not a regular file.
+    #[error("not a regular file")]
+    NotAFile,
+    /// Not JSON, or not the JSON of a seal.
+    #[error("not a valid seal: {0}")]
+    Json(serde_json::Error),
+    /// Another schema or a later version.
+    #[error("schema is {0:?}, not {SCHEMA:?}: written by another program or version")]
+    Schema(String),
+    /// Something in it contradicts something else.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl SealError {
+    /// Whether the seal was there and could be read: what is wrong is what it says.
+    pub fn is_content(&self) -> bool {
+        matches!(self, Self::NotAFile | Self::Json(_) | Self::Schema(_) | Self::Inconsistent(_))
+    }
+}
+
+/// Reads and checks the seal at `path`; also gives the BLAKE3 of its bytes.
+///
+/// # Errors
+/// See [`SealError`].
+pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
+    // Non-blocking: opening a FIFO must not hang.
+    let file = match open_to_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(SealError::Missing(path.display().to_string()));
+        }
+        other => other?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(SealError::NotAFile);
+    }
+    check_length(metadata.len())?;
+    hashed(file.take(MAX_LEN))
+}
+
+/// Reads and checks a seal on another machine; also gives the BLAKE3 of its bytes.
+///
+/// # Errors
+/// See [`SealError`]; that it could not be had, or changed, is a [`RemoteError`] within [`SealError::Io`].
+///
+/// [`RemoteError`]: tensorseal_format::RemoteError
+pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
+    check_length(file.bytes())?;
+    hashed(InOrder::new(file))
+}
+
+fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
+    let inner = BufReader::with_capacity(1 << 16, reader);
+    let mut reader = Hashing { inner, hasher: blake3::Hasher::new() };
+    let seal = parse(&mut reader)?;
+    Ok((seal, *reader.hasher.finalize().as_bytes()))
+}
+
+fn check_length(bytes: u64) -> Result<(), SealError> {
+    match bytes > MAX_LEN {
+        true => wrong(format!("it is {bytes} bytes long; no seal is longer than {MAX_LEN}")),
+        false => Ok(()),
+    }
+}
+
+/// Parses and checks a seal.
+///
+/// # Errors
+/// See [`SealError`].
+pub fn parse(reader: impl Read) -> Result<Seal, SealError> {
+    let seal: Seal = serde_json::from_reader(reader).map_err(|error| match error.is_io() {
+        true => SealError::Io(error.into()),
+        false => SealError::Json(error),
+    })?;
+    check(&seal)?;
+    Ok(seal)
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..len]);
+        Ok(len)
+    }
+}
+
+fn wrong<T>(reason: impl Into<String>) -> Result<T, SealError> {
+    Err(SealError::Inconsistent(reason.into()))
+}
+
+/// A name in a message: quoted, escaped and not longer than a line.
+fn quoted(name: &str) -> String {
+    let clipped: String = name.chars().take(120).collect();
+    format!("{clipped:?}{}", if clipped.len() < name.len() { "…" } else { "" })
+}
+
+fn check(seal: &Seal) -> Result<(), SealError> {
+    if seal.schema != SCHEMA {
+        return Err(SealError::Schema(seal.schema.chars().take(80).collect()));
+    }
+    check_files(&seal.files)?;
+    check_links(&seal.links)?;
+    let mut by_file: HashMap<&str, Vec<&TensorSeal>> = HashMap::new();
+    for pair in seal.tensors.windows(2) {
+        if pair[0].name >= pair[1].name {
+            return wrong(format!(
+                "tensor {} is out of order or listed twice",
+                quoted(&pair[1].name)
+            ));
+        }
+    }
+    for tensor in &seal.tensors {
+        check_tensor(tensor)?;
+        by_file.entry(&tensor.file).or_default().push(tensor);
+    }
+    for file in &seal.files {
+        check_layout(file, by_file.remove(file.path.as_str()).unwrap_or_default())?;
+    }
+    if let Some(path) = by_file.keys().min() {
+        return wrong(format!("tensors lie in {}, which is not a sealed file", quoted(path)));
+    }
+    check_totals(seal)
+}
+
+fn check_files(files: &[FileSeal]) -> Result<(), SealError> {
+    for pair in files.windows(2) {
+        if pair[0].path >= pair[1].path {
+            return wrong(format!(
+                "file {} is out of order or listed twice",
+                quoted(&pair[1].path)
+            ));
+        }
+    }
+    for file in files {
+        let path = quoted(&file.path);
+        if !is_inside(&file.path) {
+            return wrong(format!("path {path} does not stay inside the model"));
+        }
+        if file.bytes > MAX_INTEGER {
+            return wrong(format!("file {path}: length over 2^53"));
+        }
+        if file.outside.is_none() && file.blake3.is_none() {
+            return wrong(format!("file {path} has no digest"));
+        }
+    }
+    Ok(())
+}
+
+fn check_links(links: &[LinkSeal]) -> Result<(), SealError> {
+    for pair in links.windows(2) {
+        if pair[0].path >= pair[1].path {
+            return wrong(format!(
+                "link {} is out of order or listed twice",
+                quoted(&pair[1].path)
+            ));
+        }
+    }
+    for link in links {
+        if !is_inside(&link.path) || !(link.target == "." || is_inside(&link.target)) {
+            return wrong(format!("link {} does not stay inside the model", quoted(&link.path)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path is relative and has only plain components.
+fn is_inside(path: &str) -> bool {
+    !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
+    let name = quoted(&tensor.name);
+    let strides = tensor.strides.as_deref();
+    if strides.is_some_and(|strides| !are_strides(tensor, strides)) {
+        return wrong(format!("tensor {name}: its strides are none of its shape"));
+    }
+    let elements = match strides {
+        Some(_) => order::stored_elements(&tensor.shape, strides),
+        None => tensor.shape.iter().try_fold(1u64, |product, d| product.checked_mul(*d)),
+    };
+    let bytes = elements.and_then(|elements| tensor.dtype.byte_len(elements));
+    if bytes != Some(tensor.bytes) {
+        return wrong(format!("tensor {name}: shape and dtype do not make {} bytes", tensor.bytes));
+    }
+    if tensor
+        .shape
+        .iter()
+        .chain(strides.into_iter().flatten())
+        .chain([&tensor.offset, &tensor.bytes])
+        .any(|n| *n > MAX_INTEGER)
+    {
+        return wrong(format!("tensor {name}: number over 2^53"));
+    }
+    let expected = digest::block_count(tensor.bytes);
+    let expected = if expected > 1 { expected } else { 0 };
+    if tensor.blocks.len() as u64 != expected {
+        return wrong(format!(
+            "tensor {name}: {} blocks, expected {expected} of {BLOCK_LEN} bytes",
+            tensor.blocks.len()
+        ));
+    }
+    if expected > 0 && digest::root(&tensor.blocks, tensor.bytes) != Some(tensor.blake3) {
+        return wrong(format!("tensor {name}: its blocks do not merge to its digest"));
+    }
+    if tensor.sketch.as_ref().is_some_and(|s| s.key.len() > 64 || Some(s.elements) > elements) {
+        return wrong(format!("tensor {name}: its sketch is not one of it"));
+    }
+    Ok(())
+}
+
+/// Whether strides are written in the one way there is, of elements of whole bytes.
+fn are_strides(tensor: &TensorSeal, strides: &[u64]) -> bool {
+    strides.len() == tensor.shape.len()
+        && !tensor.dtype.is_blocks()
+        && order::canonical(&tensor.shape, strides).as_deref() == Some(strides)
+}
+
+/// Tensors and the ranges outside them must cover a tensor file completely, and once: only tensors may
+/// share bytes with tensors, as views of one storage do, and not in safetensors files.
+fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), SealError> {
+    let path = quoted(&file.path);
+    let Some(outside) = &file.outside else {
+        return match tensors.first() {
+            None => Ok(()),
+            Some(tensor) => wrong(format!(
+                "tensor {} lies in {path}, which has no `outside`",
+                quoted(&tensor.name)
+            )),
+        };
+    };
+    tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
+    let may_share = !file.path.ends_with(".safetensors");
+    let mut ranges: Vec<[u64; 2]> = Vec::with_capacity(tensors.len() + outside.len());
+    for tensor in tensors {
+        let (start, end) = (tensor.offset, tensor.offset + tensor.bytes);
+        match ranges.last_mut() {
+            Some(last) if may_share && start < last[1] => last[1] = last[1].max(end),
+            _ => ranges.push([start, end]),
+        }
+    }
+    for stretch in outside {
+        if stretch.range[1] <= stretch.range[0] {
+            return wrong(format!("file {path}: an outside range is empty or reversed"));
+        }
+        ranges.push(stretch.range);
+    }
+    ranges.sort_unstable();
+    let mut position = 0;
+    for [start, end] in ranges {
+        if start != position {
+            let what = if start < position { "overlap" } else { "leave a gap" };
+            return wrong(format!("file {path}: sealed ranges {what} at byte {start}"));
+        }
+        position = end;
+    }
+    if position != file.bytes {
+        return wrong(format!(
+            "file {path}: sealed ranges end at {position}, not at {}",
+            file.bytes
+        ));
+    }
+    Ok(())
+}
+
+fn check_totals(seal: &Seal) -> Result<(), SealError> {
+    let model = &seal.model;
+    let sum = |mut numbers: Box<dyn Iterator<Item = u64> + '_>| {
+        numbers.try_fold(0u64, |sum, n| sum.checked_add(n))
+    };
+    let elements = sum(Box::new(seal.tensors.iter().map(|t| t.root_entry().stored_elements())));
+    let bytes = sum(Box::new(seal.files.iter().map(|f| f.bytes)));
+    if model.files != seal.files.len() as u64
+        || model.tensors != seal.tensors.len() as u64
+        || Some(model.elements) != elements
+        || Some(model.bytes) != bytes
+    {
+        return wrong("the totals of the model are not those of its files and tensors");
+    }
+    if model.root != root_text(&seal.root()) {
+        return wrong("the model root is not that of the sealed tensors");
+    }
+    Ok(())
+}

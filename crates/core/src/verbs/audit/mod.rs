@@ -1,0 +1,161 @@
+//! Finding what is wrong with the weights of a model, without trusting anything.
+
+mod extraction;
+
+use super::baseline::{self, Baseline, Compared};
+use super::{Error, Inputs, Opening, opening, places, profiles};
+use crate::audit::{self, Audited};
+use crate::document::{AuditedWeights, Report, shown, units};
+use crate::examine::weights;
+use crate::judge::{self, Finding, structure};
+use extraction::Extraction;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensorseal_base::severity::Severity;
+use tensorseal_code as code;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunOptions, Threads};
+use tensorseal_format::{Checkpoint, OpenOptions};
+
+/// The exit code of a command that could not be completed.
+const INCOMPLETE: u8 = 3;
+
+/// What an audit looks at, and how.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// A seal, or another model, that the weights are compared with.
+    pub baseline: Option<PathBuf>,
+    /// A new directory for suspicious streams, as found. Nothing is run.
+    pub extract: Option<PathBuf>,
+    /// Whether weights that were not audited, and files that are not understood, are no pass.
+    pub require_all: bool,
+    /// What belongs to the model.
+    pub opening: Opening,
+    /// How it is measured.
+    pub run: RunOptions,
+    /// What watches the run, and can stop it.
+    pub progress: Arc<Progress>,
+    /// Whether the report lists the facts of every tensor.
+    pub list_tensors: bool,
+    /// The lowest severity that fails.
+    pub fail_on: Severity,
+}
+
+impl Default for AuditOptions {
+    /// The model by itself.
+    fn default() -> Self {
+        Self {
+            baseline: None,
+            extract: None,
+            require_all: false,
+            opening: Opening::default(),
+            run: RunOptions::default(),
+            progress: Arc::default(),
+            list_tensors: false,
+            fail_on: Severity::Medium,
+        }
+    }
+}
+
+/// Audits the model at a path.
+///
+/// # Errors
+/// The model or the baseline cannot be read, or changed under the run; nothing can be extracted.
+pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
+    options.extract.as_deref().map(extraction::require_new).transpose()?;
+    let mut report = Report::new("audit", &path.display().to_string());
+    let named = options.baseline.as_deref();
+    let seals = places::seals_inside(path, baseline::seal_path(named));
+    let how = OpenOptions { seals, ..options.opening.options() };
+    let model = Checkpoint::open(path, &how)?;
+    let mut inputs = Inputs::default();
+    let baseline = baseline::open(named, path, options.opening, &mut inputs, &mut report)?;
+    let (audited, compared, found) = measure(&model, baseline, options)?;
+    report.fill(&model, &audited.model, &audited.run);
+    let extraction = match &options.extract {
+        Some(directory) => Some(Extraction::of(&model, &found, directory)?),
+        None => None,
+    };
+    report.findings.extend(found);
+    if let Some(compared) = &compared {
+        report.notes.extend(compared.note());
+        report.findings.extend(compared.findings(&model, &audited));
+    }
+    if options.list_tensors {
+        let facts = audited.facts.iter().map(
+            |facts| serde_json::json!({"name": model.tensors[facts.tensor].name, "facts": facts}),
+        );
+        report.tensors = Some(facts.collect());
+    }
+    report.judge(options.fail_on);
+    opening::withhold_without_weights(&mut report, &model);
+    if options.require_all {
+        withhold_in_part(&mut report);
+    }
+    report.profiles = profiles::audited(&report, &model, &audited);
+    report.audited = Some(extent(&model, &audited));
+    let place = extraction.as_ref().and_then(Extraction::place);
+    place.into_iter().for_each(|place| inputs.made(place));
+    let original = compared.and_then(Compared::into_original);
+    inputs.settle(&[&model].into_iter().chain(&original).collect::<Vec<_>>())?;
+    if let Some(extraction) = extraction {
+        report.notes.push(extraction.keep()?);
+    }
+    Ok(report)
+}
+
+fn measure(
+    model: &Checkpoint,
+    baseline: Option<Baseline>,
+    options: &AuditOptions,
+) -> Result<(Audited, Option<Compared>, Vec<Finding>), Error> {
+    let (run, progress) = (&options.run, &*options.progress);
+    let audited = audit::measure(model, run, progress)?;
+    let compared =
+        baseline.map(|baseline| baseline.compare(model, &audited, run, progress)).transpose()?;
+    let found = findings(model, &audited, &run.threads, progress)?;
+    Ok((audited, compared, found))
+}
+
+/// What an audit finds in a model by itself: in its structure, its weights, and what goes along with them.
+/// Weights in two formats are read once more.
+///
+/// # Errors
+/// The model cannot be read again.
+pub fn findings(
+    model: &Checkpoint,
+    audited: &Audited,
+    threads: &Threads,
+    progress: &Progress,
+) -> Result<Vec<Finding>, Error> {
+    let mut found: Vec<Finding> = model.problems.iter().map(structure::finding).collect();
+    found.extend(weights::judge(model, audited, threads, progress)?);
+    found.extend(judge::code::findings(&code::examine(model)?));
+    Ok(found)
+}
+
+/// How much was audited.
+fn extent(model: &Checkpoint, audited: &Audited) -> AuditedWeights {
+    let is_weight = |facts: &&audit::TensorFacts| model.tensors[facts.tensor].dtype.is_float();
+    let weights = audited.facts.iter().filter(is_weight).count();
+    AuditedWeights {
+        weights: weights as u64,
+        others: (model.tensors.len() - weights) as u64,
+        page_share: audited.page_share,
+    }
+}
+
+/// Weights that were not looked into are no pass, nor is what could hold some.
+fn withhold_in_part(report: &mut Report) {
+    let coverage = &report.coverage;
+    let unknown = coverage.not_understood.len() as u64;
+    let why = coverage.not_audited().or_else(|| {
+        let first = coverage.not_understood.first()?;
+        let first = shown::word(&first.path);
+        let files = units::count(unknown, "file");
+        Some(format!("{files} not understood, the first is {first}"))
+    });
+    if let Some(why) = why {
+        report.withhold(format!("--require-all: {why}"), INCOMPLETE);
+    }
+}

@@ -1,0 +1,151 @@
+//! What the weights of an audit are compared with: a seal, or another model.
+
+use super::{Error, Inputs, Opening, opening, places, sealed};
+use crate::audit::Audited;
+use crate::document::Report;
+use crate::judge::{self, Finding};
+use crate::lineage::{self, Difference, Pairs};
+use crate::seal::sketch::{self, Moved, Sketch};
+use crate::seal::{self, Seal};
+use std::collections::HashMap;
+use std::path::Path;
+use tensorseal_engine::RunOptions;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::Checkpoint;
+
+/// A baseline that can be used.
+pub enum Baseline {
+    /// A seal.
+    Seal(Box<Seal>),
+    /// Another model, sound.
+    Model(Box<Checkpoint>),
+}
+
+/// What was measured beside it.
+pub struct Compared {
+    seal: Seal,
+    /// The other model, if it is one.
+    original: Option<Checkpoint>,
+    pairs: Pairs,
+    differences: Vec<Option<Difference>>,
+    moved: HashMap<usize, Moved>,
+}
+
+/// The baseline's path, if it is that of a seal.
+pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
+    let path = path?;
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let is_seal = path.is_file() && (named || places::may_hold_seal(path));
+    is_seal.then_some(path)
+}
+
+/// Opens the baseline that was asked for. What is wrong with a seal is a finding, and nothing is
+/// compared then.
+pub fn open(
+    path: Option<&Path>,
+    model: &Path,
+    opening: Opening,
+    inputs: &mut Inputs,
+    report: &mut Report,
+) -> Result<Option<Baseline>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    if path.symlink_metadata().is_err() {
+        return Err(Error::NoBaseline(path.to_owned()));
+    }
+    if seal_path(Some(path)).is_some() {
+        let seal = sealed::read(model, Some(path), false, inputs, report)?;
+        return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
+    }
+    let model = opening::open_sound(path, opening)?;
+    if model.tensors.is_empty() {
+        return Err(Error::EmptyBaseline(path.to_owned()));
+    }
+    Ok(Some(Baseline::Model(Box::new(model))))
+}
+
+impl Baseline {
+    /// Compares an audited model with it.
+    pub fn compare(
+        self,
+        model: &Checkpoint,
+        audited: &Audited,
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<Compared, Error> {
+        let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
+        let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
+        match self {
+            Self::Seal(seal) => {
+                let pairs = pairs(&seal);
+                let moved = moved(model, &seal, &pairs, options, progress)?;
+                Ok(Compared { seal: *seal, original: None, pairs, differences: Vec::new(), moved })
+            }
+            Self::Model(original) => {
+                let (seal, _) = seal::build::measure(&original, true, options, progress)?;
+                let pairs = pairs(&seal);
+                let threads = &options.threads;
+                let differences = lineage::differences(
+                    model,
+                    &original,
+                    &seal,
+                    &pairs.changed,
+                    threads,
+                    progress,
+                )?;
+                let (original, moved) = (Some(*original), HashMap::new());
+                Ok(Compared { seal, original, pairs, differences, moved })
+            }
+        }
+    }
+}
+
+/// How far the changed tensors that the seal has a sketch of moved: these are read again.
+fn moved(
+    model: &Checkpoint,
+    seal: &Seal,
+    pairs: &Pairs,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, Moved>, Error> {
+    let sketched: HashMap<usize, &Sketch> = pairs
+        .changed
+        .iter()
+        .filter_map(|pair| Some((pair.tensor, seal.tensors[pair.baseline].sketch.as_ref()?)))
+        .filter(|(_, sketch)| sketch.key == sketch::KEY)
+        .collect();
+    if sketched.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut tensors: Vec<usize> = sketched.keys().copied().collect();
+    tensors.sort_unstable();
+    let found = sketch::measure(model, &tensors, options, progress)?;
+    Ok(found
+        .into_iter()
+        .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].moved(&now)?)))
+        .collect())
+}
+
+impl Compared {
+    /// The other model, if it was one: at the end of the run it must be what it was.
+    pub fn into_original(self) -> Option<Checkpoint> {
+        self.original
+    }
+
+    /// What whoever waits is told of it, where nothing moved.
+    pub fn note(&self) -> Option<String> {
+        let equal = self.pairs.equal;
+        self.pairs.is_same().then(|| format!("all {equal} tensors are those of the baseline"))
+    }
+
+    /// What the comparison means.
+    pub fn findings(&self, model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
+        judge::lineage::judge(&judge::lineage::Comparison {
+            model,
+            facts: &audited.facts,
+            baseline: &self.seal,
+            pairs: &self.pairs,
+            differences: &self.differences,
+            moved: &self.moved,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Which weights of two models differ, and how.
+
+use super::{Error, Inputs, Opening, opening};
+use crate::compare::measure;
+use crate::document::{Compared, Coverage, Model, Report};
+use crate::judge::{self, Verdict, structure};
+use std::path::Path;
+use std::sync::Arc;
+use tensorseal_base::severity::Severity;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{EngineUse, RunOptions, RunReport};
+
+/// How two models are compared.
+#[derive(Debug, Clone)]
+pub struct CompareOptions {
+    /// What belongs to the models.
+    pub opening: Opening,
+    /// How they are measured.
+    pub run: RunOptions,
+    /// What watches the run, and can stop it.
+    pub progress: Arc<Progress>,
+    /// The lowest severity that fails. Any difference does.
+    pub fail_on: Severity,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        Self {
+            opening: Opening::default(),
+            run: RunOptions::default(),
+            progress: Arc::default(),
+            fail_on: Severity::Medium,
+        }
+    }
+}
+
+/// Compares the weights of the models at two paths, in any format. Both must be sound.
+///
+/// # Errors
+/// A model cannot be read, is malformed, has no weights, or changed under the run.
+pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Report, Error> {
+    let models = [path, other].map(|path| opening::open_weights(path, options.opening));
+    let [first, second] = models;
+    let models = [first?, second?];
+    let compared = measure([&models[0], &models[1]], &options.run, &options.progress)?;
+    let run = &compared.sides[1].run;
+    let (comparison, findings) = judge::compare::judge(&compared);
+    let mut report = Report::new("compare", &path.display().to_string());
+    report.note_run(run);
+    report.model = Model::listed(&models[0]);
+    let checked = models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum();
+    report.coverage = Coverage::of(&models[0], None, checked);
+    report.coverage.add(&models[1], None);
+    report.engine = Some(engine(&compared.sides[0].run, run));
+    report.findings = findings;
+    for model in &models {
+        report.findings.extend(structure::of_weights(model));
+        report.findings.extend(model.remarks.iter().map(structure::finding));
+    }
+    for side in &compared.sides {
+        report.findings.extend(structure::unknown_quantisation(side.model, &side.weights));
+    }
+    report.judge(options.fail_on);
+    if !comparison.is_identical() {
+        // Any difference is one, however small.
+        report.conclude(Verdict::Fail);
+    }
+    report.comparison = Some(Compared { other: Model::listed(&models[1]), comparison });
+    Inputs::default().settle(&[&models[0], &models[1]])?;
+    Ok(report)
+}
+
+/// Both runs as one.
+fn engine(first: &RunReport, second: &RunReport) -> EngineUse {
+    let mut whole = second.engine.clone();
+    whole.bytes_read += first.engine.bytes_read;
+    whole.seconds += first.engine.seconds;
+    whole.cross_checked += first.engine.cross_checked;
+    whole
+}

@@ -1,0 +1,57 @@
+//! Files that a run makes.
+
+use super::Error;
+use super::places::{directory_of, relative};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use tempfile::{Builder, NamedTempFile};
+use tensorseal_base::system::permit;
+use tensorseal_engine::stream::copy::CopyError;
+
+/// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
+///
+/// # Errors
+/// Which of these it is.
+pub fn check_copy(model: &Path, output: &Path) -> Result<(), Error> {
+    if output.symlink_metadata().is_ok() {
+        return Err(CopyError::Exists(output.to_owned()).into());
+    }
+    if relative(model, output).is_some() {
+        return Err(Error::InsideModel { path: output.to_owned(), model: model.to_owned() });
+    }
+    // Before hours of reading, not after.
+    let directory = directory_of(output);
+    match directory.is_dir() {
+        true => Ok(()),
+        false => {
+            Err(Error::NoDirectory { path: output.to_owned(), directory: directory.to_owned() })
+        }
+    }
+}
+
+/// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
+///
+/// # Errors
+/// Those of `content`, and of the system.
+pub fn write_whole(
+    path: &Path,
+    content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = temporary(path)?;
+    let mut out = BufWriter::new(&file);
+    content(&mut out)?;
+    out.flush()?;
+    drop(out);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A file beside the place that it is to have.
+pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    builder.prefix(".tensorseal-").suffix(".tmp");
+    // What a plain new file would get; the umask takes its part.
+    permit(&mut builder, 0o666);
+    builder.tempfile_in(directory_of(path))
+}

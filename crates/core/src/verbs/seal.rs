@@ -1,0 +1,203 @@
+//! Measuring a model once, and writing down what it is.
+
+use super::output::{temporary, write_whole};
+use super::{Error, Inputs, Opening, opening, places};
+use crate::document::{Report, SealUsed};
+use crate::judge::{checksums, structure};
+use crate::pinpoint::fine::{self, Fine};
+use crate::pinpoint::{self, FineWriteError};
+use crate::seal::{Seal, build, canonical, document, sketch};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+use tensorseal_base::severity::Severity;
+use tensorseal_base::system::is_same_file;
+use tensorseal_engine::stream::plan::Plan;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunOptions, RunReport};
+use tensorseal_format::{Checkpoint, ModelFile, OpenOptions};
+
+/// What errors call the values that are written beside a seal.
+const SIDECAR: &str = "the fine sidecar";
+
+/// What a seal is to say, and where it is to be.
+#[derive(Debug, Clone)]
+pub struct SealOptions {
+    /// Where it is written (default: [beside or inside](places::default_seal) the model).
+    pub output: Option<PathBuf>,
+    /// Whether it has the statistics of the values.
+    pub distributions: bool,
+    /// Whether it has signed sums of the weights, which tell how far they moved later.
+    pub sketch: bool,
+    /// Whether each file is digested whole, too, with BLAKE3 and SHA-256.
+    pub file_digests: bool,
+    /// Whether the value of every KiB of the tensors is written beside it.
+    pub fine: bool,
+    /// What belongs to the model.
+    pub opening: Opening,
+    /// How it is measured.
+    pub run: RunOptions,
+    /// What watches the run, and can stop it.
+    pub progress: Arc<Progress>,
+    /// The lowest severity that fails.
+    pub fail_on: Severity,
+}
+
+impl Default for SealOptions {
+    /// Digests and statistics.
+    fn default() -> Self {
+        Self {
+            output: None,
+            distributions: true,
+            sketch: false,
+            file_digests: false,
+            fine: false,
+            opening: Opening::default(),
+            run: RunOptions::default(),
+            progress: Arc::default(),
+            fail_on: Severity::Medium,
+        }
+    }
+}
+
+/// Seals the model at a path. It must be sound.
+///
+/// # Errors
+/// The model cannot be read, is malformed or changed under the run; the seal cannot be written where it is to be.
+pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
+    let target = options.output.clone().unwrap_or_else(|| places::default_seal(path));
+    // Whatever else is there stays part of the model, and is refused below.
+    let seal_there = Some(target.as_path()).filter(|path| places::may_hold_seal(path));
+    let seals = places::seals_inside(path, seal_there);
+    let model = Checkpoint::open(path, &OpenOptions { seals, ..options.opening.options() })?;
+    check_target(&target, &model)?;
+    opening::require_sound(&model)?;
+    if model.own_files().is_empty() {
+        return Err(Error::NoFiles { model: path.to_owned(), verb: "seal" });
+    }
+    let fine_path = fine::path_of(&target);
+    if options.fine {
+        check_fine(&fine_path, path, &model)?;
+    }
+    let (seal, run, sidecar) = measure(&model, options, &fine_path)?;
+    let mut inputs = Inputs::default();
+    if let Some(sidecar) = &sidecar {
+        inputs.made(sidecar.path());
+    }
+    inputs.settle(&[&model])?;
+    let mut report = Report::new("seal", &path.display().to_string());
+    report.fill(&model, &seal.model, &run);
+    write_whole(&target, &|out| canonical::write(&seal, out)).map_err(|source| Error::WriteOf {
+        what: "the seal",
+        path: target.clone(),
+        source,
+    })?;
+    if let Some(sidecar) = sidecar {
+        sidecar
+            .persist(&fine_path)
+            .map_err(|error| write_error(SIDECAR, &fine_path, error.error))?;
+    } else if fine::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
+        let path = fine_path.display();
+        report.notes.push(format!("{path} is of an older seal: remove it, or seal with --fine"));
+    }
+    report.seal = Some(SealUsed {
+        digest: Some(digest(&seal).map_err(|error| write_error("the seal", &target, error))?),
+        source: target.display().to_string(),
+        signed_by: None,
+        compared: None,
+    });
+    report.findings.extend(structure::of_weights(&model));
+    report.judge(options.fail_on);
+    Ok(report)
+}
+
+/// Measures the model, and writes the sidecar if one is wanted, under another name until the seal is there, too.
+fn measure(
+    model: &Checkpoint,
+    options: &SealOptions,
+    fine_path: &Path,
+) -> Result<(Seal, RunReport, Option<NamedTempFile>), Error> {
+    let plan = plan(model, options);
+    let (seal, run) = build::measure_plan(model, &plan, &options.run, &options.progress)?;
+    require_checksums(model, &run)?;
+    let sidecar = options.fine.then(|| write_fine(model, &seal, fine_path, options)).transpose()?;
+    Ok((seal, run, sidecar))
+}
+
+fn plan(model: &Checkpoint, options: &SealOptions) -> Plan {
+    let mut plan = Plan::everything(model, options.distributions);
+    if options.sketch {
+        sketch::add_to(&mut plan, model);
+    }
+    let hashing = if options.file_digests { &build::FILE_DIGESTS[..] } else { &[] };
+    plan.with_file_hashing(model, hashing.to_vec())
+}
+
+/// Refuses a model of which bytes are not those of the checksums that its files state.
+///
+/// # Errors
+/// [`Error::Checksum`].
+pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Error> {
+    match checksums::findings(model, run).into_iter().next() {
+        Some(first) => Err(Error::Checksum(first.message)),
+        None => Ok(()),
+    }
+}
+
+/// The seal must not take the place of something it seals.
+fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Error> {
+    if target.is_dir() {
+        return Err(Error::SealIsDirectory(target.to_owned()));
+    }
+    let Ok(full) = target.canonicalize() else { return Ok(()) };
+    if !full.is_file() {
+        return Err(Error::SealIsNoFile(target.to_owned()));
+    }
+    let is_target = |file: &&ModelFile| {
+        file.location.local().is_ok_and(|path| path == full || is_same_file(path, &full))
+    };
+    match model.own_files().iter().find(is_target) {
+        Some(file) => Err(Error::SealIsPart { path: target.to_owned(), file: file.path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The sidecar must not take the place of anything but an older one.
+fn check_fine(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Error> {
+    let inside = places::relative(given, path);
+    let part = model.own_files().iter().any(|file| Some(&file.path) == inside.as_ref());
+    match part || path.symlink_metadata().is_ok() && !fine::is_fine(path) {
+        true => Err(Error::NotFine(path.to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn write_fine(
+    model: &Checkpoint,
+    seal: &Seal,
+    path: &Path,
+    options: &SealOptions,
+) -> Result<NamedTempFile, Error> {
+    let file = temporary(path).map_err(|error| write_error(SIDECAR, path, error))?;
+    let (threads, progress) = (&options.run.threads, &*options.progress);
+    pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
+        match error {
+            FineWriteError::Run(error) => error.into(),
+            FineWriteError::Io(error) => write_error(SIDECAR, path, error),
+        }
+    })?;
+    file.as_file().sync_all().map_err(|error| write_error(SIDECAR, path, error))?;
+    Ok(file)
+}
+
+fn write_error(what: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::WriteOf { what, path: path.to_owned(), source }
+}
+
+/// `blake3:` and the digest of the bytes of a seal.
+fn digest(seal: &Seal) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    canonical::write(seal, &mut hasher)?;
+    Ok(document::root_text(hasher.finalize().as_bytes()))
+}

@@ -1,0 +1,352 @@
+//! Which tensors of a model carry chips.
+//!
+//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits an element, and
+//! quantised ones, of two or more dimensions and at least [`MIN_ELEMENTS`] elements; position tables,
+//! norms and biases are not. Tensors with the same bytes (tied weights) and weights with the same
+//! canonical name count once: whatever one of them shows by chance, the other shows again.
+
+use super::key::chip_nonce;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_engine::measure::chips::MAX_BLOCKS;
+use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Elements};
+use tensorseal_engine::measure::digest::ChainingValue;
+use tensorseal_engine::stream::files::FileSet;
+use tensorseal_engine::stream::plan::{ObjectKind, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, RunError, RunOptions};
+use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_weights::{Form, Weight, Weights};
+
+/// Smaller tensors carry nothing.
+pub const MIN_ELEMENTS: u64 = 1 << 16;
+
+/// Bytes in the middle of a tensor that are looked at to find those that may be equal.
+const SAMPLE_LEN: u64 = 4096;
+
+/// A weight that carries chips.
+#[derive(Debug, Clone)]
+pub struct CarrierTensor {
+    /// The tensor that holds its elements in their order: engines read it. `None`: they lie in another
+    /// order, or in several tensors, and its values are put together first.
+    pub tensor: Option<usize>,
+    /// The weight.
+    pub weight: Weight,
+    /// The name its chips follow from.
+    pub canonical: String,
+    /// How its elements carry them.
+    pub carrier: Carrier,
+    /// Number of its elements, finite or not.
+    pub elements: u64,
+}
+
+/// The carriers of a model.
+#[derive(Debug, Clone, Default)]
+pub struct Carriers {
+    /// Those that are correlated, each once, in order of their canonical names.
+    pub tensors: Vec<CarrierTensor>,
+    /// Tensors with the same bytes as a carrier, by index, and the index of the carrier in
+    /// [`Carriers::tensors`]: they are marked like it and not counted.
+    pub tied: Vec<(usize, usize)>,
+    /// Digests of the carriers that were compared with others, by tensor.
+    pub(super) compared: HashMap<usize, ChainingValue>,
+}
+
+impl Carriers {
+    /// The carriers of `model`. Tensors that may be equal to another are read to find out.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn find(
+        model: &Checkpoint,
+        options: &RunOptions,
+        progress: &Progress,
+    ) -> Result<Carriers, RunError> {
+        let by_name = by_canonical(model);
+        let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole).collect();
+        let compared = digests_of_alike(model, &candidates, options, progress)?;
+        let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
+        // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
+        named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
+        let mut kept: HashMap<(Laid<'_>, ChainingValue), usize> = HashMap::new();
+        let (mut tensors, mut ties) = (Vec::new(), Vec::new());
+        for (canonical, weight) in named {
+            let index = weight.tensor();
+            if let Some((index, digest)) =
+                weight.whole().and_then(|at| Some((at, compared.get(&at)?)))
+            {
+                let tensor = &model.tensors[index];
+                let key = (laid(tensor), *digest);
+                if let Some(first) = kept.get(&key) {
+                    ties.push((index, *first));
+                    continue;
+                }
+                kept.insert(key, index);
+            }
+            // What is put together is put together as binary32.
+            let dtype = index.map_or(Dtype::F32, |index| model.tensors[index].dtype);
+            let carrier = Carrier::of(dtype, chip_nonce(&canonical));
+            if let (Some(carrier), Some(elements)) = (carrier, weight.elements()) {
+                tensors.push(CarrierTensor { tensor: index, weight, canonical, carrier, elements });
+            }
+        }
+        tensors.sort_by(|a, b| a.canonical.cmp(&b.canonical));
+        let places: HashMap<usize, usize> =
+            (0..).zip(&tensors).filter_map(|(place, c)| Some((c.tensor?, place))).collect();
+        let tied = ties
+            .into_iter()
+            .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
+            .collect();
+        Ok(Carriers { tensors, tied, compared })
+    }
+
+    /// Elements of all carriers.
+    pub fn elements(&self) -> u64 {
+        self.tensors.iter().map(|carrier| carrier.elements).sum()
+    }
+
+    /// Carrier blocks of all carriers.
+    pub fn blocks(&self) -> u64 {
+        self.tensors.iter().map(|carrier| carrier.elements.div_ceil(CARRIER_LEN as u64)).sum()
+    }
+
+    /// Canonical names of the carriers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|carrier| carrier.canonical.as_str())
+    }
+}
+
+/// The weights that carry chips, by canonical name; of several that share one, the first in the format
+/// that loaders prefer, then in the order of their own names.
+fn by_canonical(model: &Checkpoint) -> BTreeMap<String, Weight> {
+    let mut by_name: BTreeMap<String, Weight> = BTreeMap::new();
+    let rank = |weight: &Weight| {
+        let tensor = weight.tensors().first().copied();
+        let file = tensor.map(|index| model.tensors[index].file);
+        (file.and_then(|file| model.files[file].format), weight.name.clone())
+    };
+    for weight in Weights::of(model).weights {
+        if !is_carrier(model, &weight) {
+            continue;
+        }
+        match by_name.get_mut(&weight.canonical) {
+            Some(first) if rank(&weight) < rank(first) => *first = weight,
+            Some(_) => {}
+            None => {
+                by_name.insert(weight.canonical.clone(), weight);
+            }
+        }
+    }
+    by_name
+}
+
+/// Whether a weight carries chips.
+fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
+    let is_real = match &weight.form {
+        Form::Arranged(arranged) => {
+            let dtype = model.tensors[arranged.tensor].dtype;
+            dtype.is_blocks() || Elements::of(dtype).is_some()
+        }
+        Form::Scheme(_) => true,
+    };
+    let Some(elements) = weight.elements() else { return false };
+    is_real
+        && weight.shape.len() >= 2
+        && (MIN_ELEMENTS..=MAX_BLOCKS * CARRIER_LEN as u64).contains(&elements)
+        && !is_excluded(&weight.canonical)
+}
+
+/// Components of the names of position tables, from public architectures.
+const POSITIONS: &[&str] = &[
+    "wpe",
+    "pos_embed",
+    "pos_embedding",
+    "position_embedding",
+    "position_embeddings",
+    "positional_embedding",
+    "embed_positions",
+    "relative_attention_bias",
+    "rel_pos_bias",
+    "relative_position_bias_table",
+    "rotary_emb",
+];
+
+/// Position tables, norms and biases: small parts that a model is sensitive to.
+fn is_excluded(canonical: &str) -> bool {
+    let mut components = canonical.rsplit('.');
+    let last = components.next().unwrap_or_default();
+    // The last component is the parameter, the one before it the layer.
+    let layer = components.next().unwrap_or_default();
+    last == "bias"
+        || last.ends_with("_bias")
+        || [last, layer].iter().any(|part| is_norm(part))
+        || canonical.split('.').any(|part| POSITIONS.contains(&part))
+}
+
+fn is_norm(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    part.ends_with("norm") || part.starts_with("ln_") || part == "layer_norm"
+}
+
+/// What a tied pair is kept as: tables that others are tied to first, output heads last.
+fn rank(canonical: &str) -> u8 {
+    const HEADS: &[&str] =
+        &["lm_head.weight", "output.weight", "embed_out.weight", "cls.predictions.decoder.weight"];
+    match canonical {
+        "shared.weight" => 0,
+        name if HEADS.contains(&name) => 2,
+        _ => 1,
+    }
+}
+
+/// Type, dimensions and strides: tensors that have these and their bytes in common are equal.
+type Laid<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
+
+fn laid(tensor: &Tensor) -> Laid<'_> {
+    (tensor.dtype.name(), &tensor.shape, tensor.strides.as_deref())
+}
+
+/// Digests of those tensors of the same type and shape whose middle is the same.
+fn digests_of_alike(
+    model: &Checkpoint,
+    candidates: &[usize],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, ChainingValue>, RunError> {
+    let mut alike: HashMap<Laid<'_>, Vec<usize>> = HashMap::new();
+    for index in candidates {
+        let tensor = &model.tensors[*index];
+        alike.entry(laid(tensor)).or_default().push(*index);
+    }
+    alike.retain(|_, tensors| tensors.len() > 1);
+    let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
+    let mut plan = Plan::everything(model, false);
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if wanted.contains(&index)));
+    let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
+    {
+        let files = FileSet::new(&model.files, &plan);
+        for object in &plan.objects {
+            let ObjectKind::Tensor(index) = object.kind else { continue };
+            if progress.stopped() {
+                return Err(RunError::Interrupted);
+            }
+            let len = object.bytes.min(SAMPLE_LEN);
+            let middle = object.offset + (object.bytes - len) / 2;
+            let mut hasher = blake3::Hasher::new();
+            let mut sink = |bytes: &[u8]| {
+                hasher.update(bytes);
+            };
+            files
+                .source(object.file)?
+                .read(middle, len as usize, &mut sink)
+                .map_err(|error| files.name_error(object.file, error))?;
+            files.object_done(object.file)?;
+            samples.insert(index, hasher.finalize());
+        }
+    }
+    let mut same: BTreeSet<usize> = BTreeSet::new();
+    for tensors in alike.values() {
+        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
+        for index in tensors {
+            let Some(sample) = samples.get(index) else { continue };
+            if let Some(first) = seen.insert(*sample, *index) {
+                same.extend([first, *index]);
+            }
+        }
+    }
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if same.contains(&index)));
+    if plan.objects.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
+    engine::run(&model.files, &plan, options, progress, &|finished| {
+        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            digests.insert(index, finished.digest);
+        }
+    })?;
+    Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+    use tensorseal_format::OpenOptions;
+
+    fn find(tensors: &[(&str, Dtype, &[usize], u8)]) -> (tempfile::TempDir, Checkpoint, Carriers) {
+        let dir = tempfile::tempdir().unwrap();
+        let data: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, dtype, shape, seed)| {
+                let mut bytes = vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8];
+                blake3::Hasher::new().update(&[*seed]).finalize_xof().fill(&mut bytes);
+                bytes
+            })
+            .collect();
+        let views = tensors.iter().zip(&data).map(|((name, dtype, shape, _), data)| {
+            (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap())
+        });
+        let path = dir.path().join("model.safetensors");
+        serialize_to_file(views, None, &path).unwrap();
+        let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        let carriers =
+            Carriers::find(&model, &RunOptions::default(), &Progress::default()).unwrap();
+        (dir, model, carriers)
+    }
+
+    const LARGE: &[usize] = &[256, 256];
+
+    #[test]
+    fn large_float_matrices_carry_and_nothing_else() {
+        let (_dir, _, carriers) = find(&[
+            ("layers.0.q_proj.weight", Dtype::F32, LARGE, 1),
+            ("layers.0.k_proj.weight", Dtype::BF16, LARGE, 2),
+            ("layers.0.v_proj.weight", Dtype::F16, LARGE, 3),
+            ("layers.0.o_proj.weight", Dtype::F8_E4M3, LARGE, 4),
+            ("layers.0.small.weight", Dtype::F32, &[255, 257], 5),
+            ("layers.0.flat.weight", Dtype::F32, &[1 << 16], 6),
+            ("layers.0.codes.weight", Dtype::I32, LARGE, 7),
+            ("layers.0.double.weight", Dtype::F64, LARGE, 8),
+            ("layers.0.input_layernorm.weight", Dtype::F32, LARGE, 9),
+            ("layers.0.ln_1.weight", Dtype::F32, LARGE, 10),
+            ("layers.0.proj.bias", Dtype::F32, LARGE, 11),
+            ("embeddings.position_embeddings.weight", Dtype::F32, LARGE, 12),
+            ("wpe.weight", Dtype::F32, LARGE, 13),
+        ]);
+        let names: Vec<&str> = carriers.names().collect();
+        let projections = ["k_proj", "o_proj", "q_proj", "v_proj"];
+        assert_eq!(names, projections.map(|name| format!("layers.0.{name}.weight")));
+        assert_eq!(carriers.elements(), 4 << 16);
+        assert_eq!(carriers.blocks(), 512);
+        assert!(carriers.tied.is_empty());
+    }
+
+    #[test]
+    fn equal_tensors_count_once_as_the_one_that_is_kept() {
+        let (_dir, model, carriers) = find(&[
+            ("lm_head.weight", Dtype::F32, LARGE, 1),
+            ("model.embed_tokens.weight", Dtype::F32, LARGE, 1),
+            ("other.weight", Dtype::F32, LARGE, 2),
+            // The same bytes in another shape are another tensor.
+            ("turned.weight", Dtype::F32, &[128, 512], 1),
+        ]);
+        let names: Vec<&str> = carriers.names().collect();
+        assert_eq!(names, ["embed_tokens.weight", "other.weight", "turned.weight"]);
+        let (tied, first) = carriers.tied[0];
+        assert_eq!(model.tensors[tied].name, "lm_head.weight");
+        assert_eq!(carriers.tensors[first].canonical, "embed_tokens.weight");
+    }
+
+    #[test]
+    fn a_canonical_name_counts_once() {
+        let (_dir, _, carriers) = find(&[
+            ("module.x.weight", Dtype::F32, LARGE, 1),
+            ("model.x.weight", Dtype::F32, LARGE, 2),
+            ("x.weight", Dtype::F32, LARGE, 3),
+        ]);
+        assert_eq!(carriers.tensors.len(), 1);
+        assert_eq!(carriers.tensors[0].weight.name, "model.x.weight");
+    }
+}

@@ -1,0 +1,218 @@
+//! Writing a marked copy of a model, in constant memory.
+//!
+//! The carrier blocks of each piece are marked on the way to the copy; everything else stays as it is.
+
+use super::carriers::Carriers;
+use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
+use super::mark::{Change, DITHER_BYTES, Rounding};
+use super::payload::{PLAIN, Payload, Word};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use tensorseal_engine::measure::chips::{self, CHIP_BYTES, ChipKey};
+use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
+use tensorseal_engine::measure::slots::{Slot, SlotSums};
+use tensorseal_engine::stream::copy::{CopyError, Copying, PIECE, Piece};
+use tensorseal_engine::stream::plan::{ObjectKind, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunError, Threads};
+use tensorseal_format::{Checkpoint, OpenError};
+
+/// A mark that is to be embedded.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// What it says; `None`: every block carries +1.
+    pub payload: Option<Payload>,
+    /// Its strength, relative to the weights of a block.
+    pub alpha: f64,
+    /// Signal to noise, in dB, below which nothing is written; negative infinity: anything goes.
+    pub least_snr_db: f64,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// How the carriers changed.
+    pub change: Change,
+    /// How the key correlates with what was written.
+    pub sums: SlotSums,
+}
+
+/// Why a model could not be marked.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedError {
+    /// It could not be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The copy could not be made.
+    #[error(transparent)]
+    Copy(CopyError),
+    /// It is no longer what it was when it was opened.
+    #[error(transparent)]
+    Changed(#[from] OpenError),
+    /// It would change the model more than allowed.
+    #[error(
+        "the mark changes the weights by more than allowed: {snr_db:.2} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
+    )]
+    Loud {
+        /// Measured signal to noise.
+        snr_db: f64,
+        /// The least that was wanted.
+        least_snr_db: f64,
+    },
+}
+
+impl From<CopyError> for EmbedError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::File(error) => EmbedError::Run(error.into()),
+            CopyError::Interrupted => EmbedError::Run(RunError::Interrupted),
+            error => EmbedError::Copy(error),
+        }
+    }
+}
+
+/// Writes a copy of `model` with a mark of `key` to `out`, which must not exist: a file if the model was
+/// given as a file, else a directory.
+///
+/// # Errors
+/// See [`EmbedError`]; nothing is left behind.
+pub fn write(
+    model: &Checkpoint,
+    carriers: &Carriers,
+    key: &WatermarkKey,
+    mark: &Mark,
+    out: &Path,
+    threads: &Threads,
+    progress: &Progress,
+) -> Result<Embedded, EmbedError> {
+    let marker = Marker::new(model, carriers, key, mark);
+    let plan = Plan::everything(model, false);
+    progress.expect(plan.bytes());
+    let pool = threads.pool()?;
+    let copying = Copying { model, plan: &plan, pool, progress };
+    let whole = RefCell::new(Embedded { change: Change::default(), sums: SlotSums::default() });
+    copying.write(
+        out,
+        &|piece, bytes, buffers: &mut Buffers| marker.piece(piece, bytes, buffers),
+        // The changes are added in the order of the pieces, whoever made them: sums of floats.
+        &mut |(change, sums)| {
+            let mut whole = whole.borrow_mut();
+            whole.change.merge(&change);
+            whole.sums.merge(&sums);
+        },
+        |_| {
+            let (snr_db, least_snr_db) = (whole.borrow().change.snr_db(), mark.least_snr_db);
+            if snr_db < least_snr_db {
+                return Err(EmbedError::Loud { snr_db, least_snr_db });
+            }
+            Ok(model.still_there(&[])?)
+        },
+    )?;
+    Ok(whole.into_inner())
+}
+
+/// What all pieces share.
+struct Marker<'a> {
+    /// By tensor.
+    marked: HashMap<usize, Marked<'a>>,
+    key: ChipKey,
+    word: Word,
+    mark: Mark,
+}
+
+/// A tensor that is marked.
+struct Marked<'a> {
+    canonical: &'a str,
+    carrier: Carrier,
+    rounding: Rounding,
+    offset: u32,
+    /// Whether its blocks count: those of a tied duplicate do not.
+    counts: bool,
+}
+
+/// Memory that a thread uses again and again.
+#[derive(Default)]
+struct Buffers {
+    chips: Vec<u8>,
+    dither: Vec<u8>,
+}
+
+impl<'a> Marker<'a> {
+    fn new(model: &'a Checkpoint, carriers: &'a Carriers, key: &WatermarkKey, mark: &Mark) -> Self {
+        let all = carriers.tensors.iter().filter_map(|c| Some((c.tensor?, c, true)));
+        let tied = carriers
+            .tied
+            .iter()
+            .filter_map(|(tensor, first)| Some((*tensor, carriers.tensors.get(*first)?, false)));
+        let marked = all.chain(tied).filter_map(|(tensor, carrier, counts)| {
+            let rounding = Rounding::of(model.tensors[tensor].dtype)?;
+            let offset = key.block_offset(&carrier.canonical);
+            let canonical = carrier.canonical.as_str();
+            let carrier = carrier.carrier;
+            Some((tensor, Marked { canonical, carrier, rounding, offset, counts }))
+        });
+        Self {
+            marked: marked.collect(),
+            key: key.chips(),
+            word: mark.payload.map_or(PLAIN, Payload::word),
+            mark: *mark,
+        }
+    }
+
+    /// Marks a piece and measures the mark.
+    fn piece(
+        &self,
+        piece: &Piece<'_>,
+        bytes: &mut [u8],
+        buffers: &mut Buffers,
+    ) -> (Change, SlotSums) {
+        let Piece { object, start, len } = *piece;
+        let (mut change, mut sums) = (Change::default(), SlotSums::default());
+        let marked = match object.kind {
+            ObjectKind::Tensor(tensor) => self.marked.get(&tensor),
+            _ => None,
+        };
+        let Some(marked) = marked else { return (change, sums) };
+        let block_bytes = marked.carrier.elements.block_bytes();
+        let first = marked.carrier.block_at(start);
+        let blocks = len.div_ceil(block_bytes);
+        buffers.chips.resize(blocks * CHIP_BYTES, 0);
+        chips::fill(&self.key, &marked.carrier.nonce, first, &mut buffers.chips);
+        self.dither(marked.canonical, first, blocks, &mut buffers.dither);
+        let chips = buffers.chips.as_chunks().0.iter().zip(buffers.dither.as_chunks().0);
+        for ((block, part), (chips, dither)) in
+            (first..).zip(bytes.chunks_mut(block_bytes)).zip(chips)
+        {
+            let sign = match Slot::of(block, marked.offset) {
+                Slot::Pilot => 1,
+                Slot::Bit(bit) => self.word[bit],
+            };
+            let strength = self.mark.alpha * f64::from(sign);
+            change.merge(&marked.rounding.mark(part, chips, dither, strength));
+        }
+        if !marked.counts {
+            return (Change::default(), sums);
+        }
+        let mut correlation = Correlation::new(1);
+        let key = std::slice::from_ref(&self.key);
+        correlation.add(&marked.carrier, key, first, bytes);
+        for row in &correlation.sums {
+            sums.add(marked.offset, first, &correlation.energies, row);
+        }
+        (change, sums)
+    }
+
+    /// The dither of consecutive blocks.
+    fn dither(&self, canonical: &str, first: u64, blocks: usize, dither: &mut Vec<u8>) {
+        const STREAM_BLOCKS: u64 = (DITHER_BYTES / CHIP_BYTES) as u64;
+        dither.resize(blocks * DITHER_BYTES, 0);
+        // A piece begins at a multiple of its length, and so does a segment: it lies in one.
+        let (segment, block) = (first / DITHER_SEGMENT, first % DITHER_SEGMENT);
+        let nonce = dither_nonce(canonical, segment);
+        chips::fill(&self.key, &nonce, block * STREAM_BLOCKS, dither);
+    }
+}
+
+const _: () = assert!(PIECE.is_multiple_of(4 * CARRIER_LEN as u64));
+const _: () = assert!((DITHER_SEGMENT * CARRIER_LEN as u64).is_multiple_of(PIECE));

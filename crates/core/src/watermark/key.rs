@@ -1,0 +1,414 @@
+//! The key of a mark: 32 secret bytes, and what is derived from them.
+//!
+//! A key file is small JSON, readable by its owner alone:
+//! `{"schema": "tensorseal.watermark-key/1", "scheme": "ts-spread/1", "key": 64 hexadecimal digits,
+//! "key_id": 32 hexadecimal digits, "note": text}`. The key is never printed, and the memory that held
+//! it is overwritten.
+//!
+//! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
+//! of its own, so that one derived value tells nothing of another.
+
+use super::key_file::{Head, scheme_of};
+pub use super::key_file::{MAX_NOTE, SCHEMA};
+use super::scheme::{Scheme, SchemeError};
+use super::{SCHEME, files};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use tensorseal_base::hex::{hex, unhex};
+use tensorseal_base::small;
+use tensorseal_base::system::mode_of;
+use tensorseal_engine::measure::chips::{ChipKey, Nonce};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// The longest key file that is read.
+pub const MAX_FILE: u64 = 64 << 10;
+
+const CONTEXT_ID: &str = "tensorseal 2026-11-23 watermark key id v1";
+const CONTEXT_CHIPS: &str = "tensorseal 2026-11-23 watermark chip key v1";
+const CONTEXT_NONCE: &str = "tensorseal 2026-11-23 watermark chip nonce v1";
+const CONTEXT_DITHER: &str = "tensorseal 2026-11-23 watermark dither nonce v1";
+const CONTEXT_OFFSET: &str = "tensorseal 2026-11-23 watermark block offset v1";
+pub(super) const CONTEXT_COMMITMENT: &str = "tensorseal 2026-11-23 watermark commitment v1";
+
+/// A key. Shown by its id only.
+pub struct WatermarkKey {
+    secret: Secret,
+    id: String,
+}
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Secret([u8; 32]);
+
+impl std::fmt::Debug for WatermarkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WatermarkKey({})", self.id)
+    }
+}
+
+/// A key file as it is written.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    schema: String,
+    scheme: String,
+    key: String,
+    key_id: String,
+    note: String,
+}
+
+/// Why a key cannot be made, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The operating system has no random bytes.
+    #[error("the operating system gives no random bytes: {0}")]
+    NoRandom(String),
+    /// Something has the name already.
+    #[error("{} exists: a key is never overwritten; choose another name", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read or change it.
+    #[error(
+        "{}: others have access to this key (mode {mode:04o}): run chmod 600 {}, and replace the key if they may have read it",
+        path.display(), shell_word(path)
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is no key file, or not a whole one.
+    #[error("{}: not a watermark key: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The note is too long for a key file.
+    #[error("the note is longer than {MAX_NOTE} bytes")]
+    LongNote,
+}
+
+/// A path as a shell takes it.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+impl WatermarkKey {
+    /// A new key, from the random bytes of the operating system.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRandom`].
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut secret = Zeroizing::new([0; 32]);
+        getrandom::fill(secret.as_mut()).map_err(|error| KeyError::NoRandom(error.to_string()))?;
+        Ok(Self::from_secret(&secret))
+    }
+
+    /// The key with these bytes.
+    pub fn from_secret(secret: &[u8; 32]) -> Self {
+        let id = blake3::derive_key(CONTEXT_ID, secret);
+        Self { secret: Secret(*secret), id: hex(&id[..16]) }
+    }
+
+    /// What names the key without telling it: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The key of its chips and of its dither.
+    pub fn chips(&self) -> ChipKey {
+        ChipKey(blake3::derive_key(CONTEXT_CHIPS, &self.secret.0))
+    }
+
+    /// Which blocks of a tensor carry which bit: see [`Slot::of`](tensorseal_engine::measure::slots::Slot::of).
+    pub fn block_offset(&self, canonical: &str) -> u32 {
+        let digest = self.derive(CONTEXT_OFFSET, &[canonical.as_bytes()]);
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+    }
+
+    /// A value that only the holder of the key can compute, over `parts`.
+    pub(super) fn derive(&self, context: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&self.secret.0);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let digest = *hasher.finalize().as_bytes();
+        hasher.zeroize();
+        digest
+    }
+
+    /// Writes the key file: mode 0600, never over something else, whole or not at all.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn write_new(&self, path: &Path, note: &str) -> Result<(), KeyError> {
+        if note.len() > MAX_NOTE {
+            return Err(KeyError::LongNote);
+        }
+        let failed = |source| KeyError::Write { path: path.to_owned(), source };
+        let document = Document {
+            schema: SCHEMA.to_owned(),
+            scheme: SCHEME.to_owned(),
+            key: hex(&self.secret.0),
+            key_id: self.id.clone(),
+            note: note.to_owned(),
+        };
+        let mut text = Zeroizing::new(Vec::with_capacity(MAX_NOTE * 8));
+        serde_json::to_writer_pretty(&mut *text, &document)
+            .map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        files::write_new(path, 0o600, &text).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            _ => failed(error),
+        })
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// See [`KeyError`]: also when anyone but the owner has access to it.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let file = open(path)?;
+        let metadata =
+            file.metadata().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let mode = mode_of(&metadata);
+        let text = read_small(path, file)?;
+        let malformed = |what| KeyError::Malformed { path: path.to_owned(), what };
+        // Those of other schemes need not be secret: they are told as what they are.
+        if let Some(other) =
+            scheme_of(&text).filter(|scheme| Scheme::all().any(|s| s.name() == scheme))
+        {
+            return Err(malformed(of_other_scheme(&other)));
+        }
+        if let Some(mode) = mode.filter(|mode| mode & 0o077 != 0) {
+            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        }
+        Self::parse(&text).map_err(malformed)
+    }
+
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        // Only the place of an error is told: what is wrong could be a part of the key.
+        let place = |error: serde_json::Error| match error.classify() {
+            serde_json::error::Category::Eof => "it ends early".to_owned(),
+            _ => format!("malformed at line {} column {}", error.line(), error.column()),
+        };
+        let head: Head = serde_json::from_slice(text).map_err(place)?;
+        if head.schema != SCHEMA {
+            return Err(format!("its schema is {:?}, not {SCHEMA:?}", clip(&head.schema)));
+        }
+        if head.scheme.as_deref() != Some(SCHEME) {
+            return Err(of_other_scheme(head.scheme.as_deref().unwrap_or("")));
+        }
+        let document: Document = serde_json::from_slice(text).map_err(place)?;
+        let secret = Zeroizing::new(
+            unhex(&document.key).ok_or("its key is not 64 lower-case hexadecimal digits")?,
+        );
+        let key = Self::from_secret(&secret);
+        if key.id != document.key_id {
+            return Err("its key and its key id do not belong together".to_owned());
+        }
+        Ok(key)
+    }
+}
+
+/// What is said of a key of another scheme.
+fn of_other_scheme(name: &str) -> String {
+    let what = format!("it is a key of scheme {:?}, not {SCHEME:?}", clip(name));
+    match name.parse() {
+        Ok(Scheme::Interval) | Err(SchemeError::Unknown) => what,
+        Ok(scheme) => format!("{what}: give --scheme {scheme}"),
+        Err(SchemeError::Refused { reason, .. }) => {
+            format!("{what}, and cannot be checked from weights alone: {reason}")
+        }
+    }
+}
+
+/// The schema that a small JSON file names, if it is one that can be read.
+pub fn schema_of(path: &Path) -> Option<String> {
+    let text = read_small(path, open(path).ok()?).ok()?;
+    serde_json::from_slice::<Head>(&text).ok().map(|head| head.schema)
+}
+
+fn open(path: &Path) -> Result<File, KeyError> {
+    small::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
+}
+
+fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    // All of it at once: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut text)
+        .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    if text.len() as u64 > MAX_FILE {
+        let what = format!("it is longer than {MAX_FILE} bytes");
+        return Err(KeyError::Malformed { path: path.to_owned(), what });
+    }
+    Ok(text)
+}
+
+/// The nonce of a tensor's chips.
+pub fn chip_nonce(canonical: &str) -> Nonce {
+    nonce(&[canonical.as_bytes()], CONTEXT_NONCE)
+}
+
+/// Carrier blocks that share a dither nonce: each takes 8 blocks of the key stream, whose counter has
+/// 32 bits.
+pub(super) const DITHER_SEGMENT: u64 = 1 << 28;
+
+/// The nonce of the dither of carrier blocks from `segment` * [`DITHER_SEGMENT`] on.
+pub(super) fn dither_nonce(canonical: &str, segment: u64) -> Nonce {
+    nonce(&[canonical.as_bytes(), &segment.to_le_bytes()], CONTEXT_DITHER)
+}
+
+fn nonce(parts: &[&[u8]], context: &str) -> Nonce {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut nonce = Nonce::default();
+    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..12]);
+    nonce
+}
+
+/// The beginning of a text from a hostile file.
+fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn written() -> (tempfile::TempDir, PathBuf, WatermarkKey) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.json");
+        let key = WatermarkKey::generate().unwrap();
+        key.write_new(&path, "for the tests").unwrap();
+        (dir, path, key)
+    }
+
+    fn put(path: &Path, text: &str) {
+        fs::remove_file(path).ok();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        let (_dir, path, key) = written();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = WatermarkKey::read(&path).unwrap();
+        assert_eq!((again.id(), again.chips()), (key.id(), key.chips()));
+        assert_eq!(key.id().len(), 32);
+        assert_ne!(key.id(), WatermarkKey::generate().unwrap().id());
+        assert_eq!(schema_of(&path).as_deref(), Some(SCHEMA));
+        // Its debug form is no secret.
+        assert_eq!(format!("{key:?}"), format!("WatermarkKey({})", key.id()));
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let (_dir, path, key) = written();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(key.write_new(&path, ""), Err(KeyError::Exists(_))));
+        let link = path.with_file_name("dangling");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(matches!(key.write_new(&link, ""), Err(KeyError::Exists(_))));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(matches!(
+            key.write_new(Path::new("/nonexistent/key"), ""),
+            Err(KeyError::Write { .. })
+        ));
+        let note = "n".repeat(MAX_NOTE + 1);
+        assert!(matches!(key.write_new(&link, &note), Err(KeyError::LongNote)));
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let (_dir, path, _) = written();
+        for mode in [0o604, 0o640, 0o620, 0o601, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = WatermarkKey::read(&path).unwrap_err();
+            let said = format!("run chmod 600 {}", path.display());
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+        assert_eq!(shell_word(Path::new("it's")), r"'it'\''s'");
+        assert_eq!(shell_word(Path::new("-x")), "'-x'");
+    }
+
+    #[test]
+    fn what_is_no_key_is_said_without_telling_it() {
+        let (_dir, path, _) = written();
+        let sound = fs::read_to_string(&path).unwrap();
+        let secret: String = sound.split('"').nth(11).unwrap().to_owned();
+        assert_eq!(secret.len(), 64);
+        let other_key = sound.replace(&secret, &"0".repeat(64));
+        for (text, said) in [
+            (sound[..sound.len() - 5].to_owned(), "ends early"),
+            (String::new(), "ends early"),
+            (sound.replace("ts-spread/1", "uchida"), "scheme \"uchida\""),
+            (sound.replace("ts-spread/1", "uchida"), "give --scheme uchida"),
+            (sound.replace("ts-spread/1", "seal"), "cannot be checked from weights alone"),
+            (sound.replace("watermark-key/1", "seal/1"), "schema is \"tensorseal.seal/1\""),
+            (sound.replace(&secret, &secret[1..]), "64 lower-case"),
+            (sound.replace(&secret, &secret.to_uppercase()), "64 lower-case"),
+            (other_key, "do not belong together"),
+            (sound.replace("\"note\"", "\"nota\""), "malformed at line"),
+            (sound.replace(&format!("\"{secret}\""), "17"), "malformed at line"),
+            ("[]".to_owned(), "malformed"),
+            ("x".repeat(MAX_FILE as usize + 1), "longer than"),
+        ] {
+            // A secret without a letter has no other case.
+            if text == sound {
+                continue;
+            }
+            put(&path, &text);
+            let error = WatermarkKey::read(&path).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            assert!(!error.contains(&secret[..16]), "{error}");
+        }
+        assert!(WatermarkKey::read(path.parent().unwrap()).is_err());
+        assert!(WatermarkKey::read(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn names_and_purposes_have_values_of_their_own() {
+        let key = WatermarkKey::from_secret(&[7; 32]);
+        assert_eq!(key.block_offset("a"), WatermarkKey::from_secret(&[7; 32]).block_offset("a"));
+        assert_ne!(key.block_offset("a"), key.block_offset("b"));
+        assert_ne!(chip_nonce("a"), chip_nonce("b"));
+        assert_ne!(chip_nonce("a"), dither_nonce("a", 0));
+        assert_ne!(dither_nonce("a", 0), dither_nonce("a", 1));
+        assert_ne!(key.chips().0, [7; 32]);
+    }
+}

@@ -1,0 +1,301 @@
+//! Carriers that were added to the weights: normal numbers, or signs.
+//!
+//! The statistic of both is z = sum_i c_i w_i / (sigma ||w||).
+//!
+//! - Normal numbers, as GaussMark adds them to a layer (A. Block, A. Sekhari and A. Rakhlin, "GaussMark:
+//!   A Practical Approach for Structural Watermarking of Language Models", 2025): when xi was drawn
+//!   independently of w, z is standard normal, exactly. The numbers themselves are the key: a seed of a
+//!   framework gives others on another device.
+//! - Signs, as spread-spectrum carriers (CDMA, MaleficNet) are: the bounds of
+//!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
+
+use super::arrays::{Array, ArrayError, NamedError, Role, shown};
+use super::descriptor::MAX_PARTS;
+use super::key::Commitment;
+use super::measured::{Inner, PartMeasured, Statistic};
+use super::places::{Places, Window};
+use super::shelf::Shelf;
+use super::{Part, Run, ThirdPartyError, check_floats};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde::Deserialize;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_engine::RunError;
+use tensorseal_format::Tensor;
+use tensorseal_weights::values::{Decoder, PIECE_LEN, Values};
+
+/// Pieces that are summed up together: what is kept of each is small, but not nothing.
+const BATCH: usize = 256;
+
+/// A part of normal numbers as the descriptor has it: one array for one tensor, or all tensors of a file
+/// for those of the same names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedNormal {
+    #[serde(default)]
+    tensor: Option<String>,
+    xi: String,
+}
+
+/// A part of signs as the descriptor has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedSigns {
+    tensor: String,
+    chips: String,
+    #[serde(default)]
+    positions: Option<String>,
+}
+
+/// Normal numbers for a tensor of the same shape.
+pub(super) struct Normal {
+    tensor: String,
+    xi: Array,
+}
+
+impl Normal {
+    /// Reads the arrays of a part; at most `most` of them.
+    pub(super) fn read(
+        part: DescribedNormal,
+        sigma: f64,
+        most: usize,
+        shelf: &mut Shelf<'_>,
+    ) -> Result<Vec<Self>, NamedError> {
+        if let Some(tensor) = part.tensor {
+            let mut squares = 0.0;
+            let xi = shelf.keyed(&part.xi, Role::Drawn, &mut |_, values| {
+                squares += values.iter().map(|value| value * value).sum::<f64>();
+            })?;
+            return Ok(vec![Self::checked(tensor, xi, squares, sigma)?]);
+        }
+        let names = shelf.names(&part.xi)?;
+        if names.len() > most {
+            let what = format!("has {} tensors; a key has at most {MAX_PARTS} parts", names.len());
+            return Err(ArrayError::Unfit(what).of(&part.xi));
+        }
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            let mut squares = 0.0;
+            let xi = shelf.keyed_tensor(&part.xi, &name, Role::Drawn, &mut |_, values| {
+                squares += values.iter().map(|value| value * value).sum::<f64>();
+            })?;
+            all.push(Self::checked(name, xi, squares, sigma)?);
+        }
+        Ok(all)
+    }
+
+    /// Refuses numbers that no normal distribution of this standard deviation gives: the p-value would
+    /// be that of other numbers.
+    fn checked(tensor: String, xi: Array, squares: f64, sigma: f64) -> Result<Self, NamedError> {
+        let n = xi.len() as f64;
+        let measured = squares / (sigma * sigma);
+        if is_chi_square(measured, n) {
+            return Ok(Self { tensor, xi });
+        }
+        let what = format!(
+            "has a root mean square of {:e}, which normal numbers of sigma {sigma:e} do not have; give the sigma they were drawn with",
+            libm::sqrt(squares / n)
+        );
+        Err(ArrayError::Unfit(what).of(&xi.name))
+    }
+}
+
+/// Whether a sum of squares could be that of n standard normal numbers: some 6.3 standard deviations
+/// around n, and a little more above it. Chance has e^-20, some 2e-9, on
+/// each side at most.
+///
+/// Source: B. Laurent and P. Massart, "Adaptive estimation of a quadratic functional by model selection",
+/// *Annals of Statistics* 28(5), 2000, lemma 1, with x = 20.
+fn is_chi_square(squares: f64, n: f64) -> bool {
+    const X: f64 = 20.0;
+    let around = 2.0 * libm::sqrt(n * X);
+    squares >= n - around && squares <= n + around + 2.0 * X
+}
+
+/// Half a unit in the last place of 1.
+fn unit(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F32 => f64::from(f32::EPSILON) / 2.0,
+        _ => f64::EPSILON / 2.0,
+    }
+}
+
+/// Sums up all elements of two arrays of the same length, in the order of their pieces: the same for any
+/// number of threads.
+fn inner_product(
+    run: &Run<'_>,
+    carrier: &Values<'_>,
+    weights: &Values<'_>,
+    drawn_to: f64,
+) -> Result<Inner, RunError> {
+    let starts: Vec<u64> = (0..BATCH as u64).map(|piece| piece * PIECE_LEN as u64).collect();
+    let mut whole = Inner::default();
+    let batch = (BATCH * PIECE_LEN) as u64;
+    for base in (0..weights.len()).step_by(BATCH * PIECE_LEN) {
+        let end = base.saturating_add(batch).min(weights.len());
+        let sums: Vec<Inner> = run.pool.install(|| {
+            starts
+                .par_iter()
+                .filter(|start| base + **start < end)
+                .map(|start| {
+                    let carrier = run.piece(carrier, base + start)?;
+                    let weights = run.piece(weights, base + start)?;
+                    Ok(Inner::of(&carrier, &weights, drawn_to))
+                })
+                .collect::<Result<_, RunError>>()
+        })?;
+        sums.iter().for_each(|sum| whole.merge(sum));
+    }
+    Ok(whole)
+}
+
+fn measured(tensor: &Tensor, inner: Inner) -> PartMeasured {
+    PartMeasured {
+        tensor: tensor.name.clone(),
+        elements: inner.elements,
+        statistic: Statistic::Inner(inner),
+    }
+}
+
+impl Part for Normal {
+    fn tensor(&self) -> &str {
+        &self.tensor
+    }
+
+    fn arrays(&self) -> Vec<&Array> {
+        vec![&self.xi]
+    }
+
+    fn commit(&self, id: &mut Commitment) {
+        id.text(&self.tensor);
+        id.array(&self.xi);
+    }
+
+    fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError> {
+        check_floats(tensor)?;
+        if tensor.shape == self.xi.tensor.shape {
+            return Ok(());
+        }
+        let what = format!("{} has the shape {}", self.xi.name, shown(&self.xi.tensor.shape));
+        Err(ThirdPartyError::shape(tensor, what))
+    }
+
+    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+        let carrier = self.xi.values(&run.key);
+        let drawn_to = unit(self.xi.tensor.dtype);
+        let inner = inner_product(run, &carrier, &run.weights(tensor)?, drawn_to)?;
+        Ok(measured(tensor, inner))
+    }
+}
+
+/// Signs for all elements of a tensor, or for some.
+pub(super) struct Chips {
+    tensor: String,
+    chips: Array,
+    /// With the largest of them; `None`: all elements, in order.
+    positions: Option<(Array, u64)>,
+}
+
+impl Chips {
+    /// Reads the arrays of a part.
+    pub(super) fn read(part: DescribedSigns, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
+        let chips = shelf.keyed(&part.chips, Role::Signs, &mut |_, _| ())?;
+        let positions = match &part.positions {
+            Some(positions) => Some(Places::check(shelf, positions, &chips)?),
+            None => None,
+        };
+        Ok(Self { tensor: part.tensor, chips, positions })
+    }
+
+    /// Sums up the elements at the places of the key.
+    fn at_places(
+        &self,
+        positions: &Array,
+        tensor: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Inner, ThirdPartyError> {
+        let decoder = Decoder::of_weights(tensor.dtype);
+        let decoder = decoder.ok_or_else(|| ThirdPartyError::dtype(tensor, super::FLOATS))?;
+        let places = Places::read(&run.key, positions, &self.chips)?;
+        let mut window = Window::new(run, &run.model, tensor);
+        let mut whole = Inner::default();
+        let (mut chips, mut weights) = (Vec::new(), Vec::new());
+        for (index, (place, negative)) in places.iter().enumerate() {
+            chips.push(if negative { -1.0 } else { 1.0 });
+            weights.push(decoder.value(&window.code(place)?.to_le_bytes()));
+            if weights.len() == PIECE_LEN || index + 1 == places.len() {
+                whole.merge(&Inner::of(&chips, &weights, 0.0));
+                chips.clear();
+                weights.clear();
+            }
+        }
+        // Windows that no place is in are not read.
+        run.progress.add(tensor.bytes + self.arrays().iter().map(|a| a.tensor.bytes).sum::<u64>());
+        Ok(whole)
+    }
+}
+
+impl Part for Chips {
+    fn tensor(&self) -> &str {
+        &self.tensor
+    }
+
+    fn arrays(&self) -> Vec<&Array> {
+        let positions = self.positions.iter().map(|(positions, _)| positions);
+        std::iter::once(&self.chips).chain(positions).collect()
+    }
+
+    fn commit(&self, id: &mut Commitment) {
+        id.text(&self.tensor);
+        id.number(self.arrays().len() as u64);
+        self.arrays().into_iter().for_each(|array| id.array(array));
+    }
+
+    fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError> {
+        check_floats(tensor)?;
+        let elements: u64 = tensor.shape.iter().product();
+        match &self.positions {
+            None if self.chips.len() != elements => {
+                let (name, len) = (&self.chips.name, self.chips.len());
+                let what = format!("it has {elements} elements, {name} has {len} signs");
+                Err(ThirdPartyError::shape(tensor, what))
+            }
+            Some((_, largest)) if *largest >= elements => {
+                let what = format!("it has {elements} elements, the key names element {largest}");
+                Err(ThirdPartyError::shape(tensor, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+        let inner = match &self.positions {
+            Some((positions, _)) => self.at_places(positions, tensor, run)?,
+            None => {
+                let carrier = self.chips.values(&run.key);
+                inner_product(run, &carrier, &run.weights(tensor)?, 0.0)?
+            }
+        };
+        Ok(measured(tensor, inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_squares_are_held_to_their_distribution() {
+        for n in [1.0, 10.0, 1e3, 1e6, 1e9] {
+            assert!(is_chi_square(n, n));
+            let deviation = (2.0 * n).sqrt();
+            assert!(is_chi_square(n + 6.0 * deviation, n));
+            assert!(is_chi_square((n - 6.0 * deviation).max(0.0), n));
+            assert!(!is_chi_square(n + 6.4 * deviation + 41.0, n));
+            assert!(n < 100.0 || !is_chi_square(n - 6.4 * deviation, n));
+        }
+        assert!(!is_chi_square(f64::NAN, 10.0));
+        assert!(!is_chi_square(f64::INFINITY, 10.0));
+        // Numbers of twice the standard deviation, and constant zeros.
+        assert!(!is_chi_square(4e4, 1e4) && !is_chi_square(0.0, 1e4));
+    }
+}

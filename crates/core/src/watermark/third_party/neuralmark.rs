@@ -1,0 +1,291 @@
+//! NeuralMark: bits that are the hash of the key which reads them, from filtered weights.
+//!
+//! Source: Y. Yao, J. Song and J. Jin, "Hashed Watermark as a Filter: A Unified Defense Against Forging
+//! and Overwriting Attacks in Neural Network Watermarking", AAAI 2026, arXiv 2507.11137. The key is a
+//! matrix K (k x s) of F32; its bits are SHAKE-256 of its bytes (row-major, little-endian), s / 8 of
+//! them, the most significant bit of each first. The weights, flattened in row-major order, are filtered
+//! some times: cut to a multiple of s, and kept where bit i mod s is 1. What is left is cut to a multiple
+//! of k and averaged as rows of k; bit j is 1 where sum_i mean_i K_ij > 0.
+//!
+//! Where a weight ends up follows from its index alone ([`Filter::place`]), so that weights stream.
+
+use super::arrays::{Array, ArrayError, NamedError, Role};
+use super::key::Commitment;
+use super::measured::{PartMeasured, Projections, Statistic};
+use super::projections::{check_bits, project};
+use super::shelf::Shelf;
+use super::{Part, Run, ThirdPartyError, check_floats};
+use serde::Deserialize;
+use shake::Shake256;
+use shake::digest::{ExtendableOutput, Update, XofReader};
+use tensorseal_format::Tensor;
+
+/// Most rounds of a filter.
+const MAX_ROUNDS: u32 = 64;
+
+/// A part as the descriptor has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Described {
+    tensor: String,
+    key: String,
+    rounds: u32,
+    #[serde(default)]
+    bits: Option<String>,
+}
+
+/// A part.
+pub(super) struct Hashed {
+    tensor: String,
+    /// k x s.
+    key: Array,
+    /// Its hash: s of them.
+    bits: Vec<bool>,
+    filter: Filter,
+}
+
+impl Hashed {
+    /// Reads the arrays of a part; bits that are not the hash of the key are refused.
+    pub(super) fn read(part: Described, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
+        let mut hasher = Shake256::default();
+        let key = shelf.keyed(&part.key, Role::SingleMatrix, &mut |bytes, _| {
+            Update::update(&mut hasher, bytes)
+        })?;
+        let columns = key.tensor.shape[1];
+        let unfit = |what: &str| ArrayError::Unfit(what.to_owned()).of(&key.name);
+        if !columns.is_multiple_of(8) {
+            return Err(unfit("has a number of columns that is no multiple of 8, as hashes are"));
+        }
+        // At most MAX_BITS.
+        let mut bytes = vec![0; (columns / 8) as usize];
+        hasher.finalize_xof().read(&mut bytes);
+        let bits: Vec<bool> = bytes
+            .iter()
+            .flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1))
+            .collect();
+        if let Some(stated) = &part.bits {
+            let stated = shelf.array(stated, Role::Bits)?;
+            check_bits(&stated, columns)?;
+            let read =
+                shelf.with_files(&[&stated], |files| stated.values(files).read(0, bits.len()));
+            let read = read.map_err(|error| ArrayError::from(error).of(&stated.name))?;
+            if !bits.iter().zip(&read).all(|(bit, read)| *bit == (*read != 0.0)) {
+                let what = format!("is not SHAKE-256 of {}: the key is not a sound one", key.name);
+                return Err(ArrayError::Unfit(what).of(&stated.name));
+            }
+        }
+        if part.rounds > MAX_ROUNDS {
+            return Err(unfit("is filtered by more than 64 rounds"));
+        }
+        let filter = Filter::new(&bits, part.rounds);
+        Ok(Self { tensor: part.tensor, key, bits, filter })
+    }
+}
+
+/// Which weights are kept, and where they go.
+struct Filter {
+    /// By index modulo their number: how many ones stand before, for those that are kept.
+    ranks: Vec<Option<u32>>,
+    ones: u64,
+    rounds: u32,
+}
+
+impl Filter {
+    fn new(bits: &[bool], rounds: u32) -> Self {
+        let mut ones = 0;
+        let rank = |bit: &bool| {
+            let rank = bit.then_some(ones);
+            ones += u32::from(*bit);
+            rank
+        };
+        let ranks = bits.iter().map(rank).collect();
+        Self { ranks, ones: u64::from(ones), rounds }
+    }
+
+    /// How many of so many elements one round leaves.
+    fn after_one(&self, elements: u64) -> u64 {
+        elements / self.ranks.len() as u64 * self.ones
+    }
+
+    /// How many of so many elements are left.
+    fn left(&self, elements: u64) -> u64 {
+        (0..self.rounds).fold(elements, |elements, _| self.after_one(elements))
+    }
+
+    /// Where element `index` of so many ends up; `None`: it is not kept.
+    fn place(&self, mut index: u64, mut elements: u64) -> Option<u64> {
+        let period = self.ranks.len() as u64;
+        for _ in 0..self.rounds {
+            let (whole, within) = (index / period, index % period);
+            if whole >= elements / period {
+                return None;
+            }
+            index = whole * self.ones + u64::from(self.ranks[within as usize]?);
+            elements = self.after_one(elements);
+        }
+        Some(index)
+    }
+}
+
+/// The rows of so many elements that are left of a tensor, averaged.
+struct Pooled {
+    /// By element of a row.
+    sums: Vec<f64>,
+    magnitudes: Vec<f64>,
+    rows: u64,
+    /// Finite weights among them that are not zero.
+    nonzero: u64,
+}
+
+impl Pooled {
+    /// Of a tensor of so many elements.
+    fn new(columns: u64, filter: &Filter, elements: u64) -> Self {
+        let rows = filter.left(elements) / columns;
+        let (sums, magnitudes) = (vec![0.0; columns as usize], vec![0.0; columns as usize]);
+        Self { sums, magnitudes, rows, nonzero: 0 }
+    }
+
+    /// Adds weights that follow one another, from number `first` of `elements` on.
+    fn add(&mut self, filter: &Filter, first: u64, elements: u64, weights: &[f64]) {
+        let columns = self.sums.len() as u64;
+        for (index, weight) in (first..).zip(weights) {
+            let Some(place) = filter.place(index, elements) else { continue };
+            if place / columns < self.rows {
+                let column = (place % columns) as usize;
+                self.sums[column] += weight;
+                self.magnitudes[column] += weight.abs();
+                self.nonzero += u64::from(*weight != 0.0);
+            }
+        }
+    }
+
+    /// The mean of a column, and the mean of the magnitudes.
+    fn of(&self, column: usize) -> (f64, f64) {
+        let rows = self.rows as f64;
+        (self.sums[column] / rows, self.magnitudes[column] / rows)
+    }
+}
+
+impl Part for Hashed {
+    fn tensor(&self) -> &str {
+        &self.tensor
+    }
+
+    fn arrays(&self) -> Vec<&Array> {
+        vec![&self.key]
+    }
+
+    fn commit(&self, id: &mut Commitment) {
+        // The bits follow from the key.
+        id.text(&self.tensor);
+        id.number(self.filter.rounds.into());
+        id.array(&self.key);
+    }
+
+    fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError> {
+        check_floats(tensor)?;
+        let elements: u64 = tensor.shape.iter().product();
+        let (left, rows) = (self.filter.left(elements), self.key.tensor.shape[0]);
+        if left >= rows {
+            return Ok(());
+        }
+        let what = format!(
+            "after {} rounds of the filter {left} of its {elements} elements are left, the matrix {} has {rows} rows",
+            self.filter.rounds, self.key.name
+        );
+        Err(ThirdPartyError::shape(tensor, what))
+    }
+
+    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+        let (rows, columns) = (self.key.tensor.shape[0], self.key.tensor.shape[1]);
+        let weights = run.weights(tensor)?;
+        // As checked: at most MAX_ROWS.
+        let mut pooled = Pooled::new(rows, &self.filter, weights.len());
+        for piece in run.pieces(&weights) {
+            let (first, piece) = piece?;
+            pooled.add(&self.filter, first, weights.len(), &piece);
+        }
+        let matrix = self.key.values(&run.key);
+        let mut projections = Projections::new(columns as usize, pooled.rows);
+        for piece in run.pieces(&matrix) {
+            let (first, piece) = piece?;
+            project(&mut projections, columns, first, &piece, |row| pooled.of(row));
+        }
+        Ok(PartMeasured {
+            tensor: tensor.name.clone(),
+            elements: pooled.nonzero,
+            statistic: Statistic::Coins(projections.compare(&self.bits)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The filter as it is defined: round by round, on a list.
+    fn literally(bits: &[bool], rounds: u32, elements: u64) -> Vec<u64> {
+        let mut kept: Vec<u64> = (0..elements).collect();
+        for _ in 0..rounds {
+            kept.truncate(kept.len() / bits.len() * bits.len());
+            let mut round = 0..;
+            kept.retain(|_| round.next().is_some_and(|at: usize| bits[at % bits.len()]));
+        }
+        kept
+    }
+
+    proptest! {
+        #[test]
+        fn the_filter_is_that_of_its_definition(
+            bits in prop::collection::vec(any::<bool>(), 1..20),
+            rounds in 0u32..5,
+            elements in 0u64..700,
+        ) {
+            let filter = Filter::new(&bits, rounds);
+            let expected = literally(&bits, rounds, elements);
+            prop_assert_eq!(filter.left(elements), expected.len() as u64);
+            let mut places: Vec<(u64, u64)> = (0..elements)
+                .filter_map(|index| Some((filter.place(index, elements)?, index)))
+                .collect();
+            places.sort_unstable();
+            let by_place: Vec<u64> = places.iter().map(|(_, index)| *index).collect();
+            prop_assert_eq!(by_place, expected);
+            prop_assert!(places.iter().map(|(place, _)| *place).eq(0..places.len() as u64));
+        }
+
+        /// Streamed in pieces, the pooled rows are those of the whole.
+        #[test]
+        fn pooling_is_that_of_its_definition(
+            bits in prop::collection::vec(any::<bool>(), 8),
+            rounds in 0u32..3,
+            columns in 1u64..6,
+            weights in prop::collection::vec(-99i32..99, 1..300),
+            piece in 1usize..64,
+        ) {
+            let weights: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+            let elements = weights.len() as u64;
+            let filter = Filter::new(&bits, rounds);
+            let mut pooled = Pooled::new(columns, &filter, elements);
+            for (index, part) in weights.chunks(piece).enumerate() {
+                pooled.add(&filter, (index * piece) as u64, elements, part);
+            }
+            let kept = literally(&bits, rounds, elements);
+            let rows: Vec<&[u64]> = kept.chunks_exact(columns as usize).collect();
+            prop_assert_eq!(pooled.rows, rows.len() as u64);
+            for column in 0..columns as usize {
+                let sum: f64 = rows.iter().map(|row| weights[row[column] as usize]).sum();
+                prop_assert_eq!(pooled.sums[column], sum);
+            }
+        }
+    }
+
+    #[test]
+    fn indices_beyond_any_tensor_do_not_overflow() {
+        let filter = Filter::new(&[true; 8], 64);
+        assert_eq!(filter.place(u64::MAX - 8, u64::MAX), Some(u64::MAX - 8));
+        assert_eq!(filter.place(u64::MAX - 1, u64::MAX), None);
+        let none = Filter::new(&[false; 8], 3);
+        assert_eq!((none.left(u64::MAX), none.place(5, 100)), (0, None));
+    }
+}

@@ -1,0 +1,146 @@
+//! How fast a device is: each kernel on bytes that are there already, the copy alone, and both.
+
+use super::device::Gpu;
+use super::error::GpuError;
+use super::pipelines::{
+    CODES, CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
+};
+use super::ring::FromMemory;
+use super::spec::TileSpec;
+use super::tile::Slot;
+use crate::measure::chips::ChipKey;
+use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::structure::Layout;
+use crate::measure::{TILE_LEN, Wanted, Words};
+use serde::Serialize;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use tensorseal_base::dtype::Dtype;
+use wgpu::{BufferUsages, CommandEncoderDescriptor};
+
+/// One timed thing.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rate {
+    /// What was timed: `resident` kernels, the `copy` of the ring, the ring `end to end`.
+    pub what: String,
+    /// Bytes of tile a second.
+    pub bytes_per_second: f64,
+}
+
+/// How long each thing is timed for, at least.
+const LONG_ENOUGH: Duration = Duration::from_millis(300);
+
+impl Gpu {
+    /// Times every kernel, the copy and the whole ring, which `pool` fills, on bytes that look like bf16
+    /// weights.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn benchmark(&self, pool: Option<&rayon::ThreadPool>) -> Result<Vec<Rate>, GpuError> {
+        let bytes = weights(TILE_LEN);
+        let key = [ChipKey([0x5A; 32])];
+        let carried = Wanted { carrier: Carrier::of(Dtype::BF16, [7; 12]), ..Wanted::DIGEST };
+        let elements = Elements::of(Dtype::BF16);
+        let ordered = Wanted {
+            layout: Some(Layout { phase: 64, elements, columns: 4096 }),
+            ..Wanted::DIGEST
+        };
+        let quantised = Wanted {
+            codes: Some(Dtype::Q4_K),
+            carrier: Carrier::of(Dtype::Q4_K, [7; 12]),
+            ..Wanted::DIGEST
+        };
+        let structured = Wanted { words: Some(Words::Bits16), ..ordered };
+        let mut rates = Vec::new();
+        {
+            let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = Slot::new(self, &self.upload_keys(&key));
+            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
+            let source = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("benchmark"),
+                size: TILE_LEN as u64,
+                usage: BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            });
+            if let Ok(mut view) = source.slice(..).get_mapped_range_mut() {
+                view.copy_from_slice(&bytes);
+            }
+            source.unmap();
+            let mut encoder =
+                self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+            slot.load(&mut encoder, &source);
+            slot.measure(self, &mut encoder, &spec(Words::Bits16.into()));
+            let warm = self.queue.submit([encoder.finish()]);
+            self.wait(&warm)?;
+            for (kernel, wanted, detail) in [
+                (DIGEST, Wanted::DIGEST, ""),
+                (HISTOGRAM, Words::Bits8.into(), " 8-bit"),
+                (HISTOGRAM, Words::Bits16.into(), " 16-bit"),
+                (HISTOGRAM, Words::F32.into(), " 32-bit"),
+                (SUMMARY, Words::F32.into(), " 32-bit"),
+                (SUMMARY, Words::F64.into(), " 64-bit"),
+                (CORRELATION, carried, " bf16, one key"),
+                (PAGES, ordered, ""),
+                (WINDOWS, ordered, " bf16"),
+                (LOW_BITS, ordered, " bf16"),
+                (MAGNITUDES, ordered, " bf16, rows of 4096"),
+                (CODES, quantised, " Q4_K"),
+                (CORRELATION, quantised, " Q4_K, one key"),
+            ] {
+                let spec = spec(wanted);
+                slot.fit(self, &spec)?;
+                let rate = timed(|| {
+                    let mut encoder =
+                        self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+                    slot.set_params(self, &spec);
+                    slot.encode_kernel(self, &mut encoder, &spec, kernel);
+                    let submission = self.queue.submit([encoder.finish()]);
+                    self.wait(&submission).map(|()| TILE_LEN as u64)
+                })?;
+                rates.push(Rate {
+                    what: format!("{}{detail}, resident", KERNELS[kernel].name),
+                    bytes_per_second: rate,
+                });
+            }
+        }
+        for (what, wanted, kernels) in [
+            ("copy alone, staged", Wanted::DIGEST, false),
+            ("digest, end to end", Wanted::DIGEST, true),
+            ("digest and histogram 16-bit, end to end", Words::Bits16.into(), true),
+            ("digest and correlation bf16, one key, end to end", carried, true),
+            ("digest, histogram and structure bf16, end to end", structured, true),
+        ] {
+            let rate = timed(|| {
+                let spec = TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
+                let feed = FromMemory::new(&bytes, spec, &key, 8).with_pool(pool);
+                let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
+                streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
+            })?;
+            rates.push(Rate { what: what.to_owned(), bytes_per_second: rate });
+        }
+        Ok(rates)
+    }
+}
+
+/// Bytes a second of something that is repeated until it took long enough.
+fn timed(mut once: impl FnMut() -> Result<u64, GpuError>) -> Result<f64, GpuError> {
+    once()?;
+    let started = Instant::now();
+    let mut bytes = 0;
+    while started.elapsed() < LONG_ENOUGH {
+        bytes += once()?;
+    }
+    Ok(bytes as f64 / started.elapsed().as_secs_f64())
+}
+
+/// bf16 words with the exponents of a normal distribution: what contends on few bins.
+fn weights(len: usize) -> Vec<u8> {
+    let mut random = vec![0; len * 2];
+    blake3::Hasher::new().update(b"weights").finalize_xof().fill(&mut random);
+    let words = random.as_chunks::<4>().0.iter().map(|r| {
+        // The sum of four uniform numbers is close enough to normal.
+        let sum: i32 = r.iter().map(|byte| i32::from(*byte) - 128).sum();
+        (((sum as f32 + 0.5) * 1e-4).to_bits() >> 16) as u16
+    });
+    words.flat_map(u16::to_le_bytes).collect()
+}

@@ -1,0 +1,258 @@
+//! The kernels: one row of [`KERNELS`] for each shader, with its bindings written out.
+//!
+//! Automatic layouts would drop the bindings an entry point does not use, and two entry points of a
+//! shader could not share a bind group.
+
+use super::block_types;
+use bytemuck::{Pod, Zeroable};
+use std::sync::OnceLock;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::quantised;
+use tensorseal_shaders::include::{BLAKE3, BLOCKS, CHACHA20, PARAMS, STRUCTURE, U64};
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
+    BindGroupLayoutEntry, BindingResource, BindingType, BufferBindingType, ComputePipeline,
+    ComputePipelineDescriptor, Device, PipelineCompilationOptions, PipelineLayout,
+    PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+};
+
+/// One shader.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    /// Name of the shader and of its CPU twin.
+    pub name: &'static str,
+    /// Includes, then the shader itself.
+    pub parts: &'static [&'static str],
+    /// Entry points, in the order they are dispatched.
+    pub entries: &'static [&'static str],
+    /// Whether there is a pipeline for each block-quantised type, compiled when it is needed.
+    by_type: bool,
+    /// Bindings, by number.
+    bindings: &'static [BufferBindingType],
+}
+
+const READ: BufferBindingType = BufferBindingType::Storage { read_only: true };
+const WRITE: BufferBindingType = BufferBindingType::Storage { read_only: false };
+const UNIFORM: BufferBindingType = BufferBindingType::Uniform;
+
+/// `digest`, an index into [`KERNELS`].
+pub const DIGEST: usize = 0;
+/// `histogram`, an index into [`KERNELS`].
+pub const HISTOGRAM: usize = 1;
+/// `summary`, an index into [`KERNELS`].
+pub const SUMMARY: usize = 2;
+/// `correlation`, an index into [`KERNELS`].
+pub const CORRELATION: usize = 3;
+/// `pages`, an index into [`KERNELS`].
+pub const PAGES: usize = 4;
+/// `windows`, an index into [`KERNELS`].
+pub const WINDOWS: usize = 5;
+/// `low_bits`, an index into [`KERNELS`].
+pub const LOW_BITS: usize = 6;
+/// `magnitudes`, an index into [`KERNELS`].
+pub const MAGNITUDES: usize = 7;
+
+/// `codes`, an index into [`KERNELS`].
+pub const CODES: usize = 8;
+/// `dequantise`, an index into [`KERNELS`].
+pub const DEQUANTISE: usize = 9;
+
+/// All shaders. A file under `shaders/` without a row here fails a test.
+pub const KERNELS: [Kernel; 10] = [
+    Kernel {
+        name: "digest",
+        parts: &[PARAMS, BLAKE3, tensorseal_shaders::DIGEST],
+        entries: &["chunks", "blocks"],
+        by_type: false,
+        bindings: &[READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "histogram",
+        parts: &[PARAMS, tensorseal_shaders::HISTOGRAM],
+        entries: &["count_bytes", "count_words", "merge"],
+        by_type: false,
+        bindings: &[READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "summary",
+        parts: &[PARAMS, U64, tensorseal_shaders::SUMMARY],
+        entries: &["classes", "merge"],
+        by_type: false,
+        bindings: &[READ, WRITE, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "correlation",
+        parts: &[PARAMS, CHACHA20, tensorseal_shaders::CORRELATION],
+        entries: &["correlate"],
+        by_type: false,
+        bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "pages",
+        parts: &[STRUCTURE, U64, tensorseal_shaders::PAGES],
+        entries: &["fingerprint"],
+        by_type: false,
+        bindings: &[READ, READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "windows",
+        parts: &[STRUCTURE, tensorseal_shaders::WINDOWS],
+        entries: &["classes"],
+        by_type: false,
+        bindings: &[READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "low_bits",
+        parts: &[STRUCTURE, tensorseal_shaders::LOW_BITS],
+        entries: &["streams"],
+        by_type: false,
+        bindings: &[READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "magnitudes",
+        parts: &[STRUCTURE, tensorseal_shaders::MAGNITUDES],
+        entries: &["rows", "columns"],
+        by_type: false,
+        bindings: &[READ, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "codes",
+        parts: &[BLOCKS, tensorseal_shaders::CODES],
+        entries: &["count", "merge"],
+        by_type: true,
+        bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
+    },
+    Kernel {
+        name: "dequantise",
+        parts: &[BLOCKS, U64, tensorseal_shaders::DEQUANTISE],
+        entries: &["dequantise"],
+        by_type: true,
+        bindings: &[READ, READ, WRITE, UNIFORM],
+    },
+];
+
+impl Kernel {
+    /// The whole text of the shader.
+    pub fn source(&self) -> String {
+        self.parts.concat()
+    }
+}
+
+/// What the host tells the kernels of a tile: `Params` in `shaders/include/params.wgsl`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub first_chunk: [u32; 2],
+    pub chunks: u32,
+    pub words: u32,
+    pub nonce: [u32; 3],
+    pub first_block: u32,
+    pub width: u32,
+    pub mantissa_bits: u32,
+    pub limit: u32,
+    /// The size of a uniform is a multiple of 16.
+    pub padding: u32,
+}
+
+/// A shader compiled for a device.
+pub(super) struct Compiled {
+    layout: BindGroupLayout,
+    pipeline_layout: PipelineLayout,
+    module: ShaderModule,
+    /// By entry.
+    pipelines: Vec<ComputePipeline>,
+    /// By block-quantised type, then by entry.
+    by_type: [OnceLock<Vec<ComputePipeline>>; quantised::TYPES],
+    kernel: Kernel,
+}
+
+impl Compiled {
+    /// Compiles `source`, the text of `kernel`. Errors reach the device's error handler.
+    pub fn new(device: &Device, kernel: Kernel, source: String) -> Self {
+        let entries: Vec<_> = kernel
+            .bindings
+            .iter()
+            .zip(0..)
+            .map(|(ty, binding)| BindGroupLayoutEntry {
+                binding,
+                visibility: ShaderStages::COMPUTE,
+                ty: BindingType::Buffer {
+                    ty: *ty,
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let label = Some(kernel.name);
+        let layout = device
+            .create_bind_group_layout(&BindGroupLayoutDescriptor { label, entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = device.create_shader_module(ShaderModuleDescriptor {
+            label,
+            source: ShaderSource::Wgsl(source.into()),
+        });
+        let by_type = [const { OnceLock::new() }; quantised::TYPES];
+        let pipelines = Vec::new();
+        let mut compiled = Self { layout, pipeline_layout, module, pipelines, by_type, kernel };
+        if !kernel.by_type {
+            compiled.pipelines = compiled.compile(device, &[]);
+        }
+        compiled
+    }
+
+    /// The pipelines of all entry points, with these values of its overrides.
+    fn compile(&self, device: &Device, constants: &[(&str, f64)]) -> Vec<ComputePipeline> {
+        let pipeline = |entry: &&str| {
+            device.create_compute_pipeline(&ComputePipelineDescriptor {
+                label: Some(self.kernel.name),
+                layout: Some(&self.pipeline_layout),
+                module: &self.module,
+                entry_point: Some(entry),
+                compilation_options: PipelineCompilationOptions {
+                    constants,
+                    ..PipelineCompilationOptions::default()
+                },
+                cache: None,
+            })
+        };
+        self.kernel.entries.iter().map(pipeline).collect()
+    }
+
+    /// The pipeline of an entry point for a block-quantised type.
+    pub fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
+        let slot = &self.by_type[quantised::index(dtype).unwrap_or(0)];
+        let pipelines = slot.get_or_init(|| self.compile(device, &block_types::constants(dtype)));
+        &pipelines[self.position(name)]
+    }
+
+    /// The pipeline of an entry point.
+    pub fn entry(&self, name: &str) -> &ComputePipeline {
+        &self.pipelines[self.position(name)]
+    }
+
+    fn position(&self, name: &str) -> usize {
+        let index = self.kernel.entries.iter().position(|entry| *entry == name);
+        // Entry names are literals of this crate; a wrong one shows in the first test.
+        index.unwrap_or(0)
+    }
+
+    /// Binds buffers in the order of the bindings.
+    pub fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
+        let entries: Vec<_> = resources
+            .iter()
+            .zip(0..)
+            .map(|(resource, binding)| BindGroupEntry { binding, resource: resource.clone() })
+            .collect();
+        let label = Some(self.kernel.name);
+        device.create_bind_group(&BindGroupDescriptor {
+            label,
+            layout: &self.layout,
+            entries: &entries,
+        })
+    }
+}

@@ -1,0 +1,375 @@
+//! Several tiles in flight: while one computes, the next is copied and the one before is read.
+
+use super::correlation::Keys;
+use super::device::Gpu;
+use super::error::GpuError;
+use super::spec::TileSpec;
+use super::tile::Slot;
+use crate::measure::chips::ChipKey;
+use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use tensorseal_base::quantised::HALO_LEN;
+use wgpu::{CommandEncoderDescriptor, MapMode, SubmissionIndex, WriteOnly};
+
+/// Tiles in flight: one is filled, one copied, one computed.
+const SLOTS: usize = 3;
+
+/// Gives tiles to a device and takes their measurements.
+pub trait TileFeed: Sync {
+    /// A tile, as the feed knows it.
+    type Job: Send + Sync;
+    /// Why the bytes of a tile cannot be had.
+    type Error: Send;
+
+    /// The next tile; may wait. `None` when there is no more.
+    fn next(&self) -> Option<Self::Job>;
+
+    /// What is to be measured.
+    fn spec(&self, job: &Self::Job) -> TileSpec;
+
+    /// The threads that read the bytes of a tile; `None`: whoever drives the device does so alone.
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        None
+    }
+
+    /// The keys that carriers are correlated with, the same for all tiles.
+    fn keys(&self) -> &[ChipKey] {
+        &[]
+    }
+
+    /// Hands the bytes `range` of the tile, or of what lies behind it, to `sink`, in order, each once. Called from several
+    /// threads for disjoint ranges.
+    ///
+    /// # Errors
+    /// Then the tile is given to [`TileFeed::failed`].
+    fn read(
+        &self,
+        job: &Self::Job,
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Self::Error>;
+
+    /// The tile has been measured.
+    fn done(&self, job: Self::Job, measured: TileMeasurement);
+
+    /// The bytes of the tile could not be had.
+    fn failed(&self, job: Self::Job, error: Self::Error);
+}
+
+/// The device failed: these tiles are not measured, all others are.
+#[derive(Debug)]
+pub struct Interrupted<J> {
+    /// What happened to the device.
+    pub error: GpuError,
+    /// The tiles that were in flight.
+    pub jobs: Vec<J>,
+}
+
+/// A tile in flight.
+struct InFlight<J> {
+    slot: Slot,
+    job: J,
+    spec: TileSpec,
+    submission: SubmissionIndex,
+    staging: Mapping,
+    readbacks: Vec<Mapping>,
+}
+
+/// The outcome of a mapping that was asked for: 0 not yet, 1 mapped, 2 failed.
+#[derive(Clone, Default)]
+struct Mapping(Arc<AtomicU8>);
+
+impl Mapping {
+    fn request(buffer: &wgpu::Buffer, mode: MapMode, bytes: Range<u64>) -> Self {
+        let mapping = Self::default();
+        let told = mapping.clone();
+        buffer.slice(bytes).map_async(mode, move |result| {
+            told.0.store(if result.is_ok() { 1 } else { 2 }, SeqCst);
+        });
+        mapping
+    }
+
+    fn check(&self, what: &str) -> Result<(), GpuError> {
+        match self.0.load(SeqCst) {
+            1 => Ok(()),
+            2 => Err(GpuError::Lost(format!("its {what} buffer could not be mapped"))),
+            _ => Err(GpuError::Failed(format!("its {what} buffer was not mapped in time"))),
+        }
+    }
+}
+
+/// A tile that did not get under way, with everything that goes back.
+struct Returned<F: TileFeed> {
+    error: NotStarted<F::Error>,
+    slot: Slot,
+    job: F::Job,
+}
+
+/// Why a tile did not get under way.
+enum NotStarted<E> {
+    Device(GpuError),
+    Bytes(E),
+}
+
+impl Gpu {
+    /// Measures every tile of `feed`, several in flight.
+    ///
+    /// # Errors
+    /// When the device fails; the tiles that were in flight come back.
+    pub fn stream<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+        self.stream_with(feed, true)
+    }
+
+    /// The ring without its kernels: how fast bytes get to the device at all. The measurements it
+    /// returns are those of nothing.
+    pub(super) fn stream_copies<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+        self.stream_with(feed, false)
+    }
+
+    fn stream_with<F: TileFeed>(&self, feed: &F, kernels: bool) -> Result<(), Interrupted<F::Job>> {
+        let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free: Vec<Slot> = Vec::new();
+        let mut flight: VecDeque<InFlight<F::Job>> = VecDeque::new();
+        let mut more = true;
+        let keys = self.upload_keys(feed.keys());
+        let failure: Option<(GpuError, Option<F::Job>)> = loop {
+            if more && flight.len() < SLOTS {
+                let Some(job) = feed.next() else {
+                    more = false;
+                    continue;
+                };
+                // Slots come into being when they are needed: a short run has one.
+                let slot = match free.pop() {
+                    Some(slot) => slot,
+                    None => match self.new_slot(&keys) {
+                        Ok(slot) => slot,
+                        Err(error) => break Some((error, Some(job))),
+                    },
+                };
+                match self.start(feed, slot, job, kernels) {
+                    Ok(tile) => flight.push_back(tile),
+                    Err(returned) => {
+                        let Returned { error, slot, job } = *returned;
+                        match error {
+                            NotStarted::Bytes(error) => {
+                                free.push(slot);
+                                feed.failed(job, error);
+                            }
+                            NotStarted::Device(error) => break Some((error, Some(job))),
+                        }
+                    }
+                }
+                continue;
+            }
+            let Some(oldest) = flight.front() else { break None };
+            match self.finish(oldest) {
+                Ok(measured) => {
+                    if let Some(done) = flight.pop_front() {
+                        free.push(done.slot);
+                        feed.done(done.job, measured);
+                    }
+                }
+                Err(error) => break Some((error, None)),
+            }
+        };
+        match failure {
+            None => Ok(()),
+            Some((error, job)) => {
+                let jobs = flight.into_iter().map(|tile| tile.job).chain(job).collect();
+                Err(Interrupted { error, jobs })
+            }
+        }
+    }
+
+    fn new_slot(&self, keys: &Keys) -> Result<Slot, GpuError> {
+        let slot = Slot::new(self, keys);
+        self.check()?;
+        // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
+        let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.check()?;
+        mapping.check("staging")?;
+        Ok(slot)
+    }
+
+    fn start<F: TileFeed>(
+        &self,
+        feed: &F,
+        mut slot: Slot,
+        job: F::Job,
+        kernels: bool,
+    ) -> Result<InFlight<F::Job>, Box<Returned<F>>> {
+        let spec = feed.spec(&job);
+        debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
+        debug_assert!(spec.halo <= HALO_LEN);
+        if let Err(error) = slot.fit(self, &spec) {
+            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
+        }
+        if let Err(error) = fill(feed, &slot, &job, &spec) {
+            return Err(Box::new(Returned { error, slot, job }));
+        }
+        slot.staging.unmap();
+        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        slot.upload(&mut encoder, &spec);
+        if kernels {
+            slot.measure(self, &mut encoder, &spec);
+        }
+        slot.download(&mut encoder, &spec);
+        let submission = self.queue.submit([encoder.finish()]);
+        if let Err(error) = self.check() {
+            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
+        }
+        let staging = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        let read =
+            |buffer: &&wgpu::Buffer| Mapping::request(buffer, MapMode::Read, 0..buffer.size());
+        let readbacks = slot.readbacks(&spec).iter().map(read).collect();
+        Ok(InFlight { slot, job, spec, submission, staging, readbacks })
+    }
+
+    fn finish<J>(&self, tile: &InFlight<J>) -> Result<TileMeasurement, GpuError> {
+        self.wait(&tile.submission)?;
+        tile.readbacks.iter().try_for_each(|mapping| mapping.check("read-back"))?;
+        tile.staging.check("staging")?;
+        tile.slot.results(&tile.spec)
+    }
+
+    /// Measures one tile and waits for it. `bytes` is a whole number of blocks, at most a tile, at
+    /// `offset` of its object.
+    ///
+    /// # Errors
+    /// When the device fails, or `bytes` is not such a tile.
+    pub fn measure_tile(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        wanted: Wanted,
+        keys: &[ChipKey],
+    ) -> Result<TileMeasurement, GpuError> {
+        self.measure_part(bytes, bytes.len(), offset, wanted, keys)
+    }
+
+    /// As [`Gpu::measure_tile`], of a tile of `len` bytes in front of what lies behind it in its object.
+    ///
+    /// # Errors
+    /// When the device fails, or these are no such tile.
+    pub fn measure_part(
+        &self,
+        bytes: &[u8],
+        len: usize,
+        offset: u64,
+        wanted: Wanted,
+        keys: &[ChipKey],
+    ) -> Result<TileMeasurement, GpuError> {
+        if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
+            return Err(GpuError::Failed(format!("{len} bytes are not a tile of whole blocks")));
+        }
+        let halo = bytes.len().saturating_sub(len);
+        if bytes.len() < len || halo > HALO_LEN {
+            return Err(GpuError::Failed(format!("{halo} bytes behind a tile are too many")));
+        }
+        let spec = TileSpec { offset, len, halo, wanted };
+        let feed = FromMemory::new(bytes, spec, keys, 1);
+        self.stream(&feed).map_err(|interrupted| interrupted.error)?;
+        let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
+        measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
+    }
+}
+
+/// Fills the mapped staging buffer block by block, from the threads of the feed.
+fn fill<F: TileFeed>(
+    feed: &F,
+    slot: &Slot,
+    job: &F::Job,
+    spec: &TileSpec,
+) -> Result<(), NotStarted<F::Error>> {
+    let mut view = slot
+        .staging
+        .slice(..spec.copied())
+        .get_mapped_range_mut()
+        .map_err(|error| NotStarted::Device(GpuError::Failed(error.to_string())))?;
+    // The memory may be write-combined or behind the bus: it is only ever written, in order.
+    let (blocks, halo) = view.slice(..).into_chunks::<BLOCK_LEN>();
+    let blocks: Vec<_> = blocks.into_iter().enumerate().collect();
+    let read = |start: usize, len: usize, target: WriteOnly<'_, [u8]>| {
+        let target = RefCell::new((target, 0));
+        feed.read(job, start..start + len, &mut |piece| {
+            let (part, filled) = &mut *target.borrow_mut();
+            part.slice(*filled..*filled + piece.len()).copy_from_slice(piece);
+            *filled += piece.len();
+        })
+        .map_err(NotStarted::Bytes)
+    };
+    let read_block =
+        |(index, block)| read(index * BLOCK_LEN, BLOCK_LEN, WriteOnly::<[u8]>::from(block));
+    match feed.pool() {
+        Some(pool) => pool.install(|| blocks.into_par_iter().try_for_each(read_block))?,
+        None => blocks.into_iter().try_for_each(read_block)?,
+    }
+    if spec.halo > 0 { read(spec.len, spec.halo, halo) } else { Ok(()) }
+}
+
+/// A feed of one tile from memory, given a number of times; keeps the last measurement.
+pub(super) struct FromMemory<'a> {
+    bytes: &'a [u8],
+    spec: TileSpec,
+    keys: &'a [ChipKey],
+    left: AtomicU32,
+    pool: Option<&'a rayon::ThreadPool>,
+    measured: Mutex<Option<TileMeasurement>>,
+}
+
+impl<'a> FromMemory<'a> {
+    pub fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
+        let (left, measured) = (AtomicU32::new(times), Mutex::default());
+        Self { bytes, spec, keys, left, pool: None, measured }
+    }
+
+    /// As it is, read by these threads.
+    pub fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
+        Self { pool, ..self }
+    }
+}
+
+impl TileFeed for FromMemory<'_> {
+    type Job = ();
+    type Error = std::convert::Infallible;
+
+    fn next(&self) -> Option<()> {
+        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(drop)
+    }
+
+    fn spec(&self, (): &()) -> TileSpec {
+        self.spec
+    }
+
+    fn pool(&self) -> Option<&rayon::ThreadPool> {
+        self.pool
+    }
+
+    fn keys(&self) -> &[ChipKey] {
+        self.keys
+    }
+
+    fn read(
+        &self,
+        (): &(),
+        range: Range<usize>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Self::Error> {
+        sink(&self.bytes[range]);
+        Ok(())
+    }
+
+    fn done(&self, (): (), measured: TileMeasurement) {
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
+    }
+
+    fn failed(&self, (): (), error: Self::Error) {
+        match error {}
+    }
+}

@@ -1,0 +1,498 @@
+//! `codes`: what the blocks of a block-quantised tensor are made of.
+//!
+//! Counted are the codes of all elements ([`tensorseal_base::quantised`] says what the code of a type is: of the
+//! types with a grid the place of a magnitude in its alphabet, and a sign; not the points, whose order
+//! means nothing), the scale words of all blocks, and the blocks that are special. Merging adds. A part
+//! of a tensor counts the blocks of the units that begin in it. Shader twin: `shaders/codes.wgsl`.
+//!
+//! Where codes fill whole bytes, bytes are counted and told apart at the end: one addition counts up to
+//! eight codes.
+
+use super::Words;
+use super::histogram::Histogram;
+use super::isa::{self, Kernel};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::quantised::{self, Format, MOST_ELEMENTS, Scale};
+
+/// Codes there can be.
+pub const CODES: usize = 256;
+
+/// Blocks that are special; a block may be counted in several ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All blocks.
+    pub blocks: u64,
+    /// All of its codes are the same.
+    pub constant: u64,
+    /// Its scale is zero, but its codes are neither all the same nor all zero in value.
+    pub lost: u64,
+    /// At least half of its codes, but not the same one everywhere, are at an end of the range of a
+    /// quantiser. Never of types with fewer than 16 magnitudes.
+    pub saturated: u64,
+    /// A scale word is not a number (the reserved codes of E8M0 and E4M3 included).
+    pub nan: u64,
+    /// A scale word is infinite, and none is not a number.
+    pub infinite: u64,
+}
+
+impl Counts {
+    /// In the order of the shader.
+    pub fn from_array(counts: [u64; 6]) -> Counts {
+        let [blocks, constant, lost, saturated, nan, infinite] = counts;
+        Counts { blocks, constant, lost, saturated, nan, infinite }
+    }
+
+    fn merge(&mut self, other: &Counts) {
+        self.blocks += other.blocks;
+        self.constant += other.constant;
+        self.lost += other.lost;
+        self.saturated += other.saturated;
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+    }
+}
+
+/// The measurement of a block-quantised tensor or of a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Codes {
+    dtype: Dtype,
+    /// Elements by code.
+    pub elements: [u64; CODES],
+    /// Special blocks.
+    pub counts: Counts,
+    /// Scale words: see [`Codes::scales`].
+    scales: Histogram,
+}
+
+/// How the scale words of a type are counted.
+pub fn scale_words(dtype: Dtype) -> Words {
+    match quantised::format(dtype).map(|format| (format.scale, format.minimum)) {
+        Some((Scale::E8M0(_) | Scale::E4M3(_), _)) => Words::Bits8,
+        Some((_, Some(_))) => Words::F32,
+        _ => Words::Bits16,
+    }
+}
+
+impl Codes {
+    /// No counts yet.
+    pub fn new(dtype: Dtype) -> Self {
+        let scales = Histogram::new(scale_words(dtype));
+        Self { dtype, elements: [0; CODES], counts: Counts::default(), scales }
+    }
+
+    /// As a device returns them: codes, special blocks, scale words and minima.
+    pub fn from_counts(
+        dtype: Dtype,
+        elements: &[u32; CODES],
+        counts: [u64; 6],
+        scales: &[u32],
+        minima: &[u32],
+    ) -> Self {
+        let mut codes = Codes::new(dtype);
+        codes.elements = elements.map(u64::from);
+        codes.counts = Counts::from_array(counts);
+        codes.scales.add_counts(scales, minima);
+        codes
+    }
+
+    /// The type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Scale words d ([`Histogram::high`]) and minima dmin ([`Histogram::low`]; empty for types without)
+    /// as their 8 or 16 bits; of Q8_K the highest 16 bits of its binary32. A block of NVFP4 has four.
+    pub fn scales(&self) -> &Histogram {
+        &self.scales
+    }
+
+    /// Adds another part of the same tensor.
+    pub fn merge(&mut self, other: &Codes) {
+        for (sum, part) in self.elements.iter_mut().zip(other.elements) {
+            *sum += part;
+        }
+        self.counts.merge(&other.counts);
+        self.scales.merge(&other.scales);
+    }
+
+    /// Back to nothing, keeping the memory.
+    pub fn clear(&mut self) {
+        self.elements = [0; CODES];
+        self.counts = Counts::default();
+        self.scales.clear();
+    }
+
+    /// CPU kernel: adds whole blocks.
+    pub fn add(&mut self, blocks: &[u8]) {
+        // The counts of a call are of 32 bits.
+        const AT_ONCE: usize = 1 << 28;
+        let size = self.dtype.granule().0 as usize;
+        for blocks in blocks.chunks(AT_ONCE / size * size) {
+            isa::vectorised(Counting { codes: self, blocks });
+        }
+    }
+}
+
+/// Bytes of codes, by table: neighbours count into different ones, so that runs of one value do not wait
+/// for their own stores.
+type Tables = [[u32; CODES]; 4];
+
+/// One call.
+struct Counting<'a> {
+    codes: &'a mut Codes,
+    blocks: &'a [u8],
+}
+
+impl Kernel for Counting<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (codes, blocks) = (self.codes, self.blocks);
+        let Some(format) = quantised::format(codes.dtype) else { return };
+        match codes.dtype {
+            Dtype::Q4_0 | Dtype::IQ4_NL => whole::<18, 2, 16, 4>(codes, format, blocks),
+            Dtype::Q4_1 => whole::<20, 4, 16, 4>(codes, format, blocks),
+            Dtype::Q8_0 => whole::<34, 2, 32, 8>(codes, format, blocks),
+            Dtype::Q8_1 => whole::<36, 4, 32, 8>(codes, format, blocks),
+            Dtype::Q2_K => whole::<84, 16, 64, 2>(codes, format, blocks),
+            Dtype::Q4_K => whole::<144, 16, 128, 4>(codes, format, blocks),
+            Dtype::Q8_K => whole::<292, 4, 256, 8>(codes, format, blocks),
+            Dtype::IQ4_XS => whole::<136, 8, 128, 4>(codes, format, blocks),
+            Dtype::TQ2_0 => whole::<66, 0, 64, 2>(codes, format, blocks),
+            Dtype::MXFP4 => whole::<17, 1, 16, 4>(codes, format, blocks),
+            Dtype::NVFP4 => whole::<36, 4, 32, 4>(codes, format, blocks),
+            Dtype::Q1_0 => whole::<18, 2, 16, 1>(codes, format, blocks),
+            Dtype::Q2_0 => whole::<18, 2, 16, 2>(codes, format, blocks),
+            _ => any(codes, format, blocks),
+        }
+    }
+}
+
+/// Types whose codes of `BITS` bits fill the bytes `AT..AT + LEN` of a block.
+#[inline(always)]
+fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
+    codes: &mut Codes,
+    format: &Format,
+    blocks: &[u8],
+) {
+    let blocks = blocks.as_chunks::<SIZE>().0;
+    let mut tables: Tables = [[0; CODES]; 4];
+    let mut scales = ScaleCounter::new(codes, format, blocks.len());
+    let (mut constant, mut saturated) = (0, 0);
+    let fp4 = matches!(format.scale, Scale::E8M0(_) | Scale::E4M3(_));
+    for block in blocks {
+        let bytes: &[u8; LEN] = block[AT..AT + LEN].first_chunk().unwrap_or(&[0; LEN]);
+        for four in bytes.as_chunks::<4>().0 {
+            tables[0][usize::from(four[0])] += 1;
+            tables[1][usize::from(four[1])] += 1;
+            tables[2][usize::from(four[2])] += 1;
+            tables[3][usize::from(four[3])] += 1;
+        }
+        let first = u64::from_le_bytes([bytes[0]; 8]);
+        let (mut differ, mut ends) = (0, 0);
+        for eight in bytes.as_chunks::<8>().0 {
+            let word = u64::from_le_bytes(*eight);
+            differ |= word ^ first;
+            if BITS == 4 {
+                ends += if fp4 { largest_nibbles(word) } else { end_nibbles(word) };
+            }
+        }
+        if BITS == 8 {
+            ends = bytes.iter().map(|byte| u32::from(byte.wrapping_sub(127) < 3)).sum();
+        }
+        let same = differ == 0 && repeats::<BITS>(bytes[0]);
+        constant += u64::from(same);
+        saturated += u64::from(BITS >= 4 && !same && ends as usize * 2 >= LEN * 8 / BITS as usize);
+        if scales.count(codes, block) && !same {
+            let mut all = [0; MOST_ELEMENTS];
+            format.codes_of(block, &mut all);
+            codes.counts.lost += u64::from(!is_silent(format, &all[..LEN * 8 / BITS as usize]));
+        }
+    }
+    codes.counts.blocks += blocks.len() as u64;
+    codes.counts.constant += constant;
+    codes.counts.saturated += saturated;
+    let mask = (CODES - 1) >> (8 - BITS);
+    for byte in 0..CODES {
+        let count: u64 = tables.iter().map(|table| u64::from(table[byte])).sum();
+        for shift in (0..8).step_by(BITS as usize) {
+            codes.elements[byte >> shift & mask] += count;
+        }
+    }
+}
+
+/// Types whose codes are made of parts: they are put together first.
+#[inline(always)]
+fn any(codes: &mut Codes, format: &Format, blocks: &[u8]) {
+    let (size, elements) = codes.dtype.granule();
+    let mut tables: Tables = [[0; CODES]; 4];
+    let mut all = [0; MOST_ELEMENTS];
+    let blocks = blocks.chunks_exact(size as usize);
+    let mut scales = ScaleCounter::new(codes, format, blocks.len());
+    let extreme: [bool; CODES] = std::array::from_fn(|code| (format.extreme)(code as u8));
+    let watched = extreme.contains(&true);
+    for block in blocks {
+        format.codes_of(block, &mut all);
+        let all = &all[..elements as usize];
+        for four in all.as_chunks::<4>().0 {
+            tables[0][usize::from(four[0])] += 1;
+            tables[1][usize::from(four[1])] += 1;
+            tables[2][usize::from(four[2])] += 1;
+            tables[3][usize::from(four[3])] += 1;
+        }
+        let same = all.iter().fold(0, |differ, code| differ | (code ^ all[0])) == 0;
+        codes.counts.constant += u64::from(same);
+        if watched && !same {
+            let ends = all.iter().filter(|code| extreme[usize::from(**code)]).count();
+            codes.counts.saturated += u64::from(2 * ends >= all.len());
+        }
+        let zero = scales.count(codes, block);
+        codes.counts.lost += u64::from(zero && !same && !is_silent(format, all));
+        codes.counts.blocks += 1;
+    }
+    for table in tables {
+        for (sum, count) in codes.elements.iter_mut().zip(table) {
+            *sum += u64::from(count);
+        }
+    }
+}
+
+/// Whether the codes of a block stand for nothing but zero.
+fn is_silent(format: &Format, codes: &[u8]) -> bool {
+    codes.iter().all(|code| format.values[usize::from(*code)] == 0)
+}
+
+/// Whether a byte holds the same code of so many bits again and again.
+#[inline(always)]
+fn repeats<const BITS: u32>(byte: u8) -> bool {
+    byte.rotate_right(BITS) == byte
+}
+
+const ONES: u64 = 0x1111_1111_1111_1111;
+
+/// How many of sixteen halves of bytes are 0 or 15.
+#[inline(always)]
+fn end_nibbles(word: u64) -> u32 {
+    // Each of three bits tells whether two neighbours differ.
+    let differ = word ^ (word >> 1);
+    16 - ((differ | differ >> 1 | differ >> 2) & ONES).count_ones()
+}
+
+/// How many of sixteen halves of bytes are 7 or 15.
+#[inline(always)]
+fn largest_nibbles(word: u64) -> u32 {
+    (word & word >> 1 & word >> 2 & ONES).count_ones()
+}
+
+/// Counts the scale words of blocks.
+struct ScaleCounter {
+    scale: Scale,
+    minimum: Option<usize>,
+    /// Whether words must be marked one by one.
+    mark: bool,
+}
+
+/// Blocks of which the words are marked one by one; more are taken to be everywhere.
+const MARKED: usize = 4096;
+
+impl ScaleCounter {
+    #[inline(always)]
+    fn new(codes: &mut Codes, format: &Format, blocks: usize) -> Self {
+        if blocks > MARKED {
+            codes.scales.mark_all();
+        }
+        Self { scale: format.scale, minimum: format.minimum, mark: blocks <= MARKED }
+    }
+
+    /// Counts those of a block; returns whether its scale is zero.
+    #[inline(always)]
+    fn count(&mut self, codes: &mut Codes, block: &[u8]) -> bool {
+        let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
+        let (words, zero, exponent) = match self.scale {
+            Scale::F16(at) => (half(at), half(at) & 0x7FFF == 0, 0x7C00),
+            Scale::Nibbles(at) => {
+                let word = quantised::nibbles(block, at);
+                (word, word & 0x7FFF == 0, 0x7C00)
+            }
+            Scale::F32(at) => {
+                let (low, high) = (half(at), half(at + 2));
+                // What is not a number may be so by its lower half alone.
+                let nan = high & 0x7FFF == 0x7F80 && low != 0;
+                codes.scales.count(high, self.mark);
+                codes.counts.nan += u64::from(nan || high & 0x7FFF > 0x7F80);
+                codes.counts.infinite += u64::from(high & 0x7FFF == 0x7F80 && !nan);
+                return high & 0x7FFF == 0 && low == 0;
+            }
+            Scale::E8M0(at) => {
+                codes.scales.count(block[at].into(), self.mark);
+                codes.counts.nan += u64::from(block[at] == 0xFF);
+                return false;
+            }
+            Scale::E4M3(at) => {
+                let (mut zero, mut nan) = (true, false);
+                for byte in &block[at..at + 4] {
+                    codes.scales.count((*byte).into(), self.mark);
+                    nan |= byte & 0x7F == 0x7F;
+                    zero &= byte & 0x7F == 0 || *byte == 0x7F;
+                }
+                codes.counts.nan += u64::from(nan);
+                return zero;
+            }
+        };
+        codes.scales.count(words, self.mark);
+        let (mut nan, mut infinite) = (words & 0x7FFF > exponent, words & 0x7FFF == exponent);
+        if let Some(at) = self.minimum {
+            let minimum = half(at);
+            codes.scales.count_low(minimum, self.mark);
+            nan |= minimum & 0x7FFF > exponent;
+            infinite |= minimum & 0x7FFF == exponent;
+        }
+        codes.counts.nan += u64::from(nan);
+        codes.counts.infinite += u64::from(infinite && !nan);
+        zero
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tensorseal_base::quantised::Factors;
+
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    /// Noise in which some blocks are constant, some are at the ends, and some scales are zero.
+    fn odd(dtype: Dtype, seed: u64, blocks: usize) -> Vec<u8> {
+        let size = dtype.granule().0 as usize;
+        let mut bytes = noise(seed, size * blocks);
+        let choices = noise(!seed, blocks);
+        for (block, choice) in bytes.chunks_mut(size).zip(choices) {
+            match choice % 6 {
+                0 => block.fill([0, 0xFF, 0x77, 0x55, 0x80][usize::from(choice) % 5]),
+                1 => block.iter_mut().for_each(|byte| *byte = if *byte > 99 { 0xF0 } else { 0x0F }),
+                2 => block.iter_mut().for_each(|byte| *byte = 0x7F + *byte % 4),
+                3 => {
+                    block[size - 4..].fill(0);
+                    block[..4].fill(0);
+                }
+                _ => {}
+            }
+        }
+        bytes
+    }
+
+    fn codes(dtype: Dtype, blocks: &[u8]) -> Codes {
+        let mut codes = Codes::new(dtype);
+        codes.add(blocks);
+        codes
+    }
+
+    /// One element at a time, from the values where they tell.
+    fn by_definition(dtype: Dtype, bytes: &[u8]) -> Codes {
+        let format = quantised::format(dtype).unwrap();
+        let (size, elements) = dtype.granule();
+        let mut found = Codes::new(dtype);
+        for block in bytes.chunks_exact(size as usize) {
+            let mut all = [0; MOST_ELEMENTS];
+            format.codes_of(block, &mut all);
+            let all = &all[..elements as usize];
+            all.iter().for_each(|code| found.elements[usize::from(*code)] += 1);
+            let same = all.iter().all(|code| *code == all[0]);
+            let ends = all.iter().filter(|code| (format.extreme)(**code)).count();
+            let (d, dmin) = format.scales_of(block);
+            let Factors { scale, .. } = format.factors_of(block);
+            let bytes4 = matches!(format.scale, Scale::E4M3(_)).then(|| &block[..4]);
+            let zero = d == 0.0 || bytes4.is_some() && scale[..4] == [0; 4];
+            let mut reserved = bytes4.is_some_and(|b| b.iter().any(|b| b & 127 == 127));
+            reserved |= matches!(format.scale, Scale::E8M0(_)) && block[0] == 255;
+            let nan = d.is_nan() || dmin.is_nan() || reserved;
+            let counts = &mut found.counts;
+            counts.blocks += 1;
+            counts.constant += u64::from(same);
+            counts.saturated += u64::from(!same && 2 * ends >= all.len());
+            counts.lost += u64::from(zero && !same && !is_silent(format, all));
+            counts.nan += u64::from(nan);
+            counts.infinite += u64::from(!nan && (d.is_infinite() || dmin.is_infinite()));
+            match format.scale {
+                Scale::F16(at) => {
+                    found.scales.count(u16::from_le_bytes([block[at], block[at + 1]]), true)
+                }
+                Scale::Nibbles(at) => found.scales.count(quantised::nibbles(block, at), true),
+                Scale::F32(at) => {
+                    found.scales.count(u16::from_le_bytes([block[at + 2], block[at + 3]]), true)
+                }
+                Scale::E8M0(at) => found.scales.count(block[at].into(), true),
+                Scale::E4M3(_) => {
+                    block[..4].iter().for_each(|b| found.scales.count((*b).into(), true));
+                }
+            }
+            if let Some(at) = format.minimum {
+                found.scales.count_low(u16::from_le_bytes([block[at], block[at + 1]]), true);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn counts_are_the_definition() {
+        for dtype in Dtype::blocks() {
+            for blocks in [0, 1, 700, 5000] {
+                let bytes = odd(dtype, 7, blocks);
+                let found = codes(dtype, &bytes);
+                assert_eq!(found, by_definition(dtype, &bytes), "{dtype}");
+                let (_, elements) = dtype.granule();
+                assert_eq!(found.elements.iter().sum::<u64>(), blocks as u64 * elements);
+            }
+            let seen = codes(dtype, &odd(dtype, 7, 5000)).counts;
+            assert!(seen.constant > 0, "{dtype}");
+            let watched = (0..=255).any(quantised::format(dtype).unwrap().extreme);
+            assert_eq!(seen.saturated > 0, watched, "{dtype}");
+            assert!(seen.lost > 0 || matches!(dtype, Dtype::MXFP4 | Dtype::IQ1_M), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn zeros_of_a_quantiser_are_not_lost() {
+        for dtype in Dtype::blocks() {
+            let counts = codes(dtype, &vec![0; 20 * dtype.granule().0 as usize]).counts;
+            assert_eq!((counts.lost, counts.saturated, counts.nan), (0, 0, 0), "{dtype}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_merge_to_the_whole(
+            which in 0usize..quantised::TYPES,
+            seed: u64,
+            cuts in prop::collection::vec(0usize..90_000, 0..4),
+        ) {
+            use tensorseal_base::quantised::{HALO_LEN, Owned};
+            let dtype = Dtype::blocks().nth(which).unwrap();
+            let bytes = odd(dtype, seed, 300);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let mut sum = Codes::new(dtype);
+            for part in cuts.windows(2) {
+                let (len, end) = (part[1] - part[0], (part[1] + HALO_LEN).min(bytes.len()));
+                let (offset, part) = (part[0] as u64, &bytes[part[0]..end]);
+                let owned = Owned::of(dtype, offset, len, part.len());
+                sum.merge(&codes(dtype, owned.bytes(dtype, part)));
+            }
+            prop_assert_eq!(&sum, &codes(dtype, &bytes));
+            sum.clear();
+            prop_assert_eq!(sum, Codes::new(dtype));
+        }
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        assert_eq!(end_nibbles(0x0F10_8E7F_F00F_1234), 8);
+        assert_eq!(largest_nibbles(0x7F10_8E7F_0000_1237), 5);
+    }
+}

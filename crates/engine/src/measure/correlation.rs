@@ -1,0 +1,560 @@
+//! `correlation`: the weights of a carrier block against the chips of a key.
+//!
+//! A carrier block is [`CARRIER_LEN`] consecutive elements of a tensor. With e the largest exponent
+//! among its finite non-zero elements, each becomes q = sign * round_half_away(|w| * 2^(14 - e)), at
+//! most 32,767; the kernel returns the sum of chip * q for each key, the sum of q^2, and the number
+//! of finite non-zero elements: integers, exact. Merging is concatenation. Shader twin:
+//! `shaders/correlation.wgsl`.
+//!
+//! A block-quantised tensor is correlated as what it stands for: its values as binary32
+//! ([`super::dequantise`]), whose carrier block k is the unit k of its blocks.
+//!
+//! Every value of a floating-point type of at most 32 bits is read from its bits as an integer times
+//! a power of two, subnormals included, so that no rounding but the one above takes place.
+
+use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
+use super::dequantise::dequantise;
+use super::isa::{Isa, Kernel};
+use tensorseal_base::dtype::{Dtype, Number, Special};
+use tensorseal_base::quantised;
+
+/// Elements of a carrier block: one block of chips.
+pub const CARRIER_LEN: usize = 512;
+
+/// Bits kept below the leading bit of the largest element of a block.
+const KEPT_BITS: u32 = 14;
+
+/// Largest |q|.
+const SATURATED: u32 = 32_767;
+
+/// How elements are read from their bits: what a kernel must know of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Elements {
+    /// Bytes an element takes: 1, 2 or 4.
+    pub width: usize,
+    /// Width of the mantissa field.
+    pub mantissa_bits: u32,
+    /// The smallest magnitude, as bits, that is not finite (one more than the largest magnitude where
+    /// all are finite).
+    pub limit: u32,
+}
+
+impl Elements {
+    /// Of floating-point types with a sign and 8, 16 or 32 bits; `None` for all others.
+    pub fn of(dtype: Dtype) -> Option<Elements> {
+        let Number::Float(format) = dtype.number() else { return None };
+        if !format.signed || !matches!(dtype.bits(), 8 | 16 | 32) || dtype == Dtype::C64 {
+            return None;
+        }
+        let infinity = ((1u32 << format.exponent_bits) - 1) << format.mantissa_bits;
+        let limit = match format.special {
+            Special::Ieee => infinity,
+            Special::AllOnesNan => infinity | ((1 << format.mantissa_bits) - 1),
+            // The one NaN of FNUZ types has the magnitude of zero, which is no carrier either.
+            Special::NegativeZeroNan | Special::None => 1 << (dtype.bits() - 1),
+        };
+        let width = dtype.bits() as usize / 8;
+        Some(Elements { width, mantissa_bits: format.mantissa_bits, limit })
+    }
+
+    /// Mask of the sign bit.
+    pub fn sign(&self) -> u32 {
+        1 << (8 * self.width - 1)
+    }
+
+    /// Bytes of a whole carrier block.
+    pub fn block_bytes(&self) -> usize {
+        CARRIER_LEN * self.width
+    }
+}
+
+/// A tensor that carries chips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carrier {
+    /// How its elements are read: of a block-quantised tensor, those that its blocks give.
+    pub elements: Elements,
+    /// The nonce of its chips.
+    pub nonce: Nonce,
+    /// Its type, if it is block-quantised.
+    pub blocks: Option<Dtype>,
+}
+
+impl Carrier {
+    /// A tensor of type `dtype` as a carrier; `None` for types that carry nothing.
+    pub fn of(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
+        let blocks = dtype.is_blocks().then_some(dtype);
+        let elements = Elements::of(if dtype.is_blocks() { Dtype::F32 } else { dtype })?;
+        Some(Carrier { elements, nonce, blocks })
+    }
+
+    /// Bytes of the tensor that a whole carrier block takes.
+    pub fn block_bytes(&self) -> u64 {
+        self.blocks.map_or(self.elements.block_bytes() as u64, quantised::unit_bytes)
+    }
+
+    /// The first carrier block that begins at `offset` bytes of the tensor, or behind.
+    pub fn block_at(&self, offset: u64) -> u64 {
+        offset.div_ceil(self.block_bytes())
+    }
+}
+
+/// What does not depend on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Energy {
+    /// Sum of q^2; less than 2^39.
+    pub energy: u64,
+    /// Finite non-zero elements; at most [`CARRIER_LEN`].
+    pub nonzero: u32,
+}
+
+/// The measurement of consecutive carrier blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Correlation {
+    /// By block.
+    pub energies: Vec<Energy>,
+    /// By key, then by block: the sum of chip * q; its magnitude is less than 2^24.
+    pub sums: Vec<Vec<i32>>,
+}
+
+impl Correlation {
+    /// Of nothing, for this number of keys.
+    pub fn new(keys: usize) -> Self {
+        Self { energies: Vec::new(), sums: vec![Vec::new(); keys] }
+    }
+
+    /// Adds the blocks that follow.
+    pub fn merge(&mut self, next: &Self) {
+        self.energies.extend_from_slice(&next.energies);
+        for (sums, more) in self.sums.iter_mut().zip(&next.sums) {
+            sums.extend_from_slice(more);
+        }
+    }
+
+    /// Back to nothing, keeping the memory.
+    pub fn clear(&mut self) {
+        self.energies.clear();
+        self.sums.iter_mut().for_each(Vec::clear);
+    }
+
+    /// CPU kernel: adds the blocks of `bytes`, which begin with carrier block `first` of the tensor.
+    /// Only the last block of a tensor may be shorter; trailing bytes short of an element are not
+    /// counted.
+    pub fn add(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
+        let Some(dtype) = carrier.blocks else {
+            return self.add_elements(carrier, keys, first, bytes);
+        };
+        let mut values = Vec::with_capacity(BATCH * carrier.elements.block_bytes());
+        let batch = BATCH * carrier.block_bytes() as usize;
+        for (part, first) in bytes.chunks(batch).zip((first..).step_by(BATCH)) {
+            dequantise(dtype, part, &mut values);
+            self.add_elements(carrier, keys, first, &values);
+        }
+    }
+
+    fn add_elements(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
+        // Chips are made for many blocks at once: the cipher works on several side by side.
+        let mut stream = [0; BATCH * CHIP_BYTES];
+        let mut quantised = [[0; CARRIER_LEN]; BATCH];
+        let block_bytes = carrier.elements.block_bytes();
+        let isa = Isa::best();
+        for (batch, bytes) in bytes.chunks(BATCH * block_bytes).enumerate() {
+            let first = first + (batch * BATCH) as u64;
+            let blocks = bytes.len().div_ceil(block_bytes);
+            for (part, q) in bytes.chunks(block_bytes).zip(&mut quantised) {
+                self.energies.push(isa.run(Quantise {
+                    elements: carrier.elements,
+                    bytes: part,
+                    q,
+                }));
+            }
+            for (key, sums) in keys.iter().zip(&mut self.sums) {
+                let stream = &mut stream[..blocks * CHIP_BYTES];
+                chips::fill(key, &carrier.nonce, first, stream);
+                for (q, chips) in quantised.iter().zip(stream.as_chunks().0) {
+                    sums.push(isa.run(Correlate { q, chips }));
+                }
+            }
+        }
+    }
+}
+
+/// Blocks whose chips are made at once.
+const BATCH: usize = 16;
+
+type Quantised = [i16; CARRIER_LEN];
+
+/// Quantises one block; elements that `bytes` does not have become zero.
+struct Quantise<'a> {
+    elements: Elements,
+    bytes: &'a [u8],
+    q: &'a mut Quantised,
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = Energy;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> Energy {
+        quantise(self.elements, self.bytes, self.q)
+    }
+}
+
+/// The sum of chip * q.
+struct Correlate<'a> {
+    q: &'a Quantised,
+    chips: &'a [u8; CHIP_BYTES],
+}
+
+impl Kernel for Correlate<'_> {
+    type Output = i32;
+
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn run(self) -> i32 {
+        correlate(self.q, self.chips)
+    }
+
+    /// Sixteen elements at a time: each lane looks for its bit in a copy of the sixteen chips.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx2(self) -> i32 {
+        use std::arch::x86_64::*;
+        const BITS: [i16; 16] = {
+            let (mut bits, mut lane) = ([0; 16], 0);
+            while lane < 16 {
+                bits[lane] = (1u16 << lane) as i16;
+                lane += 1;
+            }
+            bits
+        };
+        // SAFETY: the caller promises the instructions; unaligned loads and stores of 32 bytes of arrays
+        // that have them.
+        unsafe {
+            let bits = _mm256_loadu_si256(BITS.as_ptr().cast());
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = _mm256_setzero_si256();
+            let halves = self.chips.as_chunks::<2>().0;
+            for (part, half) in self.q.as_chunks::<16>().0.iter().zip(halves) {
+                let half = _mm256_set1_epi16(i16::from_le_bytes(*half));
+                let negative = _mm256_cmpeq_epi16(_mm256_and_si256(half, bits), bits);
+                let part = _mm256_loadu_si256(part.as_ptr().cast());
+                let signed = _mm256_sub_epi16(_mm256_xor_si256(part, negative), negative);
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(signed, ones));
+            }
+            let mut lanes = [0i32; 8];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums);
+            lanes.iter().sum()
+        }
+    }
+
+    /// Thirty-two elements at a time: a word of chips is the mask of those to negate.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn run_avx512(self) -> i32 {
+        use std::arch::x86_64::*;
+        // SAFETY: the caller promises the instructions; unaligned loads of 64 bytes of an array that has
+        // them.
+        unsafe {
+            let (zero, ones) = (_mm512_setzero_si512(), _mm512_set1_epi16(1));
+            let mut sums = zero;
+            let words = self.chips.as_chunks::<4>().0;
+            for (part, word) in self.q.as_chunks::<32>().0.iter().zip(words) {
+                let part = _mm512_loadu_si512(part.as_ptr().cast());
+                let signed = _mm512_mask_sub_epi16(part, u32::from_le_bytes(*word), zero, part);
+                sums = _mm512_add_epi32(sums, _mm512_madd_epi16(signed, ones));
+            }
+            _mm512_reduce_add_epi32(sums)
+        }
+    }
+}
+
+// One text for all instruction sets: loops over arrays of known length, which vectorise. Narrow types
+// are worked on in 16 bits, twice as many at a time.
+
+#[inline(always)]
+fn quantise(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+    let nonzero = match elements.width {
+        1 => {
+            let mut codes = [0u8; CARRIER_LEN];
+            copy(bytes, &mut codes);
+            quantise_narrow(elements, &codes.map(u16::from), q)
+        }
+        2 => {
+            let mut words = [0u16; CARRIER_LEN];
+            copy(bytes, bytemuck::cast_slice_mut(&mut words));
+            quantise_narrow(elements, &words.map(u16::from_le), q)
+        }
+        _ => {
+            let mut words = [0u32; CARRIER_LEN];
+            copy(bytes, bytemuck::cast_slice_mut(&mut words));
+            quantise_wide(elements, &words.map(u32::from_le), q)
+        }
+    };
+    // Squares of less than 2^30, two at a time, in halves of 16 bits: no lane of 32 bits overflows.
+    let (mut low, mut high) = ([0u32; 16], [0u32; 16]);
+    let (left, right) = q.split_at(CARRIER_LEN / 2);
+    for (left, right) in left.as_chunks::<16>().0.iter().zip(right.as_chunks::<16>().0) {
+        for lane in 0..16 {
+            let (a, b) = (i32::from(left[lane]), i32::from(right[lane]));
+            let squares = (a * a + b * b) as u32;
+            low[lane] += squares & 0xFFFF;
+            high[lane] += squares >> 16;
+        }
+    }
+    let sum = |lanes: [u32; 16]| u64::from(lanes.iter().sum::<u32>());
+    Energy { energy: sum(low) + (sum(high) << 16), nonzero }
+}
+
+/// The bytes of a block, the rest zero.
+#[inline(always)]
+fn copy(bytes: &[u8], block: &mut [u8]) {
+    let len = bytes.len().min(block.len());
+    block[..len].copy_from_slice(&bytes[..len]);
+}
+
+/// The text of both widths: `$word` holds magnitudes and significands, the leading bit of a normal
+/// significand is moved to `$leading`.
+macro_rules! quantise_words {
+    ($name:ident, $word:ty, $leading:expr) => {
+        #[inline(always)]
+        fn $name(elements: Elements, words: &[$word; CARRIER_LEN], q: &mut Quantised) -> u32 {
+            let (sign, limit) = (elements.sign() as $word, elements.limit as $word);
+            let mantissa_bits = elements.mantissa_bits;
+            let (mut largest, mut nonzero) = (0, 0 as $word);
+            for word in words {
+                let magnitude = word & (sign - 1);
+                let magnitude = if magnitude < limit { magnitude } else { 0 };
+                largest = largest.max(magnitude);
+                nonzero += <$word>::from(magnitude != 0);
+            }
+            if largest == 0 {
+                q.fill(0);
+                return 0;
+            }
+            let Scale { lift, top } = Scale::of(largest.into(), mantissa_bits, $leading);
+            let top = top as $word;
+            let up = $leading - mantissa_bits + lift;
+            let fraction = (1 << mantissa_bits) - 1;
+            for (word, q) in words.iter().zip(q.iter_mut()) {
+                let magnitude = word & (sign - 1);
+                let magnitude = if magnitude < limit { magnitude } else { 0 };
+                let exponent = magnitude >> mantissa_bits;
+                let implicit = <$word>::from(exponent != 0);
+                let significand = ((magnitude & fraction) | implicit << mantissa_bits) << up;
+                let shift = top - (exponent - implicit);
+                let kept = if shift < <$word>::BITS as $word { significand >> shift } else { 0 };
+                // One bit more than q has, to round by.
+                let rounded = ((kept >> 1) + (kept & 1)).min(SATURATED as $word) as i16;
+                *q = if word & sign != 0 { -rounded } else { rounded };
+            }
+            nonzero.into()
+        }
+    };
+}
+
+quantise_words!(quantise_narrow, u16, 15);
+quantise_words!(quantise_wide, u32, 23);
+
+/// Where the quantisation of a block begins.
+struct Scale {
+    /// Bits that every significand is shifted up by, where the largest element is subnormal.
+    lift: u32,
+    /// Significands are shifted down by this, less their exponent; one bit is kept to round by.
+    top: u32,
+}
+
+impl Scale {
+    /// `largest`: the largest magnitude of the block, as bits; not zero. `to`: where the leading bit
+    /// of a normal significand is moved.
+    #[inline(always)]
+    fn of(largest: u32, mantissa_bits: u32, to: u32) -> Scale {
+        let exponent = largest >> mantissa_bits;
+        let implicit = u32::from(exponent != 0);
+        let significand = (largest & ((1 << mantissa_bits) - 1)) | implicit << mantissa_bits;
+        let leading = significand.ilog2() + to - mantissa_bits;
+        let lift = (KEPT_BITS + 1).saturating_sub(leading);
+        Scale { lift, top: exponent - implicit + leading + lift - KEPT_BITS - 1 }
+    }
+}
+
+#[inline(always)]
+fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+    let mut sums = [0i32; 16];
+    let (halves, _) = chips.as_chunks::<2>();
+    for (part, half) in q.as_chunks::<16>().0.iter().zip(halves) {
+        let half = u16::from_le_bytes(*half);
+        for (lane, (q, sum)) in part.iter().zip(&mut sums).enumerate() {
+            let negative = -i16::from(half & (1 << lane) != 0);
+            *sum += i32::from((*q ^ negative) - negative);
+        }
+    }
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tensorseal_base::dtype::Decoded;
+
+    const DTYPES: [Dtype; 7] = [
+        Dtype::F32,
+        Dtype::F16,
+        Dtype::BF16,
+        Dtype::F8_E4M3,
+        Dtype::F8_E5M2,
+        Dtype::F8_E4M3FNUZ,
+        Dtype::F8_E5M2FNUZ,
+    ];
+
+    /// The definition, in floating point: exact, since every value and every q is.
+    fn by_definition(dtype: Dtype, bytes: &[u8], chips: &[u8; CHIP_BYTES]) -> (Energy, i32) {
+        let Number::Float(format) = dtype.number() else { panic!("{dtype}") };
+        let value = |element: &[u8]| {
+            let code = element.iter().rev().fold(0, |code, byte| code << 8 | u64::from(*byte));
+            match format.decode(code) {
+                Decoded::Finite(value) => value,
+                _ => 0.0,
+            }
+        };
+        let values: Vec<f64> = bytes.chunks(dtype.bits() as usize / 8).map(value).collect();
+        let largest = values.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));
+        if largest == 0.0 {
+            return (Energy::default(), 0);
+        }
+        let exponent = libm::ilogb(largest);
+        let (mut energy, mut sum) = (0, 0);
+        for (i, value) in values.iter().enumerate() {
+            let scaled = libm::ldexp(value.abs(), 14 - exponent);
+            let q = (scaled.round() as i64).min(32_767);
+            energy += (q * q) as u64;
+            let negative = (*value < 0.0) ^ (chips[i / 8] >> (i % 8) & 1 == 1);
+            sum += if negative { -q } else { q };
+        }
+        let nonzero = values.iter().filter(|v| **v != 0.0).count() as u32;
+        (Energy { energy, nonzero }, sum as i32)
+    }
+
+    fn measured(dtype: Dtype, bytes: &[u8]) -> (Correlation, [u8; CHIP_BYTES]) {
+        let carrier = Carrier::of(dtype, [3; 12]).unwrap();
+        let key = ChipKey([9; 32]);
+        let mut correlation = Correlation::new(1);
+        correlation.add(&carrier, std::slice::from_ref(&key), 5, bytes);
+        let mut chips = [0; CHIP_BYTES];
+        chips::fill(&key, &carrier.nonce, 5, &mut chips);
+        (correlation, chips)
+    }
+
+    fn holds(dtype: Dtype, bytes: &[u8]) {
+        let (correlation, chips) = measured(dtype, bytes);
+        let (energy, sum) = by_definition(dtype, bytes, &chips);
+        assert_eq!(correlation.energies, [energy], "{dtype}");
+        assert_eq!(correlation.sums, [[sum]], "{dtype}");
+    }
+
+    #[test]
+    fn only_floats_of_at_most_32_bits_carry() {
+        for dtype in Dtype::plain() {
+            assert_eq!(Elements::of(dtype).is_some(), DTYPES.contains(&dtype), "{dtype}");
+        }
+    }
+
+    /// All codes of the narrow types, with every magnitude once the largest of its block.
+    #[test]
+    fn every_code_of_every_narrow_type_is_read_by_value() {
+        for dtype in DTYPES {
+            let bits = dtype.bits();
+            let codes = if bits == 32 { 0..1 } else { 0..1u32 << bits.min(16) };
+            for start in codes.step_by(97) {
+                let block: Vec<u8> = (0..CARRIER_LEN as u32)
+                    .map(|i| if i % 7 == 0 { 0 } else { start.wrapping_add(i / 40) })
+                    .flat_map(|code| code.to_le_bytes()[..bits as usize / 8].to_vec())
+                    .collect();
+                holds(dtype, &block);
+            }
+        }
+    }
+
+    /// Codes around the edges of classes and binades, and any others.
+    fn code() -> impl Strategy<Value = u32> {
+        const EDGES: [u32; 12] = [
+            0,
+            1,
+            0x7F,
+            0x80,
+            0x7F80_0000,
+            0x0080_0000,
+            0x007F_FFFF,
+            0x7F7F_FFFF,
+            0xFF80_0000,
+            0x7FC0_0000,
+            0x3F80_0000,
+            0x3FFF_FFFF,
+        ];
+        (prop_oneof![any::<u32>(), prop::sample::select(EDGES.to_vec())], any::<bool>())
+            .prop_map(|(code, swap)| if swap { code.rotate_left(16) } else { code })
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_quantised_by_definition(
+            codes in prop::collection::vec(code(), 1..CARRIER_LEN + 1),
+            near in 0u32..32,
+            which in 0..DTYPES.len(),
+        ) {
+            let dtype = DTYPES[which];
+            let width = dtype.bits() as usize / 8;
+            // Some blocks span few exponents, so that rounding matters, others all of them.
+            let base = codes[0];
+            let mask = u32::MAX >> near;
+            let bytes: Vec<u8> = codes
+                .iter()
+                .flat_map(|code| ((base & !mask) | (code & mask)).to_le_bytes()[..width].to_vec())
+                .collect();
+            holds(dtype, &bytes);
+        }
+
+        #[test]
+        fn parts_merge_to_the_whole(seed in any::<u64>(), cut in 0u64..40, len in 1usize..40_000) {
+            let mut bytes = vec![0; len];
+            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            let carrier = Carrier::of(Dtype::BF16, [1; 12]).unwrap();
+            let keys = [ChipKey([1; 32]), ChipKey([2; 32])];
+            let mut whole = Correlation::new(2);
+            whole.add(&carrier, &keys, 0, &bytes);
+            let at = (cut as usize * carrier.elements.block_bytes()).min(len);
+            let mut parts = Correlation::new(2);
+            parts.add(&carrier, &keys, 0, &bytes[..at]);
+            let mut rest = Correlation::new(2);
+            rest.add(&carrier, &keys, cut.min(at.div_ceil(1024) as u64), &bytes[at..]);
+            if at.is_multiple_of(1024) {
+                parts.merge(&rest);
+                prop_assert_eq!(parts, whole);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same() {
+        let mut bytes = [0; 4 * CARRIER_LEN];
+        blake3::Hasher::new().update(b"dispatch").finalize_xof().fill(&mut bytes);
+        let chips = bytes[..CHIP_BYTES].try_into().unwrap();
+        for dtype in DTYPES {
+            let elements = Elements::of(dtype).unwrap();
+            let bytes = &bytes[..elements.block_bytes()];
+            let mut expected = [0; CARRIER_LEN];
+            let energy = Isa::PORTABLE.run(Quantise { elements, bytes, q: &mut expected });
+            let sum = Isa::PORTABLE.run(Correlate { q: &expected, chips });
+            for isa in Isa::available() {
+                let mut q = [0; CARRIER_LEN];
+                let found = isa.run(Quantise { elements, bytes, q: &mut q });
+                assert_eq!(found, energy, "{isa:?} {dtype}");
+                assert_eq!(q, expected, "{isa:?} {dtype}");
+                assert_eq!(isa.run(Correlate { q: &q, chips }), sum, "{isa:?} {dtype}");
+            }
+        }
+    }
+}

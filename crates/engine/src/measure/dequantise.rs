@@ -1,0 +1,33 @@
+//! `dequantise`: blocks to the bits of their values as binary32.
+//!
+//! What it gives is not kept: it is what [`super::correlation`] reads of block-quantised tensors, so that
+//! the weights of one model correlate alike in every type. Here values are computed in floating point
+//! ([`tensorseal_base::quantised`]), where IEEE 754 fixes every bit; a device is not trusted with that, and
+//! `shaders/dequantise.wgsl` computes the same bits from integers. NaN is 0x7FC00000.
+
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::quantised::{self, MOST_ELEMENTS};
+
+/// NaN, whatever its bits were.
+pub const NAN: u32 = 0x7FC0_0000;
+
+/// CPU kernel: the bits of the values of whole blocks, little-endian, in place of what `out` holds.
+pub fn dequantise(dtype: Dtype, blocks: &[u8], out: &mut Vec<u8>) {
+    let Some(format) = quantised::format(dtype) else { return out.clear() };
+    let (size, elements) = dtype.granule();
+    let mut values = [0.0; MOST_ELEMENTS];
+    let values = &mut values[..elements as usize];
+    let blocks = blocks.chunks_exact(size as usize);
+    out.resize(blocks.len() * values.len() * 4, 0);
+    for (block, out) in blocks.zip(out.chunks_exact_mut(values.len() * 4)) {
+        format.decode(block, values);
+        for (value, out) in values.iter().zip(out.as_chunks_mut().0) {
+            *out = bits(*value).to_le_bytes();
+        }
+    }
+}
+
+#[inline(always)]
+fn bits(value: f32) -> u32 {
+    if value.is_nan() { NAN } else { value.to_bits() }
+}

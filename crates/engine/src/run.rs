@@ -1,0 +1,191 @@
+//! One run: every object of a plan measured once, by the engines that were asked for.
+
+use super::collect::{Collector, Finished};
+use super::cpu::Worker;
+use super::cross_check::CrossCheck;
+use super::device::DeviceChoice;
+use super::driver::drive_device;
+use super::error::RunError;
+use super::gpu::{DeviceSelector, Gpu};
+use super::options::RunOptions;
+use super::report::{BrokenChecksum, EngineUse, RunReport, Told};
+use super::shared::Shared;
+use crate::stream::files::FileSet;
+use crate::stream::lane::Lane;
+use crate::stream::plan::{ObjectKind, Plan};
+use crate::stream::progress::Progress;
+use crate::stream::queue::{Takers, TileQueue};
+use crate::stream::sums::Sums;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tensorseal_format::ModelFile;
+
+/// Below this many bytes `auto` does not even look for a device.
+const AUTO_DEVICE_FROM: u64 = 1 << 30;
+
+/// Measures every object of `plan` and calls `finish` once for each, from any thread.
+///
+/// # Errors
+/// See [`RunError`]; objects that were finished until then are to be thrown away.
+pub fn run(
+    files: &[ModelFile],
+    plan: &Plan,
+    options: &RunOptions,
+    progress: &Progress,
+    finish: &(dyn Fn(Finished<'_>) + Sync),
+) -> Result<RunReport, RunError> {
+    run_told(files, plan, options, progress, Told { object: finish, file: &|_, _| {} })
+}
+
+/// As [`run()`], and also tells when a file is done.
+///
+/// # Errors
+/// As there; what was told of an object or a file that is done is true all the same.
+pub fn run_told(
+    files: &[ModelFile],
+    plan: &Plan,
+    options: &RunOptions,
+    progress: &Progress,
+    told: Told<'_>,
+) -> Result<RunReport, RunError> {
+    let started = Instant::now();
+    let bytes = plan.bytes();
+    progress.expect(bytes);
+    let (takers, selector) = choose(&options.device, bytes);
+    let small = options.device == DeviceChoice::Auto && selector.is_none();
+    // A device that was asked for by name must be there before anything is read.
+    let must_open = !matches!(options.device, DeviceChoice::Auto);
+    let opened = match &selector {
+        Some(selector) if must_open => {
+            let gpu = Gpu::open(selector)?;
+            gpu.trust(&plan.block_types())?;
+            Some(Arc::new(gpu))
+        }
+        _ => None,
+    };
+    let cross_check = CrossCheck::new(options.cross_check, opened.clone(), plan)?;
+    let pool = options.threads.pool()?;
+    let threads = pool.current_num_threads();
+    let hashes = !plan.file_hashing.is_empty();
+    let lane = |(index, file): (usize, &ModelFile)| {
+        let hashings = plan.file_hashing.of(index);
+        (!hashings.is_empty()).then(|| Lane::new(hashings, file.bytes))
+    };
+    let whole_files = Mutex::new(BTreeMap::new());
+    let keep = |finished: Finished<'_>| {
+        if let ObjectKind::File(file) | ObjectKind::Beside(file) =
+            plan.objects[finished.object].kind
+        {
+            let mut whole = whole_files.lock().unwrap_or_else(PoisonError::into_inner);
+            whole.insert(file, finished.digest);
+        }
+        (told.object)(finished);
+    };
+    let shared = Shared {
+        plan,
+        files: FileSet::new(files, plan),
+        queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
+        collector: Collector::new(plan, &keep),
+        sums: sums(files, plan),
+        lanes: files.iter().enumerate().map(lane).collect(),
+        cross_check,
+        names: files,
+        progress,
+        pace: options.pace.as_deref(),
+        file_done: told.file,
+        failure: Mutex::default(),
+        device_bytes: AtomicU64::new(0),
+    };
+    let outcome = std::thread::scope(|scope| {
+        let device = selector.as_ref().map(|selector| {
+            let (shared, opened) = (&shared, opened.clone());
+            scope.spawn(move || {
+                let _end = EndDevice(&shared.queue);
+                drive_device(shared, selector, opened, &options.threads, options.lose_device_after)
+            })
+        });
+        pool.broadcast(|_| Worker::new(&shared).work());
+        device.and_then(|device| device.join().ok())
+    });
+    if let Some(error) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    if !shared.collector.is_complete() {
+        return Err(RunError::Unmeasured);
+    }
+    let broken_checksums = broken(&shared.sums);
+    let outcome = outcome.unwrap_or_default();
+    let by_device = shared.device_bytes.load(Relaxed);
+    let device = match by_device {
+        0 => "cpu",
+        _ if takers == Takers::Device => "gpu",
+        _ => "cpu+gpu",
+    };
+    Ok(RunReport {
+        engine: EngineUse {
+            device: device.to_owned(),
+            adapter: outcome.adapter,
+            threads,
+            bytes_read: bytes,
+            seconds: started.elapsed().as_secs_f64(),
+            gpu_share: if bytes == 0 { 0.0 } else { by_device as f64 / bytes as f64 },
+            fallback: outcome.fallback,
+            cross_checked: shared.cross_check.count(),
+        },
+        choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
+        file_digests: match hashes {
+            true => shared.lanes.iter().map(|lane| lane.as_ref()?.digests()).collect(),
+            false => Vec::new(),
+        },
+        bytes_beside: plan.bytes_beside(),
+        broken_checksums,
+        // Nobody measures any more.
+        whole_files: std::mem::take(
+            &mut *whole_files.lock().unwrap_or_else(PoisonError::into_inner),
+        ),
+    })
+}
+
+/// The sums of the files that a plan reads from.
+fn sums<'a>(files: &'a [ModelFile], plan: &Plan) -> Vec<Option<Sums<'a>>> {
+    let mut read = vec![false; files.len()];
+    for object in &plan.objects {
+        read[object.file] = true;
+    }
+    let of = |(file, read): (&'a ModelFile, bool)| {
+        (read && !file.checksums.is_empty()).then(|| Sums::new(&file.checksums))
+    };
+    files.iter().zip(read).map(of).collect()
+}
+
+fn broken(sums: &[Option<Sums<'_>>]) -> Vec<BrokenChecksum> {
+    let of = |(file, sums): (usize, &Option<Sums<'_>>)| {
+        let broken = sums.as_ref().map(Sums::broken).unwrap_or_default();
+        broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
+    };
+    sums.iter().enumerate().flat_map(of).collect()
+}
+
+/// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it
+/// might give back.
+struct EndDevice<'a>(&'a TileQueue<'a>);
+
+impl Drop for EndDevice<'_> {
+    fn drop(&mut self) {
+        self.0.device_ended([]);
+    }
+}
+
+/// Who takes whole blocks, and which device to open.
+fn choose(device: &DeviceChoice, bytes: u64) -> (Takers, Option<DeviceSelector>) {
+    match device {
+        DeviceChoice::Cpu => (Takers::Cpu, None),
+        DeviceChoice::Auto if bytes < AUTO_DEVICE_FROM => (Takers::Cpu, None),
+        DeviceChoice::Auto => (Takers::Shared, Some(DeviceSelector::Hardware)),
+        DeviceChoice::Gpu => (Takers::Device, Some(DeviceSelector::Any)),
+        DeviceChoice::Named(name) => (Takers::Device, Some(DeviceSelector::Named(name.clone()))),
+        DeviceChoice::CpuAnd(name) => (Takers::Shared, Some(DeviceSelector::Named(name.clone()))),
+    }
+}

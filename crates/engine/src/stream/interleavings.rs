@@ -1,0 +1,170 @@
+//! The queue and the lanes under every order of the steps of two or three threads (`loom`): whatever the
+//! order, each tile is given out once, every byte is digested, and nobody waits for ever.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --lib interleavings`
+
+use super::lane::Lane;
+use super::plan::{Object, ObjectKind, Plan};
+use super::queue::{Takers, Tile, TileQueue};
+use super::sync::Mutex;
+use crate::measure::BLOCK_LEN;
+use loom::thread;
+use std::sync::{Arc, PoisonError};
+use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+
+/// Every order with at most three preemptions: what goes wrong at all goes wrong with few.
+fn every_order(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(test);
+}
+
+/// A queue over objects of these lengths in one file, and all tiles that were taken from it.
+struct Taken {
+    queue: TileQueue<'static>,
+    tiles: Mutex<Vec<Tile>>,
+}
+
+impl Taken {
+    /// The plans of all runs are kept: queues borrow them.
+    fn new(plan: &'static Plan, takers: Takers) -> Arc<Self> {
+        let queue = TileQueue::new(plan, takers, 1);
+        Arc::new(Self { queue, tiles: Mutex::new(Vec::new()) })
+    }
+
+    fn take(&self, tiles: &[Tile]) {
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(tiles);
+    }
+
+    fn work(&self) {
+        let mut batch = Vec::new();
+        loop {
+            self.queue.next_cpu(&mut batch);
+            if batch.is_empty() {
+                return;
+            }
+            self.take(&batch);
+        }
+    }
+
+    /// Takes `most` tiles to the end, and fails with the next one.
+    fn drive(&self, most: usize) {
+        for _ in 0..most {
+            match self.queue.next_device() {
+                Some(tile) => self.take(&[tile]),
+                None => break,
+            }
+        }
+        self.queue.device_ended(self.queue.next_device());
+    }
+
+    /// Holds what was taken against the plan.
+    fn check(&self, plan: &Plan) {
+        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tiles.sort_by_key(|tile| (tile.object, tile.start));
+        let mut covered = vec![0; plan.objects.len()];
+        for tile in tiles {
+            assert_eq!(tile.start, covered[tile.object], "no gap, no overlap");
+            covered[tile.object] += tile.len as u64;
+        }
+        assert!(covered.iter().zip(&plan.objects).all(|(covered, o)| *covered == o.bytes));
+    }
+}
+
+fn plan(sizes: &[u64]) -> &'static Plan {
+    let object = |bytes| Object::plain(ObjectKind::File(0), 0, 0, bytes);
+    let objects = sizes.iter().copied().map(object).collect();
+    Box::leak(Box::new(Plan { objects, ..Plan::default() }))
+}
+
+#[test]
+fn two_workers_share_a_queue() {
+    let plan = plan(&[5, 9 * BLOCK, BLOCK + 1]);
+    every_order(move || {
+        let taken = Taken::new(plan, Takers::Cpu);
+        let other = Arc::clone(&taken);
+        let other = thread::spawn(move || other.work());
+        taken.work();
+        other.join().unwrap();
+        taken.check(plan);
+    });
+}
+
+/// Also where the small tiles fall behind, and where the device ends in the middle.
+#[test]
+fn a_device_and_a_worker_share_a_queue() {
+    let plan = plan(&[5, 2 * BLOCK + 1, BLOCK, BLOCK - 1, 3 * BLOCK]);
+    for (takers, most) in [(Takers::Device, 9), (Takers::Device, 1), (Takers::Shared, 1)] {
+        every_order(move || {
+            let taken = Taken::new(plan, takers);
+            let other = Arc::clone(&taken);
+            let other = thread::spawn(move || other.work());
+            taken.drive(most);
+            other.join().unwrap();
+            taken.check(plan);
+        });
+    }
+}
+
+/// A run that fails leaves nobody behind.
+#[test]
+fn a_closed_queue_lets_everybody_go() {
+    let plan = plan(&[5, 2 * BLOCK + 1]);
+    every_order(move || {
+        let taken = Taken::new(plan, Takers::Device);
+        let (worker, device) = (Arc::clone(&taken), Arc::clone(&taken));
+        let worker = thread::spawn(move || worker.work());
+        let device = thread::spawn(move || while device.queue.next_device().is_some() {});
+        taken.queue.close();
+        worker.join().unwrap();
+        device.join().unwrap();
+    });
+}
+
+const SHA256: [FileHashing; 1] = [FileHashing { algorithm: HashAlgorithm::Sha256, shard: None }];
+
+/// Pieces are handed out in order, and come in any; some share bytes.
+#[test]
+fn a_lane_sees_every_byte_in_order() {
+    const BYTES: &[u8] = b"abcdefgh";
+    const PIECES: [(usize, usize); 4] = [(0, 3), (2, 5), (5, 6), (6, 8)];
+    let mut whole = tensorseal_base::hashing::FileHasher::new(&SHA256, BYTES.len() as u64);
+    whole.update(BYTES);
+    let expected = whole.finish();
+    every_order(move || {
+        let lane = Arc::new(Lane::new(&SHA256, BYTES.len() as u64));
+        let next = Arc::new(Mutex::new(PIECES.into_iter()));
+        let feed = |lane: Arc<Lane<'static>>, next: Arc<Mutex<std::array::IntoIter<_, 4>>>| {
+            move || {
+                loop {
+                    let piece = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((from, to)): Option<(usize, usize)> = piece else { return };
+                    lane.submit(from as u64, Arc::new(BYTES[from..to].to_vec()), to - from);
+                }
+            }
+        };
+        let other = thread::spawn(feed(Arc::clone(&lane), Arc::clone(&next)));
+        feed(Arc::clone(&lane), next)();
+        other.join().unwrap();
+        assert_eq!(lane.digests().as_ref(), Some(&expected));
+    });
+}
+
+/// A reader that waits for bytes which never come goes when the run fails.
+#[test]
+fn a_closed_lane_lets_everybody_go() {
+    every_order(|| {
+        let lane = Arc::new(Lane::new(&SHA256, 100));
+        let other = Arc::clone(&lane);
+        let other = thread::spawn(move || {
+            for position in [10, 20, 30] {
+                other.submit(position, Arc::new(vec![0; 9]), 9);
+            }
+        });
+        lane.close();
+        other.join().unwrap();
+        assert_eq!(lane.digests(), None);
+    });
+}

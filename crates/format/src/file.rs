@@ -1,0 +1,105 @@
+//! Opening the files of a model: never one that is not a regular file, never through a link that
+//! was not resolved before.
+
+use super::error::OpenError;
+use super::identity::FileIdentity;
+use super::location::Location;
+use super::remote::RemoteFile;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tensorseal_base::system::read_exact_at;
+
+/// The bytes of an opened file.
+#[derive(Debug)]
+pub enum Handle {
+    /// A file of this machine.
+    Local(File),
+    /// A file of another one.
+    Remote(Arc<dyn RemoteFile>),
+}
+
+impl Handle {
+    /// Another handle of the same bytes.
+    pub fn share(&self) -> io::Result<Handle> {
+        Ok(match self {
+            Handle::Local(file) => Handle::Local(file.try_clone()?),
+            Handle::Remote(file) => Handle::Remote(Arc::clone(file)),
+        })
+    }
+}
+
+/// An opened regular file.
+#[derive(Debug)]
+pub struct Opened {
+    pub file: Handle,
+    pub identity: FileIdentity,
+}
+
+/// Opens a file that was found. Nothing is asked of another machine yet.
+pub fn open(location: &Location) -> Result<Opened, OpenError> {
+    match location {
+        Location::Path(path) => open_local(path),
+        Location::Remote(file) => Ok(Opened {
+            file: Handle::Remote(Arc::clone(file)),
+            identity: FileIdentity::of_length(file.bytes()),
+        }),
+    }
+}
+
+/// Opens a path that was found to be a regular file, all links resolved. Something else swapped in
+/// since cannot make it hang or be followed.
+fn open_local(location: &Path) -> Result<Opened, OpenError> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    }
+    let file = options.open(location).map_err(|error| OpenError::of_found(location, error))?;
+    let metadata = file.metadata().map_err(|error| OpenError::of_found(location, error))?;
+    if !metadata.is_file() {
+        return Err(OpenError::Changed { path: location.to_owned() });
+    }
+    Ok(Opened { file: Handle::Local(file), identity: FileIdentity::of(&metadata) })
+}
+
+/// Reads exactly `bytes` bytes from `offset` on.
+pub(crate) fn read_at(file: &Handle, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; bytes];
+    fill(file, offset, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// Fills `buffer` with the bytes from `offset` on.
+pub fn fill(file: &Handle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    match file {
+        Handle::Local(file) => read_exact_at(file, buffer, offset),
+        Handle::Remote(file) => {
+            let end = offset.checked_add(buffer.len() as u64);
+            if end.is_none_or(|end| end > file.bytes()) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.read_at(offset, buffer).map_err(io::Error::other)
+        }
+    }
+}
+
+/// What something that is neither file nor directory is.
+pub(crate) fn kind_of_special(kind: std::fs::FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_block_device() || kind.is_char_device() {
+            return "a device";
+        }
+    }
+    let _ = kind;
+    "no regular file"
+}

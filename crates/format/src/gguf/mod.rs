@@ -1,0 +1,242 @@
+//! GGUF files, of llama.cpp and its relatives: versions 1 to 3, in either byte order. The header is read and
+//! checked front to back; of the data, only the padding between tensors is looked at.
+//!
+//! The layout: `GGUF`, version, number of tensors, number of metadata entries, the entries, what the tensors
+//! are and where, padding to the alignment, the data. Counts and lengths have 64 bits, in version 1 they
+//! have 32. A file in big-endian byte order is known by its version.
+
+mod error;
+mod layout;
+mod metadata;
+mod reader;
+mod split;
+mod tensors;
+mod texts;
+mod types;
+
+pub use error::{GgufError, GgufRemark};
+
+use super::class::{ContentClass, Format};
+use super::contents::{Architecture, Contents, MAX_TENSORS, Part, StoredTensor};
+use super::file::Opened;
+use super::lfs;
+use super::problem::{Gathered, Named};
+use super::reader::{FormatReader, Parts, Texts};
+use super::tensor::BigEndian;
+use metadata::{HEADS, KEY_VALUE_HEADS, MAX_ENTRIES, Metadata, Value};
+use reader::{Bytes, Held, Reader, Stop};
+use split::Split;
+use std::io;
+use tensorseal_base::display::is_hidden;
+
+/// Most dimensions of a tensor, as ggml has it.
+pub const MAX_DIMENSIONS: usize = 4;
+/// How deep arrays in arrays may be nested.
+pub const MAX_NESTING: u32 = 4;
+/// Largest alignment: the largest pages that systems have.
+pub const MAX_ALIGNMENT: u64 = 64 << 10;
+
+/// What every file starts with, in either byte order.
+const MAGIC: [u8; 4] = *b"GGUF";
+
+/// `general.architecture`, and the numbers of heads that stand under it.
+fn architecture(metadata: &Metadata) -> Option<Architecture> {
+    let Some(Value::Text(name)) = metadata.kept.get("general.architecture") else {
+        return None;
+    };
+    Some(Architecture {
+        heads: metadata.heads(name, HEADS),
+        key_value_heads: metadata.heads(name, KEY_VALUE_HEADS),
+        name: name.clone(),
+    })
+}
+
+/// What a GGUF file was found to hold.
+#[derive(Debug, Default)]
+pub struct GgufReport {
+    /// Tensors that can be read, in order of offset, length and name.
+    pub tensors: Vec<StoredTensor>,
+    /// Names of the tensors that are listed and cannot be read.
+    pub unreadable: Vec<String>,
+    /// Whether the layout could be read at all.
+    pub readable: bool,
+    /// Whether its numbers are in big-endian byte order.
+    pub big_endian: bool,
+    /// Of the model, where the metadata say it.
+    pub architecture: Option<Architecture>,
+    pub(super) part: Option<Part>,
+    errors: Gathered<GgufError>,
+    remarks: Vec<GgufRemark>,
+}
+
+impl GgufReport {
+    /// The errors found, at most a few of each kind.
+    pub fn errors(&self) -> impl Iterator<Item = &GgufError> {
+        self.errors.iter()
+    }
+
+    fn refused(error: GgufError) -> GgufReport {
+        let mut report = GgufReport::default();
+        report.errors.push(error);
+        report
+    }
+
+    /// As what a file of any format holds; `path` is what problems call it.
+    fn into_contents(self, path: &str) -> Contents {
+        let swapped = |tensor: &StoredTensor| BigEndian {
+            range: [tensor.offset, tensor.offset + tensor.bytes],
+            dtype: tensor.dtype,
+        };
+        let swapped = self.tensors.iter().filter(|t| self.big_endian && t.bytes > 0).map(swapped);
+        Contents {
+            problems: self.errors.problems(path),
+            remarks: self.remarks.iter().map(|remark| remark.problem(path)).collect(),
+            big_endian: swapped.collect(),
+            tensors: self.tensors,
+            unreadable: self.unreadable,
+            readable: self.readable,
+            architecture: self.architecture,
+            part: self.part,
+            ..Contents::default()
+        }
+    }
+}
+
+/// GGUF, of llama.cpp and its relatives.
+pub(crate) struct Gguf;
+
+impl FormatReader for Gguf {
+    fn format(&self) -> Format {
+        Format::Gguf
+    }
+
+    fn name(&self) -> &'static str {
+        "gguf"
+    }
+
+    fn words(&self) -> &'static str {
+        "GGUF"
+    }
+
+    fn classes(&self) -> &'static [ContentClass] {
+        &[ContentClass::Gguf]
+    }
+
+    fn endings(&self) -> &'static [&'static str] {
+        &["gguf"]
+    }
+
+    fn read(&self, path: &str, _: ContentClass, opened: &Opened) -> io::Result<Contents> {
+        if let Some(size) = lfs::pointer(opened)? {
+            return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_contents(path));
+        }
+        Ok(check(&opened.file, opened.identity.bytes)?.into_contents(path))
+    }
+
+    fn is_from_front(&self, _: ContentClass) -> bool {
+        true
+    }
+
+    fn is_obeyed(&self) -> bool {
+        false
+    }
+
+    fn parts(&self) -> Option<&'static dyn Parts> {
+        Some(&Split)
+    }
+
+    fn texts(&self) -> Option<Texts> {
+        Some(texts::texts)
+    }
+}
+
+/// Checks a file of that length which begins with `start` and goes on with zeros.
+#[doc(hidden)]
+pub fn check_bytes(start: &[u8], file_bytes: u64) -> GgufReport {
+    check(&Held(start), file_bytes).unwrap_or_default()
+}
+
+fn check(bytes: &dyn Bytes, file_bytes: u64) -> io::Result<GgufReport> {
+    let mut report = GgufReport::default();
+    match read(bytes, file_bytes, &mut report) {
+        Ok(()) => {}
+        Err(Stop::Io(error)) => return Err(error),
+        Err(Stop::Fault(error)) => {
+            // What was noted before may be part of the same fault.
+            report = GgufReport::refused(error);
+        }
+    }
+    Ok(report)
+}
+
+fn read(bytes: &dyn Bytes, file_bytes: u64, report: &mut GgufReport) -> Result<(), Stop> {
+    let mut reader = Reader::new(bytes, file_bytes);
+    if file_bytes == 0 {
+        return Err(GgufError::Empty.into());
+    }
+    let magic = reader.array()?;
+    if magic != MAGIC {
+        return Err(GgufError::BadMagic { magic }.into());
+    }
+    let mut version = reader.u32()?;
+    if version.trailing_zeros() >= 16 && version != 0 {
+        version = version.swap_bytes();
+        reader.big_endian = true;
+    }
+    if !(1..=3).contains(&version) {
+        return Err(GgufError::UnknownVersion { version }.into());
+    }
+    reader.narrow = version == 1;
+    report.big_endian = reader.big_endian;
+    report.remarks.extend((version == 1).then_some(GgufRemark::OldVersion));
+    report.remarks.extend(reader.big_endian.then_some(GgufRemark::BigEndian));
+
+    let counted_at = reader.position();
+    let [tensors, entries] = [reader.length()?, reader.length()?];
+    let left = reader.left();
+    let least_entry = reader.length_width() + 4 + 1;
+    for (what, count, least) in
+        [("tensors", tensors, tensors::least(&reader)), ("metadata entries", entries, least_entry)]
+    {
+        if count > left / least {
+            return Err(GgufError::CountPastEnd { what, count, left, at: counted_at }.into());
+        }
+    }
+    if tensors > MAX_TENSORS as u64 {
+        return Err(GgufError::TooManyTensors { count: tensors }.into());
+    }
+    if entries > MAX_ENTRIES {
+        let (what, limit) = ("entries", MAX_ENTRIES);
+        return Err(GgufError::TooMuchMetadata { what, limit }.into());
+    }
+    let metadata = metadata::read(&mut reader, entries, &mut report.errors, &mut report.remarks)?;
+    report.architecture = architecture(&metadata);
+    report.part = split::part(&metadata, &mut report.errors);
+    let mut wrong = Gathered::default();
+    let listed = tensors::read(&mut reader, tensors, &mut wrong, &mut report.errors)?;
+    let Some(alignment) = metadata.alignment else {
+        // Where the data begin is not known.
+        report.unreadable = listed.into_iter().map(|entry| entry.name).collect();
+        report.errors.append(wrong);
+        return Ok(());
+    };
+    let place = layout::Place { bytes, header_end: reader.position(), file_bytes, alignment };
+    let layout = layout::check(listed, &place, &mut wrong)?;
+    report.errors.append(wrong);
+    report.tensors = layout.tensors;
+    report.unreadable = layout.unreadable;
+    report.readable = !report.tensors.is_empty() || report.unreadable.is_empty();
+    report.remarks.extend(unusual_names(&report.tensors));
+    Ok(())
+}
+
+/// Names that a terminal acts on, or that are none.
+fn unusual_names(tensors: &[StoredTensor]) -> Option<GgufRemark> {
+    let is_unusual = |t: &&StoredTensor| t.name.is_empty() || t.name.chars().any(is_hidden);
+    let mut unusual = tensors.iter().filter(is_unusual).map(|tensor| &tensor.name);
+    let first = unusual.next()?.clone();
+    Some(GgufRemark::UnusualNames { count: 1 + unusual.count() as u64, first })
+}
+
+#[cfg(test)]
+mod tests;

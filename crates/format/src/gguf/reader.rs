@@ -1,0 +1,209 @@
+//! Reading the header of a GGUF file through a window: front to back, nothing before it is known to be in
+//! the file, and long values are passed over unread.
+
+use super::error::GgufError;
+use crate::file::{self, Handle};
+use std::io;
+
+/// Bytes that are asked of the system at once.
+const WINDOW: u64 = 64 << 10;
+
+/// Where the bytes are.
+pub(super) trait Bytes {
+    /// Fills `buffer` with the bytes from `at` on.
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl Bytes for Handle {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        file::fill(self, at, buffer)
+    }
+}
+
+/// The start of a file; what comes after it reads as zero.
+pub(super) struct Held<'a>(pub &'a [u8]);
+
+impl Bytes for Held<'_> {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let held = self.0;
+        let from = usize::try_from(at).unwrap_or(usize::MAX).min(held.len());
+        let have = &held[from..held.len().min(from.saturating_add(buffer.len()))];
+        let (start, rest) = buffer.split_at_mut(have.len());
+        start.copy_from_slice(have);
+        rest.fill(0);
+        Ok(())
+    }
+}
+
+/// Why reading goes no further.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The operating system said no.
+    Io(io::Error),
+    /// What follows cannot be found.
+    Fault(GgufError),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Stop::Io(error)
+    }
+}
+
+impl From<GgufError> for Stop {
+    fn from(error: GgufError) -> Self {
+        Stop::Fault(error)
+    }
+}
+
+/// See the module.
+pub(super) struct Reader<'a> {
+    bytes: &'a dyn Bytes,
+    /// A part of the file, and where in the file it begins.
+    window: Vec<u8>,
+    start: u64,
+    position: u64,
+    end: u64,
+    /// Byte order of numbers.
+    pub big_endian: bool,
+    /// Counts and lengths have 32 bits, as in version 1.
+    pub narrow: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a file of `end` bytes from its start.
+    pub fn new(bytes: &'a dyn Bytes, end: u64) -> Reader<'a> {
+        let window = Vec::new();
+        Reader { bytes, window, start: 0, position: 0, end, big_endian: false, narrow: false }
+    }
+
+    /// Where the next byte is.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// Bytes that a count or a length takes.
+    pub fn length_width(&self) -> u64 {
+        if self.narrow { 4 } else { 8 }
+    }
+
+    /// What of the next `most` bytes is at hand: not nothing, unless that many are not left.
+    fn ahead(&mut self, most: u64) -> Result<&[u8], Stop> {
+        let at = usize::try_from(self.position - self.start).unwrap_or(usize::MAX);
+        let mut at = at.min(self.window.len());
+        let have = (self.window.len() - at) as u64;
+        if have < most.min(WINDOW).min(self.left()) {
+            self.start = self.position;
+            // A window that could not be filled is empty.
+            let mut window = std::mem::take(&mut self.window);
+            window.resize(self.left().min(WINDOW) as usize, 0);
+            self.bytes.read_at(self.start, &mut window)?;
+            self.window = window;
+            at = 0;
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let until = self.window.len().min(at.saturating_add(most));
+        Ok(&self.window[at..until])
+    }
+
+    /// The next bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let mut array = [0; N];
+        match self.ahead(N as u64)?.get(..N) {
+            Some(bytes) => array.copy_from_slice(bytes),
+            None => return Err(GgufError::HeaderCut { file_bytes: self.end }.into()),
+        }
+        self.position += N as u64;
+        Ok(array)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, Stop> {
+        let bytes = self.array()?;
+        Ok(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    pub fn u64(&mut self) -> Result<u64, Stop> {
+        let bytes = self.array()?;
+        Ok(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
+    /// A number of the size that counts, lengths and dimensions have.
+    pub fn length(&mut self) -> Result<u64, Stop> {
+        if self.narrow { self.u32().map(u64::from) } else { self.u64() }
+    }
+
+    /// An unsigned number of `width` bytes, at most 8.
+    pub fn number(&mut self, width: usize) -> Result<u64, Stop> {
+        let mut bytes = [0; 8];
+        for at in 0..width.min(8) {
+            let [byte] = self.array()?;
+            bytes[if self.big_endian { width - 1 - at } else { at }] = byte;
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Shows the next `count` bytes, which were found to be left, in pieces.
+    pub fn each(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
+        let mut left = count;
+        while left > 0 {
+            let piece = self.ahead(left)?;
+            let taken = piece.len() as u64;
+            if taken == 0 {
+                return Err(GgufError::HeaderCut { file_bytes: self.end }.into());
+            }
+            look(piece);
+            self.position += taken;
+            left -= taken;
+        }
+        Ok(())
+    }
+
+    /// Passes over `count` bytes, which were found to be left.
+    pub fn skip(&mut self, count: u64) {
+        self.position = self.position.saturating_add(count).min(self.end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_either_order_across_windows() {
+        let mut bytes = vec![0u8; WINDOW as usize + 20];
+        let at = WINDOW as usize - 3;
+        bytes[at..at + 8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let place: &[u8] = &bytes;
+        let held = Held(place);
+        let mut reader = Reader::new(&held, bytes.len() as u64);
+        reader.u32().unwrap();
+        reader.skip(at as u64 - 4);
+        assert_eq!(reader.u64().unwrap(), 0x0807_0605_0403_0201);
+        assert_eq!(reader.left(), 15);
+        let mut reader = Reader::new(&held, bytes.len() as u64);
+        reader.big_endian = true;
+        reader.skip(at as u64);
+        assert_eq!(reader.number(2).unwrap(), 0x0102);
+        assert_eq!(reader.u32().unwrap(), 0x0304_0506);
+        reader.skip(16);
+        assert!(matches!(reader.u32(), Err(Stop::Fault(GgufError::HeaderCut { .. }))));
+        assert_eq!(reader.left(), 1);
+    }
+
+    #[test]
+    fn pieces_are_the_bytes() {
+        let bytes: Vec<u8> = (0..3 * WINDOW + 7).map(|i| (i % 251) as u8).collect();
+        let held = Held(&bytes);
+        let mut reader = Reader::new(&held, bytes.len() as u64);
+        reader.skip(5);
+        let mut seen = Vec::new();
+        let count = bytes.len() as u64 - 9;
+        reader.each(count, |piece| seen.extend_from_slice(piece)).unwrap();
+        assert_eq!(seen, bytes[5..bytes.len() - 4]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The files of a list: which are part of the model, as if they lay in a directory.
+//!
+//! The list comes from another machine, which may put anything in it. A path is a name here and nothing
+//! else: no file of this machine is looked at.
+
+use super::directory::{MAX_DEPTH, Reached, Tree, left_out};
+pub use super::error::MAX_FILES;
+use super::links::TreeError;
+use super::location::Location;
+use super::options::OpenOptions;
+use std::collections::BTreeSet;
+
+/// Bytes of a path: what file systems take (`PATH_MAX` of Linux).
+const MAX_PATH: usize = 4096;
+
+/// Bytes of a component of a path (`NAME_MAX` of Linux).
+const MAX_NAME: usize = 255;
+
+/// What a directory with these files would hold.
+pub(crate) fn tree(files: impl Iterator<Item = (String, Location)>, options: &OpenOptions) -> Tree {
+    let mut listing =
+        Listing { options, tree: Tree::default(), seen: BTreeSet::new(), told: BTreeSet::new() };
+    for (path, location) in files {
+        listing.add(path, location);
+    }
+    listing.tree.in_order()
+}
+
+/// What a path of a list is to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// One of its own files.
+    Own,
+    /// Not part of it, or in a directory that is not.
+    LeftOut,
+    /// No path of a file in a model.
+    Refused,
+}
+
+/// What [`tree`] does with a path that is listed once.
+pub fn standing(path: &str, options: &OpenOptions) -> Standing {
+    let directories = path.match_indices('/').map(|(end, _)| end);
+    if refusal(path).is_some() {
+        Standing::Refused
+    } else if directories.chain([path.len()]).any(|end| left_out(&path[..end], options).is_some()) {
+        Standing::LeftOut
+    } else {
+        Standing::Own
+    }
+}
+
+struct Listing<'o> {
+    options: &'o OpenOptions,
+    tree: Tree,
+    /// Paths of the files.
+    seen: BTreeSet<String>,
+    /// Paths, also of directories, that there is a problem with or that are left out.
+    told: BTreeSet<String>,
+}
+
+impl Listing<'_> {
+    fn add(&mut self, path: String, location: Location) {
+        if let Some((part, error)) = refusal(&path) {
+            return self.problem(part, error);
+        }
+        if self.seen.contains(&path) {
+            return self.problem(&path, TreeError::ListedTwice);
+        }
+        let Some(reached) = self.reach(&path) else { return };
+        self.seen.insert(path.clone());
+        self.tree.file(path, location, reached);
+    }
+
+    /// Comes to a file through the directories it is in; `None`: one of them, or it, is left out.
+    fn reach(&mut self, path: &str) -> Option<Reached> {
+        let mut reached = Reached::default();
+        let directories = path.match_indices('/').map(|(end, _)| end);
+        for end in directories.chain([path.len()]) {
+            let part = &path[..end];
+            if let Some(reason) = left_out(part, self.options) {
+                if reached.beside.is_none() && self.told.insert(part.to_owned()) {
+                    self.tree.leave_out(part, reason);
+                }
+                if !self.options.list_beside || !reason.is_beside() {
+                    return None;
+                }
+                reached.beside.get_or_insert(reason);
+            }
+            if end < path.len() && !self.tree.directories.contains(part) {
+                self.tree.directories.insert(part.to_owned());
+            }
+        }
+        Some(reached)
+    }
+
+    fn problem(&mut self, path: &str, error: TreeError) {
+        if self.told.insert(path.to_owned()) {
+            self.tree.problem(path, error);
+        }
+    }
+}
+
+/// Why a path is not looked at, and the part of it that it is because of.
+fn refusal(path: &str) -> Option<(&str, TreeError)> {
+    let too_deep = TreeError::TooDeep(MAX_DEPTH);
+    let deep = path.match_indices('/').map(|(end, _)| end).nth(MAX_DEPTH);
+    if !is_safe(path) {
+        Some((path, TreeError::UnsafePath))
+    } else if path.len() > MAX_PATH || path.split('/').any(|name| name.len() > MAX_NAME) {
+        Some((path, too_deep))
+    } else {
+        deep.map(|end| (&path[..end], too_deep))
+    }
+}
+
+/// Whether a path names a file below the root on every system.
+fn is_safe(path: &str) -> bool {
+    let is_name = |name: &str| !matches!(name, "" | "." | "..");
+    !path.contains(['\0', '\\']) && path.split('/').all(is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+    use proptest::prelude::*;
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn listed(paths: &[&str], options: &OpenOptions) -> Tree {
+        tree(paths.iter().map(|path| ((*path).to_owned(), PathBuf::new().into())), options)
+    }
+
+    #[test]
+    fn a_path_that_no_directory_holds_is_a_problem() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for path in ["../x", "/x", "a//x", "a/./x", "x/..", "", "a/", "a\\x", "a\0x", &long] {
+            let tree = listed(&[path, "model.gguf", path], &OpenOptions::default());
+            let paths: Vec<_> = tree.files.iter().map(|file| &*file.path).collect();
+            assert_eq!(paths, ["model.gguf"], "{path:?}");
+            assert_eq!((tree.problems.len(), tree.not_covered.len()), (1, 1), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_listed_once() {
+        let tree = listed(&["a/x", "a/x"], &OpenOptions::default());
+        assert_eq!(tree.files.len(), 1);
+        assert_eq!(tree.problems[0].rule, "format/listed-twice");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// What is left out of a directory is left out of a list, and nothing else.
+        #[test]
+        fn a_list_is_what_the_directory_is(
+            picked in proptest::sample::subsequence(PATHS.to_vec(), 0..=PATHS.len()),
+            beside: bool,
+            git: bool,
+        ) {
+            let root = tempfile::tempdir().unwrap();
+            for path in &picked {
+                let place = root.path().join(path);
+                fs::create_dir_all(place.parent().unwrap()).unwrap();
+                fs::write(place, path).unwrap();
+            }
+            let options = OpenOptions {
+                include_git_paths: git,
+                list_beside: beside,
+                seals: vec!["tensorseal.seal.json".into()],
+                exclude: vec!["model.sig".into(), ".cache/huggingface/b".into()],
+                ..OpenOptions::default()
+            };
+            let there = directory::walk(root.path(), &options).unwrap();
+            let here = listed(&picked, &options);
+            let files = |tree: &Tree| -> Vec<_> {
+                tree.files.iter().map(|f| (f.path.clone(), f.reached.beside)).collect()
+            };
+            prop_assert_eq!(files(&here), files(&there));
+            let own = picked.iter().filter(|path| standing(path, &options) == Standing::Own);
+            let expected = there.files.iter().filter(|file| file.reached.beside.is_none());
+            prop_assert_eq!(own.count(), expected.count());
+            prop_assert_eq!(&here.not_covered, &there.not_covered);
+            prop_assert_eq!(&here.problems, &there.problems);
+            prop_assert_eq!(&here.remarks, &there.remarks);
+            prop_assert_eq!(&here.directories, &there.directories);
+        }
+    }
+
+    const PATHS: [&str; 14] = [
+        ".cache/huggingface/a",
+        ".cache/huggingface/b",
+        ".cache/huggingface/c/d",
+        ".cache/other",
+        ".git/config",
+        ".gitattributes",
+        "a/.git/config",
+        "a/b/c.safetensors",
+        "a/tensorseal.seal.json",
+        "config.json",
+        "model.sig",
+        "odd\u{7}name",
+        "tensorseal.seal.json",
+        "unet/x.bin",
+    ];
+}

@@ -1,0 +1,406 @@
+//! The names that a pickle may ask for: what they stand for here, and which others are known to be used
+//! for attacks.
+//!
+//! The allow-list is what PyTorch itself takes with `weights_only=True`, as far as it makes plain data.
+
+use super::value::StorageType;
+use tensorseal_base::dtype::Dtype;
+
+/// What an allowed name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// A function that makes a tensor of a storage.
+    Rebuild(Rebuild),
+    /// A function that makes a tensor of a kind that is not read.
+    Unreadable(&'static str),
+    /// A class of storages.
+    Storage(StorageType),
+    /// An element type; `None`: one that is not read.
+    Dtype(Option<Dtype>),
+    /// A class of tensors; whether a call of it with a tensor gives that tensor.
+    TensorClass {
+        /// See [`Known::TensorClass`].
+        wraps: bool,
+    },
+    /// A class of dictionaries.
+    Mapping(Mapping),
+    /// A class of lists or tuples; whether its instances are complete when they are new.
+    Sequence {
+        /// See [`Known::Sequence`].
+        complete: bool,
+    },
+    /// A class of sets; as [`Known::Sequence`].
+    Set {
+        /// See [`Known::Sequence`].
+        complete: bool,
+    },
+    /// A function or class whose results are plain data without tensors, neither text nor numbers.
+    Plain,
+    /// A function or class whose results are text or numbers.
+    Scalar,
+    /// The class of complex numbers, which are numbers without an imaginary part, too.
+    Complex,
+    /// The function that makes bytes of text.
+    Encode,
+}
+
+/// How a tensor is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    /// Of a storage, an offset, a shape and strides; the element type is that of the storage.
+    Bare,
+    /// As [`Rebuild::Bare`]; behind it whether it has gradients, hooks, and perhaps notes that change values.
+    Tensor,
+    /// As [`Rebuild::Tensor`], with an element type of its own before the notes.
+    TypedTensor,
+    /// Of a tensor, the first argument; behind it whether it has gradients, and hooks.
+    Parameter,
+    /// As [`Rebuild::Parameter`], with a state behind.
+    ParameterWithState,
+    /// Of a tensor, the first argument, and the element type that it is converted to.
+    Converted,
+    /// By another of these functions, the first argument, with the arguments in the third; the fourth is a
+    /// state.
+    ByType,
+}
+
+/// What a dictionary is made of when its class is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    /// Of a dictionary or pairs.
+    Pairs,
+    /// Of a function, then as [`Mapping::Pairs`].
+    Defaults,
+    /// Of a dictionary.
+    Counts,
+}
+
+/// What a name stands for; `None`: it is not allowed.
+pub fn known(module: &str, name: &str) -> Option<Known> {
+    use Known::*;
+    Some(match (module, name) {
+        ("torch._utils", "_rebuild_tensor") => Rebuild(self::Rebuild::Bare),
+        ("torch._utils", "_rebuild_tensor_v2") => Rebuild(self::Rebuild::Tensor),
+        ("torch._utils", "_rebuild_tensor_v3") => Rebuild(self::Rebuild::TypedTensor),
+        ("torch._utils", "_rebuild_parameter") => Rebuild(self::Rebuild::Parameter),
+        ("torch._utils", "_rebuild_parameter_with_state") => {
+            Rebuild(self::Rebuild::ParameterWithState)
+        }
+        ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor") => {
+            Rebuild(self::Rebuild::Converted)
+        }
+        ("torch._tensor", "_rebuild_from_type_v2" | "_rebuild_from_type") => {
+            Rebuild(self::Rebuild::ByType)
+        }
+        ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
+            Unreadable("a sparse tensor")
+        }
+        ("torch._utils", "_rebuild_qtensor") => Unreadable("a quantised tensor"),
+        ("torch._utils", "_rebuild_nested_tensor") => Unreadable("a nested tensor"),
+        ("torch._utils", "_rebuild_meta_tensor_no_storage") => Unreadable("a tensor without data"),
+        ("torch._utils", "_rebuild_wrapper_subclass") => {
+            Unreadable("a tensor of a class of its own")
+        }
+        ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => {
+            Unreadable("a tensor kept as an array of NumPy")
+        }
+        ("torch.storage" | "torch", "UntypedStorage" | "_UntypedStorage") => {
+            Storage(StorageType::Untyped)
+        }
+        ("torch.storage" | "torch", "TypedStorage" | "_TypedStorage") => {
+            Storage(StorageType::Refused)
+        }
+        ("torch" | "torch.cuda", name) if storage(name).is_some() => Storage(storage(name)?),
+        ("torch", name) if dtype(name).is_some() => Dtype(dtype(name)?),
+        ("torch", "Size") => Sequence { complete: true },
+        ("torch", "Tensor") => TensorClass { wraps: false },
+        ("torch.nn.parameter", "UninitializedParameter") => TensorClass { wraps: false },
+        ("torch.nn.parameter", "Parameter" | "Buffer") => TensorClass { wraps: true },
+        (
+            "torch",
+            "device" | "strided" | "per_tensor_affine" | "per_channel_affine" | "preserve_format"
+            | "contiguous_format" | "channels_last" | "channels_last_3d",
+        )
+        | ("torch.serialization", "_get_layout")
+        | ("numpy", "dtype" | "ndarray")
+        | ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Plain,
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Scalar,
+        ("_codecs", "encode") => Encode,
+        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Plain,
+        ("numpy.dtypes", name) if name.ends_with("DType") && !name.contains('.') => Plain,
+        ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
+            Mapping(self::Mapping::Pairs)
+        }
+        ("collections", "defaultdict") => Mapping(self::Mapping::Defaults),
+        ("collections", "Counter") => Mapping(self::Mapping::Counts),
+        ("builtins" | "__builtin__", "list") => Sequence { complete: false },
+        ("builtins" | "__builtin__", "tuple") => Sequence { complete: true },
+        ("builtins" | "__builtin__", "set") => Set { complete: false },
+        ("builtins" | "__builtin__", "frozenset") => Set { complete: true },
+        ("builtins" | "__builtin__", "complex") => Complex,
+        ("builtins" | "__builtin__", "int" | "long" | "float" | "bool" | "str" | "unicode") => {
+            Scalar
+        }
+        // `bytes` is text in Python 2.
+        ("__builtin__", "bytes") => Scalar,
+        ("builtins" | "__builtin__", "bytes" | "bytearray" | "slice" | "range" | "xrange") => Plain,
+        _ => return None,
+    })
+}
+
+/// The classes of storages that have an element type.
+fn storage(name: &str) -> Option<StorageType> {
+    use StorageType::{Refused, Typed};
+    Some(match name.strip_suffix("Storage")? {
+        "Float" => Typed(Dtype::F32),
+        "Double" => Typed(Dtype::F64),
+        "Half" => Typed(Dtype::F16),
+        "BFloat16" => Typed(Dtype::BF16),
+        "Long" => Typed(Dtype::I64),
+        "Int" => Typed(Dtype::I32),
+        "Short" => Typed(Dtype::I16),
+        "Char" => Typed(Dtype::I8),
+        "Byte" => Typed(Dtype::U8),
+        "Bool" => Typed(Dtype::BOOL),
+        "ComplexFloat" => Typed(Dtype::C64),
+        "ComplexDouble" | "QUInt8" | "QInt8" | "QInt32" | "QUInt4x2" | "QUInt2x4" => Refused,
+        _ => return None,
+    })
+}
+
+/// Element types by the names they have in `torch`; inner `None`: not read.
+fn dtype(name: &str) -> Option<Option<Dtype>> {
+    Some(Some(match name {
+        "float32" | "float" => Dtype::F32,
+        "float64" | "double" => Dtype::F64,
+        "float16" | "half" => Dtype::F16,
+        "bfloat16" => Dtype::BF16,
+        "int64" | "long" => Dtype::I64,
+        "int32" | "int" => Dtype::I32,
+        "int16" | "short" => Dtype::I16,
+        "int8" => Dtype::I8,
+        "uint8" => Dtype::U8,
+        "uint16" => Dtype::U16,
+        "uint32" => Dtype::U32,
+        "uint64" => Dtype::U64,
+        "bool" => Dtype::BOOL,
+        "complex64" | "cfloat" => Dtype::C64,
+        "float8_e4m3fn" => Dtype::F8_E4M3,
+        "float8_e5m2" => Dtype::F8_E5M2,
+        "float8_e4m3fnuz" => Dtype::F8_E4M3FNUZ,
+        "float8_e5m2fnuz" => Dtype::F8_E5M2FNUZ,
+        "float8_e8m0fnu" => Dtype::F8_E8M0,
+        "complex128" | "cdouble" | "complex32" | "chalf" | "quint8" | "qint8" | "qint32"
+        | "quint4x2" | "quint2x4" | "float4_e2m1fn_x2" | "bits8" | "bits16" | "bits1x8"
+        | "bits2x4" | "bits4x2" => return Some(None),
+        _ => return None,
+    }))
+}
+
+/// Whether a name is known to run, import, load or reach anything: what attacks are made of. Dots in
+/// either part lead to members, so that every part counts.
+pub fn is_dangerous(module: &str, name: &str) -> bool {
+    const MODULES: &[&str] = &[
+        "os",
+        "posix",
+        "nt",
+        "posixpath",
+        "ntpath",
+        "subprocess",
+        "commands",
+        "popen2",
+        "sys",
+        "socket",
+        "shutil",
+        "runpy",
+        "pty",
+        "importlib",
+        "imp",
+        "pkgutil",
+        "zipimport",
+        "operator",
+        "_operator",
+        "functools",
+        "_functools",
+        "webbrowser",
+        "ctypes",
+        "_ctypes",
+        "cffi",
+        "pickle",
+        "_pickle",
+        "cPickle",
+        "marshal",
+        "dill",
+        "cloudpickle",
+        "joblib",
+        "shelve",
+        "code",
+        "codeop",
+        "timeit",
+        "trace",
+        "profile",
+        "cProfile",
+        "pdb",
+        "bdb",
+        "doctest",
+        "asyncio",
+        "multiprocessing",
+        "_posixsubprocess",
+        "_winapi",
+        "concurrent",
+        "threading",
+        "_thread",
+        "signal",
+        "types",
+        "inspect",
+        "gc",
+        "platform",
+        "tempfile",
+        "pathlib",
+        "io",
+        "_io",
+        "glob",
+        "fileinput",
+        "urllib",
+        "urllib2",
+        "http",
+        "httplib",
+        "requests",
+        "aiohttp",
+        "ftplib",
+        "smtplib",
+        "telnetlib",
+        "xmlrpc",
+        "ssl",
+        "paramiko",
+        "pip",
+        "setuptools",
+        "distutils",
+        "venv",
+        "ensurepip",
+        "idlelib",
+        "lib2to3",
+        "test",
+        "builtins",
+        "__builtin__",
+        "__main__",
+        "copyreg",
+        "copy_reg",
+        "site",
+        "atexit",
+        "logging",
+        "unittest",
+        "pydoc",
+        "sqlite3",
+        "bs4",
+    ];
+    const NAMES: &[&str] = &[
+        "eval",
+        "exec",
+        "execfile",
+        "compile",
+        "getattr",
+        "setattr",
+        "delattr",
+        "__import__",
+        "open",
+        "system",
+        "popen",
+        "exec_command",
+        "runstring",
+        "load_module",
+        "import_module",
+        "__globals__",
+        "__builtins__",
+        "__subclasses__",
+        "__getattribute__",
+        "__reduce__",
+        "_load_dll",
+        "load_library",
+        "run_code",
+    ];
+    // Of libraries that are needed, what loads or runs.
+    const INSIDE: &[&str] = &[
+        "torch.hub",
+        "torch.jit",
+        "torch.serialization",
+        "torch.load",
+        "torch.utils.cpp_extension",
+        "torch.ops",
+        "torch.classes",
+        "torch.package",
+        "torch._inductor",
+        "torch._dynamo",
+        "torch.fx",
+        "torch.distributed",
+        "torch.multiprocessing",
+        "torch.storage._load_from_bytes",
+        "torch.utils.collect_env",
+        "torch.utils.bottleneck",
+        "numpy.testing",
+        "numpy.f2py",
+        "numpy.load",
+        "numpy.fromfile",
+        "numpy.distutils",
+        "numpy.ctypeslib",
+        "pandas.read_pickle",
+        "pandas.eval",
+        "pandas.io",
+        "transformers.dynamic_module_utils",
+        "keras.models",
+        "tensorflow.io",
+    ];
+    let top = module.split('.').next().unwrap_or_default();
+    let whole = format!("{module}.{name}");
+    let inside = |path: &str| {
+        whole.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    // A name with a dot looks up a member of a member: no pickler of weights writes one, and any
+    // module has `os` or `sys` in reach.
+    let member = name.split('.').count() > 1;
+    MODULES.contains(&top)
+        || INSIDE.iter().any(|path| inside(path))
+        || name.split('.').any(|part| NAMES.contains(&part))
+        || member && name.split('.').any(|part| MODULES.contains(&part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_attacks_use_is_dangerous_and_what_weights_need_is_allowed() {
+        for (module, name) in [
+            ("os", "system"),
+            ("posix", "system"),
+            ("nt", "system"),
+            ("subprocess", "Popen"),
+            ("builtins", "eval"),
+            ("__builtin__", "getattr"),
+            ("torch.hub", "load"),
+            ("torch", "hub.load"),
+            ("torch", "serialization.os.system"),
+            ("torch", "load"),
+            ("numpy.testing._private.utils", "runstring"),
+            ("numpy.testing", "exec_command"),
+            ("torch.serialization", "load"),
+            ("anything", "sub.os.system"),
+        ] {
+            assert!(is_dangerous(module, name), "{module}.{name}");
+            assert_eq!(known(module, name), None);
+        }
+        for (module, name) in [("argparse", "Namespace"), ("my_model", "Config")] {
+            assert!(!is_dangerous(module, name) && known(module, name).is_none());
+        }
+        for (module, name) in [
+            ("torch._utils", "_rebuild_tensor_v2"),
+            ("torch", "BFloat16Storage"),
+            ("torch", "float8_e4m3fn"),
+            ("collections", "OrderedDict"),
+        ] {
+            assert!(known(module, name).is_some(), "{module}.{name}");
+        }
+        assert_eq!(known("torch", "float8_e4m3fn.x"), None);
+        assert_eq!(known("torch ", "float32"), None);
+    }
+}

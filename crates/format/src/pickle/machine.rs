@@ -1,0 +1,778 @@
+//! The machine: a stack, a memo and the larger values. It makes data and executes nothing.
+
+use super::error::{Fault, MAX_OPERATIONS};
+use super::globals::{Known, Mapping, Rebuild, known};
+use super::operation::{Operation, Reader};
+use super::value::{Node, Nodes, Storage, StorageType, Value, View};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use tensorseal_base::dtype::Dtype;
+
+/// Most names that are not allowed of which each is told.
+const MAX_GLOBALS: usize = 256;
+/// Most faults besides names.
+const MAX_FAULTS: usize = 64;
+/// Most dimensions of a tensor; PyTorch has 64.
+const MAX_DIMENSIONS: usize = 64;
+
+/// Longest name of a storage; they are numbers.
+const LONGEST_KEY: usize = 256;
+
+/// What a pickle was found to be.
+#[derive(Debug)]
+pub struct Unpickled {
+    /// The value it makes; `None`: it is no whole pickle.
+    pub value: Option<Value>,
+    /// Larger values.
+    pub nodes: Nodes,
+    /// What is wrong, with the bytes of the pickle that say so.
+    pub faults: Vec<(Fault, [usize; 2])>,
+    /// Where it ends: behind its last operation.
+    pub end: usize,
+    /// Storages that are described in two ways: a loader takes the first, used or not.
+    pub conflicts: BTreeSet<String>,
+    /// What dictionaries have as notes beside their entries.
+    pub notes: Vec<Value>,
+}
+
+impl Unpickled {
+    /// Whether it asks for arrays of NumPy, whose values are in the pickle itself.
+    pub fn makes_arrays(&self) -> bool {
+        self.nodes.0.iter().any(|node| match node {
+            Node::Global(global) => {
+                let name = global.1.strip_prefix("numpy.").unwrap_or_default();
+                name.ends_with("multiarray._reconstruct") || name.ends_with("numeric._frombuffer")
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Reads the pickle that `bytes` begin with.
+pub fn unpickle(bytes: &[u8]) -> Unpickled {
+    let mut machine = Machine::default();
+    let mut reader = Reader { bytes, at: 0 };
+    let mut value = None;
+    for operations in 0.. {
+        let at = reader.at;
+        if operations == MAX_OPERATIONS {
+            machine.fault(Fault::TooLarge { what: format!("{MAX_OPERATIONS} operations") });
+        } else {
+            match reader.next().and_then(|operation| machine.perform(operation)) {
+                Ok(Step::On) => {}
+                Ok(Step::Done(result)) => value = Some(result),
+                Err(fault) => machine.faults.push(fault),
+            }
+        }
+        // Faults that end it are the last ones; the others are told and passed over.
+        let place = [at, reader.at.max(at + 1).min(bytes.len())];
+        for fault in machine.faults.drain(..) {
+            let ends = matches!(
+                fault,
+                Fault::Truncated
+                    | Fault::Operation { .. }
+                    | Fault::Protocol { .. }
+                    | Fault::Malformed { .. }
+                    | Fault::TooLarge { .. }
+            );
+            machine.ended |= ends;
+            if ends || machine.told.len() < MAX_FAULTS + MAX_GLOBALS {
+                machine.told.push((fault, place));
+            }
+        }
+        if value.is_some() || machine.ended {
+            break;
+        }
+    }
+    let value = value.filter(|_| !machine.ended);
+    let Machine { nodes, told: faults, conflicts, notes, .. } = machine;
+    Unpickled { value, nodes, faults, end: reader.at, conflicts, notes }
+}
+
+enum Step {
+    On,
+    Done(Value),
+}
+
+#[derive(Default)]
+struct Machine {
+    stack: Vec<Value>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+    nodes: Nodes,
+    /// Of the operation at hand.
+    faults: Vec<Fault>,
+    told: Vec<(Fault, [usize; 2])>,
+    /// Names that are not allowed and were told of.
+    globals: HashSet<(String, String)>,
+    /// Items of containers that were made of other containers.
+    copies: usize,
+    /// What was said first of each storage.
+    storages: HashMap<String, (StorageType, i64)>,
+    /// What was said first of each part of one: the storage, its elements, where it begins, how many it has.
+    views: HashMap<String, (String, StorageType, i64, i64)>,
+    conflicts: BTreeSet<String>,
+    notes: Vec<Value>,
+    ended: bool,
+}
+
+fn malformed(what: &'static str) -> Fault {
+    Fault::Malformed { what }
+}
+
+impl Machine {
+    fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    fn node(&mut self, node: Node) -> Value {
+        let at = self.nodes.0.len() as u32;
+        self.nodes.0.push(node);
+        Value::Node(at)
+    }
+
+    fn push_node(&mut self, node: Node) {
+        let value = self.node(node);
+        self.stack.push(value);
+    }
+
+    /// The top of the stack, which may not lie below a mark.
+    fn pop(&mut self) -> Result<Value, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err(malformed("it takes more from the stack than is there"));
+        }
+        self.stack.pop().ok_or(malformed("it takes more from the stack than is there"))
+    }
+
+    fn top(&self) -> Result<Value, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        let top = self.stack.last().filter(|_| self.stack.len() > floor);
+        top.copied().ok_or(malformed("it takes more from the stack than is there"))
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>, Fault> {
+        let mark = self.marks.pop().ok_or(malformed("it goes back to a mark that is not there"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn perform(&mut self, operation: Operation<'_>) -> Result<Step, Fault> {
+        match operation {
+            Operation::Nothing => {}
+            Operation::Stop => return Ok(Step::Done(self.pop()?)),
+            Operation::Mark => self.marks.push(self.stack.len()),
+            Operation::Pop => {
+                // A mark is on the stack, too.
+                if self.marks.last() == Some(&self.stack.len()) {
+                    self.marks.pop();
+                } else {
+                    self.pop()?;
+                }
+            }
+            Operation::PopMark => drop(self.pop_to_mark()?),
+            Operation::Dup => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            Operation::Push(value) => self.stack.push(value),
+            Operation::Text(text) => self.push_node(Node::Text(text.into())),
+            Operation::EmptyList | Operation::EmptyTuple => {
+                self.push_node(Node::Sequence(Vec::new()));
+            }
+            Operation::EmptySet => self.push_node(Node::Set(Vec::new())),
+            Operation::EmptyDict => self.push_node(Node::Mapping(Vec::new())),
+            Operation::TupleOf(count) => {
+                let mut items = Vec::with_capacity(count);
+                for _ in 0..count {
+                    items.push(self.pop()?);
+                }
+                items.reverse();
+                self.push_node(Node::Sequence(items));
+            }
+            Operation::Tuple | Operation::List => {
+                let items = self.pop_to_mark()?;
+                self.push_node(Node::Sequence(items));
+            }
+            Operation::FrozenSet => {
+                let items = self.pop_to_mark()?;
+                self.push_node(Node::Set(items));
+            }
+            Operation::Dict => {
+                let items = self.pop_to_mark()?;
+                let pairs = pairs(&items)?;
+                self.push_node(Node::Mapping(pairs));
+            }
+            Operation::Append => {
+                let item = self.pop()?;
+                self.extend(vec![item])?;
+            }
+            Operation::Appends => {
+                let items = self.pop_to_mark()?;
+                self.extend(items)?;
+            }
+            Operation::AddItems => {
+                let items = self.pop_to_mark()?;
+                self.add(items)?;
+            }
+            Operation::SetItem => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set(vec![(key, value)])?;
+            }
+            Operation::SetItems => {
+                let items = self.pop_to_mark()?;
+                self.set(pairs(&items)?)?;
+            }
+            Operation::Global { module, name } => {
+                let value = self.global(module, name);
+                self.stack.push(value);
+            }
+            Operation::StackGlobal => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let texts = self.nodes.text(module).zip(self.nodes.text(name));
+                let texts = texts.map(|(module, name)| (module.to_owned(), name.to_owned()));
+                let value = match texts {
+                    Some((module, name)) => self.global(&module, &name),
+                    None => {
+                        self.fault(Fault::ComputedGlobal);
+                        Value::Opaque
+                    }
+                };
+                self.stack.push(value);
+            }
+            Operation::Instance { module, name } => {
+                let arguments = self.pop_to_mark()?;
+                let class = self.global(module, name);
+                let made = self.call(class, &arguments, false);
+                self.stack.push(made);
+            }
+            Operation::Object => {
+                let mut arguments = self.pop_to_mark()?;
+                if arguments.is_empty() {
+                    return Err(malformed("it makes an object of no class"));
+                }
+                let class = arguments.remove(0);
+                let made = self.call(class, &arguments, false);
+                self.stack.push(made);
+            }
+            Operation::NewObjectEx => {
+                let (named, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                let is_named =
+                    !matches!(self.nodes.get(named), Some(Node::Mapping(n)) if n.is_empty());
+                let is_plain = match self.nodes.get(class) {
+                    Some(Node::Global(global)) => matches!(global.0, Known::Plain | Known::Scalar),
+                    _ => class == Value::Opaque,
+                };
+                if is_named && !is_plain {
+                    self.fault(Fault::Call { what: "a class with named arguments".to_owned() });
+                }
+                let made = self.apply(class, arguments, true);
+                self.stack.push(made);
+            }
+            Operation::Reduce => {
+                let (arguments, function) = (self.pop()?, self.pop()?);
+                let made = self.apply(function, arguments, false);
+                self.stack.push(made);
+            }
+            Operation::NewObject => {
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                let made = self.apply(class, arguments, true);
+                self.stack.push(made);
+            }
+            Operation::Build => {
+                let state = self.pop()?;
+                let object = self.top()?;
+                self.build(object, state);
+            }
+            Operation::PersistentText => {
+                self.fault(Fault::PersistentId);
+                self.stack.push(Value::Opaque);
+            }
+            Operation::Persistent => {
+                let id = self.pop()?;
+                let storage = match self.storage(id) {
+                    Some(storage) => {
+                        self.compare(&storage);
+                        self.node(Node::Storage(Arc::new(storage.storage)))
+                    }
+                    None => {
+                        self.fault(Fault::PersistentId);
+                        Value::Opaque
+                    }
+                };
+                self.stack.push(storage);
+            }
+            Operation::Extension(code) => {
+                self.fault(Fault::Extension { code });
+                self.stack.push(Value::Opaque);
+            }
+            Operation::Get(at) => {
+                let value = self.memo.get(&at).copied();
+                let value =
+                    value.ok_or(malformed("it takes something from the memo that is not there"))?;
+                self.stack.push(value);
+            }
+            Operation::Put(at) => {
+                let top = self.top()?;
+                self.memo.insert(at, top);
+            }
+            Operation::Memoize => {
+                let top = self.top()?;
+                self.memo.insert(self.memo.len() as u32, top);
+            }
+        }
+        Ok(Step::On)
+    }
+
+    /// Adds items to the list at the top.
+    fn extend(&mut self, items: Vec<Value>) -> Result<(), Fault> {
+        let list = self.top()?;
+        match list {
+            Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
+                Some(Node::Sequence(all)) => all.extend(items),
+                Some(Node::Object | Node::Scalar) => {}
+                _ => return Err(malformed("it adds items to what is no list")),
+            },
+            Value::Opaque => {}
+            _ => return Err(malformed("it adds items to what is no list")),
+        }
+        Ok(())
+    }
+
+    /// Adds items to the set at the top.
+    fn add(&mut self, items: Vec<Value>) -> Result<(), Fault> {
+        let set = self.top()?;
+        match set {
+            Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
+                Some(Node::Set(all)) => all.extend(items),
+                Some(Node::Object | Node::Scalar) => {}
+                _ => return Err(malformed("it adds items to what is no set")),
+            },
+            Value::Opaque => {}
+            _ => return Err(malformed("it adds items to what is no set")),
+        }
+        Ok(())
+    }
+
+    /// Adds entries to the dictionary at the top.
+    fn set(&mut self, entries: Vec<(Value, Value)>) -> Result<(), Fault> {
+        let dict = self.top()?;
+        match dict {
+            Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
+                Some(Node::Mapping(all)) => all.extend(entries),
+                Some(Node::Object | Node::Scalar) => {}
+                _ => return Err(malformed("it adds entries to what is no dictionary")),
+            },
+            Value::Opaque => {}
+            _ => return Err(malformed("it adds entries to what is no dictionary")),
+        }
+        Ok(())
+    }
+
+    /// What a name stands for; one that is not allowed is told of once.
+    fn global(&mut self, module: &str, name: &str) -> Value {
+        if let Some(known) = known(module, name) {
+            return self.node(Node::Global(Box::new((known, format!("{module}.{name}")))));
+        }
+        if self.globals.len() < MAX_GLOBALS {
+            let (module, name) = (clipped(module), clipped(name));
+            if self.globals.insert((module.clone(), name.clone())) {
+                self.fault(Fault::Global { module, name });
+            }
+        }
+        Value::Opaque
+    }
+
+    /// Calls something with the arguments in a tuple; `new`: makes an instance and does not set it up.
+    fn apply(&mut self, callee: Value, arguments: Value, new: bool) -> Value {
+        // No function that is allowed takes more of them and looks at them.
+        const LOOKED_AT: usize = 9;
+        match self.nodes.items(arguments) {
+            Some(items) => {
+                let items: Vec<Value> = items.iter().take(LOOKED_AT).copied().collect();
+                self.call(callee, &items, new)
+            }
+            None if callee == Value::Opaque => Value::Opaque,
+            // Nothing that is allowed gets its arguments from elsewhere.
+            None => {
+                self.fault(Fault::Call { what: "something with arguments of no tuple".to_owned() });
+                Value::Opaque
+            }
+        }
+    }
+
+    fn call(&mut self, callee: Value, arguments: &[Value], new: bool) -> Value {
+        if callee == Value::Opaque {
+            // What is not allowed was told of; what comes of it is not known.
+            return Value::Opaque;
+        }
+        let global = match self.nodes.get(callee) {
+            Some(Node::Global(global)) => (**global).clone(),
+            _ => {
+                self.fault(Fault::Call { what: "a value".to_owned() });
+                return Value::Opaque;
+            }
+        };
+        let (known, name) = global;
+        let made = match known {
+            Known::Rebuild(how) if !new => self.rebuild(how, arguments, 0),
+            Known::Unreadable(kind) if !new => Some(Node::Unreadable(kind)),
+            Known::TensorClass { wraps } => {
+                match arguments.first().map(|first| self.tensor(*first)) {
+                    Some(Some(tensor)) if wraps => Some(tensor),
+                    _ => Some(Node::Unreadable("a tensor that its class makes of something else")),
+                }
+            }
+            Known::Mapping(_) if new => Some(Node::Mapping(Vec::new())),
+            Known::Mapping(of) => self.entries(of, arguments).map(Node::Mapping),
+            Known::Sequence { complete: false } if new => Some(Node::Sequence(Vec::new())),
+            Known::Set { complete: false } if new => Some(Node::Set(Vec::new())),
+            Known::Sequence { .. } => self.listed(arguments).map(Node::Sequence),
+            Known::Set { .. } => self.listed(arguments).map(Node::Set),
+            Known::Plain => Some(Node::Object),
+            Known::Scalar => Some(Node::Scalar),
+            Known::Complex => match arguments {
+                // What it equals.
+                [Value::Float(real), Value::Float(0.0)] => return Value::Float(*real),
+                [Value::Float(_), Value::Float(_)] => Some(Node::Object),
+                _ => Some(Node::Scalar),
+            },
+            Known::Encode => match arguments {
+                [_, codec] if self.nodes.text(*codec) == Some("latin1") => Some(Node::Object),
+                // Others make text.
+                _ => Some(Node::Scalar),
+            },
+            Known::Rebuild(_) | Known::Unreadable(_) | Known::Storage(_) | Known::Dtype(_) => {
+                self.fault(Fault::Call { what: name });
+                return Value::Opaque;
+            }
+        };
+        match made {
+            Some(node) => {
+                match &node {
+                    Node::Mapping(entries) => self.copied(entries.len()),
+                    Node::Sequence(items) | Node::Set(items) => self.copied(items.len()),
+                    _ => {}
+                }
+                self.node(node)
+            }
+            None => {
+                self.fault(Fault::Call { what: format!("{name} with other arguments") });
+                Value::Opaque
+            }
+        }
+    }
+
+    /// A tensor, read or not.
+    fn tensor(&self, value: Value) -> Option<Node> {
+        match self.nodes.get(value)? {
+            tensor @ (Node::Tensor(_) | Node::Unreadable(_)) => Some(tensor.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a list, tuple or set is made of when its class is called.
+    fn listed(&self, arguments: &[Value]) -> Option<Vec<Value>> {
+        match arguments {
+            [] => Some(Vec::new()),
+            [items] => match self.nodes.get(*items)? {
+                Node::Sequence(items) | Node::Set(items) => Some(items.clone()),
+                // Characters, keys: nothing that tensors are in.
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What a dictionary is made of when its class is called.
+    fn entries(&self, of: Mapping, arguments: &[Value]) -> Option<Vec<(Value, Value)>> {
+        let arguments = match (of, arguments) {
+            (Mapping::Defaults, [_, rest @ ..]) => rest,
+            _ => arguments,
+        };
+        let [list] = arguments else { return arguments.is_empty().then(Vec::new) };
+        if let Some(Node::Mapping(pairs)) = self.nodes.get(*list) {
+            return Some(pairs.clone());
+        }
+        let pair = |pair: &Value| match self.nodes.items(*pair) {
+            Some([key, value]) => Some((*key, *value)),
+            _ => None,
+        };
+        match of {
+            Mapping::Counts => None,
+            _ => self.nodes.items(*list)?.iter().map(pair).collect(),
+        }
+    }
+
+    /// Containers made of others are copies: a short pickle must not make many long ones.
+    fn copied(&mut self, items: usize) {
+        self.copies += items;
+        if self.copies > MAX_OPERATIONS {
+            self.fault(Fault::TooLarge { what: format!("{MAX_OPERATIONS} items copied") });
+        }
+    }
+
+    /// Puts a tensor together; `None`: not of these arguments. What changes it besides is told of, and the
+    /// tensor is the one without.
+    fn rebuild(&mut self, how: Rebuild, arguments: &[Value], depth: usize) -> Option<Node> {
+        match (how, arguments) {
+            (Rebuild::Bare, [_, _, _, _]) => self.view(arguments, None),
+            (Rebuild::Tensor, [.., hooks]) if arguments.len() == 6 => {
+                self.no_state(&[(*hooks, "it has hooks")]);
+                self.view(arguments, None)
+            }
+            (Rebuild::Tensor, [.., hooks, notes]) if arguments.len() == 7 => {
+                self.no_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
+                self.view(arguments, None)
+            }
+            (Rebuild::TypedTensor, [.., hooks, dtype]) if arguments.len() == 7 => {
+                self.no_state(&[(*hooks, "it has hooks")]);
+                let dtype = self.dtype(*dtype)?;
+                self.view(arguments, Some(dtype))
+            }
+            (Rebuild::TypedTensor, [.., hooks, dtype, notes]) if arguments.len() == 8 => {
+                self.no_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
+                let dtype = self.dtype(*dtype)?;
+                self.view(arguments, Some(dtype))
+            }
+            (Rebuild::Parameter, [tensor, _, hooks]) => {
+                self.no_state(&[(*hooks, "it has hooks")]);
+                self.tensor(*tensor)
+            }
+            (Rebuild::ParameterWithState, [tensor, _, hooks, state]) => {
+                self.no_state(&[(*hooks, "it has hooks"), (*state, STATE)]);
+                self.tensor(*tensor)
+            }
+            (Rebuild::Converted, [tensor, dtype, _, _]) => {
+                let dtype = self.dtype(*dtype)?;
+                let tensor = self.tensor(*tensor)?;
+                Some(match &tensor {
+                    Node::Tensor(view) if view.element_type() != dtype => {
+                        Node::Unreadable("a tensor that is converted to another type")
+                    }
+                    _ => tensor,
+                })
+            }
+            (Rebuild::ByType, [function, class, inner, state]) => {
+                let Node::Global(function) = self.nodes.get(*function)? else { return None };
+                let function = function.0;
+                match self.nodes.get(*class) {
+                    Some(Node::Global(class)) if matches!(class.0, Known::TensorClass { .. }) => {}
+                    // One that is not allowed was told of.
+                    None if *class == Value::Opaque => {}
+                    _ => return None,
+                }
+                self.no_state(&[(*state, STATE)]);
+                match function {
+                    // No function of these is written around itself.
+                    Known::Rebuild(how) if depth == 0 => {
+                        let inner: Vec<Value> =
+                            self.nodes.items(*inner)?.iter().take(9).copied().collect();
+                        self.rebuild(how, &inner, depth + 1)
+                    }
+                    Known::Unreadable(kind) => Some(Node::Unreadable(kind)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells of what would change a tensor after it was made: everything that is not empty.
+    fn no_state(&mut self, parts: &[(Value, &'static str)]) {
+        for (part, what) in parts {
+            if !self.is_empty(*part) {
+                self.fault(Fault::TensorState { what });
+            }
+        }
+    }
+
+    /// Whether a state says nothing: none, an empty dictionary, or a pair of such.
+    fn is_empty(&self, state: Value) -> bool {
+        let nothing = |value: &Value| match self.nodes.get(*value) {
+            Some(Node::Mapping(entries)) => entries.is_empty(),
+            Some(_) => false,
+            None => *value == Value::None,
+        };
+        match self.nodes.items(state) {
+            Some(parts @ [_, _]) => parts.iter().all(nothing),
+            Some(_) => false,
+            None => nothing(&state),
+        }
+    }
+
+    fn dtype(&self, value: Value) -> Option<Option<Dtype>> {
+        match self.nodes.get(value)? {
+            Node::Global(global) => match global.0 {
+                Known::Dtype(dtype) => Some(dtype),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A part of a storage.
+    fn view(&self, arguments: &[Value], dtype: Option<Option<Dtype>>) -> Option<Node> {
+        let [storage, offset, shape, stride, ..] = arguments else { return None };
+        let Node::Storage(storage) = self.nodes.get(*storage)? else { return None };
+        let Value::Int(offset) = *offset else { return None };
+        let dimensions = self.nodes.items(*shape)?.len();
+        if dimensions > MAX_DIMENSIONS || self.nodes.items(*stride)?.len() != dimensions {
+            return None;
+        }
+        let (shape, stride) = (self.nodes.integers(*shape)?, self.nodes.integers(*stride)?);
+        let storage = Arc::clone(storage);
+        Some(Node::Tensor(Arc::new(View { storage, dtype, offset, shape, stride })))
+    }
+
+    /// Sets the state of an object: harmless for plain data, and notes for dictionaries.
+    fn build(&mut self, object: Value, state: Value) {
+        let what = match self.nodes.get(object) {
+            None if object == Value::Opaque => return,
+            Some(Node::Object | Node::Scalar) => return,
+            Some(Node::Mapping(_)) => match self.nodes.get(state) {
+                Some(Node::Mapping(notes)) if self.are_notes(notes) => {
+                    self.notes.extend(notes.iter().map(|(_, note)| *note));
+                    return;
+                }
+                _ => "a dictionary to something else than notes".to_owned(),
+            },
+            Some(Node::Tensor(_) | Node::Unreadable(_)) => {
+                return self.fault(Fault::TensorState { what: "it gets a state of its own" });
+            }
+            Some(Node::Global(global)) => format!("{}, a function or class", global.1),
+            Some(Node::Storage(_)) => "a storage".to_owned(),
+            _ => "a plain value".to_owned(),
+        };
+        self.fault(Fault::Build { what });
+    }
+
+    /// Whether these attributes of a dictionary stand for none that it has.
+    fn are_notes(&self, notes: &[(Value, Value)]) -> bool {
+        /// Of `OrderedDict` and `Counter`.
+        const METHODS: &[&str] = &[
+            "clear",
+            "copy",
+            "elements",
+            "fromkeys",
+            "get",
+            "items",
+            "keys",
+            "most_common",
+            "move_to_end",
+            "pop",
+            "popitem",
+            "setdefault",
+            "subtract",
+            "total",
+            "update",
+            "values",
+        ];
+        notes.iter().all(|(name, _)| {
+            self.nodes
+                .text(*name)
+                .is_some_and(|name| !name.starts_with("__") && !METHODS.contains(&name))
+        })
+    }
+
+    /// The storage that a persistent id stands for.
+    fn storage(&self, id: Value) -> Option<Referred> {
+        let [kind, class, key, location, elements, rest @ ..] = self.nodes.items(id)? else {
+            return None;
+        };
+        if self.nodes.text(*kind)? != "storage" {
+            return None;
+        }
+        // Where storages of no data are.
+        if self.nodes.text(*location)? == "meta" {
+            return None;
+        }
+        let Node::Global(global) = self.nodes.get(*class)? else { return None };
+        let Known::Storage(kind) = global.0 else { return None };
+        let Value::Int(elements) = *elements else { return None };
+        let name = |value| self.nodes.text(value).filter(|key| key.len() <= LONGEST_KEY);
+        let key = name(*key)?.to_owned();
+        let (part, view) = match rest {
+            [] | [Value::None] => (None, None),
+            // The key of the view, where it begins and how many elements it has.
+            [view] => match self.nodes.items(*view)? {
+                [part, Value::Int(offset), Value::Int(count)] => {
+                    (Some(name(*part)?.to_owned()), Some((*offset, *count)))
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let class = global.1.clone();
+        Some(Referred { storage: Storage { key, kind, class, elements, view }, part })
+    }
+
+    /// Holds what is said of a storage to what was said of it first, which is what a loader keeps.
+    fn compare(&mut self, referred: &Referred) {
+        let Storage { key, kind, elements, view, .. } = &referred.storage;
+        let first = self.storages.entry(key.clone()).or_insert((*kind, *elements));
+        if *first != (*kind, *elements) {
+            self.conflicts.insert(key.clone());
+        }
+        let mut told = self.views.contains_key(key).then(|| key.clone());
+        if let (Some(part), Some((offset, count))) = (&referred.part, view) {
+            let said = (key.clone(), *kind, *offset, *count);
+            let first = self.views.entry(part.clone()).or_insert_with(|| said.clone());
+            if *first != said || self.storages.contains_key(part) {
+                told = Some(part.clone());
+            }
+        }
+        if let Some(key) = told {
+            self.fault(Fault::ViewKey { key });
+        }
+    }
+}
+
+/// A storage, and what the part of it that is meant is called.
+struct Referred {
+    storage: Storage,
+    part: Option<String>,
+}
+
+/// What changes the values of a tensor when it is made: conjugation, a sign.
+const METADATA: &str = "it has metadata, which change its values";
+/// Attributes, the data among them.
+const STATE: &str = "it has a state, which may replace its data";
+
+/// Names are told of; a very long one is no name.
+fn clipped(name: &str) -> String {
+    const LONGEST: usize = 256;
+    name.chars().take(LONGEST).collect()
+}
+
+fn pairs(items: &[Value]) -> Result<Vec<(Value, Value)>, Fault> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    match rest {
+        [] => Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()),
+        _ => Err(malformed("a key has no value")),
+    }
+}
+
+impl View {
+    /// The type of its elements; `None`: one that is not read.
+    pub fn element_type(&self) -> Option<Dtype> {
+        match (self.dtype, self.storage.kind) {
+            (Some(dtype), _) => dtype,
+            (None, StorageType::Typed(dtype)) => Some(dtype),
+            // What a storage of bytes holds for a loader.
+            (None, StorageType::Untyped) => Some(Dtype::U8),
+            (None, StorageType::Refused) => None,
+        }
+    }
+}
+
+impl StorageType {
+    /// The element type, if it has one that is read.
+    pub fn dtype(self) -> Option<Dtype> {
+        match self {
+            StorageType::Typed(dtype) => Some(dtype),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Files from before PyTorch 1.6: a stream of pickles with the storages behind them, or a tar archive.
+
+use super::error::TorchError;
+use super::tensors::{self, Tensors};
+use super::views::{self, Place as StoragePlace};
+use super::weightless;
+use crate::contents::Contents;
+use crate::file::{self, Opened};
+use crate::pickle::{
+    self, Fault, MAX_PICKLE, Node, PickleError, Place, Unpickled, Value, unpickle,
+};
+use crate::problem::{Gathered, Named};
+use std::collections::HashMap;
+use std::io;
+
+/// The magic number that every stream begins with, a pickle of its own: behind its protocol, from 4 on in a
+/// frame; before protocol 2 in digits.
+const MAGIC: [&[u8]; 3] = [
+    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"L119547037146038801333356L\n.",
+    b"L119547037146038801333356\n.",
+];
+/// The only version of the stream.
+const PROTOCOL: i64 = 1001;
+
+/// The length of the pickle of the magic number, if these bytes begin with it.
+pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
+    let stated = match start {
+        [0x80, 0..=5, rest @ ..] => rest,
+        start => start,
+    };
+    let inner = match stated {
+        [0x95, frame @ ..] => frame.get(8..)?,
+        rest => rest,
+    };
+    let magic = MAGIC.iter().find(|magic| inner.starts_with(magic))?;
+    Some(start.len() - inner.len() + magic.len())
+}
+
+/// Reads a stream.
+pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+    let mut pickles = Gathered::default();
+    let mut torch = Gathered::default();
+    let mut contents = Contents::default();
+    match front(opened, &mut pickles)? {
+        Ok(front) => place(path, opened, front, &mut pickles, &mut torch, &mut contents)?,
+        // What the pickles themselves are wrong in was told of.
+        Err(_) if !pickles.is_empty() => {}
+        Err(error) => torch.push(error),
+    }
+    contents.problems = pickles.problems(path);
+    contents.problems.extend(torch.problems(path));
+    Ok(contents)
+}
+
+/// The pickles at the front.
+struct Front {
+    object: Unpickled,
+    is_big_endian: bool,
+    /// Of the storages, in order.
+    keys: Vec<String>,
+    /// Where the first storage begins.
+    end: u64,
+}
+
+fn front(
+    opened: &Opened,
+    errors: &mut Gathered<PickleError>,
+) -> io::Result<Result<Front, TorchError>> {
+    let broken = |what| Ok(Err(TorchError::Legacy { what }));
+    let bytes = opened.identity.bytes.min(MAX_PICKLE);
+    let front = file::read_at(&opened.file, 0, bytes as usize)?;
+    let mut at = 0;
+    let mut next = || {
+        let mut found = unpickle(front.get(at..).unwrap_or_default());
+        let faults = std::mem::take(&mut found.faults);
+        let place = Place { member: "", start: Some(at as u64) };
+        pickle::gather(faults, place, errors);
+        at += found.end;
+        found
+    };
+    let magic = next();
+    if magic.value.is_none() || magic_len(&front) != Some(magic.end) {
+        return broken("it does not begin with the magic number");
+    }
+    if next().value != Some(Value::Int(PROTOCOL)) {
+        return broken("it is of an unknown version");
+    }
+    let system = next();
+    let is_big_endian = little_endian(&system) == Some(false);
+    let object = next();
+    if object.value.is_none() {
+        return broken("its object is no pickle");
+    }
+    let listed = next();
+    let items = listed.value.and_then(|list| listed.nodes.items(list));
+    let keys = items.and_then(|items| {
+        items.iter().map(|item| listed.nodes.text(*item).map(str::to_owned)).collect()
+    });
+    let Some(keys) = keys else { return broken("it does not list its storages") };
+    Ok(Ok(Front { object, is_big_endian, keys, end: at as u64 }))
+}
+
+/// What the notes on the system that wrote it say of the byte order.
+fn little_endian(system: &Unpickled) -> Option<bool> {
+    let Node::Mapping(entries) = system.nodes.get(system.value?)? else { return None };
+    entries.iter().find_map(|(key, value)| match (system.nodes.text(*key), value) {
+        (Some("little_endian"), Value::Bool(is)) => Some(*is),
+        _ => None,
+    })
+}
+
+fn place(
+    path: &str,
+    opened: &Opened,
+    front: Front,
+    pickles: &mut Gathered<PickleError>,
+    torch: &mut Gathered<TorchError>,
+    contents: &mut Contents,
+) -> io::Result<()> {
+    let file_bytes = opened.identity.bytes;
+    // Each storage has the number of its elements before it; how wide they are the object says.
+    let mut widths: HashMap<&str, u64> = HashMap::new();
+    for node in &front.object.nodes.0 {
+        if let Node::Storage(storage) = node
+            && let Some(dtype) = storage.kind.dtype()
+        {
+            // The first is what a loader takes; another is told of.
+            widths.entry(&storage.key).or_insert(u64::from(dtype.bits() / 8));
+        }
+    }
+    let mut places: HashMap<String, [u64; 2]> = HashMap::new();
+    let mut at = front.end;
+    for key in &front.keys {
+        let start = at + 8;
+        if start > file_bytes {
+            break;
+        }
+        let count = file::read_at(&opened.file, at, 8)?;
+        let count = u64::from_le_bytes(count.try_into().unwrap_or_default());
+        let count = if front.is_big_endian { count.swap_bytes() } else { count };
+        let Some(width) = widths.get(key.as_str()) else {
+            torch.push(TorchError::Legacy { what: "it has a storage of a type that is not read" });
+            return Ok(());
+        };
+        let end = count.checked_mul(*width).and_then(|bytes| start.checked_add(bytes));
+        let end = end.unwrap_or(u64::MAX).min(file_bytes);
+        if places.insert(key.clone(), [start, end]).is_some() {
+            torch.push(TorchError::Legacy { what: "it lists a storage twice" });
+            return Ok(());
+        }
+        at = end;
+    }
+    if at < file_bytes {
+        torch.push(TorchError::Trailing { range: [at, file_bytes] });
+    }
+    contents.readable = true;
+    if front.keys.is_empty() {
+        contents.weightless = weightless(false, file_bytes);
+    }
+    let Tensors { views, unreadable, too_deep, faults, hidden: _ } =
+        tensors::collect(&front.object, front.end);
+    if too_deep {
+        torch.push(TorchError::TooDeep);
+    }
+    for fault in faults {
+        pickles.push(PickleError { member: String::new(), fault, range: None });
+    }
+    for (name, kind) in unreadable {
+        torch.push(TorchError::Kind { tensor: name.clone(), kind });
+        contents.unreadable.push(name);
+    }
+    let find = |key: &str| match places.get(key) {
+        Some(range) => StoragePlace::At(*range),
+        None => StoragePlace::Missing,
+    };
+    let placed =
+        views::place(views, &front.object.conflicts, file_bytes, front.is_big_endian, find, torch);
+    contents.tensors = placed.tensors;
+    contents.unreadable.extend(placed.unreadable);
+    contents.big_endian = placed.big_endian;
+    contents.remarks = placed.remarks.iter().map(|remark| remark.problem(path)).collect();
+    Ok(())
+}
+
+/// Whether these are the first bytes of the tar archive of the oldest files.
+pub(crate) fn is_tar(start: &[u8]) -> bool {
+    let name = start.iter().position(|byte| *byte == 0).map(|end| &start[..end]);
+    let known = matches!(name, Some(b"sys_info" | b"pickle" | b"storages" | b"tensors"));
+    known && start.get(257..262) == Some(b"ustar")
+}
+
+/// A tar archive is refused; its pickles are examined for names.
+pub(super) fn tar_contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+    /// Few members, and a bound.
+    const MAX_MEMBERS: usize = 64;
+    const BLOCK: u64 = 512;
+    let mut pickles = Gathered::default();
+    let mut at = 0u64;
+    for _ in 0..MAX_MEMBERS {
+        if at + BLOCK > opened.identity.bytes {
+            break;
+        }
+        let header = file::read_at(&opened.file, at, BLOCK as usize)?;
+        let name: Vec<u8> = header[..100].iter().copied().take_while(|byte| *byte != 0).collect();
+        let digits: String = header[124..136]
+            .iter()
+            .map(|byte| char::from(*byte))
+            .filter(char::is_ascii_digit)
+            .collect();
+        let Ok(bytes) = u64::from_str_radix(&digits, 8) else { break };
+        let start = at + BLOCK;
+        if name == b"pickle" || name == b"sys_info" {
+            let available = opened.identity.bytes - start;
+            let bytes = bytes.min(available).min(MAX_PICKLE);
+            let text = file::read_at(&opened.file, start, bytes as usize)?;
+            let faults = unpickle(&text).faults;
+            let names = faults
+                .into_iter()
+                .filter(|(fault, _)| matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal));
+            let member = String::from_utf8_lossy(&name).into_owned();
+            let place = Place { member: &member, start: Some(start) };
+            pickle::gather(names.collect(), place, &mut pickles);
+        }
+        let Some(next) = start.checked_add(bytes.next_multiple_of(BLOCK)) else { break };
+        at = next;
+    }
+    let mut contents = Contents::refused(TorchError::Tar.problem(path));
+    contents.problems.extend(pickles.problems(path));
+    Ok(contents)
+}

@@ -1,0 +1,320 @@
+//! From storages and strides to byte ranges of the file.
+
+use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
+use crate::contents::StoredTensor;
+use crate::order;
+use crate::pickle::{StorageType, View};
+use crate::problem::Gathered;
+use crate::tensor::BigEndian;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tensorseal_base::dtype::Dtype;
+
+/// Files this small may share bytes as they like.
+const SMALL: u64 = 1 << 20;
+
+/// Where a storage lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The bytes of the file.
+    At([u64; 2]),
+    /// There is no such storage.
+    Missing,
+    /// It is there and cannot be read, which was told of.
+    Told,
+}
+
+/// The tensors of a file, placed.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    pub tensors: Vec<StoredTensor>,
+    pub unreadable: Vec<String>,
+    pub remarks: Vec<TorchRemark>,
+    pub big_endian: Vec<BigEndian>,
+}
+
+/// Places views in a file of this length; `place` says where the storage of a key lies. Storages in
+/// `conflicts` are described in two ways.
+pub(super) fn place(
+    views: Vec<(String, Arc<View>)>,
+    conflicts: &BTreeSet<String>,
+    file_bytes: u64,
+    is_big_endian: bool,
+    place: impl Fn(&str) -> Place,
+    errors: &mut Gathered<TorchError>,
+) -> Placed {
+    let mut placed = Placed::default();
+    let mut storages: BTreeMap<String, Vec<(String, Arc<View>)>> = BTreeMap::new();
+    for (name, view) in views {
+        storages.entry(view.storage.key.clone()).or_default().push((name, view));
+    }
+    let mut strided: Vec<String> = Vec::new();
+    for (key, views) in storages {
+        let conflict = conflicts.contains(&key);
+        let Some([start, end]) = storage(&key, &views, conflict, place(&key), errors) else {
+            placed.unreadable.extend(views.into_iter().map(|(name, _)| name));
+            continue;
+        };
+        let kind = views.first().map(|(_, view)| view.storage.kind);
+        for (name, view) in views {
+            let dtype = match view_dtype(&view) {
+                Ok(dtype) => dtype,
+                Err(what) => {
+                    errors.push(TorchError::Dtype { tensor: name.clone(), what });
+                    placed.unreadable.push(name);
+                    continue;
+                }
+            };
+            match extent(&view, dtype) {
+                Err(what) => {
+                    errors.push(TorchError::BadView { tensor: name.clone(), what });
+                    placed.unreadable.push(name);
+                }
+                Ok(Extent { from, bytes, most, .. })
+                    if bytes > 0 && from + bytes > most.min(end - start) =>
+                {
+                    errors.push(TorchError::ViewPastEnd {
+                        tensor: name.clone(),
+                        storage: key.clone(),
+                        needed: from + bytes,
+                        has: most.min(end - start),
+                    });
+                    placed.unreadable.push(name);
+                }
+                Ok(Extent { from, bytes, shape, strides, .. }) => {
+                    if strides.is_some() {
+                        strided.push(name.clone());
+                    }
+                    // An empty tensor may begin anywhere.
+                    let offset = if bytes == 0 { start } else { start + from };
+                    placed.tensors.push(StoredTensor {
+                        name,
+                        dtype,
+                        shape,
+                        strides,
+                        offset,
+                        bytes,
+                    });
+                }
+            }
+        }
+        // A loader turns the bytes of a storage by the type of the storage.
+        let wide = kind.and_then(StorageType::dtype);
+        let wide = wide.filter(|dtype| is_big_endian && dtype.bits() > 8);
+        placed.big_endian.extend(wide.map(|dtype| BigEndian { range: [start, end], dtype }));
+    }
+    placed.big_endian.sort_by_key(|stretch| stretch.range);
+    placed.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
+    bound(&mut placed, file_bytes, errors);
+    if let Some(first) = strided.first().cloned() {
+        placed.remarks.push(TorchRemark::Strided { count: strided.len(), first });
+    }
+    placed
+}
+
+/// Views share bytes, and each is read: all together must stay in proportion to the file.
+fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>) {
+    let most = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
+    let most_repeated = file_bytes.max(SMALL).saturating_mul(MAX_REPEATED);
+    let (mut sum, mut repeated) = (0u64, 0u64);
+    let mut left_out = Vec::new();
+    placed.tensors.retain(|tensor| {
+        // What a loader makes of a tensor that has elements at several places.
+        let elements = order::elements(&tensor.shape).unwrap_or(u64::MAX);
+        let made = elements.saturating_mul(u64::from(tensor.dtype.bits() / 8).max(1));
+        let made = repeated.saturating_add(made.saturating_sub(tensor.bytes));
+        let with = sum.saturating_add(tensor.bytes);
+        if with > most || made > most_repeated {
+            left_out.push(tensor.name.clone());
+            return false;
+        }
+        (sum, repeated) = (with, made);
+        true
+    });
+    if !left_out.is_empty() {
+        placed.unreadable.extend(left_out.iter().cloned());
+        errors.push(TorchError::SharedBytes { tensors: left_out });
+    }
+}
+
+/// The bytes of a storage, when it is as its tensors say.
+fn storage(
+    key: &str,
+    views: &[(String, Arc<View>)],
+    conflict: bool,
+    place: Place,
+    errors: &mut Gathered<TorchError>,
+) -> Option<[u64; 2]> {
+    let tensors = || views.iter().map(|(name, _)| name.clone()).collect();
+    let name = || key.to_owned();
+    let (_, first) = views.first()?;
+    let stated = &first.storage;
+    if conflict {
+        errors.push(TorchError::StorageConflict { storage: name(), tensors: tensors() });
+        return None;
+    }
+    let width = match stated.kind {
+        StorageType::Typed(dtype) => Some(u64::from(dtype.bits() / 8)),
+        StorageType::Untyped => Some(1),
+        // Its tensors are not read, whatever it is.
+        StorageType::Refused => None,
+    };
+    let elements = u64::try_from(stated.elements).ok();
+    let bytes = elements.and_then(|elements| elements.checked_mul(width.unwrap_or(1)));
+    let Some(bytes) = bytes.filter(|bytes| *bytes <= i64::MAX as u64) else {
+        errors.push(TorchError::StorageOverflow { storage: name(), tensors: tensors() });
+        return None;
+    };
+    let [start, end] = match place {
+        Place::At(range) => range,
+        Place::Told => return None,
+        Place::Missing => {
+            errors.push(TorchError::StorageMissing { storage: name(), tensors: tensors() });
+            return None;
+        }
+    };
+    let has = end - start;
+    if width.is_some() && has != bytes {
+        let short = has < bytes;
+        let tensors = if short { tensors() } else { Vec::new() };
+        let (storage, range) = (name(), [start, end]);
+        errors.push(TorchError::StorageSize { storage, stated: bytes, has, range, tensors });
+        if short {
+            return None;
+        }
+    }
+    Some([start, end])
+}
+
+/// The type of the elements of a view; otherwise the name of what is not read.
+fn view_dtype(view: &View) -> Result<Dtype, String> {
+    view.element_type().ok_or_else(|| match view.dtype {
+        Some(_) => "a type of its own".to_owned(),
+        None => view.storage.class.clone(),
+    })
+}
+
+/// What a view takes of its storage.
+#[derive(Debug, PartialEq, Eq)]
+struct Extent {
+    /// Bytes before it.
+    from: u64,
+    bytes: u64,
+    /// Bytes of the storage up to the end of the part that the view is of.
+    most: u64,
+    shape: Vec<u64>,
+    strides: Option<Vec<u64>>,
+}
+
+/// The stretch that a view lies in.
+fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
+    const OVERFLOW: &str = "its size overflows 64 bits";
+    let positive = |values: &[i64], what| -> Result<Vec<u64>, &'static str> {
+        values.iter().map(|value| u64::try_from(*value).map_err(|_| what)).collect()
+    };
+    let shape = positive(&view.shape, "a dimension is negative")?;
+    let stride = positive(&view.stride, "a stride is negative")?;
+    let offset = u64::try_from(view.offset).map_err(|_| "its offset is negative")?;
+    let width = u64::from(dtype.bits() / 8).max(1);
+    // A part of a storage is counted in the elements of the storage.
+    let (start, most) = match view.storage.view {
+        None => (0, u64::MAX),
+        Some((offset, count)) => {
+            let unit =
+                view.storage.kind.dtype().map_or(1, |dtype| u64::from(dtype.bits() / 8).max(1));
+            let start = u64::try_from(offset).map_err(|_| "its offset is negative")?;
+            let count = u64::try_from(count).map_err(|_| "the part it is of is less than empty")?;
+            let end = start.checked_add(count).and_then(|end| end.checked_mul(unit));
+            (start.checked_mul(unit).ok_or(OVERFLOW)?, end.ok_or(OVERFLOW)?)
+        }
+    };
+    let from =
+        offset.checked_mul(width).and_then(|from| start.checked_add(from)).ok_or(OVERFLOW)?;
+    let elements = order::elements(&shape).ok_or(OVERFLOW)?;
+    let stored = order::stored_elements(&shape, Some(&stride)).ok_or(OVERFLOW)?;
+    let bytes = stored.checked_mul(width).ok_or(OVERFLOW)?;
+    if elements > 0 && from.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(OVERFLOW);
+    }
+    let strides = order::canonical(&shape, &stride);
+    Ok(Extent { from, bytes, most, shape, strides })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pickle::Storage;
+    use proptest::prelude::*;
+
+    fn view(shape: &[i64], stride: &[i64], offset: i64) -> View {
+        View {
+            storage: Arc::new(Storage {
+                key: "0".to_owned(),
+                kind: StorageType::Typed(Dtype::F32),
+                class: "torch.FloatStorage".to_owned(),
+                elements: 24,
+                view: None,
+            }),
+            dtype: None,
+            offset,
+            shape: shape.to_vec(),
+            stride: stride.to_vec(),
+        }
+    }
+
+    #[test]
+    fn views_are_listed_with_their_stretch() {
+        let of = |shape: &[i64], stride: &[i64], offset| {
+            let found = extent(&view(shape, stride, offset), Dtype::F32).unwrap();
+            (found.from, found.bytes, found.shape, found.strides)
+        };
+        assert_eq!(of(&[2, 3], &[3, 1], 0), (0, 24, vec![2, 3], None));
+        assert_eq!(of(&[3, 2], &[1, 3], 0), (0, 24, vec![3, 2], Some(vec![1, 3])));
+        assert_eq!(of(&[2, 3], &[3, 1], 2), (8, 24, vec![2, 3], None));
+        assert_eq!(of(&[2, 1, 3], &[3, 7, 1], 0), (0, 24, vec![2, 1, 3], None));
+        assert_eq!(of(&[2, 2], &[3, 1], 0), (0, 20, vec![2, 2], Some(vec![3, 1])));
+        assert_eq!(of(&[2, 3], &[0, 0], 1), (4, 4, vec![2, 3], Some(vec![0, 0])));
+        assert_eq!(of(&[0, 3], &[3, 1], 9), (36, 0, vec![0, 3], None));
+        assert_eq!(of(&[], &[], 5), (20, 4, vec![], None));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_view_is_said() {
+        for (shape, stride, offset, said) in [
+            (&[-1][..], &[1][..], 0, "dimension is negative"),
+            (&[2], &[-1], 0, "stride is negative"),
+            (&[2], &[1], -1, "offset is negative"),
+            (&[i64::MAX, 4], &[4, 1], 0, "overflows"),
+            (&[2], &[i64::MAX], 0, "overflows"),
+            (&[2], &[1], i64::MAX, "overflows"),
+        ] {
+            let error = extent(&view(shape, stride, offset), Dtype::F32).unwrap_err();
+            assert!(error.contains(said), "{error}: {said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn extents_hold_every_element(
+            dimensions in prop::collection::vec((1i64..5, 0i64..9), 0..4),
+            offset in 0i64..9,
+        ) {
+            let (shape, stride): (Vec<i64>, Vec<i64>) = dimensions.iter().copied().unzip();
+            let found = extent(&view(&shape, &stride, offset), Dtype::F32).unwrap();
+            let furthest: i64 = dimensions.iter().map(|(size, stride)| (size - 1) * stride).sum();
+            prop_assert_eq!(found.bytes, (furthest as u64 + 1) * 4);
+            let listed: u64 =
+                order::storage_shape(&found.shape, found.strides.as_deref()).iter().product();
+            prop_assert_eq!(listed * 4, found.bytes);
+        }
+
+        #[test]
+        fn arbitrary_views_do_not_panic(
+            shape in prop::collection::vec(any::<i64>(), 0..5),
+            stride in prop::collection::vec(any::<i64>(), 5),
+            offset: i64,
+        ) {
+            let _ = extent(&view(&shape, &stride[..shape.len()], offset), Dtype::F64);
+        }
+    }
+}

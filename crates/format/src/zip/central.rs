@@ -1,0 +1,116 @@
+//! The central directory: what it says of each member.
+
+use super::end::CENTRAL;
+use super::error::ZipError;
+use super::fields::{Fields, Sizes, extra};
+use crate::problem::Gathered;
+
+/// A member as the directory has it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Its name; what is not UTF-8 is shown with replacement characters.
+    pub name: String,
+    /// Its name as it is.
+    pub raw_name: Vec<u8>,
+    pub flags: u16,
+    pub method: u16,
+    pub crc32: u32,
+    /// Length of its data.
+    pub bytes: u64,
+    /// Length of its data as stored.
+    pub stored: u64,
+    /// Position of its own header, counted from the start of the archive.
+    pub offset: u64,
+}
+
+/// All entries of a directory that starts at `start` of the file; those before a fault.
+pub(super) fn parse(
+    directory: &[u8],
+    start: u64,
+    stated: u64,
+    errors: &mut Gathered<ZipError>,
+) -> Option<Vec<Entry>> {
+    let mut fields = Fields(directory);
+    let mut entries = Vec::new();
+    while !fields.0.is_empty() {
+        let at = start + (directory.len() - fields.0.len()) as u64;
+        match entry(&mut fields, errors) {
+            Some(entry) => entries.push(entry),
+            None => {
+                errors.push(ZipError::Directory { at });
+                return None;
+            }
+        }
+    }
+    let listed = entries.len() as u64;
+    if listed != stated {
+        errors.push(ZipError::Count { stated, listed });
+    }
+    Some(entries)
+}
+
+fn entry(fields: &mut Fields<'_>, errors: &mut Gathered<ZipError>) -> Option<Entry> {
+    if fields.bytes(4)? != CENTRAL {
+        return None;
+    }
+    fields.bytes(4)?;
+    let (flags, method) = (fields.u16()?, fields.u16()?);
+    fields.bytes(4)?;
+    let crc32 = fields.u32()?;
+    let (stored, bytes) = (fields.u32()?.into(), fields.u32()?.into());
+    let (name_len, extra_len, comment_len) = (fields.u16()?, fields.u16()?, fields.u16()?);
+    let disk = fields.u16()?;
+    fields.bytes(6)?;
+    let offset = fields.u32()?.into();
+    let raw_name = fields.bytes(name_len.into())?.to_vec();
+    let extra_bytes = fields.bytes(extra_len.into())?;
+    fields.bytes(comment_len.into())?;
+    let name = String::from_utf8_lossy(&raw_name).into_owned();
+    let member = || name.clone();
+    let extra = extra(extra_bytes).unwrap_or_else(|| {
+        errors.push(ZipError::Extra { member: member() });
+        Default::default()
+    });
+    if extra.name.is_some_and(|other| other != raw_name) {
+        errors.push(ZipError::LocalName {
+            member: member(),
+            local: String::from_utf8_lossy(extra.name.unwrap_or_default()).into_owned(),
+        });
+    }
+    if disk != 0 && disk != u16::MAX {
+        errors.push(ZipError::MultiDisk);
+    }
+    let narrow = Sizes { bytes, stored, offset: Some(offset) };
+    let sizes = narrow.resolve(extra.zip64).unwrap_or_else(|| {
+        errors.push(ZipError::Zip64 { what: format!("the size of a member '{}'", shown(&name)) });
+        narrow
+    });
+    let (bytes, stored, offset) = (sizes.bytes, sizes.stored, sizes.offset.unwrap_or(offset));
+    Some(Entry { name, raw_name, flags, method, crc32, bytes, stored, offset })
+}
+
+fn shown(name: &str) -> String {
+    tensorseal_base::display::display_name(name)
+}
+
+impl Entry {
+    /// What is wrong with its name, if anything is.
+    pub fn bad_name(&self) -> Option<&'static str> {
+        let name = &self.raw_name;
+        if std::str::from_utf8(name).is_err() {
+            Some("it is not UTF-8")
+        } else if name.is_empty() {
+            Some("it is empty")
+        } else if name.contains(&0) {
+            Some("it holds a NUL byte, where some readers end it")
+        } else if name.contains(&b'\\') {
+            Some("it holds a backslash")
+        } else if name[0] == b'/' || name.get(1) == Some(&b':') {
+            Some("it is absolute")
+        } else if name.split(|byte| *byte == b'/').any(|part| part == b"..") {
+            Some("it leads up")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The data of small members.
+
+use super::{Member, Method, ZipError};
+use crate::file::{self, Opened};
+use flate2::{Decompress, FlushDecompress, Status};
+use std::io;
+
+impl Member {
+    /// Its data, of which there may be `most` bytes; compressed ones are unpacked. Nothing is reserved
+    /// for a length that is only stated.
+    pub fn read(&self, opened: &Opened, most: u64) -> io::Result<Result<Vec<u8>, ZipError>> {
+        let [start, end] = self.range;
+        let stored = end - start;
+        let bomb = || ZipError::Bomb {
+            member: self.name.clone(),
+            stored,
+            bytes: self.bytes.max(most),
+            range: self.range,
+        };
+        if self.bytes > most || stored > most {
+            return Ok(Err(bomb()));
+        }
+        let bytes = file::read_at(&opened.file, start, stored as usize)?;
+        if self.method == Method::Stored {
+            return Ok(Ok(bytes));
+        }
+        Ok(match inflate(&bytes, self.bytes as usize) {
+            Inflated::Whole(data)
+                if self.crc32.is_none_or(|crc32| crc32fast::hash(&data) == crc32) =>
+            {
+                Ok(data)
+            }
+            Inflated::TooLong => Err(bomb()),
+            Inflated::Whole(_) | Inflated::Damaged => {
+                Err(ZipError::Damaged { member: self.name.clone(), range: self.range })
+            }
+        })
+    }
+
+    /// Its first bytes, at most `most`, of one that is stored as it is.
+    pub fn start(&self, opened: &Opened, most: usize) -> io::Result<Vec<u8>> {
+        let [start, end] = self.range;
+        file::read_at(&opened.file, start, (end - start).min(most as u64) as usize)
+    }
+
+    /// What a member is that cannot be read in place: one that unpacks to very much is more than
+    /// inconvenient.
+    pub fn compressed(&self) -> ZipError {
+        // DEFLATE packs by 1,032 at most; weights are packed by less than 2, masks of zeros are small.
+        const LARGE: u64 = 64 << 20;
+        let (member, range) = (self.name.clone(), self.range);
+        let stored = range[1] - range[0];
+        match self.bytes > LARGE && self.bytes / 100 > stored {
+            true => ZipError::Bomb { member, stored, bytes: self.bytes, range },
+            false => ZipError::Compressed { member, range },
+        }
+    }
+}
+
+enum Inflated {
+    Whole(Vec<u8>),
+    TooLong,
+    Damaged,
+}
+
+/// Unpacks exactly `expected` bytes.
+fn inflate(packed: &[u8], expected: usize) -> Inflated {
+    const STEP: usize = 64 << 10;
+    let mut unpacking = Decompress::new(false);
+    let mut data = Vec::new();
+    let mut piece = vec![0; STEP];
+    loop {
+        let (taken, made) = (unpacking.total_in() as usize, unpacking.total_out());
+        let rest = packed.get(taken..).unwrap_or_default();
+        let status = unpacking.decompress(rest, &mut piece, FlushDecompress::None);
+        let new = (unpacking.total_out() - made) as usize;
+        data.extend_from_slice(&piece[..new]);
+        if data.len() > expected {
+            return Inflated::TooLong;
+        }
+        match status {
+            Ok(Status::StreamEnd) => {
+                let all = unpacking.total_in() as usize == packed.len();
+                return match all && data.len() == expected {
+                    true => Inflated::Whole(data),
+                    false => Inflated::Damaged,
+                };
+            }
+            Ok(_) if new > 0 || unpacking.total_in() as usize > taken => {}
+            _ => return Inflated::Damaged,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a source claims of its files, and whether it is so.
+
+use super::due::add;
+use crate::source::ListedFile;
+use tensorseal_base::display::display_name;
+use tensorseal_base::hashing::{FileHashing, Hashings};
+use tensorseal_base::hex::hex;
+use tensorseal_core::judge::Finding;
+use tensorseal_engine::RunReport;
+use tensorseal_format::Checkpoint;
+
+/// A digest of all that a model is held to: what is claimed of its files, and the digest of the seal beside it.
+pub fn digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
+    for file in files {
+        for claim in &file.claims {
+            add(&mut hasher, file.path.as_bytes());
+            add(&mut hasher, claim.algorithm.name().as_bytes());
+            add(&mut hasher, &claim.digest);
+        }
+    }
+    if let Some(seal) = seal {
+        add(&mut hasher, seal);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The digests that each file of a model is to be read for. `files` are those of the list, in its order.
+pub fn hashings(model: &Checkpoint, files: &[ListedFile]) -> Hashings {
+    let of = |index: usize| {
+        let claims = files.get(index).map(|file| file.claims.as_slice()).unwrap_or_default();
+        let mut hashings: Vec<FileHashing> = Vec::new();
+        for claim in claims {
+            let hashing = FileHashing::whole(claim.algorithm);
+            if !hashings.contains(&hashing) {
+                hashings.push(hashing);
+            }
+        }
+        hashings
+    };
+    Hashings::ByFile((0..model.files.len()).map(of).collect())
+}
+
+/// A finding for every file that does not have a digest that is claimed of it.
+pub fn judge(model: &Checkpoint, files: &[ListedFile], run: &RunReport) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let digests = run.file_digests.get(index).and_then(Option::as_ref);
+        let broken = file.claims.iter().find_map(|claim| {
+            let digest = digests.and_then(|digests| digests.whole(claim.algorithm));
+            (digest != Some(&claim.digest)).then_some((claim, digest))
+        });
+        let Some((claim, digest)) = broken else { continue };
+        let found_hex = digest.map_or("not measured".to_owned(), hex);
+        let message = format!(
+            "{}: its bytes are not those that {} stands for: {} {found_hex}; {}",
+            display_name(&file.path),
+            claim.place,
+            claim.algorithm.name(),
+            claim.remedy
+        );
+        let finding = Finding::new("registry/blob-differs", message)
+            .in_file(&file.path)
+            .with("algorithm", claim.algorithm.name())
+            .with("claimed", hex(&claim.digest))
+            .with("found", found_hex)
+            .with("tensors", model.tensors_of(index).len());
+        found.push(finding);
+    }
+    found
+}

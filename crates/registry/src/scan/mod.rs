@@ -1,0 +1,332 @@
+//! A scan: each model of each source is listed, read when it is due, judged, and recorded at once.
+
+mod beside;
+mod change;
+mod claims;
+mod deep;
+mod due;
+mod model;
+
+pub use change::{Change, Moment, judge, same_content};
+pub use deep::{CheckError, Checking, DeepCheck};
+pub use due::{Due, Part};
+
+use super::source::{Listed, Source};
+use super::state::{Checked, Database, StateError};
+use due::Marks;
+use jiff::Timestamp;
+use model::{InSource, SeenModel};
+use std::ops::ControlFlow;
+use tensorseal_base::severity::Severity;
+use tensorseal_core::judge::Finding;
+use tensorseal_core::policy::Pattern;
+use tensorseal_core::record::{PassedOver, RecordedFinding, RunOutcome, RunRecord, State};
+use tensorseal_engine::RunError;
+use tensorseal_engine::stream::progress::Progress;
+
+/// Rows of models that were only seen are written together.
+const BATCH: usize = 256;
+
+/// Most sentences that a run keeps of what could not be checked.
+const MOST_ERRORS: usize = 100;
+
+/// What a scan is asked for.
+pub struct Scan<'a> {
+    /// What is remembered.
+    pub database: &'a Database,
+    /// What is read although nothing moved.
+    pub due: Due,
+    /// How it is read.
+    pub checking: Checking,
+    /// Names of models that are passed over.
+    pub exclude: &'a [Pattern],
+    /// The lowest severity that fails it.
+    pub fail_on: Severity,
+    /// What watches.
+    pub progress: &'a Progress,
+    /// The time.
+    pub clock: &'a dyn Fn() -> Timestamp,
+    /// Told of each model that was read.
+    pub each: &'a mut dyn FnMut(&CheckedModel<'_>),
+}
+
+/// A model that was read.
+pub struct CheckedModel<'a> {
+    /// Name of the source.
+    pub source: &'a str,
+    /// As it was listed.
+    pub listed: &'a Listed,
+    /// What became of it.
+    pub state: State,
+    /// In a sentence.
+    pub detail: &'a str,
+    /// All findings that stand, worst first.
+    pub findings: &'a [RecordedFinding],
+    /// As they were judged, of content that was judged now.
+    pub judged: &'a [Finding],
+    /// What was measured.
+    pub deep: &'a DeepCheck,
+}
+
+/// What a scan did.
+#[derive(Debug)]
+pub struct Scanned {
+    /// Its record.
+    pub run: RunRecord,
+    /// Whether there was any model.
+    pub any: bool,
+    /// What was there and is no model, or was to be passed over.
+    pub passed_over: PassedOver,
+}
+
+/// A run at work.
+struct Running<'s, 'a> {
+    scan: &'s mut Scan<'a>,
+    run: RunRecord,
+    passed_over: PassedOver,
+    /// The state cannot be used any more, or the run is to stop.
+    end: Option<End>,
+}
+
+enum End {
+    Interrupted,
+    State(StateError),
+}
+
+impl Scan<'_> {
+    /// Scans `sources`. What was done is recorded even when it is interrupted.
+    ///
+    /// # Errors
+    /// When the state cannot be used. That a source or a model cannot be read is told in the record.
+    pub fn run(&mut self, sources: &[Box<dyn Source>]) -> Result<Scanned, StateError> {
+        let now = (self.clock)();
+        let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
+        let id = self.database.begin_run(&names, now)?;
+        self.database.settle_new(&names)?;
+        let run = RunRecord {
+            id,
+            sources: names,
+            started: now,
+            ended: None,
+            outcome: RunOutcome::Running,
+            models: 0,
+            deep_checked: 0,
+            bytes_read: 0,
+            errors: Vec::new(),
+        };
+        let passed_over = PassedOver::default();
+        let mut running = Running { scan: self, run, passed_over, end: None };
+        for source in sources {
+            running.source(source.as_ref());
+            if running.end.is_some() {
+                break;
+            }
+        }
+        running.finish()
+    }
+}
+
+impl Running<'_, '_> {
+    fn source(&mut self, source: &dyn Source) {
+        let mut seen: Vec<SeenModel> = Vec::new();
+        let listed = source.list(&mut |listed| {
+            let step = self.step(source, listed, &mut seen);
+            match step.and_then(|()| self.flush(source, &mut seen, BATCH)) {
+                Ok(()) if self.scan.progress.stopped() => {
+                    self.end = Some(End::Interrupted);
+                    ControlFlow::Break(())
+                }
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    self.end = Some(End::State(error));
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        // Also of a source that could not be listed to its end.
+        if let Err(error) = self.flush(source, &mut seen, 1) {
+            self.end.get_or_insert(End::State(error));
+        }
+        match listed {
+            // Only a whole list tells what is not in it.
+            Ok(()) if self.end.is_none() => {
+                if let Err(error) = self.missing(source.name()) {
+                    self.end = Some(End::State(error));
+                }
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let (name, text) = (source.name(), error.to_string());
+                self.could_not(match text.starts_with(name) {
+                    true => text,
+                    false => format!("{name}: {text}"),
+                });
+            }
+        }
+    }
+
+    /// Whatever a source lists: passed over, or a model.
+    fn step(
+        &mut self,
+        source: &dyn Source,
+        listed: Listed,
+        seen: &mut Vec<SeenModel>,
+    ) -> Result<(), StateError> {
+        if let Some(reason) = self.reason_to_pass(source, &listed)? {
+            self.passed_over.add(source.name(), listed.name, reason);
+            return Ok(());
+        }
+        self.run.models += 1;
+        self.model(source, listed, seen)
+    }
+
+    /// Why something that a source lists is not read. What was known as a model stays one.
+    fn reason_to_pass(
+        &self,
+        source: &dyn Source,
+        listed: &Listed,
+    ) -> Result<Option<String>, StateError> {
+        if let Some(pattern) = self.excluding(&listed.name) {
+            return Ok(Some(format!("excluded by {}", pattern.as_str())));
+        }
+        let Some(reason) = &listed.no_model else { return Ok(None) };
+        let can_be_read = !listed.files.is_empty();
+        let known =
+            can_be_read && { self.scan.database.known(source.name(), &listed.name)?.is_some() };
+        Ok((!known).then(|| reason.clone()))
+    }
+
+    fn excluding(&self, name: &str) -> Option<&Pattern> {
+        self.scan.exclude.iter().find(|pattern| pattern.matches(name))
+    }
+
+    /// One model: read if it is due, else noted as seen.
+    fn model(
+        &mut self,
+        source: &dyn Source,
+        listed: Listed,
+        seen: &mut Vec<SeenModel>,
+    ) -> Result<(), StateError> {
+        let marks = Marks::of(&listed);
+        let database = self.scan.database;
+        let known = database.known(source.name(), &listed.name)?;
+        let now = (self.scan.clock)();
+        if let Some(known) = &known
+            && !self.scan.due.is_due(known, source.name(), &marks, now)
+        {
+            seen.push(SeenModel::new(known.id, &listed, &marks));
+            return Ok(());
+        }
+        let id = match &known {
+            Some(known) => {
+                seen.push(SeenModel::new(known.id, &listed, &marks));
+                self.flush(source, seen, 1)?;
+                known.id
+            }
+            None => {
+                let row = SeenModel::new(0, &listed, &marks);
+                database.add(self.run.id, &row.row(source.name()), now)?
+            }
+        };
+        let model = InSource { source, listed: &listed, marks: &marks, id, known: known.as_ref() };
+        match self.check(&model) {
+            Ok(()) => Ok(()),
+            Err(CheckError::State(error)) => Err(error),
+            // Nothing is known of it that was not known before; it is due the next time, too.
+            Err(CheckError::Run(RunError::Interrupted)) => Ok(()),
+            Err(error) => self.unreadable(&model, &error),
+        }
+    }
+
+    /// A model that could not be checked is not as it was: nobody knows how it is.
+    fn unreadable(&mut self, model: &InSource<'_>, error: &CheckError) -> Result<(), StateError> {
+        let detail = format!("could not be checked: {error}");
+        self.could_not(format!("{}: {}: {error}", model.source.name(), model.listed.name));
+        let findings = self.scan.database.findings(model.id)?;
+        self.scan.database.record(&Checked {
+            model: model.id,
+            run: self.run.id,
+            at: (self.scan.clock)(),
+            version: model.listed.version.as_deref(),
+            state: State::Incomplete,
+            detail: &detail,
+            findings: &findings,
+            deep: None,
+        })
+    }
+
+    fn could_not(&mut self, what: String) {
+        if self.run.errors.len() < MOST_ERRORS {
+            self.run.errors.push(what.replace(['\n', '\r'], " "));
+        }
+    }
+
+    /// Writes the rows of models that were only seen, when there are `from` of them.
+    fn flush(
+        &mut self,
+        source: &dyn Source,
+        seen: &mut Vec<SeenModel>,
+        from: usize,
+    ) -> Result<(), StateError> {
+        if seen.len() < from {
+            return Ok(());
+        }
+        let rows: Vec<_> = seen.iter().map(|seen| (seen.id, seen.row(source.name()))).collect();
+        self.scan.database.see(self.run.id, &rows, (self.scan.clock)())?;
+        seen.clear();
+        Ok(())
+    }
+
+    /// Models that were there and are not in a whole list.
+    fn missing(&mut self, source: &str) -> Result<(), StateError> {
+        for (model, name) in self.scan.database.not_seen(self.run.id, source)? {
+            // Nobody looked whether it is there.
+            if self.excluding(&name).is_some() {
+                continue;
+            }
+            let detail = "it was there before, and its source does not list it any more";
+            let finding = Finding::new("registry/missing", format!("{name}: {detail}"));
+            self.scan.database.record(&Checked {
+                model,
+                run: self.run.id,
+                at: (self.scan.clock)(),
+                version: None,
+                state: State::Missing,
+                detail,
+                findings: &[RecordedFinding::from(&finding)],
+                deep: None,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Scanned, StateError> {
+        let database = self.scan.database;
+        let interrupted = match self.end.take() {
+            Some(End::State(error)) => {
+                // As far as it can be written at all.
+                self.run.ended = Some((self.scan.clock)());
+                self.run.outcome = RunOutcome::Incomplete;
+                self.run.errors.push(error.to_string());
+                let _ = database.end_run(&self.run);
+                return Err(error);
+            }
+            Some(End::Interrupted) => true,
+            None => false,
+        };
+        let worst = database.worst_of(&self.run.sources)?;
+        self.run.ended = Some((self.scan.clock)());
+        self.run.outcome = if interrupted {
+            RunOutcome::Interrupted
+        } else if worst.is_some_and(|worst| worst >= self.scan.fail_on) {
+            RunOutcome::Fail
+        } else if !self.run.errors.is_empty() {
+            RunOutcome::Incomplete
+        } else {
+            RunOutcome::Pass
+        };
+        database.end_run(&self.run)?;
+        let any = self.run.models > 0 || worst.is_some();
+        Ok(Scanned { run: self.run, any, passed_over: self.passed_over })
+    }
+}

@@ -1,0 +1,186 @@
+//! One object, read by ranges and pinned to what was listed.
+
+use super::super::remote::retry::{Failure, attempts};
+use super::super::remote::{Fetch, Limits, Waiting, retry};
+use super::super::{ListedFile, Mark};
+use super::connect::Store;
+use super::error::failure;
+use super::watch::Seen;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetRange, GetResult, ObjectMeta};
+use std::sync::{Arc, OnceLock};
+use tensorseal_format::RemoteError;
+
+/// What tells one version of an object from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Pin {
+    etag: Option<String>,
+    version: Option<String>,
+    /// Seconds since 1970: headers have no more.
+    modified: Option<i64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Object {
+    store: Arc<dyn Store>,
+    key: Path,
+    place: String,
+    bytes: u64,
+    listed: Pin,
+    /// Of the first answer: some stores give no entity tags in lists, and some look at no condition.
+    first: OnceLock<Pin>,
+    waiting: Waiting,
+    limits: Limits,
+}
+
+impl Object {
+    /// The object of a file as it was listed.
+    pub fn new(
+        store: Arc<dyn Store>,
+        key: Path,
+        place: String,
+        file: &ListedFile,
+        (waiting, limits): (Waiting, Limits),
+    ) -> Object {
+        let listed = match &file.mark {
+            Mark::Object { etag, version, modified } => Pin {
+                etag: etag.clone(),
+                version: version.clone(),
+                modified: modified.parse().ok().map(|time: Timestamp| time.as_second()),
+            },
+            _ => Pin::default(),
+        };
+        let (bytes, first) = (file.bytes, OnceLock::new());
+        Object { store, key, place, bytes, listed, first, waiting, limits }
+    }
+
+    /// Where it is, for messages.
+    pub fn named(&self) -> &str {
+        &self.place
+    }
+
+    /// The checksum that the store keeps of it, if it has one and tells it.
+    ///
+    /// # Errors
+    /// When the object is no longer what was listed, or the store cannot be asked.
+    pub fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
+        attempts(&self.waiting, &self.limits, 0, || self.head())
+    }
+
+    async fn head(&self) -> Result<Option<[u8; 32]>, Failure> {
+        match self.ask(GetOptions::new().with_head(true)).await {
+            Ok((_, seen)) => Ok(seen.noted().checksum),
+            // A store that refuses this tells no checksum; whether it gives the bytes is seen when they are read.
+            Err(Failure::Final(RemoteError::Unavailable(_))) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn range(&self, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+        let range = GetRange::Bounded(offset..offset + len as u64);
+        let (answer, _) = self.ask(GetOptions::new().with_range(Some(range))).await?;
+        body(answer, len).await
+    }
+
+    /// The answer to a request for the object that was listed, and for no other.
+    async fn ask(&self, what: GetOptions) -> Result<(GetResult, Seen), Failure> {
+        let seen = Seen::default();
+        let first = self.first.get();
+        let etag = self.listed.etag.as_ref().or(first.and_then(|first| first.etag.as_ref()));
+        let mut options = GetOptions {
+            if_match: etag.map(|etag| condition(etag)),
+            version: self.listed.version.clone(),
+            ..what
+        };
+        options.extensions.insert(seen.clone());
+        let answer = self.store.get_opts(&self.key, options).await;
+        let answer = answer.map_err(|error| match (&error, seen.noted().status) {
+            (Error::NotFound { .. }, _) => Failure::changed("it is gone"),
+            (Error::Precondition { .. }, _) => Failure::changed("it has another entity tag"),
+            (_, Some(416)) => Failure::changed("it became shorter"),
+            _ => failure(&error, &seen),
+        })?;
+        self.compare(&answer.meta)?;
+        Ok((answer, seen))
+    }
+
+    /// Holds what a store says of an object against what it said before: it may have looked at no
+    /// condition.
+    fn compare(&self, now: &ObjectMeta) -> Result<(), RemoteError> {
+        let changed = |what: &str| Err(RemoteError::Changed(what.to_owned()));
+        if now.size != self.bytes {
+            let what = format!("it has {} bytes instead of {}", now.size, self.bytes);
+            return Err(RemoteError::Changed(what));
+        }
+        let now = Pin {
+            etag: now.e_tag.clone(),
+            version: now.version.clone(),
+            modified: Some(now.last_modified.timestamp()),
+        };
+        let first = self.first.get_or_init(|| now.clone());
+        for before in [&self.listed, first] {
+            match (&before.etag, &now.etag) {
+                (Some(before), Some(now)) if tag(before) != tag(now) => {
+                    return changed("it has another entity tag");
+                }
+                (Some(_), Some(_)) => {}
+                // Without tags, times are all there is.
+                _ if before.modified.is_some_and(|before| Some(before) != now.modified) => {
+                    return changed("it was written again");
+                }
+                _ => {}
+            }
+        }
+        match first.version == now.version {
+            true => Ok(()),
+            false => changed("it has another version"),
+        }
+    }
+}
+
+/// The bytes of an answer: as many as were asked for, no fewer and no more.
+async fn body(answer: GetResult, len: usize) -> Result<Vec<u8>, Failure> {
+    let mut pieces = answer.into_stream();
+    let mut bytes = Vec::with_capacity(len);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            Failure::passing(format!("the connection broke: {}", retry::cause(&error)))
+        })?;
+        if bytes.len() + piece.len() > len {
+            return Err(Failure::unavailable("more bytes came than were asked for"));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    match bytes.len() {
+        got if got == len => Ok(bytes),
+        got => Err(Failure::passing(format!("{got} bytes came instead of {len}"))),
+    }
+}
+
+/// An entity tag without what may stand around it: lists of Azure have no quotation marks, and a server
+/// between may weaken a tag (RFC 9110 section 8.8.3).
+fn tag(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
+}
+
+/// The same as a condition.
+fn condition(etag: &str) -> String {
+    format!("\"{}\"", tag(etag))
+}
+
+impl Fetch for Object {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
+        attempts(&self.waiting, &self.limits, len as u64, || self.range(offset, len))
+    }
+}

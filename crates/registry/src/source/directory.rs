@@ -1,0 +1,241 @@
+//! A directory tree: every directory that directly holds a file of a model is one, with all below it.
+
+use super::huggingface::notes::Notes;
+use super::huggingface::other_repository;
+use super::local::{self, entries};
+use super::models::{is_array, is_model_file, is_model_marker};
+use super::{Listed, OpenedModel, Source, SourceError};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use tensorseal_base::display::quoted;
+use tensorseal_format::{Checkpoint, OpenError};
+
+/// How deep models may lie.
+const MAX_DEPTH: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct DirectoryTree {
+    root: PathBuf,
+    name: String,
+}
+
+impl DirectoryTree {
+    /// The tree below `root`.
+    ///
+    /// # Errors
+    /// When it is not a directory that can be listed, or its path is not UTF-8.
+    pub fn new(root: &Path) -> Result<DirectoryTree, SourceError> {
+        let resolved = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
+        let Some(name) = resolved.to_str() else {
+            let why = "its path is not UTF-8: a report cannot name it".to_owned();
+            return Err(SourceError::Invalid { source_name: root.display().to_string(), why });
+        };
+        let name = name.to_owned();
+        fs::read_dir(&resolved).map_err(|error| OpenError::new(root, error))?;
+        Ok(DirectoryTree { root: resolved, name })
+    }
+
+    fn place(&self, model: &str) -> PathBuf {
+        if model == "." { self.root.clone() } else { self.root.join(model) }
+    }
+
+    /// Arrays that lie directly in a directory without a file of a model.
+    fn arrays(
+        &self,
+        path: &str,
+        found: &[(String, fs::FileType)],
+    ) -> Result<Option<Listed>, SourceError> {
+        let arrays = found.iter().filter(|(name, kind)| !kind.is_dir() && is_array(name)).count();
+        if arrays == 0 {
+            return Ok(None);
+        }
+        let listed = match local::list(&self.place(path), &mut |_, _| {}) {
+            Ok(listed) => self.with_notes(Listed { name: path.to_owned(), ..listed }),
+            // They are not read: that they cannot be listed is for whoever reads them.
+            Err(_) => Listed { name: path.to_owned(), ..Listed::default() },
+        };
+        Ok(Some(listed.with_arrays(arrays as u64)))
+    }
+
+    /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.
+    fn leads_out(&self, link: &Path) -> Option<String> {
+        match fs::canonicalize(link) {
+            Err(_) => Some("a link that leads nowhere".to_owned()),
+            Ok(target) if !target.is_dir() || target.starts_with(&self.root) => None,
+            Ok(target) => Some(format!(
+                "a link out of the source, to {}: name that as a source",
+                quoted(&target.to_string_lossy())
+            )),
+        }
+    }
+
+    /// Adds that there are notes of a download; what they say is read when the model is opened.
+    fn with_notes(&self, mut listed: Listed) -> Listed {
+        if let Some(notes) = Notes::of(&self.root, &self.place(&listed.name)) {
+            listed.beside.extend(listed.files.iter().filter_map(|file| notes.of_file(&file.path)));
+        }
+        listed
+    }
+}
+
+/// A directory that is to be looked at.
+struct Pending {
+    path: String,
+    depth: usize,
+}
+
+impl Source for DirectoryTree {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+        let mut pending = vec![Pending { path: ".".to_owned(), depth: 0 }];
+        while let Some(Pending { path, depth }) = pending.pop() {
+            let place = self.place(&path);
+            let found = match entries(&place) {
+                Ok((found, _)) => found,
+                // What is below it may be models: nobody can tell.
+                Err(error) if depth > 0 => {
+                    if each(Listed::unread(path, error)).is_break() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let is_marker = |(name, kind): &(String, fs::FileType)| match kind.is_file() {
+                true => is_model_file(name, &place.join(name)),
+                false => !kind.is_dir() && is_model_marker(name),
+            };
+            if found.iter().any(is_marker) {
+                let listed = match local::list(&place, &mut |_, _| {}) {
+                    Ok(listed) => self.with_notes(Listed { name: path, ..listed }),
+                    Err(error) => Listed::unread(path, error),
+                };
+                if each(listed).is_break() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if depth == MAX_DEPTH {
+                let why = format!("directories are nested deeper than {MAX_DEPTH}");
+                if each(Listed::unread(path, why)).is_break() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let below = |name: &str| match path.as_str() {
+                "." => name.to_owned(),
+                path => format!("{path}/{name}"),
+            };
+            let mut passed_over = Vec::new();
+            passed_over.extend(self.arrays(&path, &found)?);
+            let first = pending.len();
+            for (name, kind) in &found {
+                let at = place.join(name);
+                let why = match kind {
+                    kind if kind.is_symlink() => self.leads_out(&at),
+                    kind if !kind.is_dir() || name == ".git" => None,
+                    _ => other_repository(&at, name),
+                };
+                match why {
+                    Some(why) => passed_over.push(Listed::passed_over(below(name), why)),
+                    None if kind.is_dir() && name != ".git" => {
+                        pending.push(Pending { path: below(name), depth: depth + 1 });
+                    }
+                    None => {}
+                }
+            }
+            // The stack gives the last one first.
+            pending[first..].reverse();
+            if passed_over.into_iter().try_for_each(&mut *each).is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+        let place = self.place(&listed.name);
+        let checkpoint = Checkpoint::open(&place, &local::options())?;
+        let opened = OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed));
+        let Some(notes) = Notes::of(&self.root, &place) else { return Ok(opened) };
+        let mut files = listed.files.clone();
+        for file in &mut files {
+            file.claims.extend(notes.claim(&file.path));
+        }
+        Ok(OpenedModel { files: Some(files), ..opened })
+    }
+
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        local::still_beside(&self.place(&listed.name), listed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"x").unwrap();
+    }
+
+    fn names(root: &Path) -> Vec<(String, usize)> {
+        let mut found = Vec::new();
+        let tree = DirectoryTree::new(root).unwrap();
+        tree.list(&mut |listed| {
+            found.push((listed.name, listed.files.len()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        found
+    }
+
+    /// The topmost directory with a file of a model is the model; links lead to no more of them.
+    #[test]
+    fn models_of_a_tree() {
+        let root = tempfile::tempdir().unwrap();
+        for path in [
+            "b/pipe/model_index.json",
+            "b/pipe/unet/model.safetensors",
+            "a/one/model.safetensors",
+            "a/one/config.json",
+            "a/two/weights/q.gguf",
+            "docs/README.md",
+            ".git/model.safetensors",
+        ] {
+            write(root.path(), path);
+        }
+        std::os::unix::fs::symlink("one", root.path().join("a/three")).unwrap();
+        let expected = [("a/one", 2), ("a/two/weights", 1), ("b/pipe", 2)];
+        assert_eq!(names(root.path()), expected.map(|(name, files)| (name.to_owned(), files)));
+        let alone = names(&root.path().join("a/one"));
+        assert_eq!(alone, [(".".to_owned(), 2)], "a tree that is a model itself");
+        assert!(DirectoryTree::new(&root.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn it_is_known_whether_a_model_is_signed_and_sealed() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "m/model.safetensors");
+        let listed = || {
+            let mut found = Vec::new();
+            let tree = DirectoryTree::new(root.path()).unwrap();
+            tree.list(&mut |listed| {
+                found.push((listed.signed, listed.sealed, listed.files.len()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            found
+        };
+        assert_eq!(listed(), [(false, false, 1)]);
+        write(root.path(), "m/model.sig");
+        write(root.path(), "m/tensorseal.seal.json");
+        assert_eq!(listed(), [(true, true, 2)]);
+    }
+}

@@ -1,0 +1,238 @@
+//! MLflow servers: versions of registered models.
+//!
+//! MLflow tells no digests and no marks of writing, and the files of a registered version can be
+//! overwritten in place: so each version is a model of its own, `NAME/versions/NUMBER`, and nothing about it
+//! is known to be unchanged unless it was read.
+
+mod api;
+mod artifacts;
+mod file;
+
+use super::endpoint::Endpoint;
+use super::remote::http::Http;
+use super::remote::{Limits, Windows};
+use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError, local, seal_among};
+use api::{Server, Version};
+use artifacts::Place;
+use file::Opener;
+use percent_encoding::percent_decode_str;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensorseal_base::display::quoted;
+use tensorseal_format::{Checkpoint, RemoteError};
+
+/// Most versions that are listed.
+const MOST_VERSIONS: usize = 1_000_000;
+
+/// What stands between the name of a model and the number of its version.
+const VERSIONS: &str = "/versions/";
+
+/// The registered models of an MLflow server.
+#[derive(Debug)]
+pub struct MlflowSource {
+    server: Arc<Server>,
+    name: String,
+    model: Option<String>,
+    version: Option<String>,
+    windows: Arc<Windows>,
+    spool: PathBuf,
+}
+
+/// Opens `mlflow://host[:port][/MODEL[/VERSION]]`: all registered models, or one, or one version of it.
+/// Plain HTTP is spoken to this machine, and by `mlflow+http://`. Credentials are `MLFLOW_TRACKING_USERNAME`
+/// and `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. What cannot be read by ranges goes to
+/// temporary files in `spool`.
+///
+/// # Errors
+/// When it is no such URI. Nothing is asked of the server yet.
+pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
+    Ok(Box::new(MlflowSource::open(uri, spool, Limits::default())?))
+}
+
+impl MlflowSource {
+    /// [`open`], with limits of one's own.
+    ///
+    /// # Errors
+    /// Those of [`open`].
+    pub fn open(uri: &str, spool: &Path, limits: Limits) -> Result<Self, SourceError> {
+        let endpoint = Endpoint::parse(uri, "mlflow")?;
+        let name = match endpoint.path.as_str() {
+            "" => endpoint.name.clone(),
+            path => format!("{}/{path}", endpoint.name),
+        };
+        let invalid =
+            |why: &str| SourceError::Invalid { source_name: name.clone(), why: why.to_owned() };
+        let expected = "expected mlflow://host[:port][/MODEL[/VERSION]]";
+        let decoded = |part: &str| match percent_decode_str(part).decode_utf8() {
+            Ok(part) if !part.is_empty() => Ok(part.into_owned()),
+            _ => Err(invalid(expected)),
+        };
+        let (model, version) = match endpoint.path.split_once('/') {
+            None if endpoint.path.is_empty() => (None, None),
+            None => (Some(decoded(&endpoint.path)?), None),
+            Some((model, version)) => (Some(decoded(model)?), Some(decoded(version)?)),
+        };
+        if version.as_deref().is_some_and(|version| !is_number(version)) {
+            return Err(invalid(expected));
+        }
+        if model.as_deref().is_some_and(|model| model.contains('\'') && model.contains('"')) {
+            return Err(invalid("MLflow cannot be asked for a name with both quotation marks"));
+        }
+        let http = Http::new(limits).map_err(|error| SourceError::at(&name, error))?;
+        let server = Arc::new(Server::new(http, endpoint).map_err(invalid)?);
+        let windows = Arc::new(Windows::of(server.http().waiting()));
+        Ok(Self { server, name, model, version, windows, spool: spool.to_owned() })
+    }
+
+    fn listed(&self, version: &Version) -> Listed {
+        let name = format!("{}{VERSIONS}{}", version.name, version.version);
+        let mut listed =
+            Listed { name, version: Some(version.version.clone()), ..Listed::default() };
+        if let Some(status) = version.status.as_deref().filter(|status| *status != "READY") {
+            listed.incomplete.push(format!("its status is {}", quoted(status)));
+        }
+        match self
+            .place(version)
+            .and_then(|place| place.files(&self.server).map_err(|error| error.to_string()))
+        {
+            Ok(found) => {
+                listed.files = found
+                    .files
+                    .into_iter()
+                    .map(|file| ListedFile {
+                        path: file.path,
+                        bytes: file.bytes,
+                        mark: Mark::None,
+                        claims: Vec::new(),
+                    })
+                    .collect();
+                listed.incomplete.extend(found.problems);
+                listed.note_signatures();
+            }
+            Err(why) => listed.unreadable = Some(why),
+        }
+        listed
+    }
+
+    /// Where the files of a version are, or why not.
+    fn place(&self, version: &Version) -> Result<Place, String> {
+        let uri = self.server.download_uri(&version.name, &version.version);
+        Place::of(&self.server, version, &uri.map_err(|error| error.to_string())?)
+    }
+}
+
+impl Source for MlflowSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+        let at = |error| SourceError::at(&self.name, error);
+        if let (Some(model), Some(version)) = (&self.model, &self.version) {
+            let found = self.server.version(model, version).map_err(at)?;
+            if (&found.name, &found.version) != (model, version) {
+                return Err(at(RemoteError::Unavailable(
+                    "the server answers with another version".to_owned(),
+                )));
+            }
+            let _ = each(self.listed(&found));
+            return Ok(());
+        }
+        let mut token: Option<String> = None;
+        let mut seen = 0;
+        loop {
+            let page = self.server.versions(self.model.as_deref(), token.as_deref()).map_err(at)?;
+            seen += page.model_versions.len();
+            let next = page.next_page_token.filter(|next| !next.is_empty());
+            let stuck = next.is_some() && (next == token || page.model_versions.is_empty());
+            if stuck || seen > MOST_VERSIONS {
+                let why = format!("its list of versions does not end after {seen}");
+                return Err(at(RemoteError::Unavailable(why)));
+            }
+            // What was not asked for is not of this source.
+            let asked = |version: &&Version| {
+                is_number(&version.version)
+                    && self.model.as_ref().is_none_or(|model| *model == version.name)
+            };
+            for version in page.model_versions.iter().filter(asked) {
+                if each(self.listed(version)).is_break() {
+                    return Ok(());
+                }
+            }
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+        let model = format!("{}/{}", self.server.endpoint().name, listed.name);
+        let at = |error| SourceError::at(&model, error);
+        let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
+        let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
+        let version = self.server.version(name, number).map_err(at)?;
+        let place = self.place(&version).map_err(|why| at(RemoteError::Unavailable(why)))?;
+        let opener = Opener { server: &self.server, windows: &self.windows, spool: &self.spool };
+        let files = listed.files.iter().map(|file| {
+            let shown = format!("{model} {}", quoted(&file.path));
+            let opened = opener.file(place.file(&self.server, &file.path), file, shown)?;
+            Ok((file.path.clone(), opened))
+        });
+        let files = files.collect::<Result<Vec<_>, SourceError>>()?;
+        let seal = seal_among(&files);
+        let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
+        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()).sealed(seal))
+    }
+
+    /// Paths and lengths: there is no mark that moves.
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+        let model = format!("{}/{}", self.server.endpoint().name, listed.name);
+        let at = |error| SourceError::at(&model, error);
+        let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
+        let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
+        let now = self.listed(&self.server.version(name, number).map_err(at)?);
+        match now.unreadable {
+            Some(why) => Err(at(RemoteError::Unavailable(why))),
+            None => listed.hold_to(&now),
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_uri_means() {
+        let open = |uri: &str| MlflowSource::open(uri, Path::new("."), Limits::default());
+        for (uri, model, version) in [
+            ("mlflow://127.0.0.1:5000", None, None),
+            ("mlflow://127.0.0.1:5000/", None, None),
+            ("mlflow://127.0.0.1:5000/a%20model", Some("a model"), None),
+            ("mlflow+https://host/a/12", Some("a"), Some("12")),
+        ] {
+            let source = open(uri).unwrap();
+            assert_eq!(
+                (source.model.as_deref(), source.version.as_deref()),
+                (model, version),
+                "{uri}"
+            );
+            assert_eq!(source.name(), uri.trim_end_matches('/'));
+        }
+        for uri in [
+            "mlflow://h/a/b",
+            "mlflow://h/a/1/2",
+            "mlflow://h/a//1",
+            "mlflow://h/%ff",
+            "mlflow://h/'\"",
+        ] {
+            assert!(open(uri).is_err(), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Places that hold models, behind one trait.
+
+pub mod bucket;
+pub mod directory;
+mod endpoint;
+mod error;
+pub mod huggingface;
+mod listed;
+mod local;
+pub mod mlflow;
+pub mod models;
+pub mod oci;
+mod place;
+pub mod remote;
+mod spool;
+
+pub use error::SourceError;
+pub use listed::{Claim, Listed, ListedFile, Mark};
+pub use place::open;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tensorseal_core::judge::Finding;
+use tensorseal_core::seal;
+use tensorseal_format::{Checkpoint, Location, RemoteFile};
+
+/// A place that holds models.
+pub trait Source: Send + Sync {
+    /// What it is called in states and reports: an absolute path or a URI, without credentials.
+    fn name(&self) -> &str;
+
+    /// Gives each model to `each`, until that breaks. Nothing but names, lengths and marks is read.
+    ///
+    /// A model that cannot be listed is given with the reason in [`Listed::unreadable`]; the others are
+    /// given all the same.
+    ///
+    /// # Errors
+    /// When the source as a whole cannot be listed, or not to its end.
+    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError>;
+
+    /// Opens a model that was listed: its files have the paths of the list, or those that it tells.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no longer what was listed ([`SourceError::Changed`]).
+    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError>;
+
+    /// Looks again, after a model was read to its end: whether the source lists it as it did, by version, files
+    /// and marks. A source that cannot tell without reading tells what it can.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] when it does not; others when it could not be asked.
+    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError>;
+}
+
+/// A model that can be measured.
+#[derive(Debug)]
+pub struct OpenedModel {
+    /// It.
+    pub checkpoint: Checkpoint,
+    /// What was found on the way: of what had to be unpacked before it could be opened.
+    pub findings: Vec<Finding>,
+    /// Its files, where more is known of them than the list tells: of some nobody knows before they are opened
+    /// that they are packed in one that was listed, or are no part of the model, and of some what is claimed
+    /// of them. In the order of the checkpoint.
+    pub files: Option<Vec<ListedFile>>,
+    /// The seal that is kept with it; nobody read it yet.
+    pub seal: Option<Location>,
+}
+
+impl OpenedModel {
+    /// A model whose files are those of the list, and of which nothing was found on the way.
+    pub fn as_listed(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, findings: Vec::new(), files: None, seal: None }
+    }
+
+    /// A model of other files than those of its list: `known` are its files and those that are no part of it.
+    pub(crate) fn of_others(
+        checkpoint: Checkpoint,
+        findings: Vec<Finding>,
+        known: Vec<ListedFile>,
+    ) -> Self {
+        let mut by_path: HashMap<String, ListedFile> = HashMap::with_capacity(known.len());
+        for file in known {
+            // Of two of one path, the first is the one that is opened.
+            by_path.entry(file.path.clone()).or_insert(file);
+        }
+        let own = checkpoint.own_files().iter();
+        let files = own.filter_map(|file| by_path.remove(&file.path)).collect();
+        Self { checkpoint, findings, files: Some(files), seal: None }
+    }
+
+    /// The same model, with the seal that is kept with it.
+    pub(crate) fn sealed(self, seal: Option<Location>) -> Self {
+        Self { seal, ..self }
+    }
+}
+
+/// The seal among files of another machine.
+fn seal_among(files: &[(String, Arc<dyn RemoteFile>)]) -> Option<Location> {
+    let (_, file) = files.iter().find(|(path, _)| path == seal::FILE_NAME)?;
+    Some(Location::Remote(Arc::clone(file)))
+}

@@ -1,0 +1,260 @@
+//! The layers of a manifest as files of a model.
+
+use super::super::{Claim, ListedFile, Mark};
+use super::media::{self, Packing};
+use oci_spec::image::{Descriptor, DigestAlgorithm, ImageManifest};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tensorseal_base::display::{display_name, quoted};
+use tensorseal_base::hashing::HashAlgorithm;
+use tensorseal_base::hex::unhex;
+
+/// Where layers without a name lie in a model.
+const NAMELESS: &str = "blobs";
+
+/// Media type of a config that holds nothing.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// A layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layer {
+    /// Path in the list: of its file, or, of a packed layer, of the layer.
+    pub path: String,
+    /// Path of the file that is packed in it, when it is one.
+    pub packed_path: String,
+    /// The digest it is addressed by: `sha256:…`.
+    pub digest: String,
+    /// The same, as bytes; `None`: by another algorithm than SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// Its length in bytes, as the manifest says.
+    pub bytes: u64,
+    /// How it is packed.
+    pub packing: Packing,
+}
+
+/// The layers of a manifest, in byte order of their paths, and what is wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Layers {
+    pub layers: Vec<Layer>,
+    /// In a sentence each.
+    pub problems: Vec<String>,
+}
+
+impl Layers {
+    /// Of a manifest: its config, too, since clients act on it.
+    pub fn of(manifest: &ImageManifest) -> Self {
+        let config = manifest.config();
+        let has_config = config.media_type().as_ref() != EMPTY;
+        let descriptors: Vec<&Descriptor> = manifest.layers().iter().collect();
+        let mut layers = Self::default();
+        let mut taken = HashSet::new();
+        let usual = usual_names(&descriptors);
+        for (descriptor, usual) in descriptors.into_iter().zip(usual) {
+            layers.add(descriptor, usual, &mut taken);
+        }
+        if has_config {
+            layers.add(config, Some("manifest/config.json".to_owned()), &mut taken);
+        }
+        layers.layers.sort_by(|a, b| a.path.cmp(&b.path));
+        layers
+    }
+
+    fn add(&mut self, descriptor: &Descriptor, usual: Option<String>, taken: &mut HashSet<String>) {
+        let none = HashMap::new();
+        let annotations = descriptor.annotations().as_ref().unwrap_or(&none);
+        let packing = Packing::of(descriptor.media_type().as_ref(), annotations);
+        let digest = descriptor.digest();
+        let nameless = format!("{NAMELESS}/{}-{}", digest.algorithm(), digest.digest());
+        // A path that no file of a model can have is a finding, once the model is opened.
+        let named = media::annotated_path(annotations).map(str::to_owned).or(usual);
+        let packed_path = named.unwrap_or_else(|| nameless.clone());
+        let mut path = match packing.is_raw() {
+            true => packed_path.clone(),
+            false => format!("{nameless}{}", packing.extension()),
+        };
+        if !taken.insert(path.clone()) {
+            // The same blob under the same name again is the same file.
+            if self
+                .layers
+                .iter()
+                .any(|layer| layer.path == path && layer.digest == digest.to_string())
+            {
+                return;
+            }
+            self.problems.push(format!("the manifest has two layers for {}", quoted(&path)));
+            path = nameless;
+            if !taken.insert(path.clone()) {
+                return;
+            }
+        }
+        let sha256 = match digest.algorithm() {
+            DigestAlgorithm::Sha256 => unhex(digest.digest()),
+            _ => None,
+        };
+        if sha256.is_none() {
+            let algorithm = display_name(digest.algorithm().as_ref());
+            self.problems.push(format!(
+                "the digest of {} is by {algorithm}, and is not checked",
+                quoted(&path)
+            ));
+        }
+        let digest = digest.to_string();
+        self.layers.push(Layer {
+            path,
+            packed_path,
+            digest,
+            sha256,
+            bytes: descriptor.size(),
+            packing,
+        });
+    }
+}
+
+impl Layer {
+    /// As a file of a list. What a packed layer has in it, the manifest does not say; its digest is
+    /// checked when it is unpacked.
+    pub fn listed(&self) -> ListedFile {
+        let claim = |digest: [u8; 32]| Claim {
+            algorithm: HashAlgorithm::Sha256,
+            digest: digest.to_vec(),
+            place: "the manifest",
+            remedy: "push it again from a copy that is sound",
+        };
+        ListedFile {
+            path: self.path.clone(),
+            bytes: self.bytes,
+            mark: Mark::Digest(self.digest.clone()),
+            claims: self.sha256.filter(|_| self.packing.is_raw()).map(claim).into_iter().collect(),
+        }
+    }
+}
+
+/// What layers are called that have no name, by their types. Of several of one type, each has its number,
+/// in the way of the parts of a model.
+fn usual_names(descriptors: &[&Descriptor]) -> Vec<Option<String>> {
+    let usual: Vec<_> = descriptors
+        .iter()
+        .map(|descriptor| {
+            let annotations = descriptor.annotations().as_ref();
+            let is_named = annotations.is_some_and(|all| media::annotated_path(all).is_some());
+            media::usual_name(descriptor.media_type().as_ref()).filter(|_| !is_named)
+        })
+        .collect();
+    let mut counts = BTreeMap::new();
+    for name in usual.iter().flatten() {
+        *counts.entry(*name).or_insert(0u32) += 1;
+    }
+    let mut numbers = BTreeMap::new();
+    let name = |usual: Option<(&'static str, &'static str)>| {
+        let (stem, extension) = usual?;
+        match counts.get(&(stem, extension)) {
+            Some(count @ 2..) => {
+                let number = numbers.entry((stem, extension)).or_insert(0u32);
+                *number += 1;
+                Some(format!("{stem}-{number:05}-of-{count:05}{extension}"))
+            }
+            _ => Some(format!("{stem}{extension}")),
+        }
+    };
+    usual.into_iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn digest(byte: u8) -> String {
+        format!("sha256:{}", format!("{byte:02x}").repeat(32))
+    }
+
+    fn layer(media_type: &str, byte: u8, annotations: Value) -> Value {
+        json!({"mediaType": media_type, "digest": digest(byte), "size": 7, "annotations": annotations})
+    }
+
+    fn layers(layers: &[Value]) -> Layers {
+        let config = layer("application/vnd.oci.empty.v1+json", 0, json!({}));
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+        Layers::of(&serde_json::from_value(manifest).unwrap())
+    }
+
+    fn paths_of(layers: &Layers) -> Vec<&str> {
+        layers.layers.iter().map(|layer| layer.path.as_str()).collect()
+    }
+
+    #[test]
+    fn a_model_pack() {
+        let raw = "application/vnd.cncf.model.weight.v1.raw";
+        let found = layers(&[
+            layer(raw, 1, json!({"org.cncf.model.filepath": "model.safetensors"})),
+            layer(
+                "application/vnd.cncf.model.weight.config.v1.tar+gzip",
+                2,
+                json!({"org.cncf.model.filepath": "config"}),
+            ),
+            layer("application/octet-stream", 3, json!({})),
+        ]);
+        assert_eq!(found.problems, Vec::<String>::new());
+        let packed = format!("blobs/sha256-{}.tar.gz", "02".repeat(32));
+        let nameless = format!("blobs/sha256-{}", "03".repeat(32));
+        assert_eq!(paths_of(&found), [packed.as_str(), &nameless, "model.safetensors"]);
+        let listed: Vec<ListedFile> = found.layers.iter().map(Layer::listed).collect();
+        assert_eq!(listed.iter().map(|file| file.claims.len()).collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!(listed[2].mark, Mark::Digest(digest(1)));
+        assert_eq!(listed[2].claims[0].digest, [1; 32]);
+    }
+
+    #[test]
+    fn names_that_docker_does_not_give() {
+        let gguf = "application/vnd.docker.ai.gguf.v3";
+        let license = "application/vnd.docker.ai.license";
+        let one = layers(&[layer(gguf, 1, json!({})), layer(license, 2, json!({}))]);
+        assert_eq!(paths_of(&one), ["LICENSE", "model.gguf"]);
+        let two = layers(&[layer(gguf, 1, json!({})), layer(gguf, 2, json!({}))]);
+        assert_eq!(paths_of(&two), ["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"]);
+    }
+
+    #[test]
+    fn the_config_is_part_of_the_model() {
+        let config = layer("application/vnd.docker.ai.model.config.v0.1+json", 9, json!({}));
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+        let found = Layers::of(&serde_json::from_value(manifest).unwrap());
+        assert_eq!(paths_of(&found), ["manifest/config.json"]);
+    }
+
+    #[test]
+    fn paths_that_clash() {
+        let raw = "application/vnd.cncf.model.weight.v1.raw";
+        let at = |byte, path: &str| layer(raw, byte, json!({"org.cncf.model.filepath": path}));
+        let found = layers(&[at(3, "a"), at(4, "a"), at(3, "a"), at(4, "a")]);
+        assert_eq!(found.problems.len(), 2, "{:?}", found.problems);
+        let nameless = format!("blobs/sha256-{}", "04".repeat(32));
+        assert_eq!(paths_of(&found), ["a", &nameless]);
+    }
+
+    #[test]
+    fn a_digest_that_is_not_checked_is_said() {
+        let digest = format!("sha512:{}", "0".repeat(128));
+        let found = layers(&[json!({"mediaType": "a/b", "digest": digest, "size": 1})]);
+        assert_eq!(found.problems.len(), 1);
+        assert!(found.layers[0].listed().claims.is_empty());
+    }
+
+    proptest! {
+        /// Whatever a manifest says, the paths of a list are of one file each.
+        #[test]
+        fn paths_are_unique(named in prop::collection::vec((any::<u8>(), "[a./]{0,6}", prop::bool::ANY), 0..8)) {
+            let values: Vec<Value> = named
+                .iter()
+                .map(|(byte, path, packed)| {
+                    let packing = if *packed { "tar" } else { "raw" };
+                    let media_type = format!("application/vnd.cncf.model.weight.v1.{packing}");
+                    layer(&media_type, *byte, json!({"org.cncf.model.filepath": path}))
+                })
+                .collect();
+            let found = layers(&values);
+            let unique: HashSet<&str> = paths_of(&found).into_iter().collect();
+            prop_assert_eq!(unique.len(), found.layers.len());
+        }
+    }
+}

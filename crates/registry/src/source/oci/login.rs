@@ -1,0 +1,181 @@
+//! Logging in to a registry, when it asks for it: a password, or a token for one repository.
+
+use super::super::endpoint::{Endpoint, is_private};
+use super::super::remote::http::{Http, body};
+use super::super::remote::retry::Failure;
+use super::challenge::Challenge;
+use super::credentials::Credentials;
+use super::reference::Target;
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use tensorseal_base::display::display_name;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Longest answer with a token.
+const MOST_TOKEN_BYTES: u64 = 256 << 10;
+
+/// What is known of an account, and what it is for.
+#[derive(Debug)]
+pub(super) struct Login {
+    endpoint: Endpoint,
+    repository: String,
+    account: String,
+    credentials: Credentials,
+}
+
+/// The answer of a server of tokens.
+#[derive(Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: Zeroed,
+    #[serde(default)]
+    access_token: Zeroed,
+}
+
+/// Text that does not stay in memory.
+#[derive(Default)]
+struct Zeroed(Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for Zeroed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+impl Login {
+    /// To the registry of a target.
+    pub fn new(target: &Target, credentials: Credentials) -> Self {
+        Self {
+            endpoint: target.endpoint.clone(),
+            repository: target.repository.clone(),
+            account: target.account.clone(),
+            credentials,
+        }
+    }
+
+    /// What a registry asks for that answered with these headers.
+    ///
+    /// # Errors
+    /// When it asks for what is not there, or may not be sent.
+    pub async fn authorize(
+        &self,
+        http: &Http,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, Failure> {
+        let values =
+            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenge =
+            Challenge::parse(values, &self.endpoint.base).map_err(|why| self.refused(why))?;
+        let private = self.endpoint.is_private();
+        match (challenge, &self.credentials) {
+            (_, Credentials::Bearer(token)) if private => sensitive("Bearer ", token),
+            (Challenge::Basic, Credentials::Password { user, password }) if private => {
+                basic(user, password)
+            }
+            (Challenge::Basic, Credentials::Password { .. } | Credentials::Bearer(_)) => {
+                Err(self.refused("a password is not sent where others can read it"))
+            }
+            (Challenge::Basic, _) => Err(self.refused("the registry asks for a password")),
+            (Challenge::Bearer { realm, service }, _) => {
+                self.token(http, realm, service.as_deref()).await
+            }
+        }
+    }
+
+    /// A token, to pull from this repository alone.
+    async fn token(
+        &self,
+        http: &Http,
+        mut realm: Url,
+        service: Option<&str>,
+    ) -> Result<HeaderValue, Failure> {
+        let scope = format!("repository:{}:pull", self.repository);
+        let mut headers = HeaderMap::new();
+        let mut form = None;
+        match &self.credentials {
+            Credentials::Password { user, password } if is_private(&realm) => {
+                headers.insert(AUTHORIZATION, basic(user, password)?);
+            }
+            Credentials::Identity(refresh) if is_private(&realm) => {
+                let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+                pairs.append_pair("grant_type", "refresh_token");
+                pairs.append_pair("client_id", "tensorseal");
+                pairs.append_pair("refresh_token", refresh);
+                pairs.append_pair("scope", &scope);
+                service.map(|service| pairs.append_pair("service", service));
+                form = Some(pairs.finish());
+            }
+            _ => {}
+        }
+        let response = match form {
+            Some(form) => http.send_form(&realm, form).await?,
+            None => {
+                let mut query = realm.query_pairs_mut();
+                service.map(|service| query.append_pair("service", service));
+                query.append_pair("scope", &scope);
+                drop(query);
+                http.send(&realm, headers).await?
+            }
+        };
+        if response.status() != StatusCode::OK {
+            let why = format!("the server of its tokens answers {}", response.status());
+            return Err(self.refused(&why));
+        }
+        let bytes = Zeroizing::new(body(response, MOST_TOKEN_BYTES).await?);
+        let answer: Result<Token, _> = serde_json::from_slice(&bytes);
+        let answer = answer.map_err(|_| self.refused("the server of its tokens gives none"))?;
+        let token =
+            [answer.token.0, answer.access_token.0].into_iter().find(|text| !text.is_empty());
+        sensitive(
+            "Bearer ",
+            &token.ok_or_else(|| self.refused("the server of its tokens gives none"))?,
+        )
+    }
+
+    /// That nothing comes of it, and what could be done about the credentials.
+    pub fn refused(&self, why: &str) -> Failure {
+        let account = &self.account;
+        Failure::unavailable(match &self.credentials {
+            Credentials::None => {
+                format!("{why}, and there are no credentials for {account} in Docker's config.json")
+            }
+            Credentials::Helper(program) => format!(
+                "{why}; the credentials for {account} are kept by the program docker-credential-{}, \
+                 which is not executed: they have to stand in Docker's config.json",
+                display_name(program)
+            ),
+            _ => format!("{why}, with the credentials for {account} in Docker's config.json"),
+        })
+    }
+}
+
+/// RFC 7617.
+fn basic(user: &str, password: &str) -> Result<HeaderValue, Failure> {
+    use base64::Engine;
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()));
+    sensitive("Basic ", &encoded)
+}
+
+/// A header that no debugging output shows.
+fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, Failure> {
+    let text = Zeroizing::new(format!("{scheme}{secret}"));
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| Failure::unavailable("the credentials cannot be sent in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let value = basic("me", "s3cret").unwrap();
+        assert!(!format!("{value:?}").contains("bWU6"));
+        assert!(sensitive("Bearer ", "a\nb").is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Manifests of OCI registries (OCI image specification 1.1; Docker's schema 2 is written the same way).
+
+use oci_spec::image::{ImageIndex, ImageManifest};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tensorseal_base::display::quoted;
+
+/// Longest manifest that is read: what the distribution specification wants registries to take.
+pub(super) const MOST_BYTES: usize = 4 << 20;
+
+/// The media types that are asked for.
+pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// What a tag or a digest leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Document {
+    /// The layers of one model.
+    Manifest(Box<ImageManifest>),
+    /// Other manifests.
+    Index(Box<ImageIndex>),
+}
+
+/// Why bytes are no manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ManifestError {
+    /// No JSON of the form.
+    #[error("the manifest cannot be read: {0}")]
+    Malformed(String),
+    /// It could be read as either.
+    #[error("the manifest has layers and manifests: clients disagree about what it is")]
+    Ambiguous,
+    /// A kind that is not supported.
+    #[error("the manifest is of the unsupported type {}", quoted(.0))]
+    MediaType(String),
+    /// Another version.
+    #[error("the manifest has schema version {0}, not 2")]
+    Version(u32),
+}
+
+/// What tells the kinds apart.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kind {
+    #[serde(default)]
+    schema_version: u32,
+    #[serde(default)]
+    media_type: Option<String>,
+    layers: Option<IgnoredAny>,
+    manifests: Option<IgnoredAny>,
+}
+
+impl Document {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When it is none, or one that two clients could take for different things (CVE-2021-41190).
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let malformed = |error: serde_json::Error| {
+            // What is expected there can be long and is of the library's own; the place is enough.
+            ManifestError::Malformed(format!("line {}, column {}", error.line(), error.column()))
+        };
+        let kind: Kind = serde_json::from_slice(bytes).map_err(malformed)?;
+        if kind.schema_version != 2 {
+            return Err(ManifestError::Version(kind.schema_version));
+        }
+        let media_type = kind.media_type.as_deref();
+        let is = |types: [&str; 2]| media_type.is_none_or(|media_type| types.contains(&media_type));
+        match (kind.layers, kind.manifests) {
+            (Some(_), Some(_)) => Err(ManifestError::Ambiguous),
+            (Some(_), None)
+                if is([
+                    "application/vnd.oci.image.manifest.v1+json",
+                    "application/vnd.docker.distribution.manifest.v2+json",
+                ]) =>
+            {
+                serde_json::from_slice(bytes).map(Self::Manifest).map_err(malformed)
+            }
+            (None, Some(_))
+                if is([
+                    "application/vnd.oci.image.index.v1+json",
+                    "application/vnd.docker.distribution.manifest.list.v2+json",
+                ]) =>
+            {
+                serde_json::from_slice(bytes).map(Self::Index).map_err(malformed)
+            }
+            _ => Err(ManifestError::MediaType(kind.media_type.unwrap_or_default())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn parse(value: &serde_json::Value) -> Result<Document, ManifestError> {
+        Document::parse(value.to_string().as_bytes())
+    }
+
+    fn descriptor(media_type: &str) -> serde_json::Value {
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", "0".repeat(64)), "size": 2})
+    }
+
+    #[test]
+    fn kinds_of_manifests() {
+        let config = descriptor("application/vnd.oci.empty.v1+json");
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+        assert!(matches!(parse(&manifest), Ok(Document::Manifest(_))));
+        let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json")]});
+        assert!(matches!(parse(&index), Ok(Document::Index(_))));
+
+        let both = json!({"schemaVersion": 2, "config": config, "layers": [], "manifests": []});
+        assert_eq!(parse(&both), Err(ManifestError::Ambiguous));
+        let posing = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "config": config, "layers": []});
+        assert!(matches!(parse(&posing), Err(ManifestError::MediaType(_))));
+        let old = json!({"schemaVersion": 1, "config": config, "layers": []});
+        assert_eq!(parse(&old), Err(ManifestError::Version(1)));
+        let artifact = json!({"schemaVersion": 2, "blobs": [],
+            "mediaType": "application/vnd.oci.artifact.manifest.v1+json"});
+        assert!(matches!(parse(&artifact), Err(ManifestError::MediaType(_))));
+    }
+
+    #[test]
+    fn a_descriptor_with_a_wrong_digest_or_size() {
+        for layer in [
+            json!({"mediaType": "a/b", "digest": "sha256:12", "size": 1}),
+            json!({"mediaType": "a/b", "digest": format!("sha256:{}", "g".repeat(64)), "size": 1}),
+            json!({"mediaType": "a/b", "digest": "../../etc/passwd", "size": 1}),
+            json!({"mediaType": "a/b", "digest": format!("sha256:{}", "0".repeat(64)), "size": -1}),
+            json!({"mediaType": "a/b", "digest": format!("sha256:{}", "0".repeat(64)), "size": 1.5}),
+        ] {
+            let config = descriptor("application/vnd.oci.empty.v1+json");
+            let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+            assert!(matches!(parse(&manifest), Err(ManifestError::Malformed(_))), "{manifest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_manifest_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Document::parse(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_manifest_is_a_manifest_or_an_error(at in 0usize..200, byte in any::<u8>()) {
+            let config = descriptor("application/vnd.oci.empty.v1+json");
+            let manifest = json!({"schemaVersion": 2, "config": config, "layers": [descriptor("a/b")]});
+            let mut bytes = manifest.to_string().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = Document::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Bytes that cannot be read by ranges: they are fetched once, into a temporary file.
+//!
+//! Such a file has no name, so nothing of it is left whatever becomes of the process, and nothing that
+//! another machine calls its files reaches the file system.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use tensorseal_base::system::{free_beside, read_exact_at};
+use tensorseal_format::{RemoteError, RemoteFile};
+
+/// What is left free on a file system, at least: a part of it.
+const RESERVE: u64 = 20;
+
+/// A temporary file that is being written.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: File,
+    written: u64,
+    most: u64,
+}
+
+impl Spool {
+    /// An empty one on the file system of `directory`, for `most` bytes, or for those that there is room
+    /// for.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(directory: &Path, most: u64) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(directory)?;
+        let most = free_beside(&file).map_or(most, |free| most.min(free - free / RESERVE));
+        Ok(Self { file, written: 0, most })
+    }
+
+    /// Bytes that were written.
+    pub fn len(&self) -> u64 {
+        self.written
+    }
+
+    /// Bytes that may still be written.
+    pub fn room(&self) -> u64 {
+        self.most - self.written
+    }
+
+    /// What was written, to be read.
+    pub fn into_bytes(self) -> SpooledBytes {
+        SpooledBytes { file: Arc::new(self.file), bytes: self.written }
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.room() {
+            let kind = io::ErrorKind::FileTooLarge;
+            return Err(io::Error::new(
+                kind,
+                format!("there is no room for more than {} bytes", self.most),
+            ));
+        }
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A temporary file that was written. It is gone with the last file that is read from it.
+#[derive(Debug, Clone)]
+pub(crate) struct SpooledBytes {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl SpooledBytes {
+    /// A stretch of it as a file of a model; `None`: it does not lie in it.
+    pub fn file(&self, start: u64, bytes: u64, place: String) -> Option<Arc<dyn RemoteFile>> {
+        let fits = start.checked_add(bytes).is_some_and(|end| end <= self.bytes);
+        let file = || SpooledFile { file: Arc::clone(&self.file), start, bytes, place };
+        fits.then(|| Arc::new(file()) as Arc<dyn RemoteFile>)
+    }
+}
+
+/// See [`SpooledBytes::file`].
+#[derive(Debug)]
+struct SpooledFile {
+    file: Arc<File>,
+    start: u64,
+    bytes: u64,
+    place: String,
+}
+
+impl RemoteFile for SpooledFile {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.bytes) {
+            return Err(RemoteError::Unavailable("it is not as long as was asked".into()));
+        }
+        read_exact_at(&self.file, buffer, self.start + offset)
+            .map_err(|error| RemoteError::Unavailable(format!("its temporary file: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_of_a_spool() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(directory.path(), 10).unwrap();
+        spool.write_all(b"0123456").unwrap();
+        assert_eq!((spool.len(), spool.room()), (7, 3));
+        let error = spool.write_all(b"7890").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        let bytes = spool.into_bytes();
+        assert!(bytes.file(3, 5, String::new()).is_none());
+        assert!(bytes.file(u64::MAX, 2, String::new()).is_none());
+        let file = bytes.file(3, 4, "here".to_owned()).unwrap();
+        drop(bytes);
+        let mut buffer = [0; 2];
+        file.read_at(2, &mut buffer).unwrap();
+        assert_eq!((&buffer, file.bytes(), file.place().as_str()), (b"56", 4, "here"));
+        assert!(file.read_at(3, &mut buffer).is_err());
+        assert!(file.read_at(u64::MAX, &mut buffer).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! Text for a page.
+
+use crate::shown;
+use quick_xml::escape::escape;
+
+/// Longest text that is shown, in characters: longer than every text of our own.
+const TEXT: usize = 2000;
+
+/// Text for content and attributes: may hold names, is clipped.
+pub fn text(text: &str) -> String {
+    escape(shown::clipped(text, TEXT)).into_owned()
+}
+
+/// A name from a model, set apart so that its direction of writing stays inside.
+pub fn name(name: &str) -> String {
+    format!("<bdi>{}</bdi>", plain_name(name))
+}
+
+/// A name from a model for an attribute.
+pub fn plain_name(name: &str) -> String {
+    escape(shown::name(name)).into_owned()
+}

@@ -1,0 +1,313 @@
+//! Plots: inline SVG whose lines and colours come from the style sheet.
+
+use crate::profile::LowBits;
+use crate::units::{bytes, count, grouped};
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Size of a plot and the box of its axes, in units of the drawing.
+const WIDTH: f64 = 460.0;
+const HEIGHT: f64 = 178.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 442.0;
+const TOP: f64 = 18.0;
+const BOTTOM: f64 = 142.0;
+
+/// Bars of an exponent plot.
+const BARS: i64 = 144;
+
+/// Empty exponents after which a bar stands by itself.
+const APART: i64 = 8;
+
+/// Exponents of values, now and in the baseline, counts on a logarithmic scale.
+pub fn exponents(
+    values: &[(i32, u64)],
+    before: &[(i32, u64)],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let all = values.iter().chain(before).filter(|(_, count)| *count > 0);
+    let range = all.clone().fold(None, |range: Option<(i64, i64)>, (exponent, _)| {
+        let at = i64::from(*exponent);
+        Some(range.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
+    });
+    let (Some((low, high)), Some(most)) = (range, all.map(|(_, count)| *count).max()) else {
+        return Ok(());
+    };
+    // A little air on both sides; few exponents do not become walls.
+    let low = low - 1;
+    let span = (high - low + 2).max(24);
+    let wide = (span + BARS - 1) / BARS;
+    let bars = ((span + wide - 1) / wide) as usize;
+    let step = (RIGHT - LEFT) / bars as f64;
+    let x = |bin: usize| LEFT + bin as f64 * step;
+    let bin_of = |exponent: i32| ((i64::from(exponent) - low) / wide) as usize;
+    let binned = |counts: &[(i32, u64)]| {
+        let mut bins = vec![0u64; bars];
+        for (exponent, count) in counts {
+            if let Some(bin) = bins.get_mut(bin_of(*exponent)) {
+                *bin = bin.saturating_add(*count);
+            }
+        }
+        bins
+    };
+    let (now, before) = (binned(values), binned(before));
+    let most = now.iter().chain(&before).copied().max().unwrap_or(most);
+    let height = |count: u64| scale(count, most);
+
+    let mut svg = frame(most);
+    let apart = apart(&now, APART / wide);
+    let (mut body, mut far) = (String::new(), String::new());
+    for (bin, count) in now.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let path = if apart.contains(&bin) { &mut far } else { &mut body };
+        let (x, wide) = (x(bin) + 0.1 * step, 0.8 * step.max(1.0));
+        let top = BOTTOM - height(*count);
+        let _ = write!(path, "M{x:.1} {BOTTOM}V{top:.1}h{wide:.1}V{BOTTOM}z");
+    }
+    for (class, path) in [("bars", body), ("far", far)] {
+        if !path.is_empty() {
+            let _ = write!(svg, "<path class=\"{class}\" d=\"{path}\"/>");
+        }
+    }
+    if before.iter().any(|count| *count > 0) {
+        let mut line = format!("M{LEFT} {BOTTOM}");
+        for (bin, count) in before.iter().enumerate() {
+            let _ = write!(line, "V{:.1}H{:.1}", BOTTOM - height(*count), x(bin + 1));
+        }
+        let _ = write!(svg, "<path class=\"before\" d=\"{line}V{BOTTOM}\"/>");
+    }
+    let exponent = |bin: usize| low + bin as i64 * wide;
+    // A bar may stand for several exponents: the highest that has values.
+    let highest = |bin: usize| {
+        let of_bin = values.iter().filter(|(at, n)| *n > 0 && bin_of(*at) == bin);
+        of_bin.map(|(at, _)| i64::from(*at)).max().unwrap_or_else(|| exponent(bin))
+    };
+    // The outermost few are named; more would cover one another.
+    for bin in apart.iter().rev().take(2) {
+        let anchor = if x(*bin) > (LEFT + RIGHT) / 2.0 { "end" } else { "start" };
+        let _ = write!(
+            svg,
+            "<text class=\"note\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{} at 2<tspan dy=\"-4\">{}</tspan></text>",
+            x(*bin) + step,
+            BOTTOM - height(now[*bin]) - 6.0,
+            count(now[*bin], "value"),
+            highest(*bin)
+        );
+    }
+    let tick = tick_step(span);
+    let mut at = low.div_euclid(tick) * tick;
+    while at <= low + span {
+        let bin = (at - low) as f64 / wide as f64;
+        let middle = LEFT + (bin + 0.5) * step;
+        if at >= low && middle <= RIGHT {
+            let _ = write!(
+                svg,
+                "<path class=\"axis\" d=\"M{middle:.1} {BOTTOM}v3\"/><text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\">{at}</text>",
+                BOTTOM + 15.0
+            );
+        }
+        at += tick;
+    }
+    let total: u64 = now.iter().fold(0, |all, count| all.saturating_add(*count));
+    let mode = now.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)));
+    let mut told = match mode.filter(|(_, count)| **count > 0) {
+        None => "No value is finite and not zero.".to_owned(),
+        Some((bin, _)) => format!(
+            "Exponents of {}: most at {}, from {} to {high}.",
+            count(total, "value"),
+            exponent(bin),
+            now.iter().position(|count| *count > 0).map_or(low, exponent),
+        ),
+    };
+    let keys = if before.iter().any(|count| *count > 0) {
+        "<span class=\"key now\">now</span> <span class=\"key then\">baseline</span> "
+    } else {
+        ""
+    };
+    if let Some(last) = apart.last() {
+        let _ = write!(
+            told,
+            " Apart from the rest: {} at {}.",
+            count(now[*last], "value"),
+            highest(*last)
+        );
+    }
+    figure(&svg, "exponent, base 2", &told, keys, out)
+}
+
+/// The bytes of a stream of low bits, on a linear scale, and the level of an even distribution.
+pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
+    let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
+    let total: f64 = counts.iter().map(|count| *count as f64).sum();
+    let Some((byte, most)) = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)))
+    else {
+        return Ok(());
+    };
+    if *most == 0 {
+        return Ok(());
+    }
+    let even = total / 256.0;
+    let top = (*most as f64).max(1.6 * even);
+    let step = (RIGHT - LEFT) / 256.0;
+    let mut path = String::new();
+    for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let height = *count as f64 / top * (BOTTOM - TOP);
+        let _ = write!(path, "M{:.1} {BOTTOM}v-{height:.1}", LEFT + (at as f64 + 0.5) * step);
+    }
+    let level = BOTTOM - even / top * (BOTTOM - TOP);
+    let mut svg = String::new();
+    let _ = write!(
+        svg,
+        "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/><path class=\"stems\" d=\"{path}\"/>\
+         <path class=\"even\" d=\"M{LEFT} {level:.1}H{RIGHT}\"/>"
+    );
+    for at in [0usize, 64, 128, 192, 255] {
+        let x = LEFT + (at as f64 + 0.5) * step;
+        let _ = write!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">0x{at:02x}</text>",
+            BOTTOM + 15.0
+        );
+    }
+    for share in [0.0, top / total] {
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 5.0,
+            BOTTOM - share * total / top * (BOTTOM - TOP) + 4.0,
+            percent(share)
+        );
+    }
+    let chi: f64 = counts.iter().map(|n| (*n as f64 - even) * (*n as f64 - even) / even).sum();
+    let told = format!(
+        "Lowest {} of each value, {}: byte 0x{byte:02x} has {}, even would be {}; chi-square {} over 255.",
+        count(u64::from(stream.bits), "bit"),
+        bytes(total as u64),
+        percent(*most as f64 / total),
+        percent(1.0 / 256.0),
+        if chi < 1e15 { grouped(chi as u64) } else { format!("{chi:.1e}") },
+    );
+    let keys = "<span class=\"key stem\">count</span> <span class=\"key even\">even</span> ";
+    figure(&svg, "byte", &told, keys, out)
+}
+
+/// Height of a count on a logarithmic scale on which one value can be seen.
+fn scale(count: u64, most: u64) -> f64 {
+    if count == 0 {
+        return 0.0;
+    }
+    let level = |n: u64| libm::log10(n as f64) + 0.5;
+    level(count) / level(most.max(1)) * (BOTTOM - TOP)
+}
+
+/// Axes, and lines at powers of ten.
+fn frame(most: u64) -> String {
+    let mut svg = String::new();
+    let highest = most.max(1).ilog10();
+    let step = highest.div_ceil(4).max(1);
+    for power in (0..=highest).step_by(step as usize) {
+        let y = BOTTOM - scale(10u64.pow(power), most);
+        let label = match power {
+            0..=3 => grouped(10u64.pow(power)),
+            _ => format!("10<tspan dy=\"-4\">{power}</tspan>"),
+        };
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            LEFT - 5.0,
+            y + 4.0
+        );
+    }
+    let _ = write!(svg, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>");
+    svg
+}
+
+/// The bins above the fullest one that are cut off from it by a gap.
+fn apart(bins: &[u64], gap: i64) -> Vec<usize> {
+    let Some((mode, _)) =
+        bins.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)))
+    else {
+        return Vec::new();
+    };
+    let (mut found, mut empty, mut cut) = (Vec::new(), 0, false);
+    for (bin, count) in bins.iter().enumerate().skip(mode) {
+        if *count == 0 {
+            empty += 1;
+            continue;
+        }
+        cut |= empty >= gap.max(2);
+        empty = 0;
+        if cut {
+            found.push(bin);
+        }
+    }
+    found
+}
+
+/// The distance between labels that leaves room for them: 1, 2 or 5 times a power of ten.
+fn tick_step(span: i64) -> i64 {
+    let wanted = (span / 9).max(1);
+    let power = 10i64.pow(wanted.ilog10());
+    [1, 2, 5, 10].into_iter().map(|n| n * power).find(|step| *step >= wanted).unwrap_or(wanted)
+}
+
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "0".to_owned(),
+        high if high >= 10.0 => format!("{high:.0} %"),
+        low => format!("{low:.2} %"),
+    }
+}
+
+fn figure(svg: &str, axis: &str, told: &str, keys: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{told}\">{svg}\
+         <text class=\"title\" x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{axis}</text></svg>\n\
+         <figcaption>{keys}{told}</figcaption>\n</figure>",
+        HEIGHT - 4.0
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(now: &[(i32, u64)], before: &[(i32, u64)]) -> String {
+        let mut out = Vec::new();
+        exponents(now, before, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_flipped_bit_stands_apart() {
+        let clean: Vec<(i32, u64)> = (-24..=-2).map(|e| (e, 1000)).collect();
+        assert!(!drawn(&clean, &clean).contains("class=\"far\""));
+        let mut flipped = clean.clone();
+        flipped.push((120, 1));
+        let svg = drawn(&flipped, &clean);
+        assert!(svg.contains("class=\"far\"") && svg.contains("class=\"before\""), "{svg}");
+        assert!(svg.contains("Apart from the rest: 1 value at 120."), "{svg}");
+    }
+
+    #[test]
+    fn the_widest_range_is_still_a_few_bars() {
+        let svg = drawn(&[(i32::MIN, u64::MAX), (0, 1), (i32::MAX, u64::MAX)], &[]);
+        assert!(svg.len() < 20_000, "{}", svg.len());
+        assert_eq!(drawn(&[], &[]), "");
+        assert_eq!(drawn(&[(3, 0)], &[]), "");
+    }
+
+    #[test]
+    fn one_byte_of_all_is_told() {
+        let mut bytes = vec![10u64; 256];
+        bytes[0x41] = 1000;
+        let mut out = Vec::new();
+        low_bits(&LowBits { bits: 4, bytes }, &mut out).unwrap();
+        let svg = String::from_utf8(out).unwrap();
+        assert!(svg.contains("byte 0x41 has 28 %, even would be 0.39 %"), "{svg}");
+        low_bits(&LowBits { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
+        low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
+        low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();
+    }
+}

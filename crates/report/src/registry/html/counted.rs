@@ -1,0 +1,51 @@
+//! What the page must know of all models before it lists the first.
+
+use crate::registry::Overview;
+use crate::registry::group::Group;
+use std::io;
+use tensorseal_core::record::ModelRecord;
+
+/// Ages of the last deep check: name, and what is younger than that in days.
+pub const AGES: [(&str, i64); 5] = [
+    ("less than a day ago", 1),
+    ("1 to 7 days ago", 7),
+    ("7 to 30 days ago", 30),
+    ("30 to 90 days ago", 90),
+    ("90 days ago or more", i64::MAX),
+];
+
+/// Numbers of models.
+#[derive(Debug, Default)]
+pub struct Counted {
+    groups: [u64; Group::ALL.len()],
+    /// By [`AGES`].
+    pub ages: [u64; AGES.len()],
+    /// Never deeply checked.
+    pub never: u64,
+}
+
+impl Counted {
+    pub fn of(overview: &Overview<'_>) -> io::Result<Counted> {
+        let mut counted = Counted::default();
+        overview.records.each(&mut |model| {
+            counted.add(overview, model);
+            Ok(())
+        })?;
+        Ok(counted)
+    }
+
+    fn add(&mut self, overview: &Overview<'_>, model: &ModelRecord) {
+        self.groups[Group::of(model) as usize] += 1;
+        let Some(time) = model.last_deep_check else {
+            self.never += 1;
+            return;
+        };
+        let days = overview.now.duration_since(time).as_secs() / 86_400;
+        let age = AGES.iter().position(|(_, limit)| days < *limit);
+        self.ages[age.unwrap_or(AGES.len() - 1)] += 1;
+    }
+
+    pub fn of_group(&self, group: Group) -> u64 {
+        self.groups[group as usize]
+    }
+}

@@ -1,0 +1,289 @@
+//! Registries on the terminal: a table, the findings, one line in sum.
+
+use super::group::Group;
+use super::{Overview, sentence, summary_line};
+use crate::human::Palette;
+use crate::shown::{MESSAGE, clipped, name as shown};
+use crate::units::{count, grouped};
+use std::io::{self, Write};
+use tensorseal_base::severity::Severity;
+use tensorseal_core::record::{ModelRecord, PassedOver, RecordedFinding, State};
+
+/// Findings that are listed one by one; the rest is counted.
+const LISTED: usize = 50;
+
+/// Things that are passed over and listed one by one.
+const PASSED: usize = 10;
+
+/// Widest column of names, in characters; longer names push their line to the right.
+const WIDEST: usize = 56;
+
+/// Which models are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Models {
+    /// All of them.
+    All,
+    /// Those that somebody must look at.
+    Problems,
+}
+
+impl Models {
+    fn has(self, model: &ModelRecord) -> bool {
+        self == Models::All || Group::of(model) != Group::Rest
+    }
+}
+
+/// A line for each model: state, name, last deep check, findings. Each source has a heading.
+///
+/// # Errors
+/// Those of `out`, and of reading the models.
+pub fn table(
+    overview: &Overview<'_>,
+    models: Models,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut width = 0;
+    overview.records.each(&mut |model| {
+        if models.has(model) {
+            width = width.max(title(model).chars().count().min(WIDEST));
+        }
+        Ok(())
+    })?;
+    let mut source: Option<String> = None;
+    overview.records.each(&mut |model| {
+        if !models.has(model) {
+            return Ok(());
+        }
+        if source.as_ref() != Some(&model.source) {
+            let gap = if source.is_some() { "\n" } else { "" };
+            writeln!(out, "{gap}{}", palette.bold(&shown(&model.source)))?;
+            source = Some(model.source.clone());
+        }
+        writeln!(out, "{}", row(overview, model, width, palette).trim_end())
+    })?;
+    if source.is_some() { writeln!(out) } else { Ok(()) }
+}
+
+fn row(overview: &Overview<'_>, model: &ModelRecord, width: usize, palette: Palette) -> String {
+    let checked = match model.last_deep_check {
+        Some(time) => format!("{} ago", overview.age(time)),
+        None => "never".to_owned(),
+    };
+    let state = palette.state(model.state);
+    let checked = palette.dim(&format!("{checked:<14}"));
+    let said = sentence::findings(model).unwrap_or_default();
+    format!("  {state}  {:<width$}  {checked}  {said}", title(model))
+}
+
+/// Name and version.
+fn title(model: &ModelRecord) -> String {
+    match &model.version {
+        Some(version) => {
+            format!("{} {}", shown(&model.name), shown(&sentence::short(version)))
+        }
+        None => shown(&model.name),
+    }
+}
+
+/// What became of the models that are not as they were, and the findings that are more than remarks.
+///
+/// # Errors
+/// Those of `out`, and of reading the models.
+pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    let (mut listed, mut more) = (0, 0u64);
+    for group in [Group::Alarm, Group::Look, Group::Rest] {
+        overview.records.each(&mut |model| {
+            if Group::of(model) != group {
+                return Ok(());
+            }
+            let said = model.findings.iter().filter(|f| f.severity > Severity::Info);
+            for finding in said {
+                if listed < LISTED {
+                    listed += 1;
+                    finding_lines(model, finding, palette, out)?;
+                } else {
+                    more += 1;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    if more > 0 {
+        writeln!(out, "… and {} more (all with --format json)", grouped(more))?;
+    }
+    let remarks: u64 = overview
+        .summary
+        .findings
+        .iter()
+        .filter_map(|((severity, _), number)| (*severity == Severity::Info).then_some(number))
+        .sum();
+    if remarks > 0 {
+        let line = format!("{} (listed with --format json)", count(remarks, "remark"));
+        writeln!(out, "{}", palette.dim(&line))?;
+    }
+    if listed > 0 || remarks > 0 { writeln!(out) } else { Ok(()) }
+}
+
+fn finding_lines(
+    model: &ModelRecord,
+    finding: &RecordedFinding,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let severity = palette.severity(finding.severity);
+    let place = finding.tensor.as_deref().or(finding.file.as_deref()).map(shown);
+    let rule = clipped(&finding.rule, WIDEST);
+    let name = palette.bold(&shown(&model.name));
+    let line = format!("{severity}  {rule}  {name}  {}", place.unwrap_or_default());
+    writeln!(out, "{}", line.trim_end())?;
+    writeln!(out, "          {}", clipped(&finding.message, MESSAGE))?;
+    if let Some([start, end]) = finding.byte_range {
+        let line = format!("bytes {}..{}", grouped(start), grouped(end));
+        writeln!(out, "          {}", palette.dim(&line))?;
+    }
+    Ok(())
+}
+
+/// What could not be checked, and the line in sum.
+///
+/// # Errors
+/// Those of `out`.
+pub fn ending(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+    let errors = overview.summary.last_run.as_ref().map_or(&[][..], |run| &run.errors);
+    for error in errors.iter().take(LISTED) {
+        writeln!(out, "not checked  {}", clipped(error, MESSAGE))?;
+    }
+    if errors.len() > LISTED {
+        writeln!(out, "… and {} more", grouped((errors.len() - LISTED) as u64))?;
+    }
+    if let Some(passed_over) = overview.passed_over {
+        self::passed_over(passed_over, out)?;
+    }
+    writeln!(out, "{}  {}", palette.verdict(overview.verdict), summary_line(overview))
+}
+
+/// What is no model, or was excluded.
+fn passed_over(passed_over: &PassedOver, out: &mut dyn Write) -> io::Result<()> {
+    for passed in passed_over.first.iter().take(PASSED) {
+        let (source, path) = (shown(&passed.source), shown(&passed.path));
+        let line = format!("{source}: {path}: {}", passed.reason);
+        writeln!(out, "passed over  {}", clipped(&line, MESSAGE))?;
+    }
+    let more = passed_over.count.saturating_sub(PASSED as u64);
+    if more > 0 {
+        writeln!(out, "… and {} more (listed with --format json)", grouped(more))?;
+    }
+    Ok(())
+}
+
+/// How a state is shown.
+impl Palette {
+    fn state(self, state: State) -> String {
+        let name = format!("{:<10}", state.name());
+        match state {
+            State::Ok => self.dim(&name),
+            State::New => name,
+            State::Modified | State::BitRot | State::Replaced => self.bad(&name),
+            State::Missing | State::Incomplete => self.bold(&name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::made;
+    use tensorseal_core::record::Summary;
+
+    fn plain(name: &str, models: Models) -> String {
+        made::written(name, |overview, out| {
+            table(overview, models, Palette::default(), out)?;
+            findings(overview, Palette::default(), out)?;
+            ending(overview, Palette::default(), out)
+        })
+    }
+
+    #[test]
+    fn a_registry_reads_well() {
+        let text = plain("c", Models::All);
+        let expected = "\
+/models
+  ok          a    60 min ago
+  bit-rot     b    60 min ago      1 critical
+  modified    c c  60 min ago      1 critical
+
+s3://bucket/models
+  new         d    29 days ago
+  missing     e    60 min ago
+  incomplete  f    never
+
+critical  integrity/tensor-changed  b  layers.0.weight
+          what integrity/tensor-changed says
+          bytes 16..18
+critical  integrity/tensor-changed  c  c
+          c
+          bytes 16..18
+1 remark (listed with --format json)
+
+not checked  s3://bucket/models/f: timed out
+FAIL  registry  6 models: ";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(text.matches('\u{1b}').count(), 0);
+    }
+
+    #[test]
+    fn only_what_somebody_must_look_at() {
+        let text = plain("c", Models::Problems);
+        assert!(!text.contains("  ok  ") && !text.contains("  new  "), "{text}");
+        assert!(text.contains("  missing     e  "), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_one_line() {
+        let (summary, models) = (Summary::empty(), Vec::new());
+        let overview = made::overview(&summary, &models);
+        let mut out = Vec::new();
+        table(&overview, Models::All, Palette::default(), &mut out).unwrap();
+        findings(&overview, Palette::default(), &mut out).unwrap();
+        ending(&overview, Palette::default(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "FAIL  registry  0 models\n");
+    }
+
+    #[test]
+    fn what_was_passed_over_is_named_and_counted() {
+        let (summary, models) = (Summary::empty(), Vec::new());
+        let mut passed_over = PassedOver::default();
+        for at in 0..PASSED + 3 {
+            passed_over.add("/models", format!("link\u{1b} {at}"), "a link".to_owned());
+        }
+        let passed_over = Some(&passed_over);
+        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let mut out = Vec::new();
+        ending(&overview, Palette::default(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("passed over  /models: link").count(), PASSED, "{text}");
+        assert!(text.contains("… and 3 more"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_name_acts_on_no_screen() {
+        let text = plain("\u{1b}[2J\n\u{202e}x", Models::All);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+        let long = plain(&"n".repeat(5000), Models::All);
+        assert!(long.len() < 3000, "{}", long.len());
+    }
+
+    #[test]
+    fn many_findings_are_counted() {
+        let mut model = made::model("/models", "a", State::Ok);
+        model.findings = vec![made::finding(Severity::Low, "format/overlap"); LISTED + 7];
+        let models = vec![model];
+        let summary = made::summary(&models);
+        let mut out = Vec::new();
+        findings(&made::overview(&summary, &models), Palette::default(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("… and 7 more (all with --format json)"), "{text}");
+    }
+}

@@ -1,0 +1,218 @@
+//! One message of RFC 5424.
+
+use super::target::Facility;
+use crate::shown;
+use jiff::Timestamp;
+
+/// Longest message in bytes: what every receiver should take (RFC 5424, section 6.1).
+pub const LONGEST: usize = 2048;
+
+/// Longest value of a parameter in bytes, escaped. All of them together leave room for the text.
+const VALUE: usize = 160;
+
+/// What stands for what was cut off.
+const CUT: &str = "…";
+
+/// Name of our structured data (section 7: a name, `@`, a private enterprise number). The number is the one for
+/// examples (RFC 5612): the program has none of its own.
+pub const SD_ID: &str = "tensorseal@32473";
+
+/// How bad it is (section 6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Critical = 2,
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Informational = 6,
+}
+
+/// Who sends.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Name of this machine; empty: not known.
+    pub host: String,
+    /// Number of this process.
+    pub process: u32,
+    /// Which part of the system it is said to come from.
+    pub facility: Facility,
+}
+
+impl Origin {
+    /// This process, on this machine.
+    pub fn here(facility: Facility) -> Origin {
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        Origin { host, process: std::process::id(), facility }
+    }
+}
+
+/// A message that is not yet formatted.
+pub struct Message {
+    kind: &'static str,
+    level: Level,
+    parameters: String,
+    text: String,
+}
+
+impl Message {
+    /// One of a kind (MSGID), at a level, that says this to people.
+    pub fn new(kind: &'static str, level: Level, text: &str) -> Message {
+        let text = shown::clipped(text, shown::MESSAGE);
+        Message { kind, level, parameters: String::new(), text }
+    }
+
+    /// With a parameter; `name` is one that the standard allows.
+    pub fn with(mut self, name: &'static str, value: &str) -> Message {
+        self.parameters += &format!(" {name}=\"{}\"", escaped(value));
+        self
+    }
+
+    /// With a parameter, if there is a value.
+    pub fn with_some(self, name: &'static str, value: Option<&str>) -> Message {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Its bytes, [`LONGEST`] at most: the text is cut where it would be longer.
+    pub fn format(&self, origin: &Origin, now: Timestamp) -> Vec<u8> {
+        let priority = origin.facility.number() * 8 + self.level as u8;
+        let mut out = format!(
+            "<{priority}>1 {now:.6} {} tensorseal {} {} [origin software=\"tensorseal\" \
+             swVersion=\"{}\"][{SD_ID}{}] ",
+            header(&origin.host, 255),
+            origin.process,
+            self.kind,
+            env!("CARGO_PKG_VERSION"),
+            self.parameters,
+        );
+        // A text in UTF-8 begins with a byte order mark (section 6.4).
+        out.push('\u{feff}');
+        let room = LONGEST.saturating_sub(out.len());
+        out.push_str(&cut(&self.text, room));
+        out.into_bytes()
+    }
+}
+
+/// A field of the header: printable characters of US-ASCII, or nothing.
+fn header(text: &str, longest: usize) -> String {
+    let printable: String = text.chars().filter(char::is_ascii_graphic).take(longest).collect();
+    if printable.is_empty() { "-".to_owned() } else { printable }
+}
+
+/// The value of a parameter (section 6.3.3): quote, backslash and bracket are escaped.
+fn escaped(value: &str) -> String {
+    let shown = shown::clipped(value, VALUE);
+    let mut out = String::new();
+    for c in shown.chars() {
+        let escape = if matches!(c, '"' | '\\' | ']') { 1 } else { 0 };
+        if out.len() + escape + c.len_utf8() > VALUE - CUT.len() {
+            out.push_str(CUT);
+            break;
+        }
+        if escape > 0 {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// At most so many bytes of a text, whole characters, with a sign where it was cut.
+fn cut(text: &str, room: usize) -> String {
+    if text.len() <= room {
+        return text.to_owned();
+    }
+    let room = room.saturating_sub(CUT.len());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{CUT}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::made;
+    use proptest::prelude::*;
+
+    fn origin() -> Origin {
+        Origin {
+            host: "node-1.example.com".to_owned(),
+            process: 4711,
+            facility: Facility::default(),
+        }
+    }
+
+    fn text(message: &Message) -> String {
+        String::from_utf8(message.format(&origin(), made::time(0))).unwrap()
+    }
+
+    #[test]
+    fn a_message_has_its_fields_in_order() {
+        let message = Message::new("FINDING", Level::Critical, "größer").with("model", "a\"b\\c]d");
+        assert_eq!(
+            text(&message),
+            format!(
+                "<130>1 2026-12-01T08:00:00.000000Z node-1.example.com tensorseal 4711 FINDING \
+                 [origin software=\"tensorseal\" swVersion=\"{}\"]\
+                 [tensorseal@32473 model=\"a\\\"b\\\\c\\]d\"] \u{feff}größer",
+                env!("CARGO_PKG_VERSION")
+            )
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_machine_is_a_word() {
+        assert_eq!(header("a b\nc", 255), "abc");
+        assert_eq!(header("", 255), "-");
+        assert_eq!(header("größe", 255), "gre");
+        assert_eq!(header(&"h".repeat(300), 255).len(), 255);
+    }
+
+    /// Values of our structured data, read as the standard says.
+    fn values(message: &str) -> Option<Vec<String>> {
+        let (_, mut rest) = message.split_once(&format!("][{SD_ID}"))?;
+        let mut values = Vec::new();
+        while let Some(parameter) = rest.strip_prefix(' ') {
+            let (_, value) = parameter.split_once("=\"")?;
+            let mut out = String::new();
+            let mut chars = value.char_indices();
+            loop {
+                match chars.next()? {
+                    (at, '"') => {
+                        rest = &value[at + 1..];
+                        break;
+                    }
+                    (_, '\\') => out.push(chars.next()?.1),
+                    (_, ']') => return None,
+                    (_, c) => out.push(c),
+                }
+            }
+            values.push(out);
+        }
+        rest.starts_with("] \u{feff}").then_some(values)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_breaks_out_and_nothing_is_too_long(
+            value in any::<String>(),
+            evil in "[\\]\\[\"\\\\= <>a\u{1f}\u{7f}\u{feff}ß𝔸-]{0,600}",
+        ) {
+            let value = format!("{evil}{value}");
+            let mut message = Message::new("FINDING", Level::Notice, &value.repeat(8));
+            for _ in 0..8 {
+                message = message.with("name", &value);
+            }
+            let bytes = message.format(&origin(), made::time(0));
+            prop_assert!(bytes.len() <= LONGEST);
+            let text = String::from_utf8(bytes).unwrap();
+            prop_assert!(!text.contains(char::is_control));
+            let found = values(&text).unwrap();
+            prop_assert_eq!(found.len(), 8);
+            let shown = shown::clipped(&value, VALUE);
+            let cut = found[0].strip_suffix(CUT).unwrap_or(&found[0]);
+            prop_assert!(shown.starts_with(cut), "{} {}", shown, cut);
+        }
+    }
+}

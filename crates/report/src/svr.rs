@@ -1,0 +1,113 @@
+//! A simple verification result (in-toto SVR, v0.2): what of a policy a model was found to meet.
+
+use super::Report;
+use super::statement::{self as stating, Stated, StatedError, met, policy_of, verifier};
+use serde_json::json;
+use tensorseal_signing::Statement;
+
+/// Its predicate type.
+pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.2";
+
+/// The statement of what was met, to be signed. Of a model that did not pass it names nothing.
+///
+/// # Errors
+/// There is no verdict by a policy.
+pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedError> {
+    let policy = policy_of(report)?;
+    let predicate = json!({
+        "verifier": { "id": verifier(stated, report), "policies": [stating::policy(stated, policy)] },
+        "timeCreated": policy.time.to_string(),
+        "properties": met(policy),
+    });
+    Ok(Statement {
+        subject: stated.subject.clone(),
+        sha256: stated.sha256,
+        predicate_type: PREDICATE_TYPE.to_owned(),
+        predicate,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PolicyUsed, vsa};
+    use std::fs;
+    use tensorseal_core::policy::PolicyFile;
+    use tensorseal_core::policy::gate::{Evidence, FileSeen, Looked, Measured, judge};
+    use tensorseal_format::{Content, ContentClass};
+
+    fn stated() -> Stated {
+        Stated {
+            subject: "demo".to_owned(),
+            sha256: [7; 32],
+            resource_uri: None,
+            policy_uri: Some("https://example.com/policy".to_owned()),
+            verifier: None,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// A gate that measured everything, or nothing.
+    fn report(measured: bool) -> Report {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.toml");
+        let text =
+            "schema = \"tensorseal.policy/1\"\naudit.required = true\nseverity.format = \"low\"";
+        fs::write(&path, text).unwrap();
+        let file = PolicyFile::read(&path).unwrap();
+        let mut evidence = Evidence::nothing("2027-01-01T00:00:00Z".parse().unwrap());
+        if measured {
+            evidence.coverage = Looked::At(Measured::default());
+            evidence.audit = Looked::At(3);
+            let model = FileSeen {
+                path: "model.safetensors".to_owned(),
+                bytes: 8,
+                content: Content::new(ContentClass::Safetensors),
+                readable: true,
+                unread: false,
+            };
+            evidence.files = Looked::At(vec![model]);
+        }
+        let judgement = judge(&file.policy, &evidence);
+        let used = PolicyUsed::of(&file, evidence.now, &judgement);
+        let mut report = Report::new("gate", "demo");
+        report.judge_by(used, judgement.findings);
+        report
+    }
+
+    #[test]
+    fn what_is_met_is_named_and_of_what_failed_nothing_is() {
+        let passed = statement(&report(true), &stated()).unwrap().predicate;
+        let names = json!([
+            "TENSORSEAL_AUDIT_REQUIRED",
+            "TENSORSEAL_GATE_PASSED",
+            "TENSORSEAL_SEVERITY_FORMAT",
+            "TENSORSEAL_SEVERITY_PAYLOAD",
+            "TENSORSEAL_SEVERITY_WEIGHTS"
+        ]);
+        assert_eq!(passed["properties"], names);
+        assert_eq!(passed["timeCreated"], "2027-01-01T00:00:00Z");
+        assert_eq!(passed["verifier"]["policies"][0]["uri"], "https://example.com/policy");
+        let failed = statement(&report(false), &stated()).unwrap().predicate;
+        assert_eq!(failed["properties"], json!([]));
+
+        let passed = vsa::statement(&report(true), &stated()).unwrap().predicate;
+        assert_eq!(passed["verificationResult"], "PASSED");
+        assert_eq!(passed["verifiedLevels"], names);
+        assert!(passed["resourceUri"].as_str().unwrap().starts_with("ni:///sha-256;BwcH"));
+        let failed = vsa::statement(&report(false), &stated()).unwrap().predicate;
+        assert_eq!(failed["verificationResult"], "FAILED");
+        assert_eq!(failed["verifiedLevels"], json!(["FAILED"]));
+    }
+
+    #[test]
+    fn without_a_verdict_nothing_is_stated() {
+        let mut judged = Report::new("verify", "demo");
+        assert_eq!(statement(&judged, &stated()).unwrap_err(), StatedError::Incomplete);
+        judged.judge(tensorseal_core::judge::Severity::Medium);
+        assert_eq!(statement(&judged, &stated()).unwrap_err(), StatedError::NoPolicy);
+        let mut broken = report(true);
+        broken.verdict = tensorseal_core::judge::Verdict::Incomplete;
+        assert_eq!(vsa::statement(&broken, &stated()).unwrap_err(), StatedError::Incomplete);
+    }
+}

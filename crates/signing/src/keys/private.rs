@@ -1,0 +1,163 @@
+use super::{Curve, EC_PUBLIC_KEY, KeyError, PublicKey, encrypted, key_type};
+use crate::pem::{Block, Document};
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use pkcs8::der::Decode;
+use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use sec1::{EcParameters, EcPrivateKey};
+use std::fmt;
+
+/// A private key, to sign with. Its memory is overwritten when it is dropped; it is shown by its
+/// public part only.
+pub struct PrivateKey(Scalar);
+
+/// The secret of a curve.
+enum Scalar {
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey(of {:?})", self.public())
+    }
+}
+
+impl PrivateKey {
+    /// Whether a PEM text is that of an encrypted private key, for which a passphrase is needed.
+    pub fn is_encrypted(text: &[u8]) -> bool {
+        Document::parse(text).is_ok_and(|document| {
+            document.blocks.iter().any(|block| block.label == ENCRYPTED || block.encrypted)
+        })
+    }
+
+    /// Reads the PEM text of a private key: PKCS#8 (RFC 7468, section 10), encrypted PKCS#8 (section
+    /// 11), or SEC 1 (RFC 5915, section 4), for which an `EC PARAMETERS` block before the key is passed
+    /// over. A passphrase for a key that is not encrypted is not used.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn from_pem(text: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
+        let document = Document::parse(text)?;
+        let block = the_key(&document)?;
+        if document.trailing {
+            return Err(KeyError::TrailingText);
+        }
+        if block.encrypted {
+            let way = "the headers of old PEM files".to_owned();
+            return Err(KeyError::UnsupportedEncryption(way));
+        }
+        match block.label.as_str() {
+            "PRIVATE KEY" => Self::from_pkcs8(&block.der),
+            "EC PRIVATE KEY" => Self::from_sec1(None, &block.der),
+            ENCRYPTED => {
+                let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+                let der = encrypted::decrypt(&block.der, passphrase)?;
+                Self::from_pkcs8(der.as_bytes())
+            }
+            label => Err(other_label(label)),
+        }
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        let info = PrivateKeyInfoRef::from_der(der)
+            .map_err(|error| KeyError::Malformed(error.to_string()))?;
+        let curve = match info.algorithm.parameters {
+            Some(parameters) => parameters.decode_as::<ObjectIdentifier>().ok(),
+            None => None,
+        };
+        match curve.filter(|_| info.algorithm.oid == EC_PUBLIC_KEY).and_then(Curve::of_oid) {
+            Some(curve) => Self::from_sec1(Some(curve), info.private_key.as_bytes()),
+            None => Err(KeyError::UnsupportedType(key_type(info.algorithm.oid, curve))),
+        }
+    }
+
+    /// Reads an `ECPrivateKey` (RFC 5915, section 3), whose curve is known or named in it. A public key
+    /// that it carries must be that of the secret.
+    fn from_sec1(curve: Option<Curve>, der: &[u8]) -> Result<Self, KeyError> {
+        let key =
+            EcPrivateKey::from_der(der).map_err(|error| KeyError::Malformed(error.to_string()))?;
+        let named = key.parameters.and_then(EcParameters::named_curve);
+        let Some(curve) = curve.or_else(|| named.and_then(Curve::of_oid)) else {
+            return Err(KeyError::UnsupportedType(key_type(EC_PUBLIC_KEY, named)));
+        };
+        let scalar = match curve {
+            Curve::P256 => p256::SecretKey::try_from(key).map(|key| Scalar::P256(key.into())),
+            Curve::P384 => p384::SecretKey::try_from(key).map(|key| Scalar::P384(key.into())),
+            Curve::P521 => p521::SecretKey::try_from(key).map(|key| Scalar::P521(key.into())),
+        };
+        scalar.map(Self).map_err(|_| KeyError::Malformed(format!("not a private key of {curve}")))
+    }
+
+    /// Its curve.
+    pub fn curve(&self) -> Curve {
+        match &self.0 {
+            Scalar::P256(_) => Curve::P256,
+            Scalar::P384(_) => Curve::P384,
+            Scalar::P521(_) => Curve::P521,
+        }
+    }
+
+    /// The public key that belongs to it.
+    pub fn public(&self) -> PublicKey {
+        match &self.0 {
+            Scalar::P256(key) => PublicKey::of_p256(key),
+            Scalar::P384(key) => PublicKey::of_p384(key),
+            Scalar::P521(key) => PublicKey::of_p521(key),
+        }
+    }
+
+    /// Signs a message: a DER `ECDSA-Sig-Value` over its hash by the hash function of the curve, with
+    /// the nonce of RFC 6979, so that the same message always has the same signature.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.sign_parts(&[message])
+    }
+
+    /// [`Self::sign`] of a message given in parts.
+    pub(crate) fn sign_parts(&self, message: &[&[u8]]) -> Vec<u8> {
+        self.sign_hash(&self.curve().hash(message))
+    }
+
+    fn sign_hash(&self, hash: &[u8]) -> Vec<u8> {
+        const CAN: &str = "a hash of at least half the length of the curve can be signed";
+        match &self.0 {
+            Scalar::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                signature.to_der().as_bytes().to_vec()
+            }
+            Scalar::P384(key) => {
+                let signature: p384::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                signature.to_der().as_bytes().to_vec()
+            }
+            Scalar::P521(key) => {
+                let signature: p521::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                signature.to_der().as_bytes().to_vec()
+            }
+        }
+    }
+}
+
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+
+/// The one block that is the key.
+fn the_key(document: &Document) -> Result<&Block, KeyError> {
+    let mut keys = document.blocks.iter().filter(|block| block.label != "EC PARAMETERS");
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(KeyError::SeveralKeys),
+        (None, _) => Err(other_label("EC PARAMETERS")),
+    }
+}
+
+fn other_label(label: &str) -> KeyError {
+    match label {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => KeyError::PublicKey,
+        "CERTIFICATE" | "TRUSTED CERTIFICATE" => KeyError::Certificate,
+        "RSA PRIVATE KEY" => KeyError::UnsupportedType("RSA".to_owned()),
+        "DSA PRIVATE KEY" => KeyError::UnsupportedType("DSA".to_owned()),
+        "OPENSSH PRIVATE KEY" => {
+            KeyError::UnsupportedEncryption("the format of OpenSSH".to_owned())
+        }
+        _ => KeyError::Label { label: label.to_owned(), wanted: "private" },
+    }
+}

@@ -1,0 +1,200 @@
+//! PEM (RFC 7468): blocks of base64 between lines of `-----BEGIN label-----` and `-----END label-----`.
+//!
+//! Text before, between and after the blocks is told apart from them, so that each reader can decide
+//! whether to allow it. Line ends may be LF or CRLF, lines of any width.
+
+use pkcs8::der::pem;
+use tensorseal_base::display::display_name;
+use zeroize::Zeroizing;
+
+/// Longest PEM text that is read: some thousand certificates.
+const MAX_LEN: usize = 4 << 20;
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+
+/// Why a text is not PEM.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// No block in it.
+    #[error("not PEM: no -----BEGIN line")]
+    NoBlock,
+    /// Longer than any file of keys or certificates.
+    #[error("not PEM: longer than {MAX_LEN} bytes")]
+    TooLong,
+    /// Not text.
+    #[error("not PEM: not UTF-8 text")]
+    NotText,
+    /// A block that does not end.
+    #[error("malformed PEM: the block '{}' has no -----END line of its own", display_name(.0))]
+    Unfinished(String),
+    /// What is between the lines is not base64.
+    #[error("malformed PEM: the block '{}' does not hold base64", display_name(.0))]
+    Base64(String),
+    /// A block with headers (RFC 1421), which only encrypted keys of old programs have.
+    #[error("malformed PEM: the block '{}' has headers", display_name(.0))]
+    Headers(String),
+}
+
+/// A block. What it holds may be secret, so its memory is overwritten.
+pub(super) struct Block {
+    /// Between `BEGIN` and the dashes.
+    pub label: String,
+    /// What the base64 says.
+    pub der: Zeroizing<Vec<u8>>,
+    /// Whether the block carries headers that say it is encrypted (RFC 1421, section 4.6.1.1); it is
+    /// not decoded then.
+    pub encrypted: bool,
+}
+
+/// A text of blocks.
+pub(super) struct Document {
+    /// In order.
+    pub blocks: Vec<Block>,
+    /// Whether anything but white space follows the last block.
+    pub trailing: bool,
+}
+
+impl Document {
+    /// Reads all blocks of a text.
+    pub fn parse(text: &[u8]) -> Result<Self, PemError> {
+        if text.len() > MAX_LEN {
+            return Err(PemError::TooLong);
+        }
+        let text = std::str::from_utf8(text).map_err(|_| PemError::NotText)?;
+        let mut lines = text.lines();
+        let mut document = Document { blocks: Vec::new(), trailing: false };
+        while let Some(line) = lines.next() {
+            match label(line, BEGIN) {
+                Some(label) => {
+                    document.blocks.push(block(label, &mut lines)?);
+                    document.trailing = false;
+                }
+                None => document.trailing |= !line.trim().is_empty(),
+            }
+        }
+        if document.blocks.is_empty() {
+            return Err(PemError::NoBlock);
+        }
+        Ok(document)
+    }
+}
+
+/// The label in a line that begins or ends a block.
+fn label<'a>(line: &'a str, before: &str) -> Option<&'a str> {
+    line.trim_end().strip_prefix(before)?.strip_suffix(DASHES)
+}
+
+/// The rest of the block with this label.
+fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<Block, PemError> {
+    let mut body = Zeroizing::new(String::new());
+    let mut headers = false;
+    let mut encrypted = false;
+    loop {
+        let line = lines.next().ok_or_else(|| PemError::Unfinished(label.to_owned()))?;
+        if line.starts_with(DASHES) {
+            match self::label(line, END) {
+                Some(end) if end == label => break,
+                _ => return Err(PemError::Unfinished(label.to_owned())),
+            }
+        }
+        if line.contains(':') {
+            headers = true;
+            encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
+        }
+        body.push_str(line.trim());
+    }
+    let label = label.to_owned();
+    if encrypted {
+        return Ok(Block { label, der: Zeroizing::default(), encrypted });
+    }
+    if headers {
+        return Err(PemError::Headers(label));
+    }
+    let der = decode(&label, &body).ok_or_else(|| PemError::Base64(label.clone()))?;
+    Ok(Block { label, der, encrypted })
+}
+
+/// Decodes base64 in time that does not depend on what it says: the decoder takes lines of 64.
+fn decode(label: &str, body: &str) -> Option<Zeroizing<Vec<u8>>> {
+    if !body.is_ascii() || body.is_empty() {
+        return None;
+    }
+    let capacity =
+        2 * (BEGIN.len() + label.len() + DASHES.len()) + body.len() + body.len() / 32 + 8;
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
+    for part in [BEGIN, "X", DASHES, "\n"] {
+        text.push_str(part);
+    }
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    for part in [END, "X", DASHES, "\n"] {
+        text.push_str(part);
+    }
+    let (_, der) = pem::decode_vec(text.as_bytes()).ok()?;
+    Some(Zeroizing::new(der))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Document, PemError> {
+        Document::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn blocks_and_the_text_around_them() {
+        let text = "Bag Attributes\n-----BEGIN A B-----\r\nAQID\r\nBAUG\r\n-----END A B-----\r\n\
+                    between\n-----BEGIN C-----\n/w==\n-----END C-----\n \n";
+        let document = parse(text).unwrap();
+        let blocks: Vec<_> =
+            document.blocks.iter().map(|b| (b.label.as_str(), b.der.as_slice())).collect();
+        assert_eq!(blocks, [("A B", &[1, 2, 3, 4, 5, 6][..]), ("C", &[255])]);
+        assert!(!document.trailing);
+        assert!(parse(&format!("{text}x")).unwrap().trailing);
+    }
+
+    #[test]
+    fn lines_of_any_width() {
+        let long = "QUFB".repeat(100);
+        let document = parse(&format!("-----BEGIN X-----\n{long}\n-----END X-----")).unwrap();
+        assert_eq!(document.blocks[0].der.len(), 300);
+    }
+
+    #[test]
+    fn what_is_not_pem_is_said() {
+        let error = |text: &str| parse(text).err().unwrap();
+        assert_eq!(error(""), PemError::NoBlock);
+        assert_eq!(error("ssh-ed25519 AAAA"), PemError::NoBlock);
+        assert_eq!(Document::parse(b"\xff").err(), Some(PemError::NotText));
+        assert_eq!(Document::parse(&vec![b' '; MAX_LEN + 1]).err(), Some(PemError::TooLong));
+        let x = || "X".to_owned();
+        assert_eq!(error("-----BEGIN X-----\nAQID\n"), PemError::Unfinished(x()));
+        assert_eq!(error("-----BEGIN X-----\nAQID\n-----END Y-----\n"), PemError::Unfinished(x()));
+        for wrong in ["AQI", "AQI*", "AR==", "", "=AQI"] {
+            assert_eq!(
+                error(&format!("-----BEGIN X-----\n{wrong}\n-----END X-----\n")),
+                PemError::Base64(x()),
+                "{wrong}"
+            );
+        }
+        assert_eq!(
+            error("-----BEGIN X-----\nA: b\n\nAQID\n-----END X-----\n"),
+            PemError::Headers(x())
+        );
+    }
+
+    #[test]
+    fn encrypted_blocks_are_told_by_their_headers() {
+        let text = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+                    DEK-Info: AES-128-CBC,00\n\nAQID\n-----END EC PRIVATE KEY-----\n";
+        assert!(parse(text).unwrap().blocks[0].encrypted);
+    }
+}

@@ -1,0 +1,186 @@
+//! Bundles made by the Python client, and what can be said of them without the models.
+
+use super::fixtures::{bundles, now, oms, trust_key, trust_root};
+use crate::oms::{LEGACY_PREDICATE_TYPE, PREDICATE_TYPE};
+use crate::{Certificate, Manifest, PublicKey, Remark, SignatureError, Signer, Trust, open};
+use serde_json::Value;
+use tensorseal_base::hashing::HashAlgorithm;
+
+fn judge(bundle: &[u8], trust: &Trust) -> Result<Manifest, SignatureError> {
+    let opened = open(bundle, trust, now())?;
+    Ok(Manifest::parse(&opened.statement)?)
+}
+
+/// What a verdict of `expected.json` means before the files of the model are looked at: everything that
+/// is to be accepted must be, and of what is to be rejected only that which needs no file.
+#[test]
+fn verdicts_on_the_bundles_of_the_python_client() {
+    let expected: Value = tensorseal_testing::json("oms/expected.json");
+    let mut count = 0;
+    for (name, case) in expected.as_object().unwrap() {
+        let member = |member: &str| case[member].as_str().unwrap();
+        let trusted = oms(member("trust"));
+        let trust = match member("kind") {
+            "key" => Trust::Key(PublicKey::from_pem(trusted).unwrap()),
+            "certificate" => Trust::Roots(Certificate::parse_all(trusted).unwrap()),
+            other => panic!("{other}"),
+        };
+        let found = judge(oms(member("bundle")), &trust);
+        match member("verdict") {
+            "accept" | "accept-and-report" => assert!(found.is_ok(), "{name}: {found:?}"),
+            "reject" => assert!(found.is_err(), "{name}"),
+            "either" => {}
+            other => panic!("{other}"),
+        }
+        count += 1;
+    }
+    assert_eq!(count, 60);
+}
+
+/// Every refusal is for its own reason, in the order of the checks.
+#[test]
+fn refusals_of_altered_bundles() {
+    for (name, words) in [
+        ("bad-dotdot-resource", "'../outside-target.bin', which has a component .."),
+        ("bad-dup-resource-wrong-last", "lists 'config.json' twice"),
+        ("bad-empty", "not a signature bundle: the file is empty"),
+        ("bad-hashtype-unknown", "the unknown hash 'md5'"),
+        ("bad-hint", "signed with another key: it names '0000"),
+        ("bad-method-unknown", "the unknown method"),
+        ("bad-payload-whitespace", "the signature is not one of P-256 key 7bd8297d"),
+        ("bad-payloadtype-unsigned", "the payload is of another type"),
+        ("bad-sig-bitflip", "the signature is not one of P-256 key"),
+        ("bad-statement-type", "its type is 'https://in-toto.io/Statement/v0.1'"),
+        ("key-emptymodel", "lists no files"),
+        ("odd-dup-resource-same", "lists 'config.json' twice"),
+        ("odd-double-slash-alias", "'.//config.json', which has a component ."),
+        ("odd-dup-json-keys", "the member 'predicateType' occurs twice"),
+        ("odd-hint-uppercase", "signed with another key: it names '7BD8297D"),
+        ("odd-ignore-and-listed", "lists 'config.json' and ignores 'config.json'"),
+        ("odd-payload-b64-newlines", "the payload is not standard base64"),
+    ] {
+        let error = judge(oms(&format!("bundles/{name}.sig")), &trust_key("p256")).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains(words), "{name}: {message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+/// What is wrong after the signature was found sound is told apart from what is not signed.
+#[test]
+fn content_is_told_from_trust() {
+    let content = |name: &str| {
+        let bundle = oms(&format!("bundles/{name}.sig"));
+        judge(bundle, &trust_key("p256")).unwrap_err().is_content()
+    };
+    for name in ["bad-dotdot-resource", "bad-statement-type", "odd-dup-json-keys", "key-emptymodel"]
+    {
+        assert!(content(name), "{name}");
+    }
+    for name in ["bad-empty", "bad-hint", "bad-sig-bitflip", "bad-payloadtype-unsigned"] {
+        assert!(!content(name), "{name}");
+    }
+}
+
+#[test]
+fn certificates_of_the_python_client() {
+    for (name, root, words) in [
+        ("cert-basic", "other-root", "no trusted certificate of the issuer CN=Fixture Root CA"),
+        ("cert-expired", "root", "CN=leaf expired expired at 2026-03-01T00:00:00Z"),
+        ("cert-ke-only", "root", "CN=leaf ke only may not sign"),
+        ("key-basic", "root", "signed with a key, and a certificate is trusted"),
+    ] {
+        let bundle = oms(&format!("bundles/{name}.sig"));
+        let message = open(bundle, &trust_root(root), now()).unwrap_err().to_string();
+        assert!(message.contains(words), "{name}: {message}");
+    }
+    let bundle = oms("bundles/cert-basic.sig");
+    let message = open(bundle, &trust_key("p384"), now()).unwrap_err().to_string();
+    assert!(message.contains("signed with a certificate, and a key is trusted"), "{message}");
+    let opened = open(&bundle, &trust_root("root"), now()).unwrap();
+    let Signer::Certificate { subject, issuer, not_before, .. } = &opened.signer else { panic!() };
+    assert_eq!(
+        (subject.as_str(), issuer.as_str()),
+        ("CN=model signer", "CN=Fixture Intermediate CA")
+    );
+    assert_eq!(not_before.to_string(), "2026-01-01T00:00:00Z");
+    assert_eq!(opened.remarks, []);
+    assert_eq!(
+        opened.signer.to_string(),
+        "CN=model signer, certified by CN=Fixture Intermediate CA"
+    );
+}
+
+/// Of every bundle that is accepted, the parts that its name tells of.
+#[test]
+fn manifests_of_the_python_client() {
+    let manifest = |name: &str| {
+        judge(oms(&format!("bundles/{name}.sig")), &trust_key("p256"))
+            .unwrap_or_else(|e| panic!("{e}"))
+    };
+    let basic = manifest("key-basic");
+    assert_eq!(basic.subject, "basic");
+    assert_eq!(basic.predicate_type, PREDICATE_TYPE);
+    assert_eq!(basic.resources.len(), 3);
+    assert!(!basic.allow_symlinks && !basic.is_one_file());
+    assert_eq!(basic.ignored().covering(".git/HEAD"), Some(".git"));
+    assert_eq!(basic.ignored().covering("sub/.git/HEAD"), None);
+
+    assert_eq!(manifest("api-blake2").hashing.algorithm, HashAlgorithm::Blake2b);
+    assert_eq!(manifest("api-blake3").hashing.algorithm, HashAlgorithm::Blake3);
+    let shards = manifest("api-shards-colon");
+    assert_eq!(shards.hashing.shard.unwrap().get(), 1000);
+    let listed: Vec<_> = shards.resources.iter().map(|r| (r.name.as_str(), r.range)).collect();
+    assert_eq!(listed, [("co:lon.bin", Some([0, 1000])), ("co:lon.bin", Some([1000, 1500]))]);
+    assert!(manifest("key-single.safetensors").is_one_file());
+    assert!(manifest("key-symlink-inside-allow").allow_symlinks);
+    assert_eq!(manifest("odd-predicate-extra").unknown_members, ["modelCard"]);
+    assert_eq!(
+        manifest("odd-predicate-type-v1.1").predicate_type,
+        "https://model_signing/signature/v1.1"
+    );
+    assert_eq!(manifest("odd-digest-uppercase").resources, basic.resources);
+    assert_eq!(manifest("bad-ignore-hides-file").ignore_paths, ["model.safetensors"]);
+}
+
+#[test]
+fn bundles_without_a_hint_are_remarked_on() {
+    let opened = open(oms("bundles/odd-hint-missing.sig"), &trust_key("p256"), now()).unwrap();
+    assert_eq!(opened.remarks, [Remark::NoKeyHint]);
+    for (path, bundle) in bundles() {
+        if let Ok(opened) = open(bundle, &trust_key("p256"), now()) {
+            let expected = usize::from(path.contains("hint-missing"));
+            assert_eq!(opened.remarks.len(), expected, "{path}");
+        }
+    }
+}
+
+/// Bundles of old versions of the Python client over the same model.
+#[test]
+fn bundles_of_old_versions() {
+    let old = |name: &'static str| {
+        (name, tensorseal_testing::bytes(&format!("signing/old/model_signing-{name}")))
+    };
+    let basic = judge(oms("bundles/key-basic.sig"), &trust_key("p256")).unwrap();
+    let root = trust_root("root");
+    for ((name, bundle), trust) in [
+        (old("0.2.0-key-p256.sig"), trust_key("p256")),
+        (old("0.2.0-key-p384.sig"), trust_key("p384")),
+        (old("0.2.0-certificate.sig"), root.clone()),
+        (old("0.3.1-key-p256.sig"), trust_key("p256")),
+        (old("0.3.1-key-p384.sig"), trust_key("p384")),
+        (old("1.0.0-key-p256.sig"), trust_key("p256")),
+        (old("1.0.0-key-p384.sig"), trust_key("p384")),
+        (old("1.0.0-certificate.sig"), root),
+    ] {
+        let opened = open(&bundle, &trust, now()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let manifest = Manifest::parse(&opened.statement).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(manifest.resources, basic.resources, "{name}");
+        assert_eq!(manifest.root, basic.root, "{name}");
+        let legacy = name.starts_with("0.2");
+        assert_eq!(manifest.predicate_type == LEGACY_PREDICATE_TYPE, legacy, "{name}");
+        assert_eq!(opened.remarks.contains(&Remark::LegacyEncoding), legacy, "{name}");
+        assert_eq!(opened.remarks.contains(&Remark::NoKeyHint), name.contains("key"), "{name}");
+        assert!(open(&bundle, &trust_key("p256-other"), now()).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Weights: what the tensors of a model stand for, whatever container and quantisation they are in.
+//!
+//! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [`canonical`] name, its shape,
+//! and the order of its elements. It may be stored as it is, with its rows in another order, beside
+//! others in one stack ([`arranged`]), or as codes and scales in tensors of their own
+//! ([`schemes`]). [`reader`] gives its values in any case; [`values`] are those of a single tensor.
+
+pub mod arranged;
+pub mod reader;
+pub mod schemes;
+mod stored;
+pub mod values;
+
+use arranged::Arranged;
+use schemes::Scheme;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tensorseal_format::Checkpoint;
+
+/// A tensor as its Hugging Face checkpoint has it.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// Its canonical name.
+    pub canonical: String,
+    /// The name of the (first) tensor it is in.
+    pub name: String,
+    /// Dimensions, row-major.
+    pub shape: Vec<u64>,
+    /// How it is stored.
+    pub form: Form,
+}
+
+/// How a weight is stored.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// In one tensor, element by element.
+    Arranged(Arranged),
+    /// As codes and scales in several tensors.
+    Scheme(Arc<dyn Scheme>),
+}
+
+impl Weight {
+    /// Number of its elements; `None` if there are too many to count.
+    pub fn elements(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, len| product.checked_mul(*len))
+    }
+
+    /// The tensor that holds exactly its elements, in their order.
+    pub fn tensor(&self) -> Option<usize> {
+        match &self.form {
+            Form::Arranged(arranged) => arranged.is_plain().then_some(arranged.tensor),
+            Form::Scheme(_) => None,
+        }
+    }
+
+    /// The tensor that holds exactly its elements, in their order or with strides.
+    pub fn whole(&self) -> Option<usize> {
+        match &self.form {
+            Form::Arranged(arranged) => arranged.is_whole().then_some(arranged.tensor),
+            Form::Scheme(_) => None,
+        }
+    }
+
+    /// All tensors it is read from; the first holds the codes.
+    pub fn tensors(&self) -> Vec<usize> {
+        match &self.form {
+            Form::Arranged(arranged) => vec![arranged.tensor],
+            Form::Scheme(scheme) => scheme.tensors(),
+        }
+    }
+
+    /// What it is stored as: the name of its type, or of its quantisation.
+    pub fn stored_as<'m>(&self, model: &'m Checkpoint) -> Cow<'m, str> {
+        match &self.form {
+            Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
+            Form::Scheme(scheme) => scheme.name().into(),
+        }
+    }
+}
+
+/// The weights of a model, in the order of the tensors they are in.
+#[derive(Debug, Default)]
+pub struct Weights {
+    /// Those that can be read. Several may have one canonical name.
+    pub weights: Vec<Weight>,
+    /// Quantised tensors whose layout is not known, and why: each is a weight of plain integers.
+    pub unknown: Vec<(usize, String)>,
+}
+
+impl Weights {
+    /// Of a model. Its configuration is read, no tensor is.
+    pub fn of(model: &Checkpoint) -> Weights {
+        let found = schemes::find(model);
+        let taken: BTreeSet<usize> =
+            found.weights.iter().flat_map(Weight::tensors).chain(found.parts).collect();
+        let mut weights = found.weights;
+        for index in 0..model.tensors.len() {
+            if !taken.contains(&index) {
+                arranged::weights_of(model, index, &mut weights);
+            }
+        }
+        weights.sort_by_key(|weight| weight.tensors().first().copied());
+        Weights { weights, unknown: found.unknown }
+    }
+}
+
+/// The name of a tensor without the file that qualifies it, where two files of a directory have
+/// tensors of one name.
+pub(crate) fn unqualified(model: &Checkpoint, index: usize) -> &str {
+    let tensor = &model.tensors[index];
+    let file = &model.files[tensor.file].path;
+    let rest = tensor.name.strip_prefix(file.as_str()).and_then(|rest| rest.strip_prefix(':'));
+    rest.unwrap_or(&tensor.name)
+}

@@ -1,0 +1,219 @@
+//! The values of tensors and arrays, read piece by piece.
+
+use tensorseal_base::dtype::{Decoded, Dtype, Number};
+use tensorseal_engine::stream::files::{FileError, FileSet};
+use tensorseal_format::Tensor;
+
+/// Elements that are handed out at once.
+pub const PIECE_LEN: usize = 1 << 16;
+
+/// How the elements of a type of whole bytes are read from their bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    dtype: Dtype,
+    width: usize,
+    decode: fn(Dtype, u64) -> f64,
+}
+
+impl Decoder {
+    /// Of floating-point types: their values, and zero for what is not finite.
+    pub fn of_weights(dtype: Dtype) -> Option<Self> {
+        let whole = matches!(dtype.number(), Number::Float(format) if format.signed)
+            && matches!(dtype.bits(), 8 | 16 | 32 | 64);
+        let decode: fn(Dtype, u64) -> f64 = match dtype {
+            Dtype::C64 => return None,
+            Dtype::F32 => |_, code| finite(f64::from(f32::from_bits(code as u32))),
+            Dtype::BF16 => |_, code| finite(f64::from(f32::from_bits((code as u32) << 16))),
+            Dtype::F64 => |_, code| finite(f64::from_bits(code)),
+            _ => |dtype, code| finite(float(dtype, code)),
+        };
+        whole.then_some(Self { dtype, width: dtype.bits() as usize / 8, decode })
+    }
+
+    /// Of floating-point types and integers: their values, rounded to an f64, as they are.
+    pub fn of_numbers(dtype: Dtype) -> Option<Self> {
+        match dtype.number() {
+            Number::Signed | Number::Unsigned => {
+                let decode = |dtype, code| integer(dtype, code) as f64;
+                Some(Self { dtype, width: dtype.bits() as usize / 8, decode })
+            }
+            _ => Self::of_weights(dtype).map(|weights| Self { decode: float, ..weights }),
+        }
+    }
+
+    /// Bytes that an element takes: 1, 2, 4 or 8.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The value of an element of [`Decoder::width`] bytes, little-endian.
+    pub fn value(&self, element: &[u8]) -> f64 {
+        (self.decode)(self.dtype, code(element))
+    }
+}
+
+/// The bits of an element of at most 8 bytes, little-endian.
+pub fn code(element: &[u8]) -> u64 {
+    let mut code = [0; 8];
+    for (to, from) in code.iter_mut().zip(element) {
+        *to = *from;
+    }
+    u64::from_le_bytes(code)
+}
+
+/// The value of a code of an integer type (a truth value is 0 or more).
+pub fn integer(dtype: Dtype, code: u64) -> i128 {
+    let unused = 64 - dtype.bits().clamp(1, 64);
+    match dtype.number() {
+        Number::Signed => i128::from((code << unused) as i64 >> unused),
+        _ => i128::from(code << unused >> unused),
+    }
+}
+
+fn float(dtype: Dtype, code: u64) -> f64 {
+    match dtype.number() {
+        Number::Float(format) => match format.decode(code) {
+            Decoded::Finite(value) => value,
+            Decoded::Infinity(true) => f64::NEG_INFINITY,
+            Decoded::Infinity(false) => f64::INFINITY,
+            Decoded::Nan => f64::NAN,
+        },
+        _ => f64::NAN,
+    }
+}
+
+/// Zero for what is not finite.
+pub fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+/// The values of one tensor.
+pub struct Values<'a> {
+    files: &'a FileSet<'a>,
+    tensor: &'a Tensor,
+    decoder: Decoder,
+}
+
+impl<'a> Values<'a> {
+    /// Of a tensor of the decoder's type, in one of the files.
+    pub fn new(files: &'a FileSet<'a>, tensor: &'a Tensor, decoder: Decoder) -> Self {
+        Self { files, tensor, decoder }
+    }
+
+    /// Their number.
+    pub fn len(&self) -> u64 {
+        self.tensor.bytes / self.decoder.width as u64
+    }
+
+    /// Their type.
+    pub fn dtype(&self) -> Dtype {
+        self.tensor.dtype
+    }
+
+    /// Bytes that a value takes.
+    pub fn width(&self) -> usize {
+        self.decoder.width
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values from `first` on, at most `most` of them (the caller's bound on the memory).
+    ///
+    /// # Errors
+    /// When the file cannot be read or changed.
+    pub fn read(&self, first: u64, most: usize) -> Result<Vec<f64>, FileError> {
+        let bytes = self.bytes(first, most)?;
+        Ok(bytes.chunks_exact(self.decoder.width).map(|one| self.decoder.value(one)).collect())
+    }
+
+    /// The bytes of these values, as they are in the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or changed.
+    pub fn bytes(&self, first: u64, most: usize) -> Result<Vec<u8>, FileError> {
+        let count = self.len().saturating_sub(first).min(most as u64) as usize;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let width = self.decoder.width;
+        let start = self.tensor.offset + first * width as u64;
+        let mut copy = Vec::new();
+        self.files.copy_into(self.tensor.file, start, count * width, &mut copy)?;
+        Ok(copy)
+    }
+
+    /// The first elements of pieces of [`PIECE_LEN`].
+    pub fn starts(&self) -> impl Iterator<Item = u64> + use<> {
+        (0..self.len()).step_by(PIECE_LEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::{Dtype as TheirDtype, TensorView, serialize_to_file};
+    use tensorseal_engine::stream::plan::Plan;
+    use tensorseal_format::{Checkpoint, OpenOptions};
+
+    #[test]
+    fn every_float_type_of_whole_bytes_is_read() {
+        for dtype in Dtype::plain() {
+            let readable = Decoder::of_weights(dtype).is_some();
+            let expected =
+                ["F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F16", "BF16", "F32", "F64"];
+            assert_eq!(readable, expected.contains(&dtype.name()), "{dtype}");
+            let is_integer = matches!(dtype.number(), Number::Signed | Number::Unsigned);
+            assert_eq!(Decoder::of_numbers(dtype).is_some(), readable || is_integer, "{dtype}");
+        }
+        let value = |decoder: Option<Decoder>, bytes: &[u8]| decoder.unwrap().value(bytes);
+        let infinity = 0x7C00u16.to_le_bytes();
+        assert_eq!(value(Decoder::of_weights(Dtype::F16), &[0, 0x3C]), 1.0);
+        assert_eq!(value(Decoder::of_weights(Dtype::F16), &infinity), 0.0);
+        assert_eq!(value(Decoder::of_numbers(Dtype::F16), &infinity), f64::INFINITY);
+        for weights in [Dtype::F32, Dtype::F64, Dtype::BF16, Dtype::F8_E4M3] {
+            let nan = &[0xFF; 8][..weights.bits() as usize / 8];
+            assert_eq!(value(Decoder::of_weights(weights), nan), 0.0);
+            assert!(value(Decoder::of_numbers(weights), nan).is_nan());
+        }
+    }
+
+    #[test]
+    fn integers_are_read_with_their_sign() {
+        assert_eq!(integer(Dtype::I8, 0xFF), -1);
+        assert_eq!(integer(Dtype::U8, 0xFF), 255);
+        assert_eq!(integer(Dtype::I16, 0x8000), -32_768);
+        assert_eq!(integer(Dtype::I64, u64::MAX), -1);
+        assert_eq!(integer(Dtype::U64, u64::MAX), i128::from(u64::MAX));
+        assert_eq!(integer(Dtype::BOOL, 1), 1);
+        let one = Decoder::of_numbers(Dtype::I32).unwrap();
+        assert_eq!(one.value(&(-7i32).to_le_bytes()), -7.0);
+    }
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let numbers: Vec<f32> = (0..200_003u32).map(|i| i as f32 - 7.5).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(TheirDtype::F32, vec![numbers.len()], &bytes).unwrap();
+        serialize_to_file([("x", view)], None, &path).unwrap();
+        let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
+        let tensor = &model.tensors[0];
+        let plan = Plan::of_tensors([(0, tensor)].into_iter());
+        let files = FileSet::new(&model.files, &plan);
+        let values = Values::new(&files, tensor, Decoder::of_weights(tensor.dtype).unwrap());
+        assert_eq!(values.len(), 200_003);
+        let pieces: Vec<Vec<f64>> =
+            values.starts().map(|first| values.read(first, PIECE_LEN).unwrap()).collect();
+        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [65_536, 65_536, 65_536, 3395]);
+        let all: Vec<f64> = pieces.concat();
+        assert!(all.iter().zip(&numbers).all(|(read, wrote)| *read == f64::from(*wrote)));
+        assert_eq!(values.read(200_000, 10).unwrap(), [199_992.5, 199_993.5, 199_994.5]);
+        assert!(values.read(200_003, 10).unwrap().is_empty());
+        assert!(values.read(u64::MAX, 10).unwrap().is_empty());
+        files.object_done(tensor.file).unwrap();
+    }
+}
