@@ -80,10 +80,10 @@ fn class_names(way: &[Step<'_>], text: &str, found: &mut Found) {
         found
             .code
             .push(format!("`auto_map` makes transformers load {shown} for {}", display_name(name)));
-        remote_class(text, found);
+        found.remote_class(text);
     } else if json::through(way, "custom_pipelines") && name == "impl" {
         found.code.push(format!("`custom_pipelines` makes transformers load {shown}"));
-        remote_class(text, found);
+        found.remote_class(text);
     } else if is_target(name) {
         found.code.push(format!("`{name}` calls {shown}"));
     } else if json::through(way, "auto_mapping") && name == "parent_library" {
@@ -117,14 +117,6 @@ fn names_kernels(way: &[Step<'_>]) -> bool {
 
 fn is_target(name: &str) -> bool {
     matches!(name, "_target_" | "_instantiator" | "_instantiator_")
-}
-
-/// A class with a repository before it is one of that repository.
-pub(super) fn remote_class(text: &str, found: &mut Found) {
-    if let Some((repository, class)) = text.split_once("--") {
-        let (repository, class) = (display_name(repository), display_name(class));
-        found.remote.push(format!("{class} of {repository}"));
-    }
 }
 
 /// The first part of a dotted name.

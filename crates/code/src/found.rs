@@ -1,6 +1,7 @@
 //! What was found in one file: however much it is, little of it is kept.
 
 use super::error::CodeError;
+use tensorseal_base::display::display_name;
 use tensorseal_format::Gathered;
 
 /// Most reasons that are kept of one file.
@@ -63,6 +64,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Notes a class with a repository before it: it is one of that repository.
+    pub fn remote_class(&mut self, text: &str) {
+        if let Some((repository, class)) = text.split_once("--") {
+            let (repository, class) = (display_name(repository), display_name(class));
+            self.remote.push(format!("{class} of {repository}"));
+        }
+    }
+
     /// Notes that the file was not looked into: whatever code is in it nobody has seen.
     pub fn not_examined(&mut self, reason: impl Into<String>) {
         let reason = reason.into();

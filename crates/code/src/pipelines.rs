@@ -1,6 +1,5 @@
 //! Pipelines of diffusers: the classes of their parts.
 
-use super::configs::remote_class;
 use super::found::Found;
 use super::json::Step;
 use super::{Whole, file_name};
@@ -53,7 +52,7 @@ pub(super) fn look(
             if text.contains('/') {
                 found.remote.push(format!("a pipeline of {shown}"));
             }
-            remote_class(text, found);
+            found.remote_class(text);
         }
         return;
     }

@@ -1,6 +1,5 @@
 //! What sentence-transformers imports: the modules of a model, and functions between them.
 
-use super::configs::remote_class;
 use super::file_name;
 use super::found::Found;
 use super::json::{self, Step};
@@ -25,7 +24,7 @@ pub(super) fn look(path: &str, way: &[Step<'_>], text: &str, found: &mut Found) 
     };
     if !known.iter().any(|library| text.starts_with(library)) {
         found.code.push(format!("sentence-transformers imports {}", display_name(text)));
-        remote_class(text, found);
+        found.remote_class(text);
     }
 }
 

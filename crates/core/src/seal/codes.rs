@@ -1,6 +1,6 @@
 //! What a seal keeps of the blocks of a block-quantised tensor.
 
-use super::distribution::{SignExponent, leb128};
+use super::counts::{SignExponent, leb128};
 use serde::{Deserialize, Serialize};
 use tensorseal_engine::measure::Words;
 use tensorseal_engine::measure::codes::{Codes, Counts, scale_words};

@@ -7,6 +7,7 @@
 pub mod build;
 pub mod canonical;
 pub mod codes;
+mod counts;
 pub mod distribution;
 pub mod document;
 pub mod layout;

@@ -6,10 +6,8 @@
 //! `shaders/histogram.wgsl`.
 
 use super::Words;
+pub use super::marks::BINS;
 use super::marks::Marks;
-
-/// Bins of a table of 16-bit values.
-pub const BINS: usize = 1 << 16;
 
 /// The counts of a tensor or a part of it. Merging adds them.
 #[derive(Debug, Clone)]

@@ -3,8 +3,10 @@
 //! A small tensor touches a few hundred bins. Adding up, clearing and judging whole tables would cost
 //! more than measuring it; marks say which groups of bins need a look.
 
-use super::histogram::BINS;
 use std::ops::Range;
+
+/// Bins of a table of 16-bit values.
+pub const BINS: usize = 1 << 16;
 
 /// Bins a mark stands for.
 const GROUP: usize = 64;

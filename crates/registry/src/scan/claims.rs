@@ -1,6 +1,5 @@
 //! What a source claims of its files, and whether it is so.
 
-use super::due::add;
 use crate::source::ListedFile;
 use tensorseal_base::display::display_name;
 use tensorseal_base::hashing::{FileHashing, Hashings};
@@ -8,6 +7,12 @@ use tensorseal_base::hex::hex;
 use tensorseal_core::judge::Finding;
 use tensorseal_engine::RunReport;
 use tensorseal_format::Checkpoint;
+
+/// Adds bytes so that where they end is a part of what is hashed.
+pub(super) fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
 
 /// A digest of all that a model is held to: what is claimed of its files, and the digest of the seal beside it.
 pub fn digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {

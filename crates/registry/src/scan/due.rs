@@ -1,6 +1,6 @@
 //! Which models are read, and which are skipped because nothing of them moved.
 
-use super::claims;
+use super::claims::{self, add};
 use crate::source::{Listed, ListedFile, Mark};
 use crate::state::Known;
 use jiff::{SignedDuration, Timestamp};
@@ -40,12 +40,6 @@ impl Part {
         hasher.finalize_xof().fill(&mut number);
         u64::from_le_bytes(number) % u64::from(self.of.max(1)) == u64::from(self.index)
     }
-}
-
-/// Adds bytes so that where they end is a part of what is hashed.
-pub(super) fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
 }
 
 fn add_file(hasher: &mut blake3::Hasher, file: &ListedFile) {

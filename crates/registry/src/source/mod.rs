@@ -1,29 +1,36 @@
 //! Places that hold models, behind one trait.
 
+#[cfg(feature = "s3")]
 pub mod bucket;
 pub mod directory;
+#[cfg(any(feature = "mlflow", feature = "oci"))]
 mod endpoint;
 mod error;
 pub mod huggingface;
 mod listed;
 mod local;
+#[cfg(feature = "mlflow")]
 pub mod mlflow;
 pub mod models;
+#[cfg(feature = "oci")]
 pub mod oci;
 mod place;
+#[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(any(feature = "mlflow", feature = "oci"))]
 mod spool;
 
 pub use error::SourceError;
 pub use listed::{Claim, Listed, ListedFile, Mark};
 pub use place::open;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use tensorseal_core::judge::Finding;
-use tensorseal_core::seal;
-use tensorseal_format::{Checkpoint, Location, RemoteFile};
+use tensorseal_format::{Checkpoint, Location};
+#[cfg(feature = "remote")]
+use {
+    std::collections::HashMap, std::sync::Arc, tensorseal_core::seal, tensorseal_format::RemoteFile,
+};
 
 /// A place that holds models.
 pub trait Source: Send + Sync {
@@ -75,6 +82,7 @@ impl OpenedModel {
     }
 
     /// A model of other files than those of its list: `known` are its files and those that are no part of it.
+    #[cfg(feature = "remote")]
     pub(crate) fn of_others(
         checkpoint: Checkpoint,
         findings: Vec<Finding>,
@@ -97,6 +105,7 @@ impl OpenedModel {
 }
 
 /// The seal among files of another machine.
+#[cfg(feature = "remote")]
 fn seal_among(files: &[(String, Arc<dyn RemoteFile>)]) -> Option<Location> {
     let (_, file) = files.iter().find(|(path, _)| path == seal::FILE_NAME)?;
     Some(Location::Remote(Arc::clone(file)))

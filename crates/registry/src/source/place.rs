@@ -2,7 +2,7 @@
 
 use super::directory::DirectoryTree;
 use super::huggingface::Cache;
-use super::{Listed, OpenedModel, Source, SourceError, bucket, mlflow, oci};
+use super::{Listed, OpenedModel, Source, SourceError};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// unpacked.
 ///
 /// # Errors
-/// When the name cannot be understood.
+/// When the name cannot be understood, or is one of a source that this build does not have.
+#[cfg_attr(not(any(feature = "mlflow", feature = "oci")), expect(unused_variables))]
 pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
     let invalid =
         |why: &str| SourceError::Invalid { source_name: name.to_owned(), why: why.to_owned() };
@@ -19,10 +20,32 @@ pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
         None => directory(name),
         Some(("file", path)) if path.starts_with('/') => directory(path),
         Some(("file", _)) => Err(invalid("a file URI has an absolute path: file:///models")),
-        Some(("s3" | "gs" | "az", _)) => bucket::open(name),
-        Some(("oci" | "oci+http" | "oci+https", _)) => oci::open(name, spool),
-        Some(("mlflow" | "mlflow+http" | "mlflow+https", _)) => mlflow::open(name, spool),
+        #[cfg(feature = "s3")]
+        Some(("s3" | "gs" | "az", _)) => super::bucket::open(name),
+        #[cfg(not(feature = "s3"))]
+        Some((scheme @ ("s3" | "gs" | "az"), _)) => Err(not_built_in(scheme, "s3")),
+        #[cfg(feature = "oci")]
+        Some(("oci" | "oci+http" | "oci+https", _)) => super::oci::open(name, spool),
+        #[cfg(not(feature = "oci"))]
+        Some((scheme @ ("oci" | "oci+http" | "oci+https"), _)) => Err(not_built_in(scheme, "oci")),
+        #[cfg(feature = "mlflow")]
+        Some(("mlflow" | "mlflow+http" | "mlflow+https", _)) => super::mlflow::open(name, spool),
+        #[cfg(not(feature = "mlflow"))]
+        Some((scheme @ ("mlflow" | "mlflow+http" | "mlflow+https"), _)) => {
+            Err(not_built_in(scheme, "mlflow"))
+        }
         Some((scheme, _)) => Err(invalid(&format!("no source is called {scheme}"))),
+    }
+}
+
+/// The rest of the name is not repeated: nobody looked whether it has a password.
+#[cfg(not(all(feature = "mlflow", feature = "oci", feature = "s3")))]
+fn not_built_in(scheme: &str, feature: &str) -> SourceError {
+    SourceError::Invalid {
+        source_name: format!("{scheme}://…"),
+        why: format!(
+            "this build of tensorseal has no such source; build it with the feature {feature}"
+        ),
     }
 }
 

@@ -6,17 +6,11 @@
 //! know where the parts end can verify it, and it is passed over. Some servers tell neither of it; that the
 //! object has parts is seen by its entity tag then.
 
-use super::super::{Claim, SourceError};
-use super::object::Object;
+use super::super::Claim;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue};
-use std::panic::resume_unwind;
-use std::thread;
 use tensorseal_base::hashing::HashAlgorithm;
-
-/// Files that are asked for at once.
-const AT_ONCE: usize = 8;
 
 const MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 const SHA256: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
@@ -45,30 +39,8 @@ fn is_of_parts(etag: &HeaderValue) -> bool {
     digits > 0 && tag[..tag.len() - digits].ends_with(b"-")
 }
 
-/// What the store claims of each of some objects: one request for each.
-///
-/// # Errors
-/// When an object is no longer what was listed, or the store cannot be asked.
-pub fn claims(objects: &[Object]) -> Result<Vec<Option<Claim>>, SourceError> {
-    let mut claims = Vec::with_capacity(objects.len());
-    for some in objects.chunks(AT_ONCE) {
-        let answers: Vec<_> = thread::scope(|scope| {
-            let asked: Vec<_> =
-                some.iter().map(|object| scope.spawn(|| object.checksum())).collect();
-            asked
-                .into_iter()
-                .map(|asked| asked.join().unwrap_or_else(|p| resume_unwind(p)))
-                .collect()
-        });
-        for (object, answer) in some.iter().zip(answers) {
-            let answer = answer.map_err(|error| SourceError::at(object.named(), error))?;
-            claims.push(answer.map(claim));
-        }
-    }
-    Ok(claims)
-}
-
-fn claim(digest: [u8; 32]) -> Claim {
+/// What is claimed of an object with this checksum.
+pub fn claim(digest: [u8; 32]) -> Claim {
     let digest = digest.to_vec();
     Claim {
         algorithm: HashAlgorithm::Sha256,

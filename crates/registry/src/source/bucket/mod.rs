@@ -105,7 +105,7 @@ impl Source for Bucket {
         }
         let known = match self.address.provider {
             Provider::S3 => {
-                let claims = checksum::claims(&objects[..listed.files.len()])?;
+                let claims = object::claims(&objects[..listed.files.len()])?;
                 Some(claimed(&listed.files, claims))
             }
             Provider::Google | Provider::Azure => None,

@@ -2,7 +2,8 @@
 
 use super::super::remote::retry::{Failure, attempts};
 use super::super::remote::{Fetch, Limits, Waiting, retry};
-use super::super::{ListedFile, Mark};
+use super::super::{Claim, ListedFile, Mark, SourceError};
+use super::checksum;
 use super::connect::Store;
 use super::error::failure;
 use super::watch::Seen;
@@ -10,8 +11,13 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, GetResult, ObjectMeta};
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use tensorseal_format::RemoteError;
+
+/// Objects whose checksums are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// What tells one version of an object from another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -183,4 +189,27 @@ impl Fetch for Object {
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
         attempts(&self.waiting, &self.limits, len as u64, || self.range(offset, len))
     }
+}
+
+/// What the store claims of each of some objects: one request for each.
+///
+/// # Errors
+/// When an object is no longer what was listed, or the store cannot be asked.
+pub fn claims(objects: &[Object]) -> Result<Vec<Option<Claim>>, SourceError> {
+    let mut claims = Vec::with_capacity(objects.len());
+    for some in objects.chunks(AT_ONCE) {
+        let answers: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> =
+                some.iter().map(|object| scope.spawn(|| object.checksum())).collect();
+            asked
+                .into_iter()
+                .map(|asked| asked.join().unwrap_or_else(|p| resume_unwind(p)))
+                .collect()
+        });
+        for (object, answer) in some.iter().zip(answers) {
+            let answer = answer.map_err(|error| SourceError::at(object.named(), error))?;
+            claims.push(answer.map(checksum::claim));
+        }
+    }
+    Ok(claims)
 }
