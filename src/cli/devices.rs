@@ -5,8 +5,7 @@ use super::{Failure, Outcome, exit};
 use serde::Serialize;
 use std::io::{self, Write};
 use tensorseal::engine::Threads;
-use tensorseal::engine::gpu::benchmark::Rate;
-use tensorseal::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, adapters};
+use tensorseal::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Rate, adapters};
 use tensorseal::report::units::bytes;
 
 /// One device in the list.
@@ -63,10 +62,13 @@ fn human(listed: &[Listed]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "cpu  always there; --device cpu")?;
     if listed.is_empty() {
-        writeln!(
-            out,
-            "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for the software one"
-        )?;
+        match cfg!(feature = "gpu") {
+            true => writeln!(
+                out,
+                "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for the software one"
+            )?,
+            false => writeln!(out, "{}", GpuError::NotBuiltIn)?,
+        }
     }
     for Listed { adapter, self_test, rates } in listed {
         writeln!(out, "\n{}", adapter.name)?;

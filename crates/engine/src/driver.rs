@@ -42,6 +42,7 @@ pub(super) fn drive_device(
             shared.queue.device_ended([]);
             let choice = match error {
                 GpuError::NoAdapter => "CPU (no hardware GPU found)".to_owned(),
+                GpuError::NotBuiltIn => "CPU (this build has no GPU engine)".to_owned(),
                 error => format!("CPU ({error})"),
             };
             return DeviceOutcome { choice: Some(choice), ..DeviceOutcome::default() };

@@ -5,6 +5,7 @@ use super::error::GpuError;
 use super::pipelines::{
     CODES, CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
 };
+use super::rate::Rate;
 use super::ring::FromMemory;
 use super::spec::TileSpec;
 use super::tile::Slot;
@@ -12,20 +13,10 @@ use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, Elements};
 use crate::measure::structure::Layout;
 use crate::measure::{TILE_LEN, Wanted, Words};
-use serde::Serialize;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tensorseal_base::dtype::Dtype;
 use wgpu::{BufferUsages, CommandEncoderDescriptor};
-
-/// One timed thing.
-#[derive(Debug, Clone, Serialize)]
-pub struct Rate {
-    /// What was timed: `resident` kernels, the `copy` of the ring, the ring `end to end`.
-    pub what: String,
-    /// Bytes of tile a second.
-    pub bytes_per_second: f64,
-}
 
 /// How long each thing is timed for, at least.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);

@@ -1,7 +1,8 @@
 //! An opened device: its queue, its kernels, and what went wrong with it.
 
-use super::adapter::{self, AdapterDescription, DeviceSelector};
+use super::adapter;
 use super::block_types;
+use super::description::{AdapterDescription, DeviceSelector};
 use super::error::GpuError;
 use super::pipelines::{Compiled, KERNELS};
 use super::scratch::Scratch;

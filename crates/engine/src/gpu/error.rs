@@ -3,6 +3,11 @@
 /// Why a device cannot be used, or no longer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GpuError {
+    /// This build has no engine for one.
+    #[error(
+        "this build of tensorseal measures on the CPU alone: use --device cpu, or build it with the feature gpu"
+    )]
+    NotBuiltIn,
     /// There is no adapter at all.
     #[error(
         "no GPU found: install its Vulkan driver, or `mesa-vulkan-drivers` for the software one, or use --device cpu"

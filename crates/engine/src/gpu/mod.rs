@@ -4,26 +4,51 @@
 //! reads its results (of what only some runs ask for: [`correlation`], [`structure`]
 //! and [`blocks`]), [`ring`]
 //! keeps several tiles in flight, [`self_test`] holds a device to known answers before it is trusted,
-//! [`benchmark`] times it.
+//! [`benchmark`] times it. What stands here without the feature `gpu` is in `absent.rs`.
 
-pub mod adapter;
-pub mod benchmark;
-mod block_types;
-mod blocks;
-mod buffers;
-mod correlation;
-mod device;
+mod description;
 mod error;
-pub mod pipelines;
-pub mod ring;
-mod scratch;
-mod self_test;
+mod feed;
+mod rate;
 mod spec;
+
+#[cfg(not(feature = "gpu"))]
+mod absent;
+#[cfg(feature = "gpu")]
+mod adapter;
+#[cfg(feature = "gpu")]
+mod benchmark;
+#[cfg(feature = "gpu")]
+mod block_types;
+#[cfg(feature = "gpu")]
+mod blocks;
+#[cfg(feature = "gpu")]
+mod buffers;
+#[cfg(feature = "gpu")]
+mod correlation;
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(feature = "gpu")]
+pub mod pipelines;
+#[cfg(feature = "gpu")]
+pub mod ring;
+#[cfg(feature = "gpu")]
+mod scratch;
+#[cfg(feature = "gpu")]
+mod self_test;
+#[cfg(feature = "gpu")]
 mod structure;
+#[cfg(feature = "gpu")]
 mod tile;
 
-pub use adapter::{AdapterDescription, DeviceSelector, adapters};
+#[cfg(not(feature = "gpu"))]
+pub use absent::{Gpu, adapters};
+#[cfg(feature = "gpu")]
+pub use adapter::adapters;
+pub use description::{AdapterDescription, DeviceSelector};
+#[cfg(feature = "gpu")]
 pub use device::Gpu;
 pub use error::GpuError;
-pub use ring::{Interrupted, TileFeed};
+pub use feed::{Interrupted, TileFeed};
+pub use rate::Rate;
 pub use spec::TileSpec;

@@ -1,6 +1,6 @@
 //! Known answers: a device that computes something else than the CPU is not used.
 
-use super::adapter::DeviceSelector;
+use super::description::DeviceSelector;
 use super::device::Gpu;
 use super::error::GpuError;
 use super::pipelines::KERNELS;

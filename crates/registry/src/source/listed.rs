@@ -55,6 +55,7 @@ impl Listed {
     }
 
     /// Refuses to take this for what is listed of it `now`: its files, what lies beside it, their marks.
+    #[cfg(any(feature = "mlflow", feature = "s3"))]
     pub(super) fn hold_to(&self, now: &Listed) -> Result<(), SourceError> {
         let changed = |path: &str, what: &str| {
             Err(SourceError::Changed {

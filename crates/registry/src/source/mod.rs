@@ -27,7 +27,7 @@ pub use place::open;
 use std::ops::ControlFlow;
 use tensorseal_core::judge::Finding;
 use tensorseal_format::{Checkpoint, Location};
-#[cfg(feature = "remote")]
+#[cfg(any(feature = "mlflow", feature = "oci", feature = "s3"))]
 use {
     std::collections::HashMap, std::sync::Arc, tensorseal_core::seal, tensorseal_format::RemoteFile,
 };
@@ -82,7 +82,7 @@ impl OpenedModel {
     }
 
     /// A model of other files than those of its list: `known` are its files and those that are no part of it.
-    #[cfg(feature = "remote")]
+    #[cfg(any(feature = "mlflow", feature = "oci", feature = "s3"))]
     pub(crate) fn of_others(
         checkpoint: Checkpoint,
         findings: Vec<Finding>,
@@ -105,7 +105,7 @@ impl OpenedModel {
 }
 
 /// The seal among files of another machine.
-#[cfg(feature = "remote")]
+#[cfg(any(feature = "mlflow", feature = "oci", feature = "s3"))]
 fn seal_among(files: &[(String, Arc<dyn RemoteFile>)]) -> Option<Location> {
     let (_, file) = files.iter().find(|(path, _)| path == seal::FILE_NAME)?;
     Some(Location::Remote(Arc::clone(file)))

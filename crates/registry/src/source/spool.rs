@@ -34,6 +34,7 @@ impl Spool {
     }
 
     /// Bytes that were written.
+    #[cfg(feature = "oci")]
     pub fn len(&self) -> u64 {
         self.written
     }
