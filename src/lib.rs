@@ -40,6 +40,10 @@
 //! # Ok::<(), tensorseal::Error>(())
 //! ```
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 pub use tensorseal_base::{dtype, quantised, severity, system};
 pub use tensorseal_code as code;
 pub use tensorseal_core::{
@@ -69,6 +73,7 @@ pub mod weights {
 }
 
 /// Registries on a schedule.
+#[cfg(feature = "registry")]
 pub mod registry {
     pub use tensorseal_core::record;
     pub use tensorseal_registry::*;

@@ -1,10 +1,8 @@
 //! The `tensorseal` program.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
     quiet_display_lookup();
-    cli::main()
+    tensorseal::cli::main()
 }
 
 /// Vulkan drivers look for a display server and complain on standard error when a service, a

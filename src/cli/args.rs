@@ -1,61 +1,11 @@
-//! Arguments, as documented by `--help`.
+//! Arguments that commands share, and those of the small ones, as documented by `--help`.
 
-use super::gate::args::GateArgs;
-use super::registry::args::RegistryCommand;
-use super::signing::args::{SignArgs, SignatureArgs};
-use super::watermark::args::WatermarkCommand;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::engine::Threads;
+use crate::engine::device::DeviceChoice;
+use crate::judge::Severity;
+use crate::pinpoint::search::DEFAULT_LIMIT;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use tensorseal::engine::Threads;
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::judge::Severity;
-use tensorseal::pinpoint::search::DEFAULT_LIMIT;
-
-/// Are these the weights you trust?
-///
-/// Seals, verifies and examines model checkpoints, tensor by tensor.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    propagate_version = true,
-    after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 11 locked by another scan, 130 interrupted."
-)]
-pub struct Arguments {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Write a seal: a digest and the statistics of every tensor, and a digest of all other bytes
-    Seal(SealArgs),
-    /// Compare a model with its seal or its signature, and say what changed, where, and what it looks like
-    Verify(Box<VerifyArgs>),
-    /// Sign every file of a model (OpenSSF Model Signing), and facts of it
-    Sign(Box<SignArgs>),
-    /// Judge a model by a policy: the verdict of a deployment, closed to what could not be checked
-    Gate(Box<GateArgs>),
-    /// Find what is wrong with the weights of a model, without trusting anything
-    Audit(AuditArgs),
-    /// Write a copy of a damaged model with the flipped bits put back, held to its seal
-    Repair(RepairArgs),
-    /// List what is in a model, reading headers only
-    Inspect(InspectArgs),
-    /// Say which weights of two models differ, and how: across formats, names and quantisations
-    Compare(CompareArgs),
-    /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
-    #[command(subcommand)]
-    Watermark(WatermarkCommand),
-    /// Check the models of registries on a schedule: scan, remember, tell
-    #[command(subcommand)]
-    Registry(RegistryCommand),
-    /// List the devices that can measure, test them and time their kernels
-    Devices(DevicesArgs),
-    /// Say what a rule means, how it is measured, how often it is wrong, and what to do
-    Explain(ExplainArgs),
-    /// Print completions for a shell
-    Completions(CompletionsArgs),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -128,8 +78,8 @@ pub struct Opening {
 
 impl Opening {
     /// As the library knows it.
-    pub fn options(&self) -> tensorseal::verbs::Opening {
-        tensorseal::verbs::Opening {
+    pub fn options(&self) -> crate::verbs::Opening {
+        crate::verbs::Opening {
             allow_symlinks: self.allow_symlinks,
             include_git_paths: self.no_ignore_git_paths,
         }
@@ -194,40 +144,6 @@ pub struct SealArgs {
     pub fine: bool,
     #[command(flatten)]
     pub opening: Opening,
-    #[command(flatten)]
-    pub measuring: Measuring,
-    #[command(flatten)]
-    pub common: Common,
-}
-
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// A file or a directory
-    pub model: PathBuf,
-    /// The seal to compare with (default: where `seal` writes it)
-    #[arg(long, value_name = "SEAL")]
-    pub seal: Option<PathBuf>,
-    #[command(flatten)]
-    pub signature: SignatureArgs,
-    /// The model root that is expected, known from elsewhere; alone, no seal is needed
-    #[arg(long, value_name = "blake3:HEX", value_parser = root)]
-    pub expect_root: Option<[u8; 32]>,
-    /// Ignore the container layout: sharding, order, header text
-    #[arg(long)]
-    pub content_only: bool,
-    /// Also compare the SHA-256 of whole files, where the seal has it
-    #[arg(long)]
-    pub file_digests: bool,
-    /// Do not search changed blocks for flipped bits
-    #[arg(long)]
-    pub no_pinpoint: bool,
-    #[command(flatten)]
-    pub pinpointing: Pinpointing,
-    #[command(flatten)]
-    pub opening: Opening,
-    /// List every tensor in the JSON report
-    #[arg(long)]
-    pub full: bool,
     #[command(flatten)]
     pub measuring: Measuring,
     #[command(flatten)]
@@ -358,6 +274,6 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub fn root(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("blake3:")
-        .and_then(tensorseal::seal::canonical::unhex)
+        .and_then(crate::seal::canonical::unhex)
         .ok_or("expected blake3: and 64 lower-case hexadecimal digits".to_owned())
 }

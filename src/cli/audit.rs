@@ -2,12 +2,12 @@
 
 use super::args::AuditArgs;
 use super::{Outcome, output, running};
+use crate::judge::Severity;
+use crate::report::Report;
+use crate::report::human::Palette;
+use crate::report::units::count;
+use crate::verbs::{AuditOptions, audit};
 use std::io::{self, Write};
-use tensorseal::judge::Severity;
-use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::count;
-use tensorseal::verbs::{AuditOptions, audit};
 
 /// Runs the verb.
 pub fn run(args: &AuditArgs) -> Outcome {

@@ -2,12 +2,12 @@
 
 use super::args::CompareArgs;
 use super::{Outcome, output, running};
+use crate::judge::compare::{Class, Row};
+use crate::report::Compared;
+use crate::report::human::{Palette, shown};
+use crate::report::units::count;
+use crate::verbs::{CompareOptions, compare};
 use std::io::{self, Write};
-use tensorseal::judge::compare::{Class, Row};
-use tensorseal::report::Compared;
-use tensorseal::report::human::{Palette, shown};
-use tensorseal::report::units::count;
-use tensorseal::verbs::{CompareOptions, compare};
 
 /// Weights that are listed one by one; the rest is counted.
 const LISTED: usize = 40;

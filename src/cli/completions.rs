@@ -1,7 +1,8 @@
 //! `tensorseal completions`: completions for a shell.
 
 use super::Outcome;
-use super::args::{Arguments, CompletionsArgs};
+use super::args::CompletionsArgs;
+use super::command::Arguments;
 use super::exit;
 use clap::CommandFactory;
 

@@ -2,11 +2,11 @@
 
 use super::args::{DevicesArgs, Format};
 use super::{Failure, Outcome, exit};
+use crate::engine::Threads;
+use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Rate, adapters};
+use crate::report::units::bytes;
 use serde::Serialize;
 use std::io::{self, Write};
-use tensorseal::engine::Threads;
-use tensorseal::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Rate, adapters};
-use tensorseal::report::units::bytes;
 
 /// One device in the list.
 #[derive(Serialize)]

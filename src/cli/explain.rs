@@ -2,11 +2,11 @@
 
 use super::args::{ExplainArgs, Format};
 use super::{Failure, Outcome, exit, output};
+use crate::judge::rules::{self, Rule, catalogue_of, rules};
+use crate::report::human::Palette;
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::io::{self, Write};
-use tensorseal::judge::rules::{self, Rule, catalogue_of, rules};
-use tensorseal::report::human::Palette;
 
 /// Width of the text, in columns.
 const WIDTH: usize = 96;

@@ -3,12 +3,12 @@
 use super::args::InspectArgs;
 use super::output::table;
 use super::{Outcome, output};
+use crate::checkpoint::Checkpoint;
+use crate::report::human::{Palette, shown};
+use crate::report::units::{bytes, grouped};
+use crate::verbs::inspect::{InspectOptions, Inspected, inspect, pattern};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::report::human::{Palette, shown};
-use tensorseal::report::units::{bytes, grouped};
-use tensorseal::verbs::inspect::{InspectOptions, Inspected, inspect, pattern};
 
 /// Runs the verb.
 pub fn run(args: &InspectArgs) -> Outcome {

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod command;
 mod compare;
 mod completions;
 mod devices;
@@ -10,6 +11,10 @@ mod gate;
 mod inspect;
 mod output;
 mod progress;
+#[cfg(not(feature = "registry"))]
+#[path = "no_registry.rs"]
+mod registry;
+#[cfg(feature = "registry")]
 mod registry;
 mod repair;
 mod running;
@@ -18,13 +23,13 @@ mod signing;
 mod verify;
 mod watermark;
 
+use crate::checkpoint::{OpenError, Snapshots};
+use crate::verbs::{Error, ErrorKind};
 use anyhow::anyhow;
-use args::{Arguments, Command};
 use clap::Parser;
+use command::{Arguments, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tensorseal::checkpoint::{OpenError, Snapshots};
-use tensorseal::verbs::{Error, ErrorKind};
 
 /// Exit codes, as documented in the README.
 mod exit {
@@ -39,6 +44,7 @@ mod exit {
     /// Nothing matched.
     pub const NOTHING: u8 = 4;
     /// Another process is at work with the same state.
+    #[cfg(feature = "registry")]
     pub const LOCKED: u8 = 11;
     /// Interrupted.
     pub const INTERRUPTED: u8 = 130;

@@ -2,13 +2,13 @@
 
 use super::Failure;
 use super::args::{Common, Printed, ReportFormat};
+use crate::judge::Verdict;
+use crate::report::human::Palette;
+use crate::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
+use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use tensorseal::judge::Verdict;
-use tensorseal::report::human::Palette;
-use tensorseal::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
-use tensorseal::verbs::output::write_whole;
 
 /// Writes the body of a command between the head of the report and its findings.
 pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;

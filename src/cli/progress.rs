@@ -1,13 +1,13 @@
 //! The progress line: rate and time left, on standard error, when that is a terminal.
 
 use super::args::Measuring;
+use crate::stream::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tensorseal::stream::progress::Progress;
 
 /// Draws until it is dropped.
 pub struct Drawn {

@@ -2,9 +2,9 @@
 
 use super::args::RepairArgs;
 use super::{Outcome, output, running};
-use tensorseal::pinpoint::search::Limits;
-use tensorseal::report::units::count;
-use tensorseal::verbs::repair::{RepairOptions, RepairOutcome, Repaired, repair};
+use crate::pinpoint::search::Limits;
+use crate::report::units::count;
+use crate::verbs::repair::{RepairOptions, RepairOutcome, Repaired, repair};
 
 /// Runs the verb.
 pub fn run(args: &RepairArgs) -> Outcome {

@@ -3,11 +3,10 @@
 use super::args::Measuring;
 use super::progress::Drawn;
 use super::{Failure, exit, output};
-use jiff::Timestamp;
+use crate::engine::{RunError, RunOptions, RunReport};
+use crate::stream::progress::Progress;
+use crate::verbs::Error;
 use std::sync::Arc;
-use tensorseal::engine::{RunError, RunOptions, RunReport};
-use tensorseal::stream::progress::Progress;
-use tensorseal::verbs::Error;
 
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
 /// call: signals are handled once in a process.
@@ -63,9 +62,4 @@ fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
 /// The exit code of a run that did not complete.
 pub fn failure(error: RunError) -> Failure {
     Error::from(error).into()
-}
-
-/// The time to the second: nobody can check it any closer.
-pub fn now() -> Result<Timestamp, Failure> {
-    Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
 }

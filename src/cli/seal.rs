@@ -2,9 +2,9 @@
 
 use super::args::SealArgs;
 use super::{Outcome, output, running};
+use crate::pinpoint::fine;
+use crate::verbs::{SealOptions, seal};
 use std::path::Path;
-use tensorseal::pinpoint::fine;
-use tensorseal::verbs::{SealOptions, seal};
 
 /// Runs the verb.
 pub fn run(args: &SealArgs) -> Outcome {

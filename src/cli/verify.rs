@@ -1,15 +1,53 @@
 //! `tensorseal verify`: compare a model with its seal, its signature, or both.
 
-use super::args::VerifyArgs;
+use super::args::{Common, Measuring, Opening, Pinpointing, root};
+use super::signing::args::SignatureArgs;
 use super::signing::signed;
 use super::{Outcome, output, running};
+use crate::pinpoint::search::Limits;
+use crate::report::Report;
+use crate::report::human::Palette;
+use crate::report::units::count;
+use crate::severity::Severity;
+use crate::verbs::{VerifyOptions, verify};
+use clap::Args;
 use std::io::{self, Write};
-use tensorseal::pinpoint::search::Limits;
-use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::count;
-use tensorseal::severity::Severity;
-use tensorseal::verbs::{VerifyOptions, verify};
+use std::path::PathBuf;
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A file or a directory
+    pub model: PathBuf,
+    /// The seal to compare with (default: where `seal` writes it)
+    #[arg(long, value_name = "SEAL")]
+    pub seal: Option<PathBuf>,
+    #[command(flatten)]
+    pub signature: SignatureArgs,
+    /// The model root that is expected, known from elsewhere; alone, no seal is needed
+    #[arg(long, value_name = "blake3:HEX", value_parser = root)]
+    pub expect_root: Option<[u8; 32]>,
+    /// Ignore the container layout: sharding, order, header text
+    #[arg(long)]
+    pub content_only: bool,
+    /// Also compare the SHA-256 of whole files, where the seal has it
+    #[arg(long)]
+    pub file_digests: bool,
+    /// Do not search changed blocks for flipped bits
+    #[arg(long)]
+    pub no_pinpoint: bool,
+    #[command(flatten)]
+    pub pinpointing: Pinpointing,
+    #[command(flatten)]
+    pub opening: Opening,
+    /// List every tensor in the JSON report
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    pub measuring: Measuring,
+    #[command(flatten)]
+    pub common: Common,
+}
 
 /// Runs the verb.
 pub fn run(args: &VerifyArgs) -> Outcome {

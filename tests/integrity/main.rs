@@ -27,6 +27,7 @@ mod common {
     pub use watermark_key::*;
 }
 
+mod arrows;
 mod compare;
 mod gate;
 mod golden;

@@ -4,29 +4,27 @@ pub mod args;
 mod statements;
 
 use super::args::ReportFormat;
-use super::registry::place;
 use super::signing::signed;
 use super::{Failure, Outcome, exit, output, running};
+use crate::policy::{self, PolicyFile};
+use crate::report::Report;
+use crate::report::human::Palette;
+use crate::verbs::{GateOptions, Gated, gate};
 use args::GateArgs;
 use std::io::{self, Write};
-use tensorseal::policy::{self, PolicyFile};
-use tensorseal::registry::state::StateFile;
-use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
-use tensorseal::verbs::{GateOptions, Gated, gate};
 
 /// Runs the verb.
 pub fn run(args: &GateArgs) -> Outcome {
     let (Some(model), Some(path)) = (&args.model, &args.policy) else { return print_policy() };
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
-    let place = place::of(args.state.as_deref()).map_err(|failure| failure.error.to_string());
+    let registries = registries(args);
     let mut options = GateOptions {
         signature: args.signature.clone(),
         attestations: args.attestations.clone(),
         seal: args.seal.clone(),
         baseline: args.baseline.clone(),
-        registries: &StateFile { place },
+        registries: &registries,
         sha256: args.common.report.iter().any(|(format, _)| *format == ReportFormat::Cyclonedx),
         stated: !args.stating.statement.is_empty(),
         run: running::run_options(&args.measuring),
@@ -42,6 +40,19 @@ pub fn run(args: &GateArgs) -> Outcome {
         statements::write(&statements::make(&args.stating, subject, key.as_ref(), &report)?)?;
     }
     output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
+}
+
+/// What scans of registries remember.
+#[cfg(feature = "registry")]
+fn registries(args: &GateArgs) -> crate::registry::state::StateFile {
+    let place = super::registry::place::of(args.state.as_deref());
+    crate::registry::state::StateFile { place: place.map_err(|failure| failure.error.to_string()) }
+}
+
+/// This build remembers nothing.
+#[cfg(not(feature = "registry"))]
+fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistries {
+    crate::verbs::gate::NoRegistries
 }
 
 /// The policy to begin with.

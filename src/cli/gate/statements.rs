@@ -4,12 +4,12 @@ use super::args::{StatementKind, Stating};
 use crate::cli::signing::args::SignerArgs;
 use crate::cli::signing::keys;
 use crate::cli::{Failure, output};
+use crate::report::statement::Stated;
+use crate::report::{Report, svr, vsa};
+use crate::signing::{Method, PrivateKey, sign_statement};
+use crate::verbs::gate::Subject;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
-use tensorseal::report::statement::Stated;
-use tensorseal::report::{Report, svr, vsa};
-use tensorseal::signing::{Method, PrivateKey, sign_statement};
-use tensorseal::verbs::gate::Subject;
 
 /// Whoever signs the statements. Asked for before the model is read, not after.
 pub fn signer(args: &Stating) -> Result<Option<(PrivateKey, Method)>, Failure> {

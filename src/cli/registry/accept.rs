@@ -2,10 +2,10 @@
 
 use super::args::AcceptArgs;
 use super::{place, state_failure};
-use crate::cli::{Outcome, exit, running};
+use crate::cli::{Outcome, exit};
+use crate::registry::state::{Database, StateError};
+use crate::system::user_number;
 use std::io::Write;
-use tensorseal::registry::state::{Database, StateError};
-use tensorseal::system::user_number;
 
 /// Accepts what a model is now.
 pub fn run(args: &AcceptArgs) -> Outcome {
@@ -20,7 +20,7 @@ pub fn run(args: &AcceptArgs) -> Outcome {
         return Err(state_failure(StateError::Unknown(text)));
     };
     let by = args.by.clone().unwrap_or_else(user);
-    let now = running::now()?;
+    let now = super::now()?;
     let accepted = database.accept(&model, now, &by, &args.reason).map_err(state_failure)?;
     let what = match accepted.root {
         Some(root) => format!("root {root}"),

@@ -2,11 +2,11 @@
 
 use super::values::{self, Rotation};
 use crate::cli::args::Measuring;
+use crate::judge::Severity;
+use crate::policy::{Age, Pattern};
+use crate::report::registry::syslog::Target;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use tensorseal::judge::Severity;
-use tensorseal::policy::{Age, Pattern};
-use tensorseal::report::registry::syslog::Target;
 
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {

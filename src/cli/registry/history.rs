@@ -2,13 +2,13 @@
 
 use super::args::HistoryArgs;
 use super::{place, state_failure};
+use crate::checkpoint::display_name;
 use crate::cli::args::Format;
 use crate::cli::{Failure, Outcome, exit, output};
+use crate::registry::state::{Database, History};
 use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, Write};
-use tensorseal::checkpoint::display_name;
-use tensorseal::registry::state::{Database, History};
 
 /// Lists what became of a model.
 pub fn run(args: &HistoryArgs) -> Outcome {

@@ -11,8 +11,9 @@ mod tell;
 mod values;
 
 use super::{Failure, Outcome, exit};
+use crate::registry::state::StateError;
 use args::RegistryCommand;
-use tensorseal::registry::state::StateError;
+use jiff::Timestamp;
 
 /// Runs a command on registries.
 pub fn run(command: &RegistryCommand) -> Outcome {
@@ -22,6 +23,11 @@ pub fn run(command: &RegistryCommand) -> Outcome {
         RegistryCommand::History(args) => history::run(args),
         RegistryCommand::Accept(args) => accept::run(args),
     }
+}
+
+/// The time to the second: nobody can check it any closer.
+pub fn now() -> Result<Timestamp, Failure> {
+    Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
 }
 
 /// The exit code of a state that cannot be used.

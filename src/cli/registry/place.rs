@@ -3,10 +3,10 @@
 use super::args::{Naming, Remembering};
 use super::state_failure;
 use crate::cli::Failure;
+use crate::registry::state::{Database, StateError};
 use anyhow::anyhow;
 use std::env::var_os;
 use std::path::{Path, PathBuf};
-use tensorseal::registry::state::{Database, StateError};
 
 /// The database that was named, or the usual one.
 pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {

@@ -6,18 +6,18 @@ use super::tell::{self, Told};
 use super::values::Rotation;
 use super::{place, state_failure, status};
 use crate::cli::{Failure, Outcome, exit, output, running};
+use crate::judge::Verdict;
+use crate::policy::Age;
+use crate::registry::record::{RunOutcome, RunRecord};
+use crate::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
+use crate::registry::source::{self, Source};
+use crate::registry::state::Database;
+use crate::report::registry::{Overview, human, inventory, json};
+use crate::stream::pace::Pace;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
-use tensorseal::judge::Verdict;
-use tensorseal::policy::Age;
-use tensorseal::registry::record::{RunOutcome, RunRecord};
-use tensorseal::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
-use tensorseal::registry::source::{self, Source};
-use tensorseal::registry::state::Database;
-use tensorseal::report::registry::{Overview, human, inventory, json};
-use tensorseal::stream::pace::Pace;
 
 /// Scans registries, and tells everyone who was named.
 pub fn run(args: &ScanArgs) -> Outcome {

@@ -2,15 +2,15 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
-use crate::cli::{Failure, Outcome, exit, output, running};
+use crate::cli::{Failure, Outcome, exit, output};
+use crate::judge::Verdict;
+use crate::registry::record::{RunOutcome, Summary};
+use crate::registry::state::Database;
+use crate::report::human::Palette;
+use crate::report::registry::{Overview, html, human, inventory, json};
+use crate::severity::Severity;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
-use tensorseal::judge::Verdict;
-use tensorseal::registry::record::{RunOutcome, Summary};
-use tensorseal::registry::state::Database;
-use tensorseal::report::human::Palette;
-use tensorseal::report::registry::{Overview, html, human, inventory, json};
-use tensorseal::severity::Severity;
 
 /// Tells what is known of all models.
 pub fn run(args: &StatusArgs) -> Outcome {
@@ -20,7 +20,7 @@ pub fn run(args: &StatusArgs) -> Outcome {
     let overview = Overview {
         command: "registry status",
         verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
-        now: running::now()?,
+        now: super::now()?,
         summary: &summary,
         records: &database,
         passed_over: None,

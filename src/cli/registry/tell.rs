@@ -3,13 +3,12 @@
 use super::args::Telling;
 use super::reports::Reports;
 use crate::cli::output;
+use crate::judge::Verdict;
+use crate::report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
 use anyhow::{Context, anyhow};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tensorseal::judge::Verdict;
-use tensorseal::registry::source::remote::ask;
-use tensorseal::report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
 
 /// Whether everyone was told.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +85,14 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for it hears of a scan that did not reach him, too: by silence.
+#[cfg(feature = "remote")]
 fn ping(telling: &Telling, end: &str) {
     let Some(url) = &telling.ping else { return };
-    if let Err(error) = ask(&format!("{url}{end}")) {
+    if let Err(error) = crate::registry::source::remote::ask(&format!("{url}{end}")) {
         output::note(false, &format!("the URL of --ping did not answer: {error}"));
     }
 }
+
+/// No URL is taken by a build that cannot ask for it.
+#[cfg(not(feature = "remote"))]
+fn ping(_: &Telling, _: &str) {}

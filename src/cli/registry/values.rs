@@ -1,6 +1,6 @@
 //! Values of arguments: rates, parts, reasons.
 
-use tensorseal::registry::scan::Part;
+use crate::registry::scan::Part;
 
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,11 @@ pub fn reason(text: &str) -> Result<String, String> {
 
 /// A URL to ask for.
 pub fn ping(text: &str) -> Result<String, String> {
+    if cfg!(not(feature = "remote")) {
+        return Err(
+            "this build of tensorseal has no network; build it with the feature remote".to_owned()
+        );
+    }
     match text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(text.trim_end_matches('/').to_owned()),
         false => Err("a URL begins with https:// or http://".to_owned()),

@@ -2,12 +2,12 @@
 
 use crate::cli::Failure;
 use crate::cli::args::{Common, Measuring, Opening};
+use crate::signing::attestation::Kind;
+use crate::stream::hashing::HashAlgorithm;
+use crate::verbs::{SignatureOptions, trust};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use tensorseal::signing::attestation::Kind;
-use tensorseal::stream::hashing::HashAlgorithm;
-use tensorseal::verbs::{SignatureOptions, trust};
 
 #[derive(Debug, Args)]
 pub struct SignArgs {

@@ -2,11 +2,11 @@
 
 use super::args::SignerArgs;
 use crate::cli::Failure;
+use crate::signing::{Method, PrivateKey, certificates};
+use crate::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use tensorseal::signing::{Method, PrivateKey, certificates};
-use tensorseal::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use zeroize::Zeroizing;
 
 /// The key that signs, and how it is vouched for.

@@ -3,8 +3,8 @@
 use super::args::SignArgs;
 use super::{keys, signed};
 use crate::cli::{Outcome, output, running};
-use tensorseal::stream::hashing::FileHashing;
-use tensorseal::verbs::{SignOptions, sign};
+use crate::stream::hashing::FileHashing;
+use crate::verbs::{SignOptions, sign};
 
 /// Runs the verb.
 pub fn run(args: &SignArgs) -> Outcome {

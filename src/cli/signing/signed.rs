@@ -1,9 +1,9 @@
 //! A signature that was made or checked, for people.
 
+use crate::report::Report;
+use crate::report::human::Palette;
+use crate::report::units::count;
 use std::io::{self, Write};
-use tensorseal::report::Report;
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::count;
 
 /// Who signed what, for people.
 pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {

@@ -1,15 +1,15 @@
 //! Arguments of `tensorseal watermark`.
 
 use crate::cli::args::{Common, Measuring, Opening, root};
+use crate::judge::presence::Expected;
+use crate::watermark;
+use crate::watermark::payload::Payload;
+use crate::watermark::strength::Strength;
+use crate::watermark::third_party::Scheme;
+use crate::watermark::third_party::scheme::SchemeError;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use tensorseal::judge::presence::Expected;
-use tensorseal::watermark;
-use tensorseal::watermark::payload::Payload;
-use tensorseal::watermark::strength::Strength;
-use tensorseal::watermark::third_party::Scheme;
-use tensorseal::watermark::third_party::scheme::SchemeError;
 
 #[derive(Debug, Subcommand)]
 pub enum WatermarkCommand {

@@ -3,10 +3,10 @@
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
 use crate::cli::{Failure, Outcome, exit, output, running};
+use crate::verbs::{Inputs, opening};
+use crate::watermark::claim::Claim;
 use anyhow::Context;
 use std::io::{self, Write};
-use tensorseal::verbs::{Inputs, opening};
-use tensorseal::watermark::claim::Claim;
 
 pub fn run(args: &ClaimArgs) -> Outcome {
     let key = read_key(&args.marking.key)?;

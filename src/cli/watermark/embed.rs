@@ -2,23 +2,23 @@
 
 use super::args::EmbedArgs;
 use super::{claim_failure, marking, read_key};
+use crate::checkpoint::{Checkpoint, Format, display_name};
 use crate::cli::{Failure, Outcome, output, running};
+use crate::judge::embedding::{self, Embedding};
+use crate::judge::structure;
+use crate::report::human::Palette;
+use crate::report::units::grouped;
+use crate::report::{Report, Watermark};
+use crate::stream::copy::CopyError;
+use crate::verbs::opening;
+use crate::verbs::output::check_copy;
+use crate::watermark::claim::Claim;
+use crate::watermark::embed::{self, EmbedError, Mark};
+use crate::watermark::key::WatermarkKey;
+use crate::watermark::strength::Strength;
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, Format, display_name};
-use tensorseal::judge::embedding::{self, Embedding};
-use tensorseal::judge::structure;
-use tensorseal::report::human::Palette;
-use tensorseal::report::units::grouped;
-use tensorseal::report::{Report, Watermark};
-use tensorseal::stream::copy::CopyError;
-use tensorseal::verbs::opening;
-use tensorseal::verbs::output::check_copy;
-use tensorseal::watermark::claim::Claim;
-use tensorseal::watermark::embed::{self, EmbedError, Mark};
-use tensorseal::watermark::key::WatermarkKey;
-use tensorseal::watermark::strength::Strength;
 
 pub fn run(args: &EmbedArgs) -> Outcome {
     if args.in_place {

@@ -3,9 +3,9 @@
 use super::args::KeygenArgs;
 use super::key_failure;
 use crate::cli::{Failure, Outcome, exit};
+use crate::watermark::key::WatermarkKey;
 use anyhow::Context;
 use std::io::{self, Write};
-use tensorseal::watermark::key::WatermarkKey;
 
 pub fn run(args: &KeygenArgs) -> Outcome {
     let key = WatermarkKey::generate().map_err(key_failure)?;

@@ -1,23 +1,23 @@
 //! What `claim` and `embed` have in common: an unmarked model, measured, and the mark it is to get.
 
 use super::{detect_failure, no_carriers};
+use crate::checkpoint::{Checkpoint, Format, ModelFile, display_name};
 use crate::cli::args::Measuring;
 use crate::cli::{Failure, running};
-use anyhow::anyhow;
-use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, Format, ModelFile, display_name};
-use tensorseal::judge::bounds::signs_tail_log10;
-use tensorseal::judge::watermark::{PRESENT, z_of};
-use tensorseal::measure::slots::SlotSums;
-use tensorseal::report::units::grouped;
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::detect::{self, Measured};
-use tensorseal::watermark::embed::Mark;
-use tensorseal::watermark::key::{self, WatermarkKey};
-use tensorseal::watermark::payload::{MIN_BLOCKS, Payload};
-use tensorseal::watermark::strength::{
+use crate::judge::bounds::signs_tail_log10;
+use crate::judge::watermark::{PRESENT, z_of};
+use crate::measure::slots::SlotSums;
+use crate::report::units::grouped;
+use crate::stream::progress::Progress;
+use crate::watermark::detect::{self, Measured};
+use crate::watermark::embed::Mark;
+use crate::watermark::key::{self, WatermarkKey};
+use crate::watermark::payload::{MIN_BLOCKS, Payload};
+use crate::watermark::strength::{
     DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
+use anyhow::anyhow;
+use std::path::Path;
 
 /// A model that is to be marked.
 pub struct Unmarked {

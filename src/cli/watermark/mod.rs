@@ -8,12 +8,12 @@ mod keygen;
 mod marking;
 
 use super::{Failure, Outcome, exit, running};
+use crate::watermark::claim::ClaimError;
+use crate::watermark::detect::DetectError;
+use crate::watermark::key::{KeyError, WatermarkKey};
 use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
-use tensorseal::watermark::claim::ClaimError;
-use tensorseal::watermark::detect::DetectError;
-use tensorseal::watermark::key::{KeyError, WatermarkKey};
 
 pub fn run(command: &WatermarkCommand) -> Outcome {
     match command {

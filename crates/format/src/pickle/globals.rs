@@ -3,8 +3,18 @@
 //!
 //! The allow-list is what PyTorch itself takes with `weights_only=True`, as far as it makes plain data.
 
-use super::value::StorageType;
 use tensorseal_base::dtype::Dtype;
+
+/// The elements of a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageType {
+    /// Of one type.
+    Typed(Dtype),
+    /// Bytes.
+    Untyped,
+    /// Of a type that is not read.
+    Refused,
+}
 
 /// What an allowed name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The machine: a stack, a memo and the larger values. It makes data and executes nothing.
 
 use super::error::{Fault, MAX_OPERATIONS};
+use super::globals::StorageType;
 use super::globals::{Known, Mapping, Rebuild, known};
 use super::operation::{Operation, Reader};
-use super::value::{Node, Nodes, Storage, StorageType, Value, View};
+use super::value::{Node, Nodes, Storage, Value, View};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;

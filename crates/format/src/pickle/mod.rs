@@ -12,9 +12,10 @@ mod recognise;
 mod value;
 
 pub use error::{Fault, PickleError};
+pub use globals::StorageType;
 pub use machine::{Unpickled, unpickle};
 pub(crate) use recognise::is_pickle;
-pub use value::{Node, Nodes, Storage, StorageType, Value, View};
+pub use value::{Node, Nodes, Storage, Value, View};
 
 use super::problem::{Gathered, Named};
 use tensorseal_base::severity::Severity;

@@ -1,6 +1,6 @@
 //! What a pickle can make here: plain data, and tensors as places in storages. Nothing else exists.
 
-use super::globals::Known;
+use super::globals::{Known, StorageType};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
@@ -85,17 +85,6 @@ impl Nodes {
         };
         self.items(value)?.iter().map(integer).collect()
     }
-}
-
-/// The elements of a storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StorageType {
-    /// Of one type.
-    Typed(Dtype),
-    /// Bytes.
-    Untyped,
-    /// Of a type that is not read.
-    Refused,
 }
 
 /// A stretch of bytes that tensors lie in.

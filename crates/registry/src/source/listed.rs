@@ -1,5 +1,6 @@
 //! A model as its source lists it.
 
+#[cfg(any(feature = "mlflow", feature = "s3"))]
 use super::SourceError;
 use super::local::is_signature;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
 //! A detection for people.
 
+use crate::judge::watermark::{Detection, Mode, Presence};
+use crate::report::human::{Palette, shown};
+use crate::report::units::grouped;
+use crate::watermark::SCHEME;
 use std::io::{self, Write};
-use tensorseal::judge::watermark::{Detection, Mode, Presence};
-use tensorseal::report::human::{Palette, shown};
-use tensorseal::report::units::grouped;
-use tensorseal::watermark::SCHEME;
 
 /// Groups that are listed for people; the JSON report has all of them.
 const LISTED_GROUPS: usize = 40;

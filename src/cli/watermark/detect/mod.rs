@@ -5,13 +5,13 @@ mod native;
 mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
+use crate::checkpoint::Checkpoint;
 use crate::cli::args::Common;
 use crate::cli::{Outcome, output};
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::watermark::Detection;
-use tensorseal::report::{Report, Watermark};
-use tensorseal::verbs::Inputs;
-use tensorseal::watermark::third_party::Scheme;
+use crate::judge::watermark::Detection;
+use crate::report::{Report, Watermark};
+use crate::verbs::Inputs;
+use crate::watermark::third_party::Scheme;
 
 pub fn run(args: &DetectArgs) -> Outcome {
     match args.scheme {

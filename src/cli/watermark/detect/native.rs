@@ -1,24 +1,24 @@
 //! Marks of our own scheme.
 
 use super::conclude;
+use crate::checkpoint::Checkpoint;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
 use crate::cli::{Failure, Outcome, running};
+use crate::judge::presence::{self, Original};
+use crate::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use crate::judge::{Finding, structure};
+use crate::report::Report;
+use crate::seal::{build, document::root_text};
+use crate::stream::progress::Progress;
+use crate::verbs::gate::refuse_twice;
+use crate::verbs::opening;
+use crate::watermark::claim::{Claim, ClaimError};
+use crate::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
+use crate::watermark::informed;
+use crate::watermark::key::WatermarkKey;
+use crate::weights::Weights;
 use anyhow::anyhow;
-use tensorseal::checkpoint::Checkpoint;
-use tensorseal::judge::presence::{self, Original};
-use tensorseal::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
-use tensorseal::judge::{Finding, structure};
-use tensorseal::report::Report;
-use tensorseal::seal::{build, document::root_text};
-use tensorseal::stream::progress::Progress;
-use tensorseal::verbs::gate::refuse_twice;
-use tensorseal::verbs::opening;
-use tensorseal::watermark::claim::{Claim, ClaimError};
-use tensorseal::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
-use tensorseal::watermark::informed;
-use tensorseal::watermark::key::WatermarkKey;
-use tensorseal::weights::Weights;
 
 pub fn run(args: &DetectArgs) -> Outcome {
     if !args.key_id.is_empty() {

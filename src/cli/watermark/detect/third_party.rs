@@ -3,20 +3,20 @@
 use super::conclude;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{Failure, Outcome, exit, running};
-use anyhow::anyhow;
-use std::path::Path;
-use tensorseal::judge::presence;
-use tensorseal::judge::structure;
-use tensorseal::judge::third_party::{Context, intervals, judge};
-use tensorseal::judge::watermark::Detection;
-use tensorseal::report::Report;
-use tensorseal::seal::build;
-use tensorseal::verbs::gate::refuse_twice;
-use tensorseal::verbs::opening;
-use tensorseal::watermark::SCHEME;
-use tensorseal::watermark::third_party::{
+use crate::judge::presence;
+use crate::judge::structure;
+use crate::judge::third_party::{Context, intervals, judge};
+use crate::judge::watermark::Detection;
+use crate::report::Report;
+use crate::seal::build;
+use crate::verbs::gate::refuse_twice;
+use crate::verbs::opening;
+use crate::watermark::SCHEME;
+use crate::watermark::third_party::{
     Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, interval, measure,
 };
+use anyhow::anyhow;
+use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
 pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {

@@ -17,7 +17,7 @@ use crate::policy::gate;
 use crate::seal::Seal;
 use marks::Marks;
 pub use marks::refuse_twice;
-pub use recorded::{Known, Registries};
+pub use recorded::{Known, NoRegistries, Registries};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal_base::severity::Severity;
@@ -61,7 +61,7 @@ impl Default for GateOptions<'_> {
             attestations: None,
             seal: None,
             baseline: None,
-            registries: &recorded::NoRegistries,
+            registries: &NoRegistries,
             sha256: false,
             stated: false,
             run: RunOptions::default(),

@@ -9,7 +9,7 @@
 //! k of element i is code (bits / 4) i + k.
 
 use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::key::Commitment;
+use super::commitment::Commitment;
 use super::measured::{Coins, PartMeasured, Statistic};
 use super::places::{Places, Window};
 use super::shelf::Shelf;

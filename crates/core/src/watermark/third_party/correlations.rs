@@ -10,12 +10,11 @@
 //!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
 
 use super::arrays::{Array, ArrayError, NamedError, Role, shown};
-use super::descriptor::MAX_PARTS;
-use super::key::Commitment;
+use super::commitment::Commitment;
 use super::measured::{Inner, PartMeasured, Statistic};
 use super::places::{Places, Window};
 use super::shelf::Shelf;
-use super::{Part, Run, ThirdPartyError, check_floats};
+use super::{MAX_PARTS, Part, Run, ThirdPartyError, check_floats};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Deserialize;
 use tensorseal_base::dtype::Dtype;

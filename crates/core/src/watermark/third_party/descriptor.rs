@@ -4,7 +4,7 @@
 //! has depends on the scheme (`docs/watermark-third-party.md`). Members that are not known are refused:
 //! they could change what the key means.
 
-use super::{codes, correlations, neuralmark, projections};
+use super::{MAX_PARTS, codes, correlations, neuralmark, projections};
 use crate::watermark::SCHEME as NATIVE;
 pub use crate::watermark::key_file::scheme_of;
 use crate::watermark::key_file::{MAX_NOTE, SCHEMA};
@@ -15,9 +15,6 @@ use tensorseal_base::display::display_name;
 
 /// The longest descriptor that is read.
 pub const MAX_FILE: u64 = 64 << 10;
-
-/// Most parts of a key.
-pub const MAX_PARTS: usize = 4096;
 
 /// Why a text is no descriptor of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,19 +4,19 @@
 //! key, and can show it later. It does not depend on what the files are called, on the container an
 //! array lies in, or on the note.
 
-use super::Part;
-use super::arrays::{Array, ArrayError, NamedError};
+use super::arrays::{ArrayError, NamedError};
 use super::codes::Coded;
+use super::commitment::Commitment;
 use super::correlations::{Chips, Normal};
-use super::descriptor::{Described, Descriptor, DescriptorError, MAX_FILE, MAX_PARTS};
+use super::descriptor::{Described, Descriptor, DescriptorError, MAX_FILE};
 use super::neuralmark::Hashed;
 use super::projections::Projected;
 use super::scheme::Scheme;
 use super::shelf::Shelf;
+use super::{MAX_PARTS, Part};
 use crate::watermark::files::directory_of;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tensorseal_base::hex::hex;
 use tensorseal_base::small::open_regular;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::ModelFile;
@@ -73,34 +73,6 @@ impl std::fmt::Debug for ThirdPartyKey {
     }
 }
 
-/// The id of a key while it is being made: every value preceded by its length.
-pub(super) struct Commitment(blake3::Hasher);
-
-impl Commitment {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    /// Adds a name.
-    pub(super) fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    /// Adds a number.
-    pub(super) fn number(&mut self, number: u64) {
-        self.bytes(&number.to_le_bytes());
-    }
-
-    /// Adds an array: its type, its shape, and what is in it.
-    pub(super) fn array(&mut self, array: &Array) {
-        self.text(array.tensor.dtype.name());
-        self.number(array.tensor.shape.len() as u64);
-        array.tensor.shape.iter().for_each(|dimension| self.number(*dimension));
-        self.bytes(&array.digest);
-    }
-}
-
 impl ThirdPartyKey {
     /// Reads a key: its descriptor, and all of its arrays to check and digest them.
     ///
@@ -136,12 +108,12 @@ impl ThirdPartyKey {
                 source => ThirdPartyKeyError::Array { path: path.to_owned(), array, source },
             }
         })?;
-        let mut id = Commitment(blake3::Hasher::new_derive_key(CONTEXT_ID));
+        let mut id = Commitment::new(CONTEXT_ID);
         id.text(scheme.name());
         id.bytes(&sigma.to_le_bytes());
         id.number(parts.len() as u64);
         parts.iter().for_each(|part| part.commit(&mut id));
-        let id = hex(id.0.finalize().as_bytes());
+        let id = id.hex();
         Ok(Self { scheme, id, sigma, parts, files: shelf.files })
     }
 

@@ -11,6 +11,7 @@
 
 pub mod arrays;
 mod codes;
+mod commitment;
 mod correlations;
 pub mod descriptor;
 pub mod interval;
@@ -29,7 +30,7 @@ pub use super::scheme::{self, Scheme, refused};
 
 use crate::watermark::names::Names;
 use arrays::Array;
-use key::Commitment;
+use commitment::Commitment;
 use tensorseal_base::display::display_name;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::{FileError, FileSet};
@@ -44,6 +45,9 @@ pub const MAX_ROWS: u64 = 1 << 24;
 
 /// Most bits of a part: columns of a matrix of a key.
 pub const MAX_BITS: u64 = 1 << 16;
+
+/// Most parts of a key.
+pub const MAX_PARTS: usize = 4096;
 
 /// Most places that a part names.
 pub const MAX_PLACES: u64 = 1 << 24;

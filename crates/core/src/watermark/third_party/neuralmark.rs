@@ -10,7 +10,7 @@
 //! Where a weight ends up follows from its index alone ([`Filter::place`]), so that weights stream.
 
 use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::key::Commitment;
+use super::commitment::Commitment;
 use super::measured::{PartMeasured, Projections, Statistic};
 use super::projections::{check_bits, project};
 use super::shelf::Shelf;

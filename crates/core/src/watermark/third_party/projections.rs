@@ -10,7 +10,7 @@
 //! zeros must not match a key of ones.
 
 use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::key::Commitment;
+use super::commitment::Commitment;
 use super::measured::{PartMeasured, Projections, Statistic};
 use super::shelf::Shelf;
 use super::{MAX_BITS, Part, Run, ThirdPartyError, check_floats};
