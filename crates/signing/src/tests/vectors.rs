@@ -97,7 +97,7 @@ fn certificates_of_the_python_client() {
     let bundle = oms("bundles/cert-basic.sig");
     let message = open(bundle, &trust_key("p384"), now()).unwrap_err().to_string();
     assert!(message.contains("signed with a certificate, and a key is trusted"), "{message}");
-    let opened = open(&bundle, &trust_root("root"), now()).unwrap();
+    let opened = open(bundle, &trust_root("root"), now()).unwrap();
     let Signer::Certificate { subject, issuer, not_before, .. } = &opened.signer else { panic!() };
     assert_eq!(
         (subject.as_str(), issuer.as_str()),
