@@ -137,7 +137,12 @@ fn absolute(module: &Module, path: Vec<String>) -> Option<Module> {
 
 /// Source text without comments and without its module of tests.
 fn without_tests(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let is_tests = |(at, attribute): &(usize, &str)| {
+        let next = text[at + attribute.len()..].lines().next();
+        next.is_some_and(|line| line.ends_with("mod tests {"))
+    };
+    let end = text.match_indices("#[cfg(test)]\n").find(is_tests).map_or(text.len(), |(at, _)| at);
+    let text = &text[..end];
     let line = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -173,9 +178,10 @@ fn tree<'t>(text: &'t str, above: &mut Vec<String>, found: &mut Vec<Vec<String>>
             rest = rest.strip_prefix('}').unwrap_or(rest);
             break;
         }
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '*';
+        let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
-        if !name.is_empty() && name != "self" {
+        if !["", "self", "*"].contains(&name) {
             above.push(name.to_owned());
         }
         match after.strip_prefix("::") {

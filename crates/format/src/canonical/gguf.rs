@@ -35,7 +35,7 @@ impl Mapped {
 /// not have.
 ///
 /// ```
-/// # use tensorseal::weights::canonical::gguf::from_gguf;
+/// # use tensorseal_format::canonical::gguf::from_gguf;
 /// let mapped = from_gguf("llama", "blk.0.attn_q.weight").unwrap();
 /// assert_eq!(mapped.name, "layers.0.self_attn.q_proj.weight");
 /// ```

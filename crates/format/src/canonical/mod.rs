@@ -62,7 +62,7 @@ const PEFT: &str = "base_model.model.";
 /// wrappers alone keeps its last part: no name becomes empty but the empty one.
 ///
 /// ```
-/// # use tensorseal::weights::canonical::canonical_name;
+/// # use tensorseal_format::canonical::canonical_name;
 /// let wrapped = "base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight";
 /// assert_eq!(canonical_name(wrapped), "layers.0.self_attn.q_proj.weight");
 /// ```
