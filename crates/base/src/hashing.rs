@@ -79,7 +79,7 @@ impl FileHashing {
 /// How the files of a model are hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hashings {
-    /// All alike, also those [beside](tensorseal_format::ModelFile::beside) the model.
+    /// All alike, also those beside the model.
     Alike(Vec<FileHashing>),
     /// Each in its own way, by index of the file.
     ByFile(Vec<Vec<FileHashing>>),

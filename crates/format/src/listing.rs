@@ -37,7 +37,7 @@ pub enum Standing {
     Refused,
 }
 
-/// What [`tree`] does with a path that is listed once.
+/// What `tree` does with a path that is listed once.
 pub fn standing(path: &str, options: &OpenOptions) -> Standing {
     let directories = path.match_indices('/').map(|(end, _)| end);
     if refusal(path).is_some() {

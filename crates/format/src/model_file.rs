@@ -41,7 +41,7 @@ pub struct ModelFile {
 pub enum FileKind {
     /// Tensors; everything outside their ranges (header, gaps) is covered separately.
     Tensors,
-    /// Tensors by its name, but its layout could not be read: see [`Checkpoint::problems`].
+    /// Tensors by its name, but its layout could not be read: see [`Checkpoint::problems`](super::Checkpoint::problems).
     Damaged,
     /// Anything else: covered whole.
     Other,

@@ -1,8 +1,9 @@
 //! Whether a model is at the end of a run what it was at the start: the same files under the same paths, none of
 //! them written to, and nothing beside them that was not there.
 //!
-//! Each file is compared with itself when its last byte was read (`stream/files.rs`). What was read early may change
-//! until the last file is read, and what was added is in no list at all: so everything is looked at again.
+//! Each file is compared with itself when its last byte was read (`crates/engine/src/stream/files.rs`). What was
+//! read early may change until the last file is read, and what was added is in no list at all: so everything is
+//! looked at again.
 
 use super::directory::{self, Found};
 use super::error::OpenError;

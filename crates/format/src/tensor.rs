@@ -16,7 +16,7 @@ pub struct Tensor {
     /// Elements from one index to the next, by dimension, where the elements do not lie row-major: see
     /// [`order`].
     pub strides: Option<Vec<u64>>,
-    /// Index into [`Checkpoint::files`].
+    /// Index into [`Checkpoint::files`](super::Checkpoint::files).
     pub file: usize,
     /// Position of its first byte in the file.
     pub offset: u64,

@@ -2,7 +2,7 @@
 //!
 //! - [`source`] lists the models of a place and opens them: a directory tree, a Hugging Face cache, a
 //!   bucket, an OCI registry, an MLflow server.
-//! - [`record`](tensorseal_core::record) is what is known of a model.
+//! - [`record`] is what is known of a model.
 //! - [`state`] remembers it from run to run, in one SQLite database.
 //! - [`scan`] checks what is due and records what it found.
 

@@ -1,7 +1,7 @@
 //! Weights: what the tensors of a model stand for, whatever container and quantisation they are in.
 //!
-//! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [`canonical`] name, its shape,
-//! and the order of its elements. It may be stored as it is, with its rows in another order, beside
+//! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [canonical](tensorseal_format::canonical)
+//! name, its shape, and the order of its elements. It may be stored as it is, with its rows in another order, beside
 //! others in one stack ([`arranged`]), or as codes and scales in tensors of their own
 //! ([`schemes`]). [`reader`] gives its values in any case; [`values`] are those of a single tensor.
 

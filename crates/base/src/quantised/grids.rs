@@ -2,7 +2,7 @@
 //!
 //! A grid is a set of points that the format fixes. Each point is packed in 16 bits, its first element
 //! lowest: eight numbers of 2 bits (IQ1, IQ2) or four numbers of 3 bits, 4 bits apart (IQ3). A number
-//! is the place of a magnitude in the alphabet of its type ([`super::iq`]). Within a grid the points
+//! is the place of a magnitude in the alphabet of its type (`iq.rs`). Within a grid the points
 //! ascend.
 
 /// Where each grid begins in [`GRIDS`].

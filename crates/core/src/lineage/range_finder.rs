@@ -5,7 +5,7 @@
 //! shows in the eigenvalues of Y'Y as it would in those of D'D. Source: N. Halko, P. G. Martinsson and
 //! J. A. Tropp, "Finding structure with randomness", *SIAM Review* 53(2), 2011, sections 4.1 and 4.3.
 //!
-//! Matrices of more than [`FOLDED_ROWS`] rows have several rows added up in one of Y, with random signs:
+//! Matrices of more than `FOLDED_ROWS` rows have several rows added up in one of Y, with random signs:
 //! the memory stays constant and the geometry of so few columns is kept. Source: K. L. Clarkson and
 //! D. P. Woodruff, "Low rank approximation and regression in input sparsity time", *STOC* 2013.
 

@@ -1,10 +1,9 @@
 //! The GPU engine: tiles stream through compute shaders that return integers.
 //!
-//! [`adapter`] finds devices, [`pipelines`] is the table of kernels, [`tile`] encodes one tile and
-//! reads its results (of what only some runs ask for: [`correlation`], [`structure`]
-//! and [`blocks`]), [`ring`]
-//! keeps several tiles in flight, [`self_test`] holds a device to known answers before it is trusted,
-//! [`benchmark`] times it. What stands here without the feature `gpu` is in `absent.rs`.
+//! `adapter` finds devices, [`pipelines`] is the table of kernels, `tile` encodes one tile and reads its results
+//! (of what only some runs ask for: `correlation`, `structure` and `blocks`), [`ring`] keeps several tiles in
+//! flight, `self_test` holds a device to known answers before it is trusted, `benchmark` times it. What
+//! stands here without the feature `gpu` is in `absent.rs`.
 
 mod description;
 mod error;

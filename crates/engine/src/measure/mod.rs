@@ -2,7 +2,7 @@
 //!
 //! Each measurement has one file here (its value, its merge, its CPU kernel) and one shader of the
 //! same name under `shaders/`. A kernel returns only integers, so that every engine, thread count
-//! and split of the work gives the same bits. Statistics are computed later, by [`tensorseal_core::judge`].
+//! and split of the work gives the same bits. Statistics are computed later, by whoever judges.
 
 pub mod chips;
 pub mod codes;

@@ -5,7 +5,7 @@
 //! on its position (a chaining value of BLAKE3 does), and whether it repeats one 32-bit word.
 //!
 //! The fingerprint is multilinear (Lemire and Kaser 2014, "Strongly universal string hashing is
-//! fast"): the sum of key[i] · word[i] modulo 2^64 over the 1,024 words of a page, with fixed public
+//! fast"): the sum of `key[i] · word[i]` modulo 2^64 over the 1,024 words of a page, with fixed public
 //! keys. It is additive, so the parts of a page that two tiles share merge exactly. Two different
 //! pages have the same fingerprint with a probability of at most 2^-33 over the choice of keys, and of
 //! 2^-64 unless all differences are even. The keys are public: somebody may *make* pages that look

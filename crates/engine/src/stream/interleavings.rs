@@ -1,7 +1,7 @@
 //! The queue and the lanes under every order of the steps of two or three threads (`loom`): whatever the
 //! order, each tile is given out once, every byte is digested, and nobody waits for ever.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release --lib interleavings`
+//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p tensorseal-engine --release --lib interleavings`
 
 use super::lane::Lane;
 use super::plan::{Object, ObjectKind, Plan};

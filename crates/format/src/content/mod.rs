@@ -3,7 +3,7 @@
 //! Endings are other people's promises. A file is what its bytes say, whatever it is called, and what
 //! nothing here knows is *not understood*: counted, listed, and for a policy to judge.
 //!
-//! [`table`] is the one list of magic numbers; what needs more than fixed bytes has a file of its own. Of most
+//! `table` is the one list of magic numbers; what needs more than fixed bytes has a file of its own. Of most
 //! files nothing but the first and the last 4 KiB is read.
 
 mod account;

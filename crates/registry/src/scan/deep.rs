@@ -74,7 +74,7 @@ pub struct DeepCheck {
     pub checkpoint: Checkpoint,
     /// Its files, with all that is claimed of them.
     pub files: Vec<ListedFile>,
-    /// A [digest](claims::digest) of what it was held to.
+    /// A digest of what it was held to.
     pub claims: [u8; 32],
     /// Its content.
     pub seal: Seal,

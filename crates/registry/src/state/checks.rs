@@ -37,7 +37,7 @@ pub struct Checked<'a> {
 /// What every byte of a model gave.
 #[derive(Debug)]
 pub struct Deep<'a> {
-    /// See [`Seen::mark`].
+    /// Of all its files, and of what is missing.
     pub mark: [u8; 32],
     /// Of all that it was held to: what was claimed of its files, the seal beside it.
     pub claims: [u8; 32],

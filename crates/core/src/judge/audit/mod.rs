@@ -2,7 +2,7 @@
 //!
 //! One file for each kind of check. Thresholds stand beside the check they belong to, with what was
 //! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
-//! bounds of p-values, and [`holm`] decides over all tensors and checks of a model together.
+//! bounds of p-values, and `holm` decides over all tensors and checks of a model together.
 
 mod codes;
 mod cohorts;

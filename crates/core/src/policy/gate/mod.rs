@@ -2,7 +2,7 @@
 //! the evidence.
 //!
 //! Three things hold whatever the policy. What could not be checked fails ([`Outcome::NotChecked`]). Every
-//! finding gets a [`Standing`](crate::judge::finding::Standing), and one that violates the policy fails
+//! finding gets a [`Standing`], and one that violates the policy fails
 //! whatever its severity, so `--fail-on` hides none. And a requirement that is added never turns a
 //! failure into a pass.
 //!

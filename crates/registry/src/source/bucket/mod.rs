@@ -1,10 +1,10 @@
 //! Object stores: Amazon S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
 //!
-//! - [`address`] reads `s3://bucket/prefix`, [`connect`] makes a client with the credentials of the
-//!   environment ([`profile`]: those of the provider's own files).
-//! - [`watch`] sees every answer before the client does; [`page`] takes out of a list what no client may
+//! - `address` reads `s3://bucket/prefix`, `connect` makes a client with the credentials of the
+//!   environment (`profile`: those of the provider's own files).
+//! - `watch` sees every answer before the client does; `page` takes out of a list what no client may
 //!   see.
-//! - [`pages`] lists, [`walk`] finds the models, [`object`] reads one object by ranges, [`checksum`] is what
+//! - `pages` lists, `walk` finds the models, `object` reads one object by ranges, `checksum` is what
 //!   an S3 claims of it.
 //!
 //! Nothing is written to a bucket, and nothing but `GET` and `HEAD` is asked.
