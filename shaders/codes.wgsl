@@ -1,5 +1,5 @@
 // `codes`: the codes of all elements, the scale words of all blocks, and the blocks that are special.
-// CPU twin: src/measure/codes.rs. Needs include/blocks.wgsl.
+// CPU twin: crates/engine/src/measure/codes.rs. Needs include/blocks.wgsl.
 //
 // A thread takes a block at a time. Codes are counted in workgroup memory, in as many tables as fit it,
 // scale words in replicas of a table of 65,536 bins, which `merge` adds up.

@@ -1,5 +1,5 @@
 // `correlation`: the elements of carrier blocks against the chips of keys.
-// CPU twin: src/measure/correlation.rs. Needs include/params.wgsl and include/chacha20.wgsl.
+// CPU twin: crates/engine/src/measure/correlation.rs. Needs include/params.wgsl and include/chacha20.wgsl.
 //
 // A workgroup takes 16 carrier blocks and one key. 16 threads share a block: each has 32 consecutive
 // elements, whose chips are one word of the block's key stream.

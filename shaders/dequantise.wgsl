@@ -1,5 +1,5 @@
 // `dequantise`: blocks to the bits of their values as binary32, by integer arithmetic alone.
-// CPU twin: src/measure/dequantise.rs. Needs include/blocks.wgsl and include/u64.wgsl.
+// CPU twin: crates/engine/src/measure/dequantise.rs. Needs include/blocks.wgsl and include/u64.wgsl.
 //
 // A value is a product of integers times a power of two, or the difference of two such products: exact
 // in 64 bits, and rounded once, to the nearest and to even.

@@ -1,5 +1,5 @@
 // `digest`: non-root BLAKE3 chaining values of whole 1 MiB blocks.
-// CPU twin: src/measure/digest.rs. Needs include/params.wgsl and include/blake3.wgsl.
+// CPU twin: crates/engine/src/measure/digest.rs. Needs include/params.wgsl and include/blake3.wgsl.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> chunk_values: array<Value>;

@@ -1,5 +1,5 @@
 // `histogram`: exact counts of words.
-// CPU twin: src/measure/histogram.rs. Needs include/params.wgsl.
+// CPU twin: crates/engine/src/measure/histogram.rs. Needs include/params.wgsl.
 //
 // Weights have few exponents: their counts fall on few bins, and atomics on one bin wait for one
 // another. Workgroups therefore count into replicas of the table, which `merge` adds up.

@@ -1,5 +1,5 @@
 //! The compute shaders of tensorseal, as text: one for each measurement, under its name. Which of the shared
-//! parts stand before a shader is said where pipelines are made: in `engine/src/gpu/pipelines.rs`.
+//! parts stand before a shader is said where pipelines are made: in `crates/engine/src/gpu/pipelines.rs`.
 
 /// `codes.wgsl`
 pub const CODES: &str = include_str!("codes.wgsl");

@@ -1,5 +1,5 @@
 // `low_bits`: the streams that the lowest bits of consecutive elements make.
-// CPU twin: src/measure/low_bits.rs. Needs include/structure.wgsl.
+// CPU twin: crates/engine/src/measure/low_bits.rs. Needs include/structure.wgsl.
 //
 // A workgroup takes a sixteenth of a block of 1 MiB. Its threads read 128 groups of 64 elements side
 // by side and keep the lowest byte of each; then each thread makes the streams of one group. Bytes are

@@ -1,5 +1,5 @@
 // `magnitudes`: sums of the steps of magnitude over rows and over columns.
-// CPU twin: src/measure/magnitudes.rs. Needs include/structure.wgsl.
+// CPU twin: crates/engine/src/measure/magnitudes.rs. Needs include/structure.wgsl.
 //
 // Two walks over the tile, so that neither needs an atomic for each element. `rows` takes a stretch of
 // the tile: a thread adds up what it reads as long as the row is the same, the workgroup adds up its

@@ -1,5 +1,5 @@
 // `pages`: fingerprints of the 4 KiB pages of the file that a tile touches.
-// CPU twin: src/measure/pages.rs. Needs include/structure.wgsl and include/u64.wgsl.
+// CPU twin: crates/engine/src/measure/pages.rs. Needs include/structure.wgsl and include/u64.wgsl.
 //
 // A workgroup takes four pages. 64 threads share a page: neighbours read neighbouring words, and each
 // adds up 16 products of its own before the threads add up theirs.

@@ -1,5 +1,5 @@
 // `summary`: classes, extremes and sums of words of 32 and 64 bits.
-// CPU twin: src/measure/summary.rs. Needs include/params.wgsl and include/u64.wgsl.
+// CPU twin: crates/engine/src/measure/summary.rs. Needs include/params.wgsl and include/u64.wgsl.
 //
 // There are no 64-bit atomics: every workgroup writes a row of its own, and the host merges the
 // rows, which is what summaries do.

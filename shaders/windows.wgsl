@@ -1,5 +1,5 @@
 // `windows`: the classes of magnitude of each window of 4,096 elements.
-// CPU twin: src/measure/windows.rs. Needs include/structure.wgsl.
+// CPU twin: crates/engine/src/measure/windows.rs. Needs include/structure.wgsl.
 //
 // A workgroup takes four windows. 64 threads share a window: each compares 64 elements with all
 // thresholds at once and counts how many are at or above each.

@@ -1,4 +1,4 @@
-// How the blocks of block-quantised types are read: the twin of src/quantised/.
+// How the blocks of block-quantised types are read: the twin of crates/base/src/quantised/.
 //
 // A pipeline is made for one type: all but its own case of each switch is left out by the compiler.
 
@@ -42,7 +42,7 @@ const NVFP4 = 24u;
 const Q1_0 = 25u;
 const Q2_0 = 26u;
 
-// What the host tells of the blocks. The layout is `BlockParams` in src/engine/gpu/blocks.rs.
+// What the host tells of the blocks. The layout is `BlockParams` in crates/engine/src/gpu/blocks.rs.
 struct BlockParams {
     // Byte of the first block in the tile.
     first: u32,
@@ -57,7 +57,7 @@ struct BlockParams {
 // Behind them, the points of the grids, two a word.
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
 
-// Where each grid begins among the points: as in src/quantised/grids.rs.
+// Where each grid begins among the points: as in crates/base/src/quantised/grids.rs.
 const POINTS_AT = 6912u;
 const GRID_IQ2_XXS = 0u;
 const GRID_IQ2_XS = 256u;

@@ -1,4 +1,4 @@
-// What the host tells the kernels of a tile. The layout is `Params` in src/engine/gpu/pipelines.rs.
+// What the host tells the kernels of a tile. The layout is `Params` in crates/engine/src/gpu/pipelines.rs.
 struct Params {
     // Position of the tile in its object, in BLAKE3 chunks: low and high word.
     first_chunk: vec2<u32>,

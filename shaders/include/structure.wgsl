@@ -1,5 +1,5 @@
 // What the host tells the kernels of a tile's structure. The layout of this is `StructureParams` in
-// src/engine/gpu/structure.rs.
+// crates/engine/src/gpu/structure.rs.
 struct StructureParams {
     // Units of 16 bytes in the tile, a multiple of 65,536.
     units: u32,
