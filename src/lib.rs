@@ -39,6 +39,12 @@
 //! assert_eq!(report.verdict, Verdict::Pass);
 //! # Ok::<(), tensorseal::Error>(())
 //! ```
+//!
+//! # Features
+//!
+//! All are on by default; a library needs at most some. `cli` is the program. `gpu` measures on devices, too.
+//! `registry` scans directories and caches of Hugging Face; `s3`, `oci` and `mlflow` are its sources over the
+//! network, and `remote` what they have in common. A seal and a verdict do not depend on any.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
