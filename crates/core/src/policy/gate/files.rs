@@ -80,7 +80,7 @@ fn not_understood(file: &FileSeen, unknown: UnknownFiles) -> Finding {
     Finding::new(id, message).in_file(&file.path).with("bytes", file.bytes).with("class", class)
 }
 
-/// Weights that no audit here can look into. Where none can be read at all there is [nothing](nothing) to judge.
+/// Weights that no audit here can look into. Where none can be read at all there is [nothing] to judge.
 fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     const RULE: &str = "coverage.allow";
     let of = || Some("weights".to_owned());

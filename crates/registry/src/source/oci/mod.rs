@@ -60,10 +60,10 @@ pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
 }
 
 impl OciSource {
-    /// [`open`], with limits of one's own.
+    /// [`open()`], with limits of one's own.
     ///
     /// # Errors
-    /// Those of [`open`].
+    /// Those of [`open()`].
     pub fn open(uri: &str, spool: &Path, limits: Limits) -> Result<Self, SourceError> {
         let target = Target::parse(uri)?;
         let invalid = |why: String| SourceError::Invalid { source_name: target.name.clone(), why };
