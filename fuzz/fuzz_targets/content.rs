@@ -21,5 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let pickle = [b"N0ccollections\nOrderedDict\n)R", bytes].concat();
     let found = classify_bytes(name, &pickle);
     let is_pickle = |class| class == ContentClass::Pickle;
-    assert!(is_pickle(found.class) || found.also.is_some_and(is_pickle) || found.class.is_loadable());
+    assert!(
+        is_pickle(found.class) || found.also.is_some_and(is_pickle) || found.class.is_loadable()
+    );
 });

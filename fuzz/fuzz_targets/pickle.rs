@@ -11,8 +11,6 @@ fuzz_target!(|input: &[u8]| {
         assert!(from <= to && *to <= input.len(), "a fault lies outside");
     }
     let hostile = [b"\x80\x02cos\nsystem\n0", input].concat();
-    let is_told = |(fault, _): &(Fault, _)| {
-        matches!(fault, Fault::Global { module, name } if module == "os" && name == "system")
-    };
+    let is_told = |(fault, _): &(Fault, _)| matches!(fault, Fault::Global { module, name } if module == "os" && name == "system");
     assert!(unpickle(&hostile).faults.iter().any(is_told), "a name was lost");
 });

@@ -32,6 +32,7 @@ mod compare;
 mod gate;
 mod golden;
 mod llama;
+mod packages;
 mod pinpoint;
 mod races;
 mod reports;

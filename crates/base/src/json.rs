@@ -30,11 +30,14 @@ pub enum JsonError {
     Junk { place: Place, what: &'static str },
 }
 
-/// A place in a text, lines and columns from 1, `at` in bytes from the start of the text.
+/// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// From 1.
     pub line: u64,
+    /// In bytes of the line, from 1.
     pub column: u64,
+    /// In bytes of the text, from 0.
     pub at: u64,
 }
 
@@ -76,13 +79,21 @@ impl JsonError {
 /// Any JSON value that is not looked into.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar<'a> {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool,
+    /// An integer from 0 on.
     Unsigned(u64),
+    /// An integer below 0.
     Negative(i64),
+    /// Any other number.
     Float(f64),
+    /// A string.
     Text(Cow<'a, str>),
+    /// An array, passed over.
     List,
+    /// An object, passed over.
     Object,
 }
 
@@ -105,16 +116,19 @@ impl fmt::Display for Scalar<'_> {
 
 /// What takes a value. By default arrays and objects are passed over.
 pub trait Sink<'a>: Sized {
+    /// What comes of a value.
     type Out;
 
     /// A value that is neither array nor object (or one that was passed over).
     fn scalar(self, value: Scalar<'a>) -> Self::Out;
 
+    /// An array: passed over.
     fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Out, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(self.scalar(Scalar::List))
     }
 
+    /// An object: passed over.
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<Self::Out, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(self.scalar(Scalar::Object))

@@ -22,8 +22,11 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// A file that is part of the model, or is listed beside it; not opened yet.
 #[derive(Debug)]
 pub struct Found {
+    /// Its path in the model.
     pub path: String,
+    /// Where it is opened.
     pub location: Location,
+    /// How its path was come to.
     pub reached: Reached,
 }
 
@@ -39,14 +42,19 @@ pub struct Reached {
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Tree {
+    /// The files that are part of the model, or listed beside it.
     pub files: Vec<Found>,
     /// Paths of the directories.
     pub directories: BTreeSet<String>,
     /// Where the links to directories lead, by path.
     pub link_targets: BTreeMap<String, PathBuf>,
+    /// What is wrong.
     pub problems: Vec<Problem>,
+    /// What is legal, and worth saying.
     pub remarks: Vec<Problem>,
+    /// What is left out, and why.
     pub not_covered: Vec<NotCovered>,
+    /// Links to directories.
     pub links: Vec<DirectoryLink>,
 }
 

@@ -33,7 +33,9 @@ impl Handle {
 /// An opened regular file.
 #[derive(Debug)]
 pub struct Opened {
+    /// What it is read through.
     pub file: Handle,
+    /// Which file it was when it was opened.
     pub identity: FileIdentity,
 }
 

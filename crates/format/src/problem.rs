@@ -207,6 +207,7 @@ impl<E> Default for Gathered<E> {
 }
 
 impl<E: Named> Gathered<E> {
+    /// Adds an error, unless the one before it is of the same tensor.
     pub fn push(&mut self, error: E) {
         // An entry that is wrong in several ways is one fault: the first says what to look at.
         let last = self.kept.last().and_then(|last| last.located().tensor);

@@ -12,8 +12,11 @@ use tensorseal_format::Checkpoint;
 
 /// A model, what was sealed and what was found of it.
 pub struct Compared<'a> {
+    /// The model, opened.
     pub model: &'a Checkpoint,
+    /// What it was when it was sealed.
     pub sealed: &'a Seal,
+    /// What it is now.
     pub found: &'a Seal,
     /// Paths of the files whose header could not be read.
     pub damaged: &'a BTreeSet<String>,

@@ -79,10 +79,12 @@ pub fn write(value: &impl Serialize, mut out: impl Write) -> io::Result<()> {
 pub mod digest {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// As 64 digits.
     pub fn serialize<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::hex(digest))
     }
 
+    /// Lower-case digits alone.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         super::unhex(&text)
@@ -94,6 +96,7 @@ pub mod digest {
 pub mod optional_digest {
     use serde::{Deserializer, Serializer};
 
+    /// As 64 digits, if there is one.
     pub fn serialize<S: Serializer>(
         digest: &Option<[u8; 32]>,
         serializer: S,
@@ -104,6 +107,7 @@ pub mod optional_digest {
         }
     }
 
+    /// Of a member that is there.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<[u8; 32]>, D::Error> {
@@ -116,10 +120,12 @@ pub mod blocks {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// As one text of base64.
     pub fn serialize<S: Serializer>(blocks: &[[u8; 32]], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(blocks.as_flattened()))
     }
 
+    /// Whole values alone.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<[u8; 32]>, D::Error> {

@@ -174,12 +174,16 @@ fn hint(magic: [u8; 4]) -> &'static str {
 /// What is legal in a GGUF file and still worth a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GgufRemark {
+    /// Its version is 1.
     #[error("is of version 1 of GGUF, which llama.cpp no longer reads; convert it")]
     OldVersion,
+    /// The most significant byte of its numbers comes first.
     #[error("is in big-endian byte order; its tensors are measured as if they were little-endian")]
     BigEndian,
+    /// A value of its metadata is an array of arrays.
     #[error("metadata key {} is an array of arrays, which llama.cpp does not read", quoted(key))]
     NestedArray { key: String },
+    /// Names of tensors that cannot be shown as they are.
     #[error(
         "{count} tensor names are empty or hold control characters (the first is {})",
         quoted(first)

@@ -58,11 +58,13 @@ impl HeaderReport {
 /// What is legal in a header and still worth a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderRemark {
+    /// Tensors that cannot be used where they lie.
     #[error(
         "{count} tensors do not start at a multiple of their element size (the first is {first}); \
          loaders have to copy them"
     )]
     Misaligned { count: u64, first: String },
+    /// Names of tensors that cannot be shown as they are.
     #[error(
         "{count} tensor names are empty, very long or hold control characters (the first is \
          {first})"
