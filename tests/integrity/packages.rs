@@ -96,7 +96,7 @@ const WITHOUT: [(&[&str], &[&str]); 2] = [
         &["base", "format", "code", "signing", "testing"],
         &["object_store", "reqwest", "rusqlite", "tokio", "wgpu"],
     ),
-    (&["engine", "weights", "core"], &["object_store", "reqwest", "rusqlite", "tokio"]),
+    (&["engine", "weights", "core", "report"], &["object_store", "reqwest", "rusqlite"]),
 ];
 
 #[test]
