@@ -68,7 +68,6 @@ pub fn measure(
     let held = held::hold(model, &holding, measure, &options.progress)?;
     let (model, mut said) = (held.model, held.said);
     let Examined { seal, audited, marks, run } = held.examined;
-    report.fill(&model, &seal.model, &run);
     let carried = marks.filter(|marks| !marks.carriers.tensors.is_empty());
     let mut measured = Measured {
         found: seal,
@@ -81,6 +80,7 @@ pub fn measure(
         signed: None,
     };
     let lineage = measured.compare_weights(asked, &model, baseline, report)?;
+    report.fill(&model, &measured.found.model, &run);
     let mut found = said.structure;
     found.append(&mut said.outdated);
     found.append(&mut said.code);
