@@ -2,6 +2,13 @@
 //!
 //! [`verify()`] compares a model with its seal and its signature, [`gate()`] judges it by a policy: each is one
 //! call from options to a [`Report`], and holds every decision of security that the program of the same name makes.
+//! A report that failed is no error: look at its [`verdict`](Report::verdict).
+//!
+//! By default a model of 1 GiB or more may be measured on a GPU of the host; `RunOptions::device` says otherwise. A
+//! [`Progress`](stream::progress::Progress) that options share adds up, and one that was stopped stays so.
+//! Maps of files need a handler of SIGBUS (`crates/engine/src/stream/sigbus.rs`): it hands on what is not its own, and expects the same
+//! of those that are installed after it. Sources on a network wait for their answers: scan them on a thread that
+//! drives no asynchronous tasks.
 //!
 //! Below them a model is read, measured, judged and reported, and data flows that one way:
 //!

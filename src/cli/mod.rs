@@ -23,9 +23,8 @@ mod signing;
 mod verify;
 mod watermark;
 
-use crate::checkpoint::{OpenError, Snapshots};
-use crate::verbs::{Error, ErrorKind};
-use anyhow::anyhow;
+use crate::checkpoint::OpenError;
+use crate::verbs::{Error, ErrorKind, opening};
 use clap::Parser;
 use command::{Arguments, Command};
 use std::path::PathBuf;
@@ -107,25 +106,9 @@ fn models(command: &Command) -> Vec<&PathBuf> {
     model.into_iter().chain(other).collect()
 }
 
-/// Refuses a place with many models where one is asked for, and names some of them.
+/// Refuses places with many models before anything else is read.
 fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
-    for model in models {
-        let Some(Snapshots { first, count }) = Snapshots::of(model) else { continue };
-        let named: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
-        let more = match count.saturating_sub(named.len() as u64) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let what = match named.is_empty() {
-            true => "it has no snapshot to give instead".to_owned(),
-            false => format!("give a snapshot: {}{more}", named.join(", ")),
-        };
-        return Err(Failure::usage(anyhow!(
-            "{} is a cache of Hugging Face, which is no model; {what}",
-            model.display()
-        )));
-    }
-    Ok(())
+    Ok(models.iter().try_for_each(|model| opening::refuse_cache(model))?)
 }
 
 /// Runs the program with the arguments of the process.

@@ -32,6 +32,7 @@ pub const SCHEMA: &str = "tensorseal.report/2";
 
 /// Everything a command has to say.
 #[derive(Debug, Serialize)]
+#[must_use = "what was found is in it: look at its verdict"]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,

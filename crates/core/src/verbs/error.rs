@@ -30,6 +30,7 @@ pub enum ErrorKind {
 /// Why a verb ends without a report. What is wrong with a model, with its seal or with its signature is none of
 /// these, but a finding.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The model cannot be opened or read, or something that was read changed under the run.
     #[error(transparent)]
@@ -43,6 +44,14 @@ pub enum Error {
     /// There is no model.
     #[error("{}: no such file or directory", .0.display())]
     NoModel(PathBuf),
+    /// A place with many models.
+    #[error("{} is a cache of Hugging Face, which is no model; {instead}", path.display())]
+    Cache {
+        /// The place.
+        path: PathBuf,
+        /// What to give instead of it.
+        instead: String,
+    },
     /// There is no seal, or it cannot be read.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -249,6 +258,7 @@ impl Error {
             Self::InPolicy { source, .. } => source.kind(),
             Self::Read { .. }
             | Self::TooLong { .. }
+            | Self::Cache { .. }
             | Self::Key { .. }
             | Self::Certificate { .. }
             | Self::WatermarkKey(_)

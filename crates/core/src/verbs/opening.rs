@@ -5,7 +5,7 @@ use crate::document::{Report, coverage};
 use std::path::Path;
 use tensorseal_base::display::display_name;
 use tensorseal_base::severity::Severity;
-use tensorseal_format::{Checkpoint, OpenOptions, Problem};
+use tensorseal_format::{Checkpoint, OpenOptions, Problem, Snapshots};
 
 /// The exit code of a command that found nothing of what was asked for.
 const NOTHING: u8 = 4;
@@ -30,11 +30,30 @@ impl Opening {
     }
 }
 
+/// Refuses a place with many models where one is asked for, and names some of them.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_cache(path: &Path) -> Result<(), Error> {
+    let Some(Snapshots { first, count }) = Snapshots::of(path) else { return Ok(()) };
+    let named: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
+    let more = match count.saturating_sub(named.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let instead = match named.is_empty() {
+        true => "it has no snapshot to give instead".to_owned(),
+        false => format!("give a snapshot: {}{more}", named.join(", ")),
+    };
+    Err(Error::Cache { path: path.to_owned(), instead })
+}
+
 /// Opens a model that something is made from, or that a number is drawn from: it must be sound.
 ///
 /// # Errors
 /// It cannot be opened, or is malformed.
 pub fn open_sound(path: &Path, opening: Opening) -> Result<Checkpoint, Error> {
+    refuse_cache(path)?;
     let options = OpenOptions { seals: places::seals_inside(path, None), ..opening.options() };
     let model = Checkpoint::open(path, &options)?;
     require_sound(&model)?;

@@ -1,6 +1,6 @@
 //! A copy of a damaged model with the flipped bits put back, held to its seal.
 
-use super::{Error, Inputs, Opening, output, places, sealed};
+use super::{Error, Inputs, Opening, opening, output, places, sealed};
 use crate::document::Report;
 use crate::examine::flips::{self, Compared};
 use crate::examine::sidecar;
@@ -82,6 +82,7 @@ pub enum RepairOutcome {
 /// # Errors
 /// There is no seal; the model or the seal cannot be read, or changed under the run; the copy cannot be written.
 pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repaired, Error> {
+    opening::refuse_cache(path)?;
     let mut report = Report::new("repair", &path.display().to_string());
     let mut inputs = Inputs::default();
     let named = options.seal.as_deref();

@@ -66,6 +66,7 @@ impl Default for SealOptions {
 /// # Errors
 /// The model cannot be read, is malformed or changed under the run; the seal cannot be written where it is to be.
 pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
+    opening::refuse_cache(path)?;
     let target = options.output.clone().unwrap_or_else(|| places::default_seal(path));
     // Whatever else is there stays part of the model, and is refused below.
     let seal_there = Some(target.as_path()).filter(|path| places::may_hold_seal(path));

@@ -49,3 +49,21 @@ fn what_is_not_there_and_what_is_stopped_is_no_verdict() {
     let stopped = verify(&model, &options).unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::Interrupted, "{stopped}");
 }
+
+#[test]
+fn a_cache_of_many_models_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = dir.path().join("models--a--b/snapshots/0123");
+    fs::create_dir_all(&snapshot).unwrap();
+    write_model(&snapshot.join("model.safetensors"), 64);
+    let cache = dir.path().join("models--a--b");
+    for refused in [
+        seal(&cache, &SealOptions::default()).unwrap_err(),
+        verify(&cache, &VerifyOptions::default()).unwrap_err(),
+    ] {
+        assert!(matches!(refused, Error::Cache { .. }), "{refused}");
+        assert_eq!(refused.kind(), ErrorKind::Usage);
+        assert!(refused.to_string().contains("snapshots/0123"), "{refused}");
+    }
+    assert_eq!(seal(&snapshot, &SealOptions::default()).unwrap().verdict, Verdict::Pass);
+}

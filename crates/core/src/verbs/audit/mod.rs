@@ -62,6 +62,8 @@ impl Default for AuditOptions {
 /// # Errors
 /// The model or the baseline cannot be read, or changed under the run; nothing can be extracted.
 pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
+    opening::refuse_cache(path)?;
+    options.baseline.as_deref().map(opening::refuse_cache).transpose()?;
     options.extract.as_deref().map(extraction::require_new).transpose()?;
     let mut report = Report::new("audit", &path.display().to_string());
     let named = options.baseline.as_deref();

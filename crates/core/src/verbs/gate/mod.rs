@@ -8,7 +8,7 @@ mod recorded;
 mod subject;
 
 use super::signature::{self, SignatureOptions, VerifiedSignature};
-use super::{Error, Inputs, Opening, now, places, profiles, sealed, trust};
+use super::{Error, Inputs, Opening, now, opening, places, profiles, sealed, trust};
 use crate::document::statement::Input;
 use crate::document::{PolicyUsed, Report, Watermark};
 use crate::judge::Verdict;
@@ -108,6 +108,8 @@ struct Asked<'a> {
 /// # Errors
 /// The policy names what cannot be read; the model, or what comes with it, cannot be read, or changed under the run.
 pub fn gate(path: &Path, policy: &PolicyFile, options: &GateOptions<'_>) -> Result<Gated, Error> {
+    opening::refuse_cache(path)?;
+    options.baseline.as_deref().map(opening::refuse_cache).transpose()?;
     let mut report = Report::new("gate", &path.display().to_string());
     let mut inputs = Inputs::default();
     let asked = Asked::read(path, policy, options, &mut inputs, &mut report)?;

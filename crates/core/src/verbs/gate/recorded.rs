@@ -12,7 +12,7 @@ use tensorseal_base::small;
 use tensorseal_format::{Checkpoint, GIT_NAMES, LeftOut, NotCovered};
 
 /// What scans of registries remember of models.
-pub trait Registries {
+pub trait Registries: Sync {
     /// What is known of the model at a path; none: no scan has seen it.
     ///
     /// # Errors

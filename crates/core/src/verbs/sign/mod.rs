@@ -5,7 +5,7 @@ mod check;
 mod error;
 
 use super::output::write_whole;
-use super::{Error, Inputs, Opening, places};
+use super::{Error, Inputs, Opening, opening, places};
 use crate::document::Report;
 use crate::document::signature::{SignatureUsed, SignedModel};
 use crate::judge::signature;
@@ -91,6 +91,7 @@ struct Listing<'a> {
 /// # Errors
 /// The model cannot be read or signed, or changed under the run; nothing can be written where it is to be.
 pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
+    opening::refuse_cache(path)?;
     let target = options.output.clone().unwrap_or_else(|| places::default_bundle(path));
     let beside = places::attestations_of(&target);
     check::output(&target, "signature")?;

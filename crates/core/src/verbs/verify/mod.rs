@@ -5,7 +5,7 @@ mod files;
 mod tensors;
 
 use super::signature::{self, VerifiedSignature};
-use super::{Error, Inputs, Opening, SignatureOptions, places, profiles, sealed};
+use super::{Error, Inputs, Opening, SignatureOptions, opening, places, profiles, sealed};
 use crate::document::Report;
 use crate::pinpoint::search::Limits;
 use crate::seal::Seal;
@@ -77,6 +77,7 @@ struct Asked<'a> {
 /// # Errors
 /// There is nothing to verify against; the model, or what it is held to, cannot be read, or changed under the run.
 pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
+    opening::refuse_cache(path)?;
     let mut report = Report::new("verify", &path.display().to_string());
     let mut inputs = Inputs::default();
     let signature = match &options.signature {
