@@ -55,3 +55,28 @@ pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     permit(&mut builder, 0o666);
     builder.tempfile_in(directory_of(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_whole_or_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal.json");
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let broken = |out: &mut dyn Write| {
+            out.write_all(&[b'x'; 100_000])?;
+            assert!(
+                !path.exists() || std::fs::read(&path).unwrap() == b"whole",
+                "half of it is seen"
+            );
+            Err(io::Error::other("no room"))
+        };
+        assert_eq!(write_whole(&path, &broken).unwrap_err().to_string(), "no room");
+        assert_eq!(names(), 0, "nothing is left");
+        write_whole(&path, &|out| out.write_all(b"whole")).unwrap();
+        write_whole(&path, &broken).unwrap_err();
+        assert_eq!((std::fs::read(&path).unwrap(), names()), (b"whole".to_vec(), 1));
+    }
+}
