@@ -27,7 +27,7 @@
 //! - [`repair`](mod@repair) puts pinpointed bits back, into a copy.
 //! - [`registry`] finds the models of registries, remembers them, and tells what became of them.
 //! - [`signing`] signs statements about models, and checks who signed them.
-//! - [`verbs`] are the commands, from options to the [`document`] of what was found.
+//! - [`verbs`] are the commands, but for those of marks and registries, from options to the [`document`] of what was found.
 //! - [`record`] is what scans of registries record of models.
 //! - [`report`] tells people and machines.
 //! - [`system`] is what differs from one operating system to the next.
