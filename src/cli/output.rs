@@ -48,7 +48,7 @@ pub fn note(quiet: bool, text: &str) {
 pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
     report.notes.iter().for_each(|text| note(common.quiet, text));
     for (format, path) in &common.report {
-        write_file(path, &|out| write_as(report, *format, body, out))
+        write_whole(path, &|out| write_as(report, *format, body, out))
             .with_context(|| format!("cannot write the report to {}", path.display()))
             .map_err(Failure::incomplete)?;
     }
@@ -72,9 +72,12 @@ pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure:
     report.exit_code = failure.code;
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
-        let written = write_file(path, &|out| write_as(&report, *format, body, out));
+        let written = write_whole(path, &|out| write_as(&report, *format, body, out));
         if let Err(failed) = written {
-            error(&failed.context(format!("cannot write the report to {}", path.display())));
+            error(
+                &anyhow::Error::from(failed)
+                    .context(format!("cannot write the report to {}", path.display())),
+            );
         }
     }
     // The exit code says it all, should this fail.
@@ -127,14 +130,6 @@ fn write(
     body(out, palette)?;
     human::rules(report, false, palette, out)?;
     human::findings(report, palette, out)
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub fn write_file(
-    path: &Path,
-    content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
-) -> anyhow::Result<()> {
-    Ok(write_whole(path, content)?)
 }
 
 /// A plain table: columns as wide as they need to be, numbers to the right.

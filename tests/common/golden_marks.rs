@@ -27,14 +27,7 @@ pub fn golden() -> Vec<(&'static str, Model, KeyFiles, u64, u64)> {
     );
     let codes = Npy::golden("third_party/emmark_q4_wm.npy");
     let hashed = Npy::golden("neuralmark/weight.npy");
-    let told: Value = serde_json::from_str(
-        &fs::read_to_string(format!(
-            "{}/testdata/watermark/neuralmark/golden.json",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .unwrap(),
-    )
-    .unwrap();
+    let told: Value = tensorseal_testing::json("watermark/neuralmark/golden.json");
     let neuralmark = KeyFiles::new(
         "neuralmark",
         json!([{"tensor": "layer.weight", "key": "K.npy", "rounds": told["rounds"]}]),

@@ -22,8 +22,7 @@ impl Npy {
 
     /// One that NumPy wrote into `testdata/watermark`.
     pub fn golden(path: &str) -> Npy {
-        let path = format!("{}/testdata/watermark/{path}", env!("CARGO_MANIFEST_DIR"));
-        let file = fs::read(path).unwrap();
+        let file = tensorseal_testing::bytes(&format!("watermark/{path}"));
         let end = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
         let text = std::str::from_utf8(&file[10..end]).unwrap();
         let between = |start: &str, end: &str| {

@@ -10,7 +10,7 @@ pub struct Fixtures(pub(super) TempDir);
 
 /// Unpacks them into a directory.
 pub fn unpack(dir: &Path) {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/fixtures.tar.gz");
+    let archive = tensorseal_testing::testdata("oms/fixtures.tar.gz");
     let unpacked = Command::new("tar")
         .args(["-xzf", arg(&archive), "-C", arg(dir), "--warning=no-unknown-keyword"])
         .status();

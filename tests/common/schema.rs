@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Holds a document to its published schema.
@@ -12,11 +11,8 @@ pub fn validate(schema: &str, document: &Value) {
         Mutex::new(BTreeMap::new());
     let validator = {
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-        let compile = || {
-            let path = format!("{}/docs/schema/{schema}.schema.json", env!("CARGO_MANIFEST_DIR"));
-            let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-            Arc::new(jsonschema::validator_for(&schema).unwrap())
-        };
+        let compile =
+            || Arc::new(jsonschema::validator_for(&tensorseal_testing::schema(schema)).unwrap());
         compiled.entry(schema.to_owned()).or_insert_with(compile).clone()
     };
     let errors: Vec<String> = validator

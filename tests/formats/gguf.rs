@@ -12,7 +12,7 @@ use tensorseal::stream::files::FileSet;
 use tensorseal::stream::plan::Plan;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/gguf").join(name)
+    tensorseal_testing::testdata("gguf").join(name)
 }
 
 fn open(path: &Path) -> Checkpoint {

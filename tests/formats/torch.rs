@@ -16,7 +16,7 @@ use tensorseal::checkpoint::{Checkpoint, FileKind, Format, OpenOptions, Problem}
 use tensorseal::severity::Severity;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/torch").join(name)
+    tensorseal_testing::testdata("torch").join(name)
 }
 
 fn open(path: &Path) -> Checkpoint {

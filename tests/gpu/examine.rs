@@ -137,7 +137,7 @@ fn everything_is_measured_in_one_pass() {
 /// Blocks, and rows in another order: a part of its marks is put together.
 #[test]
 fn blocks_are_measured_in_one_pass() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/gguf/llama.gguf");
+    let path = tensorseal_testing::testdata("gguf/llama.gguf");
     let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
     let marks = one_pass_is_as_good_as_four(&model, &[("cpu", true)]);
     assert!(marks.carriers.tensors.iter().any(|carrier| carrier.tensor.is_none()));

@@ -537,7 +537,7 @@ fn the_shell_gate_opens_only_when_every_model_was_judged_and_meets_the_policy() 
     let damaged = release.again();
     damaged.damage();
     let (sound, damaged) = (arg(&release.model), arg(&damaged.model));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/shell/gate.sh");
+    let script = tensorseal_testing::workspace().join("contrib/shell/gate.sh");
     let gate = |policy: &Path, models: &[&str]| {
         let mut command = Command::new(&script);
         command.env("TENSORSEAL", env!("CARGO_BIN_EXE_tensorseal")).arg(policy).args(models);

@@ -7,11 +7,6 @@ use tensorseal::seal::distribution::{Resolution, distribution};
 use tensorseal::seal::document::root_text;
 use tensorseal::seal::root::{RootEntry, model_root};
 
-fn vector(path: &str) -> Value {
-    let path = format!("{}/testdata/{path}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
 fn unhex(text: &Value) -> Vec<u8> {
     let text = text.as_str().unwrap();
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
@@ -60,7 +55,7 @@ impl Rooted {
 #[test]
 fn the_model_root_is_that_of_the_python_implementation() {
     for file in ["root/root_vector.json", "root/strided_vector.json"] {
-        let vector = vector(file);
+        let vector = tensorseal_testing::json::<Value>(file);
         let entries = vector["tensors"].as_array().unwrap();
         let tensors: Vec<Rooted> = entries.iter().map(Rooted::of).collect();
         assert!(tensors.is_sorted_by_key(|tensor| tensor.name.as_str()), "byte order of the names");
@@ -82,7 +77,7 @@ fn the_model_root_is_that_of_the_python_implementation() {
 
 #[test]
 fn statistics_are_those_of_numpy() {
-    let vector = vector("distribution/distribution_vector.json");
+    let vector = tensorseal_testing::json::<Value>("distribution/distribution_vector.json");
     for entry in vector.as_array().unwrap() {
         let (name, dtype, bytes) = (&entry["name"], dtype(entry), unhex(&entry["data"]));
         let measured = measure::measure_tile(&bytes, 0, Words::of(dtype).into(), &[]);

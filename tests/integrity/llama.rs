@@ -3,7 +3,6 @@
 
 use crate::common::*;
 use shake::digest::{ExtendableOutput, Update, XofReader};
-use std::path::Path;
 use tempfile::TempDir;
 
 /// Tensors of `tests/python/llama.py`, `TINY`.
@@ -41,7 +40,7 @@ fn every_matrix_is_paired_with_the_one_it_was_made_from() {
     let tensors: Vec<Tensor> =
         TENSORS.iter().map(|(name, shape)| (*name, "F32", *shape, weight(name, shape))).collect();
     let original = write_model(&dir.path().join("original"), &tensors);
-    let quantised = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/gguf/llama.gguf");
+    let quantised = tensorseal_testing::testdata("gguf/llama.gguf");
     let (code, report) = report(&["compare", arg(&original), arg(&quantised)]);
     assert_eq!(code, 1, "{report:#}");
     let comparison = &report["comparison"];
@@ -77,7 +76,7 @@ fn weights_of_a_directory_in_two_formats_are_held_against_each_other() {
         TENSORS.iter().map(|(name, shape)| (*name, "F32", *shape, weight(name, shape))).collect();
     let both = dir.path().join("both");
     write_model(&both, &tensors);
-    let quantised = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/gguf/llama.gguf");
+    let quantised = tensorseal_testing::testdata("gguf/llama.gguf");
     std::fs::copy(quantised, both.join("model-Q.gguf")).unwrap();
     let (code, sound) = report(&["audit", arg(&both)]);
     assert_eq!(code, 0, "{sound:#}");

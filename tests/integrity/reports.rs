@@ -74,7 +74,7 @@ fn sarif_schema() -> Value {
         let mut command = Command::new(env!("CARGO"));
         command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform"]);
         command.args([&platform(), "--manifest-path"]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        command.arg(tensorseal_testing::workspace().join("Cargo.toml"));
         command.args(offline).output().unwrap()
     };
     // Crates of other platforms may be asked for, and not be here yet.

@@ -37,8 +37,7 @@ impl Signing for Fixtures {
 }
 
 fn expected() -> BTreeMap<String, Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/oms/expected.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    tensorseal_testing::json("oms/expected.json")
 }
 
 /// Prints a table: `cargo test --test integrity every_fixture -- --nocapture`.
@@ -90,7 +89,7 @@ fn every_fixture_has_its_expected_verdict() {
 fn bundles_of_older_clients_verify() {
     let fixtures = Fixtures::new();
     let model = fixtures.path("models/basic");
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/signing/old");
+    let old = tensorseal_testing::testdata("signing/old");
     let mut tried = 0;
     for entry in fs::read_dir(old).unwrap() {
         let bundle = entry.unwrap().path();
@@ -444,7 +443,7 @@ fn an_empty_file_is_in_no_signature_of_shards() {
 #[test]
 fn the_conformance_adapter_signs_and_verifies() {
     let fixtures = Fixtures::new();
-    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oms-conformance-adapter");
+    let adapter = tensorseal_testing::workspace().join("tests/oms-conformance-adapter");
     let adapt = |args: &[&str]| {
         let mut command = Command::new(&adapter);
         command.args(args).env("TENSORSEAL", env!("CARGO_BIN_EXE_tensorseal"));

@@ -158,10 +158,6 @@ fn is_the_same_from_elsewhere(root: &Path) -> Checkpoint {
     here
 }
 
-fn testdata(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
-}
-
 #[test]
 fn shards_of_safetensors() {
     let dir = TempDir::new().unwrap();
@@ -189,7 +185,7 @@ fn gguf_torch_and_numpy() {
         let root = dir.path().join(part);
         fs::create_dir(&root).unwrap();
         let mut copied = 0;
-        for entry in fs::read_dir(testdata(part)).unwrap() {
+        for entry in fs::read_dir(tensorseal_testing::testdata(part)).unwrap() {
             let path = entry.unwrap().path();
             let ending = path.extension().and_then(|ending| ending.to_str());
             if matches!(ending, Some("gguf" | "pt" | "npy" | "npz")) {

@@ -13,8 +13,7 @@ use tensorseal::watermark::key::WatermarkKey;
 use tensorseal::watermark::third_party::{ThirdPartyKey, interval, measure};
 
 fn golden(path: &str) -> Value {
-    let path = format!("{}/testdata/watermark/{path}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    tensorseal_testing::json(&format!("watermark/{path}"))
 }
 
 fn count(found: &Detection, name: &str) -> u64 {
@@ -966,8 +965,7 @@ fn small_keys() -> (Model, Vec<KeyFiles>) {
 /// What is found with a key of any scheme is what the schema of reports says a detection is.
 #[test]
 fn detections_keep_to_the_published_schema() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/tensorseal.report.2.schema.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let schema = tensorseal_testing::schema("tensorseal.report.2");
     let of_detections = json!({ "$defs": schema["$defs"], "$ref": "#/$defs/detection" });
     let validator = jsonschema::validator_for(&of_detections).unwrap();
     let (model, keys) = small_keys();

@@ -1,13 +1,14 @@
 //! The verdict as statements for others, signed when a key is given.
 
 use super::args::{StatementKind, Stating};
+use crate::cli::Failure;
 use crate::cli::signing::args::SignerArgs;
 use crate::cli::signing::keys;
-use crate::cli::{Failure, output};
 use crate::report::statement::Stated;
 use crate::report::{Report, svr, vsa};
 use crate::signing::{Method, PrivateKey, sign_statement};
 use crate::verbs::gate::Subject;
+use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,7 @@ pub fn make<'a>(
 /// Writes them.
 pub fn write(statements: &[Made<'_>]) -> Result<(), Failure> {
     statements.iter().try_for_each(|(path, text)| {
-        output::write_file(path, &|out| out.write_all(text))
+        write_whole(path, &|out| out.write_all(text))
             .with_context(|| format!("cannot write the statement to {}", path.display()))
             .map_err(Failure::incomplete)
     })

@@ -5,6 +5,7 @@ use super::{place, state_failure};
 use crate::cli::{Outcome, exit};
 use crate::registry::state::{Database, StateError};
 use crate::system::user_number;
+use crate::verbs;
 use std::io::Write;
 
 /// Accepts what a model is now.
@@ -20,7 +21,7 @@ pub fn run(args: &AcceptArgs) -> Outcome {
         return Err(state_failure(StateError::Unknown(text)));
     };
     let by = args.by.clone().unwrap_or_else(user);
-    let now = super::now()?;
+    let now = verbs::now()?;
     let accepted = database.accept(&model, now, &by, &args.reason).map_err(state_failure)?;
     let what = match accepted.root {
         Some(root) => format!("root {root}"),

@@ -13,7 +13,6 @@ mod values;
 use super::{Failure, Outcome, exit};
 use crate::registry::state::StateError;
 use args::RegistryCommand;
-use jiff::Timestamp;
 
 /// Runs a command on registries.
 pub fn run(command: &RegistryCommand) -> Outcome {
@@ -23,11 +22,6 @@ pub fn run(command: &RegistryCommand) -> Outcome {
         RegistryCommand::History(args) => history::run(args),
         RegistryCommand::Accept(args) => accept::run(args),
     }
-}
-
-/// The time to the second: nobody can check it any closer.
-pub fn now() -> Result<Timestamp, Failure> {
-    Timestamp::from_second(Timestamp::now().as_second()).map_err(Failure::incomplete)
 }
 
 /// The exit code of a state that cannot be used.

@@ -1,11 +1,12 @@
 //! A directory of reports: one page of all models, and one of each with findings.
 
-use crate::cli::{Failure, output};
+use crate::cli::Failure;
 use crate::registry::record::ModelRecord;
 use crate::registry::scan::CheckedModel;
 use crate::report::registry::{Overview, html as page, model_uid};
 use crate::report::{Report, html, json};
 use crate::severity::Severity;
+use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::fs;
 use std::io;
@@ -58,9 +59,9 @@ impl Reports {
             return Ok(());
         }
         let report = report(model);
-        output::write_file(&page, &|out| html::write(&report, out))
+        write_whole(&page, &|out| html::write(&report, out))
             .with_context(|| format!("cannot write {}", page.display()))?;
-        output::write_file(&document, &|out| json::write(&report, out))
+        write_whole(&document, &|out| json::write(&report, out))
             .with_context(|| format!("cannot write {}", document.display()))
     }
 
@@ -72,7 +73,7 @@ impl Reports {
             let there = !model.findings.is_empty() && self.directory.join(&file).exists();
             there.then_some(file)
         };
-        output::write_file(&path, &|out| page::write(overview, Some(&report), out))
+        write_whole(&path, &|out| page::write(overview, Some(&report), out))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -9,6 +9,8 @@ use crate::registry::state::Database;
 use crate::report::human::Palette;
 use crate::report::registry::{Overview, html, human, inventory, json};
 use crate::severity::Severity;
+use crate::verbs;
+use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
@@ -20,13 +22,13 @@ pub fn run(args: &StatusArgs) -> Outcome {
     let overview = Overview {
         command: "registry status",
         verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
-        now: super::now()?,
+        now: verbs::now()?,
         summary: &summary,
         records: &database,
         passed_over: None,
     };
     if let Some(path) = &args.html {
-        output::write_file(path, &|out| html::write(&overview, None, out))
+        write_whole(path, &|out| html::write(&overview, None, out))
             .with_context(|| format!("cannot write {}", path.display()))
             .map_err(Failure::incomplete)?;
     }

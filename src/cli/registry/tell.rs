@@ -5,6 +5,7 @@ use super::reports::Reports;
 use crate::cli::output;
 use crate::judge::Verdict;
 use crate::report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
+use crate::verbs::output::write_whole;
 use anyhow::{Context, anyhow};
 use std::io::Write;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub fn broke(telling: &Telling) {
 /// A scan has ended: whoever was not reached is said on standard error, and the others are told all the same.
 pub fn all(telling: &Telling, overview: &Overview<'_>, reports: Option<&Reports>) -> Told {
     let file = |path: &Path, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
-        output::write_file(path, write).with_context(|| format!("cannot write {}", path.display()))
+        write_whole(path, write).with_context(|| format!("cannot write {}", path.display()))
     };
     let mut told = Told { all: true };
     let mut done = |result: anyhow::Result<()>| {

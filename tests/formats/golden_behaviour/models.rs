@@ -10,9 +10,7 @@ use std::sync::OnceLock;
 /// Paths below a model, and bytes.
 pub type Files = Vec<(&'static str, Vec<u8>)>;
 
-pub fn testdata(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
-}
+pub use tensorseal_testing::testdata;
 
 /// The names in a directory of fixtures that have one of these endings; the empty one is that of directories.
 pub fn fixtures(directory: &str, endings: &[&str]) -> Vec<String> {

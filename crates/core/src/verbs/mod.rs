@@ -41,6 +41,9 @@ pub use verify::{VerifyOptions, verify};
 use jiff::Timestamp;
 
 /// The time to the second: nobody can check it any closer.
-fn now() -> Result<Timestamp, Error> {
+///
+/// # Errors
+/// [`Error::Clock`].
+pub fn now() -> Result<Timestamp, Error> {
     Timestamp::from_second(Timestamp::now().as_second()).map_err(Error::Clock)
 }
