@@ -79,13 +79,24 @@ impl Weight {
     }
 }
 
+/// A weight that cannot be read: codes of a quantisation whose layout is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The tensor of the codes.
+    pub tensor: usize,
+    /// What belongs to it: scales, zero points, tables.
+    pub parts: Vec<usize>,
+    /// Why it is not read.
+    pub reason: String,
+}
+
 /// The weights of a model, in the order of the tensors they are in.
 #[derive(Debug, Default)]
 pub struct Weights {
     /// Those that can be read. Several may have one canonical name.
     pub weights: Vec<Weight>,
-    /// Quantised tensors whose layout is not known, and why: each is a weight of plain integers.
-    pub unknown: Vec<(usize, String)>,
+    /// Weights that cannot be read, as nothing here knows how they are quantised.
+    pub unread: Vec<Unread>,
 }
 
 impl Weights {
@@ -101,7 +112,7 @@ impl Weights {
             }
         }
         weights.sort_by_key(|weight| weight.tensors().first().copied());
-        Weights { weights, unknown: found.unknown }
+        Weights { weights, unread: found.unread }
     }
 }
 

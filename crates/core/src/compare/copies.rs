@@ -67,7 +67,7 @@ pub fn measure(
             seconds.push(second);
         }
     }
-    let weights = [firsts, seconds].map(|weights| Weights { weights, unknown: Vec::new() });
+    let weights = [firsts, seconds].map(|weights| Weights { weights, unread: Vec::new() });
     let outcomes = values([model, model], &weights, &pairing, &same, threads, progress)?;
     let [firsts, seconds] = weights.map(|weights| weights.weights);
     let copies = firsts.into_iter().zip(seconds).zip(outcomes);

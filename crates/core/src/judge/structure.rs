@@ -11,8 +11,8 @@ use tensorseal_weights::Weights;
 /// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.
 pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
     let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, reason) in &weights.unknown {
-        by_reason.entry(reason).or_default().push(*index);
+    for unread in &weights.unread {
+        by_reason.entry(&unread.reason).or_default().push(unread.tensor);
     }
     let remark = |(reason, tensors): (&str, Vec<usize>)| {
         let first = &model.tensors[tensors[0]];

@@ -10,7 +10,7 @@ mod scaled;
 mod words;
 
 use super::stored::Stored;
-use super::{Form, Weight, unqualified};
+use super::{Form, Unread, Weight, unqualified};
 use config::Config;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -50,8 +50,8 @@ pub(super) struct Found {
     pub weights: Vec<Weight>,
     /// Tensors that belong to weights without being read for them: maps of codes, notes on shapes.
     pub parts: Vec<usize>,
-    /// Tensors of codes whose layout is not known, and why.
-    pub unknown: Vec<(usize, String)>,
+    /// Weights whose layout is not known.
+    pub unread: Vec<Unread>,
 }
 
 /// The tensors of a module: those whose names differ in the last parts only.
@@ -150,7 +150,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
                 });
             }
             Ok(None) => note_unknown(&mut found, config, model, index),
-            Err(reason) => found.unknown.push((index, reason)),
+            Err(reason) => found.unread.push(Unread { tensor: index, parts: Vec::new(), reason }),
         }
     }
     found
@@ -162,7 +162,8 @@ fn note_unknown(found: &mut Found, config: &Config, model: &Checkpoint, index: u
     let Some(method) = config.method.as_deref() else { return };
     let large = tensor.shape.len() > 1 && tensor.bytes >= 4096;
     if large && !tensor.dtype.is_float() && !config.is_known() {
-        found.unknown.push((index, format!("the layout of {method} is not known")));
+        let reason = format!("the layout of {method} is not known");
+        found.unread.push(Unread { tensor: index, parts: Vec::new(), reason });
     }
 }
 

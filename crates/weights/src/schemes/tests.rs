@@ -40,7 +40,7 @@ fn values(model: &Checkpoint, weight: &Weight, most: usize) -> Vec<f64> {
 fn check(name: &str, kinds: &[&str]) {
     let (_copy, model) = layers(name);
     let weights = Weights::of(&model);
-    assert!(weights.unknown.is_empty(), "{name}: {:?}", weights.unknown);
+    assert!(weights.unread.is_empty(), "{name}: {:?}", weights.unread);
     let quantised: Vec<&Weight> =
         weights.weights.iter().filter(|weight| weight.tensor().is_none()).collect();
     let named: Vec<_> = quantised.iter().map(|weight| weight.stored_as(&model)).collect();
@@ -96,7 +96,7 @@ fn what_does_not_fit_is_taken_as_plain_integers() {
         std::fs::write(dir.path().join("config.json"), config).unwrap();
         let weights = Weights::of(&open(dir.path()));
         assert!(weights.weights.iter().all(|weight| weight.tensor().is_some()));
-        weights.unknown.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>()
+        weights.unread.into_iter().map(|unread| unread.reason).collect::<Vec<_>>()
     };
     let (words, halves) = (Theirs::I32, Theirs::F16);
     // Codes of three bits.
