@@ -12,10 +12,9 @@ mod stored;
 pub mod values;
 
 use arranged::Arranged;
-use schemes::Quantised;
+use schemes::Part;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tensorseal_format::Checkpoint;
 
 /// A tensor as its Hugging Face checkpoint has it.
@@ -40,7 +39,7 @@ pub enum Form {
     /// In one tensor, element by element.
     Arranged(Arranged),
     /// As codes and scales in several tensors.
-    Scheme(Arc<Quantised>),
+    Scheme(Part),
 }
 
 impl Weight {
@@ -69,7 +68,7 @@ impl Weight {
     pub fn tensors(&self) -> Vec<usize> {
         match &self.form {
             Form::Arranged(arranged) => vec![arranged.tensor],
-            Form::Scheme(scheme) => scheme.tensors(),
+            Form::Scheme(part) => part.quantised.tensors(),
         }
     }
 
@@ -77,7 +76,7 @@ impl Weight {
     pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {
             Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
-            Form::Scheme(scheme) => scheme.name().into(),
+            Form::Scheme(part) => part.quantised.name().into(),
         }
     }
 }

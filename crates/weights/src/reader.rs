@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
                 values.iter_mut().zip(read).for_each(|(to, from)| *to = from as f32);
                 Ok(())
             }
-            Form::Scheme(quantised) => quantised.read(&self.stored, first, values),
+            Form::Scheme(part) => part.quantised.read(&self.stored, part.first + first, values),
         }
     }
 
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
     pub fn piece(weight: &Weight) -> u64 {
         match &weight.form {
             Form::Arranged(arranged) => arranged.piece(),
-            Form::Scheme(quantised) => quantised.piece(),
+            Form::Scheme(part) => part.quantised.piece(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AWQ: codes of eight outputs in a word, scales and zero points by group of inputs.
+//! AWQ: codes of eight outputs in a word, scales and zero points by group of inputs (GEMM); or of eight inputs (GEMV).
 
 use super::codes::{Codes, Packing};
 use super::grid::{Grid, Kept, NUMBERS};
@@ -21,8 +21,11 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     else {
         return Ok(None);
     };
-    if !module.is(scales, NUMBERS) || words.checked_mul(8) != Some(outputs) {
+    if !module.is(scales, NUMBERS) {
         return Ok(None);
+    }
+    if words.checked_mul(8) != Some(outputs) {
+        return of_inputs(module, codes, scales);
     }
     let zero = match module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) {
         None => return Err("its zero points are missing".to_owned()),
@@ -55,7 +58,66 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [inputs.div_ceil(groups).max(1), 1],
         zero,
         global: None,
+        across: None,
         order: None,
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+}
+
+/// By `qweight` [outputs, inputs / 8], `scales` [outputs, groups] and `qzeros` [outputs, groups / 8], the last two with
+/// zeros behind (AutoAWQ's GEMV layout).
+fn of_inputs(
+    module: &Module<'_>,
+    codes: usize,
+    scales: usize,
+) -> Result<Option<Recognised>, String> {
+    let Some(zeros) = module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) else {
+        return Ok(None);
+    };
+    let (Some([outputs, words]), Some([scaled, row]), Some([zeroed, zero_words])) =
+        (module.matrix(codes), module.matrix(scales), module.matrix(zeros))
+    else {
+        return Ok(None);
+    };
+    if scaled != outputs || zeroed != outputs || words == row {
+        return Ok(None);
+    }
+    let inputs = words.saturating_mul(8);
+    let groups = groups(module, scales, inputs, row)?;
+    let grid = |tensor, kept| Grid { tensor, rows: outputs, columns: groups, kept, factor: 1.0 };
+    let kept = Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: None, row: zero_words };
+    let quantised = Quantised {
+        name: "awq 4-bit".to_owned(),
+        rows: outputs,
+        columns: inputs,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 4,
+            row: words,
+            rows: outputs,
+            packing: Packing::Stream { bits: 4 },
+        },
+        table: Table::less(0),
+        scale: Some(grid(scales, Kept::Padded { row })),
+        block: [1, inputs.div_ceil(groups)],
+        zero: Zero::Before(grid(zeros, kept)),
+        global: None,
+        across: None,
+        order: None,
+    };
+    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+}
+
+/// The groups of a row: its scales that are not the zeros behind them.
+fn groups(module: &Module<'_>, scales: usize, inputs: u64, row: u64) -> Result<u64, String> {
+    let told = module.config.group_size(module.name()).filter(|size| *size > 0);
+    let told = told.map(|size| inputs.div_ceil(size));
+    let first = module.first_numbers(scales, row).unwrap_or_default();
+    let seen = first.iter().position(|scale| *scale == 0.0).unwrap_or(first.len()) as u64;
+    [Some(seen), told]
+        .into_iter()
+        .flatten()
+        .find(|groups| *groups > 0 && *groups <= row && inputs % groups == 0)
+        .ok_or_else(|| "nothing says how many groups it has".to_owned())
 }

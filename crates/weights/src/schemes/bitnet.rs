@@ -2,9 +2,9 @@
 
 use super::Recognised;
 use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, NUMBERS};
+use super::grid::NUMBERS;
 use super::module::Module;
-use super::quantised::{Quantised, Zero};
+use super::quantised::{Global, Quantised, Zero};
 use super::table::Table;
 use tensorseal_base::dtype::Dtype;
 
@@ -22,6 +22,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Ok(None);
     }
     let outputs = rows.saturating_mul(PLANES);
+    // `bitlinear` divides by what is stored, `autobitlinear` multiplies; one over the mean magnitude of weights is large.
+    let divides = match module.config.text("linear_class") {
+        Some("autobitlinear") => false,
+        Some("bitlinear") => true,
+        _ => module.first_numbers(scale, 1).is_some_and(|scale| scale.iter().any(|one| *one > 1.0)),
+    };
     let quantised = Quantised {
         name: "bitnet".to_owned(),
         rows: outputs,
@@ -35,10 +41,11 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             packing: Packing::Planes { bits: 2, planes: PLANES, high_first: false },
         },
         table: Table::less(1),
-        scale: Some(Grid { tensor: scale, rows: 1, columns: 1, kept: Kept::Numbers, factor: 1.0 }),
+        scale: None,
         block: [outputs, columns],
         zero: Zero::None,
-        global: None,
+        global: Some(Global { tensor: scale, divides, factor: 1.0, each: false }),
+        across: None,
         order: None,
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, columns], Vec::new())))

@@ -78,6 +78,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [1, block],
         zero: Zero::None,
         global: None,
+        across: None,
         order: None,
     };
     Ok(Some(Recognised::new(quantised, state.shape, vec![note])))

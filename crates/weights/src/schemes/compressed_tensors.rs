@@ -29,7 +29,8 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     let (table, zero) = match module.beside("weight_zero_point") {
         None => (Table::less(1 << (bits - 1)), Zero::None),
         Some(zeros) if module.is(zeros, WORDS) => {
-            (Table::less(0), Zero::Before(grid(zeros, Kept::Down { bits, add: 0.0 })))
+            let stream = matches!(packing, Packing::Stream { .. });
+            (Table::less(0), Zero::Before(grid(zeros, Kept::Down { bits, stream })))
         }
         Some(zeros) if module.is(zeros, &[Dtype::I8]) => {
             (Table::less(1 << (bits - 1)), Zero::Before(grid(zeros, Kept::Numbers)))
@@ -47,6 +48,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [1, inputs.div_ceil(groups)],
         zero,
         global: None,
+        across: None,
         order: index.map(|tensor| Order { tensor, of_rows: false }),
     };
     Ok(Some(Recognised::new(quantised, vec![rows, inputs], note.into_iter().collect())))
@@ -126,7 +128,8 @@ fn fp4(module: &Module<'_>, codes: usize, scales: usize) -> Result<Option<Recogn
         scale: Some(Grid { tensor: scales, rows, columns: groups, kept, factor: 1.0 }),
         block: [1, group],
         zero: Zero::None,
-        global: global.map(|tensor| Global { tensor, divides: true, each: false }),
+        global: global.map(|tensor| Global { tensor, divides: true, factor: 1.0, each: false }),
+        across: None,
         order: None,
     };
     let parts = module.all_beside(&["input_global_scale"]);

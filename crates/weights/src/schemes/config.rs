@@ -105,10 +105,12 @@ impl Config {
         self.of_module(module, "group_size")
     }
 
-    /// What is said of one module, or of all.
+    /// What is said of one module alone, or of all: what stands for one takes the place of all of the other (`mlx_lm`).
     fn of_module(&self, module: &str, key: &str) -> Option<u64> {
-        let own = self.all.get(module).and_then(|own| own.get(key)?.as_u64());
-        own.or_else(|| self.number(key))
+        match self.all.get(module).filter(|own| own.is_object()) {
+            Some(own) => own.get(key)?.as_u64(),
+            None => self.number(key),
+        }
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {

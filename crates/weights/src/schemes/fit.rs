@@ -2,10 +2,12 @@
 //! it was held to this: it stands once, for every scheme.
 
 use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept};
+use super::grid::{Grid, Kept, down};
 use super::module::Module;
 use super::quantised::{Quantised, Zero};
 use super::table::Table;
+use crate::values::Decoder;
+use tensorseal_base::display::display_name;
 use tensorseal_format::order;
 
 /// Checks a weight of this shape.
@@ -29,6 +31,17 @@ pub(super) fn check(
         return Err(format!("its shape {shape:?} does not fit its codes"));
     }
     codes(module, &it.codes, it, matrices, elements % matrix != 0)?;
+    if let Some(global) = &it.global {
+        is_long(module, global.tensor, if global.each { matrices } else { 1 })?;
+    }
+    if let Table::Tensor { tensor, len } = it.table {
+        is_long(module, tensor, len as u64)?;
+    }
+    if let Some(across) = it.across {
+        is_long(module, across, it.columns)?;
+    }
+    let numbers = [it.global.as_ref().map(|global| global.tensor), it.table.tensor(), it.across];
+    numbers.into_iter().flatten().try_for_each(|tensor| are_numbers(module, tensor))?;
     let Some(scale) = &it.scale else { return Ok(()) };
     let [high, wide] = it.block;
     if high == 0 || wide == 0 {
@@ -50,12 +63,7 @@ pub(super) fn check(
     if let Some(order) = &it.order {
         let wanted = if order.of_rows { it.rows } else { it.columns };
         is_long(module, order.tensor, wanted)?;
-    }
-    if let Some(global) = &it.global {
-        is_long(module, global.tensor, if global.each { matrices } else { 1 })?;
-    }
-    if let Table::Tensor { tensor, len } = it.table {
-        is_long(module, tensor, len as u64)?;
+        is_wide(module, order.tensor, &[4, 8])?;
     }
     Ok(())
 }
@@ -116,9 +124,22 @@ fn codes(
 }
 
 fn of_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String> {
+    match &grid.kept {
+        Kept::Numbers | Kept::Padded { .. } | Kept::Transposed => are_numbers(module, grid.tensor)?,
+        Kept::Exponents | Kept::E4m3 | Kept::Swizzled { .. } => is_wide(module, grid.tensor, &[1])?,
+        Kept::Along { unit_bits, .. } => is_wide(module, grid.tensor, &[unit_bits / 8])?,
+        Kept::Down { .. } => is_wide(module, grid.tensor, &[4])?,
+        Kept::Nested { table, scales, .. } => {
+            is_wide(module, grid.tensor, &[1])?;
+            are_numbers(module, *table)?;
+            are_numbers(module, *scales)?;
+        }
+    }
     let numbers = grid.rows.saturating_mul(grid.columns);
     let wanted = match &grid.kept {
         Kept::Numbers | Kept::Transposed | Kept::Exponents | Kept::E4m3 => numbers,
+        Kept::Padded { row } if *row >= grid.columns => grid.rows.saturating_mul(*row),
+        Kept::Padded { .. } => return Err("its scales are too few".to_owned()),
         Kept::Swizzled { .. } => Grid::swizzled_len(grid.rows, grid.columns),
         Kept::Along { bits, unit_bits, places, row, .. } => {
             let least = match places {
@@ -130,7 +151,7 @@ fn of_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String
             }
             grid.rows.saturating_mul(*row)
         }
-        Kept::Down { bits, .. } => grid.rows.div_ceil(32 / bits).saturating_mul(grid.columns),
+        Kept::Down { bits, stream } => down(grid.rows, *bits, *stream).saturating_mul(grid.columns),
         Kept::Nested { table, scales, block, .. } => {
             is_long(module, *table, 256)?;
             is_long(module, *scales, numbers.saturating_mul(matrices).div_ceil(*block))?;
@@ -140,6 +161,27 @@ fn of_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String
     is_long(module, grid.tensor, wanted.saturating_mul(matrices))
 }
 
+/// Whether the elements of a tensor are numbers that can be read.
+fn are_numbers(module: &Module<'_>, tensor: usize) -> Result<(), String> {
+    match Decoder::of_numbers(module.tensor(tensor).dtype) {
+        Some(_) => Ok(()),
+        None => Err(of_type(module, tensor)),
+    }
+}
+
+/// Whether each element of a tensor has one of these numbers of bytes.
+fn is_wide(module: &Module<'_>, tensor: usize, bytes: &[u64]) -> Result<(), String> {
+    match module.tensor(tensor).dtype.granule() {
+        (width, 1) if bytes.contains(&width) => Ok(()),
+        _ => Err(of_type(module, tensor)),
+    }
+}
+
+fn of_type(module: &Module<'_>, tensor: usize) -> String {
+    let tensor = module.tensor(tensor);
+    format!("{} is of type {}", display_name(&tensor.name), tensor.dtype)
+}
+
 /// Whether a tensor has this number of elements.
 fn is_long(module: &Module<'_>, tensor: usize, wanted: u64) -> Result<(), String> {
     let has = module.elements(tensor);
@@ -147,6 +189,6 @@ fn is_long(module: &Module<'_>, tensor: usize, wanted: u64) -> Result<(), String
         return Ok(());
     }
     let tensor = module.tensor(tensor);
-    let name = tensorseal_base::display::display_name(&tensor.name);
+    let name = display_name(&tensor.name);
     Err(format!("{name} has {has} elements where {wanted} belong"))
 }

@@ -48,6 +48,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [1, 32],
         zero: Zero::None,
         global: None,
+        across: None,
         order: None,
     };
     let shape = experts.iter().copied().chain([columns, *rows]).collect();

@@ -64,6 +64,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [inputs.div_ceil(groups).max(1), 1],
         zero,
         global: None,
+        across: None,
         order: index.map(|tensor| Order { tensor, of_rows: true }),
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, inputs], module.all_beside(&["bias_scale"]))))

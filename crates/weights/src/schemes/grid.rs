@@ -31,6 +31,8 @@ pub(super) struct Grid {
 pub(super) enum Kept {
     /// As elements of a type of numbers, row by row.
     Numbers,
+    /// The same, in rows that go on behind the columns that count.
+    Padded { row: u64 },
     /// The same, column by column.
     Transposed,
     /// As exponents of two (E8M0, OCP Microscaling Formats 1.0, section 5.4.1), row by row.
@@ -42,8 +44,8 @@ pub(super) enum Kept {
     Swizzled { exponents: bool },
     /// As codes along each row, with something added to each.
     Along { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
-    /// As codes down each column in words, with something added to each.
-    Down { bits: u64, add: f64 },
+    /// As codes down each column in words: one stream of bits, or whole codes in each word.
+    Down { bits: u64, stream: bool },
     /// As codes of eight bits into a table, with scales of their own and a number that is added.
     Nested { table: usize, scales: usize, block: u64, offset: f64 },
 }
@@ -55,6 +57,14 @@ pub(super) fn kept(tensor: &Tensor) -> Option<Kept> {
         Dtype::F8_E8M0 => Some(Kept::Exponents),
         Dtype::F8_E4M3 => Some(Kept::E4m3),
         _ => None,
+    }
+}
+
+/// Words of a column of this many codes.
+pub(super) fn down(rows: u64, bits: u64, stream: bool) -> u64 {
+    match stream {
+        true => rows.saturating_mul(bits).div_ceil(32),
+        false => rows.div_ceil(32 / bits),
     }
 }
 
@@ -94,6 +104,12 @@ impl Grid {
             Kept::Numbers | Kept::Exponents | Kept::E4m3 => {
                 for row in rows {
                     let first = (base + row) * self.columns + columns.start;
+                    self.read(stored, first, width, &mut numbers)?;
+                }
+            }
+            Kept::Padded { row: stride } => {
+                for row in rows {
+                    let first = (base + row) * stride + columns.start;
                     self.read(stored, first, width, &mut numbers)?;
                 }
             }
@@ -143,16 +159,24 @@ impl Grid {
                     }
                 }
             }
-            Kept::Down { bits, add } => {
-                // A row of words holds several rows of numbers; those of a matrix begin a new one.
-                let per_word = 32 / bits;
-                let base = matrix * self.rows.div_ceil(per_word);
+            Kept::Down { bits, stream } => {
+                let base = matrix * down(self.rows, *bits, *stream);
+                let mask = (1u64 << bits) - 1;
                 for row in rows {
-                    let first = (base + row / per_word) * self.columns + columns.start;
-                    let shift = row % per_word * bits;
-                    let words = stored.codes(self.tensor, first, width as usize)?;
-                    let number = |word: u64| (word >> shift & ((1 << bits) - 1)) as f64 + add;
-                    numbers.extend(words.into_iter().map(number));
+                    let (word, shift) = match stream {
+                        true => (row * bits / 32, row * bits % 32),
+                        false => (row / (32 / bits), row % (32 / bits) * bits),
+                    };
+                    let read = |word: u64| {
+                        let first = (base + word) * self.columns + columns.start;
+                        stored.codes(self.tensor, first, width as usize)
+                    };
+                    let low = read(word)?;
+                    let high = if shift + bits > 32 { read(word + 1)? } else { vec![0; low.len()] };
+                    let both = low.into_iter().zip(high);
+                    numbers.extend(
+                        both.map(|(low, high)| ((low | high << 32) >> shift & mask) as f64),
+                    );
                 }
             }
             Kept::Nested { table, scales, block, offset } => {

@@ -88,6 +88,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block,
         zero: Zero::Before(grid(zeros)),
         global: None,
+        across: None,
         order: None,
     };
     Ok(Some(Recognised::new(quantised, shape, module.all_beside(NOTES))))

@@ -75,9 +75,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [1, group],
         global: module.beside("global_scale").map(|tensor| Global {
             tensor,
+            // The largest magnitude of the matrix, which is the largest code times the largest scale.
             divides: false,
+            factor: 1.0 / (6.0 * 448.0),
             each: module.elements(tensor) == matrices,
         }),
+        across: None,
         order: None,
     };
     let mut shape = module.tensor(codes).shape.clone();

@@ -68,6 +68,15 @@ const SCHEMES: &[Scheme] = &[
     Scheme { codes: "", weight: "", recognise: scaled::recognise },
 ];
 
+/// The place of a weight among the elements of a quantised one: all of them, or a matrix of several.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What is put together.
+    pub quantised: Arc<Quantised>,
+    /// Its element that is the weight's first.
+    pub(super) first: u64,
+}
+
 /// What was recognised.
 #[derive(Default)]
 pub(super) struct Found {
@@ -122,7 +131,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
                     name: tensor.name.clone(),
                     shape,
                     flattened,
-                    form: Form::Scheme(Arc::new(quantised)),
+                    form: Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 }),
                 });
             }
             Ok(None) => note_unknown(&mut found, config, model, index),

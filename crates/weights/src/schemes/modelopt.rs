@@ -55,14 +55,16 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         global: second.map(|tensor| Global {
             tensor,
             divides: false,
+            factor: 1.0,
             each: module.elements(tensor) == matrices,
         }),
+        across: module.beside("pre_quant_scale"),
         order: None,
     };
     let mut shape = module.tensor(codes).shape.clone();
     if let Some([high, wide]) = shape.last_chunk_mut() {
         (*high, *wide) = (rows, columns);
     }
-    let parts = module.all_beside(&["input_scale", "pre_quant_scale"]);
+    let parts = module.all_beside(&["input_scale"]);
     Ok(Some(Recognised::new(quantised, shape, parts)))
 }

@@ -102,6 +102,14 @@ impl Module<'_> {
         Some(bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect())
     }
 
+    /// The first numbers of a tensor, at most as many as fit in a short one.
+    pub fn first_numbers(&self, index: usize, count: u64) -> Option<Vec<f64>> {
+        let decoder = Decoder::of_numbers(self.tensor(index).dtype)?;
+        let bytes =
+            self.start(index, count.saturating_mul(decoder.width() as u64).min(MAX_NOTE))?;
+        Some(bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect())
+    }
+
     /// The dimensions in a short tensor of integers.
     pub fn shape_in(&self, index: usize) -> Option<Vec<u64>> {
         let len = |number: f64| {

@@ -37,6 +37,8 @@ pub struct Quantised {
     pub(super) zero: Zero,
     /// One number more that a whole matrix is multiplied by, or divided.
     pub(super) global: Option<Global>,
+    /// A number more for each column, of every matrix.
+    pub(super) across: Option<usize>,
     /// Which block each row or column belongs to, where they do not follow one another.
     pub(super) order: Option<Order>,
 }
@@ -58,6 +60,8 @@ pub(super) struct Global {
     pub tensor: usize,
     /// Whether it divides.
     pub divides: bool,
+    /// What it is multiplied by itself.
+    pub factor: f64,
     /// Whether each matrix has its own.
     pub each: bool,
 }
@@ -88,6 +92,7 @@ impl Quantised {
             .chain(self.scale.iter().flat_map(Grid::tensors))
             .chain(zero)
             .chain(self.global.as_ref().map(|global| global.tensor))
+            .chain(self.across)
             .chain(self.order.as_ref().map(|order| order.tensor))
             .collect()
     }
@@ -176,7 +181,16 @@ impl Quantised {
         out: &mut [f32],
     ) -> Result<(), FileError> {
         self.codes.unpack(stored, matrix, rows.clone(), columns.clone(), values, out)?;
-        let Some(scale) = &self.scale else { return Ok(()) };
+        let across = self.across.map(|tensor| {
+            stored.values(tensor, columns.start, (columns.end - columns.start) as usize)
+        });
+        let across: Option<Vec<f32>> =
+            across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
+        let Some(scale) = &self.scale else {
+            let global = self.global(stored, matrix)? as f32;
+            out.iter_mut().for_each(|value| *value *= global);
+            return Ok(());
+        };
         let width = (columns.end - columns.start) as usize;
         let [high, wide] = self.block;
         // Which of the numbers are wanted.
@@ -225,6 +239,9 @@ impl Quantised {
                 None if wide == 1 => numbers.each(out),
                 None => numbers.groups((columns.start % wide) as usize, wide as usize, out),
             }
+            if let Some(across) = &across {
+                out.iter_mut().zip(across).for_each(|(value, number)| *value *= number);
+            }
         }
         Ok(())
     }
@@ -232,7 +249,7 @@ impl Quantised {
     fn global(&self, stored: &Stored<'_>, matrix: u64) -> Result<f64, FileError> {
         let Some(global) = &self.global else { return Ok(1.0) };
         let at = if global.each { matrix } else { 0 };
-        let number = stored.values(global.tensor, at, 1)?[0];
+        let number = stored.values(global.tensor, at, 1)?[0] * global.factor;
         Ok(match (global.divides, number) {
             (false, number) => number,
             (true, 0.0) => 0.0,

@@ -47,6 +47,7 @@ pub(super) fn of_groups(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         block: [1, columns],
         zero: Zero::After(grid(shifts, -1.0)),
         global: None,
+        across: None,
         order: None,
     };
     let shape = vec![groups, columns];

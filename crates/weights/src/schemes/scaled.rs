@@ -84,6 +84,7 @@ pub(super) fn by(
         block,
         zero,
         global: None,
+        across: None,
         order: None,
     };
     Ok(Recognised::new(quantised, module.tensor(codes).shape.clone(), parts))

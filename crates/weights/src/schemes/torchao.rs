@@ -67,6 +67,7 @@ fn int4(
         block: [1, columns.div_ceil(groups)],
         zero: Zero::After(grid(zeros)),
         global: None,
+        across: None,
         order: None,
     };
     Ok(Recognised::new(quantised, vec![rows, columns], parts))
@@ -118,8 +119,10 @@ fn microscaled(
         global: module.beside("_weight_per_tensor_scale").map(|tensor| Global {
             tensor,
             divides: false,
+            factor: 1.0,
             each: dims.matrices > 1 && module.elements(tensor) == dims.matrices,
         }),
+        across: None,
         order: None,
     };
     let mut shape = module.tensor(codes).shape.clone();
