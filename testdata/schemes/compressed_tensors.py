@@ -36,12 +36,12 @@ def packed(layer, module, shape, bits, group, zeros=None, order=False):
 def integers():
     layer = Layer("compressed-tensors-streams")
     packed(layer, "self_attn.k_proj", (5, 40), 3, 8)
-    packed(layer, "self_attn.q_proj", (3, 21), 6, 7)
+    packed(layer, "self_attn.q_proj", (3, 33), 6, 11)
     packed(layer, "self_attn.v_proj", (7, 30), 5, 30)
     layer.write(config(3, 6, 5))
     layer = Layer("compressed-tensors-zero-streams")
-    packed(layer, "self_attn.q_proj", (33, 16), 3, 8, zeros="packed")
-    packed(layer, "self_attn.v_proj", (17, 12), 6, 12, zeros="packed")
+    packed(layer, "self_attn.q_proj", (33, 32), 3, 16, zeros="packed")
+    packed(layer, "self_attn.v_proj", (17, 32), 6, 32, zeros="packed")
     layer.write(config(3, 6))
     # The configuration says another number of bits than the tensors do.
     layer = Layer("compressed-tensors-8-bits")
@@ -53,7 +53,7 @@ def integers():
     layer.write(config(8, 4))
     layer = Layer("compressed-tensors-order")
     packed(layer, "mlp.up_proj", (5, 48), 4, 16, order=True)
-    packed(layer, "mlp.down_proj", (3, 24), 4, 8, zeros="bytes", order=True)
+    packed(layer, "mlp.down_proj", (3, 32), 4, 8, zeros="bytes", order=True)
     layer.write(config(4))
 
 

@@ -7,10 +7,10 @@ from layout import BF16, E2M1, E4M3, LAYER, Layer, e8m0, nibbles, parts_of_rows,
 
 def bitnet():
     """The one class multiplies by the scale, the other one divides by it."""
-    for name, kind in [("bitnet", "autobitlinear"), ("bitnet-inverse", "bitlinear")]:
+    for name, kind, scale in [("bitnet", "autobitlinear", 0.037), ("bitnet-inverse", "bitlinear", 27)]:
         layer = Layer(name)
         codes = layer.random.integers(0, 3, (12, 7))
-        scale = np.array([0.37], BF16)
+        scale = np.array([scale], BF16)
         factor = np.float64(scale[0]) if kind == "autobitlinear" else 1 / np.float64(scale[0])
         layer.weight("mlp.up_proj", (codes - 1) * factor, weight=parts_of_rows(codes, 2, high_first=False), weight_scale=scale)
         layer.write({"quantization_config": {"quant_method": "bitnet", "linear_class": kind}})

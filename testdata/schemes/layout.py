@@ -7,7 +7,7 @@ import zlib
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 HERE = pathlib.Path(__file__).parent
 BF16, E4M3, E5M2 = ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2
@@ -39,10 +39,18 @@ class Layer:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
-        save_file(tensors, directory / "model.safetensors", metadata)
+        (directory / "model.safetensors").write_bytes(in_order(save(tensors, metadata)))
         values = {name: np.ascontiguousarray(values, np.float32) for name, values in self.values.items()}
         save_file(values, directory / "values.safetensors")
         (directory / "config.json").write_text(json.dumps(config or {}))
+
+
+def in_order(file):
+    """A file whose header has its entries by their names; the library's are in another order each time."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[8 + length:]
 
 
 def stream(codes, bits):
