@@ -99,9 +99,15 @@ fn codes(
             }
             (rows, columns.div_ceil(places.len() as u64))
         }
+        Packing::Split { .. } | Packing::Down { .. } if codes.unit != 4 => {
+            return Err(format!("its codes are {}", tensor.dtype));
+        }
         Packing::Split { bits } => (rows.div_ceil(32).saturating_mul(bits.into()), columns),
         Packing::Down { bits } => (rows.saturating_mul(bits.into()).div_ceil(unit_bits), columns),
         Packing::Planes { bits, planes, .. } | Packing::Interleaved { bits, planes } => {
+            if !matches!(codes.unit, 1 | 4) {
+                return Err(format!("its codes are {}", tensor.dtype));
+            }
             if planes == 0 || planes.saturating_mul(bits.into()) > unit_bits {
                 return Err("its codes have more bits than their words".to_owned());
             }

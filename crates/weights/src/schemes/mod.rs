@@ -17,6 +17,7 @@ mod gpt_oss;
 mod gptq;
 mod grid;
 mod hqq;
+mod kernels;
 mod mlx;
 mod modelopt;
 mod module;
