@@ -24,6 +24,7 @@ impl<'a> Reader<'a> {
     pub fn read(&self, weight: &Weight, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         match &weight.form {
             Form::Arranged(arranged) => arranged.read(&self.stored, first, count),
+            Form::Joined(joined) => joined.read(&self.stored, first, count),
             Form::Scheme(scheme) => {
                 let columns = weight.shape.last().copied().unwrap_or(1).max(1);
                 let (from, to) = (first / columns, (first + count as u64).div_ceil(columns));
@@ -38,6 +39,7 @@ impl<'a> Reader<'a> {
     pub fn piece(weight: &Weight) -> u64 {
         match &weight.form {
             Form::Arranged(arranged) => arranged.piece(),
+            Form::Joined(joined) => joined.piece(),
             Form::Scheme(scheme) => scheme.piece(),
         }
     }

@@ -17,6 +17,7 @@ use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions};
 use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_weights::aliases::rank;
 use tensorseal_weights::{Form, Weight, Weights};
 
 /// Smaller tensors carry nothing.
@@ -148,6 +149,7 @@ fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
             let dtype = model.tensors[arranged.tensor].dtype;
             dtype.is_blocks() || Elements::of(dtype).is_some()
         }
+        Form::Joined(joined) => Elements::of(joined.dtype()).is_some(),
         Form::Scheme(_) => true,
     };
     let Some(elements) = weight.elements() else { return false };
@@ -187,17 +189,6 @@ fn is_excluded(canonical: &str) -> bool {
 fn is_norm(part: &str) -> bool {
     let part = part.to_ascii_lowercase();
     part.ends_with("norm") || part.starts_with("ln_") || part == "layer_norm"
-}
-
-/// What a tied pair is kept as: tables that others are tied to first, output heads last.
-fn rank(canonical: &str) -> u8 {
-    const HEADS: &[&str] =
-        &["lm_head.weight", "output.weight", "embed_out.weight", "cls.predictions.decoder.weight"];
-    match canonical {
-        "shared.weight" => 0,
-        name if HEADS.contains(&name) => 2,
-        _ => 1,
-    }
 }
 
 /// Type, dimensions and strides: tensors that have these and their bytes in common are equal.

@@ -43,6 +43,18 @@ pub fn metadata(
     file: &ModelFile,
     is_wanted: &dyn Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, String>, MetadataError> {
+    metadata_if(file, &|key, _| is_wanted(key))
+}
+
+/// As [`metadata`], of the texts that are wanted by their key and what they say.
+///
+/// # Errors
+///
+/// Those of [`metadata`].
+pub fn metadata_if(
+    file: &ModelFile,
+    is_wanted: &dyn Fn(&str, &str) -> bool,
+) -> Result<BTreeMap<String, String>, MetadataError> {
     if file.format != Some(Format::Safetensors) {
         return Ok(BTreeMap::new());
     }
@@ -69,7 +81,7 @@ pub fn metadata(
 }
 
 struct Gathered<'w> {
-    is_wanted: &'w dyn Fn(&str) -> bool,
+    is_wanted: &'w dyn Fn(&str, &str) -> bool,
     texts: BTreeMap<String, String>,
     bytes: usize,
     stopped: Option<Stop>,
@@ -148,7 +160,7 @@ impl<'a> Sink<'a> for Entries<'_, '_> {
                     return Err(gathered.stop(Stop::Wrong(error)));
                 }
             };
-            if (gathered.is_wanted)(&key) {
+            if (gathered.is_wanted)(&key, &text) {
                 gathered.bytes = gathered.bytes.saturating_add(key.len() + text.len());
                 if gathered.bytes > MAX_TEXT {
                     return Err(gathered.stop(Stop::TooLong(key.into_owned())));
@@ -204,6 +216,10 @@ mod tests {
             [("ab".into(), "1\n".into())].into()
         );
         assert_eq!(metadata(&file, &|_| true).unwrap().len(), 2);
+        assert_eq!(
+            metadata_if(&file, &|_, text| text == "2").unwrap(),
+            [("c".into(), "2".into())].into()
+        );
         assert_eq!(all(&format!("{{{X}}}")).unwrap(), BTreeMap::new());
         assert_eq!(all(&format!(r#"{{"__metadata__":null,{X}}}"#)).unwrap(), BTreeMap::new());
     }

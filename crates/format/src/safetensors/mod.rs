@@ -5,7 +5,7 @@ mod layout;
 mod metadata;
 
 pub use header::HeaderError;
-pub use metadata::{MAX_TEXT, MetadataError, metadata};
+pub use metadata::{MAX_TEXT, MetadataError, metadata, metadata_if};
 
 use super::class::{ContentClass, Format};
 use super::contents::{Contents, StoredTensor};
