@@ -111,6 +111,11 @@ impl Arranged {
         self.order == Order::Same && !self.stacked
     }
 
+    /// Where the tensor has the weight's elements in their order: its first.
+    pub(super) fn stretch(&self) -> Option<u64> {
+        (self.order == Order::Same && !self.strided).then_some(self.first)
+    }
+
     /// Elements that are best read at once: those of a transposed matrix lie far apart.
     pub(super) fn piece(&self) -> u64 {
         match self.order {

@@ -71,6 +71,15 @@ impl Weight {
         }
     }
 
+    /// The tensor that holds its elements in their order, perhaps among those of other weights, and how many stand
+    /// before its first.
+    pub fn stretch(&self) -> Option<(usize, u64)> {
+        match &self.form {
+            Form::Arranged(arranged) => Some((arranged.tensor, arranged.stretch()?)),
+            Form::Joined(_) | Form::Scheme(_) => None,
+        }
+    }
+
     /// All tensors it is read from; the first holds the codes.
     pub fn tensors(&self) -> Vec<usize> {
         match &self.form {

@@ -42,6 +42,40 @@ pub struct CarrierTensor {
     pub elements: u64,
 }
 
+/// Where the blocks of a carrier are that can be marked: whole blocks of one tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Markable {
+    /// The tensor.
+    pub tensor: usize,
+    /// Its first block that is one of the carrier, in blocks of the tensor.
+    pub first: u64,
+    /// How many follow, the last perhaps shorter.
+    pub blocks: u64,
+    /// How its elements carry chips.
+    pub carrier: Carrier,
+}
+
+impl CarrierTensor {
+    /// Whether it can be marked where it lies.
+    pub fn is_markable(&self, model: &Checkpoint) -> bool {
+        self.markable(model).is_some()
+    }
+
+    /// Where it can be marked; `None`: it lies in several tensors, or not in its order, or beside others in one
+    /// block.
+    pub(super) fn markable(&self, model: &Checkpoint) -> Option<Markable> {
+        const LEN: u64 = CARRIER_LEN as u64;
+        let blocks = self.elements.div_ceil(LEN);
+        if let Some(tensor) = self.tensor {
+            return Some(Markable { tensor, first: 0, blocks, carrier: self.carrier });
+        }
+        let (tensor, first) = self.weight.stretch()?;
+        let fits = first.is_multiple_of(LEN) && self.elements.is_multiple_of(LEN);
+        let carrier = Carrier::of(model.tensors[tensor].dtype, self.carrier.nonce)?;
+        fits.then_some(Markable { tensor, first: first / LEN, blocks, carrier })
+    }
+}
+
 /// The carriers of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Carriers {
