@@ -34,7 +34,7 @@ def tensors():
         "model.layers.0.short.weight": (torch.randn(1, 8), 0),
         "model.layers.0.norm.weight": (torch.randn(9).half(), None),
         "model.bias": (torch.randn(7), 0),
-        "model.steps": (torch.arange(10), 0),
+        "model.steps": (torch.arange(10, dtype=torch.int32), 0),
     }
 
 
