@@ -1,12 +1,9 @@
 //! What the configuration beside a model says of how its tensors are called. It is only asked where the tensors
 //! leave that open.
 
+use super::schemes::config::bytes;
 use serde_json::Value;
-use tensorseal_base::small::read_start;
-use tensorseal_format::{Checkpoint, read_whole};
-
-/// Longest configuration that is read.
-const MAX_CONFIG: u64 = 4 << 20;
+use tensorseal_format::Checkpoint;
 
 /// What `config.json` says of a model; nothing where there is none that can be read.
 #[derive(Debug, Default)]
@@ -21,13 +18,7 @@ impl Beside {
     /// Of the models in a directory of `model` (with its final `/`). Beside a model that was given as a file, it
     /// is read where it would be in a directory.
     pub fn read(model: &Checkpoint, directory: &str) -> Beside {
-        const NAME: &str = "config.json";
-        let listed = read_whole(model, &format!("{directory}{NAME}"), MAX_CONFIG);
-        let bytes = listed.or_else(|| {
-            let alone = model.is_one_file().then(|| model.root.join(NAME))?;
-            let bytes = read_start(&alone, MAX_CONFIG).ok()?;
-            (bytes.len() as u64 <= MAX_CONFIG).then(|| bytes.to_vec())
-        });
+        let bytes = bytes(model, directory, "config.json");
         let config = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         config.map(|config| Beside::of(&config)).unwrap_or_default()
     }

@@ -6,7 +6,7 @@
 //! other tensors of these names by their dimensions, which fit each other in one way only: gpt-oss and Llama 4 have
 //! rows and columns exchanged, and keep such names on disk.
 
-use super::arranged::{Arranged, MAX_EXPERTS};
+use super::arranged::MAX_EXPERTS;
 use super::beside::Beside;
 use super::joined::directory_of;
 use super::{Form, Weight, unqualified};
@@ -43,13 +43,15 @@ struct Stack<'w> {
 impl<'w> Stack<'w> {
     fn of(model: &Checkpoint, weight: &'w Weight) -> Option<Stack<'w>> {
         let [experts, rows, columns] = weight.shape[..].try_into().ok()?;
-        let dtype = match &weight.form {
-            Form::Arranged(arranged) if arranged.is_whole() => model.tensors[arranged.tensor].dtype,
-            Form::Joined(joined) => joined.dtype(),
-            _ => return None,
+        let is_real = match &weight.form {
+            Form::Arranged(arranged) => {
+                arranged.is_whole() && model.tensors[arranged.tensor].dtype.is_float()
+            }
+            Form::Joined(joined) => joined.dtype().is_float(),
+            Form::Scheme(_) => !weight.flattened,
         };
         let fits = (1..=MAX_EXPERTS).contains(&experts) && rows > 0 && columns > 0;
-        (fits && dtype.is_float()).then_some(Stack { weight, experts, rows, columns })
+        (fits && is_real).then_some(Stack { weight, experts, rows, columns })
     }
 
     /// The matrix that begins with an element of one expert.
@@ -61,7 +63,7 @@ impl<'w> Stack<'w> {
                 Form::Arranged(arranged.columns(first, shape, self.columns))
             }
             Form::Arranged(arranged) => Form::Arranged(arranged.matrix(first, shape)),
-            Form::Scheme(_) => self.weight.form.clone(),
+            Form::Scheme(part) => Form::Scheme(part.from(first)),
         }
     }
 }
@@ -168,6 +170,7 @@ fn one_by_one(
                 canonical: format!("{stem}experts.{expert}.{name}.weight"),
                 name: stack.weight.name.clone(),
                 shape: shape.to_vec(),
+                flattened: false,
                 form: stack.matrix(expert, first, shape, is_exchanged),
             });
         };
@@ -180,8 +183,12 @@ fn one_by_one(
 /// What stands before the name of a tensor where two files have tensors of one name. The parts of ranks have none:
 /// they are one tensor.
 fn qualifier<'m>(model: &'m Checkpoint, weight: &Weight) -> &'m str {
-    let Form::Arranged(Arranged { tensor, .. }) = &weight.form else { return "" };
-    let (name, rest) = (&model.tensors[*tensor].name, unqualified(model, *tensor));
+    let tensor = match &weight.form {
+        Form::Joined(_) => None,
+        Form::Arranged(_) | Form::Scheme(_) => weight.tensors().first().copied(),
+    };
+    let Some(tensor) = tensor else { return "" };
+    let (name, rest) = (&model.tensors[tensor].name, unqualified(model, tensor));
     &name[..name.len() - rest.len()]
 }
 

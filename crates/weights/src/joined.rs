@@ -135,6 +135,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
                 canonical: canonical_name(name).into_owned(),
                 name: model.tensors[whole.parts[0].tensor].name.clone(),
                 shape: whole.shape.clone(),
+                flattened: false,
                 form: Form::Joined(Joined { whole: Arc::new(whole), first: 0 }),
             }),
             Err(reason) => {

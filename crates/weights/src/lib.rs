@@ -3,7 +3,8 @@
 //! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [canonical](tensorseal_format::canonical)
 //! name, its shape, and the order of its elements. It may be stored as it is, with its rows in another order, beside
 //! others in one stack ([`arranged`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and
-//! scales in tensors of their own ([`schemes`]). Of tied weights one name stands for all ([`aliases`]). [`reader`] gives its values in any case; [`values`] are those of a single tensor.
+//! scales in tensors of their own ([`schemes`]). Of tied weights one name stands for all ([`aliases`]). [`reader`] gives
+//! its values in any case; [`values`] are those of a single tensor.
 
 pub mod aliases;
 pub mod arranged;
@@ -19,10 +20,9 @@ pub mod values;
 
 use arranged::Arranged;
 use joined::Joined;
-use schemes::Scheme;
+use schemes::Part;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tensorseal_format::Checkpoint;
 
 /// A tensor as its Hugging Face checkpoint has it.
@@ -34,6 +34,9 @@ pub struct Weight {
     pub name: String,
     /// Dimensions, row-major.
     pub shape: Vec<u64>,
+    /// Whether only their product is known: no tensor tells the dimensions, and [`Weight::shape`] are others of as many
+    /// elements in the same order.
+    pub flattened: bool,
     /// How it is stored.
     pub form: Form,
 }
@@ -46,7 +49,7 @@ pub enum Form {
     /// In parts, each in a tensor of its own.
     Joined(Joined),
     /// As codes and scales in several tensors.
-    Scheme(Arc<dyn Scheme>),
+    Scheme(Part),
 }
 
 impl Weight {
@@ -85,16 +88,16 @@ impl Weight {
         match &self.form {
             Form::Arranged(arranged) => vec![arranged.tensor],
             Form::Joined(joined) => joined.tensors(),
-            Form::Scheme(scheme) => scheme.tensors(),
+            Form::Scheme(part) => part.quantised.tensors(),
         }
     }
 
     /// What it is stored as: the name of its type, or of its quantisation.
-    pub fn stored_as<'m>(&self, model: &'m Checkpoint) -> Cow<'m, str> {
+    pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {
             Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
             Form::Joined(joined) => joined.dtype().name().into(),
-            Form::Scheme(scheme) => scheme.name().into(),
+            Form::Scheme(part) => part.quantised.name().into(),
         }
     }
 }
