@@ -118,7 +118,7 @@ impl Config {
 }
 
 /// A small file of a directory of the model, or beside the file that it is.
-fn bytes(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn bytes(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
     if let Some(bytes) = read_whole(model, &format!("{directory}{name}"), MAX_CONFIG) {
         return Some(bytes);
     }
