@@ -21,13 +21,15 @@ pub fn run(args: &InspectArgs) -> Outcome {
 }
 
 fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
-    let mut by_dtype: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
-    for tensor in &model.tensors {
-        let row = by_dtype.entry(tensor.dtype.name()).or_default();
-        *row = (row.0 + 1, row.1 + tensor.stored_elements(), row.2 + tensor.bytes);
+    let mut by_dtype: BTreeMap<&str, (u64, Vec<usize>)> = BTreeMap::new();
+    for (index, tensor) in model.tensors.iter().enumerate() {
+        let (elements, tensors) = by_dtype.entry(tensor.dtype.name()).or_default();
+        *elements += tensor.stored_elements();
+        tensors.push(index);
     }
-    let rows = by_dtype.into_iter().map(|(dtype, (tensors, elements, size))| {
-        vec![dtype.to_owned(), grouped(tensors), grouped(elements), bytes(size)]
+    let rows = by_dtype.into_iter().map(|(dtype, (elements, tensors))| {
+        let (count, size) = (tensors.len() as u64, model.bytes_of(tensors));
+        vec![dtype.to_owned(), grouped(count), grouped(elements), bytes(size)]
     });
     table(
         &["dtype", "tensors", "elements", "size"],
@@ -49,21 +51,22 @@ fn listed(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
 /// Tensors whose names differ in numbers only, and that have the same type and shape, are one line.
 fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let mut order: Vec<(String, String, String)> = Vec::new();
-    let mut sums: BTreeMap<(String, String, String), (u64, u64)> = BTreeMap::new();
-    for tensor in &model.tensors {
+    let mut alike: BTreeMap<(String, String, String), Vec<usize>> = BTreeMap::new();
+    for (index, tensor) in model.tensors.iter().enumerate() {
         let name = pattern(&tensor.name);
         let key = (name, tensor.dtype.to_string(), shape(&tensor.shape));
-        let row = sums.entry(key.clone()).or_insert_with(|| {
+        let tensors = alike.entry(key.clone()).or_insert_with(|| {
             order.push(key);
-            (0, 0)
+            Vec::new()
         });
-        *row = (row.0 + 1, row.1 + tensor.bytes);
+        tensors.push(index);
     }
     order.sort();
     let rows = order.into_iter().filter_map(|key| {
-        let (count, size) = sums.get(&key)?;
-        let times = if *count > 1 { format!("× {count}") } else { String::new() };
-        Some(vec![shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(*size)])
+        let tensors = alike.get(&key)?;
+        let (count, size) = (tensors.len(), model.bytes_of(tensors.iter().copied()));
+        let times = if count > 1 { format!("× {count}") } else { String::new() };
+        Some(vec![shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)])
     });
     let header = ["tensor", "dtype", "shape", "", "size"];
     table(&header, &[false, false, false, false, true], rows.collect(), out)?;

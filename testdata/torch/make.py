@@ -108,6 +108,28 @@ def main():
     save("quantised.pt", {"q": quantised, "a": some(torch.float32, 2)},
          {"a": of(some(torch.float32, 2))})
 
+    nibbles = torch.arange(8, dtype=torch.uint8).view(torch.float4_e2m1fn_x2).reshape(2, 4)
+    types = {
+        "a": some(torch.float32, 2), "f4": nibbles, "row": nibbles[1],
+        "scale": torch.arange(3, dtype=torch.uint8).view(torch.float8_e8m0fnu),
+        # Named, and not read.
+        "complex128": torch.ones(2, dtype=torch.complex128), "columns": nibbles[:, :2],
+        **{name: torch.zeros(4, dtype=torch.uint8).view(getattr(torch, name))
+           for name in ("complex32", "bits8", "bits4x2", "bits2x4", "bits1x8", "bits16", "quint8", "quint4x2")},
+    }
+    pairs = lambda tensor: entry("F4", (*tensor.shape[:-1], tensor.shape[-1] * 2), raw(tensor))
+    save("types.pt", types, {
+        "a": of(types["a"]), "f4": pairs(nibbles), "row": pairs(nibbles[1]),
+        "scale": entry("F8_E8M0", (3,), bytes(range(3))),
+    })
+    old = {name: types[name] for name in ("complex128", "a", "quint8")} | {"z": some(torch.int16, 3)}
+    save("legacy_types.pt", old, {"a": of(old["a"]), "z": of(old["z"])},
+         _use_new_zipfile_serialization=False)
+
+    # Written by make_torchao.py.
+    half = of(torch.full((4,), 0.5, dtype=torch.bfloat16))
+    GOLDEN["torchao.pt"] = {f"{name}.0.bias": half for name in ("int8", "floa", "intx")}
+
     class Double(torch.nn.Module):
         def forward(self, x):
             return x * 2

@@ -1,7 +1,8 @@
 """Does a pickle mean to us what it means to PyTorch? Writes files as `torch.save` does, and such as it never
 does: with metadata, states, keys that equal others, views with all kinds of strides. Each that
 `torch.load(weights_only=True)` loads must be listed with the names, types, shapes and values that it has there,
-or be refused by a finding of high severity; and none is refused that `torch.save` wrote.
+or be refused by a finding of high severity; and none is refused that `torch.save` wrote. Tensors of types and
+kinds that are not read are named, each, and the others of their file are read.
 
     python tests/python/pickles.py [files] [seed]
 
@@ -24,13 +25,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("TENSORSEAL", str(ROOT / "target/release/tensorseal"))
 # Files that are loaded by one child, and the seconds that it has.
 BATCH, SECONDS = 100, 120
-LEAST_FILES, LEAST_LOADED = 1000, 200
+LEAST_FILES, LEAST_LOADED, LEAST_UNREAD = 1000, 200, 40
 
 NAMES = {
     "float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
     "int16": "I16", "int8": "I8", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
     "bool": "BOOL", "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0",
+    "float4_e2m1fn_x2": "F4",
 }
+# Those that are named and not read. PyTorch makes no tensors of its integers of up to seven bits.
+UNREAD = (
+    "complex32", "complex128", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2", "quint8", "qint8", "qint32",
+    "quint4x2", "quint2x4",
+)
+UNREAD_RULES = ("format/torch-dtype", "format/torch-tensor-kind")
 STORAGES = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
     "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
@@ -38,6 +47,7 @@ STORAGES = {
 }
 WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4}
 WIDTHS |= {"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+WIDTHS |= {"F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1, "F8_E8M0": 1}
 
 
 # What is written: operations of pickles.
@@ -402,10 +412,17 @@ def saved(chance, path):
     import torch
 
     torch.manual_seed(chance.randrange(1 << 30))
-    dtypes = [getattr(torch, name) for name in NAMES]
+    # Of raw bytes: PyTorch converts nothing to them.
+    raw = [getattr(torch, name) for name in ("float4_e2m1fn_x2", "float8_e8m0fnu", *UNREAD)]
+    dtypes = [getattr(torch, name) for name in NAMES if getattr(torch, name) not in raw]
 
     def tensor():
         shape = [chance.randrange(0 if chance.random() < 0.03 else 1, 5) for _ in range(chance.randrange(4))]
+        if chance.random() < 0.2:
+            kind = chance.choice(raw)
+            wide = [*shape[:-1], shape[-1] * kind.itemsize] if shape else [kind.itemsize]
+            made = torch.randint(0, 256, wide, dtype=torch.uint8).view(kind)
+            return made[..., 1:] if chance.random() < 0.2 and made.shape[-1] > 1 else made
         made = (torch.randn(shape) * 9).to(torch.float32)
         kind = chance.choice(dtypes)
         made = made.abs().to(kind) if "uint" in str(kind) else made.to(kind)
@@ -463,10 +480,11 @@ def saved(chance, path):
 
 
 def flat(loaded):
-    """The tensors of an object by the names that lead to them; what has none makes it unlistable."""
+    """The tensors of an object by the names that lead to them, and the names of those that are not read; what has
+    no name makes it unlistable."""
     import torch
 
-    found, unlistable = {}, []
+    found, unread, unlistable = {}, [], []
 
     def holds(value):
         if isinstance(value, torch.Tensor):
@@ -477,9 +495,13 @@ def flat(loaded):
 
     def visit(name, value):
         if isinstance(value, torch.Tensor):
-            if name in found:
+            if name in found or name in unread:
                 unlistable.append(f"two tensors are called {name}")
-            found[name] = described(value)
+            described = of(value)
+            if described is None:
+                unread.append(name)
+            else:
+                found[name] = described
             if getattr(value, "__dict__", None) and holds(list(value.__dict__.values())):
                 unlistable.append(f"attributes of {name}")
         elif isinstance(value, dict):
@@ -496,20 +518,29 @@ def flat(loaded):
         elif holds(value):
             unlistable.append(f"in {name}")
 
-    def described(tensor):
+    def of(tensor):
         kind = NAMES.get(str(tensor.dtype).removeprefix("torch."))
         if kind is None or tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
-            unlistable.append(f"{tensor.dtype} on {tensor.device}")
-            return [str(kind), list(tensor.shape), ""]
-        plain = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+            return None
+        if kind == "F4":
+            # Two elements a byte, and in the order of the dimensions or not at all.
+            if tensor.dim() == 0 or not tensor.is_contiguous():
+                return None
+            shape = [*tensor.shape[:-1], tensor.shape[-1] * 2]
+            raw = bytes(tensor.view(torch.uint8).reshape(-1).tolist())
+            return [kind, shape, hashlib.sha256(raw).hexdigest()]
+        bits = tensor.detach()
+        if kind == "F8_E8M0":
+            bits = bits.view(torch.uint8)
+        plain = torch.empty(bits.shape, dtype=bits.dtype).copy_(bits)
         raw = bytes(plain.reshape(-1).view(torch.uint8).tolist()) if plain.numel() else b""
         return [kind, list(tensor.shape), hashlib.sha256(raw).hexdigest()]
 
     if isinstance(loaded, torch.Tensor):
-        found["tensor"] = described(loaded)
+        visit("tensor", loaded)
     else:
         visit(None, loaded)
-    return found, unlistable
+    return found, unread, unlistable
 
 
 def child(paths):
@@ -525,8 +556,8 @@ def child(paths):
         except Exception as error:
             print(json.dumps({"error": f"{type(error).__name__}: {error}"[:200]}), flush=True)
             continue
-        found, unlistable = flat(loaded)
-        print(json.dumps({"found": found, "unlistable": unlistable}), flush=True)
+        found, unread, unlistable = flat(loaded)
+        print(json.dumps({"found": found, "unread": unread, "unlistable": unlistable}), flush=True)
 
 
 def loaded(paths):
@@ -571,6 +602,8 @@ def tensorseal(*arguments):
 
 def logical(data, tensor):
     """The elements of a tensor in the order of its dimensions, one after another."""
+    if tensor["dtype"] == "F4":
+        return data[tensor["offset"] :][: tensor["bytes"]]
     width, shape = WIDTHS[tensor["dtype"]], tensor["shape"]
     if 0 in shape:
         return b""
@@ -587,7 +620,7 @@ def logical(data, tensor):
 
 
 def told(path, seal):
-    """The findings of high severity, or the tensors and the root of a file."""
+    """The findings of high severity, or the tensors and the root of a file; and the names of what is not read."""
     import blake3
 
     inspected = tensorseal("inspect", path, "--format", "json", "--quiet")
@@ -598,13 +631,14 @@ def told(path, seal):
         high = [f for f in audited["findings"] if f["severity"] in ("high", "critical")]
         high = [f for f in high if f["rule"].startswith("format/")]
         assert high, f"{path}: refused by nothing high: {audited}"
-        return high, {}, None
+        return high, {}, None, []
     assert all(f["severity"] in ("info", "low") for f in report["findings"]), report
+    unread = [f["tensor"] for f in report["findings"] if f["rule"] in UNREAD_RULES]
     data, tensors = path.read_bytes(), report.get("tensors", [])
     digest = lambda tensor: hashlib.sha256(logical(data, tensor)).hexdigest()
     listed = {tensor["name"]: [tensor["dtype"], tensor["shape"], digest(tensor)] for tensor in tensors}
     if not listed:
-        return [], {}, None
+        return [], {}, None, unread
     tensorseal("seal", path, "-o", seal, "--digest-only", "--quiet")
     sealed = json.loads(seal.read_text())
     seal.unlink()
@@ -614,7 +648,7 @@ def told(path, seal):
     for tensor in sealed["tensors"]:
         raw = data[tensor["offset"] :][: tensor["bytes"]]
         assert blake3.blake3(raw).hexdigest() == tensor["blake3"].removeprefix("blake3:"), (path, tensor)
-    return [], listed, sealed["model"]["root"]
+    return [], listed, sealed["model"]["root"], unread
 
 
 def main():
@@ -636,7 +670,7 @@ def main():
         for path in paths:
             result = results[str(path)]
             plain = path.stem.endswith("saved")
-            high, listed, root = told(path, directory / "seal.json")
+            high, listed, root, unread = told(path, directory / "seal.json")
             counts["written by torch.save" if plain else "made"] += 1
             if "error" in result:
                 counts["not loaded by torch"] += 1
@@ -653,8 +687,13 @@ def main():
                     failures.append(f"{path.name}: refused: {[f['message'] for f in high]}")
                 continue
             counts["loaded, listed alike"] += 1
-            found = result["found"]
-            if result["unlistable"]:
+            counts["loaded, with tensors that are named and not read"] += bool(unread)
+            found = {name: tensor for name, tensor in result["found"].items() if name not in unread}
+            missing = set(result["unread"]) - set(unread)
+            needless = set(unread) - set(result["unread"]) if plain else set()
+            if missing or needless:
+                failures.append(f"{path.name}: not named: {missing}, named and could be read: {needless}")
+            elif result["unlistable"]:
                 failures.append(f"{path.name}: listed, though {result['unlistable']}")
             elif listed != found:
                 names = sorted(listed.keys() | found.keys())
@@ -672,7 +711,8 @@ def main():
         print(f"{number:6} {what}")
     for failure in failures:
         print(failure)
-    if count >= LEAST_FILES and counts["loaded"] < LEAST_LOADED:
+    unread = counts["loaded, with tensors that are named and not read"]
+    if count >= LEAST_FILES and (counts["loaded"] < LEAST_LOADED or unread < LEAST_UNREAD):
         failures.append("too few were loaded")
         print(failures[-1])
     raise SystemExit(1 if failures else 0)

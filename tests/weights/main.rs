@@ -35,6 +35,7 @@ mod audit;
 mod audit_attacks;
 mod audit_baseline;
 mod audit_blocks;
+mod forms;
 mod third_party;
 mod third_party_cli;
 mod watermark;

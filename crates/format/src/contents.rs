@@ -67,6 +67,8 @@ pub(crate) struct Contents {
     pub unreadable: Vec<String>,
     /// Whether the layout could be read at all.
     pub readable: bool,
+    /// Whether there are tensors of types or kinds that are known and not read.
+    pub unread: bool,
     /// Of a file that holds nothing a tensor could lie in: what it is instead, and the part that it plays.
     pub weightless: Option<(ContentClass, Role)>,
     /// What is wrong with the file.

@@ -85,16 +85,44 @@ impl Checkpoint {
         &self.tensors[from..to]
     }
 
-    /// Whether one file has weights, or should have some by its name, and not one tensor that can be read.
+    /// Whether one file has weights, or should have some by its name, and not one tensor that can be read; or
+    /// has [tensors that are not read](ModelFile::unread) beside others.
     pub fn has_unread_weights(&self, file: usize) -> bool {
         let Some(it) = self.files.get(file) else { return false };
         let unread = self.tensors_of(file).is_empty();
         match it.kind {
             // One that was read to its end and has no tensor has no weights.
-            FileKind::Tensors => false,
+            FileKind::Tensors => it.unread,
             FileKind::Damaged => unread,
             FileKind::Other => unread && it.content.role == Role::Weights,
         }
+    }
+
+    /// The bytes of one file in which weights are that cannot be read: all that belong to no tensor.
+    pub fn unread_bytes(&self, file: usize) -> u64 {
+        match self.has_unread_weights(file) {
+            true => self.outside(file).iter().map(|[from, to]| to - from).sum(),
+            false => 0,
+        }
+    }
+
+    /// The bytes that some tensors lie in, each once: views of one storage share theirs.
+    pub fn bytes_of(&self, tensors: impl IntoIterator<Item = usize>) -> u64 {
+        let mut ranges: Vec<(usize, u64, u64)> = tensors
+            .into_iter()
+            .map(|index| &self.tensors[index])
+            .map(|tensor| (tensor.file, tensor.offset, tensor.offset.saturating_add(tensor.bytes)))
+            .collect();
+        ranges.sort_unstable();
+        let (mut sum, mut file, mut cursor) = (0u64, usize::MAX, 0);
+        for (of, from, to) in ranges {
+            if of != file {
+                (file, cursor) = (of, 0);
+            }
+            sum = sum.saturating_add(to.saturating_sub(from.max(cursor)));
+            cursor = cursor.max(to);
+        }
+        sum
     }
 
     /// The ranges of one file that belong to no tensor, in order: header, gaps, what follows the

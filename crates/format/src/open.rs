@@ -224,6 +224,7 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
         link: reached.link,
         beside: reached.beside,
         format: None,
+        unread: false,
         checksums: Vec::new(),
         big_endian: Vec::new(),
     }
@@ -233,6 +234,7 @@ impl ModelFile {
     /// It was read, and found to hold this.
     fn hold(&mut self, contents: Contents) {
         self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
+        self.unread = contents.unread;
         self.checksums = contents.checksums;
         self.big_endian = contents.big_endian;
     }

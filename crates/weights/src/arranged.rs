@@ -19,12 +19,17 @@ pub struct Arranged {
     rows: u64,
     columns: u64,
     order: Order,
+    /// Of a matrix whose rows are columns of what is stored: elements from one stored row to the next.
+    apart: u64,
     /// Whether the tensor holds other weights, too.
     stacked: bool,
     /// Whether the elements of the tensor do not lie row-major: who reads them by their number is given them
     /// in order.
     strided: bool,
 }
+
+/// Most experts of one layer: more are no experts.
+pub(super) const MAX_EXPERTS: u64 = 4096;
 
 /// Adds the weights of a tensor: one, or those of the experts in it.
 pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Weight>) {
@@ -34,6 +39,7 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
     let mapped = architecture.and_then(|it| Some((it, from_gguf(&it.name, name)?)));
     if let Some((architecture, mapped)) = mapped
         && let Ok(arrangement) = mapped.layout.arrange(&tensor.shape, heads(architecture))
+        && arrangement.experts() <= MAX_EXPERTS
     {
         let (rows, columns) = arrangement.source_shape();
         for expert in 0..arrangement.experts() {
@@ -47,6 +53,7 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
                 rows,
                 columns,
                 order: arrangement.order(),
+                apart: rows,
                 stacked: mapped.layout == Layout::Experts,
                 strided: false,
             };
@@ -65,8 +72,9 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
     let rows = outer.iter().fold(1u64, |product, len| product.saturating_mul(*len));
     let strided = tensor.strides.is_some();
     let order = Order::Same;
+    let apart = rows;
     let arranged =
-        Arranged { tensor: index, first: 0, rows, columns, order, stacked: false, strided };
+        Arranged { tensor: index, first: 0, rows, columns, order, apart, stacked: false, strided };
     weights.push(Weight {
         canonical: canonical_name(name).into_owned(),
         name: tensor.name.clone(),
@@ -83,6 +91,18 @@ fn heads(architecture: &Architecture) -> Heads {
 }
 
 impl Arranged {
+    /// A matrix in the tensor, from that element on.
+    pub(super) fn matrix(&self, first: u64, [rows, columns]: [u64; 2]) -> Arranged {
+        Arranged { first, rows, columns, order: Order::Same, apart: rows, stacked: true, ..*self }
+    }
+
+    /// A matrix whose rows are columns of what is stored, from that element on; one stored row begins so many
+    /// elements behind the other.
+    pub(super) fn columns(&self, first: u64, [rows, columns]: [u64; 2], apart: u64) -> Arranged {
+        let order = Order::Transposed;
+        Arranged { first, rows, columns, order, apart, stacked: true, ..*self }
+    }
+
     /// Whether the tensor holds the weight's elements in their order, and nothing else.
     pub fn is_plain(&self) -> bool {
         self.is_whole() && !self.strided
@@ -91,6 +111,11 @@ impl Arranged {
     /// Whether the tensor holds the weight's elements and nothing else, in the order of its own strides.
     pub fn is_whole(&self) -> bool {
         self.order == Order::Same && !self.stacked
+    }
+
+    /// Where the tensor has the weight's elements in their order: its first.
+    pub(super) fn stretch(&self) -> Option<u64> {
+        (self.order == Order::Same && !self.strided).then_some(self.first)
     }
 
     /// Elements that are best read at once: those of a transposed matrix lie far apart.
@@ -151,7 +176,7 @@ impl Arranged {
         let (from, to) = (first / self.columns, end.div_ceil(self.columns));
         // A row of what is stored is a column of the weight.
         for column in 0..self.columns {
-            let start = self.first + column * self.rows + from;
+            let start = self.first + column * self.apart + from;
             let part = stored.values(self.tensor, start, (to - from) as usize)?;
             for (row, value) in (from..).zip(part) {
                 let index = row * self.columns + column;

@@ -2,16 +2,24 @@
 //!
 //! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [canonical](tensorseal_format::canonical)
 //! name, its shape, and the order of its elements. It may be stored as it is, with its rows in another order, beside
-//! others in one stack ([`arranged`]), or as codes and scales in tensors of their own
-//! ([`schemes`]). [`reader`] gives its values in any case; [`values`] are those of a single tensor.
+//! others in one stack ([`arranged`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and
+//! scales in tensors of their own ([`schemes`]). Of tied weights one name stands for all ([`aliases`]). [`reader`] gives
+//! its values in any case; [`values`] are those of a single tensor.
 
+pub mod aliases;
 pub mod arranged;
+mod beside;
+mod fused;
+pub mod joined;
 pub mod reader;
 pub mod schemes;
 mod stored;
+#[cfg(test)]
+mod testing;
 pub mod values;
 
 use arranged::Arranged;
+use joined::Joined;
 use schemes::Part;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -38,6 +46,8 @@ pub struct Weight {
 pub enum Form {
     /// In one tensor, element by element.
     Arranged(Arranged),
+    /// In parts, each in a tensor of its own.
+    Joined(Joined),
     /// As codes and scales in several tensors.
     Scheme(Part),
 }
@@ -52,7 +62,7 @@ impl Weight {
     pub fn tensor(&self) -> Option<usize> {
         match &self.form {
             Form::Arranged(arranged) => arranged.is_plain().then_some(arranged.tensor),
-            Form::Scheme(_) => None,
+            Form::Joined(_) | Form::Scheme(_) => None,
         }
     }
 
@@ -60,7 +70,16 @@ impl Weight {
     pub fn whole(&self) -> Option<usize> {
         match &self.form {
             Form::Arranged(arranged) => arranged.is_whole().then_some(arranged.tensor),
-            Form::Scheme(_) => None,
+            Form::Joined(_) | Form::Scheme(_) => None,
+        }
+    }
+
+    /// The tensor that holds its elements in their order, perhaps among those of other weights, and how many stand
+    /// before its first.
+    pub fn stretch(&self) -> Option<(usize, u64)> {
+        match &self.form {
+            Form::Arranged(arranged) => Some((arranged.tensor, arranged.stretch()?)),
+            Form::Joined(_) | Form::Scheme(_) => None,
         }
     }
 
@@ -68,6 +87,7 @@ impl Weight {
     pub fn tensors(&self) -> Vec<usize> {
         match &self.form {
             Form::Arranged(arranged) => vec![arranged.tensor],
+            Form::Joined(joined) => joined.tensors(),
             Form::Scheme(part) => part.quantised.tensors(),
         }
     }
@@ -76,6 +96,7 @@ impl Weight {
     pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {
             Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
+            Form::Joined(joined) => joined.dtype().name().into(),
             Form::Scheme(part) => part.quantised.name().into(),
         }
     }
@@ -104,15 +125,23 @@ pub struct Weights {
 impl Weights {
     /// Of a model. Its configuration is read, no tensor is.
     pub fn of(model: &Checkpoint) -> Weights {
-        let found = schemes::find(model);
-        let taken: BTreeSet<usize> =
-            found.weights.iter().flat_map(Weight::tensors).chain(found.parts).collect();
+        let mut found = schemes::find(model);
+        let parts = joined::find(model).settle(&mut found);
+        let taken: BTreeSet<usize> = found
+            .weights
+            .iter()
+            .flat_map(Weight::tensors)
+            .chain(found.parts)
+            .chain(parts)
+            .collect();
         let mut weights = found.weights;
         for index in 0..model.tensors.len() {
             if !taken.contains(&index) {
                 arranged::weights_of(model, index, &mut weights);
             }
         }
+        fused::split(model, &mut weights);
+        aliases::rename(model, &mut weights);
         weights.sort_by_key(|weight| weight.tensors().first().copied());
         Weights { weights, unread: found.unread }
     }

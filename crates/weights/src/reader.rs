@@ -25,6 +25,7 @@ impl<'a> Reader<'a> {
     pub fn read(&self, weight: &Weight, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         match &weight.form {
             Form::Arranged(arranged) => arranged.read(&self.stored, first, count),
+            Form::Joined(joined) => joined.read(&self.stored, first, count),
             Form::Scheme(_) => {
                 let mut values = vec![0.0; count];
                 self.read_into(weight, first, &mut values)?;
@@ -45,8 +46,8 @@ impl<'a> Reader<'a> {
         values: &mut [f32],
     ) -> Result<(), FileError> {
         match &weight.form {
-            Form::Arranged(arranged) => {
-                let read = arranged.read(&self.stored, first, values.len())?;
+            Form::Arranged(_) | Form::Joined(_) => {
+                let read = self.read(weight, first, values.len())?;
                 values.iter_mut().zip(read).for_each(|(to, from)| *to = from as f32);
                 Ok(())
             }
@@ -58,6 +59,7 @@ impl<'a> Reader<'a> {
     pub fn piece(weight: &Weight) -> u64 {
         match &weight.form {
             Form::Arranged(arranged) => arranged.piece(),
+            Form::Joined(joined) => joined.piece(),
             Form::Scheme(part) => part.quantised.piece(),
         }
     }

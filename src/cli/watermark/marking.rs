@@ -16,6 +16,7 @@ use crate::watermark::payload::{MIN_BLOCKS, Payload};
 use crate::watermark::strength::{
     DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
+use crate::weights::Form;
 use anyhow::anyhow;
 use std::path::Path;
 
@@ -72,8 +73,15 @@ pub fn measure(
     if total.blocks == 0 {
         return Err(no_carriers(&model.path));
     }
-    if let Some(quantised) = measured.carriers.tensors.iter().find(|c| c.tensor.is_none()) {
-        return Err(unmarkable(&quantised.weight.name, "is quantised"));
+    if let Some(other) = measured.carriers.tensors.iter().find(|c| !c.is_markable(model)) {
+        let why = match &other.weight.form {
+            Form::Scheme(_) => "is quantised",
+            Form::Joined(_) => {
+                "lies in parts that several ranks wrote, which are to be joined first"
+            }
+            Form::Arranged(_) => "does not lie in the order of its elements",
+        };
+        return Err(unmarkable(&other.weight.name, why));
     }
     Ok(Unmarked { measured, total })
 }

@@ -61,7 +61,7 @@ impl Coverage {
                     digest: run.and_then(|run| digest(run, index)),
                 });
             } else if model.has_unread_weights(index) {
-                self.weights_bytes_not_audited += file.bytes;
+                self.weights_bytes_not_audited += model.unread_bytes(index);
                 self.weights_not_audited.push(file.path.clone());
             }
         }

@@ -9,7 +9,11 @@ use tensorseal_format::{Checkpoint, Tensor};
 impl Report {
     /// Fills in a model that was measured, of which `found` is what a seal would say of it as a whole.
     pub fn fill(&mut self, model: &Checkpoint, found: &ModelSeal, run: &RunReport) {
-        let checked = run.engine.bytes_read.saturating_sub(run.bytes_beside);
+        // Bytes that several tensors lie in are read for each of them.
+        let listed =
+            model.tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes));
+        let again = listed.saturating_sub(model.bytes_of(0..model.tensors.len()));
+        let checked = run.engine.bytes_read.saturating_sub(run.bytes_beside).saturating_sub(again);
         self.fill_run(model, run, checked);
         self.model = Model {
             path: model.path.display().to_string(),

@@ -48,7 +48,7 @@ pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Re
     let mut report = Report::new("compare", &path.display().to_string());
     report.note_run(run);
     report.model = Model::listed(&models[0]);
-    let checked = models.iter().flat_map(|model| &model.tensors).map(|t| t.bytes).sum();
+    let checked = models.iter().map(|model| model.bytes_of(0..model.tensors.len())).sum();
     report.coverage = Coverage::of(&models[0], None, checked);
     report.coverage.add(&models[1], None);
     report.engine = Some(engine(&compared.sides[0].run, run));

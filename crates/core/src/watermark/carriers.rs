@@ -17,6 +17,7 @@ use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions};
 use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_weights::aliases::rank;
 use tensorseal_weights::{Form, Weight, Weights};
 
 /// Smaller tensors carry nothing.
@@ -39,6 +40,40 @@ pub struct CarrierTensor {
     pub carrier: Carrier,
     /// Number of its elements, finite or not.
     pub elements: u64,
+}
+
+/// Where the blocks of a carrier are that can be marked: whole blocks of one tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Markable {
+    /// The tensor.
+    pub tensor: usize,
+    /// Its first block that is one of the carrier, in blocks of the tensor.
+    pub first: u64,
+    /// How many follow, the last perhaps shorter.
+    pub blocks: u64,
+    /// How its elements carry chips.
+    pub carrier: Carrier,
+}
+
+impl CarrierTensor {
+    /// Whether it can be marked where it lies.
+    pub fn is_markable(&self, model: &Checkpoint) -> bool {
+        self.markable(model).is_some()
+    }
+
+    /// Where it can be marked; `None`: it lies in several tensors, or not in its order, or beside others in one
+    /// block.
+    pub(super) fn markable(&self, model: &Checkpoint) -> Option<Markable> {
+        const LEN: u64 = CARRIER_LEN as u64;
+        let blocks = self.elements.div_ceil(LEN);
+        if let Some(tensor) = self.tensor {
+            return Some(Markable { tensor, first: 0, blocks, carrier: self.carrier });
+        }
+        let (tensor, first) = self.weight.stretch()?;
+        let fits = first.is_multiple_of(LEN) && self.elements.is_multiple_of(LEN);
+        let carrier = Carrier::of(model.tensors[tensor].dtype, self.carrier.nonce)?;
+        fits.then_some(Markable { tensor, first: first / LEN, blocks, carrier })
+    }
 }
 
 /// The carriers of a model.
@@ -148,6 +183,7 @@ fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
             let dtype = model.tensors[arranged.tensor].dtype;
             dtype.is_blocks() || Elements::of(dtype).is_some()
         }
+        Form::Joined(joined) => Elements::of(joined.dtype()).is_some(),
         Form::Scheme(_) => true,
     };
     let Some(elements) = weight.elements() else { return false };
@@ -187,17 +223,6 @@ fn is_excluded(canonical: &str) -> bool {
 fn is_norm(part: &str) -> bool {
     let part = part.to_ascii_lowercase();
     part.ends_with("norm") || part.starts_with("ln_") || part == "layer_norm"
-}
-
-/// What a tied pair is kept as: tables that others are tied to first, output heads last.
-fn rank(canonical: &str) -> u8 {
-    const HEADS: &[&str] =
-        &["lm_head.weight", "output.weight", "embed_out.weight", "cls.predictions.decoder.weight"];
-    match canonical {
-        "shared.weight" => 0,
-        name if HEADS.contains(&name) => 2,
-        _ => 1,
-    }
 }
 
 /// Type, dimensions and strides: tensors that have these and their bytes in common are equal.

@@ -2,12 +2,13 @@
 //!
 //! The carrier blocks of each piece are marked on the way to the copy; everything else stays as it is.
 
-use super::carriers::Carriers;
+use super::carriers::{Carriers, Markable};
 use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
 use super::mark::{Change, DITHER_BYTES, Rounding};
 use super::payload::{PLAIN, Payload, Word};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use tensorseal_engine::measure::chips::{self, CHIP_BYTES, ChipKey};
 use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
@@ -114,16 +115,18 @@ pub fn write(
 
 /// What all pieces share.
 struct Marker<'a> {
-    /// By tensor.
-    marked: HashMap<usize, Marked<'a>>,
+    /// By tensor: one, or those that lie in it one behind the other.
+    marked: HashMap<usize, Vec<Marked<'a>>>,
     key: ChipKey,
     word: Word,
     mark: Mark,
 }
 
-/// A tensor that is marked.
+/// A weight that is marked.
 struct Marked<'a> {
     canonical: &'a str,
+    /// Its blocks in the tensor.
+    blocks: Range<u64>,
     carrier: Carrier,
     rounding: Rounding,
     offset: u32,
@@ -140,20 +143,23 @@ struct Buffers {
 
 impl<'a> Marker<'a> {
     fn new(model: &'a Checkpoint, carriers: &'a Carriers, key: &WatermarkKey, mark: &Mark) -> Self {
-        let all = carriers.tensors.iter().filter_map(|c| Some((c.tensor?, c, true)));
-        let tied = carriers
-            .tied
-            .iter()
-            .filter_map(|(tensor, first)| Some((*tensor, carriers.tensors.get(*first)?, false)));
-        let marked = all.chain(tied).filter_map(|(tensor, carrier, counts)| {
-            let rounding = Rounding::of(model.tensors[tensor].dtype)?;
-            let offset = key.block_offset(&carrier.canonical);
-            let canonical = carrier.canonical.as_str();
-            let carrier = carrier.carrier;
-            Some((tensor, Marked { canonical, carrier, rounding, offset, counts }))
+        let all = carriers.tensors.iter().filter_map(|c| Some((c.markable(model)?, c, true)));
+        let tied = carriers.tied.iter().filter_map(|(tensor, first)| {
+            let first = carriers.tensors.get(*first)?;
+            Some((Markable { tensor: *tensor, ..first.markable(model)? }, first, false))
         });
+        let mut marked: HashMap<usize, Vec<Marked<'_>>> = HashMap::new();
+        for (Markable { tensor, first, blocks, carrier }, of, counts) in all.chain(tied) {
+            let Some(rounding) = Rounding::of(model.tensors[tensor].dtype) else { continue };
+            let canonical = of.canonical.as_str();
+            let offset = key.block_offset(canonical);
+            let blocks = first..first.saturating_add(blocks);
+            let weight = Marked { canonical, blocks, carrier, rounding, offset, counts };
+            marked.entry(tensor).or_default().push(weight);
+        }
+        marked.values_mut().for_each(|weights| weights.sort_by_key(|weight| weight.blocks.start));
         Self {
-            marked: marked.collect(),
+            marked,
             key: key.chips(),
             word: mark.payload.map_or(PLAIN, Payload::word),
             mark: *mark,
@@ -169,14 +175,40 @@ impl<'a> Marker<'a> {
     ) -> (Change, SlotSums) {
         let Piece { object, start, len } = *piece;
         let (mut change, mut sums) = (Change::default(), SlotSums::default());
-        let marked = match object.kind {
-            ObjectKind::Tensor(tensor) => self.marked.get(&tensor),
-            _ => None,
-        };
-        let Some(marked) = marked else { return (change, sums) };
+        let ObjectKind::Tensor(tensor) = object.kind else { return (change, sums) };
+        for marked in self.marked.get(&tensor).into_iter().flatten() {
+            let block_bytes = marked.carrier.elements.block_bytes();
+            let here = marked.carrier.block_at(start);
+            let behind = here.saturating_add(len.div_ceil(block_bytes) as u64);
+            let mut at = marked.blocks.start.max(here);
+            let end = marked.blocks.end.min(behind);
+            while at < end {
+                // Dither is of one segment of the weight at a time.
+                let first = at - marked.blocks.start;
+                let next = (first / DITHER_SEGMENT + 1) * DITHER_SEGMENT;
+                let until = end.min(marked.blocks.start.saturating_add(next));
+                let byte = |block: u64| ((block - here) as usize * block_bytes).min(len);
+                let part = &mut bytes[byte(at)..byte(until)];
+                let (more, slots) = self.blocks(marked, first, part, buffers);
+                change.merge(&more);
+                sums.merge(&slots);
+                at = until;
+            }
+        }
+        (change, sums)
+    }
+
+    /// Marks consecutive blocks of a weight.
+    fn blocks(
+        &self,
+        marked: &Marked<'_>,
+        first: u64,
+        bytes: &mut [u8],
+        buffers: &mut Buffers,
+    ) -> (Change, SlotSums) {
+        let (mut change, mut sums) = (Change::default(), SlotSums::default());
         let block_bytes = marked.carrier.elements.block_bytes();
-        let first = marked.carrier.block_at(start);
-        let blocks = len.div_ceil(block_bytes);
+        let blocks = bytes.len().div_ceil(block_bytes);
         buffers.chips.resize(blocks * CHIP_BYTES, 0);
         chips::fill(&self.key, &marked.carrier.nonce, first, &mut buffers.chips);
         self.dither(marked.canonical, first, blocks, &mut buffers.dither);
@@ -207,7 +239,6 @@ impl<'a> Marker<'a> {
     fn dither(&self, canonical: &str, first: u64, blocks: usize, dither: &mut Vec<u8>) {
         const STREAM_BLOCKS: u64 = (DITHER_BYTES / CHIP_BYTES) as u64;
         dither.resize(blocks * DITHER_BYTES, 0);
-        // A piece begins at a multiple of its length, and so does a segment: it lies in one.
         let (segment, block) = (first / DITHER_SEGMENT, first % DITHER_SEGMENT);
         let nonce = dither_nonce(canonical, segment);
         chips::fill(&self.key, &nonce, block * STREAM_BLOCKS, dither);

@@ -3,6 +3,7 @@
 //!
 //! The allow-list is what PyTorch itself takes with `weights_only=True`, as far as it makes plain data.
 
+use super::torchao::{self, Torchao};
 use tensorseal_base::dtype::Dtype;
 
 /// The elements of a storage.
@@ -12,8 +13,27 @@ pub enum StorageType {
     Typed(Dtype),
     /// Bytes.
     Untyped,
-    /// Of a type that is not read.
-    Refused,
+    /// Of a type that is not read; the bytes of an element, where they are known.
+    Refused(Option<u32>),
+}
+
+impl StorageType {
+    /// The element type, if it has one that is read.
+    pub fn dtype(self) -> Option<Dtype> {
+        match self {
+            StorageType::Typed(dtype) => Some(dtype),
+            _ => None,
+        }
+    }
+
+    /// The bytes of an element, where they are known.
+    pub fn width(self) -> Option<u64> {
+        match self {
+            StorageType::Typed(dtype) => Some(u64::from(dtype.bits() / 8)),
+            StorageType::Untyped => Some(1),
+            StorageType::Refused(width) => width.map(u64::from),
+        }
+    }
 }
 
 /// What an allowed name stands for.
@@ -118,7 +138,7 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
             Storage(StorageType::Untyped)
         }
         ("torch.storage" | "torch", "TypedStorage" | "_TypedStorage") => {
-            Storage(StorageType::Refused)
+            Storage(StorageType::Refused(None))
         }
         ("torch" | "torch.cuda", name) if storage(name).is_some() => Storage(storage(name)?),
         ("torch", name) if dtype(name).is_some() => Dtype(dtype(name)?),
@@ -154,7 +174,11 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
         // `bytes` is text in Python 2.
         ("__builtin__", "bytes") => Scalar,
         ("builtins" | "__builtin__", "bytes" | "bytearray" | "slice" | "range" | "xrange") => Plain,
-        _ => return None,
+        _ => match torchao::known(module, name)? {
+            Torchao::Tensor => TensorClass { wraps: false },
+            // Some of them are text.
+            Torchao::Setting => Scalar,
+        },
     })
 }
 
@@ -173,7 +197,23 @@ fn storage(name: &str) -> Option<StorageType> {
         "Byte" => Typed(Dtype::U8),
         "Bool" => Typed(Dtype::BOOL),
         "ComplexFloat" => Typed(Dtype::C64),
-        "ComplexDouble" | "QUInt8" | "QInt8" | "QInt32" | "QUInt4x2" | "QUInt2x4" => Refused,
+        "ComplexDouble" => Refused(Some(16)),
+        "QInt32" => Refused(Some(4)),
+        "QUInt8" | "QInt8" | "QUInt4x2" | "QUInt2x4" => Refused(Some(1)),
+        _ => return None,
+    })
+}
+
+/// The element type of a class of storages that are not read, by the name it has in PyTorch.
+pub(super) fn refused_type(class: &str) -> Option<&'static str> {
+    let name = class.rsplit('.').next()?;
+    Some(match name.strip_suffix("Storage")? {
+        "ComplexDouble" => "torch.complex128",
+        "QUInt8" => "torch.quint8",
+        "QInt8" => "torch.qint8",
+        "QInt32" => "torch.qint32",
+        "QUInt4x2" => "torch.quint4x2",
+        "QUInt2x4" => "torch.quint2x4",
         _ => return None,
     })
 }
@@ -200,9 +240,12 @@ fn dtype(name: &str) -> Option<Option<Dtype>> {
         "float8_e4m3fnuz" => Dtype::F8_E4M3FNUZ,
         "float8_e5m2fnuz" => Dtype::F8_E5M2FNUZ,
         "float8_e8m0fnu" => Dtype::F8_E8M0,
+        // Dimensions and strides of such a tensor count pairs.
+        "float4_e2m1fn_x2" => Dtype::F4,
         "complex128" | "cdouble" | "complex32" | "chalf" | "quint8" | "qint8" | "qint32"
-        | "quint4x2" | "quint2x4" | "float4_e2m1fn_x2" | "bits8" | "bits16" | "bits1x8"
-        | "bits2x4" | "bits4x2" => return Some(None),
+        | "quint4x2" | "quint2x4" | "bits8" | "bits16" | "bits1x8" | "bits2x4" | "bits4x2"
+        | "uint1" | "uint2" | "uint3" | "uint4" | "uint5" | "uint6" | "uint7" | "int1" | "int2"
+        | "int3" | "int4" | "int5" | "int6" | "int7" => return Some(None),
         _ => return None,
     }))
 }

@@ -2,9 +2,10 @@
 
 use super::error::{Fault, MAX_OPERATIONS};
 use super::globals::StorageType;
-use super::globals::{Known, Mapping, Rebuild, known};
+use super::globals::{Known, Mapping, Rebuild, known, refused_type};
 use super::operation::{Operation, Reader};
-use super::value::{Node, Nodes, Storage, Value, View};
+use super::value::{ElementType, Node, Nodes, Storage, Value, View};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
@@ -418,11 +419,13 @@ impl Machine {
         let (known, name) = global;
         let made = match known {
             Known::Rebuild(how) if !new => self.rebuild(how, arguments, 0),
-            Known::Unreadable(kind) if !new => Some(Node::Unreadable(kind)),
+            Known::Unreadable(kind) if !new => {
+                Some(Node::Unreadable(self.kind(kind, arguments.first().copied())))
+            }
             Known::TensorClass { wraps } => {
                 match arguments.first().map(|first| self.tensor(*first)) {
                     Some(Some(tensor)) if wraps => Some(tensor),
-                    _ => Some(Node::Unreadable("a tensor that its class makes of something else")),
+                    _ => Some(Node::Unreadable(OWN_CLASS.into())),
                 }
             }
             Known::Mapping(_) if new => Some(Node::Mapping(Vec::new())),
@@ -550,7 +553,7 @@ impl Machine {
                 let tensor = self.tensor(*tensor)?;
                 Some(match &tensor {
                     Node::Tensor(view) if view.element_type() != dtype => {
-                        Node::Unreadable("a tensor that is converted to another type")
+                        Node::Unreadable("a tensor that is converted to another type".into())
                     }
                     _ => tensor,
                 })
@@ -564,7 +567,10 @@ impl Machine {
                     None if *class == Value::Opaque => {}
                     _ => return None,
                 }
-                self.no_state(&[(*state, STATE)]);
+                // Of what is not read nothing is said that a state could change.
+                if !matches!(function, Known::Unreadable(_)) {
+                    self.no_state(&[(*state, STATE)]);
+                }
                 match function {
                     // No function of these is written around itself.
                     Known::Rebuild(how) if depth == 0 => {
@@ -572,11 +578,23 @@ impl Machine {
                             self.nodes.items(*inner)?.iter().take(9).copied().collect();
                         self.rebuild(how, &inner, depth + 1)
                     }
-                    Known::Unreadable(kind) => Some(Node::Unreadable(kind)),
+                    Known::Unreadable(kind) => {
+                        Some(Node::Unreadable(self.kind(kind, Some(*class))))
+                    }
                     _ => None,
                 }
             }
             _ => None,
+        }
+    }
+
+    /// What kind of tensor is not read: where a class of its own is known, of which.
+    fn kind(&self, kind: &'static str, class: Option<Value>) -> Cow<'static, str> {
+        match class.and_then(|class| self.nodes.get(class)) {
+            Some(Node::Global(class)) if matches!(class.0, Known::TensorClass { .. }) => {
+                format!("{kind}, {}", class.1).into()
+            }
+            _ => kind.into(),
         }
     }
 
@@ -603,10 +621,11 @@ impl Machine {
         }
     }
 
-    fn dtype(&self, value: Value) -> Option<Option<Dtype>> {
+    fn dtype(&self, value: Value) -> Option<ElementType> {
         match self.nodes.get(value)? {
             Node::Global(global) => match global.0 {
-                Known::Dtype(dtype) => Some(dtype),
+                Known::Dtype(Some(dtype)) => Some(ElementType::Read(dtype)),
+                Known::Dtype(None) => Some(ElementType::Named(global.1.clone())),
                 _ => None,
             },
             _ => None,
@@ -614,7 +633,7 @@ impl Machine {
     }
 
     /// A part of a storage.
-    fn view(&self, arguments: &[Value], dtype: Option<Option<Dtype>>) -> Option<Node> {
+    fn view(&self, arguments: &[Value], dtype: Option<ElementType>) -> Option<Node> {
         let [storage, offset, shape, stride, ..] = arguments else { return None };
         let Node::Storage(storage) = self.nodes.get(*storage)? else { return None };
         let Value::Int(offset) = *offset else { return None };
@@ -736,6 +755,8 @@ struct Referred {
     part: Option<String>,
 }
 
+/// What a class makes of anything.
+const OWN_CLASS: &str = "a tensor that its class makes of something else";
 /// What changes the values of a tensor when it is made: conjugation, a sign.
 const METADATA: &str = "it has metadata, which change its values";
 /// Attributes, the data among them.
@@ -756,24 +777,17 @@ fn pairs(items: &[Value]) -> Result<Vec<(Value, Value)>, Fault> {
 }
 
 impl View {
-    /// The type of its elements; `None`: one that is not read.
-    pub fn element_type(&self) -> Option<Dtype> {
-        match (self.dtype, self.storage.kind) {
-            (Some(dtype), _) => dtype,
-            (None, StorageType::Typed(dtype)) => Some(dtype),
+    /// The type of its elements.
+    pub fn element_type(&self) -> ElementType {
+        match (&self.dtype, self.storage.kind) {
+            (Some(dtype), _) => dtype.clone(),
+            (None, StorageType::Typed(dtype)) => ElementType::Read(dtype),
             // What a storage of bytes holds for a loader.
-            (None, StorageType::Untyped) => Some(Dtype::U8),
-            (None, StorageType::Refused) => None,
-        }
-    }
-}
-
-impl StorageType {
-    /// The element type, if it has one that is read.
-    pub fn dtype(self) -> Option<Dtype> {
-        match self {
-            StorageType::Typed(dtype) => Some(dtype),
-            _ => None,
+            (None, StorageType::Untyped) => ElementType::Read(Dtype::U8),
+            (None, StorageType::Refused(_)) => {
+                let class = &self.storage.class;
+                ElementType::Named(refused_type(class).unwrap_or(class).to_owned())
+            }
         }
     }
 }

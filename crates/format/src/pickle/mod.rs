@@ -9,13 +9,14 @@ mod globals;
 mod machine;
 mod operation;
 mod recognise;
+mod torchao;
 mod value;
 
 pub use error::{Fault, PickleError};
 pub use globals::StorageType;
 pub use machine::{Unpickled, unpickle};
 pub(crate) use recognise::is_pickle;
-pub use value::{Node, Nodes, Storage, Value, View};
+pub use value::{ElementType, Node, Nodes, Storage, Value, View};
 
 use super::problem::{Gathered, Named};
 use tensorseal_base::severity::Severity;

@@ -1,6 +1,7 @@
 //! What a pickle can make here: plain data, and tensors as places in storages. Nothing else exists.
 
 use super::globals::{Known, StorageType};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
@@ -40,7 +41,7 @@ pub enum Node {
     /// A tensor.
     Tensor(Arc<View>),
     /// A tensor that is not read, and what kind it is.
-    Unreadable(&'static str),
+    Unreadable(Cow<'static, str>),
     /// An object of plain data that may get a state. It equals no text and no number.
     Object,
     /// An object of plain data that may equal any text or number.
@@ -102,13 +103,22 @@ pub struct Storage {
     pub view: Option<(i64, i64)>,
 }
 
+/// An element type of PyTorch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ElementType {
+    /// One that is read.
+    Read(Dtype),
+    /// One that is not, and its name.
+    Named(String),
+}
+
 /// A tensor: a part of a storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The storage.
     pub storage: Arc<Storage>,
-    /// The element type, where it is not that of the storage; inner `None`: one that is not read.
-    pub dtype: Option<Option<Dtype>>,
+    /// The element type, where it is not that of the storage.
+    pub dtype: Option<ElementType>,
     /// Elements before the first one.
     pub offset: i64,
     /// Dimensions.

@@ -2,8 +2,10 @@
 
 mod header;
 mod layout;
+mod metadata;
 
 pub use header::HeaderError;
+pub use metadata::{MAX_TEXT, MetadataError, metadata, metadata_if};
 
 use super::class::{ContentClass, Format};
 use super::contents::{Contents, StoredTensor};
@@ -120,25 +122,39 @@ impl FormatReader for Safetensors {
 
 /// Reads and checks the header of an opened file.
 pub(crate) fn read(opened: &Opened) -> io::Result<HeaderReport> {
+    Ok(match read_header(opened)? {
+        Header::Text(text) => check_header(&text, opened.identity.bytes),
+        Header::Refused(error) => HeaderReport::refused(error),
+    })
+}
+
+/// The header of a file.
+enum Header {
+    /// Its text, of which nothing is known.
+    Text(Vec<u8>),
+    /// There is none.
+    Refused(HeaderError),
+}
+
+fn read_header(opened: &Opened) -> io::Result<Header> {
     let bytes = opened.identity.bytes;
     match bytes {
-        0 => return Ok(HeaderReport::refused(HeaderError::Empty)),
-        1..8 => return Ok(HeaderReport::refused(HeaderError::TooShort { bytes })),
+        0 => return Ok(Header::Refused(HeaderError::Empty)),
+        1..8 => return Ok(Header::Refused(HeaderError::TooShort { bytes })),
         _ => {}
     }
     let start = file::read_at(&opened.file, 0, 8)?;
     if let Some(size) = lfs::pointer(opened)? {
-        return Ok(HeaderReport::refused(HeaderError::LfsPointer { size }));
+        return Ok(Header::Refused(HeaderError::LfsPointer { size }));
     }
     let mut length = [0; 8];
     length.copy_from_slice(&start);
     let length = u64::from_le_bytes(length);
     if let Err(error) = check_length(length, bytes) {
-        return Ok(HeaderReport::refused(error));
+        return Ok(Header::Refused(error));
     }
     // At most 100 MB, and known to be in the file.
-    let text = file::read_at(&opened.file, 8, length as usize)?;
-    Ok(check_header(&text, bytes))
+    Ok(Header::Text(file::read_at(&opened.file, 8, length as usize)?))
 }
 
 fn check_length(length: u64, file_bytes: u64) -> Result<(), HeaderError> {

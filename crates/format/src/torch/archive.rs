@@ -1,6 +1,6 @@
 //! The zip archive of `torch.save`, from PyTorch 1.6 on: `NAME/data.pkl`, and a member for each storage.
 
-use super::error::TorchError;
+use super::error::{TorchError, has_unread};
 use super::tensors::{self, Tensors};
 use super::views::{self, Place as StoragePlace};
 use super::weightless;
@@ -224,6 +224,7 @@ impl Reading<'_> {
             views::place(found.views, &conflicts, bytes, is_big_endian, place, &mut self.torch);
         contents.tensors = placed.tensors;
         contents.unreadable.extend(placed.unreadable);
+        contents.unread = has_unread(&self.torch);
         contents.big_endian = placed.big_endian;
         contents.remarks = placed.remarks.iter().map(|remark| remark.problem(path)).collect();
         Ok(())

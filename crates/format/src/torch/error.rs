@@ -1,6 +1,7 @@
 //! What can be wrong with a file that `torch.save` is said to have written.
 
-use crate::problem::{Located, Named, faults};
+use crate::problem::{Gathered, Located, Named, faults};
+use std::borrow::Cow;
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
 
@@ -50,10 +51,18 @@ faults! {
         )]
         ViewPastEnd { tensor: String, storage: String, needed: u64, has: u64 }
             => ("format/torch-view-past-end", High),
-        #[error("tensor {}: its elements are of {}, which is not read", quoted(tensor), quoted(what))]
-        Dtype { tensor: String, what: String } => ("format/torch-dtype", High),
-        #[error("tensor {}: is {kind}, which is not read", quoted(tensor))]
-        Kind { tensor: String, kind: &'static str } => ("format/torch-tensor-kind", High),
+        #[error(
+            "tensor {}: its elements are of the type {}, which is not read: a seal covers its bytes, its \
+             values are not judged",
+            quoted(tensor),
+            quoted(what)
+        )]
+        Dtype { tensor: String, what: String } => ("format/torch-dtype", Low),
+        #[error(
+            "tensor {}: is {kind}, which is not read: a seal covers its bytes, its values are not judged",
+            quoted(tensor)
+        )]
+        Kind { tensor: String, kind: Cow<'static, str> } => ("format/torch-tensor-kind", Low),
         #[error(
             "lists tensors that add up to many times the file, as they share bytes or repeat elements \
              ({} of them are left out)",
@@ -73,6 +82,11 @@ faults! {
         #[error("is a tar archive, the form of PyTorch before 0.1.10, which is not read; {CONVERT}")]
         Tar => ("format/torch-tar", High),
     }
+}
+
+/// Whether there are tensors of types or kinds that are not read: the rest of the file is, to its end.
+pub(super) fn has_unread(errors: &Gathered<TorchError>) -> bool {
+    errors.iter().any(|error| matches!(error, TorchError::Dtype { .. } | TorchError::Kind { .. }))
 }
 
 /// What is legal and worth a remark.

@@ -1,6 +1,6 @@
 //! Files from before PyTorch 1.6: a stream of pickles with the storages behind them, or a tar archive.
 
-use super::error::TorchError;
+use super::error::{TorchError, has_unread};
 use super::tensors::{self, Tensors};
 use super::views::{self, Place as StoragePlace};
 use super::weightless;
@@ -123,10 +123,10 @@ fn place(
     let mut widths: HashMap<&str, u64> = HashMap::new();
     for node in &front.object.nodes.0 {
         if let Node::Storage(storage) = node
-            && let Some(dtype) = storage.kind.dtype()
+            && let Some(width) = storage.kind.width()
         {
             // The first is what a loader takes; another is told of.
-            widths.entry(&storage.key).or_insert(u64::from(dtype.bits() / 8));
+            widths.entry(&storage.key).or_insert(width);
         }
     }
     let mut places: HashMap<String, [u64; 2]> = HashMap::new();
@@ -178,6 +178,7 @@ fn place(
         views::place(views, &front.object.conflicts, file_bytes, front.is_big_endian, find, torch);
     contents.tensors = placed.tensors;
     contents.unreadable.extend(placed.unreadable);
+    contents.unread = has_unread(torch);
     contents.big_endian = placed.big_endian;
     contents.remarks = placed.remarks.iter().map(|remark| remark.problem(path)).collect();
     Ok(())

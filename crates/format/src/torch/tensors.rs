@@ -1,6 +1,7 @@
 //! The tensors in what a pickle makes: named by the keys that lead to them.
 
 use crate::pickle::{Fault, Node, Nodes, Unpickled, Value, View};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ const FEW: u64 = 4096;
 pub(super) struct Tensors {
     pub views: Vec<(String, Arc<View>)>,
     /// Those that are not read, and what they are.
-    pub unreadable: Vec<(String, &'static str)>,
+    pub unreadable: Vec<(String, Cow<'static, str>)>,
     pub faults: Vec<Fault>,
     pub too_deep: bool,
     /// Whether there are tensors that no name leads to.
@@ -81,7 +82,7 @@ impl Walk<'_> {
             }
             Node::Unreadable(kind) => {
                 if let Some(name) = self.name() {
-                    self.found.unreadable.push((name, kind));
+                    self.found.unreadable.push((name, kind.clone()));
                 }
             }
             Node::Sequence(items) => {

@@ -3,7 +3,7 @@
 use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
 use crate::contents::StoredTensor;
 use crate::order;
-use crate::pickle::{StorageType, View};
+use crate::pickle::{ElementType, StorageType, View};
 use crate::problem::Gathered;
 use crate::tensor::BigEndian;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,9 +57,9 @@ pub(super) fn place(
         };
         let kind = views.first().map(|(_, view)| view.storage.kind);
         for (name, view) in views {
-            let dtype = match view_dtype(&view) {
-                Ok(dtype) => dtype,
-                Err(what) => {
+            let dtype = match view.element_type() {
+                ElementType::Read(dtype) => dtype,
+                ElementType::Named(what) => {
                     errors.push(TorchError::Dtype { tensor: name.clone(), what });
                     placed.unreadable.push(name);
                     continue;
@@ -81,7 +81,19 @@ pub(super) fn place(
                     });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { from, bytes, shape, strides, .. }) => {
+                Ok(Extent { shape, strides, .. })
+                    if dtype == Dtype::F4 && (shape.is_empty() || strides.is_some()) =>
+                {
+                    let kind =
+                        "of pairs of elements that do not lie in the order of its dimensions";
+                    errors.push(TorchError::Kind { tensor: name.clone(), kind: kind.into() });
+                    placed.unreadable.push(name);
+                }
+                Ok(Extent { from, bytes, mut shape, strides, .. }) => {
+                    // Its dimensions count pairs: the last is twice as long, as in a file of safetensors.
+                    if let Some(last) = shape.last_mut().filter(|_| dtype == Dtype::F4) {
+                        *last = last.saturating_mul(2);
+                    }
                     if strides.is_some() {
                         strided.push(name.clone());
                     }
@@ -121,7 +133,7 @@ fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>
     placed.tensors.retain(|tensor| {
         // What a loader makes of a tensor that has elements at several places.
         let elements = order::elements(&tensor.shape).unwrap_or(u64::MAX);
-        let made = elements.saturating_mul(u64::from(tensor.dtype.bits() / 8).max(1));
+        let made = tensor.dtype.byte_len(elements).unwrap_or(u64::MAX);
         let made = repeated.saturating_add(made.saturating_sub(tensor.bytes));
         let with = sum.saturating_add(tensor.bytes);
         if with > most || made > most_repeated {
@@ -153,12 +165,7 @@ fn storage(
         errors.push(TorchError::StorageConflict { storage: name(), tensors: tensors() });
         return None;
     }
-    let width = match stated.kind {
-        StorageType::Typed(dtype) => Some(u64::from(dtype.bits() / 8)),
-        StorageType::Untyped => Some(1),
-        // Its tensors are not read, whatever it is.
-        StorageType::Refused => None,
-    };
+    let width = stated.kind.width();
     let elements = u64::try_from(stated.elements).ok();
     let bytes = elements.and_then(|elements| elements.checked_mul(width.unwrap_or(1)));
     let Some(bytes) = bytes.filter(|bytes| *bytes <= i64::MAX as u64) else {
@@ -184,14 +191,6 @@ fn storage(
         }
     }
     Some([start, end])
-}
-
-/// The type of the elements of a view; otherwise the name of what is not read.
-fn view_dtype(view: &View) -> Result<Dtype, String> {
-    view.element_type().ok_or_else(|| match view.dtype {
-        Some(_) => "a type of its own".to_owned(),
-        None => view.storage.class.clone(),
-    })
 }
 
 /// What a view takes of its storage.
@@ -244,6 +243,7 @@ fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
 mod tests {
     use super::*;
     use crate::pickle::Storage;
+    use crate::problem::Named;
     use proptest::prelude::*;
 
     fn view(shape: &[i64], stride: &[i64], offset: i64) -> View {
@@ -276,6 +276,29 @@ mod tests {
         assert_eq!(of(&[2, 3], &[0, 0], 1), (4, 4, vec![2, 3], Some(vec![0, 0])));
         assert_eq!(of(&[0, 3], &[3, 1], 9), (36, 0, vec![0, 3], None));
         assert_eq!(of(&[], &[], 5), (20, 4, vec![], None));
+    }
+
+    #[test]
+    fn dimensions_of_half_bytes_count_pairs() {
+        let placed = |shape: &[i64], stride: &[i64], offset| {
+            let view =
+                View { dtype: Some(ElementType::Read(Dtype::F4)), ..view(shape, stride, offset) };
+            let mut errors = Gathered::default();
+            let views = vec![("x".to_owned(), Arc::new(view))];
+            let at = |_: &str| Place::At([100, 196]);
+            let placed = place(views, &BTreeSet::new(), 1000, false, at, &mut errors);
+            let rule = errors.iter().map(|error| error.rule().0).next();
+            let found = placed.tensors.into_iter().next();
+            (found.map(|tensor| (tensor.shape, tensor.offset, tensor.bytes)), rule)
+        };
+        assert_eq!(placed(&[2, 3], &[3, 1], 1), (Some((vec![2, 6], 101, 6)), None));
+        assert_eq!(placed(&[0, 3], &[3, 1], 0), (Some((vec![0, 6], 100, 0)), None));
+        assert_eq!(placed(&[96], &[1], 0), (Some((vec![192], 100, 96)), None));
+        let kind = Some("format/torch-tensor-kind");
+        for (shape, stride) in [(&[3, 2][..], &[1, 3][..]), (&[2, 3], &[4, 1]), (&[], &[])] {
+            assert_eq!(placed(shape, stride, 0), (None, kind), "{shape:?}");
+        }
+        assert_eq!(placed(&[97], &[1], 0), (None, Some("format/torch-view-past-end")));
     }
 
     #[test]

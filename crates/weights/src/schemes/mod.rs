@@ -11,12 +11,13 @@ mod bitnet;
 mod bitsandbytes;
 mod codes;
 mod compressed_tensors;
-mod config;
+pub(super) mod config;
 mod fit;
 mod gpt_oss;
 mod gptq;
 mod grid;
 mod hqq;
+mod kernels;
 mod mlx;
 mod modelopt;
 mod module;
@@ -79,6 +80,13 @@ pub struct Part {
     pub quantised: Arc<Quantised>,
     /// Its element that is the weight's first.
     pub(super) first: u64,
+}
+
+impl Part {
+    /// What lies so many elements behind its first.
+    pub(super) fn from(&self, first: u64) -> Part {
+        Part { quantised: Arc::clone(&self.quantised), first: self.first.saturating_add(first) }
+    }
 }
 
 /// What was recognised.

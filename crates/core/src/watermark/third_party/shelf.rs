@@ -249,6 +249,7 @@ impl<'a> Shelf<'a> {
             link: None,
             beside: None,
             format: None,
+            unread: false,
             checksums: Vec::new(),
             big_endian: Vec::new(),
         })

@@ -1,0 +1,60 @@
+//! What the configuration beside a model says of how its tensors are called. It is only asked where the tensors
+//! leave that open.
+
+use super::schemes::config::bytes;
+use serde_json::Value;
+use tensorseal_format::Checkpoint;
+
+/// What `config.json` says of a model; nothing where there is none that can be read.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// `model_type` of the model, and of the language model in it.
+    types: Vec<String>,
+    /// Whether it says that the output head is the table of the embeddings.
+    pub is_tied: bool,
+}
+
+impl Beside {
+    /// Of the models in a directory of `model` (with its final `/`). Beside a model that was given as a file, it
+    /// is read where it would be in a directory.
+    pub fn read(model: &Checkpoint, directory: &str) -> Beside {
+        let bytes = bytes(model, directory, "config.json");
+        let config = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        config.map(|config| Beside::of(&config)).unwrap_or_default()
+    }
+
+    fn of(config: &Value) -> Beside {
+        let all = [Some(config), config.get("text_config")];
+        let text = |config: &Value| Some(config.get("model_type")?.as_str()?.to_owned());
+        let tied = |config: &Value| config.get("tie_word_embeddings")?.as_bool();
+        Beside {
+            types: all.iter().flatten().filter_map(|config| text(config)).collect(),
+            is_tied: all.iter().flatten().find_map(|config| tied(config)) == Some(true),
+        }
+    }
+
+    /// Whether the model, or the language model in it, is of one of these types.
+    pub fn is_of(&self, types: &[&str]) -> bool {
+        self.types.iter().any(|of| types.contains(&of.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_is_said_is_believed() {
+        let of = |config| Beside::of(&config);
+        let nested = of(json!({"model_type": "a", "text_config": {"model_type": "b"}}));
+        assert!(nested.is_of(&["b"]) && nested.is_of(&["c", "a"]) && !nested.is_of(&["c"]));
+        assert!(!nested.is_tied);
+        assert!(of(json!({"tie_word_embeddings": true})).is_tied);
+        assert!(of(json!({"text_config": {"tie_word_embeddings": true}})).is_tied);
+        for nothing in [json!([]), json!(1), json!({"model_type": 3, "text_config": "x"})] {
+            let found = of(nothing);
+            assert!(found.types.is_empty() && !found.is_tied);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The weights of experts that a checkpoint keeps in one tensor, and others one by one.
+//!
+//! transformers 5 holds the experts of a layer in two parameters, `experts.gate_up_proj` (of each expert the rows of
+//! the gate, then those of the other projection) and `experts.down_proj`; what it writes, and what it read before,
+//! has a tensor for each projection of each expert. Facts from its `conversion_mapping.py`. The two are told from
+//! other tensors of these names by their dimensions, which fit each other in one way only: gpt-oss and Llama 4 have
+//! rows and columns exchanged, and keep such names on disk.
+
+use super::arranged::MAX_EXPERTS;
+use super::beside::Beside;
+use super::joined::directory_of;
+use super::{Form, Weight, unqualified};
+use std::collections::{BTreeMap, HashMap};
+use tensorseal_format::Checkpoint;
+
+/// Most weights that the stacks of one model are split into.
+const MAX_WEIGHTS: u64 = 1 << 20;
+
+/// What the projections of single experts are called: gate, up, down.
+type Names = [&'static str; 3];
+
+const PLAIN: Names = ["gate_proj", "up_proj", "down_proj"];
+const NUMBERED: Names = ["w1", "w3", "w2"];
+
+/// Types of models whose experts are called otherwise one by one: what stands for `mlp` in their names, and the
+/// names.
+const OTHERS: &[(&[&str], &str, Names)] = &[
+    (&["mixtral", "minimax", "minimax_m2", "phimoe"], "block_sparse_moe", NUMBERED),
+    (&["lfm2_moe"], "mlp", NUMBERED),
+];
+
+/// Types of models that keep rows and columns exchanged on disk.
+const EXCHANGED: &[&str] = &["qwen3_vl_moe", "qwen3_vl_moe_text"];
+
+/// A stack of matrices: of each expert one, or two on top of one another.
+struct Stack<'w> {
+    weight: &'w Weight,
+    experts: u64,
+    rows: u64,
+    columns: u64,
+}
+
+impl<'w> Stack<'w> {
+    fn of(model: &Checkpoint, weight: &'w Weight) -> Option<Stack<'w>> {
+        let [experts, rows, columns] = weight.shape[..].try_into().ok()?;
+        let is_real = match &weight.form {
+            Form::Arranged(arranged) => {
+                arranged.is_whole() && model.tensors[arranged.tensor].dtype.is_float()
+            }
+            Form::Joined(joined) => joined.dtype().is_float(),
+            Form::Scheme(_) => !weight.flattened,
+        };
+        let fits = (1..=MAX_EXPERTS).contains(&experts) && rows > 0 && columns > 0;
+        (fits && is_real).then_some(Stack { weight, experts, rows, columns })
+    }
+
+    /// The matrix that begins with an element of one expert.
+    fn matrix(&self, expert: u64, first: u64, shape: [u64; 2], is_exchanged: bool) -> Form {
+        let first = expert * self.rows * self.columns + first;
+        match &self.weight.form {
+            Form::Joined(joined) => Form::Joined(joined.from(first)),
+            Form::Arranged(arranged) if is_exchanged => {
+                Form::Arranged(arranged.columns(first, shape, self.columns))
+            }
+            Form::Arranged(arranged) => Form::Arranged(arranged.matrix(first, shape)),
+            Form::Scheme(part) => Form::Scheme(part.from(first)),
+        }
+    }
+}
+
+/// Splits the stacks of experts among the weights of a model.
+pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
+    const BOTH: &str = "experts.gate_up_proj";
+    const DOWN: &str = "experts.down_proj";
+    // By what stands before the two names: the rest of the canonical name, and of another file's.
+    let mut pairs: BTreeMap<(&str, &str), [Option<usize>; 2]> = BTreeMap::new();
+    for (at, weight) in weights.iter().enumerate() {
+        for (which, ending) in [BOTH, DOWN].into_iter().enumerate() {
+            let Some(stem) = weight.canonical.strip_suffix(ending) else { continue };
+            if stem.is_empty() || stem.ends_with('.') {
+                pairs.entry((stem, qualifier(model, weight))).or_default()[which] = Some(at);
+            }
+        }
+    }
+    let mut configs: HashMap<&str, Beside> = HashMap::new();
+    let (mut split, mut gone, mut count) = (Vec::new(), Vec::new(), 0);
+    for ((stem, _), pair) in &pairs {
+        let [Some(both), Some(down)] = *pair else { continue };
+        let stacks = [both, down].map(|at| Stack::of(model, &weights[at]));
+        let [Some(both_stack), Some(down_stack)] = &stacks else { continue };
+        if both_stack.experts != down_stack.experts {
+            continue;
+        }
+        let file = weights[both].tensors().first().map(|index| model.tensors[*index].file);
+        let Some(file) = file else { continue };
+        let directory = directory_of(&model.files[file].path);
+        let config = configs.entry(directory).or_insert_with(|| Beside::read(model, directory));
+        let is_exchanged = match sizes(both_stack, down_stack) {
+            Some(Lying::Rows) => false,
+            Some(Lying::Columns) if config.is_of(EXCHANGED) => {
+                // Of parts only whole rows are stretches.
+                if [both_stack, down_stack].iter().any(|s| matches!(s.weight.form, Form::Joined(_)))
+                {
+                    continue;
+                }
+                true
+            }
+            _ => continue,
+        };
+        count += 3 * both_stack.experts;
+        if count > MAX_WEIGHTS {
+            break;
+        }
+        one_by_one(stem, config, both_stack, down_stack, is_exchanged, &mut split);
+        gone.extend([both, down]);
+    }
+    gone.sort_unstable();
+    let mut at = 0;
+    weights.retain(|_| {
+        at += 1;
+        gone.binary_search(&(at - 1)).is_err()
+    });
+    weights.append(&mut split);
+}
+
+/// How the matrices of a layer lie.
+enum Lying {
+    /// Outputs by inputs, as everywhere.
+    Rows,
+    /// Inputs by outputs.
+    Columns,
+}
+
+/// How two stacks lie that are those of one layer; `None`: they are not.
+fn sizes(both: &Stack<'_>, down: &Stack<'_>) -> Option<Lying> {
+    if both.columns == down.rows && Some(both.rows) == down.columns.checked_mul(2) {
+        return Some(Lying::Rows);
+    }
+    let exchanged = both.rows == down.columns && Some(both.columns) == down.rows.checked_mul(2);
+    exchanged.then_some(Lying::Columns)
+}
+
+/// Adds the projections of each expert.
+fn one_by_one(
+    stem: &str,
+    config: &Beside,
+    both: &Stack<'_>,
+    down: &Stack<'_>,
+    is_exchanged: bool,
+    weights: &mut Vec<Weight>,
+) {
+    let other = OTHERS.iter().find(|(types, _, _)| config.is_of(types));
+    let (stem, [gate, up, low]) = match other {
+        Some((_, place, names)) => match stem.strip_suffix("mlp.") {
+            Some(before) => (format!("{before}{place}."), *names),
+            None => (stem.to_owned(), *names),
+        },
+        None => (stem.to_owned(), PLAIN),
+    };
+    // Outputs and inputs of the projections into the expert.
+    let [inner, hidden] = match is_exchanged {
+        false => [both.rows / 2, both.columns],
+        true => [both.columns / 2, both.rows],
+    };
+    // Where the second begins: below the first, or beside it.
+    let second = if is_exchanged { inner } else { inner * hidden };
+    for expert in 0..both.experts {
+        let mut add = |name: &str, stack: &Stack<'_>, first: u64, shape: [u64; 2]| {
+            weights.push(Weight {
+                canonical: format!("{stem}experts.{expert}.{name}.weight"),
+                name: stack.weight.name.clone(),
+                shape: shape.to_vec(),
+                flattened: false,
+                form: stack.matrix(expert, first, shape, is_exchanged),
+            });
+        };
+        add(gate, both, 0, [inner, hidden]);
+        add(up, both, second, [inner, hidden]);
+        add(low, down, 0, [hidden, inner]);
+    }
+}
+
+/// What stands before the name of a tensor where two files have tensors of one name. The parts of ranks have none:
+/// they are one tensor.
+fn qualifier<'m>(model: &'m Checkpoint, weight: &Weight) -> &'m str {
+    let tensor = match &weight.form {
+        Form::Joined(_) => None,
+        Form::Arranged(_) | Form::Scheme(_) => weight.tensors().first().copied(),
+    };
+    let Some(tensor) = tensor else { return "" };
+    let (name, rest) = (&model.tensors[tensor].name, unqualified(model, tensor));
+    &name[..name.len() - rest.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Weights;
+    use crate::testing::{Written, numbers, values, weight};
+
+    const EXPERTS: usize = 3;
+    const INNER: usize = 2;
+    const HIDDEN: usize = 5;
+
+    /// A layer with its experts in stacks of these dimensions, and what else there is.
+    fn layer(both: [usize; 3], down: [usize; 3], others: &[&str], config: &str) -> Written {
+        let made = Written::new();
+        let stack = |name: &'static str, shape: [usize; 3]| {
+            (name, shape.to_vec(), numbers(shape.iter().product()))
+        };
+        let mut tensors = vec![
+            stack("model.layers.0.mlp.experts.gate_up_proj", both),
+            stack("model.layers.0.mlp.experts.down_proj", down),
+        ];
+        tensors.extend(others.iter().map(|name| (*name, vec![2, 2], numbers(4))));
+        made.file("model.safetensors", &tensors, &[]);
+        made.text("config.json", config);
+        made
+    }
+
+    fn names(made: &Written) -> Vec<String> {
+        Weights::of(&made.open()).weights.into_iter().map(|weight| weight.canonical).collect()
+    }
+
+    #[test]
+    fn stacks_are_the_projections_of_each_expert() {
+        let made =
+            layer([EXPERTS, 2 * INNER, HIDDEN], [EXPERTS, HIDDEN, INNER], &["norm.weight"], "");
+        for path in ["", "model.safetensors"] {
+            let model = made.open_at(path);
+            let weights = Weights::of(&model);
+            assert_eq!(weights.weights.len(), 3 * EXPERTS + 1);
+            for expert in 0..EXPERTS {
+                let of = |name: &str, shape: [usize; 2], first: usize| {
+                    let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
+                    let found = weight(&weights, &name);
+                    assert_eq!((found.tensor(), found.whole()), (None, None));
+                    assert_eq!(found.shape, shape.map(|len| len as u64));
+                    let expected: Vec<f64> =
+                        (first..first + INNER * HIDDEN).map(|number| number as f64).collect();
+                    assert_eq!(values(&model, found, 3), expected, "{name}");
+                };
+                let each = INNER * HIDDEN;
+                of("gate_proj", [INNER, HIDDEN], 2 * expert * each);
+                of("up_proj", [INNER, HIDDEN], (2 * expert + 1) * each);
+                of("down_proj", [HIDDEN, INNER], expert * each);
+            }
+        }
+    }
+
+    #[test]
+    fn types_of_models_call_them_otherwise() {
+        let of = |kind: &str| {
+            let config = format!(r#"{{"model_type": "{kind}"}}"#);
+            names(&layer([1, 2 * INNER, HIDDEN], [1, HIDDEN, INNER], &[], &config))
+        };
+        let mixtral = ["w2", "w1", "w3"];
+        let mixtral = mixtral.map(|n| format!("layers.0.block_sparse_moe.experts.0.{n}.weight"));
+        assert_eq!(of("mixtral"), mixtral);
+        assert_eq!(of("phimoe"), mixtral);
+        assert_eq!(of("qwen3_moe")[0], "layers.0.mlp.experts.0.down_proj.weight");
+        assert_eq!(of("lfm2_moe")[0], "layers.0.mlp.experts.0.w2.weight");
+    }
+
+    #[test]
+    fn what_is_kept_so_on_disk_stays_whole() {
+        const WHOLE: [&str; 2] =
+            ["layers.0.mlp.experts.down_proj", "layers.0.mlp.experts.gate_up_proj"];
+        // gpt-oss, also where both sizes of a layer are the same.
+        let bias = ["model.layers.0.mlp.experts.gate_up_proj_bias"];
+        for inner in [INNER, HIDDEN] {
+            let of = layer([EXPERTS, HIDDEN, 2 * inner], [EXPERTS, inner, HIDDEN], &bias, "");
+            assert_eq!(names(&of)[..2], WHOLE);
+        }
+        // Dimensions that do not fit each other.
+        for (both, down) in [
+            ([3, 4, 5], [2, 5, 2]),
+            ([3, 4, 5], [3, 4, 2]),
+            ([3, 3, 5], [3, 5, 1]),
+            ([3, 4, 5], [3, 2, 5]),
+        ] {
+            assert_eq!(names(&layer(both, down, &[], "")), WHOLE);
+        }
+        let many = MAX_EXPERTS as usize + 1;
+        assert_eq!(names(&layer([many, 2, 1], [many, 1, 1], &[], "")), WHOLE);
+        // One of the two alone.
+        let made = Written::new();
+        made.file("a.safetensors", &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))], &[]);
+        assert_eq!(names(&made), ["x.experts.gate_up_proj"]);
+    }
+
+    #[test]
+    fn columns_are_rows_where_the_type_of_the_model_says_so() {
+        let config = r#"{"text_config": {"model_type": "qwen3_vl_moe_text"}}"#;
+        let (both, down) = ([EXPERTS, HIDDEN, 2 * INNER], [EXPERTS, INNER, HIDDEN]);
+        let made = layer(both, down, &[], config);
+        let model = made.open();
+        let weights = Weights::of(&model);
+        assert_eq!(weights.weights.len(), 3 * EXPERTS);
+        let expected = |stack: usize, rows: usize, columns: usize, apart: usize, first: usize| {
+            let of_row = |row: usize| {
+                (0..columns).map(move |column| (stack + column * apart + row + first) as f64)
+            };
+            (0..rows).flat_map(of_row).collect::<Vec<f64>>()
+        };
+        for expert in 0..EXPERTS {
+            let of = |name: &str| {
+                let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
+                values(&model, weight(&weights, &name), 4)
+            };
+            let (two, one) = (expert * 2 * INNER * HIDDEN, expert * INNER * HIDDEN);
+            assert_eq!(of("gate_proj"), expected(two, INNER, HIDDEN, 2 * INNER, 0));
+            assert_eq!(of("up_proj"), expected(two, INNER, HIDDEN, 2 * INNER, INNER));
+            assert_eq!(of("down_proj"), expected(one, HIDDEN, INNER, HIDDEN, 0));
+        }
+    }
+
+    #[test]
+    fn variants_are_split_each() {
+        let made = Written::new();
+        for file in ["model.safetensors", "model.fp16.safetensors"] {
+            let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
+            made.file(file, &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))], &[]);
+        }
+        assert_eq!(names(&made).len(), 6);
+    }
+}

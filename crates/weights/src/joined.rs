@@ -1,0 +1,517 @@
+//! Weights that lie in parts: each rank of a distributed run wrote its own into a file of its own, under the name of
+//! the whole.
+//!
+//! What PyTorch's distributed checkpoints write as safetensors (`HuggingFaceStorageWriter`) says in `__metadata__` of
+//! every file where in the whole each of its tensors begins. Parts are joined when they fill the whole exactly.
+
+use super::stored::Stored;
+use super::{Form, Unread, Weight, schemes, unqualified};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::json::{self, Duplicates};
+use tensorseal_engine::stream::files::FileError;
+use tensorseal_format::canonical::canonical_name;
+use tensorseal_format::safetensors::metadata;
+use tensorseal_format::{Checkpoint, Format, order};
+
+/// The entry of `__metadata__` that tells where parts belong.
+const KEY: &str = "DCP_SHARDING_INFO";
+/// Most parts of one weight.
+const MAX_PARTS: usize = 4096;
+/// Pairs of parts that are held against each other, of all weights.
+const MAX_PAIRS: usize = 1 << 24;
+
+/// A weight in parts, or a stretch of one.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    whole: Arc<Whole>,
+    /// Its first element in the whole: other weights may be stacked before it.
+    first: u64,
+}
+
+#[derive(Debug)]
+struct Whole {
+    dtype: Dtype,
+    shape: Vec<u64>,
+    parts: Vec<Part>,
+}
+
+/// A part of a weight: a tensor, and where in the whole its first element is.
+#[derive(Debug, Clone)]
+struct Part {
+    tensor: usize,
+    shape: Vec<u64>,
+    offsets: Vec<u64>,
+}
+
+/// What was found in parts.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub weights: Vec<Weight>,
+    /// Parts that do not make a whole.
+    pub unread: Vec<Unread>,
+}
+
+impl Found {
+    /// Adds what was found to the schemes of a model, and gives all tensors that are parts. What is put together of
+    /// codes or scales that are parts themselves is not read: a scheme knows nothing of ranks.
+    pub fn settle(self, schemes: &mut schemes::Found) -> Vec<usize> {
+        let unread = self.unread.iter().flat_map(|of| of.parts.iter().copied().chain([of.tensor]));
+        let parts: BTreeSet<usize> =
+            self.weights.iter().flat_map(Weight::tensors).chain(unread).collect();
+        if parts.is_empty() {
+            return Vec::new();
+        }
+        let is_of_parts = |tensors: &[usize]| tensors.iter().any(|index| parts.contains(index));
+        let mut left: BTreeSet<usize> = BTreeSet::new();
+        schemes.weights.retain(|weight| {
+            let tensors = weight.tensors();
+            let keep = !is_of_parts(&tensors);
+            if let Some((codes, scales)) = tensors.split_first().filter(|_| !keep) {
+                left.extend(&tensors);
+                let reason = "its codes and scales are parts that several ranks wrote".to_owned();
+                schemes.unread.push(Unread { tensor: *codes, parts: scales.to_vec(), reason });
+            }
+            keep
+        });
+        let known: BTreeSet<usize> = schemes
+            .unread
+            .iter()
+            .flat_map(|of| of.parts.iter().copied().chain([of.tensor]))
+            .collect();
+        // What is told of as part of a scheme is not told of again.
+        schemes.unread.extend(self.unread.into_iter().filter(|of| !known.contains(&of.tensor)));
+        let is_free = |weight: &Weight| !weight.tensors().iter().any(|index| known.contains(index));
+        schemes.weights.extend(self.weights.into_iter().filter(is_free));
+        parts.into_iter().chain(left).collect()
+    }
+}
+
+/// What the file says of a tensor.
+#[derive(Deserialize)]
+struct Place {
+    saved_offsets: Vec<u64>,
+}
+
+/// The weights of a model that lie in parts. Headers are read again only where there may be some.
+pub(super) fn find(model: &Checkpoint) -> Found {
+    let mut found = Found::default();
+    let named_so =
+        |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("shard-"));
+    let is_shared =
+        |index: usize| unqualified(model, index).len() < model.tensors[index].name.len();
+    if !model.files.iter().any(|file| named_so(&file.path))
+        && !(0..model.tensors.len()).any(is_shared)
+    {
+        return found;
+    }
+    let places: BTreeMap<usize, Option<HashMap<String, Place>>> = (0..model.files.len())
+        .filter(|file| model.files[*file].format == Some(Format::Safetensors))
+        .filter_map(|file| Some((file, places(model, file)?)))
+        .collect();
+    if places.is_empty() {
+        return found;
+    }
+    // By directory and name: the files of one checkpoint lie side by side.
+    let mut named: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (index, tensor) in model.tensors.iter().enumerate() {
+        if places.contains_key(&tensor.file) {
+            let directory = directory_of(&model.files[tensor.file].path);
+            named.entry((directory, unqualified(model, index))).or_default().push(index);
+        }
+    }
+    let mut pairs = 0;
+    for ((directory, name), tensors) in named {
+        let raw = name.strip_prefix(directory).unwrap_or(name);
+        let offsets = |index: usize| {
+            let of_file = places.get(&model.tensors[index].file)?.as_ref()?;
+            Some(of_file.get(raw).or_else(|| of_file.get(name))?.saved_offsets.clone())
+        };
+        match join(model, &tensors, offsets, &mut pairs) {
+            Ok(None) => {}
+            Ok(Some(whole)) => found.weights.push(Weight {
+                canonical: canonical_name(name).into_owned(),
+                name: model.tensors[whole.parts[0].tensor].name.clone(),
+                shape: whole.shape.clone(),
+                flattened: false,
+                form: Form::Joined(Joined { whole: Arc::new(whole), first: 0 }),
+            }),
+            Err(reason) => {
+                let reason = format!("it is a part of a tensor that several ranks wrote: {reason}");
+                let (tensor, parts) = (tensors[0], tensors[1..].to_vec());
+                found.unread.push(Unread { tensor, parts, reason });
+            }
+        }
+    }
+    found
+}
+
+/// Where the tensors of a file belong; `None`: it does not say; inner `None`: what it says is nothing of the kind.
+fn places(model: &Checkpoint, file: usize) -> Option<Option<HashMap<String, Place>>> {
+    let mut texts = metadata(&model.files[file], &|key| key == KEY).ok()?;
+    let text = texts.remove(KEY)?;
+    let mut twice = Vec::new();
+    let is_sound = json::parse(text.as_bytes(), Duplicates(&mut twice)).is_ok() && twice.is_empty();
+    Some(serde_json::from_str(&text).ok().filter(|_| is_sound))
+}
+
+/// Puts parts together; `None`: it is no part but a tensor by itself.
+fn join(
+    model: &Checkpoint,
+    tensors: &[usize],
+    offsets: impl Fn(usize) -> Option<Vec<u64>>,
+    pairs: &mut usize,
+) -> Result<Option<Whole>, &'static str> {
+    const TOO_LARGE: &str = "the whole is larger than 64 bits count";
+    let first = &model.tensors[tensors[0]];
+    let mut parts = Vec::new();
+    for index in tensors.iter().take(MAX_PARTS + 1) {
+        let tensor = &model.tensors[*index];
+        let offsets =
+            offsets(*index).ok_or("its file does not say where in the whole it belongs")?;
+        if offsets.len() != tensor.shape.len() || tensor.shape.len() != first.shape.len() {
+            return Err("parts of it have other numbers of dimensions");
+        }
+        if tensor.dtype != first.dtype {
+            return Err("parts of it are of other types");
+        }
+        parts.push(Part { tensor: *index, shape: tensor.shape.clone(), offsets });
+    }
+    if let [alone] = &parts[..]
+        && alone.offsets.iter().all(|offset| *offset == 0)
+    {
+        return Ok(None);
+    }
+    if parts.len() > MAX_PARTS {
+        return Err("it has more parts than any run has ranks");
+    }
+    let mut shape = vec![0; first.shape.len()];
+    let mut filled = 0u64;
+    for part in &parts {
+        for ((whole, offset), len) in shape.iter_mut().zip(&part.offsets).zip(&part.shape) {
+            *whole = offset.checked_add(*len).ok_or(TOO_LARGE)?.max(*whole);
+        }
+        let elements = order::elements(&part.shape).ok_or(TOO_LARGE)?;
+        filled = filled.checked_add(elements).ok_or(TOO_LARGE)?;
+    }
+    let elements = order::elements(&shape).ok_or(TOO_LARGE)?;
+    // Those at the same place lie side by side, and those that begin first are first.
+    parts.sort_by(|a, b| (&a.offsets, a.tensor).cmp(&(&b.offsets, b.tensor)));
+    for (at, part) in parts.iter().enumerate() {
+        for other in &parts[at + 1..] {
+            *pairs += 1;
+            if *pairs > MAX_PAIRS {
+                return Err("there are too many parts to hold them against each other");
+            }
+            if part.ends_before(other) {
+                break;
+            }
+            if part.overlaps(other) {
+                return Err("parts of it overlap");
+            }
+        }
+    }
+    if filled != elements {
+        return Err("parts of it are not there");
+    }
+    Ok(Some(Whole { dtype: first.dtype, shape, parts }))
+}
+
+impl Part {
+    /// Whether another that begins no earlier, in the first dimension, begins behind its end.
+    fn ends_before(&self, other: &Part) -> bool {
+        match (self.offsets.first(), self.shape.first(), other.offsets.first()) {
+            (Some(start), Some(len), Some(other)) => start.saturating_add(*len) <= *other,
+            _ => false,
+        }
+    }
+
+    fn overlaps(&self, other: &Part) -> bool {
+        let sides =
+            self.offsets.iter().zip(&self.shape).zip(other.offsets.iter().zip(&other.shape));
+        self.has_elements()
+            && other.has_elements()
+            && sides.into_iter().all(|((a, a_len), (b, b_len))| {
+                *a < b.saturating_add(*b_len) && *b < a.saturating_add(*a_len)
+            })
+    }
+
+    fn has_elements(&self) -> bool {
+        !self.shape.contains(&0)
+    }
+
+    /// The number in it of the element at these indexes of the whole, if it has it.
+    fn place(&self, indexes: &[u64]) -> Option<u64> {
+        let mut place = 0u64;
+        for ((index, offset), len) in indexes.iter().zip(&self.offsets).zip(&self.shape) {
+            let within = index.checked_sub(*offset).filter(|within| within < len)?;
+            place = place.checked_mul(*len)?.checked_add(within)?;
+        }
+        Some(place)
+    }
+}
+
+impl Joined {
+    /// The type of its elements.
+    pub fn dtype(&self) -> Dtype {
+        self.whole.dtype
+    }
+
+    /// The tensors it lies in, all ranks.
+    pub fn tensors(&self) -> Vec<usize> {
+        self.whole.parts.iter().map(|part| part.tensor).collect()
+    }
+
+    /// A stretch of it that begins with that element.
+    pub(super) fn from(&self, first: u64) -> Joined {
+        Joined { whole: Arc::clone(&self.whole), first: self.first.saturating_add(first) }
+    }
+
+    /// Elements that are best read at once.
+    pub(super) fn piece(&self) -> u64 {
+        1 << 16
+    }
+
+    /// Elements `first..first + count` of the weight.
+    pub(super) fn read(
+        &self,
+        stored: &Stored<'_>,
+        first: u64,
+        count: usize,
+    ) -> Result<Vec<f64>, FileError> {
+        let Whole { shape, parts, .. } = &*self.whole;
+        let mut values = Vec::with_capacity(count);
+        let mut indexes = vec![0; shape.len()];
+        let mut last = 0;
+        while values.len() < count {
+            let element = self.first + first + values.len() as u64;
+            let mut rest = element;
+            for (index, size) in indexes.iter_mut().zip(shape).rev() {
+                (*index, rest) = (rest % (*size).max(1), rest / (*size).max(1));
+            }
+            // Neighbours mostly lie in the same part.
+            let order = (last..parts.len()).chain(0..last);
+            let mut places = order.filter_map(|at| Some((at, parts[at].place(&indexes)?)));
+            let Some((at, place)) = places.next().filter(|_| rest == 0) else {
+                // It has no more.
+                values.resize(count, 0.0);
+                break;
+            };
+            last = at;
+            let part = &parts[at];
+            let take = part.stretch(shape, place).min((count - values.len()) as u64);
+            values.extend(stored.values(part.tensor, place, take as usize)?);
+        }
+        Ok(values)
+    }
+}
+
+impl Part {
+    /// How many elements from one of its own on lie in the whole as they lie in it.
+    fn stretch(&self, whole: &[u64], place: u64) -> u64 {
+        // A part that is whole in its inner dimensions is one stretch.
+        let mut run = 1u64;
+        for (size, len) in whole.iter().zip(&self.shape).rev() {
+            run = run.saturating_mul(*len);
+            if size != len {
+                break;
+            }
+        }
+        run - place % run.max(1)
+    }
+}
+
+/// The directory of a path, with its final `/`.
+pub(super) fn directory_of(path: &str) -> &str {
+    &path[..path.rfind('/').map_or(0, |at| at + 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Weights;
+    use crate::testing::{Made, Written, numbers, values, weight};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// A file of a rank, as PyTorch names it, with tensors and where they belong.
+    fn rank(made: &Written, number: usize, parts: &[(Made<'_>, Vec<u64>)]) {
+        let places: HashMap<&str, _> =
+            parts.iter().map(|((name, ..), at)| (*name, json!({"saved_offsets": at}))).collect();
+        let tensors: Vec<Made<'_>> = parts.iter().map(|(tensor, _)| tensor.clone()).collect();
+        let path = format!("shard-{number:05}-model-00001-of-00001.safetensors");
+        made.file(&path, &tensors, &[(KEY, &json!(places).to_string()), ("DCP_VERSION", "1.0")]);
+    }
+
+    /// The part of a matrix with this many columns that begins at a place, as a tensor.
+    fn part(columns: usize, at: [usize; 2], shape: [usize; 2]) -> (Made<'static>, Vec<u64>) {
+        let rows = at[0]..at[0] + shape[0];
+        let of_row =
+            |row: usize| (at[1]..at[1] + shape[1]).map(move |column| row * columns + column);
+        let values = rows.flat_map(of_row).map(|number| number as f32).collect();
+        (("model.w.weight", shape.to_vec(), values), at.iter().map(|at| *at as u64).collect())
+    }
+
+    fn whole(parts: &[(Made<'_>, Vec<u64>)]) -> (Vec<u64>, Vec<f64>) {
+        let made = Written::new();
+        for (number, part) in parts.iter().enumerate() {
+            rank(&made, number + 1, std::slice::from_ref(part));
+        }
+        let model = made.open();
+        let weights = Weights::of(&model);
+        assert!(weights.unread.is_empty(), "{:?}", weights.unread);
+        let found = weight(&weights, "w.weight");
+        assert_eq!((found.tensor(), found.stored_as(&model)), (None, "F32".into()));
+        let values_in = |piece| values(&model, found, piece);
+        assert_eq!(values_in(7), values_in(1000));
+        (found.shape.clone(), values_in(1000))
+    }
+
+    fn counted(rows: u64, columns: u64) -> (Vec<u64>, Vec<f64>) {
+        (vec![rows, columns], (0..rows * columns).map(|number| number as f64).collect())
+    }
+
+    #[test]
+    fn parts_of_ranks_are_one_weight() {
+        assert_eq!(whole(&[part(5, [0, 0], [2, 5]), part(5, [2, 0], [3, 5])]), counted(5, 5));
+        // Beside each other, in a grid, in no order, with an empty one.
+        assert_eq!(whole(&[part(6, [0, 4], [3, 2]), part(6, [0, 0], [3, 4])]), counted(3, 6));
+        let grid = [([2, 3], [1, 4]), ([0, 0], [2, 3]), ([0, 3], [2, 4]), ([2, 0], [1, 3])];
+        assert_eq!(whole(&grid.map(|(at, shape)| part(7, at, shape))), counted(3, 7));
+        assert_eq!(
+            whole(&[part(5, [0, 0], [4, 5]), part(5, [4, 0], [0, 5]), part(5, [4, 0], [1, 5])]),
+            counted(5, 5)
+        );
+    }
+
+    #[test]
+    fn a_tensor_by_itself_stays_one() {
+        let made = Written::new();
+        let small = (("norm.weight", vec![3], numbers(3)), vec![0]);
+        rank(&made, 1, &[part(5, [0, 0], [2, 5]), small]);
+        rank(&made, 2, &[part(5, [2, 0], [3, 5])]);
+        let model = made.open();
+        let weights = Weights::of(&model);
+        assert_eq!(weights.weights.len(), 2);
+        assert!(weight(&weights, "norm.weight").tensor().is_some());
+        assert_eq!(values(&model, weight(&weights, "w.weight"), 4), counted(5, 5).1);
+    }
+
+    /// Why the parts are not read; nothing of them is a weight.
+    fn refused(made: &Written) -> String {
+        let weights = Weights::of(&made.open());
+        assert!(weights.weights.is_empty(), "{:?}", weights.weights);
+        let [unread] = &weights.unread[..] else { panic!("{:?}", weights.unread) };
+        unread.reason.clone()
+    }
+
+    #[test]
+    fn what_does_not_make_a_whole_is_not_read() {
+        let of = |parts: &[(Made<'_>, Vec<u64>)]| {
+            let made = Written::new();
+            for (number, part) in parts.iter().enumerate() {
+                rank(&made, number + 1, std::slice::from_ref(part));
+            }
+            refused(&made)
+        };
+        let moved = |at: Vec<u64>| (part(5, [0, 0], [2, 5]).0, at);
+        for (other, why) in [
+            (part(5, [3, 0], [2, 5]), "not there"),
+            (part(5, [1, 0], [4, 5]), "overlap"),
+            (part(5, [0, 0], [2, 5]), "overlap"),
+            (moved(vec![2]), "dimensions"),
+            (moved(vec![u64::MAX, 0]), "64 bits"),
+            (moved(vec![u64::MAX - 2, 0]), "64 bits"),
+            (moved(vec![2, 1 << 62]), "64 bits"),
+            (moved(vec![2, 1]), "not there"),
+        ] {
+            let reason = of(&[part(5, [0, 0], [2, 5]), other]);
+            assert!(reason.contains(why), "{reason}: {why}");
+        }
+        // The part of another rank alone.
+        assert!(of(&[part(5, [2, 0], [3, 5])]).contains("not there"));
+    }
+
+    #[test]
+    fn what_a_file_says_is_taken_whole_or_not_at_all() {
+        for text in [
+            "",
+            "[]",
+            r#"{"model.w.weight":{}}"#,
+            r#"{"model.w.weight":{"saved_offsets":[-2,0]}}"#,
+            r#"{"model.w.weight":{"saved_offsets":[2.0,0]}}"#,
+            r#"{"other":{"saved_offsets":[2,0]}}"#,
+            r#"{"model.w.weight":{"saved_offsets":[2,0]},"model.w.weight":{"saved_offsets":[2,0]}}"#,
+        ] {
+            let made = Written::new();
+            rank(&made, 1, &[part(5, [0, 0], [2, 5])]);
+            let (tensor, _) = part(5, [2, 0], [3, 5]);
+            let path = "shard-00002-model-00001-of-00001.safetensors";
+            made.file(path, &[tensor], &[(KEY, text)]);
+            assert!(refused(&made).contains("does not say"), "{text}");
+        }
+        // Files of one name that say nothing are what they were: two variants.
+        let made = Written::new();
+        let (tensor, _) = part(5, [0, 0], [2, 5]);
+        made.file("a.safetensors", std::slice::from_ref(&tensor), &[]);
+        made.file("b.safetensors", &[tensor], &[]);
+        assert_eq!(Weights::of(&made.open()).weights.len(), 2);
+    }
+
+    #[test]
+    fn experts_in_parts_are_split() {
+        let made = Written::new();
+        // Two experts of one inner unit and three inputs.
+        for rank_of in 0..2 {
+            let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
+            let down = ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3));
+            rank(&made, rank_of + 1, &[both, down].map(|made| (made, vec![rank_of as u64, 0, 0])));
+        }
+        let model = made.open();
+        let weights = Weights::of(&model);
+        assert_eq!(weights.weights.len(), 6);
+        for expert in 0..2 {
+            let of = |name: &str| {
+                values(&model, weight(&weights, &format!("mlp.experts.{expert}.{name}.weight")), 2)
+            };
+            assert_eq!(of("gate_proj"), [0.0, 1.0, 2.0]);
+            assert_eq!(of("up_proj"), [3.0, 4.0, 5.0]);
+            assert_eq!(of("down_proj"), [0.0, 1.0, 2.0]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cuts_make_the_whole(
+            rows in prop::collection::btree_set(1usize..9, 0..3),
+            columns in prop::collection::btree_set(1usize..9, 0..3),
+        ) {
+            let cuts = |cuts: std::collections::BTreeSet<usize>| -> Vec<[usize; 2]> {
+                let all: Vec<usize> = [0].into_iter().chain(cuts).chain([9]).collect();
+                all.windows(2).map(|pair| [pair[0], pair[1] - pair[0]]).collect()
+            };
+            let mut parts = Vec::new();
+            for [row, height] in cuts(rows) {
+                for [column, width] in cuts(columns.clone()) {
+                    parts.push(part(9, [row, column], [height, width]));
+                }
+            }
+            if parts.len() > 1 {
+                prop_assert_eq!(whole(&parts), counted(9, 9));
+            }
+        }
+
+        #[test]
+        fn arbitrary_places_do_not_panic(
+            places in prop::collection::vec(prop::collection::vec(any::<u64>(), 0..4), 1..4)
+        ) {
+            let made = Written::new();
+            for (number, place) in places.into_iter().enumerate() {
+                rank(&made, number + 1, &[(part(5, [0, 0], [2, 5]).0, place)]);
+            }
+            Weights::of(&made.open());
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Models that tests make.
+
+use super::reader::{self, Reader};
+use super::{Weight, Weights};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use std::collections::HashMap;
+use std::fs;
+use tensorseal_engine::stream::files::FileSet;
+use tensorseal_format::{Checkpoint, OpenOptions};
+
+/// A directory with a model.
+pub struct Written(tempfile::TempDir);
+
+/// A tensor of F32: its name, dimensions, and values.
+pub type Made<'a> = (&'a str, Vec<usize>, Vec<f32>);
+
+/// Numbers from zero on.
+pub fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|number| number as f32).collect()
+}
+
+impl Written {
+    /// An empty one.
+    pub fn new() -> Self {
+        Written(tempfile::tempdir().unwrap())
+    }
+
+    /// Adds a file of safetensors.
+    pub fn file(&self, path: &str, tensors: &[Made<'_>], metadata: &[(&str, &str)]) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let data: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&data).map(|((name, shape, _), data)| {
+            (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+        });
+        let metadata: HashMap<String, String> =
+            metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        fs::write(path, serialize(views, Some(metadata)).unwrap()).unwrap();
+    }
+
+    /// Adds a file of text.
+    pub fn text(&self, path: &str, text: &str) {
+        fs::write(self.0.path().join(path), text).unwrap();
+    }
+
+    /// The model in it.
+    pub fn open(&self) -> Checkpoint {
+        self.open_at("")
+    }
+
+    /// One of its files, as a model.
+    pub fn open_at(&self, path: &str) -> Checkpoint {
+        Checkpoint::open(&self.0.path().join(path), &OpenOptions::default()).unwrap()
+    }
+}
+
+/// The values of a weight, read in pieces of this many elements.
+pub fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
+    let plan = reader::plan(model, std::iter::once(weight));
+    let files = FileSet::new(&model.files, &plan);
+    let reader = Reader::new(model, &files);
+    let count = weight.elements().unwrap() as usize;
+    let mut values = Vec::new();
+    while values.len() < count {
+        let take = piece.min(count - values.len());
+        values.extend(reader.read(weight, values.len() as u64, take).unwrap());
+    }
+    values
+}
+
+/// The weight of a canonical name.
+pub fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
+    let mut found = weights.weights.iter().filter(|weight| weight.canonical == canonical);
+    let weight = found.next().unwrap_or_else(|| panic!("{canonical}"));
+    assert!(found.next().is_none(), "{canonical} twice");
+    weight
+}
