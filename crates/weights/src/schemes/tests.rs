@@ -2,6 +2,7 @@
 //! codes and scales lie, against plain formulas.
 
 mod configurations;
+mod fits;
 mod golden;
 mod grids;
 mod hostile;

@@ -1,10 +1,10 @@
 //! What the layers of `testdata/schemes` stand for, which NumPy computed.
 
 use super::{layers, open, values};
-use crate::{Weight, Weights};
+use crate::{Form, Weight, Weights};
 use serde_json::json;
 use std::path::Path;
-use tensorseal_format::Checkpoint;
+use tensorseal_format::{Checkpoint, order};
 
 /// Every layer, and what its weights are called that they are stored as, by their names.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compressed-tensors", &["compressed-tensors 4-bit"]),
     ("compressed-tensors-8-bits", &["compressed-tensors 8-bit"]),
     ("compressed-tensors-asymmetric", &["compressed-tensors 4-bit"]),
-    ("compressed-tensors-bytes", &["int8 with scales"; 2]),
+    ("compressed-tensors-bytes", &["int8 with scales", "int4 with scales"]),
     ("compressed-tensors-mxfp4", &["mxfp4"]),
     ("compressed-tensors-mxfp8", &["fp8 with scales"]),
     ("compressed-tensors-order", &["compressed-tensors 4-bit"; 2]),
@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gptq-3-bits", &["gptq 3-bit"; 2]),
     ("gptq-8-bits", &["gptq 8-bit"]),
     ("gptq-act-order", &["gptq 4-bit"]),
+    ("gptq-planes", &["gptq 3-bit", "gptq 5-bit", "gptq 6-bit", "gptq 7-bit"]),
     ("gptq-symmetric", &["gptq 4-bit", "gptq 8-bit"]),
     ("hqq", &["hqq 1-bit", "hqq 8-bit", "hqq 4-bit", "hqq 3-bit", "hqq 2-bit"]),
     ("hqq-columns", &["hqq 4-bit", "hqq 3-bit"]),
@@ -57,7 +58,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("torchao-float8", &["torchao fp8"; 3]),
     ("torchao-int4", &["torchao 4-bit"]),
     ("torchao-int8", &["torchao 8-bit"; 3]),
-    ("torchao-intx", &["torchao 8-bit"]),
+    ("torchao-intx", &["torchao 3-bit"]),
     ("torchao-mxfp4", &["mxfp4"; 2]),
     ("torchao-mxfp8", &["mxfp8"]),
     ("torchao-nvfp4", &["nvfp4"; 2]),
@@ -67,6 +68,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 const TOLD: &[&str] = &[
     // Whether zero points are stored less one.
     "gptq-act-order",
+    // How codes of three bits are packed.
+    "gptq-3-bits",
+    "gptq-planes",
     // Bits and group, where several have one product.
     "mlx-affine",
     "mlx-overrides",
@@ -82,7 +86,7 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
     if !weights.unread.is_empty() {
         return Err(format!("{name}: {:?}", weights.unread));
     }
-    let quantised = weights.weights.iter().filter(|weight| weight.tensor().is_none());
+    let quantised = weights.weights.iter().filter(|weight| matches!(weight.form, Form::Scheme(_)));
     let mut quantised: Vec<&Weight> = quantised.collect();
     quantised.sort_by_key(|weight| &weight.canonical);
     let named: Vec<_> = quantised.iter().map(|weight| weight.stored_as(model)).collect();
@@ -125,10 +129,14 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
 
 /// Holds every layer to its values in a form that is made of its copy, and names all that are not it.
 fn check_all(is_one: impl Fn(&str) -> bool, form: impl Fn(&Path) -> Checkpoint) {
+    check_each(is_one, |dir, _| form(dir));
+}
+
+fn check_each(is_one: impl Fn(&str) -> bool, form: impl Fn(&Path, &str) -> Checkpoint) {
     let all = LAYERS.iter().filter(|(name, _)| is_one(name));
     let wrong = all.filter_map(|(name, kinds)| {
         let copy = layers::copy(name);
-        let model = form(copy.path());
+        let model = form(copy.path(), name);
         assert_eq!(model.problems, [], "{name}");
         check(name, kinds, &model).err()
     });
@@ -145,6 +153,41 @@ fn every_layer_is_here() {
 #[test]
 fn every_layout_stands_for_its_values() {
     check_all(|_| true, open);
+}
+
+/// A layer with all of its matrices and stacks stored the other way round, the first dimension fastest.
+fn turned(dir: &Path, name: &str) -> Checkpoint {
+    let pieces = layers::pieces(name);
+    let turned = pieces.iter().map(|piece| {
+        let elements: u64 = piece.shape.iter().product();
+        let width = piece.data.len() / elements as usize;
+        let strides = order::first_fastest(&piece.shape);
+        let mut turned = piece.clone();
+        for element in 0..elements {
+            let to = match &strides {
+                None => element,
+                Some(strides) => order::position(&piece.shape, strides, element),
+            };
+            let [from, to] = [element, to].map(|at| at as usize * width);
+            turned.data[to..to + width].copy_from_slice(&piece.data[from..from + width]);
+        }
+        turned
+    });
+    let path = dir.join("model.safetensors");
+    layers::write(&path, &turned.collect::<Vec<_>>(), None);
+    let mut model = open(dir);
+    for tensor in &mut model.tensors {
+        tensor.strides = order::first_fastest(&tensor.shape);
+    }
+    model
+}
+
+#[test]
+fn tensors_may_lie_in_another_order() {
+    // Whose zero points tell how they are stored, scales how many they are, or codes how many bits they have: where
+    // they lie row by row.
+    let looked_at = ["awq-gemv", "compressed-tensors-bytes", "gptq-symmetric", "torchao-intx"];
+    check_each(|name| !looked_at.contains(&name), turned);
 }
 
 #[test]

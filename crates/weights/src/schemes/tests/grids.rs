@@ -3,7 +3,7 @@
 use super::super::grid::{Grid, Kept};
 use super::layers::{Piece, write};
 use super::open;
-use super::packings::range;
+use super::packings::{plane, range};
 use crate::stored::Stored;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -15,11 +15,11 @@ const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// How the numbers of some matrices of rows and columns are kept.
 #[derive(Debug, Clone)]
-struct Layout {
-    matrices: u64,
-    rows: u64,
-    columns: u64,
-    kept: Kept,
+pub struct Layout {
+    pub matrices: u64,
+    pub rows: u64,
+    pub columns: u64,
+    pub kept: Kept,
 }
 
 /// A number of a type: a counter where it is a float, bytes that are no pattern otherwise.
@@ -58,11 +58,12 @@ fn e4m3(code: u8) -> f64 {
 
 impl Layout {
     /// Elements of its tensor for one matrix.
-    fn each(&self) -> u64 {
+    pub fn each(&self) -> u64 {
         let (rows, columns) = (self.rows, self.columns);
         match &self.kept {
             Kept::Padded { row } | Kept::Along { row, .. } => rows * row,
             Kept::Swizzled { .. } => rows.div_ceil(128) * columns.div_ceil(4) * 512,
+            Kept::Split { bits } => columns.div_ceil(32) * bits * rows,
             Kept::Down { bits, stream: true } => (rows * bits).div_ceil(32) * columns,
             Kept::Down { bits, stream: false } => rows.div_ceil(32 / bits) * columns,
             _ => rows * columns,
@@ -70,10 +71,10 @@ impl Layout {
     }
 
     /// The type of its tensor.
-    fn dtype(&self) -> &'static str {
+    pub fn dtype(&self) -> &'static str {
         match &self.kept {
             Kept::Numbers | Kept::Padded { .. } | Kept::Transposed => "F32",
-            Kept::Along { .. } | Kept::Down { .. } => "I32",
+            Kept::Along { .. } | Kept::Split { .. } | Kept::Down { .. } => "I32",
             Kept::Exponents | Kept::E4m3 | Kept::Swizzled { .. } | Kept::Nested { .. } => "U8",
         }
     }
@@ -109,6 +110,12 @@ impl Layout {
                     bit(first + at / 32, at % 32)
                 }) + add
             }
+            Kept::Split { bits } => gather(*bits, |at| {
+                let (width, lowest, words) = plane(*bits as u32, at);
+                let place = column % 32 * width + at - lowest;
+                let block = (row * columns.div_ceil(32) + column / 32) * bits;
+                bit(base + block + words + place / 32, place % 32)
+            }),
             Kept::Down { bits, stream: true } => gather(*bits, |at| {
                 let at = row * bits + at;
                 bit(base + at / 32 * columns + column, at % 32)
@@ -125,32 +132,44 @@ impl Layout {
     }
 }
 
+/// One of the ways, for so many columns; `more` is what rows are longer than they must be.
+pub fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> Kept {
+    let along = |bits, places: Option<&'static [u8]>, least| Kept::Along {
+        bits,
+        unit_bits: 32,
+        add: 1.0,
+        places,
+        row: least + more,
+    };
+    match kind {
+        0 => Kept::Numbers,
+        1 => Kept::Padded { row: columns + more },
+        2 => Kept::Transposed,
+        3 => Kept::Exponents,
+        4 => Kept::E4m3,
+        5 => Kept::Swizzled { exponents: false },
+        6 => Kept::Swizzled { exponents: true },
+        7 => along(bits, None, (columns * bits).div_ceil(32)),
+        8 => along(bits.min(4), Some(SHUFFLED), columns.div_ceil(8)),
+        9 => Kept::Down { bits, stream: more > 0 },
+        10 => Kept::Split { bits },
+        _ => Kept::Nested { table: 1, scales: 2, block: bits * 3, offset: 0.25 },
+    }
+}
+
+/// How many ways there are.
+pub const KINDS: usize = 12;
+
 fn layouts() -> impl Strategy<Value = Layout> {
-    (1u64..3, 1u64..300, 1u64..14, 0..11, 1u64..=8, 0u64..3).prop_map(
+    (1u64..3, 1u64..300, 1u64..80, 0..KINDS, 1u64..=8, 0u64..3).prop_map(
         |(matrices, rows, columns, kind, bits, more)| {
-            let along = |bits, places: Option<&'static [u8]>, least| Kept::Along {
-                bits,
-                unit_bits: 32,
-                add: 1.0,
-                places,
-                row: least + more,
+            let columns = match kind {
+                // Scales of scales are one for each row.
+                11 => 1,
+                7..=10 => columns,
+                _ => columns.div_ceil(6),
             };
-            let kept = match kind {
-                0 => Kept::Numbers,
-                1 => Kept::Padded { row: columns + more },
-                2 => Kept::Transposed,
-                3 => Kept::Exponents,
-                4 => Kept::E4m3,
-                5 => Kept::Swizzled { exponents: false },
-                6 => Kept::Swizzled { exponents: true },
-                7 => along(bits, None, (columns * bits).div_ceil(32)),
-                8 => along(bits.min(4), Some(SHUFFLED), columns.div_ceil(8)),
-                9 => Kept::Down { bits, stream: more > 0 },
-                _ => Kept::Nested { table: 1, scales: 2, block: bits * 3, offset: 0.25 },
-            };
-            // Scales of scales are one for each row.
-            let columns = if matches!(kept, Kept::Nested { .. }) { 1 } else { columns };
-            Layout { matrices, rows, columns, kept }
+            Layout { matrices, rows, columns, kept: kept(kind, columns, bits, more) }
         },
     )
 }

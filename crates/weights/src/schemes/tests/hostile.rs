@@ -24,8 +24,10 @@ pub fn hold(model: &Checkpoint, what: &str, mut is_wanted: impl FnMut(&Weight) -
         assert!(!reason.is_empty() && !reason.contains(char::is_control), "{what}: {reason:?}");
         assert!(reason.chars().count() < LONGEST, "{what}: {reason}");
         // It is not read as anything else.
-        let shared = |weight: &&Weight| weight.tensors().contains(&unread.tensor);
-        let also = weights.weights.iter().filter(|weight| weight.tensor().is_none()).find(shared);
+        let is_it = |weight: &&Weight| {
+            matches!(weight.form, Form::Scheme(_)) && weight.tensors()[0] == unread.tensor
+        };
+        let also = weights.weights.iter().find(is_it);
         assert!(also.is_none(), "{what}: {reason}");
     }
     let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
