@@ -174,19 +174,8 @@ impl Codes {
         rows: Range<u64>,
         units: Range<u64>,
     ) -> Result<Vec<u8>, FileError> {
-        let wide = units.end - units.start;
         let mut bytes = Vec::new();
-        if wide == self.row || rows.end - rows.start == 1 {
-            let count = (rows.end - rows.start) * wide;
-            stored.units(self.tensor, rows.start * self.row + units.start, count, &mut bytes)?;
-            return Ok(bytes);
-        }
-        let mut one = Vec::new();
-        bytes.reserve(((rows.end - rows.start) * wide * self.unit) as usize);
-        for row in rows {
-            stored.units(self.tensor, row * self.row + units.start, wide, &mut one)?;
-            bytes.extend_from_slice(&one);
-        }
+        stored.units_of_rows(self.tensor, self.row, rows, units, &mut bytes)?;
         Ok(bytes)
     }
 

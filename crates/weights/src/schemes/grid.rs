@@ -71,6 +71,11 @@ pub(super) fn down(rows: u64, bits: u64, stream: bool) -> u64 {
     }
 }
 
+/// The value of a byte, whatever its type is called.
+fn e4m3(code: u64) -> f64 {
+    crate::values::float(Dtype::F8_E4M3, code)
+}
+
 /// 2^(code - 127); the last code is not a number.
 fn power(code: u64) -> f64 {
     match code {
@@ -100,21 +105,13 @@ impl Grid {
         let base = matrix * self.rows;
         let mut numbers = Vec::with_capacity((width * height) as usize);
         match &self.kept {
-            Kept::Numbers | Kept::Exponents | Kept::E4m3 if width == self.columns => {
-                let first = (base + rows.start) * self.columns;
-                self.read(stored, first, width * height, &mut numbers)?;
-            }
             Kept::Numbers | Kept::Exponents | Kept::E4m3 => {
-                for row in rows {
-                    let first = (base + row) * self.columns + columns.start;
-                    self.read(stored, first, width, &mut numbers)?;
-                }
+                let rows = base + rows.start..base + rows.end;
+                self.read(stored, self.columns, rows, columns, &mut numbers)?;
             }
-            Kept::Padded { row: stride } => {
-                for row in rows {
-                    let first = (base + row) * stride + columns.start;
-                    self.read(stored, first, width, &mut numbers)?;
-                }
+            Kept::Padded { row } => {
+                let rows = base + rows.start..base + rows.end;
+                self.read(stored, *row, rows, columns, &mut numbers)?;
             }
             Kept::Transposed => {
                 numbers.resize((width * height) as usize, 0.0);
@@ -208,35 +205,30 @@ impl Grid {
                 }));
             }
         }
+        numbers.resize((width * height) as usize, 0.0);
         if self.factor != 1.0 {
             numbers.iter_mut().for_each(|number| *number *= self.factor);
         }
         Ok(numbers)
     }
 
-    /// Elements that lie in their order.
+    /// Elements that lie in their order, some of each row of `row`.
     fn read(
         &self,
         stored: &Stored<'_>,
-        first: u64,
-        count: u64,
+        row: u64,
+        rows: Range<u64>,
+        columns: Range<u64>,
         numbers: &mut Vec<f64>,
     ) -> Result<(), FileError> {
+        let mut bytes = Vec::new();
+        stored.units_of_rows(self.tensor, row, rows, columns, &mut bytes)?;
         match self.kept {
-            Kept::Exponents => {
-                let codes = stored.codes(self.tensor, first, count as usize)?;
-                numbers.extend(codes.into_iter().map(power));
-            }
-            Kept::E4m3 => numbers.extend(self.e4m3(stored, first, count as usize)?),
-            _ => numbers.extend(stored.values(self.tensor, first, count as usize)?),
+            Kept::Exponents => numbers.extend(bytes.into_iter().map(|code| power(code.into()))),
+            Kept::E4m3 => numbers.extend(bytes.into_iter().map(|code| e4m3(code.into()))),
+            _ => numbers.extend(stored.decoded(self.tensor, &bytes)),
         }
         Ok(())
-    }
-
-    /// Of bytes, whatever their type is called.
-    fn e4m3(&self, stored: &Stored<'_>, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
-        let codes = stored.codes(self.tensor, first, count)?;
-        Ok(codes.into_iter().map(|code| crate::values::float(Dtype::F8_E4M3, code)).collect())
     }
 
     /// Numbers that lie in blocks, block by block.
@@ -256,12 +248,9 @@ impl Grid {
             for across in columns.start / wide..columns.end.div_ceil(wide) {
                 let block = (matrix * blocks[0] + down) * blocks[1] + across;
                 let (first, count) = (block * high * wide, (high * wide) as usize);
-                let block = match exponents {
-                    true => {
-                        stored.codes(self.tensor, first, count)?.into_iter().map(power).collect()
-                    }
-                    false => self.e4m3(stored, first, count)?,
-                };
+                let value = if exponents { power } else { e4m3 };
+                let codes = stored.codes(self.tensor, first, count)?;
+                let block: Vec<f64> = codes.into_iter().map(value).collect();
                 for row in rows.start.max(down * high)..rows.end.min((down + 1) * high) {
                     for column in
                         columns.start.max(across * wide)..columns.end.min((across + 1) * wide)
