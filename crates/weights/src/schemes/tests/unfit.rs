@@ -41,3 +41,29 @@ fn what_does_not_fit_is_named() {
     let fp8 = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 3, 3])];
     assert_eq!(unknown(&fp8, "{}"), ["the shape of its scales [3, 3, 3] does not fit"]);
 }
+
+#[test]
+fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
+    // Views of one element, as a file of PyTorch can have them.
+    let groups = 1u64 << 40;
+    let views = [
+        ("a.weight_packed", "I32", vec![1, groups / 4]),
+        ("a.weight_scale", "F32", vec![1, groups]),
+        ("a.weight_g_idx", "I32", vec![groups * 2]),
+    ];
+    let mut pieces: Vec<Piece> =
+        views.iter().map(|(name, dtype, _)| Piece::new(name, dtype, &[1], vec![0; 4])).collect();
+    let shape = [1, groups * 2].map(|len| (len as i64).to_le_bytes()).concat();
+    pieces.push(Piece::new("a.weight_shape", "I64", &[2], shape));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    write(&path, &pieces, None);
+    let mut model = open(&path);
+    for (name, _, shape) in views {
+        let tensor = model.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+        tensor.strides = Some(vec![0; shape.len()]);
+        tensor.shape = shape;
+    }
+    let reasons = Weights::of(&model).unread.into_iter().map(|unread| unread.reason);
+    assert_eq!(reasons.collect::<Vec<_>>(), ["its blocks are too many to be in any order"]);
+}
