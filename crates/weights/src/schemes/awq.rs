@@ -118,6 +118,6 @@ fn groups(module: &Module<'_>, scales: usize, inputs: u64, row: u64) -> Result<u
     [Some(seen), told]
         .into_iter()
         .flatten()
-        .find(|groups| *groups > 0 && *groups <= row && inputs % groups == 0)
+        .find(|groups| *groups > 0 && *groups <= row && inputs.is_multiple_of(*groups))
         .ok_or_else(|| "nothing says how many groups it has".to_owned())
 }

@@ -10,6 +10,7 @@ use super::super::quantised::{Global, Order, Quantised, Zero};
 use super::super::table::Table;
 use super::layers::{Piece, write};
 use super::{grids, open, packings, values};
+use crate::reader::Reader;
 use crate::schemes::Part;
 use crate::{Form, Weight};
 use proptest::prelude::*;
@@ -235,6 +236,7 @@ proptest! {
                 let form = Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 });
                 let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, form };
                 prop_assert!(weight.elements().unwrap() <= bytes * 8);
+                prop_assert!(Reader::piece(&weight).is_multiple_of(512));
                 let whole = values(&model, &weight, 1 << 20);
                 let pieces = values(&model, &weight, most);
                 let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());

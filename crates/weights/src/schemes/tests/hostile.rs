@@ -3,6 +3,7 @@
 
 use super::layers::{self, Piece};
 use super::{open, values};
+use crate::reader::Reader;
 use crate::{Form, Weight, Weights};
 use serde_json::json;
 use std::path::Path;
@@ -37,6 +38,7 @@ pub fn hold(model: &Checkpoint, what: &str, mut is_wanted: impl FnMut(&Weight) -
         any = true;
         // No note makes a weight larger than its codes are.
         assert!(weight.elements().unwrap() <= bytes * 8, "{what}: {:?}", weight.shape);
+        assert!(Reader::piece(weight).is_multiple_of(512), "{what}");
         if !is_wanted(weight) {
             continue;
         }
