@@ -90,6 +90,13 @@ pub struct Unread {
     pub reason: String,
 }
 
+impl Unread {
+    /// The tensors that it is kept in: the codes, then what belongs to them.
+    pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
+        [self.tensor].into_iter().chain(self.parts.iter().copied())
+    }
+}
+
 /// The weights of a model, in the order of the tensors they are in.
 #[derive(Debug, Default)]
 pub struct Weights {
@@ -100,11 +107,18 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Of a model. Its configuration is read, no tensor is.
+    /// Of a model. Its configuration is read, no tensor is. What belongs to weights that cannot be read is not
+    /// among those that can: codes and scales of an unknown layout stand for nothing.
     pub fn of(model: &Checkpoint) -> Weights {
         let found = schemes::find(model);
-        let taken: BTreeSet<usize> =
-            found.weights.iter().flat_map(Weight::tensors).chain(found.parts).collect();
+        let unread = found.unread.iter().flat_map(Unread::tensors);
+        let taken: BTreeSet<usize> = found
+            .weights
+            .iter()
+            .flat_map(Weight::tensors)
+            .chain(found.parts)
+            .chain(unread)
+            .collect();
         let mut weights = found.weights;
         for index in 0..model.tensors.len() {
             if !taken.contains(&index) {

@@ -7,6 +7,7 @@ mod config;
 mod fp4;
 mod packed;
 mod scaled;
+mod unread;
 mod words;
 
 use super::stored::Stored;
@@ -117,9 +118,6 @@ fn one_beside(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, S
 /// The quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> Found {
     let mut found = Found::default();
-    if !model.tensors.iter().any(|tensor| may_be_codes(tensor.dtype)) {
-        return found;
-    }
     let names = (0..model.tensors.len()).map(|index| (unqualified(model, index), index));
     let by_name: HashMap<&str, usize> = names.collect();
     let mut configs: BTreeMap<&str, Config> = BTreeMap::new();
@@ -153,6 +151,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
             Err(reason) => found.unread.push(Unread { tensor: index, parts: Vec::new(), reason }),
         }
     }
+    unread::find(model, &mut found);
     found
 }
 
