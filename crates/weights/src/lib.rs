@@ -70,6 +70,15 @@ impl Weight {
         }
     }
 
+    /// Whether it is a matrix of integers that may be codes of an unknown quantisation, for all that its name
+    /// says: as integers its values are what is stored, and as weights nobody can say.
+    pub fn may_be_codes(&self, model: &Checkpoint) -> bool {
+        match &self.form {
+            Form::Arranged(arranged) => schemes::unread::is_of_integers(model, arranged.tensor),
+            Form::Scheme(_) => false,
+        }
+    }
+
     /// What it is stored as: the name of its type, or of its quantisation.
     pub fn stored_as<'m>(&self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {

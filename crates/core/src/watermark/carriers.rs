@@ -6,6 +6,7 @@
 //! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
+use super::not_read::NotRead;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use tensorseal_base::dtype::Dtype;
@@ -51,6 +52,8 @@ pub struct Carriers {
     pub tied: Vec<(usize, usize)>,
     /// Digests of the carriers that were compared with others, by tensor.
     pub(super) compared: HashMap<usize, ChainingValue>,
+    /// Weights that cannot be read: whether they carry is not known.
+    pub not_read: NotRead,
 }
 
 impl Carriers {
@@ -63,7 +66,9 @@ impl Carriers {
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
-        let by_name = by_canonical(model);
+        let weights = Weights::of(model);
+        let not_read = NotRead::of(model, &weights);
+        let by_name = by_canonical(model, weights);
         let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole).collect();
         let compared = digests_of_alike(model, &candidates, options, progress)?;
         let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
@@ -98,7 +103,12 @@ impl Carriers {
             .into_iter()
             .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
             .collect();
-        Ok(Carriers { tensors, tied, compared })
+        Ok(Carriers { tensors, tied, compared, not_read })
+    }
+
+    /// Whether nothing carries, as far as anyone can say.
+    pub fn is_nothing(&self) -> bool {
+        self.tensors.is_empty() && self.not_read.is_none()
     }
 
     /// Elements of all carriers.
@@ -119,14 +129,14 @@ impl Carriers {
 
 /// The weights that carry chips, by canonical name; of several that share one, the first in the format
 /// that loaders prefer, then in the order of their own names.
-fn by_canonical(model: &Checkpoint) -> BTreeMap<String, Weight> {
+fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight> {
     let mut by_name: BTreeMap<String, Weight> = BTreeMap::new();
     let rank = |weight: &Weight| {
         let tensor = weight.tensors().first().copied();
         let file = tensor.map(|index| model.tensors[index].file);
         (file.and_then(|file| model.files[file].format), weight.name.clone())
     };
-    for weight in Weights::of(model).weights {
+    for weight in weights.weights {
         if !is_carrier(model, &weight) {
             continue;
         }
@@ -321,6 +331,36 @@ mod tests {
         assert_eq!(carriers.elements(), 4 << 16);
         assert_eq!(carriers.blocks(), 512);
         assert!(carriers.tied.is_empty());
+        // Integers of that size may be codes.
+        assert_eq!(carriers.not_read.tensors, ["layers.0.codes.weight"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_carries_nothing_and_is_told() {
+        let (_dir, model, carriers) = find(&[
+            ("layers.0.q_proj.weight", Dtype::F8_E4M3, LARGE, 1),
+            ("layers.0.q_proj.scale", Dtype::F32, &[2, 2, 256, 256], 2),
+            ("layers.0.k_proj.codes", Dtype::U8, &[256, 128], 3),
+            ("layers.0.k_proj.scales", Dtype::F16, LARGE, 4),
+            ("layers.0.v_proj.weight", Dtype::F16, LARGE, 5),
+            ("layers.0.mask", Dtype::U8, LARGE, 6),
+            ("layers.0.ids.weight", Dtype::I64, LARGE, 7),
+        ]);
+        assert_eq!(carriers.names().collect::<Vec<_>>(), ["layers.0.v_proj.weight"]);
+        let not_read = &carriers.not_read;
+        assert_eq!(not_read.tensors.len(), 2);
+        assert_eq!(not_read.weights, 2);
+        let bytes = (1 << 16) + (4 << 18) + (1 << 15) + (2 << 16);
+        assert_eq!(not_read.bytes, bytes);
+        let total: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
+        assert_eq!(not_read.share, bytes as f64 / total as f64);
+        assert!(
+            not_read.shown().starts_with("2 weights are kept in a way"),
+            "{}",
+            not_read.shown()
+        );
+        let (_dir, _, plain) = find(&[("x.weight", Dtype::F16, LARGE, 1)]);
+        assert!(plain.not_read.is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod config;
 mod fp4;
 mod packed;
 mod scaled;
-mod unread;
+pub(super) mod unread;
 mod words;
 
 use super::stored::Stored;

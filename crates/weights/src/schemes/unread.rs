@@ -122,8 +122,11 @@ const ACTIVATIONS: &[&str] = &["input", "output", "act", "activation", "in", "ou
 /// Words in names of integers that are places or masks.
 const PLACES: &[&str] = &["mask", "masks", "bias", "ids", "position", "positions", "relative"];
 
-/// Words in names of 64-bit integers that are numbers of something.
-const NUMBERS: &[&str] = &["index", "indexes", "indices", "idx", "id", "perm", "map", "table"];
+/// Words in names of integers that are numbers of something, where nothing else tells.
+const NUMBERS: &[&str] = &[
+    "index", "indexes", "indices", "idx", "id", "perm", "map", "table", "token", "tokens", "vocab",
+    "counts", "lengths", "offsets", "labels", "hash", "hashes",
+];
 
 /// Components that wrap the tensor of a module: `q_proj.weight._data`.
 const WRAPPERS: &[&str] = &["weight", "data", "qdata", "packed"];
@@ -300,6 +303,19 @@ impl<'m> Modules<'m> {
         unread.sort_by_key(|unread| unread.tensor);
         unread
     }
+}
+
+/// Whether a matrix of integers may be one of codes, though nothing beside it says so: it is named neither like
+/// places and masks nor like tables and numbers of something.
+pub(crate) fn is_of_integers(model: &Checkpoint, index: usize) -> bool {
+    let tensor = &model.tensors[index];
+    let integers = [Dtype::U8, Dtype::I8, Dtype::U16, Dtype::I16, Dtype::U32, Dtype::I32];
+    let last = unqualified(model, index).rsplit('.').next().unwrap_or_default();
+    let of_something = |word: &str| is_one_of(word, PLACES) || is_one_of(word, NUMBERS);
+    integers.contains(&tensor.dtype)
+        && tensor.shape.iter().filter(|len| **len > 1).count() >= 2
+        && !words(last).any(of_something)
+        && !is_gguf(model, index)
 }
 
 /// Whether a tensor may hold codes, by its type, dimensions and name.

@@ -36,7 +36,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
-        if measured.carriers.tensors.is_empty() {
+        if measured.carriers.is_nothing() {
             return Err(no_carriers(&args.model));
         }
         let beside = original
@@ -71,7 +71,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
                     Some(judge::Measured { mode, groups })
                 })
                 .collect();
-            judge::judge(key.id(), &ways, &context)
+            judge::judge(key.id(), &ways, &context).beside(&measured.carriers.not_read)
         })
         .collect();
     for detection in &detections {

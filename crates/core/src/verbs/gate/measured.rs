@@ -68,7 +68,7 @@ pub fn measure(
     let held = held::hold(model, &holding, measure, &options.progress)?;
     let (model, mut said) = (held.model, held.said);
     let Examined { seal, audited, marks, run } = held.examined;
-    let carried = marks.filter(|marks| !marks.carriers.tensors.is_empty());
+    let carried = marks.filter(|marks| !marks.carriers.is_nothing());
     let mut measured = Measured {
         found: seal,
         digests,
