@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tensorseal_format::Checkpoint;
+use tensorseal_format::canonical::canonical_name;
 
 /// A tensor as its Hugging Face checkpoint has it.
 #[derive(Debug, Clone)]
@@ -103,6 +104,12 @@ impl Unread {
     /// The tensors that it is kept in: the codes, then what belongs to them.
     pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
         [self.tensor].into_iter().chain(self.parts.iter().copied())
+    }
+
+    /// Canonical names that the weight may have in a model that keeps it as it is: that of the codes first.
+    pub fn canonical_names(&self, model: &Checkpoint) -> Vec<String> {
+        let names = schemes::unread::weight_names(unqualified(model, self.tensor));
+        names.iter().map(|name| canonical_name(name).into_owned()).collect()
     }
 }
 

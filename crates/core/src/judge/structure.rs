@@ -45,8 +45,7 @@ pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Findin
 /// The first of some names, and how many more there are.
 fn said(names: &[&str], all: usize) -> String {
     const SHOWN: usize = 3;
-    let shown: Vec<String> =
-        names.iter().take(SHOWN).map(|name| display_name(name).to_string()).collect();
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| display_name(name)).collect();
     match all - shown.len() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

@@ -62,7 +62,7 @@ impl NotRead {
     /// What was not read, for a sentence.
     pub fn shown(&self) -> String {
         let shown: Vec<String> =
-            self.tensors.iter().take(SHOWN).map(|name| display_name(name).to_string()).collect();
+            self.tensors.iter().take(SHOWN).map(|name| display_name(name)).collect();
         let more = match self.weights - shown.len() as u64 {
             0 => String::new(),
             more => format!(" and {more} more"),

@@ -371,6 +371,20 @@ fn modules_above(name: &str) -> impl Iterator<Item = (&str, &str)> {
     inner.chain([("", name)]).take(DEPTH).take_while(|(_, ending)| ending.len() <= MAX_ENDING)
 }
 
+/// Names that the weight of codes of this name may have where it is kept as it is, likely ones first.
+pub(crate) fn weight_names(name: &str) -> Vec<String> {
+    let module = module_of(name);
+    let of_module = match module {
+        "" => "weight".to_owned(),
+        module => format!("{module}.weight"),
+    };
+    let last = name.rfind('.').map_or(0, |end| end + 1);
+    let ends = name[last..].char_indices().rev().filter(|(end, c)| *c == '_' && *end > 0);
+    let stems = ends.take(DEPTH).map(|(end, _)| &name[..last + end]);
+    let stems = stems.flat_map(|stem| [stem.to_owned(), format!("{stem}.weight")]);
+    [name.to_owned(), of_module].into_iter().chain(stems).collect()
+}
+
 /// The words of a name: what lies between its dots and strokes, without numbers at their ends.
 fn words(name: &str) -> impl Iterator<Item = &str> + Clone {
     let words = name.split(['.', '_', '-']);

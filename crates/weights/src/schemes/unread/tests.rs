@@ -196,6 +196,23 @@ fn what_does_not_fit_keeps_its_reason_and_takes_its_parts() {
 }
 
 #[test]
+fn codes_have_the_names_of_weights() {
+    let names = crate::schemes::unread::weight_names;
+    for (codes, weight) in [
+        ("a.q_proj.weight", "a.q_proj.weight"),
+        ("a.q_proj.weight_packed", "a.q_proj.weight"),
+        ("a.q_proj.qcodes", "a.q_proj.weight"),
+        ("a.q_proj.weight._data._data", "a.q_proj.weight"),
+        ("a.experts.down_proj_blocks", "a.experts.down_proj"),
+        ("a.q_proj_codes", "a.q_proj.weight"),
+        ("codes", "weight"),
+    ] {
+        assert!(names(codes).contains(&weight.to_owned()), "{codes}: {:?}", names(codes));
+    }
+    assert!(names("_").len() < 9 && names(&"_".repeat(9000)).len() < 20);
+}
+
+#[test]
 fn shards_keep_codes_and_scales_apart() {
     let dir = tempfile::tempdir().unwrap();
     write(
