@@ -37,5 +37,6 @@ mod audit_baseline;
 mod audit_blocks;
 mod third_party;
 mod third_party_cli;
+mod unread;
 mod watermark;
 mod watermark_real;

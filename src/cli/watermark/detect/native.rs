@@ -153,8 +153,11 @@ fn beside(
         informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
-        let why = "the original has no carrier of the same name and shape: not used";
-        return Ok(Err(why.to_owned()));
+        let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
+        if !informed.not_read.is_none() {
+            why += &format!("; {} in it", informed.not_read.shown());
+        }
+        return Ok(Err(why));
     }
     let original = published.map_or(Original::Unpublished, |_| Original::Published);
     Ok(Ok(Beside { groups: informed.groups, original }))

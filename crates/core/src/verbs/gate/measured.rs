@@ -171,7 +171,10 @@ impl Measured {
         let compared = baseline.compare(model, audited, run, progress)?;
         report.notes.extend(compared.note());
         let found = compared.findings(model, audited);
-        self.lineage = Looked::At(audited.facts.len() as u64);
+        self.lineage = match compared.not_compared(model) {
+            Some(why) => Looked::Not(why),
+            None => Looked::At(audited.facts.len() as u64),
+        };
         self.original = compared.into_original();
         Ok(found)
     }
