@@ -5,7 +5,7 @@ use super::audit::listed;
 use crate::compare::copies::Copy;
 use crate::compare::unread::NotRead;
 use crate::compare::{Compared, Outcome, sums::Sums};
-use crate::watermark::carriers::MIN_ELEMENTS;
+use crate::watermark::not_read::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_was_not_read_is_told_and_neither_expectation_is_met() {
         let tensors = vec!["layers.0.weight".to_owned()];
-        let not_read = NotRead { weights: 1, bytes: 8, share: 0.875, tensors };
+        let not_read = NotRead { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
         let found = detection(Presence::Absent, 0.0, 9).beside(&not_read);
         for expected in [Expected::Present, Expected::Absent] {
             let said = &findings(&found, expected, None)[0];

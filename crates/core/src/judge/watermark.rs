@@ -484,7 +484,8 @@ mod tests {
 
     #[test]
     fn what_was_not_read_decides_nothing_and_weakens_no_mark() {
-        let not_read = NotRead { weights: 1, bytes: 8, share: 0.5, tensors: vec!["a".to_owned()] };
+        let not_read =
+            NotRead { weights: 1, told: 1, bytes: 8, share: 0.5, tensors: vec!["a".to_owned()] };
         let clean = judged(&sums(20_000, 0.0, &Payload(5).word(), 3), &ONE_KEY);
         assert_eq!(clean.verdict, Presence::Absent);
         assert_eq!(clean.clone().beside(&NotRead::default()), clean);

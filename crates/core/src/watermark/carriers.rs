@@ -6,7 +6,7 @@
 //! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
-use super::not_read::NotRead;
+use super::not_read::{MIN_ELEMENTS, NotRead};
 use crate::compare::alike::{Laid, digests_of_alike, laid};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_base::dtype::Dtype;
@@ -17,9 +17,6 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{Form, Weight, Weights};
-
-/// Smaller tensors carry nothing.
-pub const MIN_ELEMENTS: u64 = 1 << 16;
 
 /// A weight that carries chips.
 #[derive(Debug, Clone)]
@@ -101,9 +98,9 @@ impl Carriers {
         Ok(Carriers { tensors, tied, compared, not_read })
     }
 
-    /// Whether nothing carries, as far as anyone can say.
+    /// Whether nothing carries, and nothing is known to be a weight that might.
     pub fn is_nothing(&self) -> bool {
-        self.tensors.is_empty() && self.not_read.is_none()
+        self.tensors.is_empty() && self.not_read.told == 0
     }
 
     /// Elements of all carriers.

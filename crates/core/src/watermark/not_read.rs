@@ -1,10 +1,12 @@
 //! What of a model was not looked at for marks, because nobody here knows how its weights are kept.
 
-use super::carriers::MIN_ELEMENTS;
 use serde::Serialize;
 use tensorseal_base::display::display_name;
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{Unread, Weights};
+
+/// Smaller weights carry nothing, and smaller matrices of integers are not taken for codes.
+pub const MIN_ELEMENTS: u64 = 1 << 16;
 
 /// Names that are listed.
 const LISTED: usize = 16;
@@ -22,6 +24,9 @@ pub struct NotRead {
     pub bytes: u64,
     /// The share of the bytes of all tensors of the model, 0 to 1.
     pub share: f64,
+    /// How many of them have something beside them that says that they are codes.
+    #[serde(skip)]
+    pub told: u64,
     /// The tensors of their codes, in the order of the model; the first ones, if they are many.
     pub tensors: Vec<String>,
 }
@@ -48,6 +53,7 @@ impl NotRead {
         let names = codes.iter().take(LISTED).map(|index| model.tensors[*index].name.clone());
         Self {
             weights: codes.len() as u64,
+            told: weights.unread.len() as u64,
             bytes,
             share: if total == 0 { 0.0 } else { bytes as f64 / total as f64 },
             tensors: names.collect(),
