@@ -189,7 +189,7 @@ def mxfp4():
         base + "_scales": scales,
     }
     values = E2M1[codes] * np.exp2(scales.astype(np.float64) - 127)[..., None]
-    write("mxfp4", tensors, {"layers.0.mlp.experts.down_proj": values.reshape(experts, rows, -1)},
+    write("mxfp4", tensors, {"layers.0.mlp.experts.down_proj": values.reshape(experts, rows, -1).swapaxes(1, 2)},
           {"quant_method": "mxfp4"})
 
 

@@ -54,6 +54,7 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
                 canonical: mapped.tensor_name(expert).into_owned(),
                 name: tensor.name.clone(),
                 shape,
+                flattened: false,
                 form: Form::Arranged(arranged),
             });
         }
@@ -70,6 +71,7 @@ pub(super) fn weights_of(model: &Checkpoint, index: usize, weights: &mut Vec<Wei
         canonical: canonical_name(name).into_owned(),
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
+        flattened: false,
         form: Form::Arranged(arranged),
     });
 }

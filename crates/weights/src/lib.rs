@@ -12,10 +12,9 @@ mod stored;
 pub mod values;
 
 use arranged::Arranged;
-use schemes::Scheme;
+use schemes::Part;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 
@@ -28,6 +27,9 @@ pub struct Weight {
     pub name: String,
     /// Dimensions, row-major.
     pub shape: Vec<u64>,
+    /// Whether only their product is known: no tensor tells the dimensions, and [`Weight::shape`] are others of as many
+    /// elements in the same order.
+    pub flattened: bool,
     /// How it is stored.
     pub form: Form,
 }
@@ -38,7 +40,7 @@ pub enum Form {
     /// In one tensor, element by element.
     Arranged(Arranged),
     /// As codes and scales in several tensors.
-    Scheme(Arc<dyn Scheme>),
+    Scheme(Part),
 }
 
 impl Weight {
@@ -67,7 +69,7 @@ impl Weight {
     pub fn tensors(&self) -> Vec<usize> {
         match &self.form {
             Form::Arranged(arranged) => vec![arranged.tensor],
-            Form::Scheme(scheme) => scheme.tensors(),
+            Form::Scheme(part) => part.quantised.tensors(),
         }
     }
 
@@ -81,10 +83,10 @@ impl Weight {
     }
 
     /// What it is stored as: the name of its type, or of its quantisation.
-    pub fn stored_as<'m>(&self, model: &'m Checkpoint) -> Cow<'m, str> {
+    pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {
             Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
-            Form::Scheme(scheme) => scheme.name().into(),
+            Form::Scheme(part) => part.quantised.name().into(),
         }
     }
 }

@@ -17,20 +17,40 @@ impl<'a> Reader<'a> {
         Self { stored: Stored::new(model, files) }
     }
 
-    /// Elements `first..first + count` of a weight, in their Hugging Face order, finite or not. `count` is the caller's bound on the memory.
+    /// Elements `first..first + count` of a weight, in their Hugging Face order, finite or not. `count` is the caller's
+    /// bound on the memory.
     ///
     /// # Errors
     /// When a file cannot be read or changed.
     pub fn read(&self, weight: &Weight, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         match &weight.form {
             Form::Arranged(arranged) => arranged.read(&self.stored, first, count),
-            Form::Scheme(scheme) => {
-                let columns = weight.shape.last().copied().unwrap_or(1).max(1);
-                let (from, to) = (first / columns, (first + count as u64).div_ceil(columns));
-                let rows = scheme.rows(&self.stored, from, to - from)?;
-                let skip = (first - from * columns) as usize;
-                Ok(rows.into_iter().skip(skip).take(count).collect())
+            Form::Scheme(_) => {
+                let mut values = vec![0.0; count];
+                self.read_into(weight, first, &mut values)?;
+                Ok(values.into_iter().map(f64::from).collect())
             }
+        }
+    }
+
+    /// The same elements as binary32, which is what quantised weights are put together as: as many as there is place
+    /// for.
+    ///
+    /// # Errors
+    /// When a file cannot be read or changed.
+    pub fn read_into(
+        &self,
+        weight: &Weight,
+        first: u64,
+        values: &mut [f32],
+    ) -> Result<(), FileError> {
+        match &weight.form {
+            Form::Arranged(arranged) => {
+                let read = arranged.read(&self.stored, first, values.len())?;
+                values.iter_mut().zip(read).for_each(|(to, from)| *to = from as f32);
+                Ok(())
+            }
+            Form::Scheme(part) => part.quantised.read(&self.stored, part.first + first, values),
         }
     }
 
@@ -38,7 +58,7 @@ impl<'a> Reader<'a> {
     pub fn piece(weight: &Weight) -> u64 {
         match &weight.form {
             Form::Arranged(arranged) => arranged.piece(),
-            Form::Scheme(scheme) => scheme.piece(),
+            Form::Scheme(part) => part.quantised.piece(),
         }
     }
 }

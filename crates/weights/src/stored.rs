@@ -92,6 +92,22 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
+    /// The bytes of units `first..first + count`, into `copy`: elements of whole bytes, or the bytes of a type of less
+    /// than one. Zero for those that the tensor does not have.
+    pub fn units(
+        &self,
+        tensor: usize,
+        first: u64,
+        count: u64,
+        copy: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
+        let (bytes, elements) = self.model.tensors[tensor].dtype.granule();
+        let first = first.saturating_mul(elements);
+        self.bytes(tensor, first, count.saturating_mul(elements) as usize, copy)?;
+        copy.resize((count.saturating_mul(bytes)) as usize, 0);
+        Ok(())
+    }
+
     /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor
     /// does not have.
     pub fn values(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<f64>, FileError> {

@@ -70,7 +70,8 @@ pub fn integer(dtype: Dtype, code: u64) -> i128 {
     }
 }
 
-fn float(dtype: Dtype, code: u64) -> f64 {
+/// The value of a code of a floating-point type; of another type it is not a number.
+pub(crate) fn float(dtype: Dtype, code: u64) -> f64 {
     match dtype.number() {
         Number::Float(format) => match format.decode(code) {
             Decoded::Finite(value) => value,

@@ -60,12 +60,17 @@ impl Pairing {
     }
 }
 
-/// Dimensions of one do not matter: containers add and drop them.
+/// Dimensions of one do not matter: containers add and drop them. Where the dimensions of one are not known, their
+/// product counts.
 pub(super) fn same_shape(one: &Weight, other: &Weight) -> bool {
     let sizes = |weight: &Weight| -> Vec<u64> {
         weight.shape.iter().copied().filter(|len| *len != 1).collect()
     };
-    sizes(one) == sizes(other) && one.elements().is_some()
+    let counts = one.elements().zip(other.elements()).map(|(one, other)| one == other);
+    match one.flattened || other.flattened {
+        true => counts == Some(true),
+        false => sizes(one) == sizes(other) && counts.is_some(),
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::reader::{self, Reader};
-use tensorseal_weights::values::finite;
 
 /// The most keys of one detection.
 pub const MAX_KEYS: usize = 256;
@@ -202,9 +201,12 @@ fn put_together(
             let most = PIECE_BLOCKS * CARRIER_LEN as u64;
             let count = most.min(carrier.elements - start) as usize;
             // Every value that is put together is one of binary32, or is correlated as one.
-            let values = reader.read(&carrier.weight, start, count)?;
-            let bytes: Vec<u8> =
-                values.iter().flat_map(|v| (finite(*v) as f32).to_le_bytes()).collect();
+            let mut values = vec![0.0f32; count];
+            reader.read_into(&carrier.weight, start, &mut values)?;
+            let mut bytes = vec![0; count * 4];
+            for (bytes, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *bytes = if value.is_finite() { value.to_le_bytes() } else { [0; 4] };
+            }
             let mut correlation = Correlation::new(keys.len());
             correlation.add(&carrier.carrier, &chips, first, &bytes);
             let mut sums = vec![SlotSums::default(); keys.len()];

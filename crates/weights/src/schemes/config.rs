@@ -2,62 +2,79 @@
 //! leave something open.
 
 use serde_json::Value;
+use std::path::Path;
+use tensorseal_base::small::read_start;
 use tensorseal_format::{Checkpoint, read_whole};
 
 /// Longest configuration that is read.
 const MAX_CONFIG: u64 = 4 << 20;
 
 /// Methods whose tensors are known here.
-const KNOWN: &[&str] =
-    &["gptq", "awq", "bitsandbytes", "compressed-tensors", "fp8", "mxfp4", "fbgemm_fp8"];
+const KNOWN: &[&str] = &[
+    "gptq",
+    "awq",
+    "bitsandbytes",
+    "compressed-tensors",
+    "fp8",
+    "mxfp4",
+    "fbgemm_fp8",
+    "hqq",
+    "quanto",
+    "torchao",
+    "bitnet",
+    "modelopt",
+];
 
-/// `quantization_config` of `config.json`, or an older `quantize_config.json`.
+/// `quantization_config` of `config.json` (`quantization`, as MLX calls it), or an older `quantize_config.json`.
 #[derive(Debug, Default)]
 pub(super) struct Config {
     /// `quant_method`.
     pub method: Option<String>,
-    /// Bits of a code.
-    pub bits: Option<u64>,
-    /// Whether the zero points of GPTQ are stored as they are, not less one.
-    pub gptq_v2: bool,
     /// Rows and columns that share a scale, of block-wise FP8.
     pub block: Option<[u64; 2]>,
+    /// All of it.
+    all: Value,
 }
 
 impl Config {
-    /// Of the models in a directory of `model` (with its final `/`). Nothing there, or nothing that can
-    /// be read, says nothing.
+    /// Of the models in a directory of `model` (with its final `/`), or beside the one file that it is. Nothing there,
+    /// or nothing that can be read, says nothing.
     pub fn read(model: &Checkpoint, directory: &str) -> Config {
         let parsed = |name: &str| -> Option<Value> {
-            serde_json::from_slice(&read_whole(model, &format!("{directory}{name}"), MAX_CONFIG)?)
-                .ok()
+            serde_json::from_slice(&bytes(model, directory, name)?).ok()
         };
         let own = parsed("config.json").and_then(|config| {
-            let inner = config.get("text_config").and_then(|text| text.get("quantization_config"));
-            config.get("quantization_config").or(inner).cloned()
+            let inner = |key: &str| config.get("text_config").and_then(|text| text.get(key));
+            ["quantization_config", "quantization"]
+                .into_iter()
+                .find_map(|key| config.get(key).or(inner(key)).cloned())
         });
-        match own.or_else(|| parsed("quantize_config.json")) {
-            Some(config) => Config::of(&config),
-            None => Config::default(),
+        let older = parsed("quantize_config.json");
+        match (own, older) {
+            (Some(mut own), Some(older)) => {
+                // GPTQ keeps in one what it leaves out of the other.
+                if let (Some(own), Value::Object(older)) = (own.as_object_mut(), older) {
+                    older.into_iter().for_each(|(key, value)| {
+                        own.entry(key).or_insert(value);
+                    });
+                }
+                Config::of(own)
+            }
+            (Some(one), None) | (None, Some(one)) => Config::of(one),
+            (None, None) => Config::default(),
         }
     }
 
-    fn of(config: &Value) -> Config {
-        let text = |name: &str| config.get(name).and_then(Value::as_str);
-        let number = |name: &str| config.get(name).and_then(Value::as_u64);
-        let group = config.get("config_groups").and_then(Value::as_object);
-        let weights = group.and_then(|groups| groups.values().next()?.get("weights").cloned());
+    fn of(config: Value) -> Config {
         let block = config.get("weight_block_size").and_then(Value::as_array);
+        let method = config.get("quant_method").and_then(Value::as_str);
         Config {
-            method: text("quant_method").map(str::to_owned),
-            bits: number("bits")
-                .or_else(|| number("w_bit"))
-                .or_else(|| weights.as_ref()?.get("num_bits")?.as_u64()),
-            gptq_v2: text("checkpoint_format") == Some("gptq_v2"),
+            method: method.map(str::to_owned),
             block: block.and_then(|block| match &block[..] {
                 [rows, columns] => Some([rows.as_u64()?, columns.as_u64()?]),
                 _ => None,
             }),
+            all: config,
         }
     }
 
@@ -65,4 +82,55 @@ impl Config {
     pub fn is_known(&self) -> bool {
         self.method.as_deref().is_some_and(|method| KNOWN.contains(&method))
     }
+
+    /// Whether the zero points of GPTQ are stored as they are, not less one.
+    pub fn is_second_version(&self) -> bool {
+        self.text("checkpoint_format") == Some("gptq_v2")
+    }
+
+    /// Bits of the codes of a module.
+    pub fn bits(&self, module: &str) -> Option<u64> {
+        self.of_module(module, "bits").or_else(|| self.number("w_bit")).or_else(|| {
+            // Groups of modules, where all of them have the same number.
+            let groups = self.all.get("config_groups")?.as_object()?;
+            let bits = |group: &Value| group.get("weights")?.get("num_bits")?.as_u64();
+            let mut all = groups.values().map(bits);
+            let first = all.next()??;
+            all.all(|bits| bits == Some(first)).then_some(first)
+        })
+    }
+
+    /// Codes of a module that share a scale.
+    pub fn group_size(&self, module: &str) -> Option<u64> {
+        self.of_module(module, "group_size")
+    }
+
+    /// What is said of one module alone, or of all: what stands for one takes the place of all of the other (`mlx_lm`).
+    fn of_module(&self, module: &str, key: &str) -> Option<u64> {
+        match self.all.get(module).filter(|own| own.is_object()) {
+            Some(own) => own.get(key)?.as_u64(),
+            None => self.number(key),
+        }
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.all.get(key).and_then(Value::as_str)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.all.get(key).and_then(Value::as_u64)
+    }
+}
+
+/// A small file of a directory of the model, or beside the file that it is.
+fn bytes(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
+    if let Some(bytes) = read_whole(model, &format!("{directory}{name}"), MAX_CONFIG) {
+        return Some(bytes);
+    }
+    if !model.is_one_file() {
+        return None;
+    }
+    let beside: &Path = &model.root.join(name);
+    let bytes = read_start(beside, MAX_CONFIG).ok()?;
+    (bytes.len() as u64 <= MAX_CONFIG).then(|| bytes.to_vec())
 }

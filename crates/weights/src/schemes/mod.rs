@@ -1,49 +1,82 @@
 //! Quantised weights that libraries keep as codes and scales in tensors of their own: what most people
 //! call "the 4-bit model". They are recognised by the names and shapes of their tensors; the
-//! configuration beside them says what those leave open.
+//! configuration beside them says what those leave open. What nothing here knows is not a weight of other
+//! values: it is named in [`Unread`], and no verdict is drawn from it.
+//!
+//! A scheme is a file and a row of [`SCHEMES`]. It says where codes, scales and zero points lie
+//! ([`Quantised`]); how they are unpacked and multiplied stands once, in [`quantised`], [`codes`] and [`grid`].
 
+mod awq;
+mod bitnet;
 mod bitsandbytes;
+mod codes;
+mod compressed_tensors;
 mod config;
-mod fp4;
-mod packed;
+mod fit;
+mod gpt_oss;
+mod gptq;
+mod grid;
+mod hqq;
+mod mlx;
+mod modelopt;
+mod module;
+mod quantised;
+mod quanto;
 mod scaled;
+mod table;
+mod torchao;
 pub(super) mod unread;
-mod words;
 
-use super::stored::Stored;
+pub use quantised::Quantised;
+
 use super::{Form, Unread, Weight, unqualified};
 use config::Config;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
+use module::Module;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_engine::stream::files::FileError;
+use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
-use tensorseal_format::{Checkpoint, Tensor};
 
-/// How the values of one weight are put together from its tensors.
-pub trait Scheme: Debug + Send + Sync {
-    /// The name of the quantisation: `gptq`, `bitsandbytes nf4`.
-    fn name(&self) -> &'static str;
-
-    /// The tensors that are read; the first holds the codes.
-    fn tensors(&self) -> Vec<usize>;
-
-    /// The values of rows `first..first + count` of the weight, row-major.
-    ///
-    /// # Errors
-    /// When a file cannot be read or changed.
-    fn rows(&self, stored: &Stored<'_>, first: u64, count: u64) -> Result<Vec<f64>, FileError>;
-
-    /// Elements that are best read at once, a multiple of 512: more where rows are columns of what is
-    /// stored.
-    fn piece(&self) -> u64 {
-        1 << 16
-    }
+/// A way in which a library keeps codes.
+struct Scheme {
+    /// The ending of the names of its codes.
+    codes: &'static str,
+    /// What stands in the place of it in the name of the weight.
+    weight: &'static str,
+    /// The weight of these codes; `None`: they are kept in another way. An error: in this one, and something does not
+    /// fit.
+    recognise: fn(&Module<'_>, usize) -> Result<Option<Recognised>, String>,
 }
 
-/// Longest row that is put together.
-const MAX_COLUMNS: u64 = 1 << 22;
+/// Types of words.
+const WORDS: &[Dtype] = &[Dtype::I32, Dtype::U32];
+
+/// Every scheme. Of those with one ending the first that knows the codes has them.
+const SCHEMES: &[Scheme] = &[
+    Scheme { codes: ".qweight", weight: ".weight", recognise: awq::recognise },
+    Scheme { codes: ".qweight", weight: ".weight", recognise: gptq::recognise },
+    Scheme { codes: ".weight_packed", weight: ".weight", recognise: compressed_tensors::recognise },
+    Scheme { codes: ".W_q", weight: ".weight", recognise: hqq::recognise },
+    Scheme { codes: ".weight._data._data", weight: ".weight", recognise: quanto::of_groups },
+    Scheme { codes: ".weight._data", weight: ".weight", recognise: quanto::of_rows },
+    Scheme { codes: "._weight_qdata", weight: ".weight", recognise: torchao::recognise },
+    Scheme { codes: "_blocks", weight: "", recognise: gpt_oss::recognise },
+    Scheme { codes: ".weight", weight: ".weight", recognise: bitsandbytes::recognise },
+    Scheme { codes: ".weight", weight: ".weight", recognise: mlx::recognise },
+    Scheme { codes: ".weight", weight: ".weight", recognise: modelopt::recognise },
+    Scheme { codes: ".weight", weight: ".weight", recognise: bitnet::recognise },
+    Scheme { codes: "", weight: "", recognise: scaled::recognise },
+];
+
+/// The place of a weight among the elements of a quantised one: all of them, or a matrix of several.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What is put together.
+    pub quantised: Arc<Quantised>,
+    /// Its element that is the weight's first.
+    pub(super) first: u64,
+}
 
 /// What was recognised.
 #[derive(Default)]
@@ -55,63 +88,19 @@ pub(super) struct Found {
     pub unread: Vec<Unread>,
 }
 
-/// The tensors of a module: those whose names differ in the last parts only.
-pub(super) struct Module<'m> {
-    model: &'m Checkpoint,
-    by_name: &'m HashMap<&'m str, usize>,
-    /// The name of its weight.
-    weight: String,
-    config: &'m Config,
-}
-
-impl Module<'_> {
-    /// The tensor of another name than the weight's own, which ends `ending` in place of `weight`.
-    fn beside(&self, ending: &str) -> Option<usize> {
-        let stem = self.weight.strip_suffix("weight")?;
-        self.by_name.get(format!("{stem}{ending}").as_str()).copied()
-    }
-
-    /// The tensor whose name is the weight's and `ending`.
-    fn under(&self, ending: &str) -> Option<usize> {
-        self.by_name.get(format!("{}{ending}", self.weight).as_str()).copied()
-    }
-
-    fn tensor(&self, index: usize) -> &Tensor {
-        &self.model.tensors[index]
-    }
-
-    /// Rows and columns of a matrix.
-    fn matrix(&self, index: usize) -> Option<[u64; 2]> {
-        self.tensor(index).shape[..].try_into().ok()
-    }
-
-    fn is(&self, index: usize, dtypes: &[Dtype]) -> bool {
-        dtypes.contains(&self.tensor(index).dtype)
-    }
-}
-
-/// Endings of the tensors that hold codes, what stands in their place in the name of the weight, and who
-/// knows them.
-type Reads = fn(&Module<'_>, usize) -> Result<Option<Recognised>, String>;
-const CODES: &[(&str, &str, Reads)] = &[
-    (".qweight", ".weight", packed::gptq_or_awq),
-    (".weight_packed", ".weight", packed::compressed_or_nvfp4),
-    ("_blocks", "", fp4::mxfp4),
-    (".weight", ".weight", one_beside),
-];
-
 /// A weight, and the tensors that are part of it beside those that are read.
-pub(super) struct Recognised {
-    scheme: Arc<dyn Scheme>,
+struct Recognised {
+    quantised: Quantised,
     shape: Vec<u64>,
+    /// Whether the dimensions are not those of the weight: no tensor tells them.
+    flattened: bool,
     parts: Vec<usize>,
 }
 
-/// Codes that keep the name of the weight: what lies beside them tells.
-fn one_beside(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    match bitsandbytes::recognise(module, codes)? {
-        Some(found) => Ok(Some(found)),
-        None => scaled::recognise(module, codes),
+impl Recognised {
+    /// A weight of these dimensions.
+    fn new(quantised: Quantised, shape: Vec<u64>, parts: Vec<usize>) -> Self {
+        Self { quantised, shape, flattened: false, parts }
     }
 }
 
@@ -121,30 +110,26 @@ pub(super) fn find(model: &Checkpoint) -> Found {
     let names = (0..model.tensors.len()).map(|index| (unqualified(model, index), index));
     let by_name: HashMap<&str, usize> = names.collect();
     let mut configs: BTreeMap<&str, Config> = BTreeMap::new();
+    let mut taken: BTreeSet<usize> = BTreeSet::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
-        if !may_be_codes(tensor.dtype) {
+        if !may_be_codes(tensor.dtype) || taken.contains(&index) {
             continue;
         }
-        let name = unqualified(model, index);
         let path = &model.files[tensor.file].path;
         let directory = path.rfind('/').map_or("", |end| &path[..=end]);
         let config = configs.entry(directory).or_insert_with(|| Config::read(model, directory));
-        let reads = CODES.iter().find_map(|(ending, weight, read)| {
-            Some((format!("{}{weight}", name.strip_suffix(ending)?), read))
-        });
-        let Some((weight, read)) = reads else {
-            note_unknown(&mut found, config, model, index);
-            continue;
-        };
-        let module = Module { model, by_name: &by_name, weight, config };
-        match read(&module, index) {
-            Ok(Some(recognised)) => {
-                found.parts.extend(recognised.parts);
+        match recognise(model, &by_name, config, index) {
+            Ok(Some((weight, recognised))) => {
+                let Recognised { quantised, shape, flattened, parts } = recognised;
+                taken.extend(quantised.tensors());
+                taken.extend(&parts);
+                found.parts.extend(parts);
                 found.weights.push(Weight {
-                    canonical: canonical_name(&module.weight).into_owned(),
+                    canonical: canonical_name(&weight).into_owned(),
                     name: tensor.name.clone(),
-                    shape: recognised.shape,
-                    form: Form::Scheme(recognised.scheme),
+                    shape,
+                    flattened,
+                    form: Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 }),
                 });
             }
             Ok(None) => note_unknown(&mut found, config, model, index),
@@ -153,6 +138,33 @@ pub(super) fn find(model: &Checkpoint) -> Found {
     }
     unread::find(model, &mut found);
     found
+}
+
+/// The weight of these codes by the first scheme that knows them.
+fn recognise(
+    model: &Checkpoint,
+    by_name: &HashMap<&str, usize>,
+    config: &Config,
+    index: usize,
+) -> Result<Option<(String, Recognised)>, String> {
+    let name = unqualified(model, index);
+    let mut misfit = None;
+    for scheme in SCHEMES {
+        let Some(stem) = name.strip_suffix(scheme.codes) else { continue };
+        let weight = format!("{stem}{}", scheme.weight);
+        let module = Module { model, by_name, weight, config };
+        let found = (scheme.recognise)(&module, index);
+        let fits = |found: &Recognised| fit::check(&module, &found.quantised, &found.shape);
+        match found {
+            Ok(None) => {}
+            Ok(Some(found)) => match fits(&found) {
+                Ok(()) => return Ok(Some((module.weight, found))),
+                Err(why) => misfit = misfit.or(Some(why)),
+            },
+            Err(why) => misfit = misfit.or(Some(why)),
+        }
+    }
+    misfit.map_or(Ok(None), Err)
 }
 
 /// Tensors of integers of a model that says it is quantised, and that nothing here knows.
@@ -175,6 +187,7 @@ fn may_be_codes(dtype: Dtype) -> bool {
             | Dtype::I16
             | Dtype::I32
             | Dtype::U32
+            | Dtype::F4
             | Dtype::F8_E4M3
             | Dtype::F8_E5M2
             | Dtype::F8_E4M3FNUZ

@@ -1,113 +1,126 @@
-//! Weights of 8 bits with scales beside them: FP8 by block, row or tensor, and INT8.
+//! A code a byte with scales beside it, by block, row, column or tensor: FP8 and INT8 of every library.
 
-use super::{MAX_COLUMNS, Module, Recognised, Scheme};
-use crate::stored::Stored;
-use std::sync::Arc;
+use super::Recognised;
+use super::codes::{Codes, Packing};
+use super::grid::{Grid, Kept, kept};
+use super::module::{Dims, Module};
+use super::quantised::{Quantised, Zero};
+use super::table::Table;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_engine::stream::files::FileError;
 
-const SCALES: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16];
 const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
 
 /// Rows and columns that share a scale where the configuration does not say (DeepSeek-V3).
 const BLOCK: [u64; 2] = [128, 128];
 
-/// A matrix of elements, and a smaller one of their scales.
-#[derive(Debug)]
-struct Scaled {
-    name: &'static str,
-    codes: usize,
-    scales: usize,
-    zeros: Option<usize>,
-    columns: u64,
-    /// Scales of a row of blocks.
-    scale_columns: u64,
-    /// Rows and columns of a block.
-    block: [u64; 2],
-    /// What a scale is divided by.
-    divisor: f64,
-}
-
 /// By the tensors beside the codes.
 pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
     let fp8 = module.is(codes, FP8);
     if !fp8 && !module.is(codes, &[Dtype::I8]) {
         return Ok(None);
     }
-    let by_block = module.beside("weight_scale_inv").filter(|_| fp8);
     let absmax = module.beside("SCB").filter(|_| !fp8);
-    let plain = module.beside("weight_scale");
-    let Some(scales) = by_block.or(absmax).or(plain).filter(|s| module.is(*s, SCALES)) else {
-        return Ok(None);
+    let scales = ["_scale_inv", "_scale"].into_iter().find_map(|ending| module.under(ending));
+    let Some(scales) = absmax.or(scales) else { return Ok(None) };
+    let zeros = module.under("_zero_point").filter(|_| !fp8);
+    let name = match (absmax.is_some(), fp8) {
+        (true, _) => "bitsandbytes int8",
+        (false, true) => "fp8 with scales",
+        (false, false) => "int8 with scales",
     };
-    if !(1..=MAX_COLUMNS).contains(&columns) || rows == 0 {
-        return Ok(None);
-    }
-    let shape = &module.tensor(scales).shape[..];
-    let [scale_rows, scale_columns] = match *shape {
-        [] | [1] => [1, 1],
-        [one] if one == rows => [rows, 1],
-        [scale_rows, scale_columns] => [scale_rows, scale_columns],
-        _ => return Err("the shape of the scales does not fit".to_owned()),
-    };
-    if scale_rows == 0 || scale_columns == 0 {
-        return Err("there are no scales".to_owned());
-    }
-    let block = match by_block {
-        Some(_) => module.config.block.unwrap_or(BLOCK),
-        None => [rows.div_ceil(scale_rows), columns.div_ceil(scale_columns)],
-    };
-    if block.contains(&0)
-        || [rows.div_ceil(block[0]), columns.div_ceil(block[1])] != [scale_rows, scale_columns]
-    {
-        return Err("the scales are not as many as there are blocks".to_owned());
-    }
-    let zeros = module.beside("weight_zero_point").filter(|_| !fp8);
-    let zeros = zeros.filter(|zeros| module.is(*zeros, &[Dtype::I8]));
-    if zeros.is_some_and(|zeros| module.tensor(zeros).shape != shape) {
-        return Err("the shape of the zero points does not fit".to_owned());
-    }
-    let (name, divisor) = match absmax {
+    let parts =
+        module.all_beside(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);
+    let parts = parts.into_iter().filter(|part| Some(*part) != zeros).collect();
+    let mut found = by(module, name, codes, scales, zeros, parts)?;
+    if let (Some(_), Some(scale)) = (absmax, &mut found.quantised.scale) {
         // The largest magnitude of a row is stored, which is the code 127.
-        Some(_) => ("bitsandbytes int8", 127.0),
-        None if fp8 => ("fp8 with scales", 1.0),
-        None => ("int8 with scales", 1.0),
-    };
-    let scheme = Scaled { name, codes, scales, zeros, columns, scale_columns, block, divisor };
-    let parts = ["weight_format", "input_scale", "weight_shape"];
-    let parts = parts.into_iter().filter_map(|part| module.beside(part)).collect();
-    Ok(Some(Recognised { scheme: Arc::new(scheme), shape: vec![rows, columns], parts }))
+        scale.factor = 1.0 / 127.0;
+    }
+    Ok(Some(found))
 }
 
-impl Scheme for Scaled {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn tensors(&self) -> Vec<usize> {
-        [self.codes, self.scales].into_iter().chain(self.zeros).collect()
-    }
-
-    fn rows(&self, stored: &Stored<'_>, first: u64, count: u64) -> Result<Vec<f64>, FileError> {
-        let mut values =
-            stored.values(self.codes, first * self.columns, (count * self.columns) as usize)?;
-        let len = self.scale_columns as usize;
-        let (mut of_row, mut scales, mut zeros) = (None, Vec::new(), None);
-        for (row, values) in (first..).zip(values.chunks_mut(self.columns as usize)) {
-            let block = row / self.block[0];
-            if of_row != Some(block) {
-                scales = stored.values(self.scales, block * self.scale_columns, len)?;
-                let read = |zeros| stored.values(zeros, block * self.scale_columns, len);
-                zeros = self.zeros.map(read).transpose()?;
-                of_row = Some(block);
-            }
-            for (at, group) in values.chunks_mut(self.block[1] as usize).enumerate() {
-                let zero = zeros.as_ref().map_or(0.0, |zeros| zeros[at]);
-                let scale = scales[at] / self.divisor;
-                group.iter_mut().for_each(|value| *value = (*value - zero) * scale);
-            }
+/// A weight of codes of eight bits.
+pub(super) fn by(
+    module: &Module<'_>,
+    name: &'static str,
+    codes: usize,
+    scales: usize,
+    zeros: Option<usize>,
+    parts: Vec<usize>,
+) -> Result<Recognised, String> {
+    let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
+    let kept = match (module.tensor(scales).dtype, module.is(codes, FP8)) {
+        // Without a type of their own.
+        (Dtype::U8, true) => Some(Kept::Exponents),
+        _ => kept(module.tensor(scales)),
+    };
+    let kept = kept.ok_or("its scales are of another type")?;
+    let [rows, columns] = shared(dims, &module.tensor(scales).shape).ok_or_else(|| {
+        format!("the shape of its scales {:?} does not fit", module.tensor(scales).shape)
+    })?;
+    let block = block(module, dims, [rows, columns]);
+    let grid = |tensor, kept| Grid { tensor, rows, columns, kept, factor: 1.0 };
+    let zero = match zeros {
+        None => Zero::None,
+        Some(zeros) if module.elements(zeros) == module.elements(scales) => {
+            Zero::Before(grid(zeros, Kept::Numbers))
         }
-        Ok(values)
+        Some(_) => return Err("its zero points are not as many as its scales".to_owned()),
+    };
+    let quantised = Quantised {
+        name: name.to_owned(),
+        rows: dims.rows,
+        columns: dims.columns,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 1,
+            row: dims.columns,
+            rows: dims.rows,
+            packing: Packing::Stream { bits: 8 },
+        },
+        table: Table::of_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
+        scale: Some(grid(scales, kept)),
+        block,
+        zero,
+        global: None,
+        across: None,
+        order: None,
+    };
+    Ok(Recognised::new(quantised, module.tensor(codes).shape.clone(), parts))
+}
+
+/// Rows and columns of the scales of each matrix.
+fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
+    match (dims.matrices, shape) {
+        (1, [] | [1]) => Some([1, 1]),
+        (1, [rows]) if *rows == dims.rows => Some([dims.rows, 1]),
+        (_, [.., matrices, rows, 1, columns, 1]) if *matrices == dims.matrices => {
+            Some([*rows, *columns])
+        }
+        (1, [rows, 1, columns, 1]) => Some([*rows, *columns]),
+        (1, [rows, columns]) => Some([*rows, *columns]),
+        (1, [1, rows, columns]) => Some([*rows, *columns]),
+        (matrices, [each]) if *each == matrices => Some([1, 1]),
+        (matrices, [each, rows]) if *each == matrices && *rows == dims.rows => Some([dims.rows, 1]),
+        (matrices, [outer @ .., rows, columns])
+            if tensorseal_format::order::elements(outer) == Some(matrices) =>
+        {
+            Some([*rows, *columns])
+        }
+        _ => None,
     }
+}
+
+/// Rows and columns that share a scale: as many as the shapes say; of those that fit, what the configuration says, or
+/// what is usual.
+fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> [u64; 2] {
+    let fits = |block: &[u64; 2]| {
+        !block.contains(&0)
+            && [dims.rows.div_ceil(block[0]), dims.columns.div_ceil(block[1])] == scales
+    };
+    let even = [dims.rows.div_ceil(scales[0].max(1)), dims.columns.div_ceil(scales[1].max(1))];
+    let whole = scales[0] == 1 || scales[1] == 1;
+    let candidates = [module.config.block, (!whole).then_some(BLOCK)];
+    candidates.into_iter().flatten().find(fits).unwrap_or(even)
 }

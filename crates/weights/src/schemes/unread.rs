@@ -148,6 +148,7 @@ pub(super) fn find(model: &Checkpoint, found: &mut Found) {
     // A scale is no code, whatever a configuration says of the model.
     let known: BTreeMap<usize, String> = unread
         .into_iter()
+        .filter(|unread| !taken.contains(&unread.tensor))
         .filter(|unread| !is_scale(unqualified(model, unread.tensor)))
         .map(|unread| (unread.tensor, unread.reason))
         .collect();

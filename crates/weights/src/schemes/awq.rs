@@ -1,0 +1,123 @@
+//! AWQ: codes of eight outputs in a word, scales and zero points by group of inputs (GEMM); or of eight inputs (GEMV).
+
+use super::codes::{Codes, Packing};
+use super::grid::{Grid, Kept, NUMBERS};
+use super::module::Module;
+use super::quantised::{Quantised, Zero};
+use super::table::Table;
+use super::{Recognised, WORDS};
+
+/// Where in a word the codes of eight neighbouring outputs are (AutoAWQ's GEMM layout, made for the order in which
+/// tensor cores take them).
+const PLACES: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
+
+/// By `qweight` [inputs, outputs / 8], `scales` [groups, outputs], `qzeros` [groups, outputs / 8].
+pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
+    let (Some(scales), true) = (module.beside("scales"), module.is(codes, WORDS)) else {
+        return Ok(None);
+    };
+    let (Some([inputs, words]), Some([groups, outputs])) =
+        (module.matrix(codes), module.matrix(scales))
+    else {
+        return Ok(None);
+    };
+    if !module.is(scales, NUMBERS) {
+        return Ok(None);
+    }
+    if words.checked_mul(8) != Some(outputs) {
+        return of_inputs(module, codes, scales);
+    }
+    let zero = match module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) {
+        None => return Err("its zero points are missing".to_owned()),
+        Some(tensor) => {
+            let kept =
+                Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: Some(PLACES), row: words };
+            Zero::Before(Grid { tensor, rows: groups, columns: outputs, kept, factor: 1.0 })
+        }
+    };
+    let quantised = Quantised {
+        name: "awq 4-bit".to_owned(),
+        rows: inputs,
+        columns: outputs,
+        transposed: true,
+        codes: Codes {
+            tensor: codes,
+            unit: 4,
+            row: words,
+            rows: inputs,
+            packing: Packing::Words { bits: 4, places: PLACES },
+        },
+        table: Table::less(0),
+        scale: Some(Grid {
+            tensor: scales,
+            rows: groups,
+            columns: outputs,
+            kept: Kept::Numbers,
+            factor: 1.0,
+        }),
+        block: [inputs.div_ceil(groups).max(1), 1],
+        zero,
+        global: None,
+        across: None,
+        order: None,
+    };
+    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+}
+
+/// By `qweight` [outputs, inputs / 8], `scales` [outputs, groups] and `qzeros` [outputs, groups / 8], the last two with
+/// zeros behind (AutoAWQ's GEMV layout).
+fn of_inputs(
+    module: &Module<'_>,
+    codes: usize,
+    scales: usize,
+) -> Result<Option<Recognised>, String> {
+    let Some(zeros) = module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) else {
+        return Ok(None);
+    };
+    let (Some([outputs, words]), Some([scaled, row]), Some([zeroed, zero_words])) =
+        (module.matrix(codes), module.matrix(scales), module.matrix(zeros))
+    else {
+        return Ok(None);
+    };
+    if scaled != outputs || zeroed != outputs || words == row {
+        return Ok(None);
+    }
+    let inputs = words.saturating_mul(8);
+    let groups = groups(module, scales, inputs, row)?;
+    let grid = |tensor, kept| Grid { tensor, rows: outputs, columns: groups, kept, factor: 1.0 };
+    let kept = Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: None, row: zero_words };
+    let quantised = Quantised {
+        name: "awq 4-bit".to_owned(),
+        rows: outputs,
+        columns: inputs,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 4,
+            row: words,
+            rows: outputs,
+            packing: Packing::Stream { bits: 4 },
+        },
+        table: Table::less(0),
+        scale: Some(grid(scales, Kept::Padded { row })),
+        block: [1, inputs.div_ceil(groups)],
+        zero: Zero::Before(grid(zeros, kept)),
+        global: None,
+        across: None,
+        order: None,
+    };
+    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+}
+
+/// The groups of a row: its scales that are not the zeros behind them.
+fn groups(module: &Module<'_>, scales: usize, inputs: u64, row: u64) -> Result<u64, String> {
+    let told = module.config.group_size(module.name()).filter(|size| *size > 0);
+    let told = told.map(|size| inputs.div_ceil(size));
+    let first = module.first_numbers(scales, row).unwrap_or_default();
+    let seen = first.iter().position(|scale| *scale == 0.0).unwrap_or(first.len()) as u64;
+    [Some(seen), told]
+        .into_iter()
+        .flatten()
+        .find(|groups| *groups > 0 && *groups <= row && inputs % groups == 0)
+        .ok_or_else(|| "nothing says how many groups it has".to_owned())
+}

@@ -1,0 +1,52 @@
+//! BitNet, as transformers packs it: four rows of ternary codes in a byte, one scale.
+
+use super::Recognised;
+use super::codes::{Codes, Packing};
+use super::grid::NUMBERS;
+use super::module::Module;
+use super::quantised::{Global, Quantised, Zero};
+use super::table::Table;
+use tensorseal_base::dtype::Dtype;
+
+/// Rows in a byte.
+const PLANES: u64 = 4;
+
+/// By `weight` U8 [outputs / 4, inputs] and `weight_scale` of one element.
+pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
+    let Some(scale) = module.beside("weight_scale").filter(|_| module.is(codes, &[Dtype::U8]))
+    else {
+        return Ok(None);
+    };
+    let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
+    if module.elements(scale) != 1 || !module.is(scale, NUMBERS) {
+        return Ok(None);
+    }
+    let outputs = rows.saturating_mul(PLANES);
+    // `bitlinear` divides by what is stored, `autobitlinear` multiplies; one over the mean magnitude of weights is large.
+    let divides = match module.config.text("linear_class") {
+        Some("autobitlinear") => false,
+        Some("bitlinear") => true,
+        _ => module.first_numbers(scale, 1).is_some_and(|scale| scale.iter().any(|one| *one > 1.0)),
+    };
+    let quantised = Quantised {
+        name: "bitnet".to_owned(),
+        rows: outputs,
+        columns,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 1,
+            row: columns,
+            rows,
+            packing: Packing::Planes { bits: 2, planes: PLANES, high_first: false },
+        },
+        table: Table::less(1),
+        scale: None,
+        block: [outputs, columns],
+        zero: Zero::None,
+        global: Some(Global { tensor: scale, divides, factor: 1.0, each: false }),
+        across: None,
+        order: None,
+    };
+    Ok(Some(Recognised::new(quantised, vec![outputs, columns], Vec::new())))
+}

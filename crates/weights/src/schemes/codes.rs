@@ -1,0 +1,322 @@
+//! How codes of a few bits lie in the elements of a tensor, and how they are taken out.
+//!
+//! Codes are those of a matrix as the library has it when it packs. An element of the tensor that holds several
+//! of them is a unit here: a byte, or a word.
+
+use super::table::Values;
+use crate::stored::Stored;
+use std::ops::Range;
+use tensorseal_engine::stream::files::FileError;
+
+/// Codes that are taken out at once: they are whole bytes, whatever their bits.
+const TOGETHER: usize = 8;
+/// Codes that are whole units, whatever their bits.
+const ALIGNED: u64 = 32;
+
+/// Where the codes of a matrix are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Codes {
+    /// The tensor.
+    pub tensor: usize,
+    /// Bytes of one of its units: 1, 2 or 4.
+    pub unit: u64,
+    /// Units of a row of the tensor.
+    pub row: u64,
+    /// Rows of the tensor that hold one matrix.
+    pub rows: u64,
+    /// How units hold codes.
+    pub packing: Packing,
+}
+
+/// How units hold codes, of at most eight bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// A row is one stream of bits, the lowest of a byte first.
+    Stream { bits: u32 },
+    /// Some columns in each unit, and bits that are left over: column `c` of a unit has the bits from
+    /// `bits * places[c]` on.
+    Words { bits: u32, places: &'static [u8] },
+    /// A column is one stream of bits over the words of several rows, the lowest of a word first.
+    Down { bits: u32 },
+    /// Some rows in each unit: row `r` is in tensor row `r % rows`, the first ones in the lowest bits or in the
+    /// highest.
+    Planes { bits: u32, planes: u64, high_first: bool },
+    /// Some rows that follow one another in each unit, the first in the lowest bits.
+    Interleaved { bits: u32, planes: u64 },
+}
+
+/// Columns of a unit in their order.
+pub(super) const IN_ORDER: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Two codes in a byte, the first in its upper half.
+pub(super) const HIGH_FIRST: &[u8] = &[1, 0];
+
+impl Codes {
+    /// The values of columns of some rows of matrix `matrix`, row-major, into `out`, which has their number of
+    /// elements. What the tensor does not have is code zero.
+    pub(super) fn unpack(
+        &self,
+        stored: &Stored<'_>,
+        matrix: u64,
+        rows: Range<u64>,
+        columns: Range<u64>,
+        values: &Values,
+        out: &mut [f32],
+    ) -> Result<(), FileError> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let base = matrix * self.rows;
+        match self.packing {
+            Packing::Stream { bits } => {
+                let bits = u64::from(bits);
+                let aligned = columns.start / ALIGNED * ALIGNED;
+                let first = aligned * bits / 8 / self.unit;
+                let last = (columns.end * bits).div_ceil(8 * self.unit);
+                let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
+                let expand = Expand::new(bits as u32, values);
+                let skip = (columns.start - aligned) as usize;
+                self.each_row(&read, out, columns, |units, out| expand.stream(units, skip, out));
+            }
+            Packing::Words { bits, places } => {
+                let per_unit = places.len() as u64;
+                let (first, last) = (columns.start / per_unit, columns.end.div_ceil(per_unit));
+                let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
+                let skip = (columns.start - first * per_unit) as usize;
+                let unit = self.unit as usize;
+                self.each_row(&read, out, columns, |units, out| {
+                    words(units, unit, bits, places, skip, values, out);
+                });
+            }
+            Packing::Down { bits } => {
+                let bits = u64::from(bits);
+                let unit_bits = self.unit * 8;
+                let first = rows.start * bits / unit_bits;
+                let last = (rows.end * bits).div_ceil(unit_bits);
+                let read = self.read(stored, base + first..base + last, columns.clone())?;
+                let width = (columns.end - columns.start) as usize;
+                let unit = self.unit as usize;
+                let row_bytes = width * unit;
+                let mask = (1u64 << bits) - 1;
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    let bit = row * bits - first * unit_bits;
+                    let (at, shift) = ((bit / unit_bits) as usize * row_bytes, bit % unit_bits);
+                    let low = &read[at..at + row_bytes];
+                    if shift + bits <= unit_bits {
+                        for (out, low) in out.iter_mut().zip(low.chunks_exact(unit)) {
+                            *out = values[(word(low) >> shift & mask) as usize & 255];
+                        }
+                    } else {
+                        let high = &read[at + row_bytes..at + 2 * row_bytes];
+                        let both = low.chunks_exact(unit).zip(high.chunks_exact(unit));
+                        for (out, (low, high)) in out.iter_mut().zip(both) {
+                            let bits = word(low) >> shift | word(high) << (unit_bits - shift);
+                            *out = values[(bits & mask) as usize & 255];
+                        }
+                    }
+                }
+            }
+            Packing::Planes { bits, planes, high_first } => {
+                let width = (columns.end - columns.start) as usize;
+                let mut row = rows.start;
+                let mut rest = out;
+                while row < rows.end {
+                    let (plane, within) = (row / self.rows, row % self.rows);
+                    let count = (self.rows - within).min(rows.end - row);
+                    let (now, later) = rest.split_at_mut(count as usize * width);
+                    rest = later;
+                    let from = base + within;
+                    let read = self.read(stored, from..from + count, columns.clone())?;
+                    let plane = if high_first { planes.saturating_sub(plane + 1) } else { plane };
+                    shifted(&read, self.unit as usize, bits, plane, values, now);
+                    row += count;
+                }
+            }
+            Packing::Interleaved { bits, planes } => {
+                let width = (columns.end - columns.start) as usize;
+                let (first, last) = (rows.start / planes, rows.end.div_ceil(planes));
+                let read = self.read(stored, base + first..base + last, columns)?;
+                let row_bytes = width * self.unit as usize;
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    let at = (row / planes - first) as usize * row_bytes;
+                    let read = &read[at..at + row_bytes];
+                    shifted(read, self.unit as usize, bits, row % planes, values, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of some units of some rows of the tensor.
+    fn read(
+        &self,
+        stored: &Stored<'_>,
+        rows: Range<u64>,
+        units: Range<u64>,
+    ) -> Result<Vec<u8>, FileError> {
+        let wide = units.end - units.start;
+        let mut bytes = Vec::new();
+        if wide == self.row || rows.end - rows.start == 1 {
+            let count = (rows.end - rows.start) * wide;
+            stored.units(self.tensor, rows.start * self.row + units.start, count, &mut bytes)?;
+            return Ok(bytes);
+        }
+        let mut one = Vec::new();
+        bytes.reserve(((rows.end - rows.start) * wide * self.unit) as usize);
+        for row in rows {
+            stored.units(self.tensor, row * self.row + units.start, wide, &mut one)?;
+            bytes.extend_from_slice(&one);
+        }
+        Ok(bytes)
+    }
+
+    /// The units of each row that was read beside the columns that come of it.
+    fn each_row(
+        &self,
+        read: &[u8],
+        out: &mut [f32],
+        columns: Range<u64>,
+        unpack: impl Fn(&[u8], &mut [f32]),
+    ) {
+        let width = (columns.end - columns.start) as usize;
+        let rows = out.len() / width;
+        let row_bytes = read.len() / rows.max(1);
+        for (units, out) in read.chunks_exact(row_bytes).zip(out.chunks_exact_mut(width)) {
+            unpack(units, out);
+        }
+    }
+}
+
+/// The bits of a unit of up to four bytes.
+#[inline(always)]
+fn word(unit: &[u8]) -> u64 {
+    match *unit {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        _ => 0,
+    }
+}
+
+/// Codes in one place of each unit.
+fn shifted(read: &[u8], unit: usize, bits: u32, plane: u64, values: &Values, out: &mut [f32]) {
+    let (shift, mask) = (plane * u64::from(bits), (1u64 << bits) - 1);
+    let shift = shift.min(63);
+    for (out, unit) in out.iter_mut().zip(read.chunks_exact(unit)) {
+        *out = values[(word(unit) >> shift & mask) as usize & 255];
+    }
+}
+
+/// Codes of units that hold several, in any order.
+fn words(
+    units: &[u8],
+    unit: usize,
+    bits: u32,
+    places: &[u8],
+    skip: usize,
+    values: &Values,
+    out: &mut [f32],
+) {
+    let mask = (1u64 << bits) - 1;
+    let mut skip = skip;
+    let mut rest = out;
+    for unit in units.chunks_exact(unit) {
+        let word = word(unit);
+        let count = (places.len() - skip).min(rest.len());
+        let (now, later) = rest.split_at_mut(count);
+        for (out, place) in now.iter_mut().zip(&places[skip..]) {
+            *out = values[(word >> (u32::from(*place) * bits) & mask) as usize & 255];
+        }
+        (rest, skip) = (later, 0);
+    }
+}
+
+/// Streams of bits, by the bytes that hold whole codes where there are such.
+enum Expand<'v> {
+    One(&'v Values),
+    Two(Box<[[f32; 2]; 256]>),
+    Four(Box<[[f32; 4]; 256]>),
+    /// Eight codes in as many bytes as they have bits.
+    Any(u32, &'v Values),
+}
+
+impl<'v> Expand<'v> {
+    fn new(bits: u32, values: &'v Values) -> Self {
+        match bits {
+            8 => Expand::One(values),
+            4 => Expand::Two(Box::new(expanded(values))),
+            2 => Expand::Four(Box::new(expanded(values))),
+            _ => Expand::Any(bits, values),
+        }
+    }
+
+    /// The codes of a row from number `skip` on.
+    fn stream(&self, bytes: &[u8], skip: usize, out: &mut [f32]) {
+        match self {
+            Expand::One(values) => {
+                for (out, byte) in out.iter_mut().zip(bytes.iter().skip(skip)) {
+                    *out = values[usize::from(*byte)];
+                }
+            }
+            Expand::Two(values) => several(bytes, skip, values, out),
+            Expand::Four(values) => several(bytes, skip, values, out),
+            Expand::Any(bits, values) => {
+                let mask = (1u64 << bits) - 1;
+                let mut skip = skip;
+                let mut rest = out;
+                for eight in bytes.chunks(*bits as usize) {
+                    if skip >= TOGETHER {
+                        skip -= TOGETHER;
+                        continue;
+                    }
+                    let mut window = [0; 8];
+                    window[..eight.len()].copy_from_slice(eight);
+                    let window = u64::from_le_bytes(window);
+                    let count = (TOGETHER - skip).min(rest.len());
+                    let (now, later) = rest.split_at_mut(count);
+                    for (out, at) in now.iter_mut().zip(skip as u32..) {
+                        *out = values[(window >> (at * bits) & mask) as usize & 255];
+                    }
+                    (rest, skip) = (later, 0);
+                }
+            }
+        }
+    }
+}
+
+/// For each byte the values of its codes, the lowest bits first.
+fn expanded<const CODES: usize>(values: &Values) -> [[f32; CODES]; 256] {
+    let bits = 8 / CODES;
+    let mut table = [[0.0; CODES]; 256];
+    for (byte, codes) in table.iter_mut().enumerate() {
+        for (at, value) in codes.iter_mut().enumerate() {
+            *value = values[byte >> (at * bits) & ((1 << bits) - 1)];
+        }
+    }
+    table
+}
+
+fn several<const CODES: usize>(
+    bytes: &[u8],
+    skip: usize,
+    table: &[[f32; CODES]; 256],
+    out: &mut [f32],
+) {
+    let mut bytes = &bytes[(skip / CODES).min(bytes.len())..];
+    let mut out = out;
+    if let (within @ 1.., Some((first, rest))) = (skip % CODES, bytes.split_first()) {
+        let codes = &table[usize::from(*first)][within..];
+        let count = codes.len().min(out.len());
+        let (now, later) = out.split_at_mut(count);
+        now.copy_from_slice(&codes[..count]);
+        (bytes, out) = (rest, later);
+    }
+    let (whole, rest) = out.as_chunks_mut::<CODES>();
+    for (out, byte) in whole.iter_mut().zip(bytes) {
+        *out = table[usize::from(*byte)];
+    }
+    if let Some(byte) = bytes.get(whole.len()) {
+        let count = rest.len();
+        rest.copy_from_slice(&table[usize::from(*byte)][..count]);
+    }
+}

@@ -1,0 +1,120 @@
+//! GPTQ: codes of a column of inputs in words, scales and zero points by group of inputs.
+
+use super::codes::{Codes, Packing};
+use super::grid::{Grid, Kept, NUMBERS};
+use super::module::Module;
+use super::quantised::{Order, Quantised, Zero};
+use super::table::Table;
+use super::{Recognised, WORDS};
+
+/// Most bytes of zero points that are looked at to tell how they are stored.
+const SAMPLE: u64 = 12 << 10;
+
+/// By `qweight` [inputs · bits / 32, outputs], `scales` [groups, outputs].
+pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
+    let (Some(scales), true) = (module.beside("scales"), module.is(codes, WORDS)) else {
+        return Ok(None);
+    };
+    let (Some([words, columns]), Some([groups, outputs])) =
+        (module.matrix(codes), module.matrix(scales))
+    else {
+        return Ok(None);
+    };
+    if !module.is(scales, NUMBERS) || columns != outputs {
+        return Ok(None);
+    }
+    let zeros = module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS));
+    let index = module.beside("g_idx").filter(|index| module.is(*index, WORDS));
+    let bits = bits(module, words, outputs, zeros, index)?;
+    let inputs = match index {
+        Some(index) => module.elements(index),
+        None => words.saturating_mul(32) / bits,
+    };
+    let middle = 1u8 << (bits - 1);
+    let (table, zero) = match zeros {
+        None => (Table::less(middle), Zero::None),
+        Some(tensor) => {
+            let row = module.matrix(tensor).map_or(0, |[_, row]| row);
+            let add = if is_second_version(module, tensor, bits) { 0.0 } else { 1.0 };
+            let kept = Kept::Along { bits, unit_bits: 32, add, places: None, row };
+            let grid = Grid { tensor, rows: groups, columns: outputs, kept, factor: 1.0 };
+            (Table::less(0), Zero::Before(grid))
+        }
+    };
+    let quantised = Quantised {
+        name: format!("gptq {bits}-bit"),
+        rows: inputs,
+        columns: outputs,
+        transposed: true,
+        codes: Codes {
+            tensor: codes,
+            unit: 4,
+            row: outputs,
+            rows: words,
+            packing: Packing::Down { bits: bits as u32 },
+        },
+        table,
+        scale: Some(Grid {
+            tensor: scales,
+            rows: groups,
+            columns: outputs,
+            kept: Kept::Numbers,
+            factor: 1.0,
+        }),
+        block: [inputs.div_ceil(groups).max(1), 1],
+        zero,
+        global: None,
+        across: None,
+        order: index.map(|tensor| Order { tensor, of_rows: true }),
+    };
+    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], module.all_beside(&["bias_scale"]))))
+}
+
+/// Bits of a code: by the number of inputs, by the zero points, by what the configuration says.
+fn bits(
+    module: &Module<'_>,
+    words: u64,
+    outputs: u64,
+    zeros: Option<usize>,
+    index: Option<usize>,
+) -> Result<u64, String> {
+    let all = words.saturating_mul(32);
+    let told = match (index, zeros.and_then(|zeros| module.matrix(zeros))) {
+        (Some(index), _) => Some((all, module.elements(index))),
+        (None, Some([_, row])) => Some((row.saturating_mul(32), outputs)),
+        (None, None) => None,
+    };
+    let bits = match told {
+        Some((bits, codes)) if codes > 0 && bits % codes == 0 => bits / codes,
+        Some(_) => 0,
+        None => {
+            module.config.bits(module.name()).ok_or("nothing says how many bits its codes have")?
+        }
+    };
+    if (1..=8).contains(&bits) {
+        Ok(bits)
+    } else {
+        Err(format!("codes of {bits} bits are not known"))
+    }
+}
+
+/// Whether zero points are stored as they are, not less one. Those of a symmetric file are all in the middle, or all
+/// one less; of others the configuration tells.
+fn is_second_version(module: &Module<'_>, zeros: usize, bits: u64) -> bool {
+    let middle = 1u64 << (bits - 1);
+    let sample = module.start(zeros, SAMPLE).unwrap_or_default();
+    let row = module.matrix(zeros).map_or(0, |[_, row]| row as usize * 4);
+    let mut codes = sample.chunks_exact(row.clamp(1, SAMPLE as usize)).flat_map(|row| {
+        let count = row.len() as u64 * 8 / bits;
+        (0..count).map(move |at| {
+            let (byte, shift) = ((at * bits / 8) as usize, at * bits % 8);
+            let next = row.get(byte + 1).copied().unwrap_or(0);
+            u64::from(u16::from_le_bytes([row[byte], next])) >> shift & ((1 << bits) - 1)
+        })
+    });
+    match codes.next() {
+        Some(first) if first == middle && codes.all(|code| code == middle) => true,
+        Some(first) if first == middle - 1 && codes.all(|code| code == middle - 1) => false,
+        _ => module.config.is_second_version(),
+    }
+}

@@ -1,0 +1,106 @@
+//! MLX: words that are one stream of codes a row, scales and biases by group of inputs.
+
+use super::Recognised;
+use super::codes::{Codes, Packing};
+use super::grid::{Grid, Kept, NUMBERS};
+use super::module::{Dims, Module};
+use super::quantised::{Global, Quantised, Zero};
+use super::table::Table;
+use tensorseal_base::dtype::Dtype;
+
+/// Bits of the affine modes.
+const BITS: &[u64] = &[2, 3, 4, 5, 6, 8];
+/// Codes that share a scale in them.
+const GROUPS: &[u64] = &[32, 64, 128];
+/// What they are where nothing is said (`mlx.nn.quantize`).
+const GROUP: u64 = 64;
+
+/// Modes without biases: the name, bits and codes that share a scale. Each has another product of both.
+const MICROSCALED: &[(&str, u64, u64)] =
+    &[("mlx mxfp4", 4, 32), ("mlx nvfp4", 4, 16), ("mlx mxfp8", 8, 32)];
+
+/// By `weight` U32 [outputs, inputs · bits / 32] and `scales` [outputs, groups].
+pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
+    let (Some(scales), true) = (module.beside("scales"), module.is(codes, &[Dtype::U32])) else {
+        return Ok(None);
+    };
+    let (Some(words), Some(groups)) = (module.dims(codes), module.dims(scales)) else {
+        return Ok(None);
+    };
+    // All bits of a group: what the shapes tell.
+    let Some(bits_of_group) = words.columns.checked_mul(32).filter(|all| all % groups.columns == 0)
+    else {
+        return Err("the shape of its scales does not fit".to_owned());
+    };
+    let bits_of_group = bits_of_group / groups.columns;
+    let biases = module.beside("biases");
+    let (name, bits, group, kept, table) = match biases {
+        Some(_) if module.is(scales, NUMBERS) => {
+            let (bits, group) = affine(module, bits_of_group)?;
+            (format!("mlx {bits}-bit"), bits, group, Kept::Numbers, Table::less(0))
+        }
+        None if module.is(scales, &[Dtype::U8]) => {
+            let mode = MICROSCALED.iter().find(|(_, bits, group)| bits * group == bits_of_group);
+            let Some(&(name, bits, group)) = mode else {
+                return Err("the shape of its scales does not fit".to_owned());
+            };
+            let kept = if group == 16 { Kept::E4m3 } else { Kept::Exponents };
+            let table = match bits {
+                4 => Table::e2m1(),
+                _ => Table::of_dtype(Dtype::F8_E4M3).ok_or("its codes are not known")?,
+            };
+            (name.to_owned(), bits, group, kept, table)
+        }
+        _ => return Ok(None),
+    };
+    let Dims { matrices, rows, .. } = words;
+    let columns = groups.columns.saturating_mul(group);
+    let grid =
+        |tensor| Grid { tensor, rows, columns: groups.columns, kept: kept.clone(), factor: 1.0 };
+    let quantised = Quantised {
+        name,
+        rows,
+        columns,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 4,
+            row: words.columns,
+            rows,
+            packing: Packing::Stream { bits: bits as u32 },
+        },
+        table,
+        zero: biases.map_or(Zero::None, |biases| Zero::After(grid(biases))),
+        scale: Some(grid(scales)),
+        block: [1, group],
+        global: module.beside("global_scale").map(|tensor| Global {
+            tensor,
+            // The largest magnitude of the matrix, which is the largest code times the largest scale.
+            divides: false,
+            factor: 1.0 / (6.0 * 448.0),
+            each: module.elements(tensor) == matrices,
+        }),
+        across: None,
+        order: None,
+    };
+    let mut shape = module.tensor(codes).shape.clone();
+    if let Some(last) = shape.last_mut() {
+        *last = columns;
+    }
+    Ok(Some(Recognised::new(quantised, shape, Vec::new())))
+}
+
+/// Bits and codes of a group, by the product of both; where several go together, by the configuration.
+fn affine(module: &Module<'_>, product: u64) -> Result<(u64, u64), String> {
+    let all = GROUPS.iter().flat_map(|group| BITS.iter().map(move |bits| (*bits, *group)));
+    let fitting: Vec<(u64, u64)> = all.filter(|(bits, group)| bits * group == product).collect();
+    let name = module.name();
+    let told = (module.config.bits(name), module.config.group_size(name).unwrap_or(GROUP));
+    let agrees = |(bits, group): &&(u64, u64)| (Some(*bits), *group) == told;
+    match (&fitting[..], fitting.iter().find(agrees)) {
+        ([], _) => Err("the shape of its scales does not fit".to_owned()),
+        (_, Some(told)) => Ok(*told),
+        ([one], None) => Ok(*one),
+        (_, None) => Err("nothing says how many bits its codes have".to_owned()),
+    }
+}

@@ -1,0 +1,315 @@
+//! A quantised weight, and its values: code by code, less a zero point, times a scale.
+
+use super::codes::Codes;
+use super::grid::Grid;
+use super::table::{Table, Values};
+use crate::stored::Stored;
+use std::ops::Range;
+use tensorseal_engine::stream::files::FileError;
+
+/// Elements that are best read at once.
+const PIECE: u64 = 1 << 16;
+/// Where rows of the weight are columns of what is stored: as many rows are read at once, so that a stretch of what is
+/// stored is worth reading.
+const ROWS_TOGETHER: u64 = 128;
+/// Most elements that are read at once for that.
+const LARGEST_PIECE: u64 = 1 << 20;
+
+/// A weight that is put together from codes and what they are scaled by: one matrix, or several that follow one another.
+///
+/// Its elements are those of its matrices row by row, or column by column where it is stored transposed.
+#[derive(Debug)]
+pub struct Quantised {
+    /// The name of the quantisation.
+    pub(super) name: String,
+    /// Rows and columns of each matrix, as it is stored.
+    pub(super) rows: u64,
+    pub(super) columns: u64,
+    /// Whether the weight has them the other way round.
+    pub(super) transposed: bool,
+    /// Where the codes are, and what they stand for.
+    pub(super) codes: Codes,
+    pub(super) table: Table,
+    /// What codes are multiplied by, and rows and columns that share a number of it.
+    pub(super) scale: Option<Grid>,
+    pub(super) block: [u64; 2],
+    /// What is subtracted before, or added after; it has the blocks of the scales.
+    pub(super) zero: Zero,
+    /// One number more that a whole matrix is multiplied by, or divided.
+    pub(super) global: Option<Global>,
+    /// A number more for each column, of every matrix.
+    pub(super) across: Option<usize>,
+    /// Which block each row or column belongs to, where they do not follow one another.
+    pub(super) order: Option<Order>,
+}
+
+/// What makes codes begin at another number than zero.
+#[derive(Debug)]
+pub(super) enum Zero {
+    /// Nothing.
+    None,
+    /// (code - zero) * scale.
+    Before(Grid),
+    /// code * scale + zero.
+    After(Grid),
+}
+
+/// One number for all of a matrix.
+#[derive(Debug)]
+pub(super) struct Global {
+    pub tensor: usize,
+    /// Whether it divides.
+    pub divides: bool,
+    /// What it is multiplied by itself.
+    pub factor: f64,
+    /// Whether each matrix has its own.
+    pub each: bool,
+}
+
+/// The block of each row or column, in a tensor of integers.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub tensor: usize,
+    /// Of each row; else of each column.
+    pub of_rows: bool,
+}
+
+impl Quantised {
+    /// The name of the quantisation: `gptq 4-bit`, `bitsandbytes nf4`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tensors that are read; the first holds the codes.
+    pub fn tensors(&self) -> Vec<usize> {
+        let zero = match &self.zero {
+            Zero::None => Vec::new(),
+            Zero::Before(grid) | Zero::After(grid) => grid.tensors(),
+        };
+        [self.codes.tensor]
+            .into_iter()
+            .chain(self.table.tensor())
+            .chain(self.scale.iter().flat_map(Grid::tensors))
+            .chain(zero)
+            .chain(self.global.as_ref().map(|global| global.tensor))
+            .chain(self.across)
+            .chain(self.order.as_ref().map(|order| order.tensor))
+            .collect()
+    }
+
+    /// Elements that are best read at once, a multiple of 512.
+    pub fn piece(&self) -> u64 {
+        match self.transposed {
+            false => PIECE,
+            true => {
+                let wanted = ROWS_TOGETHER.saturating_mul(self.rows).next_multiple_of(512);
+                wanted.clamp(PIECE, LARGEST_PIECE)
+            }
+        }
+    }
+
+    /// The values of elements from `first` on, as binary32, finite or not.
+    ///
+    /// # Errors
+    /// When a file cannot be read or changed.
+    pub(crate) fn read(
+        &self,
+        stored: &Stored<'_>,
+        first: u64,
+        out: &mut [f32],
+    ) -> Result<(), FileError> {
+        let values = self.table.values(stored)?;
+        // Rows of the weight, and how many a matrix has.
+        let (wide, high) = match self.transposed {
+            false => (self.columns, self.rows),
+            true => (self.rows, self.columns),
+        };
+        let (mut at, mut rest) = (first, out);
+        while !rest.is_empty() {
+            let (row, column) = (at / wide, at % wide);
+            let (matrix, row) = (row / high, row % high);
+            let left = rest.len() as u64;
+            let (rows, columns) = match column {
+                0 if left >= wide => (row..row + (left / wide).min(high - row), 0..wide),
+                _ => (row..row + 1, column..column + (wide - column).min(left)),
+            };
+            let count = (rows.end - rows.start) * (columns.end - columns.start);
+            let (now, later) = rest.split_at_mut(count as usize);
+            match self.transposed {
+                false => self.tile(stored, matrix, rows, columns, &values, now)?,
+                true => self.turned(stored, matrix, rows, columns, &values, now)?,
+            }
+            (at, rest) = (at + count, later);
+        }
+        Ok(())
+    }
+
+    /// Rows and columns of the weight that are columns and rows of what is stored.
+    fn turned(
+        &self,
+        stored: &Stored<'_>,
+        matrix: u64,
+        rows: Range<u64>,
+        columns: Range<u64>,
+        values: &Values,
+        out: &mut [f32],
+    ) -> Result<(), FileError> {
+        let (high, wide) = (rows.end - rows.start, columns.end - columns.start);
+        let mut tile = vec![0.0; out.len()];
+        self.tile(stored, matrix, columns, rows, values, &mut tile)?;
+        // In small squares, so that both sides stay in the cache.
+        let (high, wide) = (high as usize, wide as usize);
+        for from in (0..wide).step_by(16) {
+            for (row, out) in out.chunks_exact_mut(wide).enumerate() {
+                let until = (from + 16).min(wide);
+                for (column, out) in out[from..until].iter_mut().enumerate() {
+                    *out = tile[(from + column) * high + row];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some rows and columns of matrix `matrix`, as they are stored.
+    fn tile(
+        &self,
+        stored: &Stored<'_>,
+        matrix: u64,
+        rows: Range<u64>,
+        columns: Range<u64>,
+        values: &Values,
+        out: &mut [f32],
+    ) -> Result<(), FileError> {
+        self.codes.unpack(stored, matrix, rows.clone(), columns.clone(), values, out)?;
+        let across = self.across.map(|tensor| {
+            stored.values(tensor, columns.start, (columns.end - columns.start) as usize)
+        });
+        let across: Option<Vec<f32>> =
+            across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
+        let Some(scale) = &self.scale else {
+            let global = self.global(stored, matrix)? as f32;
+            out.iter_mut().for_each(|value| *value *= global);
+            return Ok(());
+        };
+        let width = (columns.end - columns.start) as usize;
+        let [high, wide] = self.block;
+        // Which of the numbers are wanted.
+        let order = self.order.as_ref().map(|order| {
+            let span = if order.of_rows { &rows } else { &columns };
+            stored.codes(order.tensor, span.start, (span.end - span.start) as usize)
+        });
+        let order = order.transpose()?;
+        let (by_row, by_column) = match (&self.order, order) {
+            (Some(Order { of_rows: true, .. }), order) => (order, None),
+            (_, order) => (None, order),
+        };
+        let grid_rows = match by_row {
+            None => rows.start / high..rows.end.div_ceil(high),
+            Some(_) => 0..scale.rows,
+        };
+        let grid_columns = match by_column {
+            None => columns.start / wide..columns.end.div_ceil(wide),
+            Some(_) => 0..scale.columns,
+        };
+        let strip = (grid_columns.end - grid_columns.start) as usize;
+        let load = |grid: &Grid| grid.load(stored, matrix, grid_rows.clone(), grid_columns.clone());
+        let global = self.global(stored, matrix)?;
+        let scales: Vec<f32> =
+            load(scale)?.into_iter().map(|scale| (scale * global) as f32).collect();
+        let (zeros, after) = match &self.zero {
+            Zero::None => (Vec::new(), false),
+            Zero::Before(grid) => (load(grid)?, false),
+            Zero::After(grid) => (load(grid)?, true),
+        };
+        let zeros: Vec<f32> = zeros.into_iter().map(|zero| zero as f32).collect();
+        for (at, out) in out.chunks_exact_mut(width).enumerate() {
+            let row = rows.start + at as u64;
+            let grid_row = match &by_row {
+                None => row / high - grid_rows.start,
+                Some(order) => order[at].min(scale.rows - 1),
+            };
+            let from = grid_row as usize * strip;
+            let numbers = Numbers {
+                scales: &scales[from..from + strip],
+                zeros: zeros.get(from..from + strip).unwrap_or_default(),
+                after,
+            };
+            match &by_column {
+                Some(order) => numbers.gather(order, out),
+                None if wide == 1 => numbers.each(out),
+                None => numbers.groups((columns.start % wide) as usize, wide as usize, out),
+            }
+            if let Some(across) = &across {
+                out.iter_mut().zip(across).for_each(|(value, number)| *value *= number);
+            }
+        }
+        Ok(())
+    }
+
+    fn global(&self, stored: &Stored<'_>, matrix: u64) -> Result<f64, FileError> {
+        let Some(global) = &self.global else { return Ok(1.0) };
+        let at = if global.each { matrix } else { 0 };
+        let number = stored.values(global.tensor, at, 1)?[0] * global.factor;
+        Ok(match (global.divides, number) {
+            (false, number) => number,
+            (true, 0.0) => 0.0,
+            (true, number) => 1.0 / number,
+        })
+    }
+}
+
+/// What a row is scaled by.
+struct Numbers<'n> {
+    scales: &'n [f32],
+    /// None, or as many.
+    zeros: &'n [f32],
+    after: bool,
+}
+
+impl Numbers<'_> {
+    /// A number for each column.
+    fn each(&self, out: &mut [f32]) {
+        match (self.zeros.is_empty(), self.after) {
+            (true, _) => out.iter_mut().zip(self.scales).for_each(|(value, scale)| *value *= scale),
+            (false, after) => {
+                for (value, (scale, zero)) in out.iter_mut().zip(self.scales.iter().zip(self.zeros))
+                {
+                    *value = if after { *value * scale + zero } else { (*value - zero) * scale };
+                }
+            }
+        }
+    }
+
+    /// A number for each `wide` columns, the first of which are `skip` less.
+    fn groups(&self, skip: usize, wide: usize, out: &mut [f32]) {
+        let mut rest = out;
+        let mut count = wide - skip;
+        for (at, scale) in self.scales.iter().enumerate() {
+            let (now, later) = rest.split_at_mut(count.min(rest.len()));
+            match (self.zeros.get(at), self.after) {
+                (None, _) => now.iter_mut().for_each(|value| *value *= scale),
+                (Some(zero), false) => {
+                    now.iter_mut().for_each(|value| *value = (*value - zero) * scale);
+                }
+                (Some(zero), true) => {
+                    now.iter_mut().for_each(|value| *value = *value * scale + zero);
+                }
+            }
+            (rest, count) = (later, wide);
+        }
+    }
+
+    /// The number that is named for each column.
+    fn gather(&self, order: &[u64], out: &mut [f32]) {
+        let last = self.scales.len() - 1;
+        for (value, group) in out.iter_mut().zip(order) {
+            let group = (*group).min(last as u64) as usize;
+            let scale = self.scales[group];
+            *value = match (self.zeros.get(group), self.after) {
+                (None, _) => *value * scale,
+                (Some(zero), false) => (*value - zero) * scale,
+                (Some(zero), true) => *value * scale + zero,
+            };
+        }
+    }
+}

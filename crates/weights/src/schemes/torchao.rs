@@ -1,0 +1,133 @@
+//! torchao: the parts of a tensor of its own as tensors, whose kind their types and shapes tell.
+
+use super::codes::{Codes, Packing};
+use super::grid::{Grid, Kept, NUMBERS};
+use super::module::Module;
+use super::quantised::{Global, Quantised, Zero};
+use super::table::Table;
+use super::{Recognised, scaled};
+use tensorseal_base::dtype::Dtype;
+
+/// By `_weight_qdata`, `_weight_scale` and, in some kinds, `_weight_zero_point`.
+pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
+    let Some(scales) = module.beside("_weight_scale") else { return Ok(None) };
+    let zeros = module.beside("_weight_zero_point");
+    let parts = module.all_beside(&[
+        "_weight_act_pre_scale",
+        "_weight_act_per_tensor_scale",
+        "_weight_act_quant_scale",
+    ]);
+    match (module.tensor(codes).dtype, module.tensor(scales).dtype) {
+        (Dtype::I8, _) if zeros.is_some_and(|zeros| module.is(zeros, NUMBERS)) => {
+            int4(module, codes, scales, zeros, parts).map(Some)
+        }
+        (Dtype::U8 | Dtype::F8_E4M3 | Dtype::F8_E5M2, Dtype::F8_E8M0 | Dtype::F8_E4M3) => {
+            microscaled(module, codes, scales, parts).map(Some)
+        }
+        (dtype, _) if Table::of_dtype(dtype).is_some() && dtype != Dtype::U8 => {
+            let name = if dtype == Dtype::I8 { "torchao 8-bit" } else { "torchao fp8" };
+            scaled::by(module, name, codes, scales, zeros, parts).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Int4Tensor: two signed codes a byte, scales and what is added [groups, outputs].
+fn int4(
+    module: &Module<'_>,
+    codes: usize,
+    scales: usize,
+    zeros: Option<usize>,
+    parts: Vec<usize>,
+) -> Result<Recognised, String> {
+    let (Some([rows, bytes]), Some([groups, _]), Some(zeros)) =
+        (module.matrix(codes), module.matrix(scales), zeros)
+    else {
+        return Err("its codes or scales are no matrices".to_owned());
+    };
+    let columns = bytes.saturating_mul(2);
+    let grid = |tensor| Grid { tensor, rows, columns: groups, kept: Kept::Transposed, factor: 1.0 };
+    if module.tensor(scales).shape != [groups, rows] || !module.is(scales, NUMBERS) {
+        return Err("the shape of its scales does not fit".to_owned());
+    }
+    let quantised = Quantised {
+        name: "torchao 4-bit".to_owned(),
+        rows,
+        columns,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 1,
+            row: bytes,
+            rows,
+            packing: Packing::Stream { bits: 4 },
+        },
+        table: Table::signed(4),
+        scale: Some(grid(scales)),
+        block: [1, columns.div_ceil(groups)],
+        zero: Zero::After(grid(zeros)),
+        global: None,
+        across: None,
+        order: None,
+    };
+    Ok(Recognised::new(quantised, vec![rows, columns], parts))
+}
+
+/// NVFP4Tensor and MXTensor: FP4 or FP8 with scales for each 16 or 32, which tensor cores want in another order.
+fn microscaled(
+    module: &Module<'_>,
+    codes: usize,
+    scales: usize,
+    parts: Vec<usize>,
+) -> Result<Recognised, String> {
+    let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
+    let exponents = module.is(scales, &[Dtype::F8_E8M0]);
+    let (name, group) = match (exponents, module.tensor(codes).dtype) {
+        (true, Dtype::U8) => ("mxfp4", 32),
+        (true, _) => ("mxfp8", 32),
+        (false, Dtype::U8) => ("nvfp4", 16),
+        (false, _) => return Err("its scales are of another type".to_owned()),
+    };
+    let (bits, table) = match module.tensor(codes).dtype {
+        Dtype::U8 => (4, Some(Table::e2m1())),
+        dtype => (8, Table::of_dtype(dtype)),
+    };
+    let columns = dims.columns.saturating_mul(8 / bits);
+    let groups = columns.div_ceil(group);
+    let is_plain = module.tensor(scales).shape.last() == Some(&groups);
+    let kept = match (is_plain, exponents) {
+        (false, exponents) => Kept::Swizzled { exponents },
+        (true, true) => Kept::Exponents,
+        (true, false) => Kept::E4m3,
+    };
+    let quantised = Quantised {
+        name: name.to_owned(),
+        rows: dims.rows,
+        columns,
+        transposed: false,
+        codes: Codes {
+            tensor: codes,
+            unit: 1,
+            row: dims.columns,
+            rows: dims.rows,
+            packing: Packing::Stream { bits: bits as u32 },
+        },
+        table: table.ok_or("its codes are not known")?,
+        scale: Some(Grid { tensor: scales, rows: dims.rows, columns: groups, kept, factor: 1.0 }),
+        block: [1, group],
+        zero: Zero::None,
+        global: module.beside("_weight_per_tensor_scale").map(|tensor| Global {
+            tensor,
+            divides: false,
+            factor: 1.0,
+            each: dims.matrices > 1 && module.elements(tensor) == dims.matrices,
+        }),
+        across: None,
+        order: None,
+    };
+    let mut shape = module.tensor(codes).shape.clone();
+    if let Some(last) = shape.last_mut() {
+        *last = columns;
+    }
+    Ok(Recognised::new(quantised, shape, parts))
+}
