@@ -38,6 +38,9 @@ pub(super) enum Packing {
     Words { bits: u32, places: &'static [u8] },
     /// A column is one stream of bits over the words of several rows, the lowest of a word first.
     Down { bits: u32 },
+    /// A column is in words of several rows, and each 32 codes in as many words as they have bits: first words of their
+    /// lower bits, then of the higher ones ([`planes`]).
+    Split { bits: u32 },
     /// Some rows in each unit: row `r` is in tensor row `r % rows`, the first ones in the lowest bits or in the
     /// highest.
     Planes { bits: u32, planes: u64, high_first: bool },
@@ -116,6 +119,23 @@ impl Codes {
                     }
                 }
             }
+            Packing::Split { bits } => {
+                let bits = u64::from(bits);
+                let (first, last) = (rows.start / 32, rows.end.div_ceil(32));
+                let read =
+                    self.read(stored, base + first * bits..base + last * bits, columns.clone())?;
+                let width = (columns.end - columns.start) as usize;
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    let block = ((row / 32 - first) * bits) as usize * width;
+                    for (column, out) in out.iter_mut().enumerate() {
+                        let code = split_code(bits, row % 32, |word| {
+                            let at = (block + word as usize * width + column) * 4;
+                            read.get(at..at + 4).map_or(0, self::word)
+                        });
+                        *out = values[code as usize & 255];
+                    }
+                }
+            }
             Packing::Planes { bits, planes, high_first } => {
                 let width = (columns.end - columns.start) as usize;
                 let mut row = rows.start;
@@ -185,6 +205,32 @@ impl Codes {
             unpack(units, out);
         }
     }
+}
+
+/// Width and lowest bit of the planes that codes of so many bits are split into (GPTQModel's `gptq_p`).
+fn planes(bits: u64) -> &'static [(u64, u64)] {
+    match bits {
+        1 => &[(1, 0)],
+        2 => &[(2, 0)],
+        3 => &[(2, 0), (1, 2)],
+        4 => &[(4, 0)],
+        5 => &[(4, 0), (1, 4)],
+        6 => &[(4, 0), (2, 4)],
+        7 => &[(4, 0), (2, 4), (1, 6)],
+        _ => &[(8, 0)],
+    }
+}
+
+/// Code `at` of 32 that are split, by the words they are in.
+pub(super) fn split_code(bits: u64, at: u64, word: impl Fn(u64) -> u64) -> u64 {
+    let (mut code, mut first) = (0, 0);
+    for (width, lowest) in planes(bits) {
+        let bit = at * width;
+        let part = word(first + bit / 32) >> (bit % 32) & ((1 << width) - 1);
+        code |= part << lowest;
+        first += width;
+    }
+    code
 }
 
 /// The bits of a unit of up to four bytes.

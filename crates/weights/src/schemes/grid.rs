@@ -1,5 +1,6 @@
 //! Scales and zero points: numbers that are shared by blocks of a matrix.
 
+use super::codes::split_code;
 use crate::stored::Stored;
 use std::ops::Range;
 use tensorseal_base::dtype::Dtype;
@@ -44,6 +45,8 @@ pub(super) enum Kept {
     Swizzled { exponents: bool },
     /// As codes along each row, with something added to each.
     Along { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
+    /// As codes along each row, split into planes ([`split_code`]).
+    Split { bits: u64 },
     /// As codes down each column in words: one stream of bits, or whole codes in each word.
     Down { bits: u64, stream: bool },
     /// As codes of eight bits into a table, with scales of their own and a number that is added.
@@ -157,6 +160,19 @@ impl Grid {
                             }));
                         }
                     }
+                }
+            }
+            Kept::Split { bits } => {
+                let units = self.columns.div_ceil(32) * bits;
+                for row in rows {
+                    let first = columns.start / 32;
+                    let count = (columns.end.div_ceil(32) - first) * bits;
+                    let start = (base + row) * units + first * bits;
+                    let words = stored.codes(self.tensor, start, count as usize)?;
+                    numbers.extend(columns.clone().map(|column| {
+                        let block = (column / 32 - first) * bits;
+                        split_code(*bits, column % 32, |word| words[(block + word) as usize]) as f64
+                    }));
                 }
             }
             Kept::Down { bits, stream } => {
