@@ -297,6 +297,29 @@ fn models_are_not_comparable_by_what_is_not_read() {
 }
 
 #[test]
+fn what_may_be_among_the_codes_is_not_said_to_be_missing() {
+    let models = Models::new();
+    let codes = [
+        ("model.layers.0.mlp.fused.codes", "U8", &[SIDE, SIDE][..], noise(7, 1 << 20)),
+        ("model.layers.0.mlp.fused.scales", "F32", &[512, 512], f32s(8, 1 << 18)),
+    ];
+    let stacked = write_model(&models.world.path("stacked"), &codes);
+    for (one, other, has) in [
+        (&models.plain, &stacked, "the second may: 1 "),
+        (&stacked, &models.plain, "the first may: 1 "),
+    ] {
+        let (code, report) = report(&["compare", arg(one), arg(other)]);
+        let comparison = &report["comparison"];
+        assert_eq!((code, &comparison["relation"]), (1, &json!("not-comparable")), "{report:#}");
+        assert_eq!(comparison["classes"]["not-read"], 1);
+        let alone: Vec<&Value> =
+            findings(&report).into_iter().filter(|f| f["rule"] == "lineage/tensor-alone").collect();
+        assert_eq!(alone.len(), 4, "{report:#}");
+        assert!(alone.iter().all(|f| f["message"].as_str().unwrap().contains(has)), "{report:#}");
+    }
+}
+
+#[test]
 fn codes_and_scales_that_differ_in_a_bit_are_not_the_same() {
     let models = Models::new();
     for scheme in SCHEMES {

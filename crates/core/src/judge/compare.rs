@@ -275,7 +275,12 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
         cosine: measured.then(|| total.cosine()),
         weights: rows,
     };
-    let findings = findings(&comparison);
+    // Whether a weight is missing is not known where some stand for nobody knows what.
+    let unpaired = [0, 1].map(|side: usize| {
+        let pairs = compared.not_read.iter().filter(|pair| pair.unread[side].is_some());
+        pairs.filter(|pair| pair.unread[1 - side].or(pair.read[1 - side]).is_none()).count()
+    });
+    let findings = findings(&comparison, unpaired);
     (comparison, findings)
 }
 
@@ -412,7 +417,13 @@ fn of_what_was_read(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
     }
 }
 
-fn findings(comparison: &Comparison) -> Vec<Finding> {
+/// `unpaired`: in each model, weights that cannot be read and that stand beside none of the other.
+fn findings(comparison: &Comparison, unpaired: [usize; 2]) -> Vec<Finding> {
+    let has_not = |side: usize, other: &str| match unpaired[side] {
+        0 => format!("the {other} does not"),
+        1 => format!("the {other} may: 1 of its weights is not read"),
+        more => format!("the {other} may: {more} of its weights are not read"),
+    };
     let mut findings = Vec::new();
     let mut tied: Vec<&str> = Vec::new();
     let mut requantised: BTreeMap<[String; 2], (u64, f64)> = BTreeMap::new();
@@ -454,11 +465,11 @@ fn findings(comparison: &Comparison) -> Vec<Finding> {
             }
             Class::OnlyFirst => Finding::new(
                 "lineage/tensor-alone",
-                "the first model has it, the second does not".to_owned(),
+                format!("the first model has it, {}", has_not(1, "second")),
             ),
             Class::OnlySecond => Finding::new(
                 "lineage/tensor-alone",
-                "the second model has it, the first does not".to_owned(),
+                format!("the second model has it, {}", has_not(0, "first")),
             ),
         };
         findings.push(match tensor {

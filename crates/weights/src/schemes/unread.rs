@@ -117,7 +117,7 @@ const FILLERS: &[&str] = &[
 ];
 
 /// Words of scales that belong to what goes through a layer: they say nothing of its weights.
-const ACTIVATIONS: &[&str] = &["input", "output", "act", "activation", "in", "out"];
+const ACTIVATIONS: &[&str] = &["input", "output", "act", "activation", "in", "out", "pre"];
 
 /// Words in names of integers that are places or masks.
 const PLACES: &[&str] = &["mask", "masks", "bias", "ids", "position", "positions", "relative"];
