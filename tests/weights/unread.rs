@@ -61,7 +61,8 @@ impl Models {
         let mut all: Vec<(String, &str, Vec<u64>, Vec<u8>)> = Vec::new();
         for (name, dtype, shape, _) in tensors() {
             let is_table = name.contains("embed");
-            if !name.contains("up_proj") && !(is_table && with_table) {
+            let is_quantised = name.contains("up_proj") || is_table && with_table;
+            if !is_quantised {
                 let data = file.tensor(name).unwrap().data().to_vec();
                 all.push((name.to_owned(), dtype, shape.to_vec(), data));
                 continue;
