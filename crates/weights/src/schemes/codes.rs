@@ -89,8 +89,8 @@ impl Codes {
                 let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
                 let skip = (columns.start - first * per_unit) as usize;
                 let unit = self.unit as usize;
-                let turned =
-                    (places == HIGH_FIRST && unit == 1).then(|| expanded::<2>(values, true));
+                let turned = (places == HIGH_FIRST && unit == 1 && bits == 4)
+                    .then(|| expanded::<2>(values, true));
                 let eight: Option<[u8; 8]> =
                     places.try_into().ok().filter(|_| bits == 4 && unit == 4);
                 self.each_row(&read, out, columns, |units, out| match (&turned, eight) {
