@@ -53,7 +53,6 @@ const USUAL: &[(&str, f64)] = &[
     ("bitsandbytes nf4", 0.2),
     ("bitsandbytes fp4", 0.3),
     ("bitsandbytes int8", 0.03),
-    ("int4 with scales", 0.35),
     ("int8 with scales", 0.03),
     ("fp8 with scales", 0.06),
     ("bitnet", 0.9),
