@@ -26,6 +26,7 @@ mod quanto;
 mod scaled;
 mod table;
 mod torchao;
+pub(super) mod unread;
 
 pub use quantised::Quantised;
 
@@ -118,9 +119,6 @@ impl Recognised {
 /// The quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> Found {
     let mut found = Found::default();
-    if !model.tensors.iter().any(|tensor| may_be_codes(tensor.dtype)) {
-        return found;
-    }
     let names = (0..model.tensors.len()).map(|index| (unqualified(model, index), index));
     let by_name: HashMap<&str, usize> = names.collect();
     let mut configs: BTreeMap<&str, Config> = BTreeMap::new();
@@ -150,6 +148,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
             Err(reason) => found.unread.push(Unread { tensor: index, parts: Vec::new(), reason }),
         }
     }
+    unread::find(model, &mut found);
     found
 }
 

@@ -29,7 +29,10 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     let name = match (absmax.is_some(), fp8) {
         (true, _) => "bitsandbytes int8".to_owned(),
         (false, true) => "fp8 with scales".to_owned(),
-        (false, false) => format!("int{} with scales", bits(module, codes)),
+        (false, false) => match bits(module, codes) {
+            8 => "int8 with scales".to_owned(),
+            fewer => format!("int {fewer}-bit"),
+        },
     };
     let parts =
         module.all_beside(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);

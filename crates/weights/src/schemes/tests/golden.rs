@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compressed-tensors", &["compressed-tensors 4-bit"]),
     ("compressed-tensors-8-bits", &["compressed-tensors 8-bit"]),
     ("compressed-tensors-asymmetric", &["compressed-tensors 4-bit"]),
-    ("compressed-tensors-bytes", &["int8 with scales", "int4 with scales"]),
+    ("compressed-tensors-bytes", &["int8 with scales", "int 4-bit"]),
     ("compressed-tensors-mxfp4", &["mxfp4"]),
     ("compressed-tensors-mxfp8", &["fp8 with scales"]),
     ("compressed-tensors-order", &["compressed-tensors 4-bit"; 2]),
