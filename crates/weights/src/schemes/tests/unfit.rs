@@ -64,6 +64,7 @@ fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
         tensor.strides = Some(vec![0; shape.len()]);
         tensor.shape = shape;
     }
-    let reasons = Weights::of(&model).unread.into_iter().map(|unread| unread.reason);
-    assert_eq!(reasons.collect::<Vec<_>>(), ["its blocks are too many to be in any order"]);
+    let weights = Weights::of(&model);
+    assert_eq!(weights.unread[0].reason, "its blocks are too many to be in any order");
+    assert!(weights.weights.is_empty());
 }
