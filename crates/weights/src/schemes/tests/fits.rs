@@ -204,6 +204,29 @@ fn change(it: &mut Quantised, shape: &mut [u64], pieces: &mut [Piece], [which, s
     }
 }
 
+/// Whether every tensor of codes and numbers is as long as the plain formulas say.
+fn is_of_its_size(it: &Quantised, shape: &[u64], module: &Module<'_>) -> bool {
+    let Codes { tensor, unit, row, rows, packing } = it.codes;
+    let layout = packings::Layout { unit, packing, rows: it.rows, columns: it.columns };
+    let elements = shape.iter().product::<u64>();
+    let matrices = elements.div_ceil(it.rows * it.columns);
+    let (has, wanted) = (module.elements(tensor), matrices * rows * row);
+    // The last row of one matrix may be cut off.
+    let is_cut = matrices == 1 && elements < it.rows * it.columns;
+    let fits = has == wanted || is_cut && has < wanted && has > wanted - row;
+    let zeros = match &it.zero {
+        Zero::None => None,
+        Zero::Before(grid) | Zero::After(grid) => Some(grid),
+    };
+    let mut grids = it.scale.iter().chain(zeros);
+    fits && layout.stored() == [rows, row]
+        && grids.all(|grid| {
+            let Grid { rows, columns, ref kept, .. } = *grid;
+            let layout = grids::Layout { matrices, rows, columns, kept: kept.clone() };
+            module.elements(grid.tensor) == matrices * layout.each()
+        })
+}
+
 proptest! {
     #[test]
     fn what_fits_can_be_read(
@@ -232,6 +255,7 @@ proptest! {
                 prop_assert!(!why.is_empty());
             }
             Ok(()) => {
+                prop_assert!(is_of_its_size(&quantised, &shape, &module));
                 let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
                 let form = Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 });
                 let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, form };
