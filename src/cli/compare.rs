@@ -38,7 +38,7 @@ fn human(
 ) -> io::Result<()> {
     let Compared { other, comparison } = compared;
     writeln!(out, "{}  {}", palette.bold(&shown(&other.path)), other.content())?;
-    writeln!(out, "relation  {}", comparison.relation.words())?;
+    writeln!(out, "relation  {}", comparison.words())?;
     let classes: Vec<String> =
         comparison.classes.iter().map(|(class, n)| format!("{n} {}", class.name())).collect();
     writeln!(out, "weights   {}", classes.join(", "))?;

@@ -2,16 +2,30 @@
 
 Each directory is a model: `model.safetensors` and `config.json`; `values.safetensors` beside them holds
 the weights that the codes and scales stand for, computed here with NumPy on whole arrays from the
-published layouts (AutoGPTQ, AutoAWQ, bitsandbytes, compressed-tensors, DeepSeek-V3, gpt-oss).
+published layouts (AutoGPTQ, AutoAWQ, bitsandbytes, compressed-tensors, DeepSeek-V3, gpt-oss; those of
+other libraries are in the files beside this one).
 """
 
 import json
 import pathlib
 import shutil
+import sys
+
+# The tests take every folder here for a layer.
+sys.dont_write_bytecode = True
 
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
+
+import compressed_tensors
+import gptq_and_awq
+import hqq
+import hugging_face
+import mlx
+import modelopt
+import quanto
+import torchao
 
 HERE = pathlib.Path(__file__).parent
 random = np.random.default_rng(20261125)
@@ -206,3 +220,5 @@ compressed("compressed-tensors", asymmetric=False)
 compressed("compressed-tensors-asymmetric", asymmetric=True)
 nvfp4()
 mxfp4()
+for library in [compressed_tensors, gptq_and_awq, hqq, hugging_face, mlx, modelopt, quanto, torchao]:
+    library.write()

@@ -165,6 +165,50 @@ fn weights_of_one_model_alone_are_told() {
 }
 
 #[test]
+fn a_name_that_is_tied_may_be_left_out() {
+    let table = || floats(&exact(64 * 32));
+    let norm = || floats(&[1.0; 64]);
+    let both = vec![
+        ("model.embed_tokens.weight", "F32", &[64, 32][..], table()),
+        ("model.norm.weight", "F32", &[64][..], norm()),
+        ("lm_head.weight", "F32", &[64, 32][..], table()),
+    ];
+    // Whichever of the names is kept, and on whichever side.
+    for kept in [0, 2] {
+        let left_out = [2, 0][kept / 2];
+        let one = vec![both[kept].clone(), both[1].clone()];
+        for (pair, side) in [(Pair::new(&both, &one), 0), (Pair::new(&one, &both), 1)] {
+            let report = expect(&pair, 1, "same-values", &[("lineage/requantised", "")]);
+            assert_eq!(report["comparison"]["classes"], json!({"identical": 2, "tied": 1}));
+            let rows = report["comparison"]["weights"].as_array().unwrap();
+            let tied = rows.iter().find(|row| row["class"] == "tied").unwrap();
+            assert_eq!(tied["tensors"][side], both[left_out].0);
+            assert_eq!(tied["tensors"][1 - side], both[kept].0);
+            assert_eq!(tied["shapes"], json!([[64, 32], [64, 32]]));
+            let human = run(&["compare", arg(&pair.first), arg(&pair.second), "--device", "cpu"]);
+            let said = "the same weights, stored in another way";
+            assert!(human.stdout.contains(said), "{}", human.stdout);
+        }
+    }
+    // Other bytes are no tie.
+    let mut other = both.clone();
+    other[2].3[5] ^= 1;
+    let pair = Pair::new(&other, &both[..2]);
+    expect(&pair, 1, "related", &[("lineage/tensor-alone", "lm_head.weight")]);
+    // Nor are vectors, or numbers that are all the same: every norm of ones is equal to every other.
+    let mut norms = both[..2].to_vec();
+    norms.push(("model.layers.0.norm.weight", "F32", &[64], norm()));
+    norms.push(("model.layers.0.a.weight", "F32", &[64, 32], floats(&[0.0; 64 * 32])));
+    norms.push(("model.layers.0.b.weight", "F32", &[64, 32], floats(&[0.0; 64 * 32])));
+    let pair = Pair::new(&norms, &norms[..2]);
+    let alone =
+        ["model.layers.0.norm.weight", "model.layers.0.a.weight", "model.layers.0.b.weight"];
+    expect(&pair, 1, "related", &alone.map(|name| ("lineage/tensor-alone", name)));
+    let pair = Pair::new(&norms, &norms[..4]);
+    expect(&pair, 1, "related", &[("lineage/tensor-alone", alone[2])]);
+}
+
+#[test]
 fn other_dimensions_are_not_put_side_by_side() {
     let pair = Pair::changed(|tensors| tensors[0].2 = &[32, 64]);
     let expected = [("lineage/shape-differs", "model.layers.0.weight")];

@@ -38,5 +38,6 @@ mod audit_blocks;
 mod forms;
 mod third_party;
 mod third_party_cli;
+mod unread;
 mod watermark;
 mod watermark_real;

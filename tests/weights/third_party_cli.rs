@@ -44,6 +44,30 @@ fn a_layer_without_the_mark_is_absent() {
     assert_eq!(detect(&model.path(), scheme, &["--key", &path, "--expect", "absent"]).code, 0);
 }
 
+/// Codes that a key names, and whose scales nobody here knows, are no weights.
+#[test]
+fn a_layer_that_is_not_read_is_not_without_the_mark() {
+    let (scheme, _, key, ..) = golden().remove(0);
+    let path = write_key(&key);
+    let weights = Npy::golden("third_party/uchida_W_hwio.npy");
+    let codes: Vec<u8> = noise(1, weights.bytes.len() / 4).iter().map(|byte| byte & 0xBF).collect();
+    let codes = ("conv2.weight", "F8_E4M3", &weights.shape[..], codes);
+    let plain = Model::new(std::slice::from_ref(&codes));
+    let verdict = |model: &Model, extra: &[&str]| {
+        let mut args = vec!["--key", path.as_str(), "--format", "json"];
+        args.extend(extra);
+        let ran = detect(&model.path(), scheme, &args);
+        (ran.code, parsed(&ran)["watermark"].clone())
+    };
+    assert_eq!(verdict(&plain, &[]).1["verdict"], "absent");
+    let scaled = Model::new(&[codes, ("conv2.scales", "F32", &[2, 2, 2], noise(2, 32))]);
+    for expected in [&[][..], &["--expect", "absent"]] {
+        let (code, found) = verdict(&scaled, expected);
+        assert_eq!((code, &found["verdict"]), (1, &"inconclusive".into()), "{found:#}");
+        assert_eq!(found["reason"], "unread-scheme");
+    }
+}
+
 #[test]
 fn what_cannot_be_checked_is_said() {
     let (scheme, model, key, ..) = golden().remove(0);

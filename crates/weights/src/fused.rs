@@ -5,6 +5,8 @@
 //! has a tensor for each projection of each expert. Facts from its `conversion_mapping.py`. The two are told from
 //! other tensors of these names by their dimensions, which fit each other in one way only: gpt-oss and Llama 4 have
 //! rows and columns exchanged, and keep such names on disk.
+//!
+//! MLX keeps a stack for each projection, `switch_mlp.gate_proj.weight` and its like (`switch_layers.py` of `mlx_lm`).
 
 use super::arranged::MAX_EXPERTS;
 use super::beside::Beside;
@@ -84,6 +86,25 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
     }
     let mut configs: HashMap<&str, Beside> = HashMap::new();
     let (mut split, mut gone, mut count) = (Vec::new(), Vec::new(), 0);
+    for (at, weight) in weights.iter().enumerate() {
+        let Some((stem, which)) = switched(&weight.canonical) else { continue };
+        let Some(stack) = Stack::of(model, weight) else { continue };
+        let Some(config) = config_of(model, weight, &mut configs) else { continue };
+        count += stack.experts;
+        if count > MAX_WEIGHTS {
+            break;
+        }
+        let name = others(config).map_or(PLAIN, |(_, names)| names)[which];
+        let shape = [stack.rows, stack.columns];
+        split.extend((0..stack.experts).map(|expert| Weight {
+            canonical: format!("{stem}experts.{expert}.{name}.weight"),
+            name: weight.name.clone(),
+            shape: shape.to_vec(),
+            flattened: false,
+            form: stack.matrix(expert, 0, shape, false),
+        }));
+        gone.push(at);
+    }
     for ((stem, _), pair) in &pairs {
         let [Some(both), Some(down)] = *pair else { continue };
         let stacks = [both, down].map(|at| Stack::of(model, &weights[at]));
@@ -91,16 +112,13 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         if both_stack.experts != down_stack.experts {
             continue;
         }
-        let file = weights[both].tensors().first().map(|index| model.tensors[*index].file);
-        let Some(file) = file else { continue };
-        let directory = directory_of(&model.files[file].path);
-        let config = configs.entry(directory).or_insert_with(|| Beside::read(model, directory));
+        let Some(config) = config_of(model, &weights[both], &mut configs) else { continue };
         let is_exchanged = match sizes(both_stack, down_stack) {
             Some(Lying::Rows) => false,
             Some(Lying::Columns) if config.is_of(EXCHANGED) => {
-                // Of parts only whole rows are stretches.
-                if [both_stack, down_stack].iter().any(|s| matches!(s.weight.form, Form::Joined(_)))
-                {
+                // Of parts and codes only whole rows are stretches.
+                let is_one = |stack: &&Stack<'_>| matches!(stack.weight.form, Form::Arranged(_));
+                if ![both_stack, down_stack].iter().all(is_one) {
                     continue;
                 }
                 true
@@ -121,6 +139,31 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         gone.binary_search(&(at - 1)).is_err()
     });
     weights.append(&mut split);
+}
+
+/// What stands before the stack of one projection of MLX, and which of the three it is.
+fn switched(canonical: &str) -> Option<(&str, usize)> {
+    let stem = canonical.strip_suffix(".weight")?;
+    let which = PLAIN.iter().position(|name| stem.ends_with(name))?;
+    let stem = stem.strip_suffix(PLAIN[which])?.strip_suffix("switch_mlp.")?;
+    (stem.is_empty() || stem.ends_with('.')).then_some((stem, which))
+}
+
+/// The configuration beside a weight.
+fn config_of<'m, 'c>(
+    model: &'m Checkpoint,
+    weight: &Weight,
+    configs: &'c mut HashMap<&'m str, Beside>,
+) -> Option<&'c Beside> {
+    let file = model.tensors[*weight.tensors().first()?].file;
+    let directory = directory_of(&model.files[file].path);
+    Some(configs.entry(directory).or_insert_with(|| Beside::read(model, directory)))
+}
+
+/// What stands for `mlp` in the names of single experts, and the names of their projections, where they are others.
+fn others(config: &Beside) -> Option<(&'static str, Names)> {
+    let found = OTHERS.iter().find(|(types, _, _)| config.is_of(types));
+    found.map(|(_, place, names)| (*place, *names))
 }
 
 /// How the matrices of a layer lie.
@@ -149,11 +192,10 @@ fn one_by_one(
     is_exchanged: bool,
     weights: &mut Vec<Weight>,
 ) {
-    let other = OTHERS.iter().find(|(types, _, _)| config.is_of(types));
-    let (stem, [gate, up, low]) = match other {
-        Some((_, place, names)) => match stem.strip_suffix("mlp.") {
-            Some(before) => (format!("{before}{place}."), *names),
-            None => (stem.to_owned(), *names),
+    let (stem, [gate, up, low]) = match others(config) {
+        Some((place, names)) => match stem.strip_suffix("mlp.") {
+            Some(before) => (format!("{before}{place}."), names),
+            None => (stem.to_owned(), names),
         },
         None => (stem.to_owned(), PLAIN),
     };
@@ -246,6 +288,33 @@ mod tests {
                 of("down_proj", [HIDDEN, INNER], expert * each);
             }
         }
+    }
+
+    #[test]
+    fn mlx_has_a_stack_for_each_projection() {
+        let of = |name: &'static str, kind: &str| {
+            let made = Written::new();
+            let tensors = [
+                (name, vec![2, INNER, HIDDEN], numbers(2 * INNER * HIDDEN)),
+                ("model.layers.0.mlp.switch_mlp.gate.weight", vec![2, 1, 1], numbers(2)),
+                ("x.switch_mlp.up_proj.weight", vec![2, 2], numbers(4)),
+            ];
+            made.file("model.safetensors", &tensors, &[]);
+            made.text("config.json", &format!(r#"{{"model_type": "{kind}"}}"#));
+            made
+        };
+        let made = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
+        let model = made.open();
+        let weights = Weights::of(&model);
+        let second = weight(&weights, "layers.0.mlp.experts.1.down_proj.weight");
+        assert_eq!(second.shape, [INNER as u64, HIDDEN as u64]);
+        let expected: Vec<f64> = (10..20).map(f64::from).collect();
+        assert_eq!(values(&model, second, 3), expected);
+        // What only looks like one stays as it is.
+        let whole = ["layers.0.mlp.switch_mlp.gate.weight", "x.switch_mlp.up_proj.weight"];
+        assert!(whole.iter().all(|name| weights.weights.iter().any(|w| w.canonical == *name)));
+        let made = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
+        assert!(names(&made).contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned()));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use schemes::Part;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tensorseal_format::Checkpoint;
+use tensorseal_format::canonical::canonical_name;
 
 /// A tensor as its Hugging Face checkpoint has it.
 #[derive(Debug, Clone)]
@@ -92,6 +93,19 @@ impl Weight {
         }
     }
 
+    /// Whether it is a matrix of integers that may be codes of an unknown quantisation, for all that its name
+    /// says: as integers its values are what is stored, and as weights nobody can say.
+    pub fn may_be_codes(&self, model: &Checkpoint) -> bool {
+        match &self.form {
+            Form::Arranged(arranged) => schemes::unread::is_of_integers(model, arranged.tensor),
+            Form::Joined(joined) => {
+                let first = joined.tensors().first().copied();
+                first.is_some_and(|first| schemes::unread::is_of_integers(model, first))
+            }
+            Form::Scheme(_) => false,
+        }
+    }
+
     /// What it is stored as: the name of its type, or of its quantisation.
     pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.form {
@@ -113,6 +127,19 @@ pub struct Unread {
     pub reason: String,
 }
 
+impl Unread {
+    /// The tensors that it is kept in: the codes, then what belongs to them.
+    pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
+        [self.tensor].into_iter().chain(self.parts.iter().copied())
+    }
+
+    /// Canonical names that the weight may have in a model that keeps it as it is: that of the codes first.
+    pub fn canonical_names(&self, model: &Checkpoint) -> Vec<String> {
+        let names = schemes::unread::weight_names(unqualified(model, self.tensor));
+        names.iter().map(|name| canonical_name(name).into_owned()).collect()
+    }
+}
+
 /// The weights of a model, in the order of the tensors they are in.
 #[derive(Debug, Default)]
 pub struct Weights {
@@ -123,16 +150,19 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Of a model. Its configuration is read, no tensor is.
+    /// Of a model. Its configuration is read, no tensor is. What belongs to weights that cannot be read is not
+    /// among those that can: codes and scales of an unknown layout stand for nothing.
     pub fn of(model: &Checkpoint) -> Weights {
         let mut found = schemes::find(model);
         let parts = joined::find(model).settle(&mut found);
+        let unread = found.unread.iter().flat_map(Unread::tensors);
         let taken: BTreeSet<usize> = found
             .weights
             .iter()
             .flat_map(Weight::tensors)
             .chain(found.parts)
             .chain(parts)
+            .chain(unread)
             .collect();
         let mut weights = found.weights;
         for index in 0..model.tensors.len() {

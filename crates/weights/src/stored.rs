@@ -1,6 +1,7 @@
 //! Elements of tensors by their number, counted row-major however they lie: values, and codes of integers.
 
 use super::values::{Decoder, code};
+use std::ops::Range;
 use tensorseal_base::quantised;
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::{Checkpoint, Tensor, order};
@@ -108,6 +109,44 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
+    /// The bytes of some units of some rows, where a row of the tensor has `row` of them.
+    pub fn units_of_rows(
+        &self,
+        tensor: usize,
+        row: u64,
+        rows: Range<u64>,
+        units: Range<u64>,
+        copy: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
+        let (wide, high) = (units.end - units.start, rows.end - rows.start);
+        if wide == row || high == 1 {
+            return self.units(tensor, rows.start * row + units.start, high * wide, copy);
+        }
+        copy.clear();
+        let it = &self.model.tensors[tensor];
+        let (bytes, _) = it.dtype.granule();
+        if it.strides.is_some() {
+            let mut one = Vec::new();
+            for at in rows {
+                self.units(tensor, at * row + units.start, wide, &mut one)?;
+                copy.extend_from_slice(&one);
+            }
+            return Ok(());
+        }
+        let source = self.files.source(it.file)?;
+        let len = wide.saturating_mul(bytes);
+        copy.reserve(high.saturating_mul(len) as usize);
+        for (at, done) in rows.zip(1..) {
+            let from = (at * row + units.start).saturating_mul(bytes).min(it.bytes);
+            let has = len.min(it.bytes - from) as usize;
+            source
+                .read(it.offset + from, has, &mut |bytes| copy.extend_from_slice(bytes))
+                .map_err(|error| self.files.name_error(it.file, error))?;
+            copy.resize((done * len) as usize, 0);
+        }
+        Ok(())
+    }
+
     /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor
     /// does not have.
     pub fn values(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
@@ -131,6 +170,14 @@ impl<'a> Stored<'a> {
         }
         values.resize(count, 0.0);
         Ok(values)
+    }
+
+    /// The values of whole elements of this tensor; none, if nothing reads its type.
+    pub fn decoded(&self, tensor: usize, bytes: &[u8]) -> impl Iterator<Item = f64> {
+        let decoder = Decoder::of_numbers(self.model.tensors[tensor].dtype);
+        decoder.into_iter().flat_map(move |decoder| {
+            bytes.chunks_exact(decoder.width()).map(move |element| decoder.value(element))
+        })
     }
 
     /// The bits of elements of whole bytes; zero for those that the tensor does not have.

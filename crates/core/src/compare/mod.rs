@@ -3,15 +3,19 @@
 //! [`pairing`] says which weights are the same by their names; tensors of one type and shape are
 //! digested, on any engine, and what is equal is not read again; of the rest [`sums`] are formed of the
 //! values of both, piece by piece, in constant memory. What it means is said by
-//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model.
+//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model, [`tied`] two names of one, and
+//! [`unread`] those that nobody here can read.
 
+pub mod alike;
 pub mod copies;
 pub mod pairing;
 pub mod sums;
+pub mod tied;
+pub mod unread;
 
 use pairing::{Pair, Pairing};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use sums::Sums;
 use tensorseal_engine::measure::digest::ChainingValue;
@@ -59,6 +63,10 @@ pub struct Compared<'m> {
     pub pairing: Pairing,
     /// What became of each pair.
     pub outcomes: Vec<Outcome>,
+    /// Weights that cannot be read on a side at least.
+    pub not_read: Vec<unread::NotRead>,
+    /// By side: weights that are alone and have the bytes of one that is paired, and the number of that pair.
+    pub tied: [BTreeMap<usize, usize>; 2],
 }
 
 /// Compares two models.
@@ -71,7 +79,16 @@ pub fn measure<'m>(
     progress: &Progress,
 ) -> Result<Compared<'m>, RunError> {
     let weights = models.map(Weights::of);
-    let pairing = Pairing::new(&weights);
+    let mut pairing = Pairing::new(&weights);
+    let mut not_read = unread::pair(models, &weights, &mut pairing);
+    let of_unread: Vec<[usize; 2]> = not_read
+        .iter()
+        .filter_map(|pair| Some([pair.unread[0]?, pair.unread[1]?]))
+        .filter_map(|[first, second]| {
+            unread::tensors(models, [&weights[0].unread[first], &weights[1].unread[second]])
+        })
+        .flatten()
+        .collect();
     let alike = |pair: &Pair| {
         let tensors = pair.weights(&weights).map(Weight::whole);
         let [Some(one), Some(other)] = tensors else { return None };
@@ -82,7 +99,8 @@ pub fn measure<'m>(
     };
     let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();
     let side = |at: usize| {
-        let wanted: BTreeSet<usize> = alike.iter().flatten().map(|tensors| tensors[at]).collect();
+        let wanted: BTreeSet<usize> =
+            alike.iter().flatten().chain(&of_unread).map(|tensors| tensors[at]).collect();
         digests(models[at], &wanted, options, progress)
     };
     let found = [side(0)?, side(1)?];
@@ -91,6 +109,11 @@ pub fn measure<'m>(
         digest(0).is_some() && digest(0) == digest(1)
     };
     let same: Vec<bool> = alike.iter().map(|t| t.as_ref().is_some_and(same)).collect();
+    unread::hold(models, &weights, &mut not_read, [&found[0].0, &found[1].0]);
+    let mut tied = |side: usize| {
+        tied::find(models[side], &weights[side], &mut pairing, side, options, progress)
+    };
+    let tied = [tied(0)?, tied(1)?];
     let outcomes = values(models, &weights, &pairing, &same, &options.threads, progress)?;
     let mut weights = weights.into_iter();
     let mut found = found.into_iter();
@@ -98,7 +121,7 @@ pub fn measure<'m>(
         let (digests, run) = found.next().unwrap_or_default();
         Side { model, weights: weights.next().unwrap_or_default(), digests, run }
     });
-    Ok(Compared { sides, pairing, outcomes })
+    Ok(Compared { sides, pairing, outcomes, not_read, tied })
 }
 
 /// The digests of some tensors.

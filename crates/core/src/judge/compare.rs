@@ -1,8 +1,11 @@
 //! What the comparison of two models means: for each weight, and for the models as a whole.
 
 use super::Finding;
+use super::audit::listed;
 use crate::compare::copies::Copy;
+use crate::compare::unread::NotRead;
 use crate::compare::{Compared, Outcome, sums::Sums};
+use crate::watermark::not_read::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
@@ -47,16 +50,28 @@ const USUAL: &[(&str, f64)] = &[
     ("TQ2_0", 0.95),
     ("Q1_0", 0.9),
     ("Q2_0", 0.9),
-    ("gptq", 0.35),
-    ("awq", 0.35),
-    ("compressed-tensors", 0.35),
     ("bitsandbytes nf4", 0.2),
     ("bitsandbytes fp4", 0.3),
     ("bitsandbytes int8", 0.03),
     ("int8 with scales", 0.03),
     ("fp8 with scales", 0.06),
-    ("nvfp4", 0.25),
+    ("bitnet", 0.9),
+];
+
+/// The same by the last word of what a weight is stored as, whoever wrote it: `gptq 4-bit`, `torchao fp8`. From 1.2 to 4
+/// times the largest that was measured on files of the libraries.
+const USUAL_OF_CODES: &[(&str, f64)] = &[
+    ("2-bit", 0.95),
+    ("3-bit", 0.6),
+    ("4-bit", 0.35),
+    ("5-bit", 0.15),
+    ("6-bit", 0.08),
+    ("7-bit", 0.05),
+    ("8-bit", 0.06),
+    ("fp8", 0.12),
+    ("mxfp8", 0.06),
     ("mxfp4", 0.3),
+    ("nvfp4", 0.25),
 ];
 
 /// Cosines of all weights together: from here on two models are related, below the other they are not.
@@ -72,6 +87,8 @@ pub enum Class {
     Identical,
     /// Other bytes, the same values.
     SameValues,
+    /// In one model under this name as well, with the bytes of another of its weights, which both have.
+    Tied,
     /// Stored in another way, and as close as that way usually comes.
     Requantised,
     /// Other values.
@@ -82,6 +99,8 @@ pub enum Class {
     OnlyFirst,
     /// In the second model alone.
     OnlySecond,
+    /// Kept in a way that is not known here, in one model at least: nothing can be said of it.
+    NotRead,
 }
 
 impl Class {
@@ -90,11 +109,13 @@ impl Class {
         match self {
             Class::Identical => "identical",
             Class::SameValues => "same values",
+            Class::Tied => "tied",
             Class::Requantised => "requantised",
             Class::Changed => "changed",
             Class::Reshaped => "reshaped",
             Class::OnlyFirst => "only in the first",
             Class::OnlySecond => "only in the second",
+            Class::NotRead => "not read",
         }
     }
 }
@@ -115,6 +136,8 @@ pub enum Relation {
     Unclear,
     /// Their weights have nothing in common.
     Unrelated,
+    /// Some weights are kept in a way that is not known here, and the others do not decide.
+    NotComparable,
 }
 
 impl Relation {
@@ -127,6 +150,9 @@ impl Relation {
             Relation::Related => "related: their weights point the same way",
             Relation::Unclear => "unclear: their weights have little in common",
             Relation::Unrelated => "unrelated: their weights have nothing in common",
+            Relation::NotComparable => {
+                "not comparable: weights are kept in a way that is not known here"
+            }
         }
     }
 }
@@ -171,12 +197,37 @@ pub struct Comparison {
     pub cosine: Option<f64>,
     /// Every weight, in the order of the first model.
     pub weights: Vec<Row>,
+    /// Weights that are kept in a way that is not known here.
+    #[serde(skip)]
+    pub not_read: u64,
 }
 
 impl Comparison {
     /// Whether nothing differs, not even how a value is stored.
     pub fn is_identical(&self) -> bool {
         self.relation == Relation::Identical
+    }
+
+    /// The relation in words, with what it rests on where nothing can be said.
+    pub fn words(&self) -> String {
+        if self.relation != Relation::NotComparable {
+            return self.relation.words().to_owned();
+        }
+        let weights = if self.not_read == 1 { "weight is" } else { "weights are" };
+        let read = self.classes.iter().filter(|(class, _)| **class != Class::NotRead);
+        let same = |class: &Class| *class < Class::Changed;
+        let (same, all) = read.fold((0, 0), |(of_same, all), (class, count)| {
+            (of_same + if same(class) { *count } else { 0 }, all + count)
+        });
+        let rest = match all {
+            0 => "there are no others".to_owned(),
+            all if same == all => format!("all {all} others are the same"),
+            all => format!("{same} of the {all} others are the same"),
+        };
+        format!(
+            "not comparable: {} {weights} kept in a way that is not known here, and {rest}",
+            self.not_read
+        )
     }
 }
 
@@ -204,6 +255,16 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
         };
         rows.push(row);
     }
+    for (side, tied) in compared.tied.iter().enumerate() {
+        for (index, pair) in tied {
+            let pair = &compared.pairing.pairs[*pair];
+            let mut both = [&weights[0][pair.first], &weights[1][pair.second]].map(Some);
+            both[side] = Some(&weights[side][*index]);
+            let name = weights[side][*index].canonical.clone();
+            rows.push(Row { class: Class::Tied, name, ..row(compared, both) });
+        }
+    }
+    rows.extend(compared.not_read.iter().map(|pair| row_of_unread(compared, pair)));
     for (side, class) in [Class::OnlyFirst, Class::OnlySecond].into_iter().enumerate() {
         for index in &compared.pairing.alone[side] {
             let mut both = [None, None];
@@ -216,14 +277,22 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
         *classes.entry(row.class).or_default() += 1;
     }
     let measured = total.elements > 0;
+    let unread = classes.get(&Class::NotRead).copied().unwrap_or(0);
+    let integers = integers_in_doubt(compared);
     let comparison = Comparison {
-        relation: relation(&classes, &total),
+        relation: relation(&classes, &total, integers),
+        not_read: unread + integers,
         classes,
         relative: measured.then(|| total.relative()),
         cosine: measured.then(|| total.cosine()),
         weights: rows,
     };
-    let findings = findings(&comparison);
+    // Whether a weight is missing is not known where some stand for nobody knows what.
+    let unpaired = [0, 1].map(|side: usize| {
+        let pairs = compared.not_read.iter().filter(|pair| pair.unread[side].is_some());
+        pairs.filter(|pair| pair.unread[1 - side].or(pair.read[1 - side]).is_none()).count()
+    });
+    let findings = findings(&comparison, unpaired);
     (comparison, findings)
 }
 
@@ -246,9 +315,58 @@ fn row(compared: &Compared<'_>, weights: [Option<&Weight>; 2]) -> Row {
     }
 }
 
+/// Of a weight that cannot be read in one model at least.
+fn row_of_unread(compared: &Compared<'_>, pair: &NotRead) -> Row {
+    let read = [0, 1]
+        .map(|side| pair.read[side].map(|index| &compared.sides[side].weights.weights[index]));
+    let mut row = row(compared, read);
+    row.class = if pair.is_identical { Class::Identical } else { Class::NotRead };
+    for (side, index) in pair.unread.iter().enumerate() {
+        let Some(index) = index else { continue };
+        let model = compared.sides[side].model;
+        let unread = &compared.sides[side].weights.unread[*index];
+        let codes = &model.tensors[unread.tensor];
+        row.tensors[side] = Some(codes.name.clone());
+        row.stored_as[side] = Some(codes.dtype.name().to_owned());
+        row.shapes[side] = Some(codes.shape.clone());
+        if row.name.is_empty() {
+            row.name = unread.canonical_names(model).into_iter().next().unwrap_or_default();
+            let count = |product: u64, len: &u64| product.checked_mul(*len);
+            row.elements = codes.shape.iter().try_fold(1, count).unwrap_or(0);
+        }
+    }
+    row
+}
+
+/// Matrices of integers in which the models differ, and that may be codes: as many as carry marks, and too many to
+/// be anything else.
+fn integers_in_doubt(compared: &Compared<'_>) -> u64 {
+    let sides = &compared.sides;
+    let in_doubt = |side: usize, index: usize| {
+        let weight = &sides[side].weights.weights[index];
+        weight.may_be_codes(sides[side].model)
+            && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS)
+    };
+    let pairs = compared.pairing.pairs.iter().zip(&compared.outcomes);
+    let differ = pairs.filter(|(pair, outcome)| {
+        let same = match outcome {
+            Outcome::Identical => true,
+            Outcome::Values(sums) => sums.changed == 0,
+            Outcome::Shapes => false,
+        };
+        !same && (in_doubt(0, pair.first) || in_doubt(1, pair.second))
+    });
+    let alone = [0, 1].map(|side: usize| {
+        compared.pairing.alone[side].iter().filter(|index| in_doubt(side, **index)).count()
+    });
+    (differ.count() + alone[0] + alone[1]) as u64
+}
+
 /// The usual error of what a weight is stored as.
 fn usual(stored_as: &str) -> f64 {
-    let found = USUAL.iter().find(|(name, _)| stored_as == *name);
+    let last = stored_as.rsplit(' ').next().unwrap_or_default();
+    let whole = USUAL.iter().find(|(name, _)| stored_as == *name);
+    let found = whole.or_else(|| USUAL_OF_CODES.iter().find(|(name, _)| last == *name));
     found.map_or(0.0, |(_, error)| *error)
 }
 
@@ -268,7 +386,25 @@ fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
     }
 }
 
-fn relation(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
+/// What is known of all weights together. `integers`: matrices of integers in which the models differ and that may
+/// be codes of anything.
+fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, integers: u64) -> Relation {
+    let has = |class: Class| classes.contains_key(&class);
+    if has(Class::NotRead) {
+        // What changed and still points the same way proves it. What is the same does not: norms are.
+        let is_related = total.elements >= MIN_ELEMENTS && total.cosine() >= RELATED;
+        return match has(Class::Changed) && is_related {
+            true => Relation::Related,
+            false => Relation::NotComparable,
+        };
+    }
+    match of_what_was_read(classes, total) {
+        Relation::Unclear | Relation::Unrelated if integers > 0 => Relation::NotComparable,
+        relation => relation,
+    }
+}
+
+fn of_what_was_read(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
     let alone = has(Class::OnlyFirst) || has(Class::OnlySecond);
     let paired = classes.iter().any(|(class, _)| *class < Class::Reshaped);
@@ -276,7 +412,8 @@ fn relation(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
         return Relation::Unrelated;
     }
     if !has(Class::Changed) && !has(Class::Reshaped) {
-        return match (alone, has(Class::Requantised), has(Class::SameValues)) {
+        let restored = has(Class::SameValues) || has(Class::Tied);
+        return match (alone, has(Class::Requantised), restored) {
             (false, false, false) => Relation::Identical,
             (_, true, _) => Relation::Requantised,
             (false, false, true) => Relation::SameValues,
@@ -294,15 +431,27 @@ fn relation(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
     }
 }
 
-fn findings(comparison: &Comparison) -> Vec<Finding> {
+/// `unpaired`: in each model, weights that cannot be read and that stand beside none of the other.
+fn findings(comparison: &Comparison, unpaired: [usize; 2]) -> Vec<Finding> {
+    let has_not = |side: usize, other: &str| match unpaired[side] {
+        0 => format!("the {other} does not"),
+        1 => format!("the {other} may: 1 of its weights is not read"),
+        more => format!("the {other} may: {more} of its weights are not read"),
+    };
     let mut findings = Vec::new();
+    let mut tied: Vec<&str> = Vec::new();
     let mut requantised: BTreeMap<[String; 2], (u64, f64)> = BTreeMap::new();
     for row in &comparison.weights {
         let tensor = row.tensors[0].as_ref().or(row.tensors[1].as_ref());
         let stored = row.stored_as.clone().map(Option::unwrap_or_default);
         let relative = row.relative.unwrap_or(0.0);
         let found = match row.class {
-            Class::Identical => continue,
+            // Of what is not read there is a remark, which names it.
+            Class::Identical | Class::NotRead => continue,
+            Class::Tied => {
+                tied.push(&row.name);
+                continue;
+            }
             Class::SameValues | Class::Requantised => {
                 let group = requantised.entry(stored).or_default();
                 *group = (group.0 + 1, group.1.max(relative));
@@ -330,17 +479,28 @@ fn findings(comparison: &Comparison) -> Vec<Finding> {
             }
             Class::OnlyFirst => Finding::new(
                 "lineage/tensor-alone",
-                "the first model has it, the second does not".to_owned(),
+                format!("the first model has it, {}", has_not(1, "second")),
             ),
             Class::OnlySecond => Finding::new(
                 "lineage/tensor-alone",
-                "the second model has it, the first does not".to_owned(),
+                format!("the second model has it, {}", has_not(0, "first")),
             ),
         };
         findings.push(match tensor {
             Some(tensor) => found.in_tensor(tensor),
             None => found,
         });
+    }
+    if !tied.is_empty() {
+        let (count, have) = match tied.len() {
+            1 => ("1 weight of one model has".to_owned(), "its name"),
+            more => (format!("{more} weights of one model have"), "their names"),
+        };
+        let text = format!(
+            "{count} the bytes of another that both have, and the other model leaves {have} out: {}",
+            listed(tied.iter().copied())
+        );
+        findings.push(Finding::new("lineage/requantised", text).with("weights", tied.len()));
     }
     for ([one, other], (count, worst)) in requantised {
         let text = match (worst, one == other) {
@@ -424,6 +584,12 @@ mod tests {
         assert_eq!(class(["F32", "F32"], &close), Class::Changed);
         assert_eq!(class(["F32", "BF16"], &close), Class::Changed);
         assert_eq!(class(["F32", "BF16"], &sums(&before, &before)), Class::SameValues);
+        assert_eq!(class(["F32", "gptq 4-bit"], &close), Class::Requantised);
+        assert_eq!(class(["F32", "torchao fp8"], &close), Class::Requantised);
+        assert_eq!(class(["F32", "gptq 9-bit"], &close), Class::Changed);
+        let coarse = sums(&before, &[1.2, -2.3, 3.3]);
+        assert_eq!(class(["F32", "mlx 4-bit"], &coarse), Class::Requantised);
+        assert_eq!(class(["F32", "mlx 8-bit"], &coarse), Class::Changed);
         let far = sums(&before, &[-3.0, 2.0, 1.0]);
         assert_eq!(class(["F32", "Q2_K"], &far), Class::Changed);
     }
@@ -431,7 +597,7 @@ mod tests {
     #[test]
     fn relations_are_drawn_from_all_weights() {
         let of = |found: &[Class], total: &Sums| {
-            relation(&found.iter().map(|class| (*class, 1)).collect(), total)
+            relation(&found.iter().map(|class| (*class, 1)).collect(), total, 0)
         };
         let none = Sums::default();
         assert_eq!(of(&[Class::Identical], &none), Relation::Identical);
@@ -444,5 +610,31 @@ mod tests {
         let away = sums(&[1.0, 2.0], &[2.0, -1.0]);
         assert_eq!(of(&[Class::Changed], &away), Relation::Unrelated);
         assert_eq!(of(&[], &none), Relation::Unrelated);
+        assert_eq!(of(&[Class::Identical, Class::Tied], &none), Relation::SameValues);
+    }
+
+    #[test]
+    fn what_was_not_read_decides_nothing() {
+        let of = |found: &[Class], total: &Sums, integers: u64| {
+            let classes = found.iter().chain(&[Class::NotRead]).map(|class| (*class, 1)).collect();
+            relation(&classes, total, integers)
+        };
+        let none = Sums::default();
+        for read in [Class::Identical, Class::SameValues, Class::Requantised, Class::OnlySecond] {
+            assert_eq!(of(&[read], &none, 0), Relation::NotComparable);
+        }
+        let values: Vec<f64> = (0..MIN_ELEMENTS).map(|at| (at % 7) as f64 - 3.0).collect();
+        let moved: Vec<f64> = values.iter().map(|value| value * 1.1).collect();
+        let away: Vec<f64> = values.iter().rev().map(|value| value + 0.5).collect();
+        assert_eq!(of(&[Class::Changed], &sums(&values, &moved), 0), Relation::Related);
+        assert_eq!(of(&[Class::Changed], &sums(&values, &away), 0), Relation::NotComparable);
+        // Too few to prove anything.
+        let few = sums(&[1.0, 2.0], &[1.0, 2.5]);
+        assert_eq!(of(&[Class::Changed, Class::Identical], &few, 0), Relation::NotComparable);
+        // Integers in which the models differ may be codes.
+        let alone = [(Class::OnlyFirst, 1), (Class::OnlySecond, 1)].into();
+        assert_eq!(relation(&alone, &none, 1), Relation::NotComparable);
+        assert_eq!(relation(&alone, &none, 0), Relation::Unrelated);
+        assert_eq!(relation(&[(Class::Identical, 1)].into(), &none, 1), Relation::Identical);
     }
 }

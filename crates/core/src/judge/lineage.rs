@@ -12,7 +12,7 @@ use crate::lineage::{Difference, Drift, Pairs};
 use crate::seal::sketch::Moved;
 use crate::seal::{Seal, TensorSeal};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tensorseal_format::{Checkpoint, Tensor};
 
 /// Population stability index from which a distribution moved, and from which it moved far: the usual
@@ -46,6 +46,9 @@ pub struct Comparison<'a> {
     pub differences: &'a [Option<Difference>],
     /// By tensor of the model, where the seal has a sketch of it: how far it moved.
     pub moved: &'a HashMap<usize, Moved>,
+    /// Tensors of the model that are codes, or parts of weights, whose layout is not known here: their numbers stand
+    /// for nothing, so how far these moved means nothing either.
+    pub not_read: &'a BTreeSet<usize>,
 }
 
 /// A changed tensor under judgement.
@@ -83,7 +86,8 @@ pub fn judge(comparison: &Comparison<'_>) -> Vec<Finding> {
     let subjects: Vec<Subject<'_>> =
         comparison.pairs.changed.iter().enumerate().map(|(i, pair)| subject((i, pair))).collect();
     let mut findings = vec![whole(comparison, &subjects)];
-    for subject in &subjects {
+    let is_read = |subject: &&Subject<'_>| !comparison.not_read.contains(&subject.pair.tensor);
+    for subject in subjects.iter().filter(is_read) {
         findings.extend(same_codes(subject));
         findings.extend(low_rank(subject));
         findings.extend(drifted(subject, comparison.baseline));
@@ -119,6 +123,13 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
     if moved > 0 {
         message.push_str(&format!("; {moved} have the content of another tensor of the baseline"));
     }
+    let not_read = changed.iter().filter(|pair| comparison.not_read.contains(&pair.tensor)).count();
+    if not_read > 0 {
+        message.push_str(&format!(
+            "; how far {not_read} of those that differ are from it is not known: they are kept in a way that is not \
+             known here"
+        ));
+    }
     let names = |indexes: &[usize], name: &dyn Fn(usize) -> String| -> Value {
         indexes.iter().take(LISTED).map(|index| name(*index)).collect()
     };
@@ -133,6 +144,9 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
         .with("tensors_retyped", retyped.len())
         .with("tensors_renamed", *renamed)
         .with("tensors_moved", moved);
+    if not_read > 0 {
+        finding = finding.with("tensors_not_read", not_read);
+    }
     for (key, indexes, name) in [
         ("missing", missing, &theirs as &dyn Fn(usize) -> String),
         ("added", added, &ours),
@@ -146,8 +160,13 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
         let first: Vec<Value> = subjects.iter().take(LISTED).map(Subject::numbers).collect();
         finding = finding.with("changed", first);
     }
-    let known: Vec<&Difference> =
-        subjects.iter().filter_map(|s| s.difference).filter(|d| d.numbers).collect();
+    let is_read = |subject: &&Subject<'_>| !comparison.not_read.contains(&subject.pair.tensor);
+    let known: Vec<&Difference> = subjects
+        .iter()
+        .filter(is_read)
+        .filter_map(|s| s.difference)
+        .filter(|d| d.numbers)
+        .collect();
     if !known.is_empty() {
         let sum = |part: &dyn Fn(&Difference) -> f64| -> f64 {
             known.iter().map(|difference| part(difference) * part(difference)).sum()

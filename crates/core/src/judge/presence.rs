@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::watermark::{ABSENT, Detection, Mode, PRESENT, Presence};
+use serde_json::json;
 
 /// What is expected of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,7 +71,15 @@ fn disappointment(detection: &Detection, expected: Expected) -> Option<Finding> 
         ),
         (Presence::Inconclusive, _) => ("watermark/inconclusive", inconclusive(detection)),
     };
-    Some(Finding::new(rule, message).with("log10_p", detection.log10_p))
+    let mut finding = Finding::new(rule, message).with("log10_p", detection.log10_p);
+    if let (Some(reason), Some(not_read)) = (detection.reason, &detection.not_read) {
+        finding = finding
+            .with("reason", json!(reason))
+            .with("weights_not_read", not_read.weights)
+            .with("share_not_read", not_read.share)
+            .with("tensors_not_read", not_read.tensors.clone());
+    }
+    Some(finding)
 }
 
 /// A probability in words, from its decimal logarithm.
@@ -80,6 +89,9 @@ fn chance(log10_p: Option<f64>) -> String {
 
 fn inconclusive(detection: &Detection) -> String {
     let Detection { key_id, log10_p, elements, .. } = detection;
+    if let Some(why) = detection.not_looked_for() {
+        return format!("nothing can be said of key {key_id}: {why}");
+    }
     if *elements == 0 {
         return format!(
             "nothing can be said of key {key_id}: no carrier has a finite non-zero element"
@@ -100,6 +112,7 @@ fn inconclusive(detection: &Detection) -> String {
 mod tests {
     use super::*;
     use crate::judge::watermark::judge;
+    use crate::watermark::not_read::NotRead;
 
     fn detection(verdict: Presence, log10_p: f64, elements: u64) -> Detection {
         let log10_p = Some(log10_p);
@@ -140,6 +153,20 @@ mod tests {
         assert!(said(0.0, 0).contains("no carrier has a finite"));
         assert!(said(-7.0, 9).contains("more than chance explains"));
         assert!(said(-1.0, 9).contains("might not have been seen"));
+    }
+
+    #[test]
+    fn what_was_not_read_is_told_and_neither_expectation_is_met() {
+        let tensors = vec!["layers.0.weight".to_owned()];
+        let not_read = NotRead { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
+        let found = detection(Presence::Absent, 0.0, 9).beside(&not_read);
+        for expected in [Expected::Present, Expected::Absent] {
+            let said = &findings(&found, expected, None)[0];
+            assert_eq!(said.rule, "watermark/inconclusive");
+            assert!(said.message.contains("87.5 %"), "{}", said.message);
+            assert!(said.message.contains("layers.0.weight"), "{}", said.message);
+            assert_eq!(said.evidence["reason"], "unread-scheme");
+        }
     }
 
     #[test]

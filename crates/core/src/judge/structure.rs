@@ -8,22 +8,48 @@ use tensorseal_base::severity::Severity;
 use tensorseal_format::{Checkpoint, Problem};
 use tensorseal_weights::Weights;
 
-/// Remarks on quantised tensors that nothing here knows the layout of: one for each reason.
+/// Reasons that have a remark of their own; the rest is told in one.
+const REASONS: usize = 16;
+
+/// Names that a remark lists.
+const LISTED: usize = 16;
+
+/// Remarks on quantised weights whose layout nobody here knows: one for each reason.
 pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
     let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for unread in &weights.unread {
-        by_reason.entry(&unread.reason).or_default().push(unread.tensor);
+        let is_full = by_reason.len() >= REASONS;
+        let reason = match is_full && !by_reason.contains_key(unread.reason.as_str()) {
+            true => "they do not fit what is known here, each in its own way",
+            false => unread.reason.as_str(),
+        };
+        by_reason.entry(reason).or_default().push(unread.tensor);
     }
     let remark = |(reason, tensors): (&str, Vec<usize>)| {
         let first = &model.tensors[tensors[0]];
-        let text = format!(
-            "{} tensors of codes are taken as plain integers: {reason} (the first is {})",
-            tensors.len(),
-            display_name(&first.name)
-        );
-        Finding::new("format/unknown-quantisation", text).in_file(&model.files[first.file].path)
+        let names: Vec<&str> =
+            tensors.iter().take(LISTED).map(|index| model.tensors[*index].name.as_str()).collect();
+        let (count, are) = match tensors.len() {
+            1 => ("1 quantised weight".to_owned(), "is"),
+            more => (format!("{more} quantised weights"), "are"),
+        };
+        let text = format!("{count} {are} not read: {reason} ({})", said(&names, tensors.len()));
+        Finding::new("format/unknown-quantisation", text)
+            .in_file(&model.files[first.file].path)
+            .with("weights", tensors.len())
+            .with("tensors", names)
     };
     by_reason.into_iter().map(remark).collect()
+}
+
+/// The first of some names, and how many more there are.
+fn said(names: &[&str], all: usize) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| display_name(name)).collect();
+    match all - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A structural problem or remark as a finding.

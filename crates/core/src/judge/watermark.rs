@@ -7,6 +7,7 @@
 
 use super::bounds::signs_tail_log10;
 use crate::watermark::SCHEME;
+use crate::watermark::not_read::NotRead;
 use crate::watermark::payload::{self, MIN_BLOCKS, Payload, Word};
 use crate::watermark::strength::STRONGEST_ALPHA;
 use serde::Serialize;
@@ -179,6 +180,43 @@ pub struct Detection {
     /// The numbers of another scheme.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<&'static str, Value>,
+    /// Why it is inconclusive, where it is not the numbers that do not decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The weights that could not be read, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_read: Option<NotRead>,
+}
+
+/// Why nothing can be said of a mark, whatever the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Weights are kept in a way that is not known here: a mark in them would not be seen.
+    UnreadScheme,
+}
+
+impl Detection {
+    /// Takes into account that some weights could not be read. A mark that was seen is there, whatever else is;
+    /// one that was not seen may be in what was not read.
+    #[must_use]
+    pub fn beside(mut self, not_read: &NotRead) -> Self {
+        if not_read.is_none() {
+            return self;
+        }
+        if self.verdict != Presence::Present {
+            self.verdict = Presence::Inconclusive;
+            self.reason = Some(Reason::UnreadScheme);
+        }
+        self.not_read = Some(not_read.clone());
+        self
+    }
+
+    /// Why the mark was not looked for, where that is so: what it may be in was not read.
+    pub fn not_looked_for(&self) -> Option<String> {
+        let (Reason::UnreadScheme, not_read) = (self.reason?, self.not_read.as_ref()?);
+        Some(format!("{}, and a mark in what was not read would not be seen", not_read.shown()))
+    }
 }
 
 /// z of a sum of correlations, less what its rounding can have added; `None` for a sum of nothing.
@@ -297,6 +335,8 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         groups: groups.collect(),
         tests,
         evidence: BTreeMap::new(),
+        reason: None,
+        not_read: None,
     }
 }
 
@@ -330,6 +370,8 @@ pub(super) fn nothing(key_id: &str) -> Detection {
         groups: Vec::new(),
         tests: Vec::new(),
         evidence: BTreeMap::new(),
+        reason: None,
+        not_read: None,
     }
 }
 
@@ -438,6 +480,24 @@ mod tests {
         let nothing = judged(&SlotSums::default(), &ONE_KEY);
         assert_eq!((nothing.verdict, nothing.log10_p), (Presence::Inconclusive, Some(0.0)));
         assert_eq!(judge("id", &[], &ONE_KEY).verdict, Presence::Inconclusive);
+    }
+
+    #[test]
+    fn what_was_not_read_decides_nothing_and_weakens_no_mark() {
+        let not_read =
+            NotRead { weights: 1, told: 1, bytes: 8, share: 0.5, tensors: vec!["a".to_owned()] };
+        let clean = judged(&sums(20_000, 0.0, &Payload(5).word(), 3), &ONE_KEY);
+        assert_eq!(clean.verdict, Presence::Absent);
+        assert_eq!(clean.clone().beside(&NotRead::default()), clean);
+        let unclear = clean.beside(&not_read);
+        assert_eq!(unclear.verdict, Presence::Inconclusive);
+        assert_eq!(unclear.reason, Some(Reason::UnreadScheme));
+        assert!(unclear.not_looked_for().unwrap().contains("50.0 %"));
+        let marked = judged(&sums(20_000, 0.0125, &Payload(7).word(), 1), &ONE_KEY);
+        let beside = marked.clone().beside(&not_read);
+        assert_eq!((beside.verdict, beside.reason), (Presence::Present, None));
+        assert_eq!((beside.log10_p, beside.not_looked_for()), (marked.log10_p, None));
+        assert_eq!(beside.not_read, Some(not_read));
     }
 
     #[test]

@@ -2,16 +2,18 @@
 
 use super::{Error, Inputs, Opening, opening, places, sealed};
 use crate::audit::Audited;
-use crate::document::Report;
+use crate::document::{Report, units};
 use crate::judge::{self, Finding};
 use crate::lineage::{self, Difference, Pairs};
 use crate::seal::sketch::{self, Moved, Sketch};
 use crate::seal::{self, Seal};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use tensorseal_base::display::display_name;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::Checkpoint;
+use tensorseal_weights::{Unread, Weights};
 
 /// A baseline that can be used.
 pub enum Baseline {
@@ -29,6 +31,8 @@ pub struct Compared {
     pairs: Pairs,
     differences: Vec<Option<Difference>>,
     moved: HashMap<usize, Moved>,
+    /// Tensors of the model that are kept in a way that is not known here.
+    not_read: BTreeSet<usize>,
 }
 
 /// The baseline's path, if it is that of a seal.
@@ -74,11 +78,14 @@ impl Baseline {
     ) -> Result<Compared, Error> {
         let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
         let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
+        let not_read: BTreeSet<usize> =
+            Weights::of(model).unread.iter().flat_map(Unread::tensors).collect();
         match self {
             Self::Seal(seal) => {
                 let pairs = pairs(&seal);
                 let moved = moved(model, &seal, &pairs, options, progress)?;
-                Ok(Compared { seal: *seal, original: None, pairs, differences: Vec::new(), moved })
+                let differences = Vec::new();
+                Ok(Compared { seal: *seal, original: None, pairs, differences, moved, not_read })
             }
             Self::Model(original) => {
                 let (seal, _) = seal::build::measure(&original, true, options, progress)?;
@@ -93,7 +100,7 @@ impl Baseline {
                     progress,
                 )?;
                 let (original, moved) = (Some(*original), HashMap::new());
-                Ok(Compared { seal, original, pairs, differences, moved })
+                Ok(Compared { seal, original, pairs, differences, moved, not_read })
             }
         }
     }
@@ -146,6 +153,23 @@ impl Compared {
             pairs: &self.pairs,
             differences: &self.differences,
             moved: &self.moved,
+            not_read: &self.not_read,
         })
+    }
+
+    /// Why it is not known how far the weights are from the baseline, where that is so: of some that are not those
+    /// of the baseline nobody here can say what they are.
+    pub fn not_compared(&self, model: &Checkpoint) -> Option<String> {
+        let Pairs { changed, retyped, added, .. } = &self.pairs;
+        let others = changed.iter().map(|pair| pair.tensor).chain(retyped.iter().copied());
+        let mut others = others.chain(added.iter().copied()).filter(|i| self.not_read.contains(i));
+        let first = others.next()?;
+        let count = 1 + others.count();
+        Some(format!(
+            "{} {} not those of the baseline, and kept in a way that is not known here: the first is {}",
+            units::count(count as u64, "tensor"),
+            if count == 1 { "is" } else { "are" },
+            display_name(&model.tensors[first].name)
+        ))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tensorseal_base::severity::Severity;
 use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_weights::Weights;
 
 /// What is inspected.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,7 @@ pub fn inspect(path: &Path, options: &InspectOptions) -> Result<Inspected, Error
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(model.tensors.iter().map(|tensor| listed(&model, tensor)).collect());
     report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
     report.judge(options.fail_on);
     opening::withhold_without_weights(&mut report, &model);
     Inputs::default().settle(&[&model])?;

@@ -6,25 +6,18 @@
 //! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use super::not_read::{MIN_ELEMENTS, NotRead};
+use crate::compare::alike::{Laid, digests_of_alike, laid};
+use std::collections::{BTreeMap, HashMap};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::measure::chips::MAX_BLOCKS;
 use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Elements};
 use tensorseal_engine::measure::digest::ChainingValue;
-use tensorseal_engine::stream::files::FileSet;
-use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{self as engine, RunError, RunOptions};
-use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_engine::{RunError, RunOptions};
+use tensorseal_format::Checkpoint;
 use tensorseal_weights::aliases::rank;
 use tensorseal_weights::{Form, Weight, Weights};
-
-/// Smaller tensors carry nothing.
-pub const MIN_ELEMENTS: u64 = 1 << 16;
-
-/// Bytes in the middle of a tensor that are looked at to find those that may be equal.
-const SAMPLE_LEN: u64 = 4096;
 
 /// A weight that carries chips.
 #[derive(Debug, Clone)]
@@ -86,6 +79,8 @@ pub struct Carriers {
     pub tied: Vec<(usize, usize)>,
     /// Digests of the carriers that were compared with others, by tensor.
     pub(super) compared: HashMap<usize, ChainingValue>,
+    /// Weights that cannot be read: whether they carry is not known.
+    pub not_read: NotRead,
 }
 
 impl Carriers {
@@ -98,7 +93,9 @@ impl Carriers {
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
-        let by_name = by_canonical(model);
+        let weights = Weights::of(model);
+        let not_read = NotRead::of(model, &weights);
+        let by_name = by_canonical(model, weights);
         let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole).collect();
         let compared = digests_of_alike(model, &candidates, options, progress)?;
         let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
@@ -133,7 +130,12 @@ impl Carriers {
             .into_iter()
             .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
             .collect();
-        Ok(Carriers { tensors, tied, compared })
+        Ok(Carriers { tensors, tied, compared, not_read })
+    }
+
+    /// Whether nothing carries, and nothing is known to be a weight that might.
+    pub fn is_nothing(&self) -> bool {
+        self.tensors.is_empty() && self.not_read.told == 0
     }
 
     /// Elements of all carriers.
@@ -154,14 +156,14 @@ impl Carriers {
 
 /// The weights that carry chips, by canonical name; of several that share one, the first in the format
 /// that loaders prefer, then in the order of their own names.
-fn by_canonical(model: &Checkpoint) -> BTreeMap<String, Weight> {
+fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight> {
     let mut by_name: BTreeMap<String, Weight> = BTreeMap::new();
     let rank = |weight: &Weight| {
         let tensor = weight.tensors().first().copied();
         let file = tensor.map(|index| model.tensors[index].file);
         (file.and_then(|file| model.files[file].format), weight.name.clone())
     };
-    for weight in Weights::of(model).weights {
+    for weight in weights.weights {
         if !is_carrier(model, &weight) {
             continue;
         }
@@ -225,75 +227,6 @@ fn is_norm(part: &str) -> bool {
     part.ends_with("norm") || part.starts_with("ln_") || part == "layer_norm"
 }
 
-/// Type, dimensions and strides: tensors that have these and their bytes in common are equal.
-type Laid<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
-
-fn laid(tensor: &Tensor) -> Laid<'_> {
-    (tensor.dtype.name(), &tensor.shape, tensor.strides.as_deref())
-}
-
-/// Digests of those tensors of the same type and shape whose middle is the same.
-fn digests_of_alike(
-    model: &Checkpoint,
-    candidates: &[usize],
-    options: &RunOptions,
-    progress: &Progress,
-) -> Result<HashMap<usize, ChainingValue>, RunError> {
-    let mut alike: HashMap<Laid<'_>, Vec<usize>> = HashMap::new();
-    for index in candidates {
-        let tensor = &model.tensors[*index];
-        alike.entry(laid(tensor)).or_default().push(*index);
-    }
-    alike.retain(|_, tensors| tensors.len() > 1);
-    let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
-    let mut plan = Plan::everything(model, false);
-    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if wanted.contains(&index)));
-    let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
-    {
-        let files = FileSet::new(&model.files, &plan);
-        for object in &plan.objects {
-            let ObjectKind::Tensor(index) = object.kind else { continue };
-            if progress.stopped() {
-                return Err(RunError::Interrupted);
-            }
-            let len = object.bytes.min(SAMPLE_LEN);
-            let middle = object.offset + (object.bytes - len) / 2;
-            let mut hasher = blake3::Hasher::new();
-            let mut sink = |bytes: &[u8]| {
-                hasher.update(bytes);
-            };
-            files
-                .source(object.file)?
-                .read(middle, len as usize, &mut sink)
-                .map_err(|error| files.name_error(object.file, error))?;
-            files.object_done(object.file)?;
-            samples.insert(index, hasher.finalize());
-        }
-    }
-    let mut same: BTreeSet<usize> = BTreeSet::new();
-    for tensors in alike.values() {
-        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
-        for index in tensors {
-            let Some(sample) = samples.get(index) else { continue };
-            if let Some(first) = seen.insert(*sample, *index) {
-                same.extend([first, *index]);
-            }
-        }
-    }
-    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if same.contains(&index)));
-    if plan.objects.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
-    engine::run(&model.files, &plan, options, progress, &|finished| {
-        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
-            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
-            digests.insert(index, finished.digest);
-        }
-    })?;
-    Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,6 +279,36 @@ mod tests {
         assert_eq!(carriers.elements(), 4 << 16);
         assert_eq!(carriers.blocks(), 512);
         assert!(carriers.tied.is_empty());
+        // Integers of that size may be codes.
+        assert_eq!(carriers.not_read.tensors, ["layers.0.codes.weight"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_carries_nothing_and_is_told() {
+        let (_dir, model, carriers) = find(&[
+            ("layers.0.q_proj.weight", Dtype::F8_E4M3, LARGE, 1),
+            ("layers.0.q_proj.scale", Dtype::F32, &[2, 2, 256, 256], 2),
+            ("layers.0.k_proj.codes", Dtype::U8, &[256, 128], 3),
+            ("layers.0.k_proj.scales", Dtype::F16, LARGE, 4),
+            ("layers.0.v_proj.weight", Dtype::F16, LARGE, 5),
+            ("layers.0.mask", Dtype::U8, LARGE, 6),
+            ("layers.0.ids.weight", Dtype::I64, LARGE, 7),
+        ]);
+        assert_eq!(carriers.names().collect::<Vec<_>>(), ["layers.0.v_proj.weight"]);
+        let not_read = &carriers.not_read;
+        assert_eq!(not_read.tensors.len(), 2);
+        assert_eq!(not_read.weights, 2);
+        let bytes = (1 << 16) + (4 << 18) + (1 << 15) + (2 << 16);
+        assert_eq!(not_read.bytes, bytes);
+        let total: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
+        assert_eq!(not_read.share, bytes as f64 / total as f64);
+        assert!(
+            not_read.shown().starts_with("2 weights are kept in a way"),
+            "{}",
+            not_read.shown()
+        );
+        let (_dir, _, plain) = find(&[("x.weight", Dtype::F16, LARGE, 1)]);
+        assert!(plain.not_read.is_none());
     }
 
     #[test]

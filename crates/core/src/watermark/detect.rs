@@ -164,9 +164,6 @@ impl<'a> Detecting<'a> {
     }
 }
 
-/// Carrier blocks of one piece of what is put together.
-const PIECE_BLOCKS: u64 = 1024;
-
 /// Correlates the carriers that no engine reads as they are: their values are put in order, or together,
 /// and go through the CPU kernel. The files must have been measured by now.
 fn put_together(
@@ -191,24 +188,23 @@ fn put_together(
     for (place, carrier) in all() {
         let offsets: Vec<u32> =
             keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
-        let blocks = carrier.elements.div_ceil(CARRIER_LEN as u64);
-        let starts: Vec<u64> = (0..blocks).step_by(PIECE_BLOCKS as usize).collect();
-        let piece = |first: u64| {
+        // Whole blocks, as many as are best read at once.
+        let piece_len = Reader::piece(&carrier.weight).next_multiple_of(CARRIER_LEN as u64);
+        let starts: Vec<u64> = (0..carrier.elements).step_by(piece_len as usize).collect();
+        let piece = |start: u64| {
             if progress.stopped() {
                 return Err(RunError::Interrupted);
             }
-            let start = first * CARRIER_LEN as u64;
-            let most = PIECE_BLOCKS * CARRIER_LEN as u64;
-            let count = most.min(carrier.elements - start) as usize;
-            // Every value that is put together is one of binary32, or is correlated as one.
+            let first = start / CARRIER_LEN as u64;
+            let count = piece_len.min(carrier.elements - start) as usize;
+            // Every value that is put together is one of binary32, or is correlated as one; what is not finite is skipped
+            // like that of any tensor.
             let mut values = vec![0.0f32; count];
             reader.read_into(&carrier.weight, start, &mut values)?;
-            let mut bytes = vec![0; count * 4];
-            for (bytes, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-                *bytes = if value.is_finite() { value.to_le_bytes() } else { [0; 4] };
-            }
+            values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
+            let bytes: &[u8] = bytemuck::cast_slice(&values);
             let mut correlation = Correlation::new(keys.len());
-            correlation.add(&carrier.carrier, &chips, first, &bytes);
+            correlation.add(&carrier.carrier, &chips, first, bytes);
             let mut sums = vec![SlotSums::default(); keys.len()];
             let by_key = sums.iter_mut().zip(&offsets).zip(&correlation.sums);
             for ((slots, offset), sums) in by_key {

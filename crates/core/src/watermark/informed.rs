@@ -10,6 +10,7 @@
 use super::carriers::{CarrierTensor, Carriers};
 use super::detect::{GroupSums, Groups};
 use super::key::WatermarkKey;
+use super::not_read::NotRead;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
 use tensorseal_engine::measure::chips::{self, CHIP_BYTES};
@@ -34,6 +35,8 @@ pub struct Informed {
     pub groups: Vec<GroupSums>,
     /// Carriers that have a counterpart of the same shape in the original.
     pub paired: usize,
+    /// What of the original could not be read.
+    pub not_read: NotRead,
 }
 
 /// Correlates the difference of the carriers of `model` from the tensors of `original` that have the
@@ -50,7 +53,9 @@ pub fn measure(
     threads: &Threads,
     progress: &Progress,
 ) -> Result<Informed, RunError> {
-    let pairs = pairs(original, carriers);
+    let weights = Weights::of(original);
+    let not_read = NotRead::of(original, &weights);
+    let pairs = pairs(original, weights, carriers);
     let models = [model, original];
     let weights =
         |pair: &Pair| [carriers.tensors[pair.carrier].weight.clone(), pair.original.clone()];
@@ -106,7 +111,7 @@ pub fn measure(
             progress.add(tensors.map(|index| models[side].tensors[index].bytes).sum());
         }
     }
-    Ok(Informed { groups: groups.finish(), paired: pairs.len() })
+    Ok(Informed { groups: groups.finish(), paired: pairs.len(), not_read })
 }
 
 /// A carrier and its counterpart.
@@ -115,9 +120,9 @@ struct Pair {
     original: Weight,
 }
 
-fn pairs(original: &Checkpoint, carriers: &Carriers) -> Vec<Pair> {
+fn pairs(original: &Checkpoint, weights: Weights, carriers: &Carriers) -> Vec<Pair> {
     let mut by_name: HashMap<String, Weight> = HashMap::new();
-    for weight in Weights::of(original).weights {
+    for weight in weights.weights {
         match by_name.get(&weight.canonical) {
             Some(first) if first.name <= weight.name => {}
             _ => _ = by_name.insert(weight.canonical.clone(), weight),

@@ -127,6 +127,10 @@ fn marks(detections: &[Detection], out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     writeln!(out, "</tbody>\n</table>\n</div>")?;
+    // Of one model: the same for every key.
+    if let Some(not_read) = detections.iter().find_map(|one| one.not_read.as_ref()) {
+        writeln!(out, "<p>Not read: {}.</p>", escape::text(&not_read.shown()))?;
+    }
     if detections.len() > LISTED {
         let more = grouped((detections.len() - LISTED) as u64);
         writeln!(out, "<p class=\"more\">… and {more} more keys (all in the JSON report)</p>")?;

@@ -3,9 +3,11 @@
 //! Codes are those of a matrix as the library has it when it packs. An element of the tensor that holds several
 //! of them is a unit here: a byte, or a word.
 
+use super::kernels::{Crossing, Eight, Odd, Shifted};
 use super::table::Values;
 use crate::stored::Stored;
 use std::ops::Range;
+use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
 
 /// Codes that are taken out at once: they are whole bytes, whatever their bits.
@@ -38,6 +40,9 @@ pub(super) enum Packing {
     Words { bits: u32, places: &'static [u8] },
     /// A column is one stream of bits over the words of several rows, the lowest of a word first.
     Down { bits: u32 },
+    /// A column is in words of several rows, and each 32 codes in as many words as they have bits: first words of their
+    /// lower bits, then of the higher ones ([`planes`]).
+    Split { bits: u32 },
     /// Some rows in each unit: row `r` is in tensor row `r % rows`, the first ones in the lowest bits or in the
     /// highest.
     Planes { bits: u32, planes: u64, high_first: bool },
@@ -84,35 +89,48 @@ impl Codes {
                 let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
                 let skip = (columns.start - first * per_unit) as usize;
                 let unit = self.unit as usize;
-                self.each_row(&read, out, columns, |units, out| {
-                    words(units, unit, bits, places, skip, values, out);
+                let turned = (places == HIGH_FIRST && unit == 1 && bits == 4)
+                    .then(|| expanded::<2>(values, true));
+                let eight: Option<[u8; 8]> =
+                    places.try_into().ok().filter(|_| bits == 4 && unit == 4);
+                self.each_row(&read, out, columns, |units, out| match (&turned, eight) {
+                    (Some(table), _) => several(units, skip, table, out),
+                    (None, Some(places)) if skip == 0 => eights(units, places, values, out),
+                    _ => words(units, unit, bits, places, skip, values, out),
                 });
             }
             Packing::Down { bits } => {
-                let bits = u64::from(bits);
-                let unit_bits = self.unit * 8;
-                let first = rows.start * bits / unit_bits;
-                let last = (rows.end * bits).div_ceil(unit_bits);
+                // Of words of 32 bits, as `fit` has seen.
+                let wide = u64::from(bits);
+                let (first, last) = (rows.start * wide / 32, (rows.end * wide).div_ceil(32));
                 let read = self.read(stored, base + first..base + last, columns.clone())?;
                 let width = (columns.end - columns.start) as usize;
-                let unit = self.unit as usize;
-                let row_bytes = width * unit;
-                let mask = (1u64 << bits) - 1;
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                    let bit = row * bits - first * unit_bits;
-                    let (at, shift) = ((bit / unit_bits) as usize * row_bytes, bit % unit_bits);
-                    let low = &read[at..at + row_bytes];
-                    if shift + bits <= unit_bits {
-                        for (out, low) in out.iter_mut().zip(low.chunks_exact(unit)) {
-                            *out = values[(word(low) >> shift & mask) as usize & 255];
-                        }
+                    let bit = row * wide - first * 32;
+                    let (at, shift) = ((bit / 32) as usize * width * 4, (bit % 32) as u32);
+                    let low = &read[at..at + width * 4];
+                    if shift + bits <= 32 {
+                        vectorised(Shifted { units: low, unit: 4, shift, bits, values, out });
                     } else {
-                        let high = &read[at + row_bytes..at + 2 * row_bytes];
-                        let both = low.chunks_exact(unit).zip(high.chunks_exact(unit));
-                        for (out, (low, high)) in out.iter_mut().zip(both) {
-                            let bits = word(low) >> shift | word(high) << (unit_bits - shift);
-                            *out = values[(bits & mask) as usize & 255];
-                        }
+                        let high = &read[at + width * 4..at + width * 8];
+                        vectorised(Crossing { low, high, shift, bits, values, out });
+                    }
+                }
+            }
+            Packing::Split { bits } => {
+                let bits = u64::from(bits);
+                let (first, last) = (rows.start / 32, rows.end.div_ceil(32));
+                let read =
+                    self.read(stored, base + first * bits..base + last * bits, columns.clone())?;
+                let width = (columns.end - columns.start) as usize;
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    let block = ((row / 32 - first) * bits) as usize * width;
+                    for (column, out) in out.iter_mut().enumerate() {
+                        let code = split_code(bits, row % 32, |word| {
+                            let at = (block + word as usize * width + column) * 4;
+                            read.get(at..at + 4).map_or(0, self::word)
+                        });
+                        *out = values.of[code as usize & 255];
                     }
                 }
             }
@@ -128,7 +146,8 @@ impl Codes {
                     let from = base + within;
                     let read = self.read(stored, from..from + count, columns.clone())?;
                     let plane = if high_first { planes.saturating_sub(plane + 1) } else { plane };
-                    shifted(&read, self.unit as usize, bits, plane, values, now);
+                    let (units, unit, shift) = (&read[..], self.unit as usize, plane as u32 * bits);
+                    vectorised(Shifted { units, unit, shift, bits, values, out: now });
                     row += count;
                 }
             }
@@ -139,8 +158,9 @@ impl Codes {
                 let row_bytes = width * self.unit as usize;
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let at = (row / planes - first) as usize * row_bytes;
-                    let read = &read[at..at + row_bytes];
-                    shifted(read, self.unit as usize, bits, row % planes, values, out);
+                    let units = &read[at..at + row_bytes];
+                    let (unit, shift) = (self.unit as usize, (row % planes) as u32 * bits);
+                    vectorised(Shifted { units, unit, shift, bits, values, out });
                 }
             }
         }
@@ -154,19 +174,8 @@ impl Codes {
         rows: Range<u64>,
         units: Range<u64>,
     ) -> Result<Vec<u8>, FileError> {
-        let wide = units.end - units.start;
         let mut bytes = Vec::new();
-        if wide == self.row || rows.end - rows.start == 1 {
-            let count = (rows.end - rows.start) * wide;
-            stored.units(self.tensor, rows.start * self.row + units.start, count, &mut bytes)?;
-            return Ok(bytes);
-        }
-        let mut one = Vec::new();
-        bytes.reserve(((rows.end - rows.start) * wide * self.unit) as usize);
-        for row in rows {
-            stored.units(self.tensor, row * self.row + units.start, wide, &mut one)?;
-            bytes.extend_from_slice(&one);
-        }
+        stored.units_of_rows(self.tensor, self.row, rows, units, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -187,6 +196,32 @@ impl Codes {
     }
 }
 
+/// Width and lowest bit of the planes that codes of so many bits are split into (GPTQModel's `gptq_p`).
+fn planes(bits: u64) -> &'static [(u64, u64)] {
+    match bits {
+        1 => &[(1, 0)],
+        2 => &[(2, 0)],
+        3 => &[(2, 0), (1, 2)],
+        4 => &[(4, 0)],
+        5 => &[(4, 0), (1, 4)],
+        6 => &[(4, 0), (2, 4)],
+        7 => &[(4, 0), (2, 4), (1, 6)],
+        _ => &[(8, 0)],
+    }
+}
+
+/// Code `at` of 32 that are split, by the words they are in.
+pub(super) fn split_code(bits: u64, at: u64, word: impl Fn(u64) -> u64) -> u64 {
+    let (mut code, mut first) = (0, 0);
+    for (width, lowest) in planes(bits) {
+        let bit = at * width;
+        let part = word(first + bit / 32) >> (bit % 32) & ((1 << width) - 1);
+        code |= part << lowest;
+        first += width;
+    }
+    code
+}
+
 /// The bits of a unit of up to four bytes.
 #[inline(always)]
 fn word(unit: &[u8]) -> u64 {
@@ -198,12 +233,13 @@ fn word(unit: &[u8]) -> u64 {
     }
 }
 
-/// Codes in one place of each unit.
-fn shifted(read: &[u8], unit: usize, bits: u32, plane: u64, values: &Values, out: &mut [f32]) {
-    let (shift, mask) = (plane * u64::from(bits), (1u64 << bits) - 1);
-    let shift = shift.min(63);
-    for (out, unit) in out.iter_mut().zip(read.chunks_exact(unit)) {
-        *out = values[(word(unit) >> shift & mask) as usize & 255];
+/// Codes of whole words, eight in each.
+fn eights(units: &[u8], places: [u8; 8], values: &Values, out: &mut [f32]) {
+    let (whole, rest) = out.as_chunks_mut::<8>();
+    let (units, last) = units.as_chunks::<4>().0.split_at(whole.len());
+    vectorised(Eight { words: units, places: places.map(u32::from), values, out: whole });
+    if let Some(last) = last.first() {
+        words(last, 4, 4, &places, 0, values, rest);
     }
 }
 
@@ -225,7 +261,7 @@ fn words(
         let count = (places.len() - skip).min(rest.len());
         let (now, later) = rest.split_at_mut(count);
         for (out, place) in now.iter_mut().zip(&places[skip..]) {
-            *out = values[(word >> (u32::from(*place) * bits) & mask) as usize & 255];
+            *out = values.of[(word >> (u32::from(*place) * bits) & mask) as usize & 255];
         }
         (rest, skip) = (later, 0);
     }
@@ -244,8 +280,8 @@ impl<'v> Expand<'v> {
     fn new(bits: u32, values: &'v Values) -> Self {
         match bits {
             8 => Expand::One(values),
-            4 => Expand::Two(Box::new(expanded(values))),
-            2 => Expand::Four(Box::new(expanded(values))),
+            4 => Expand::Two(Box::new(expanded(values, false))),
+            2 => Expand::Four(Box::new(expanded(values, false))),
             _ => Expand::Any(bits, values),
         }
     }
@@ -255,42 +291,59 @@ impl<'v> Expand<'v> {
         match self {
             Expand::One(values) => {
                 for (out, byte) in out.iter_mut().zip(bytes.iter().skip(skip)) {
-                    *out = values[usize::from(*byte)];
+                    *out = values.of[usize::from(*byte)];
                 }
             }
             Expand::Two(values) => several(bytes, skip, values, out),
             Expand::Four(values) => several(bytes, skip, values, out),
-            Expand::Any(bits, values) => {
-                let mask = (1u64 << bits) - 1;
-                let mut skip = skip;
-                let mut rest = out;
-                for eight in bytes.chunks(*bits as usize) {
-                    if skip >= TOGETHER {
-                        skip -= TOGETHER;
-                        continue;
-                    }
-                    let mut window = [0; 8];
-                    window[..eight.len()].copy_from_slice(eight);
-                    let window = u64::from_le_bytes(window);
-                    let count = (TOGETHER - skip).min(rest.len());
-                    let (now, later) = rest.split_at_mut(count);
-                    for (out, at) in now.iter_mut().zip(skip as u32..) {
-                        *out = values[(window >> (at * bits) & mask) as usize & 255];
-                    }
-                    (rest, skip) = (later, 0);
-                }
-            }
+            Expand::Any(3, values) if skip == 0 => odd::<3>(bytes, values, out),
+            Expand::Any(5, values) if skip == 0 => odd::<5>(bytes, values, out),
+            Expand::Any(6, values) if skip == 0 => odd::<6>(bytes, values, out),
+            Expand::Any(bits, values) => any(*bits as usize, bytes, skip, values, out),
         }
     }
 }
 
-/// For each byte the values of its codes, the lowest bits first.
-fn expanded<const CODES: usize>(values: &Values) -> [[f32; CODES]; 256] {
+/// Codes that are no parts of bytes, from a whole number of bytes on.
+fn odd<const BITS: usize>(bytes: &[u8], values: &Values, out: &mut [f32]) {
+    let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
+    let (now, last) = bytes.split_at((whole.len() * BITS).min(bytes.len()));
+    vectorised(Odd::<BITS> { bytes: now.as_chunks().0, values, out: whole });
+    any(BITS, last, 0, values, rest);
+}
+
+/// The same for any number of bits, and from any code on.
+fn any(bits: usize, bytes: &[u8], skip: usize, values: &Values, out: &mut [f32]) {
+    let mask = (1u64 << bits) - 1;
+    let mut skip = skip;
+    let mut rest = out;
+    for eight in bytes.chunks(bits) {
+        if skip >= TOGETHER {
+            skip -= TOGETHER;
+            continue;
+        }
+        let mut window = [0; 8];
+        window[..eight.len()].copy_from_slice(eight);
+        let window = u64::from_le_bytes(window);
+        let count = (TOGETHER - skip).min(rest.len());
+        let (now, later) = rest.split_at_mut(count);
+        for (out, at) in now.iter_mut().zip(skip..) {
+            *out = values.of[(window >> (at * bits) & mask) as usize & 255];
+        }
+        (rest, skip) = (later, 0);
+    }
+}
+
+/// For each byte the values of its codes, the lowest bits first, or the highest.
+fn expanded<const CODES: usize>(values: &Values, high_first: bool) -> [[f32; CODES]; 256] {
     let bits = 8 / CODES;
     let mut table = [[0.0; CODES]; 256];
     for (byte, codes) in table.iter_mut().enumerate() {
         for (at, value) in codes.iter_mut().enumerate() {
-            *value = values[byte >> (at * bits) & ((1 << bits) - 1)];
+            *value = values.of[byte >> (at * bits) & ((1 << bits) - 1)];
+        }
+        if high_first {
+            codes.reverse();
         }
     }
     table

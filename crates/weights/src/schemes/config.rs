@@ -83,11 +83,6 @@ impl Config {
         self.method.as_deref().is_some_and(|method| KNOWN.contains(&method))
     }
 
-    /// Whether the zero points of GPTQ are stored as they are, not less one.
-    pub fn is_second_version(&self) -> bool {
-        self.text("checkpoint_format") == Some("gptq_v2")
-    }
-
     /// Bits of the codes of a module.
     pub fn bits(&self, module: &str) -> Option<u64> {
         self.of_module(module, "bits").or_else(|| self.number("w_bit")).or_else(|| {

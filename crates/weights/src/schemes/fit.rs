@@ -99,8 +99,15 @@ fn codes(
             }
             (rows, columns.div_ceil(places.len() as u64))
         }
+        Packing::Split { .. } | Packing::Down { .. } if codes.unit != 4 => {
+            return Err(format!("its codes are {}", tensor.dtype));
+        }
+        Packing::Split { bits } => (rows.div_ceil(32).saturating_mul(bits.into()), columns),
         Packing::Down { bits } => (rows.saturating_mul(bits.into()).div_ceil(unit_bits), columns),
         Packing::Planes { bits, planes, .. } | Packing::Interleaved { bits, planes } => {
+            if !matches!(codes.unit, 1 | 4) {
+                return Err(format!("its codes are {}", tensor.dtype));
+            }
             if planes == 0 || planes.saturating_mul(bits.into()) > unit_bits {
                 return Err("its codes have more bits than their words".to_owned());
             }
@@ -128,7 +135,7 @@ fn of_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String
         Kept::Numbers | Kept::Padded { .. } | Kept::Transposed => are_numbers(module, grid.tensor)?,
         Kept::Exponents | Kept::E4m3 | Kept::Swizzled { .. } => is_wide(module, grid.tensor, &[1])?,
         Kept::Along { unit_bits, .. } => is_wide(module, grid.tensor, &[unit_bits / 8])?,
-        Kept::Down { .. } => is_wide(module, grid.tensor, &[4])?,
+        Kept::Split { .. } | Kept::Down { .. } => is_wide(module, grid.tensor, &[4])?,
         Kept::Nested { table, scales, .. } => {
             is_wide(module, grid.tensor, &[1])?;
             are_numbers(module, *table)?;
@@ -150,6 +157,9 @@ fn of_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String
                 return Err("its zero points are too few".to_owned());
             }
             grid.rows.saturating_mul(*row)
+        }
+        Kept::Split { bits } => {
+            grid.columns.div_ceil(32).saturating_mul(*bits).saturating_mul(grid.rows)
         }
         Kept::Down { bits, stream } => down(grid.rows, *bits, *stream).saturating_mul(grid.columns),
         Kept::Nested { table, scales, block, .. } => {

@@ -30,13 +30,17 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         Some(index) => module.elements(index),
         None => words.saturating_mul(32) / bits,
     };
+    let layout = Layout::of(module, zeros, bits)?;
     let middle = 1u8 << (bits - 1);
     let (table, zero) = match zeros {
         None => (Table::less(middle), Zero::None),
         Some(tensor) => {
             let row = module.matrix(tensor).map_or(0, |[_, row]| row);
-            let add = if is_second_version(module, tensor, bits) { 0.0 } else { 1.0 };
-            let kept = Kept::Along { bits, unit_bits: 32, add, places: None, row };
+            let kept = match layout {
+                Layout::Split => Kept::Split { bits },
+                Layout::First => Kept::Along { bits, unit_bits: 32, add: 1.0, places: None, row },
+                Layout::Second => Kept::Along { bits, unit_bits: 32, add: 0.0, places: None, row },
+            };
             let grid = Grid { tensor, rows: groups, columns: outputs, kept, factor: 1.0 };
             (Table::less(0), Zero::Before(grid))
         }
@@ -51,7 +55,10 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             unit: 4,
             row: outputs,
             rows: words,
-            packing: Packing::Down { bits: bits as u32 },
+            packing: match layout {
+                Layout::Split => Packing::Split { bits: bits as u32 },
+                _ => Packing::Down { bits: bits as u32 },
+            },
         },
         table,
         scale: Some(Grid {
@@ -98,13 +105,49 @@ fn bits(
     }
 }
 
-/// Whether zero points are stored as they are, not less one. Those of a symmetric file are all in the middle, or all
-/// one less; of others the configuration tells.
-fn is_second_version(module: &Module<'_>, zeros: usize, bits: u64) -> bool {
-    let middle = 1u64 << (bits - 1);
-    let sample = module.start(zeros, SAMPLE).unwrap_or_default();
-    let row = module.matrix(zeros).map_or(0, |[_, row]| row as usize * 4);
-    let mut codes = sample.chunks_exact(row.clamp(1, SAMPLE as usize)).flat_map(|row| {
+/// How codes are packed and zero points kept.
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    /// One stream of bits, zero points less one.
+    First,
+    /// One stream of bits, zero points as they are (`gptq_v2`).
+    Second,
+    /// In planes of bits, zero points as they are (`gptq_p`): the same shapes.
+    Split,
+}
+
+impl Layout {
+    /// Zero points of a symmetric file are all in the middle, or all one less; of others the configuration tells. Where a
+    /// layout is unknown, or nothing tells which of two it is, nothing is read.
+    fn of(module: &Module<'_>, zeros: Option<usize>, bits: u64) -> Result<Layout, String> {
+        let told = module.config.text("checkpoint_format");
+        match (bits, told) {
+            (3 | 5 | 6 | 7, Some("gptq_p")) | (5..=7, Some("gptq") | None) => {
+                return Ok(Layout::Split);
+            }
+            (_, None | Some("gptq" | "gptq_v2" | "gptq_p")) => {}
+            (_, Some(other)) => {
+                let other = other.chars().take(40).collect::<String>();
+                return Err(format!("the layout {other:?} of GPTQ is not known"));
+            }
+        }
+        let middle = 1u64 << (bits - 1);
+        let seen = zeros.and_then(|zeros| the_zero(module, zeros, bits));
+        match (seen, told) {
+            (Some(zero), _) if zero == middle => Ok(Layout::Second),
+            (Some(zero), _) if zero == middle - 1 => Ok(Layout::First),
+            (_, Some("gptq_v2" | "gptq_p")) => Ok(Layout::Second),
+            (_, None) if 32 % bits != 0 => Err("nothing says how its codes are packed".to_owned()),
+            _ => Ok(Layout::First),
+        }
+    }
+}
+
+/// The zero point that all have, of those that are looked at.
+fn the_zero(module: &Module<'_>, zeros: usize, bits: u64) -> Option<u64> {
+    let sample = module.start(zeros, SAMPLE)?;
+    let row = module.matrix(zeros).map_or(0, |[_, row]| row.saturating_mul(4)).min(SAMPLE) as usize;
+    let mut codes = sample.chunks_exact(row.max(1)).flat_map(|row| {
         let count = row.len() as u64 * 8 / bits;
         (0..count).map(move |at| {
             let (byte, shift) = ((at * bits / 8) as usize, at * bits % 8);
@@ -112,9 +155,6 @@ fn is_second_version(module: &Module<'_>, zeros: usize, bits: u64) -> bool {
             u64::from(u16::from_le_bytes([row[byte], next])) >> shift & ((1 << bits) - 1)
         })
     });
-    match codes.next() {
-        Some(first) if first == middle && codes.all(|code| code == middle) => true,
-        Some(first) if first == middle - 1 && codes.all(|code| code == middle - 1) => false,
-        _ => module.config.is_second_version(),
-    }
+    let first = codes.next()?;
+    codes.all(|code| code == first).then_some(first)
 }

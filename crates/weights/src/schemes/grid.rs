@@ -1,5 +1,6 @@
 //! Scales and zero points: numbers that are shared by blocks of a matrix.
 
+use super::codes::split_code;
 use crate::stored::Stored;
 use std::ops::Range;
 use tensorseal_base::dtype::Dtype;
@@ -44,6 +45,8 @@ pub(super) enum Kept {
     Swizzled { exponents: bool },
     /// As codes along each row, with something added to each.
     Along { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
+    /// As codes along each row, split into planes ([`split_code`]).
+    Split { bits: u64 },
     /// As codes down each column in words: one stream of bits, or whole codes in each word.
     Down { bits: u64, stream: bool },
     /// As codes of eight bits into a table, with scales of their own and a number that is added.
@@ -66,6 +69,11 @@ pub(super) fn down(rows: u64, bits: u64, stream: bool) -> u64 {
         true => rows.saturating_mul(bits).div_ceil(32),
         false => rows.div_ceil(32 / bits),
     }
+}
+
+/// The value of a byte, whatever its type is called.
+fn e4m3(code: u64) -> f64 {
+    crate::values::float(Dtype::F8_E4M3, code)
 }
 
 /// 2^(code - 127); the last code is not a number.
@@ -97,21 +105,13 @@ impl Grid {
         let base = matrix * self.rows;
         let mut numbers = Vec::with_capacity((width * height) as usize);
         match &self.kept {
-            Kept::Numbers | Kept::Exponents | Kept::E4m3 if width == self.columns => {
-                let first = (base + rows.start) * self.columns;
-                self.read(stored, first, width * height, &mut numbers)?;
-            }
             Kept::Numbers | Kept::Exponents | Kept::E4m3 => {
-                for row in rows {
-                    let first = (base + row) * self.columns + columns.start;
-                    self.read(stored, first, width, &mut numbers)?;
-                }
+                let rows = base + rows.start..base + rows.end;
+                self.read(stored, self.columns, rows, columns, &mut numbers)?;
             }
-            Kept::Padded { row: stride } => {
-                for row in rows {
-                    let first = (base + row) * stride + columns.start;
-                    self.read(stored, first, width, &mut numbers)?;
-                }
+            Kept::Padded { row } => {
+                let rows = base + rows.start..base + rows.end;
+                self.read(stored, *row, rows, columns, &mut numbers)?;
             }
             Kept::Transposed => {
                 numbers.resize((width * height) as usize, 0.0);
@@ -159,6 +159,19 @@ impl Grid {
                     }
                 }
             }
+            Kept::Split { bits } => {
+                let units = self.columns.div_ceil(32) * bits;
+                for row in rows {
+                    let first = columns.start / 32;
+                    let count = (columns.end.div_ceil(32) - first) * bits;
+                    let start = (base + row) * units + first * bits;
+                    let words = stored.codes(self.tensor, start, count as usize)?;
+                    numbers.extend(columns.clone().map(|column| {
+                        let block = (column / 32 - first) * bits;
+                        split_code(*bits, column % 32, |word| words[(block + word) as usize]) as f64
+                    }));
+                }
+            }
             Kept::Down { bits, stream } => {
                 let base = matrix * down(self.rows, *bits, *stream);
                 let mask = (1u64 << bits) - 1;
@@ -192,35 +205,30 @@ impl Grid {
                 }));
             }
         }
+        numbers.resize((width * height) as usize, 0.0);
         if self.factor != 1.0 {
             numbers.iter_mut().for_each(|number| *number *= self.factor);
         }
         Ok(numbers)
     }
 
-    /// Elements that lie in their order.
+    /// Elements that lie in their order, some of each row of `row`.
     fn read(
         &self,
         stored: &Stored<'_>,
-        first: u64,
-        count: u64,
+        row: u64,
+        rows: Range<u64>,
+        columns: Range<u64>,
         numbers: &mut Vec<f64>,
     ) -> Result<(), FileError> {
+        let mut bytes = Vec::new();
+        stored.units_of_rows(self.tensor, row, rows, columns, &mut bytes)?;
         match self.kept {
-            Kept::Exponents => {
-                let codes = stored.codes(self.tensor, first, count as usize)?;
-                numbers.extend(codes.into_iter().map(power));
-            }
-            Kept::E4m3 => numbers.extend(self.e4m3(stored, first, count as usize)?),
-            _ => numbers.extend(stored.values(self.tensor, first, count as usize)?),
+            Kept::Exponents => numbers.extend(bytes.into_iter().map(|code| power(code.into()))),
+            Kept::E4m3 => numbers.extend(bytes.into_iter().map(|code| e4m3(code.into()))),
+            _ => numbers.extend(stored.decoded(self.tensor, &bytes)),
         }
         Ok(())
-    }
-
-    /// Of bytes, whatever their type is called.
-    fn e4m3(&self, stored: &Stored<'_>, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
-        let codes = stored.codes(self.tensor, first, count)?;
-        Ok(codes.into_iter().map(|code| crate::values::float(Dtype::F8_E4M3, code)).collect())
     }
 
     /// Numbers that lie in blocks, block by block.
@@ -240,12 +248,9 @@ impl Grid {
             for across in columns.start / wide..columns.end.div_ceil(wide) {
                 let block = (matrix * blocks[0] + down) * blocks[1] + across;
                 let (first, count) = (block * high * wide, (high * wide) as usize);
-                let block = match exponents {
-                    true => {
-                        stored.codes(self.tensor, first, count)?.into_iter().map(power).collect()
-                    }
-                    false => self.e4m3(stored, first, count)?,
-                };
+                let value = if exponents { power } else { e4m3 };
+                let codes = stored.codes(self.tensor, first, count)?;
+                let block: Vec<f64> = codes.into_iter().map(value).collect();
                 for row in rows.start.max(down * high)..rows.end.min((down + 1) * high) {
                     for column in
                         columns.start.max(across * wide)..columns.end.min((across + 1) * wide)

@@ -17,6 +17,7 @@ mod gpt_oss;
 mod gptq;
 mod grid;
 mod hqq;
+mod kernels;
 mod mlx;
 mod modelopt;
 mod module;
@@ -25,6 +26,7 @@ mod quanto;
 mod scaled;
 mod table;
 mod torchao;
+pub(super) mod unread;
 
 pub use quantised::Quantised;
 
@@ -33,6 +35,7 @@ use config::Config;
 use module::Module;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tensorseal_base::display::display_name;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
@@ -47,6 +50,9 @@ struct Scheme {
     /// fit.
     recognise: fn(&Module<'_>, usize) -> Result<Option<Recognised>, String>,
 }
+
+/// Longest reason why a weight is not read, in characters.
+const LONGEST_REASON: usize = 250;
 
 /// Types of words.
 const WORDS: &[Dtype] = &[Dtype::I32, Dtype::U32];
@@ -113,9 +119,6 @@ impl Recognised {
 /// The quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> Found {
     let mut found = Found::default();
-    if !model.tensors.iter().any(|tensor| may_be_codes(tensor.dtype)) {
-        return found;
-    }
     let names = (0..model.tensors.len()).map(|index| (unqualified(model, index), index));
     let by_name: HashMap<&str, usize> = names.collect();
     let mut configs: BTreeMap<&str, Config> = BTreeMap::new();
@@ -145,6 +148,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
             Err(reason) => found.unread.push(Unread { tensor: index, parts: Vec::new(), reason }),
         }
     }
+    unread::find(model, &mut found);
     found
 }
 
@@ -172,7 +176,15 @@ fn recognise(
             Err(why) => misfit = misfit.or(Some(why)),
         }
     }
-    misfit.map_or(Ok(None), Err)
+    misfit.map_or(Ok(None), |why| Err(clipped(why)))
+}
+
+/// A reason that is short, however long the shape is that it tells.
+fn clipped(why: String) -> String {
+    match why.char_indices().nth(LONGEST_REASON) {
+        None => why,
+        Some((end, _)) => format!("{}…", &why[..end]),
+    }
 }
 
 /// Tensors of integers of a model that says it is quantised, and that nothing here knows.
@@ -181,7 +193,7 @@ fn note_unknown(found: &mut Found, config: &Config, model: &Checkpoint, index: u
     let Some(method) = config.method.as_deref() else { return };
     let large = tensor.shape.len() > 1 && tensor.bytes >= 4096;
     if large && !tensor.dtype.is_float() && !config.is_known() {
-        let reason = format!("the layout of {method} is not known");
+        let reason = format!("the layout of {} is not known", display_name(method));
         found.unread.push(Unread { tensor: index, parts: Vec::new(), reason });
     }
 }

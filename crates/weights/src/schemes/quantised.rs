@@ -2,9 +2,11 @@
 
 use super::codes::Codes;
 use super::grid::Grid;
+use super::kernels::{Each, Groups, Turned};
 use super::table::{Table, Values};
 use crate::stored::Stored;
 use std::ops::Range;
+use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
 
 /// Elements that are best read at once.
@@ -157,16 +159,7 @@ impl Quantised {
         let (high, wide) = (rows.end - rows.start, columns.end - columns.start);
         let mut tile = vec![0.0; out.len()];
         self.tile(stored, matrix, columns, rows, values, &mut tile)?;
-        // In small squares, so that both sides stay in the cache.
-        let (high, wide) = (high as usize, wide as usize);
-        for from in (0..wide).step_by(16) {
-            for (row, out) in out.chunks_exact_mut(wide).enumerate() {
-                let until = (from + 16).min(wide);
-                for (column, out) in out[from..until].iter_mut().enumerate() {
-                    *out = tile[(from + column) * high + row];
-                }
-            }
-        }
+        vectorised(Turned { from: &tile, high: high as usize, wide: wide as usize, out });
         Ok(())
     }
 
@@ -229,15 +222,15 @@ impl Quantised {
                 Some(order) => order[at].min(scale.rows - 1),
             };
             let from = grid_row as usize * strip;
-            let numbers = Numbers {
-                scales: &scales[from..from + strip],
-                zeros: zeros.get(from..from + strip).unwrap_or_default(),
-                after,
-            };
+            let scales = &scales[from..from + strip];
+            let zeros = zeros.get(from..from + strip).unwrap_or_default();
             match &by_column {
-                Some(order) => numbers.gather(order, out),
-                None if wide == 1 => numbers.each(out),
-                None => numbers.groups((columns.start % wide) as usize, wide as usize, out),
+                Some(order) => gather(order, scales, zeros, after, out),
+                None if wide == 1 => vectorised(Each { scales, zeros, after, out }),
+                None => {
+                    let (skip, wide) = ((columns.start % wide) as usize, wide as usize);
+                    vectorised(Groups { scales, zeros, after, skip, wide, out });
+                }
             }
             if let Some(across) = &across {
                 out.iter_mut().zip(across).for_each(|(value, number)| *value *= number);
@@ -258,58 +251,16 @@ impl Quantised {
     }
 }
 
-/// What a row is scaled by.
-struct Numbers<'n> {
-    scales: &'n [f32],
-    /// None, or as many.
-    zeros: &'n [f32],
-    after: bool,
-}
-
-impl Numbers<'_> {
-    /// A number for each column.
-    fn each(&self, out: &mut [f32]) {
-        match (self.zeros.is_empty(), self.after) {
-            (true, _) => out.iter_mut().zip(self.scales).for_each(|(value, scale)| *value *= scale),
-            (false, after) => {
-                for (value, (scale, zero)) in out.iter_mut().zip(self.scales.iter().zip(self.zeros))
-                {
-                    *value = if after { *value * scale + zero } else { (*value - zero) * scale };
-                }
-            }
-        }
-    }
-
-    /// A number for each `wide` columns, the first of which are `skip` less.
-    fn groups(&self, skip: usize, wide: usize, out: &mut [f32]) {
-        let mut rest = out;
-        let mut count = wide - skip;
-        for (at, scale) in self.scales.iter().enumerate() {
-            let (now, later) = rest.split_at_mut(count.min(rest.len()));
-            match (self.zeros.get(at), self.after) {
-                (None, _) => now.iter_mut().for_each(|value| *value *= scale),
-                (Some(zero), false) => {
-                    now.iter_mut().for_each(|value| *value = (*value - zero) * scale);
-                }
-                (Some(zero), true) => {
-                    now.iter_mut().for_each(|value| *value = *value * scale + zero);
-                }
-            }
-            (rest, count) = (later, wide);
-        }
-    }
-
-    /// The number that is named for each column.
-    fn gather(&self, order: &[u64], out: &mut [f32]) {
-        let last = self.scales.len() - 1;
-        for (value, group) in out.iter_mut().zip(order) {
-            let group = (*group).min(last as u64) as usize;
-            let scale = self.scales[group];
-            *value = match (self.zeros.get(group), self.after) {
-                (None, _) => *value * scale,
-                (Some(zero), false) => (*value - zero) * scale,
-                (Some(zero), true) => *value * scale + zero,
-            };
-        }
+/// A row, the number that is named for each column.
+fn gather(order: &[u64], scales: &[f32], zeros: &[f32], after: bool, out: &mut [f32]) {
+    let last = scales.len() - 1;
+    for (value, group) in out.iter_mut().zip(order) {
+        let group = (*group).min(last as u64) as usize;
+        let scale = scales[group];
+        *value = match (zeros.get(group), after) {
+            (None, _) => *value * scale,
+            (Some(zero), false) => (*value - zero) * scale,
+            (Some(zero), true) => *value * scale + zero,
+        };
     }
 }

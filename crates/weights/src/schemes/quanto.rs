@@ -62,6 +62,6 @@ pub(super) fn of_rows(module: &Module<'_>, codes: usize) -> Result<Option<Recogn
     scaled::by(module, named(module, codes), codes, scales, None, parts).map(Some)
 }
 
-fn named(module: &Module<'_>, codes: usize) -> &'static str {
-    if module.is(codes, &[Dtype::I8]) { "quanto 8-bit" } else { "quanto fp8" }
+fn named(module: &Module<'_>, codes: usize) -> String {
+    if module.is(codes, &[Dtype::I8]) { "quanto 8-bit" } else { "quanto fp8" }.to_owned()
 }

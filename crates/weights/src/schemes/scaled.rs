@@ -10,6 +10,9 @@ use tensorseal_base::dtype::Dtype;
 
 const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
 
+/// Most codes that are looked at to tell how many bits they have.
+const SAMPLE: u64 = 64 << 10;
+
 /// Rows and columns that share a scale where the configuration does not say (DeepSeek-V3).
 const BLOCK: [u64; 2] = [128, 128];
 
@@ -24,9 +27,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     let Some(scales) = absmax.or(scales) else { return Ok(None) };
     let zeros = module.under("_zero_point").filter(|_| !fp8);
     let name = match (absmax.is_some(), fp8) {
-        (true, _) => "bitsandbytes int8",
-        (false, true) => "fp8 with scales",
-        (false, false) => "int8 with scales",
+        (true, _) => "bitsandbytes int8".to_owned(),
+        (false, true) => "fp8 with scales".to_owned(),
+        (false, false) => match bits(module, codes) {
+            8 => "int8 with scales".to_owned(),
+            fewer => format!("int {fewer}-bit"),
+        },
     };
     let parts =
         module.all_beside(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);
@@ -39,10 +45,20 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     Ok(Some(found))
 }
 
+/// Bits that signed codes in bytes of their own make use of, by the first ones: libraries keep fewer bits so, too.
+pub(super) fn bits(module: &Module<'_>, codes: usize) -> u32 {
+    let sample = module.start(codes, SAMPLE).unwrap_or_default();
+    let wide = |code: &u8| {
+        let code = *code as i8;
+        9 - if code < 0 { !code } else { code }.leading_zeros()
+    };
+    sample.iter().map(wide).max().unwrap_or(8).clamp(2, 8)
+}
+
 /// A weight of codes of eight bits.
 pub(super) fn by(
     module: &Module<'_>,
-    name: &'static str,
+    name: String,
     codes: usize,
     scales: usize,
     zeros: Option<usize>,
@@ -68,7 +84,7 @@ pub(super) fn by(
         Some(_) => return Err("its zero points are not as many as its scales".to_owned()),
     };
     let quantised = Quantised {
-        name: name.to_owned(),
+        name,
         rows: dims.rows,
         columns: dims.columns,
         transposed: false,

@@ -5,7 +5,13 @@ use tensorseal_base::dtype::{Decoded, Dtype, FloatFormat, Number};
 use tensorseal_engine::stream::files::FileError;
 
 /// The value of every code of up to eight bits.
-pub(super) type Values = [f32; 256];
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    /// By code.
+    pub of: [f32; 256],
+    /// What codes themselves are less by, where that is all.
+    pub less: Option<f32>,
+}
 
 /// The magnitudes of E2M1 (OCP Microscaling Formats 1.0, section 5.3.3).
 const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
@@ -21,14 +27,18 @@ pub(super) enum Table {
 
 impl Table {
     fn of(value: impl Fn(u8) -> f32) -> Table {
-        let mut values = [0.0; 256];
-        (0..=255).zip(&mut values).for_each(|(code, slot)| *slot = value(code));
-        Table::Fixed(Box::new(values))
+        let mut of = [0.0; 256];
+        (0..=255).zip(&mut of).for_each(|(code, slot)| *slot = value(code));
+        Table::Fixed(Box::new(Values { of, less: None }))
     }
 
     /// Codes less a fixed zero point.
     pub(super) fn less(zero: u8) -> Table {
-        Table::of(|code| f32::from(code) - f32::from(zero))
+        let mut table = Table::of(|code| f32::from(code) - f32::from(zero));
+        if let Table::Fixed(values) = &mut table {
+            values.less = Some(f32::from(zero));
+        }
+        table
     }
 
     /// Two's complement of some bits.
@@ -70,8 +80,8 @@ impl Table {
         match self {
             Table::Fixed(values) => Ok(values.clone()),
             Table::Tensor { tensor, len } => {
-                let mut values = Box::new([0.0; 256]);
-                for (to, from) in values.iter_mut().zip(stored.values(*tensor, 0, *len)?) {
+                let mut values = Box::new(Values { of: [0.0; 256], less: None });
+                for (to, from) in values.of.iter_mut().zip(stored.values(*tensor, 0, *len)?) {
                     *to = from as f32;
                 }
                 Ok(values)
@@ -93,9 +103,9 @@ fn decode(format: &FloatFormat, code: u8) -> f32 {
 mod tests {
     use super::*;
 
-    fn fixed(table: Table) -> Box<Values> {
+    fn fixed(table: Table) -> [f32; 256] {
         match table {
-            Table::Fixed(values) => values,
+            Table::Fixed(values) => values.of,
             Table::Tensor { .. } => panic!("not fixed"),
         }
     }

@@ -25,7 +25,10 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             microscaled(module, codes, scales, parts).map(Some)
         }
         (dtype, _) if Table::of_dtype(dtype).is_some() && dtype != Dtype::U8 => {
-            let name = if dtype == Dtype::I8 { "torchao 8-bit" } else { "torchao fp8" };
+            let name = match dtype {
+                Dtype::I8 => format!("torchao {}-bit", scaled::bits(module, codes)),
+                _ => "torchao fp8".to_owned(),
+            };
             scaled::by(module, name, codes, scales, zeros, parts).map(Some)
         }
         _ => Ok(None),

@@ -36,6 +36,9 @@ pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io:
     let blocks =
         if native { format!(" in {} blocks", grouped(found.blocks)) } else { String::new() };
     writeln!(out, "carriers  {} elements{blocks}, {mode}", grouped(found.elements))?;
+    if let Some(not_read) = &found.not_read {
+        writeln!(out, "not read  {}", not_read.shown())?;
+    }
     for (name, value) in found.evidence.iter().filter(|(_, value)| value.is_number()) {
         writeln!(out, "          {} {value}", name.replace('_', " "))?;
     }

@@ -36,7 +36,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
-        if measured.carriers.tensors.is_empty() {
+        if measured.carriers.is_nothing() {
             return Err(no_carriers(&args.model));
         }
         let beside = original
@@ -71,7 +71,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
                     Some(judge::Measured { mode, groups })
                 })
                 .collect();
-            judge::judge(key.id(), &ways, &context)
+            judge::judge(key.id(), &ways, &context).beside(&measured.carriers.not_read)
         })
         .collect();
     for detection in &detections {
@@ -153,8 +153,11 @@ fn beside(
         informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
-        let why = "the original has no carrier of the same name and shape: not used";
-        return Ok(Err(why.to_owned()));
+        let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
+        if !informed.not_read.is_none() {
+            why += &format!("; {} in it", informed.not_read.shown());
+        }
+        return Ok(Err(why));
     }
     let original = published.map_or(Original::Unpublished, |_| Original::Published);
     Ok(Ok(Beside { groups: informed.groups, original }))

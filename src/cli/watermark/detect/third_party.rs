@@ -1,21 +1,27 @@
 //! Marks of other schemes.
 
 use super::conclude;
+use crate::checkpoint::Checkpoint;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{Failure, Outcome, exit, running};
+use crate::judge::Finding;
 use crate::judge::presence;
 use crate::judge::structure;
 use crate::judge::third_party::{Context, intervals, judge};
-use crate::judge::watermark::Detection;
+use crate::judge::watermark::{Detection, Presence};
 use crate::report::Report;
 use crate::seal::build;
 use crate::verbs::gate::refuse_twice;
 use crate::verbs::opening;
 use crate::watermark::SCHEME;
+use crate::watermark::not_read::NotRead;
 use crate::watermark::third_party::{
-    Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, interval, measure,
+    Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasured, interval,
+    measure,
 };
+use crate::weights::Weights;
 use anyhow::anyhow;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
@@ -47,12 +53,14 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
                 let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
                 let committed = args.key_id.iter().any(|id| id == key.id());
                 let context = Context { keys: keys.len(), committed };
-                detections.push(judge(key.id(), &measured, &context));
+                let found = judge(key.id(), &measured, &context);
+                detections.push(found.beside(&not_read(&model, &measured)));
             }
             Ok((seal, run, detections))
         })?;
     report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
     let expected = args.expect.map(Into::into).unwrap_or_default();
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
@@ -95,7 +103,29 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     }
     let (detection, findings) = intervals(&measured, &base_seal.model.root);
     report.findings.extend(findings);
+    let weights = Weights::of(&model);
+    report.findings.extend(structure::unknown_quantisation(&model, &weights));
+    let was_absent = detection.verdict == Presence::Absent;
+    let detection = detection.beside(&NotRead::of(&model, &weights));
+    if was_absent && let Some(why) = detection.not_looked_for() {
+        let message = format!("nothing can be said of intervals: {why}");
+        report.findings.push(Finding::new("watermark/inconclusive", message));
+    }
     conclude(&[&model, &base], report, vec![detection], &args.common)
+}
+
+/// What the key names and nobody can read: codes that were taken for the numbers they are stored as. A scheme that
+/// marks codes reads them as they are.
+fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasured) -> NotRead {
+    if measured.scheme == Scheme::EmMark {
+        return NotRead::default();
+    }
+    let Weights { mut unread, .. } = Weights::of(model);
+    let named: HashSet<&str> = measured.parts.iter().map(|part| part.tensor.as_str()).collect();
+    unread.retain(|unread| {
+        unread.tensors().any(|index| named.contains(model.tensors[index].name.as_str()))
+    });
+    NotRead::of(model, &Weights { weights: Vec::new(), unread })
 }
 
 /// Options that mean something for our own scheme only.

@@ -52,7 +52,10 @@ pub fn gather(
         lineage: measured.lineage.clone(),
         watermarks: (0..asked.marks.keys.len())
             .map(|at| match measured.detections.get(at) {
-                Some(detection) => Looked::At(detection.clone()),
+                Some(detection) => match detection.not_looked_for() {
+                    Some(why) => Looked::Not(why),
+                    None => Looked::At(detection.clone()),
+                },
                 None => Looked::Not("no tensor of the model can carry a mark".to_owned()),
             })
             .collect(),

@@ -71,7 +71,8 @@ impl Marks {
             let claimed = claimed.map(|c| Claimed { payload: c.payload(), alpha: c.alpha });
             let groups = measured.groups.iter().map(|g| (g.name.as_str(), &g.sums[at])).collect();
             let ways = [judge::Measured { mode: Mode::Blind, groups }];
-            judge::judge(key.id(), &ways, &Context { keys: self.keys.len(), claimed })
+            let found = judge::judge(key.id(), &ways, &Context { keys: self.keys.len(), claimed });
+            found.beside(&measured.carriers.not_read)
         };
         self.keys.iter().enumerate().map(of).collect()
     }

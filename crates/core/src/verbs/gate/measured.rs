@@ -68,7 +68,7 @@ pub fn measure(
     let held = held::hold(model, &holding, measure, &options.progress)?;
     let (model, mut said) = (held.model, held.said);
     let Examined { seal, audited, marks, run } = held.examined;
-    let carried = marks.filter(|marks| !marks.carriers.tensors.is_empty());
+    let carried = marks.filter(|marks| !marks.carriers.is_nothing());
     let mut measured = Measured {
         found: seal,
         digests,
@@ -171,7 +171,10 @@ impl Measured {
         let compared = baseline.compare(model, audited, run, progress)?;
         report.notes.extend(compared.note());
         let found = compared.findings(model, audited);
-        self.lineage = Looked::At(audited.facts.len() as u64);
+        self.lineage = match compared.not_compared(model) {
+            Some(why) => Looked::Not(why),
+            None => Looked::At(audited.facts.len() as u64),
+        };
         self.original = compared.into_original();
         Ok(found)
     }

@@ -1,0 +1,86 @@
+//! Tensors of one model that have the same bytes: tied weights. Only those are read whole that may be equal.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use tensorseal_engine::measure::digest::ChainingValue;
+use tensorseal_engine::stream::files::FileSet;
+use tensorseal_engine::stream::plan::{ObjectKind, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, RunError, RunOptions};
+use tensorseal_format::{Checkpoint, Tensor};
+
+/// Bytes in the middle of a tensor that are looked at to find those that may be equal.
+const SAMPLE_LEN: u64 = 4096;
+
+/// Type, dimensions and strides: tensors that have these and their bytes in common are equal.
+pub type Laid<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
+
+/// Those of a tensor.
+pub fn laid(tensor: &Tensor) -> Laid<'_> {
+    (tensor.dtype.name(), &tensor.shape, tensor.strides.as_deref())
+}
+
+/// Digests of those tensors, of some by index, that have type, dimensions and middle in common with another.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn digests_of_alike(
+    model: &Checkpoint,
+    candidates: &[usize],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<HashMap<usize, ChainingValue>, RunError> {
+    let mut alike: HashMap<Laid<'_>, Vec<usize>> = HashMap::new();
+    for index in candidates {
+        let tensor = &model.tensors[*index];
+        alike.entry(laid(tensor)).or_default().push(*index);
+    }
+    alike.retain(|_, tensors| tensors.len() > 1);
+    let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
+    let mut plan = Plan::everything(model, false);
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if wanted.contains(&index)));
+    let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
+    {
+        let files = FileSet::new(&model.files, &plan);
+        for object in &plan.objects {
+            let ObjectKind::Tensor(index) = object.kind else { continue };
+            if progress.stopped() {
+                return Err(RunError::Interrupted);
+            }
+            let len = object.bytes.min(SAMPLE_LEN);
+            let middle = object.offset + (object.bytes - len) / 2;
+            let mut hasher = blake3::Hasher::new();
+            let mut sink = |bytes: &[u8]| {
+                hasher.update(bytes);
+            };
+            files
+                .source(object.file)?
+                .read(middle, len as usize, &mut sink)
+                .map_err(|error| files.name_error(object.file, error))?;
+            files.object_done(object.file)?;
+            samples.insert(index, hasher.finalize());
+        }
+    }
+    let mut same: BTreeSet<usize> = BTreeSet::new();
+    for tensors in alike.values() {
+        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
+        for index in tensors {
+            let Some(sample) = samples.get(index) else { continue };
+            if let Some(first) = seen.insert(*sample, *index) {
+                same.extend([first, *index]);
+            }
+        }
+    }
+    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if same.contains(&index)));
+    if plan.objects.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
+    engine::run(&model.files, &plan, options, progress, &|finished| {
+        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            digests.insert(index, finished.digest);
+        }
+    })?;
+    Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+}

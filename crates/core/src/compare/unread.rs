@@ -1,0 +1,131 @@
+//! Weights of two models that nobody here can read: which of them are the same, byte for byte, and which weight of
+//! the other model each stands for.
+
+use super::pairing::Pairing;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tensorseal_engine::measure::digest::ChainingValue;
+use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_weights::{Unread, Weights};
+
+/// A weight of either model or of both that cannot be read in one of them at least.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotRead {
+    /// Its index in [`Weights::unread`] of each side that cannot be read.
+    pub unread: [Option<usize>; 2],
+    /// Where the other side can be read: its index in [`Weights::weights`].
+    pub read: [Option<usize>; 2],
+    /// Whether all its tensors are there in both, with the same types and shapes.
+    pub is_alike: bool,
+    /// Whether they have the same bytes, too.
+    pub is_identical: bool,
+}
+
+/// Pairs what cannot be read by names: of the codes, then of the weights that they may stand for. Weights that
+/// are paired so are no longer alone.
+pub fn pair(
+    models: [&Checkpoint; 2],
+    weights: &[Weights; 2],
+    pairing: &mut Pairing,
+) -> Vec<NotRead> {
+    let mut left =
+        [0, 1].map(|side: usize| -> BTreeSet<usize> { (0..weights[side].unread.len()).collect() });
+    let mut pairs = Vec::new();
+    let name = |side: usize, index: usize| {
+        models[side].tensors[weights[side].unread[index].tensor].name.as_str()
+    };
+    let names = [0, 1].map(|side: usize| -> Vec<Vec<String>> {
+        weights[side].unread.iter().map(|unread| unread.canonical_names(models[side])).collect()
+    });
+    // The same codes first: what they are called, and what that is canonically.
+    type Key<'k> = Box<dyn Fn(usize, usize) -> &'k str + 'k>;
+    let keys: [Key<'_>; 2] = [
+        Box::new(name),
+        Box::new(|side, index| names[side][index].first().map_or("", String::as_str)),
+    ];
+    for key in keys {
+        let places: HashMap<&str, usize> =
+            left[1].iter().rev().map(|index| (key(1, *index), *index)).collect();
+        for first in left[0].clone() {
+            let Some(second) = places.get(key(0, first)).copied() else { continue };
+            if !left[1].remove(&second) {
+                continue;
+            }
+            left[0].remove(&first);
+            let both = [&weights[0].unread[first], &weights[1].unread[second]];
+            pairs.push(NotRead {
+                unread: [Some(first), Some(second)],
+                is_alike: tensors(models, both).is_some(),
+                ..NotRead::default()
+            });
+        }
+    }
+    // Then the weights that the other model has as they are, and codes that stand for the same weight.
+    for side in [0, 1] {
+        let other = 1 - side;
+        let mut alone: HashMap<&str, usize> = HashMap::new();
+        for index in pairing.alone[other].iter().rev() {
+            alone.insert(&weights[other].weights[*index].canonical, *index);
+        }
+        let mut taken = BTreeSet::new();
+        for index in left[side].clone() {
+            let mut names = names[side][index].iter();
+            let Some(found) = names.find_map(|name| alone.remove(name.as_str())) else { continue };
+            let mut pair = NotRead::default();
+            (pair.unread[side], pair.read[other]) = (Some(index), Some(found));
+            pairs.push(pair);
+            left[side].remove(&index);
+            taken.insert(found);
+        }
+        pairing.alone[other].retain(|index| !taken.contains(index));
+    }
+    let mut others: HashMap<&str, usize> = HashMap::new();
+    for index in left[1].iter().rev() {
+        others.extend(names[1][*index].iter().map(|name| (name.as_str(), *index)));
+    }
+    for first in left[0].clone() {
+        let found = names[0][first].iter().filter_map(|name| others.get(name.as_str()).copied());
+        let second = found.into_iter().find(|second| left[1].contains(second));
+        second.inspect(|second| _ = left[1].remove(second));
+        pairs.push(NotRead { unread: [Some(first), second], ..NotRead::default() });
+    }
+    for second in &left[1] {
+        pairs.push(NotRead { unread: [None, Some(*second)], ..NotRead::default() });
+    }
+    pairs.sort_by_key(|pair| (pair.unread[0].or(pair.read[0]).is_none(), pair.unread));
+    pairs
+}
+
+/// The tensors of two unread weights side by side, if both have the same: names, types, shapes and layouts.
+pub fn tensors(models: [&Checkpoint; 2], both: [&Unread; 2]) -> Option<Vec<[usize; 2]>> {
+    let [one, other] = [0, 1].map(|side: usize| -> BTreeMap<&str, usize> {
+        let named = |index: usize| (models[side].tensors[index].name.as_str(), index);
+        both[side].tensors().map(named).collect()
+    });
+    let layout = |tensor: &Tensor| {
+        (tensor.dtype, tensor.shape.clone(), tensor.strides.clone(), tensor.bytes)
+    };
+    let pair = |(name, first): (&&str, &usize)| {
+        let second = other.get(name)?;
+        let [a, b] = [&models[0].tensors[*first], &models[1].tensors[*second]];
+        (layout(a) == layout(b)).then_some([*first, *second])
+    };
+    (one.len() == other.len()).then(|| one.iter().map(pair).collect()).flatten()
+}
+
+/// Notes which pairs have the same bytes.
+pub fn hold(
+    models: [&Checkpoint; 2],
+    weights: &[Weights; 2],
+    pairs: &mut [NotRead],
+    digests: [&HashMap<usize, ChainingValue>; 2],
+) {
+    for pair in pairs.iter_mut().filter(|pair| pair.is_alike) {
+        let [Some(first), Some(second)] = pair.unread else { continue };
+        let tensors = tensors(models, [&weights[0].unread[first], &weights[1].unread[second]]);
+        let same = |[one, other]: &[usize; 2]| {
+            let one = digests[0].get(one);
+            one.is_some() && one == digests[1].get(other)
+        };
+        pair.is_identical = tensors.is_some_and(|tensors| tensors.iter().all(same));
+    }
+}

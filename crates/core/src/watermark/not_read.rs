@@ -1,0 +1,87 @@
+//! What of a model was not looked at for marks, because nobody here knows how its weights are kept.
+
+use serde::Serialize;
+use tensorseal_base::display::display_name;
+use tensorseal_format::Checkpoint;
+use tensorseal_weights::{Unread, Weights};
+
+/// Smaller weights carry nothing, and smaller matrices of integers are not taken for codes.
+pub const MIN_ELEMENTS: u64 = 1 << 16;
+
+/// Names that are listed.
+const LISTED: usize = 16;
+
+/// Names in a sentence.
+const SHOWN: usize = 3;
+
+/// Weights that could not be read: codes of a quantisation that is not known here, and matrices of integers that may
+/// be such.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct NotRead {
+    /// How many.
+    pub weights: u64,
+    /// Bytes of their tensors, scales and all.
+    pub bytes: u64,
+    /// The share of the bytes of all tensors of the model, 0 to 1.
+    pub share: f64,
+    /// How many of them have something beside them that says that they are codes.
+    #[serde(skip)]
+    pub told: u64,
+    /// The tensors of their codes, in the order of the model; the first ones, if they are many.
+    pub tensors: Vec<String>,
+}
+
+impl NotRead {
+    /// Of a model with these weights.
+    pub fn of(model: &Checkpoint, weights: &Weights) -> Self {
+        let large = weights.weights.iter().filter(|weight| {
+            weight.may_be_codes(model) && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS)
+        });
+        let mut codes: Vec<usize> =
+            large.filter_map(|weight| weight.tensors().first().copied()).collect();
+        let mut all = codes.clone();
+        codes.extend(weights.unread.iter().map(|unread| unread.tensor));
+        all.extend(weights.unread.iter().flat_map(Unread::tensors));
+        for indexes in [&mut codes, &mut all] {
+            indexes.sort_unstable();
+            indexes.dedup();
+        }
+        let len = |index: usize| model.tensors[index].bytes;
+        let bytes = all.iter().fold(0u64, |sum, index| sum.saturating_add(len(*index)));
+        let total =
+            (0..model.tensors.len()).fold(0u64, |sum, index| sum.saturating_add(len(index)));
+        let names = codes.iter().take(LISTED).map(|index| model.tensors[*index].name.clone());
+        Self {
+            weights: codes.len() as u64,
+            told: weights.unread.len() as u64,
+            bytes,
+            share: if total == 0 { 0.0 } else { bytes as f64 / total as f64 },
+            tensors: names.collect(),
+        }
+    }
+
+    /// Whether everything could be read.
+    pub fn is_none(&self) -> bool {
+        self.weights == 0
+    }
+
+    /// What was not read, for a sentence.
+    pub fn shown(&self) -> String {
+        let shown: Vec<String> =
+            self.tensors.iter().take(SHOWN).map(|name| display_name(name)).collect();
+        let more = match self.weights - shown.len() as u64 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let weights = if self.weights == 1 {
+            "1 weight is"
+        } else {
+            &format!("{} weights are", self.weights)
+        };
+        format!(
+            "{weights} kept in a way that is not known here, {:.1} % of the bytes of all tensors ({}{more})",
+            100.0 * self.share,
+            shown.join(", ")
+        )
+    }
+}

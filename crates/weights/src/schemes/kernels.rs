@@ -1,0 +1,246 @@
+//! The loops that unpack and scale, each compiled for the instruction sets of the processor.
+
+use super::table::Values;
+use tensorseal_engine::measure::isa::Kernel;
+
+/// Codes in one place of each unit.
+pub(super) struct Shifted<'a> {
+    /// Units of `unit` bytes.
+    pub units: &'a [u8],
+    pub unit: usize,
+    /// The lowest bit of the code.
+    pub shift: u32,
+    pub bits: u32,
+    pub values: &'a Values,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Shifted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { units, unit, shift, bits, values, out } = self;
+        let mask = (1u32 << bits) - 1;
+        match (unit, values.less) {
+            (1, Some(less)) => {
+                for (out, unit) in out.iter_mut().zip(units) {
+                    *out = (u32::from(*unit) >> shift & mask) as f32 - less;
+                }
+            }
+            (1, None) => {
+                for (out, unit) in out.iter_mut().zip(units) {
+                    *out = values.of[(u32::from(*unit) >> shift & mask) as usize & 255];
+                }
+            }
+            (4, Some(less)) => {
+                for (out, unit) in out.iter_mut().zip(units.as_chunks::<4>().0) {
+                    // Of eight bits at most: a signed conversion, which every processor has.
+                    *out = (u32::from_le_bytes(*unit) >> shift & mask) as i32 as f32 - less;
+                }
+            }
+            (4, None) => {
+                for (out, unit) in out.iter_mut().zip(units.as_chunks::<4>().0) {
+                    *out = values.of[(u32::from_le_bytes(*unit) >> shift & mask) as usize & 255];
+                }
+            }
+            _ => out.fill(f32::NAN),
+        }
+    }
+}
+
+/// Codes that begin in one word and end in another.
+pub(super) struct Crossing<'a> {
+    pub low: &'a [u8],
+    pub high: &'a [u8],
+    /// The lowest bit of the code in the first word: not zero.
+    pub shift: u32,
+    pub bits: u32,
+    pub values: &'a Values,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Crossing<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let mask = (1u32 << self.bits) - 1;
+        let both = self.low.as_chunks::<4>().0.iter().zip(self.high.as_chunks::<4>().0);
+        for (out, (low, high)) in self.out.iter_mut().zip(both) {
+            let (low, high) = (u32::from_le_bytes(*low), u32::from_le_bytes(*high));
+            let code = (low >> self.shift | high << (32 - self.shift)) & mask;
+            *out = self.values.of[code as usize & 255];
+        }
+    }
+}
+
+/// Eight codes of four bits in a word, code `c` in place `places[c]`.
+pub(super) struct Eight<'a> {
+    pub words: &'a [[u8; 4]],
+    pub places: [u32; 8],
+    pub values: &'a Values,
+    pub out: &'a mut [[f32; 8]],
+}
+
+impl Kernel for Eight<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, word) in self.out.iter_mut().zip(self.words) {
+            let word = u32::from_le_bytes(*word);
+            match self.values.less {
+                Some(less) => {
+                    for (out, place) in out.iter_mut().zip(self.places) {
+                        *out = (word >> (place * 4) & 15) as i32 as f32 - less;
+                    }
+                }
+                None => {
+                    for (out, place) in out.iter_mut().zip(self.places) {
+                        *out = self.values.of[(word >> (place * 4) & 15) as usize];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Eight codes in as many bytes as they have bits.
+pub(super) struct Odd<'a, const BITS: usize> {
+    pub bytes: &'a [[u8; BITS]],
+    pub values: &'a Values,
+    pub out: &'a mut [[f32; 8]],
+}
+
+impl<const BITS: usize> Kernel for Odd<'_, BITS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let mask = (1u64 << BITS) - 1;
+        for (out, bytes) in self.out.iter_mut().zip(self.bytes) {
+            let mut window = [0; 8];
+            window[..BITS].copy_from_slice(bytes);
+            let window = u64::from_le_bytes(window);
+            for (out, at) in out.iter_mut().zip(0..) {
+                *out = self.values.of[(window >> (at * BITS) & mask) as usize & 255];
+            }
+        }
+    }
+}
+
+/// A row, a number for each column.
+pub(super) struct Each<'a> {
+    pub scales: &'a [f32],
+    /// None, or as many.
+    pub zeros: &'a [f32],
+    /// Whether zeros are added after; else subtracted before.
+    pub after: bool,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Each<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { scales, zeros, after, out } = self;
+        if zeros.is_empty() {
+            return out.iter_mut().zip(scales).for_each(|(value, scale)| *value *= scale);
+        }
+        let all = out.iter_mut().zip(scales.iter().zip(zeros));
+        match after {
+            true => {
+                for (value, (scale, zero)) in all {
+                    *value = *value * scale + zero;
+                }
+            }
+            false => {
+                for (value, (scale, zero)) in all {
+                    *value = (*value - zero) * scale;
+                }
+            }
+        }
+    }
+}
+
+/// A row, a number for each `wide` columns, the first of which are `skip` less.
+pub(super) struct Groups<'a> {
+    pub scales: &'a [f32],
+    /// None, or as many.
+    pub zeros: &'a [f32],
+    /// Whether zeros are added after; else subtracted before.
+    pub after: bool,
+    pub skip: usize,
+    pub wide: usize,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Groups<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { scales, zeros, after, skip, wide, out } = self;
+        let mut rest = out;
+        let mut count = wide - skip;
+        for (at, scale) in scales.iter().enumerate() {
+            let (now, later) = rest.split_at_mut(count.min(rest.len()));
+            match (zeros.get(at), after) {
+                (None, _) => now.iter_mut().for_each(|value| *value *= scale),
+                (Some(zero), false) => {
+                    now.iter_mut().for_each(|value| *value = (*value - zero) * scale);
+                }
+                (Some(zero), true) => {
+                    now.iter_mut().for_each(|value| *value = *value * scale + zero);
+                }
+            }
+            (rest, count) = (later, wide);
+        }
+    }
+}
+
+/// A matrix of `wide` columns out of one of `high` that has its rows for columns.
+pub(super) struct Turned<'a> {
+    pub from: &'a [f32],
+    pub high: usize,
+    pub wide: usize,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Turned<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { from, high, wide, out } = self;
+        let (squares, square) = (wide / 8 * 8, 8);
+        for column in (0..squares).step_by(square) {
+            let rows: [&[f32]; 8] =
+                std::array::from_fn(|at| &from[(column + at) * high..(column + at + 1) * high]);
+            for row in (0..high / 8 * 8).step_by(square) {
+                let mut values = [[0.0f32; 8]; 8];
+                for (at, line) in rows.iter().enumerate() {
+                    for (value, it) in values.iter_mut().zip(&line[row..row + 8]) {
+                        value[at] = *it;
+                    }
+                }
+                for (at, line) in values.iter().enumerate() {
+                    let to = (row + at) * wide + column;
+                    out[to..to + 8].copy_from_slice(line);
+                }
+            }
+            for row in high / 8 * 8..high {
+                for (at, line) in rows.iter().enumerate() {
+                    out[row * wide + column + at] = line[row];
+                }
+            }
+        }
+        for column in squares..wide {
+            for row in 0..high {
+                out[row * wide + column] = from[column * high + row];
+            }
+        }
+    }
+}

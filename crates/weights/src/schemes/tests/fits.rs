@@ -1,0 +1,245 @@
+//! What fits can be read, and nothing else is: layouts of every kind with tensors of the sizes that they want, and the
+//! same with numbers in them that are none.
+
+use super::super::codes::Codes;
+use super::super::config::Config;
+use super::super::fit;
+use super::super::grid::{Grid, Kept};
+use super::super::module::Module;
+use super::super::quantised::{Global, Order, Quantised, Zero};
+use super::super::table::Table;
+use super::layers::{Piece, write};
+use super::{grids, open, packings, values};
+use crate::schemes::Part;
+use crate::{Form, Weight};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a weight is put together from.
+#[derive(Debug, Clone)]
+struct Made {
+    codes: packings::Layout,
+    matrices: u64,
+    transposed: bool,
+    /// Rows and columns that share a number.
+    block: [u64; 2],
+    /// How scales are kept.
+    kind: usize,
+    bits: u64,
+    more: u64,
+    /// Nothing, before, after.
+    zero: u8,
+    /// None; one, or one for each matrix; whether it divides.
+    global: Option<(bool, bool)>,
+    across: bool,
+    /// Of rows or of columns, and how many blocks there are.
+    order: Option<(bool, Index)>,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let scales = (prop::array::uniform2(1u64..40), 0..grids::KINDS, 1u64..=8, 0u64..3);
+    let more = (
+        0u8..3,
+        prop::option::of(any::<(bool, bool)>()),
+        any::<bool>(),
+        prop::option::weighted(0.3, any::<(bool, Index)>()),
+    );
+    let codes = (packings::layouts(), 1u64..3, any::<bool>());
+    (codes, scales, more).prop_map(
+        |((codes, matrices, transposed), (block, kind, bits, more), rest)| {
+            let (zero, global, across, order) = rest;
+            Made {
+                codes,
+                matrices,
+                transposed,
+                block,
+                kind,
+                bits,
+                more,
+                zero,
+                global,
+                across,
+                order,
+            }
+        },
+    )
+}
+
+/// Tensors, by the numbers that the layout calls them by.
+const NAMES: [&str; 7] = ["codes", "table", "outer", "scales", "zeros", "global", "order"];
+
+impl Made {
+    /// The layout, the shape of its weight and its tensors.
+    fn whole(&self) -> (Quantised, Vec<u64>, Vec<Piece>) {
+        let packings::Layout { unit, packing, rows, columns } = self.codes;
+        let [high, wide] = self.codes.stored();
+        let mut block = self.block;
+        let mut grid = [0, 0];
+        let order = self.order.filter(|_| self.kind != 11);
+        if self.kind == 11 {
+            // Scales of scales are one for each row.
+            block[1] = columns;
+        }
+        for (at, len) in [rows, columns].into_iter().enumerate() {
+            grid[at] = len.div_ceil(block[at]);
+            if let Some((of_rows, count)) = order
+                && of_rows == (at == 0)
+            {
+                grid[at] = count.index(len as usize) as u64 + 1;
+            }
+        }
+        let layout = grids::Layout {
+            matrices: self.matrices,
+            rows: grid[0],
+            columns: grid[1],
+            kept: grids::kept(self.kind, grid[1], self.bits, self.more),
+        };
+        let of = |tensor| Grid {
+            tensor,
+            rows: grid[0],
+            columns: grid[1],
+            kept: layout.kept.clone(),
+            factor: 1.0,
+        };
+        let numbers = self.matrices * grid[0] * grid[1];
+        let outer = match layout.kept {
+            Kept::Nested { block, .. } => numbers.div_ceil(block),
+            _ => 1,
+        };
+        let all = self.matrices * layout.each();
+        let each = self.global.is_some_and(|(each, _)| each);
+        let ordered = if order.is_some_and(|(of_rows, _)| of_rows) { rows } else { columns };
+        let pieces = [
+            (self.codes.dtype(), vec![self.matrices, high, wide]),
+            ("F32", vec![256]),
+            ("F32", vec![outer]),
+            (layout.dtype(), vec![all]),
+            (layout.dtype(), vec![all]),
+            ("F32", vec![if each { self.matrices } else { 1 }]),
+            ("I32", vec![ordered]),
+            ("F32", vec![columns]),
+        ];
+        let names = NAMES.into_iter().chain(["width"]);
+        let pieces = names.zip(pieces).map(|(name, (dtype, shape))| {
+            let mut piece = Piece::new(name, dtype, &shape, Vec::new());
+            piece.fill();
+            piece
+        });
+        let quantised = Quantised {
+            name: String::new(),
+            rows,
+            columns,
+            transposed: self.transposed,
+            codes: Codes { tensor: 0, unit, row: wide, rows: high, packing },
+            table: Table::less(3),
+            scale: Some(of(3)),
+            block,
+            zero: match self.zero {
+                0 => Zero::None,
+                1 => Zero::Before(of(4)),
+                _ => Zero::After(of(4)),
+            },
+            global: self.global.map(|(each, divides)| Global {
+                tensor: 5,
+                divides,
+                factor: 1.0,
+                each,
+            }),
+            across: self.across.then_some(7),
+            order: order.map(|(of_rows, _)| Order { tensor: 6, of_rows }),
+        };
+        let shape = match self.transposed {
+            false => vec![self.matrices, rows, columns],
+            true => vec![self.matrices, columns, rows],
+        };
+        (quantised, shape, pieces.collect())
+    }
+}
+
+/// Numbers that are sizes of nothing.
+fn sizes(len: u64, at: Index) -> u64 {
+    let all = [
+        0,
+        1,
+        len.wrapping_sub(1),
+        len.wrapping_add(1),
+        len.wrapping_mul(2),
+        len / 2,
+        1 << 32,
+        1 << 62,
+        1 << 63,
+        u64::MAX,
+    ];
+    all[at.index(all.len())]
+}
+
+/// Puts another number in the place of one.
+fn change(it: &mut Quantised, shape: &mut [u64], pieces: &mut [Piece], [which, size]: [Index; 2]) {
+    let mut places: Vec<&mut u64> =
+        vec![&mut it.rows, &mut it.columns, &mut it.codes.row, &mut it.codes.rows];
+    places.extend(&mut it.block);
+    places.extend(shape);
+    let zeros = match &mut it.zero {
+        Zero::None => None,
+        Zero::Before(grid) | Zero::After(grid) => Some(grid),
+    };
+    for grid in it.scale.iter_mut().chain(zeros) {
+        places.extend([&mut grid.rows, &mut grid.columns]);
+        if let Kept::Padded { row } | Kept::Along { row, .. } = &mut grid.kept {
+            places.push(row);
+        }
+    }
+    let at = which.index(places.len() + pieces.len());
+    match places.get_mut(at) {
+        Some(place) => **place = sizes(**place, size),
+        None => {
+            let piece = &mut pieces[at - places.len()];
+            let last = piece.shape.len() - 1;
+            piece.shape[last] = sizes(piece.shape[last], size).min(1000);
+            piece.fill();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_fits_can_be_read(
+        made in made(),
+        changes in prop::collection::vec(any::<[Index; 2]>(), 0..3),
+        most in 1usize..200,
+    ) {
+        let (mut quantised, mut shape, mut pieces) = made.whole();
+        for change in &changes {
+            self::change(&mut quantised, &mut shape, &mut pieces, *change);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        write(&path, &pieces, None);
+        let mut model = open(&path);
+        // By their numbers here.
+        let place = |name: &str| pieces.iter().position(|piece| piece.name == name);
+        model.tensors.sort_by_key(|tensor| place(&tensor.name));
+        prop_assert_eq!(model.tensors.len(), 8);
+        let by_name = HashMap::new();
+        let config = Config::default();
+        let module = Module { model: &model, by_name: &by_name, weight: "weight".to_owned(), config: &config };
+        match fit::check(&module, &quantised, &shape) {
+            Err(why) => {
+                prop_assert!(!changes.is_empty(), "{}", why);
+                prop_assert!(!why.is_empty());
+            }
+            Ok(()) => {
+                let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
+                let form = Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 });
+                let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, form };
+                prop_assert!(weight.elements().unwrap() <= bytes * 8);
+                let whole = values(&model, &weight, 1 << 20);
+                let pieces = values(&model, &weight, most);
+                let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The layers of `testdata/schemes`, as files and as tensors that can be changed.
+
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// The folders with layers.
+pub fn names() -> Vec<String> {
+    let folders = std::fs::read_dir(tensorseal_testing::testdata("schemes")).unwrap();
+    let layers = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<String> = layers.map(name).collect();
+    names.sort();
+    names
+}
+
+/// A file of a layer.
+pub fn file(name: &str, file: &str) -> PathBuf {
+    tensorseal_testing::testdata("schemes").join(name).join(file)
+}
+
+/// A copy of a layer without its values, which are a model of their own.
+pub fn copy(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for one in ["model.safetensors", "config.json"] {
+        std::fs::copy(file(name, one), copy.path().join(one)).unwrap();
+    }
+    copy
+}
+
+/// A tensor of a file.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    pub name: String,
+    pub dtype: String,
+    pub shape: Vec<u64>,
+    pub data: Vec<u8>,
+}
+
+impl Piece {
+    /// Of bytes.
+    pub fn new(name: &str, dtype: &str, shape: &[u64], data: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), dtype: dtype.to_owned(), shape: shape.to_vec(), data }
+    }
+
+    /// As many bytes as its type and shape want: those that it has, and others behind them.
+    pub fn fill(&mut self) {
+        let bits = u64::from(self.dtype.parse::<super::Dtype>().unwrap().bits());
+        let len = self.shape.iter().product::<u64>() * bits;
+        // A shape that is no whole number of bytes is none that a file can have.
+        self.data.resize(len.div_ceil(8) as usize, 0x5A);
+    }
+}
+
+/// The tensors of a layer.
+pub fn pieces(name: &str) -> Vec<Piece> {
+    let bytes = std::fs::read(file(name, "model.safetensors")).unwrap();
+    let (len, rest) = bytes.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
+    let header: Map<String, Value> = serde_json::from_slice(header).unwrap();
+    let tensors = header.iter().filter(|(name, _)| *name != "__metadata__");
+    let piece = |(name, entry): (&String, &Value)| {
+        let numbers =
+            |key: &str| -> Vec<u64> { serde_json::from_value(entry[key].clone()).unwrap() };
+        let place = numbers("data_offsets");
+        Piece {
+            name: name.clone(),
+            dtype: entry["dtype"].as_str().unwrap().to_owned(),
+            shape: numbers("shape"),
+            data: data[place[0] as usize..place[1] as usize].to_vec(),
+        }
+    };
+    tensors.map(piece).collect()
+}
+
+/// Writes tensors as a file.
+pub fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
+    let mut header = Map::new();
+    let mut data = Vec::new();
+    for piece in pieces {
+        let from = data.len();
+        data.extend_from_slice(&piece.data);
+        let entry =
+            json!({"dtype": piece.dtype, "shape": piece.shape, "data_offsets": [from, data.len()]});
+        header.insert(piece.name.clone(), entry);
+    }
+    if let Some(metadata) = metadata {
+        header.insert("__metadata__".to_owned(), metadata);
+    }
+    let mut header = serde_json::to_vec(&header).unwrap();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let len = (header.len() as u64).to_le_bytes();
+    replace(path, [&len[..], &header, &data].concat());
+}
+
+/// Writes a file that may be there. Some file systems write at once what is put in the place of other bytes, which takes
+/// long; not a new file.
+pub fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
+    if path.exists() {
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::write(path, bytes).unwrap();
+}
