@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("TENSORSEAL", str(ROOT / "target/release/tensorseal"))
 # Files that are loaded by one child, and the seconds that it has.
 BATCH, SECONDS = 100, 120
-LEAST_FILES, LEAST_LOADED, LEAST_UNREAD = 1000, 200, 40
+LEAST_FILES, LEAST_LOADED, LEAST_UNREAD = 1000, 200, 20
 
 NAMES = {
     "float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
