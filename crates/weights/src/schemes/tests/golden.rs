@@ -67,6 +67,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Layers whose tensors do not say all: what their configuration says is needed.
 const TOLD: &[&str] = &[
     // Whether zero points are stored less one.
+    "gptq",
+    "gptq-8-bits",
     "gptq-act-order",
     // How codes of three bits are packed.
     "gptq-3-bits",

@@ -33,7 +33,10 @@ fn what_does_not_fit_is_named() {
         ("a.scales", "F16", &[2, 32]),
         ("a.qzeros", "I32", &[3, 4]),
     ];
-    assert_eq!(unknown(&uneven, "{}"), ["a.qzeros has 12 elements where 8 belong"]);
+    let config = r#"{"quantization_config": {"bits": 4}}"#;
+    assert_eq!(unknown(&uneven, config), ["a.qzeros has 12 elements where 8 belong"]);
+    // Zero points that are not all in the middle, of the first version or of the second.
+    assert_eq!(unknown(&uneven, "{}"), ["nothing says how its zero points are stored"]);
     let other = [("a.codes", "U8", &[64, 128][..])];
     let config = r#"{"quantization_config": {"quant_method": "aqlm"}}"#;
     assert_eq!(unknown(&other, config), ["the layout of aqlm is not known"]);
