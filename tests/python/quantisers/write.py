@@ -18,6 +18,8 @@ from safetensors.numpy import save_file
 
 # What torchao has from this package is Python; its kernels are for GPUs and cannot be loaded without one.
 os.environ["MSLK_PYTHON_ONLY"] = "1"
+# What is decorated to be compiled runs as it stands.
+os.environ["TORCH_COMPILE_DISABLE"] = "1"
 # quanto compiles what it unpacks with, by the ninja of its environment.
 os.environ["PATH"] = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
