@@ -20,3 +20,5 @@ class Row:
     original: str = "llama"
     # The share of z that must be left.
     least: float = 0.97
+    # What a comparison with the original says.
+    relation: str = "requantised"

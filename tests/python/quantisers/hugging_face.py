@@ -5,9 +5,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 
-def load(source, **settings):
-    """A model in BF16 on the CPU."""
-    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, device_map="cpu", **settings)
+def load(source, dtype=torch.bfloat16, **settings):
+    """A model on the CPU."""
+    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map="cpu", **settings)
 
 
 def tensors(directory):

@@ -81,7 +81,8 @@ ROWS = [
     Row("modelopt-mxfp4", exported(mtq.MXFP4_DEFAULT_CFG)),
     Row("modelopt-mxfp8", exported(mtq.MXFP8_DEFAULT_CFG)),
     Row("modelopt-int4", exported(mtq.INT4_BLOCKWISE_WEIGHT_ONLY_CFG)),
-    Row("modelopt-int4-awq", exported(mtq.INT4_AWQ_CFG)),
+    # The columns are scaled, and the norms before them are divided by that: not the weights of the original.
+    Row("modelopt-int4-awq", exported(mtq.INT4_AWQ_CFG), relation="related"),
     Row("modelopt-int8", exported(mtq.INT8_DEFAULT_CFG)),
     Row("modelopt-int8-weights", exported(mtq.INT8_WEIGHT_ONLY_CFG)),
     Row("modelopt-moe-nvfp4", exported(mtq.NVFP4_DEFAULT_CFG), "qwen3_moe"),

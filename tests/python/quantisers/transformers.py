@@ -95,7 +95,7 @@ def bitnet(kind):
             kept[name.removesuffix("weight") + "weight_scale"] = stored.reshape(1).to(torch.bfloat16)
         save_file(kept, out / "model.safetensors", metadata={"format": "pt"})
         return {f"{name}.weight": identity(layer) for name, layer in
-                modules(load(out), (AutoBitLinear, BitLinear)).items()}
+                modules(load(out, torch.float32), (AutoBitLinear, BitLinear)).items()}
     return write
 
 
@@ -103,7 +103,7 @@ def identity(layer):
     """What a layer makes of an identity matrix: its weights, transposed. Its inputs are rounded to 8 bits, which ones
     and zeros outlive."""
     with torch.no_grad():
-        return array(layer(torch.eye(layer.in_features, dtype=torch.bfloat16)).T)
+        return array(layer(torch.eye(layer.in_features)).T)
 
 
 ROWS = [

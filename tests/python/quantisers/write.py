@@ -35,7 +35,8 @@ def write(library, row, originals, out):
     truth = row.write(originals / row.original, out / "model")
     save_file({name: numpy.ascontiguousarray(values, numpy.float32) for name, values in truth.items()},
               out / "truth.safetensors")
-    about = {"row": row.name, "original": row.original, "least": row.least, "versions": versions(library.PACKAGES)}
+    about = {"row": row.name, "original": row.original, "least": row.least, "relation": row.relation,
+             "versions": versions(library.PACKAGES)}
     (out / "row.json").write_text(json.dumps(about, indent=2))
 
 
