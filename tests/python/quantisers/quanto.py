@@ -36,7 +36,8 @@ def saved(kind, **settings):
 ROWS = [
     Row("quanto-qint8", saved(qint8)),
     Row("quanto-qint4", saved(qint4, exclude="lm_head")),
-    Row("quanto-qint2", saved(qint2), least=0.9),
+    # Two bits, 128 weights to a scale, the tables too: more is lost by rounding.
+    Row("quanto-qint2", saved(qint2), least=0.85),
     Row("quanto-qfloat8", saved(qfloat8_e4m3fn, exclude="lm_head")),
     Row("quanto-qfloat8-e5m2", saved(qfloat8_e5m2)),
 ]
