@@ -69,8 +69,9 @@ def written(library, made, rows):
     out.mkdir()
     command = [python, "-W", "ignore", "-m", "quantisers.write", library, made / "originals", out, *rows]
     done = subprocess.run(list(map(str, command)), cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
-    failed = [f"{library}: it did not write all that it was asked for: exit {done.returncode}"] if done.returncode else []
-    if failed:
+    failed = []
+    if done.returncode != 0:
+        failed.append(f"{library}: it did not write all that it was asked for: exit {done.returncode}")
         print(done.stderr[-4000:], file=sys.stderr)
     return sorted(path.parent for path in out.glob("*/row.json")), failed
 

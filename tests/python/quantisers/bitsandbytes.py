@@ -25,7 +25,6 @@ def truth(model):
 def saved(**settings):
     def write(source, out):
         load(source, quantization_config=BitsAndBytesConfig(**settings)).save_pretrained(out)
-        # What is in memory is quantised as it is loaded, and laid out for the CPU when it is used first: so read it back.
         return truth(load(out))
     return write
 

@@ -1,4 +1,6 @@
-"""HQQ, by its own wrapper of transformers' models: safetensors as for VLLM, and its file of torch."""
+"""HQQ, by its own wrapper of the models of transformers, as safetensors.
+
+Its other file is a pickle, in which the shapes of weights are no tensors: it is not read as weights."""
 
 import torch
 from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
@@ -40,10 +42,11 @@ def safetensors(**settings):
 
 def mixed(source, out):
     """Other bits for each kind of layer, one of them left alone."""
-    four, three = BaseQuantizeConfig(nbits=4, group_size=64, axis=1), BaseQuantizeConfig(nbits=3, group_size=32, axis=1)
+    four, three, eight = (BaseQuantizeConfig(nbits=bits, group_size=group, axis=1)
+                          for bits, group in [(4, 64), (3, 32), (8, None)])
     model = quantised(source, {
         "self_attn.q_proj": four, "self_attn.k_proj": four, "self_attn.v_proj": None, "self_attn.o_proj": four,
-        "mlp.gate_proj": three, "mlp.up_proj": three, "mlp.down_proj": BaseQuantizeConfig(nbits=8, group_size=None, axis=1)})
+        "mlp.gate_proj": three, "mlp.up_proj": three, "mlp.down_proj": eight})
     AutoHQQHFModel.save_to_safetensors(model, str(out), num_blocks_per_file=100)
     return truth(model)
 

@@ -69,7 +69,10 @@ def integers(bits, *targets, group=None, symmetric=True, **more):
     return QuantizationScheme(targets=list(targets), weights=weights)
 
 
-TWO = {"attention": integers(8, "re:.*self_attn.*"), "perceptrons": integers(4, "re:.*mlp.*", group=32, symmetric=False)}
+TWO = {
+    "attention": integers(8, "re:.*self_attn.*"),
+    "perceptrons": integers(4, "re:.*mlp.*", group=32, symmetric=False),
+}
 
 ROWS = [
     Row("compressed-w4a16", rounded("W4A16")),

@@ -1,4 +1,4 @@
-"""The quantisers of transformers itself: FP8 in blocks, MXFP4 of gpt-oss, BitNet."""
+"""The quantisers of transformers itself: FP8 in blocks, MXFP4 of gpt-oss, BitNet; and its names in memory."""
 
 import json
 import types
@@ -106,11 +106,23 @@ def identity(layer):
         return array(layer(torch.eye(layer.in_features)).T)
 
 
+def in_memory(source, out):
+    """Not quantised, but with the names and stacks of a model in memory: what its `state_dict` has."""
+    out.mkdir()
+    model = load(source)
+    model.config.save_pretrained(out)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out / "model.safetensors",
+              metadata={"format": "pt"})
+    return {name: array(tensor) for name, tensor in tensors(source).items() if ".experts." in name}
+
+
 ROWS = [
     Row("transformers-fp8", fp8()),
     Row("transformers-fp8-powers", fp8(scale_fmt="ue8m0")),
     Row("transformers-fp8-moe", fp8(), "qwen3_moe"),
     Row("transformers-mxfp4", mxfp4, "gpt_oss"),
+    Row("transformers-experts-in-memory", in_memory, "qwen3_moe", relation="same-values"),
+    Row("transformers-mixtral-in-memory", in_memory, "mixtral", relation="same-values"),
     Row("transformers-bitnet", bitnet("autobitlinear"), "bitnet", least=0.9),
     Row("transformers-bitnet-inverse", bitnet("bitlinear"), "bitnet", least=0.9),
 ]

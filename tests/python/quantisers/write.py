@@ -1,4 +1,4 @@
-"""Writes models with a library: `python -m quantisers.write LIBRARY ORIGINALS OUT [ROW ...]`, in the folder above this one.
+"""Writes models with a library: `python -m quantisers.write LIBRARY ORIGINALS OUT [ROW ...]`, in the folder above.
 
 ORIGINALS has a directory for each model of `models.py`. OUT/ROW gets `model`, the directory that the library wrote,
 `truth.safetensors`, the weights that it stands for, and `row.json`.
