@@ -20,5 +20,6 @@ class Row:
     original: str = "llama"
     # The share of z that must be left.
     least: float = 0.97
-    # What a comparison with the original says.
+    # What a comparison with the original says. Where it is "not-comparable", the layout is one that is not read: then
+    # nothing may be said of its weights.
     relation: str = "requantised"

@@ -47,5 +47,6 @@ ROWS = [
     Row("awq-gemm-group-64", rounded("gemm", 64)),
     Row("awq-gemv", rounded("gemv")),
     Row("awq-gemv-group-64", rounded("gemv", 64)),
-    Row("awq-gemv-fast", rounded("gemv_fast")),
+    # Not read. The tables are, which this copy shows its mark by.
+    Row("awq-gemv-fast", rounded("gemv_fast"), least=0.4, relation="not-comparable"),
 ]
