@@ -86,6 +86,7 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
     }
     let mut configs: HashMap<&str, Beside> = HashMap::new();
     let (mut split, mut gone, mut count) = (Vec::new(), Vec::new(), 0);
+    let mut renamed: HashMap<String, String> = HashMap::new();
     for (at, weight) in weights.iter().enumerate() {
         let Some((stem, which)) = switched(&weight.canonical) else { continue };
         let Some(stack) = Stack::of(model, weight) else { continue };
@@ -131,8 +132,20 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         }
         one_by_one(stem, config, both_stack, down_stack, is_exchanged, &mut split);
         gone.extend([both, down]);
+        // What stands beside the experts is called so, too: the router.
+        if let Some((place, _)) = others(config)
+            && let Some(before) = stem.strip_suffix("mlp.")
+        {
+            renamed.insert((*stem).to_owned(), format!("{before}{place}."));
+        }
     }
     gone.sort_unstable();
+    for weight in weights.iter_mut() {
+        let end = weight.canonical.find("mlp.").map_or(0, |at| at + "mlp.".len());
+        if let Some(stem) = renamed.get(&weight.canonical[..end]) {
+            weight.canonical = format!("{stem}{}", &weight.canonical[end..]);
+        }
+    }
     let mut at = 0;
     weights.retain(|_| {
         at += 1;
@@ -326,6 +339,15 @@ mod tests {
         let mixtral = ["w2", "w1", "w3"];
         let mixtral = mixtral.map(|n| format!("layers.0.block_sparse_moe.experts.0.{n}.weight"));
         assert_eq!(of("mixtral"), mixtral);
+        let router = layer(
+            [1, 2 * INNER, HIDDEN],
+            [1, HIDDEN, INNER],
+            &["model.layers.0.mlp.gate.weight", "model.layers.1.mlp.gate.weight"],
+            r#"{"model_type": "mixtral"}"#,
+        );
+        let named = names(&router);
+        assert!(named.contains(&"layers.0.block_sparse_moe.gate.weight".to_owned()), "{named:?}");
+        assert!(named.contains(&"layers.1.mlp.gate.weight".to_owned()), "{named:?}");
         assert_eq!(of("phimoe"), mixtral);
         assert_eq!(of("qwen3_moe")[0], "layers.0.mlp.experts.0.down_proj.weight");
         assert_eq!(of("lfm2_moe")[0], "layers.0.mlp.experts.0.w2.weight");
