@@ -179,7 +179,7 @@ fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight
 }
 
 /// Whether a weight carries chips.
-fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
+pub(crate) fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
     let is_real = match &weight.form {
         Form::Arranged(arranged) => {
             let dtype = model.tensors[arranged.tensor].dtype;
