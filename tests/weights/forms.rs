@@ -245,7 +245,11 @@ fn a_model_without_a_large_weight_is_not_the_same_but_for_its_quantisation() {
     let less = copy("less", 2, &[]);
     let more = [("model.layers.1.up_proj.weight", "F32", &large[..], f32s(5, SIDE * SIDE))];
     let more = copy("more", 3, &more);
-    for other in [&less, &more] {
+    let places = [("wpe.weight", "F32", &large[..], f32s(5, SIDE * SIDE))];
+    let places = copy("places", 3, &places);
+    let wide: Vec<u8> = f32s(5, 2 * SIDE * SIDE);
+    let wide = copy("wide", 3, &[("model.layers.1.up_proj.weight", "F64", &large[..], wide)]);
+    for other in [&less, &more, &places, &wide] {
         assert_eq!(relation(&out, other), related);
         assert_eq!(relation(other, &out), related);
     }
@@ -255,14 +259,15 @@ fn a_model_without_a_large_weight_is_not_the_same_but_for_its_quantisation() {
     // Integers may stand for one.
     let codes = [("model.layers.1.up_proj.codes", "I32", &large[..], noise(6, 4 * SIDE * SIDE))];
     assert_eq!(relation(&out, &copy("codes", 3, &codes)), related);
-    // What conversions add and drop is none: frequencies, norms, biases, masks, tables of places, small matrices.
+    // What conversions add and drop is none: frequencies, norms, biases, masks, computed tables, small matrices, rows.
     let dropped = [
         ("rope_freqs.weight", "F32", &small[..], f32s(1, SIDE)),
         ("model.layers.0.extra_norm.weight", "F32", &small[..], f32s(2, SIDE)),
         ("model.layers.0.q_proj.bias", "F32", &small[..], f32s(3, SIDE)),
         ("model.layers.0.attn.bias", "F32", &large[..], f32s(4, SIDE * SIDE)),
         ("model.layers.0.attn.mask", "U8", &large[..], noise(5, SIDE * SIDE)),
-        ("wpe.weight", "F32", &large[..], f32s(6, SIDE * SIDE)),
+        ("model.layers.0.self_attn.rotary_emb.cos_cached", "F32", &large[..], f32s(6, SIDE * SIDE)),
+        ("model.row.weight", "F32", &[1, (SIDE * SIDE) as u64], f32s(8, SIDE * SIDE)),
         ("model.layers.0.conv.weight", "F32", &[SIDE as u64, 4], f32s(7, SIDE * 4)),
     ];
     let dropped = copy("dropped", 3, &dropped);

@@ -6,7 +6,7 @@ use crate::compare::copies::Copy;
 use crate::compare::named::Named;
 use crate::compare::unread::NotRead;
 use crate::compare::{Compared, Outcome, Side, sums::Sums};
-use crate::watermark::carriers::is_carrier;
+use crate::watermark::carriers::is_essential;
 use crate::watermark::not_read::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -382,15 +382,15 @@ fn row_of_named(compared: &Compared<'_>, named: &Named) -> Row {
     row
 }
 
-/// Weights that one model alone has and that could carry a mark, or be codes of some that could: a model without one is
-/// another model. What conversions add and drop (tables of frequencies and places, norms, biases, masks) is none.
+/// Weights that one model alone has and without which it is another, or that may be codes of such. What conversions add
+/// and drop (tables of frequencies, norms, biases, masks, small matrices) is none.
 fn large_alone(compared: &Compared<'_>) -> u64 {
     let is_large = |side: usize, index: usize| {
         let Side { model, weights, .. } = &compared.sides[side];
         let weight = &weights.weights[index];
         let may_be_codes =
             weight.may_be_codes(model) && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS);
-        may_be_codes || is_carrier(model, weight)
+        may_be_codes || is_essential(model, weight)
     };
     let alone = [0, 1].map(|side: usize| {
         compared.pairing.alone[side].iter().filter(|index| is_large(side, **index)).count()
