@@ -191,7 +191,7 @@ fn put_together(
         // Whole blocks, as many as are best read at once.
         let piece_len = Reader::piece(&carrier.weight).next_multiple_of(CARRIER_LEN as u64);
         let starts: Vec<u64> = (0..carrier.elements).step_by(piece_len as usize).collect();
-        let piece = |start: u64| {
+        let piece = |values: &mut Vec<f32>, start: u64| {
             if progress.stopped() {
                 return Err(RunError::Interrupted);
             }
@@ -199,10 +199,10 @@ fn put_together(
             let count = piece_len.min(carrier.elements - start) as usize;
             // Every value that is put together is one of binary32, or is correlated as one; what is not finite is skipped
             // like that of any tensor.
-            let mut values = vec![0.0f32; count];
-            reader.read_into(&carrier.weight, start, &mut values)?;
+            values.resize(count, 0.0);
+            reader.read_into(&carrier.weight, start, values)?;
             values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
-            let bytes: &[u8] = bytemuck::cast_slice(&values);
+            let bytes: &[u8] = bytemuck::cast_slice(values);
             let mut correlation = Correlation::new(keys.len());
             correlation.add(&carrier.carrier, &chips, first, bytes);
             let mut sums = vec![SlotSums::default(); keys.len()];
@@ -213,7 +213,9 @@ fn put_together(
             Ok(sums)
         };
         let sums = pool.install(|| {
-            starts.par_iter().map(|first| piece(*first)).try_reduce(
+            let pieces =
+                starts.par_iter().map_init(Vec::new, |values, first| piece(values, *first));
+            pieces.try_reduce(
                 || vec![SlotSums::default(); keys.len()],
                 |mut whole, part| {
                     whole.iter_mut().zip(&part).for_each(|(whole, part)| whole.merge(part));

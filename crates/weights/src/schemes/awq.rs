@@ -55,7 +55,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             kept: Kept::Numbers,
             factor: 1.0,
         }),
-        block: [inputs.div_ceil(groups).max(1), 1],
+        block: [module.config.block(module.name(), inputs, groups), 1],
         zero,
         global: None,
         across: None,
@@ -79,7 +79,8 @@ fn of_inputs(
     else {
         return Ok(None);
     };
-    if scaled != outputs || zeroed != outputs || words == row {
+    // Zero points of GPTQ are by group.
+    if scaled != outputs || zeroed != outputs || zero_words.checked_mul(8) != Some(row) {
         return Ok(None);
     }
     let inputs = words.saturating_mul(8);
@@ -118,6 +119,6 @@ fn groups(module: &Module<'_>, scales: usize, inputs: u64, row: u64) -> Result<u
     [Some(seen), told]
         .into_iter()
         .flatten()
-        .find(|groups| *groups > 0 && *groups <= row && inputs % groups == 0)
+        .find(|groups| *groups > 0 && *groups <= row && inputs.is_multiple_of(*groups))
         .ok_or_else(|| "nothing says how many groups it has".to_owned())
 }

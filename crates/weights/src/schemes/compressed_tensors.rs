@@ -45,7 +45,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         codes: Codes { tensor: codes, unit: 4, row: words, rows, packing },
         table,
         scale: Some(grid(scales, Kept::Numbers)),
-        block: [1, inputs.div_ceil(groups)],
+        block: [1, module.config.block(module.name(), inputs, groups)],
         zero,
         global: None,
         across: None,

@@ -83,6 +83,21 @@ impl Config {
         self.method.as_deref().is_some_and(|method| KNOWN.contains(&method))
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        !self.all.is_null()
+    }
+
+    /// How many of so many inputs share a scale, where there are so many groups: as many in each; where the last one is cut
+    /// off what is said, if that fits.
+    pub fn block(&self, module: &str, inputs: u64, groups: u64) -> u64 {
+        let even = inputs.div_ceil(groups.max(1)).max(1);
+        let told = self
+            .group_size(module)
+            .filter(|size| *size > 0 && !inputs.is_multiple_of(groups.max(1)));
+        told.filter(|size| inputs.div_ceil(*size) == groups).unwrap_or(even)
+    }
+
     /// Bits of the codes of a module.
     pub fn bits(&self, module: &str) -> Option<u64> {
         self.of_module(module, "bits").or_else(|| self.number("w_bit")).or_else(|| {

@@ -10,6 +10,9 @@ use crate::values::Decoder;
 use tensorseal_base::display::display_name;
 use tensorseal_format::order;
 
+/// Most blocks of columns, or of rows, that do not follow one another: numbers of all of them are loaded for each row.
+const MAX_UNORDERED: u64 = 1 << 20;
+
 /// Checks a weight of this shape.
 ///
 /// # Errors
@@ -61,7 +64,13 @@ pub(super) fn check(
         of_grid(module, grid, matrices)?;
     }
     if let Some(order) = &it.order {
-        let wanted = if order.of_rows { it.rows } else { it.columns };
+        let (wanted, blocks) = match order.of_rows {
+            true => (it.rows, scale.rows),
+            false => (it.columns, scale.columns),
+        };
+        if blocks > MAX_UNORDERED {
+            return Err("its blocks are too many to be in any order".to_owned());
+        }
         is_long(module, order.tensor, wanted)?;
         is_wide(module, order.tensor, &[4, 8])?;
     }

@@ -68,7 +68,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             kept: Kept::Numbers,
             factor: 1.0,
         }),
-        block: [inputs.div_ceil(groups).max(1), 1],
+        block: [module.config.block(module.name(), inputs, groups), 1],
         zero,
         global: None,
         across: None,
@@ -138,6 +138,9 @@ impl Layout {
             (Some(zero), _) if zero == middle - 1 => Ok(Layout::First),
             (_, Some("gptq_v2" | "gptq_p")) => Ok(Layout::Second),
             (_, None) if 32 % bits != 0 => Err("nothing says how its codes are packed".to_owned()),
+            (_, None) if zeros.is_some() && !module.config.is_there() => {
+                Err("nothing says how its zero points are stored".to_owned())
+            }
             _ => Ok(Layout::First),
         }
     }

@@ -201,11 +201,13 @@ impl Kernel for Groups<'_> {
     }
 }
 
-/// A matrix of `wide` columns out of one of `high` that has its rows for columns.
+/// Columns of a matrix out of one that has them for rows, of `high` elements.
 pub(super) struct Turned<'a> {
     pub from: &'a [f32],
     pub high: usize,
-    pub wide: usize,
+    /// Elements of a row of what they are columns of.
+    pub stride: usize,
+    /// From the first of the columns on.
     pub out: &'a mut [f32],
 }
 
@@ -214,12 +216,13 @@ impl Kernel for Turned<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { from, high, wide, out } = self;
-        let (squares, square) = (wide / 8 * 8, 8);
-        for column in (0..squares).step_by(square) {
+        let Self { from, high, stride, out } = self;
+        let wide = from.len() / high.max(1);
+        let squares = [wide / 8 * 8, high / 8 * 8];
+        for column in (0..squares[0]).step_by(8) {
             let rows: [&[f32]; 8] =
                 std::array::from_fn(|at| &from[(column + at) * high..(column + at + 1) * high]);
-            for row in (0..high / 8 * 8).step_by(square) {
+            for row in (0..squares[1]).step_by(8) {
                 let mut values = [[0.0f32; 8]; 8];
                 for (at, line) in rows.iter().enumerate() {
                     for (value, it) in values.iter_mut().zip(&line[row..row + 8]) {
@@ -227,19 +230,15 @@ impl Kernel for Turned<'_> {
                     }
                 }
                 for (at, line) in values.iter().enumerate() {
-                    let to = (row + at) * wide + column;
+                    let to = (row + at) * stride + column;
                     out[to..to + 8].copy_from_slice(line);
                 }
             }
-            for row in high / 8 * 8..high {
-                for (at, line) in rows.iter().enumerate() {
-                    out[row * wide + column + at] = line[row];
-                }
-            }
         }
-        for column in squares..wide {
-            for row in 0..high {
-                out[row * wide + column] = from[column * high + row];
+        for (column, line) in from.chunks_exact(high.max(1)).enumerate() {
+            let first = if column < squares[0] { squares[1] } else { 0 };
+            for (row, value) in line.iter().enumerate().skip(first) {
+                out[row * stride + column] = *value;
             }
         }
     }

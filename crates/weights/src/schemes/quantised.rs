@@ -14,6 +14,8 @@ const PIECE: u64 = 1 << 16;
 /// Where rows of the weight are columns of what is stored: as many rows are read at once, so that a stretch of what is
 /// stored is worth reading.
 const ROWS_TOGETHER: u64 = 128;
+/// Elements of them that are turned at once.
+const STRIP: u64 = 1 << 15;
 /// Most elements that are read at once for that.
 const LARGEST_PIECE: u64 = 1 << 20;
 
@@ -157,9 +159,16 @@ impl Quantised {
         out: &mut [f32],
     ) -> Result<(), FileError> {
         let (high, wide) = (rows.end - rows.start, columns.end - columns.start);
-        let mut tile = vec![0.0; out.len()];
-        self.tile(stored, matrix, columns, rows, values, &mut tile)?;
-        vectorised(Turned { from: &tile, high: high as usize, wide: wide as usize, out });
+        // In strips that stay in the cache, of whole words of codes.
+        let step = (STRIP / high.max(1)).max(1).next_multiple_of(32);
+        let mut tile = Vec::new();
+        for from in (0..wide).step_by(step as usize) {
+            let strip = columns.start + from..(columns.start + from + step).min(columns.end);
+            tile.resize(((strip.end - strip.start) * high) as usize, 0.0);
+            self.tile(stored, matrix, strip, rows.clone(), values, &mut tile)?;
+            let out = &mut out[from as usize..];
+            vectorised(Turned { from: &tile, high: high as usize, stride: wide as usize, out });
+        }
         Ok(())
     }
 
@@ -191,18 +200,31 @@ impl Quantised {
             let span = if order.of_rows { &rows } else { &columns };
             stored.codes(order.tensor, span.start, (span.end - span.start) as usize)
         });
-        let order = order.transpose()?;
+        let mut order = order.transpose()?;
+        // Numbers from the first that is wanted to the last; a number that no block has is the last block's.
+        let most = if self.order.as_ref().is_some_and(|order| order.of_rows) {
+            scale.rows
+        } else {
+            scale.columns
+        };
+        let wanted = order.as_mut().map_or(0..0, |order| {
+            order.iter_mut().for_each(|block| *block = (*block).min(most - 1));
+            let first = order.iter().min().copied().unwrap_or(0);
+            let last = order.iter().max().copied().unwrap_or(0);
+            order.iter_mut().for_each(|block| *block -= first);
+            first..last + 1
+        });
         let (by_row, by_column) = match (&self.order, order) {
             (Some(Order { of_rows: true, .. }), order) => (order, None),
             (_, order) => (None, order),
         };
         let grid_rows = match by_row {
             None => rows.start / high..rows.end.div_ceil(high),
-            Some(_) => 0..scale.rows,
+            Some(_) => wanted.clone(),
         };
         let grid_columns = match by_column {
             None => columns.start / wide..columns.end.div_ceil(wide),
-            Some(_) => 0..scale.columns,
+            Some(_) => wanted,
         };
         let strip = (grid_columns.end - grid_columns.start) as usize;
         let load = |grid: &Grid| grid.load(stored, matrix, grid_rows.clone(), grid_columns.clone());
@@ -219,7 +241,7 @@ impl Quantised {
             let row = rows.start + at as u64;
             let grid_row = match &by_row {
                 None => row / high - grid_rows.start,
-                Some(order) => order[at].min(scale.rows - 1),
+                Some(order) => order[at],
             };
             let from = grid_row as usize * strip;
             let scales = &scales[from..from + strip];
@@ -253,9 +275,8 @@ impl Quantised {
 
 /// A row, the number that is named for each column.
 fn gather(order: &[u64], scales: &[f32], zeros: &[f32], after: bool, out: &mut [f32]) {
-    let last = scales.len() - 1;
     for (value, group) in out.iter_mut().zip(order) {
-        let group = (*group).min(last as u64) as usize;
+        let group = *group as usize;
         let scale = scales[group];
         *value = match (zeros.get(group), after) {
             (None, _) => *value * scale,

@@ -131,12 +131,18 @@ fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
 /// Rows and columns that share a scale: as many as the shapes say; of those that fit, what the configuration says, or
 /// what is usual.
 fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> [u64; 2] {
+    let all = [dims.rows, dims.columns];
+    // A single scale is of all, however large a block is.
     let fits = |block: &[u64; 2]| {
-        !block.contains(&0)
-            && [dims.rows.div_ceil(block[0]), dims.columns.div_ceil(block[1])] == scales
+        [0, 1].iter().all(|axis| {
+            let (block, count) = (block[*axis], scales[*axis]);
+            count == 1 || block > 0 && all[*axis].div_ceil(block) == count
+        })
     };
-    let even = [dims.rows.div_ceil(scales[0].max(1)), dims.columns.div_ceil(scales[1].max(1))];
-    let whole = scales[0] == 1 || scales[1] == 1;
-    let candidates = [module.config.block, (!whole).then_some(BLOCK)];
-    candidates.into_iter().flatten().find(fits).unwrap_or(even)
+    let found = module.config.block.into_iter().chain([BLOCK]).find(fits);
+    std::array::from_fn(|axis| match (scales[axis].max(1), &found) {
+        (1, _) => all[axis],
+        (_, Some(block)) => block[axis],
+        (count, None) => all[axis].div_ceil(count),
+    })
 }

@@ -342,8 +342,9 @@ fn may_be_codes(tensor: &Tensor, name: &str) -> bool {
 fn is_scale(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let filler = |word: &str| is_one_of(word, FILLERS) || is_one_of(word, ACTIVATIONS);
+    let ends_inverse = |word: &&str| is_one_of(word, &["inv", "inverse"]);
     words(last).any(is_scale_word)
-        && (words(last).last().is_some_and(is_scale_word)
+        && (words(last).filter(|word| !ends_inverse(word)).last().is_some_and(is_scale_word)
             || words(last).all(|word| is_scale_word(word) || filler(word)))
 }
 

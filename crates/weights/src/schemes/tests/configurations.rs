@@ -12,6 +12,8 @@ struct Copy {
     name: String,
     dir: tempfile::TempDir,
     model: Checkpoint,
+    /// The tensors of each of its weights.
+    of_codes: BTreeSet<Vec<String>>,
     /// What its weights were taken for: what was read once need not be read again.
     seen: BTreeSet<String>,
 }
@@ -20,7 +22,8 @@ impl Copy {
     fn of(name: &str) -> Self {
         let dir = layers::copy(name);
         let model = open(dir.path());
-        Self { name: name.to_owned(), dir, model, seen: BTreeSet::new() }
+        let of_codes = hostile::of_codes(&model, &Weights::of(&model));
+        Self { name: name.to_owned(), dir, model, of_codes, seen: BTreeSet::new() }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -33,10 +36,13 @@ impl Copy {
         layers::replace(&self.path(file), text);
         let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
         let what = format!("{}: {what} {shown}", self.name);
-        hostile::hold(&self.model, &what, |weight| {
+        let weights = hostile::hold(&self.model, &what, |weight| {
             let form = format!("{} {:?} {:?}", weight.canonical, weight.shape, weight.form);
             self.seen.insert(form)
         });
+        for names in &self.of_codes {
+            hostile::hold_codes(&self.model, &weights, names, &what);
+        }
     }
 }
 

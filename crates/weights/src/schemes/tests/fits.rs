@@ -10,6 +10,7 @@ use super::super::quantised::{Global, Order, Quantised, Zero};
 use super::super::table::Table;
 use super::layers::{Piece, write};
 use super::{grids, open, packings, values};
+use crate::reader::Reader;
 use crate::schemes::Part;
 use crate::{Form, Weight};
 use proptest::prelude::*;
@@ -203,6 +204,29 @@ fn change(it: &mut Quantised, shape: &mut [u64], pieces: &mut [Piece], [which, s
     }
 }
 
+/// Whether every tensor of codes and numbers is as long as the plain formulas say.
+fn is_of_its_size(it: &Quantised, shape: &[u64], module: &Module<'_>) -> bool {
+    let Codes { tensor, unit, row, rows, packing } = it.codes;
+    let layout = packings::Layout { unit, packing, rows: it.rows, columns: it.columns };
+    let elements = shape.iter().product::<u64>();
+    let matrices = elements.div_ceil(it.rows * it.columns);
+    let (has, wanted) = (module.elements(tensor), matrices * rows * row);
+    // The last row of one matrix may be cut off.
+    let is_cut = matrices == 1 && elements < it.rows * it.columns;
+    let fits = has == wanted || is_cut && has < wanted && has > wanted - row;
+    let zeros = match &it.zero {
+        Zero::None => None,
+        Zero::Before(grid) | Zero::After(grid) => Some(grid),
+    };
+    let mut grids = it.scale.iter().chain(zeros);
+    fits && layout.stored() == [rows, row]
+        && grids.all(|grid| {
+            let Grid { rows, columns, ref kept, .. } = *grid;
+            let layout = grids::Layout { matrices, rows, columns, kept: kept.clone() };
+            module.elements(grid.tensor) == matrices * layout.each()
+        })
+}
+
 proptest! {
     #[test]
     fn what_fits_can_be_read(
@@ -231,10 +255,12 @@ proptest! {
                 prop_assert!(!why.is_empty());
             }
             Ok(()) => {
+                prop_assert!(is_of_its_size(&quantised, &shape, &module));
                 let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
                 let form = Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 });
                 let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, form };
                 prop_assert!(weight.elements().unwrap() <= bytes * 8);
+                prop_assert!(Reader::piece(&weight).is_multiple_of(512));
                 let whole = values(&model, &weight, 1 << 20);
                 let pieces = values(&model, &weight, most);
                 let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());
