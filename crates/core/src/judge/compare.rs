@@ -242,6 +242,8 @@ impl Comparison {
         });
         let rest = match all {
             0 => "there are no others".to_owned(),
+            1 if same == 1 => "the other is the same".to_owned(),
+            1 => "the other is not the same".to_owned(),
             all if same == all => format!("all {all} others are the same"),
             all => format!("{same} of the {all} others are the same"),
         };
