@@ -1,7 +1,7 @@
 //! The same weights in other forms, through the program: experts in one tensor, parts that ranks wrote, a tied table
 //! under the name of the head. Marks are found in each, and models are the same.
 
-use crate::common::marked::{PAYLOAD, World};
+use crate::common::marked::{PAYLOAD, World, f32s};
 use crate::common::*;
 use serde_json::{Value, json};
 use std::fs;
@@ -197,6 +197,119 @@ fn parts_that_ranks_wrote_are_the_whole() {
     fs::remove_file(copy.join("shard-00001-model-00001-of-00001.safetensors")).unwrap();
     let (_, report) = report(&["compare", arg(&w.path("out")), arg(&copy)]);
     assert!(report.to_string().contains("several ranks wrote"), "{report:#}");
+}
+
+#[test]
+fn a_model_without_a_large_weight_is_not_the_same_but_for_its_quantisation() {
+    let dir = TempDir::new().unwrap();
+    let large = [SIDE as u64; 2];
+    let small = [SIDE as u64];
+    let names =
+        ["model.layers.0.up_proj.weight", "model.layers.0.down_proj.weight", "lm_head.weight"];
+    // Of more bits than the copy has.
+    let fine = |bytes: &[u8; 4]| (f32::from_le_bytes(*bytes) * 1.001).to_le_bytes();
+    let matrices = [1, 2, 3].map(|seed| -> Vec<u8> {
+        f32s(seed, SIDE * SIDE).as_chunks().0.iter().flat_map(fine).collect()
+    });
+    let model = |name: &str, tensors: &[Tensor]| write_model(&dir.path().join(name), tensors);
+    let originals: Vec<Tensor> = names
+        .into_iter()
+        .zip(&matrices)
+        .map(|(name, matrix)| (name, "F32", &large[..], matrix.clone()))
+        .collect();
+    let out = model("out", &originals);
+    // A copy in which each value is rounded.
+    let rounded = |matrix: &[u8]| -> Vec<u8> {
+        let values = matrix.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        values.flat_map(|value| half::bf16::from_f32(value).to_le_bytes()).collect()
+    };
+    let copy = |file: &str, kept: usize, more: &[Tensor]| {
+        let mut all: Vec<Tensor> = names
+            .into_iter()
+            .zip(&matrices)
+            .take(kept)
+            .map(|(name, matrix)| (name, "BF16", &large[..], rounded(matrix)))
+            .collect();
+        all.extend_from_slice(more);
+        model(file, &all)
+    };
+    let relation = |one: &Path, other: &Path| {
+        let (code, report) = report(&["compare", arg(one), arg(other)]);
+        (code, report["comparison"]["relation"].as_str().unwrap().to_owned())
+    };
+    let requantised = (1, "requantised".to_owned());
+    let related = (1, "related".to_owned());
+    let whole = copy("whole", 3, &[]);
+    assert_eq!(relation(&out, &whole), requantised);
+    // A matrix that carries marks is missing, or is there besides.
+    let less = copy("less", 2, &[]);
+    let more = [("model.layers.1.up_proj.weight", "F32", &large[..], f32s(5, SIDE * SIDE))];
+    let more = copy("more", 3, &more);
+    let places = [("wpe.weight", "F32", &large[..], f32s(5, SIDE * SIDE))];
+    let places = copy("places", 3, &places);
+    let wide: Vec<u8> = f32s(5, 2 * SIDE * SIDE);
+    let wide = copy("wide", 3, &[("model.layers.1.up_proj.weight", "F64", &large[..], wide)]);
+    for other in [&less, &more, &places, &wide] {
+        assert_eq!(relation(&out, other), related);
+        assert_eq!(relation(other, &out), related);
+    }
+    let human = run(&["compare", arg(&out), arg(&less), "--device", "cpu"]).stdout;
+    let said = "related: what both have is the same but for its quantisation, and 1 weight is in one alone";
+    assert!(human.contains(said), "{human}");
+    // Integers may stand for one.
+    let codes = [("model.layers.1.up_proj.codes", "I32", &large[..], noise(6, 4 * SIDE * SIDE))];
+    assert_eq!(relation(&out, &copy("codes", 3, &codes)), related);
+    // What conversions add and drop is none: frequencies, norms, biases, masks, computed tables, small matrices, rows.
+    let dropped = [
+        ("rope_freqs.weight", "F32", &small[..], f32s(1, SIDE)),
+        ("model.layers.0.extra_norm.weight", "F32", &small[..], f32s(2, SIDE)),
+        ("model.layers.0.q_proj.bias", "F32", &small[..], f32s(3, SIDE)),
+        ("model.layers.0.attn.bias", "F32", &large[..], f32s(4, SIDE * SIDE)),
+        ("model.layers.0.attn.mask", "U8", &large[..], noise(5, SIDE * SIDE)),
+        ("model.layers.0.self_attn.rotary_emb.cos_cached", "F32", &large[..], f32s(6, SIDE * SIDE)),
+        ("model.row.weight", "F32", &[1, (SIDE * SIDE) as u64], f32s(8, SIDE * SIDE)),
+        ("model.layers.0.conv.weight", "F32", &[SIDE as u64, 4], f32s(7, SIDE * 4)),
+    ];
+    let dropped = copy("dropped", 3, &dropped);
+    assert_eq!(relation(&out, &dropped), requantised);
+    assert_eq!(relation(&dropped, &out), requantised);
+}
+
+#[test]
+fn integers_in_parts_are_those_of_the_whole() {
+    let dir = TempDir::new().unwrap();
+    let largest = (1i64 << 53) - 1;
+    let whole = |first: i64| -> Vec<u8> {
+        [first, -largest, 3, largest, 0, -7].iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    let name = "model.table.ids";
+    let model = |file: &str, first| {
+        write_model(&dir.path().join(file), &[(name, "I64", &[6, 1], whole(first))])
+    };
+    let in_parts = |file: &str, first| {
+        let copy = dir.path().join(file);
+        fs::create_dir_all(&copy).unwrap();
+        for (rank, data) in whole(first).chunks(24).enumerate() {
+            let places = json!({name: {"saved_offsets": [3 * rank, 0]}});
+            let told = json!({"DCP_SHARDING_INFO": places.to_string(), "DCP_VERSION": "1.0"});
+            let tensors = [(name, "I64", &[3u64, 1][..], data.to_vec())];
+            let name = format!("shard-{:05}-model-00001-of-00001.safetensors", rank + 1);
+            fs::write(copy.join(name), file_of(&header(&tensors, Some(told)), data)).unwrap();
+        }
+        copy
+    };
+    let class = |one: &Path, other: &Path| {
+        let (_, report) = report(&["compare", arg(one), arg(other)]);
+        let rows = report["comparison"]["weights"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{report:#}");
+        rows[0]["class"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(class(&model("whole", 5), &in_parts("parts", 5)), "same-values");
+    assert_eq!(class(&model("other", 6), &in_parts("others", 5)), "changed");
+    // Values hold the one of these as they hold the other.
+    let above = [largest + 1, largest + 2];
+    assert_eq!(class(&model("one", above[0]), &in_parts("two", above[1])), "changed");
+    assert_eq!(class(&model("three", above[0]), &in_parts("four", above[0])), "changed");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #[path = "../common"]
 mod common {
+    #[allow(dead_code)] // a part of it
+    pub mod archives;
     pub mod attacks;
     pub mod audited;
     mod findings;
@@ -36,6 +38,7 @@ mod audit_attacks;
 mod audit_baseline;
 mod audit_blocks;
 mod forms;
+mod named;
 mod third_party;
 mod third_party_cli;
 mod unread;

@@ -213,6 +213,21 @@ fn what_can_be_read_proves_a_mark_and_no_absence() {
         let (code, report) = models.detect(&copy, &["--expect", "absent"]);
         assert_eq!((code, verdict(&report)), (1, "inconclusive"), "{report:#}");
         assert_eq!(report["watermark"]["reason"], "unread-scheme");
+        // Of an original that is read in part, this is said, and the rest of it is used.
+        let original = models.quantised(&models.plain, scheme, false);
+        let (code, report) = models.detect(&models.marked, &["--original", arg(&original)]);
+        assert_eq!((code, verdict(&report)), (0, "present"), "{report:#}");
+        let of_original = |report: &Value| {
+            let all = report["findings"].as_array().unwrap();
+            all.iter().find(|found| found["rule"] == "watermark/original-not-read").cloned()
+        };
+        let said = of_original(&report).unwrap_or_else(|| panic!("{report:#}"));
+        assert_eq!(
+            (&said["severity"], &said["evidence"]["weights_not_read"]),
+            (&json!("info"), &json!(2))
+        );
+        let (_, report) = models.detect(&models.marked, &["--original", arg(&models.plain)]);
+        assert_eq!(of_original(&report), None);
         // Beside the original it is no other.
         let original = ["--original", arg(&models.plain)];
         let (code, report) = models.detect(&copy, &original);
@@ -398,6 +413,43 @@ fn inspect_and_audit_name_what_is_not_read() {
     // A plain model has no such remark.
     let (_, report) = report(&["inspect", arg(&models.plain)]);
     assert!(!report.to_string().contains("unknown-quantisation"), "{report:#}");
+}
+
+#[test]
+fn a_form_of_a_model_that_is_not_read_is_not_said_to_be_another() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let quantised = tensorseal_testing::testdata("gguf/llama.gguf");
+    // Names and shapes of two of its matrices; their values are others.
+    let names = ["model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj"];
+    let differs = |name: &str, tensors: &[Tensor]| {
+        let both = write_model(&dir.path().join(name), tensors);
+        fs::copy(&quantised, both.join("model-Q.gguf")).unwrap();
+        let (_, audited) = report(&["audit", arg(&both)]);
+        let unread = audited.to_string().contains("2 quantised weights are not read");
+        (rules(&audited).iter().any(|(rule, _)| rule == "format/copies-differ"), unread)
+    };
+    let names = names.map(|name| [format!("{name}.weight"), format!("{name}.absmax")]);
+    let shape = [256, 256];
+    let values = || f32s(31, 1 << 16);
+    // In a type that is read this is seen, codes as such among them.
+    let plain = names.each_ref().map(|[name, _]| (name.as_str(), "F32", &shape[..], values()));
+    assert_eq!(differs("plain", &plain), (true, false));
+    let codes =
+        names.each_ref().map(|[name, _]| (name.as_str(), "I8", &shape[..], noise(1, 1 << 16)));
+    assert_eq!(differs("codes", &codes), (true, false));
+    let quantised: Vec<Tensor> = names
+        .iter()
+        .flat_map(|[weight, most]| {
+            let values: Vec<f32> =
+                values().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let [(of_codes, _, codes), (of_scales, _, scales)] = Scheme::Rooted.of(&values, &shape);
+            [
+                (weight.as_str(), of_codes, &shape[..], codes),
+                (most.as_str(), of_scales, &shape[..1], scales),
+            ]
+        })
+        .collect();
+    assert_eq!(differs("rooted", &quantised), (false, true));
 }
 
 #[test]

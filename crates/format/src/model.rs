@@ -92,10 +92,18 @@ impl Checkpoint {
         let unread = self.tensors_of(file).is_empty();
         match it.kind {
             // One that was read to its end and has no tensor has no weights.
-            FileKind::Tensors => it.unread,
+            FileKind::Tensors => !it.unread.is_empty(),
             FileKind::Damaged => unread,
             FileKind::Other => unread && it.content.role == Role::Weights,
         }
+    }
+
+    /// The [tensors that are not read](ModelFile::unread) in files that are read to their end: index of the file, and
+    /// name.
+    pub fn unread_tensors(&self) -> impl Iterator<Item = (usize, &str)> {
+        let files = self.own_files().iter().enumerate();
+        let files = files.filter(|(_, file)| file.kind == FileKind::Tensors);
+        files.flat_map(|(index, file)| file.unread.iter().map(move |name| (index, name.as_str())))
     }
 
     /// The bytes of one file in which weights are that cannot be read: all that belong to no tensor.

@@ -30,8 +30,9 @@ pub struct ModelFile {
     pub beside: Option<LeftOut>,
     /// Its container format, of a file of tensors (or what should be one).
     pub format: Option<Format>,
-    /// Whether it holds tensors that are known by name and are not read, beside those that are.
-    pub unread: bool,
+    /// Tensors that it holds and that are not read, of types or kinds that are known by name alone, beside those
+    /// that are: under the names that they would have in [`Checkpoint::tensors`](super::Checkpoint::tensors).
+    pub unread: Vec<String>,
     /// Stretches whose checksum the file states, in order: the members of a zip archive.
     pub checksums: Vec<Checksum>,
     /// Stretches in big-endian byte order, in order: they are read as if they were little-endian.

@@ -224,7 +224,7 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
         link: reached.link,
         beside: reached.beside,
         format: None,
-        unread: false,
+        unread: Vec::new(),
         checksums: Vec::new(),
         big_endian: Vec::new(),
     }
@@ -234,7 +234,7 @@ impl ModelFile {
     /// It was read, and found to hold this.
     fn hold(&mut self, contents: Contents) {
         self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
-        self.unread = contents.unread;
+        self.unread = if contents.unread { contents.unreadable } else { Vec::new() };
         self.checksums = contents.checksums;
         self.big_endian = contents.big_endian;
     }
@@ -348,6 +348,11 @@ fn assemble(
         for found in std::mem::take(&mut held.tensors) {
             if let Some(name) = naming.name(at, &found.name) {
                 tensors.push(tensor(found, at, Some(name)));
+            }
+        }
+        for unread in &mut held.unreadable {
+            if let Some(name) = naming.name(at, unread) {
+                *unread = name;
             }
         }
         architectures.extend(held.architecture.take().map(|model| (at, model)));

@@ -3,11 +3,12 @@
 //! [`pairing`] says which weights are the same by their names; tensors of one type and shape are
 //! digested, on any engine, and what is equal is not read again; of the rest [`sums`] are formed of the
 //! values of both, piece by piece, in constant memory. What it means is said by
-//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model, [`tied`] two names of one, and
-//! [`unread`] those that nobody here can read.
+//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model, [`tied`] two names of one,
+//! [`unread`] those that nobody here can read, and [`named`] those of which there is a name alone.
 
 pub mod alike;
 pub mod copies;
+pub mod named;
 pub mod pairing;
 pub mod sums;
 pub mod tied;
@@ -65,6 +66,8 @@ pub struct Compared<'m> {
     pub outcomes: Vec<Outcome>,
     /// Weights that cannot be read on a side at least.
     pub not_read: Vec<unread::NotRead>,
+    /// Tensors that a file of a side at least names, and that are not read.
+    pub named: Vec<named::Named>,
     /// By side: weights that are alone and have the bytes of one that is paired, and the number of that pair.
     pub tied: [BTreeMap<usize, usize>; 2],
 }
@@ -81,6 +84,7 @@ pub fn measure<'m>(
     let weights = models.map(Weights::of);
     let mut pairing = Pairing::new(&weights);
     let mut not_read = unread::pair(models, &weights, &mut pairing);
+    let named = named::pair(models, &weights, &mut pairing, options, progress)?;
     let of_unread: Vec<[usize; 2]> = not_read
         .iter()
         .filter_map(|pair| Some([pair.unread[0]?, pair.unread[1]?]))
@@ -121,7 +125,7 @@ pub fn measure<'m>(
         let (digests, run) = found.next().unwrap_or_default();
         Side { model, weights: weights.next().unwrap_or_default(), digests, run }
     });
-    Ok(Compared { sides, pairing, outcomes, not_read, tied })
+    Ok(Compared { sides, pairing, outcomes, not_read, named, tied })
 }
 
 /// The digests of some tensors.

@@ -25,6 +25,8 @@ pub struct Sums {
     pub largest: f64,
     /// The element it is in.
     pub largest_at: u64,
+    /// The largest magnitude of either.
+    pub most: f64,
 }
 
 impl Sums {
@@ -33,6 +35,7 @@ impl Sums {
         let mut sums = Sums { elements: before.len() as u64, ..Sums::default() };
         // Four of each sum side by side, so that additions need not wait for one another.
         let mut lanes = [[0.0f64; 4]; 4];
+        let mut most = [0.0f64; 4];
         for (at, (was, is)) in before.iter().zip(after).enumerate() {
             if !(was.is_finite() && is.is_finite()) {
                 let alike = was == is || was.is_nan() && is.is_nan();
@@ -46,13 +49,15 @@ impl Sums {
             lanes[1][lane] += is * is;
             lanes[2][lane] += was * is;
             lanes[3][lane] += difference * difference;
+            most[lane] = most[lane].max(libm::fabs(*was)).max(libm::fabs(*is));
             sums.changed += u64::from(difference != 0.0);
             if libm::fabs(difference) > libm::fabs(sums.largest) {
                 (sums.largest, sums.largest_at) = (difference, first + at as u64);
             }
         }
         let [before, after, dot, squares] = lanes.map(|lanes| lanes.iter().sum());
-        Sums { before, after, dot, squares, ..sums }
+        let most = most.into_iter().fold(0.0, f64::max);
+        Sums { before, after, dot, squares, most, ..sums }
     }
 
     /// Adds the elements that follow.
@@ -64,6 +69,7 @@ impl Sums {
         self.after += next.after;
         self.dot += next.dot;
         self.squares += next.squares;
+        self.most = self.most.max(next.most);
         if libm::fabs(next.largest) > libm::fabs(self.largest) {
             (self.largest, self.largest_at) = (next.largest, next.largest_at);
         }
@@ -101,6 +107,7 @@ mod tests {
         assert_eq!((sums.elements, sums.changed), (5, 3));
         assert_eq!((sums.before, sums.after, sums.dot, sums.squares), (25.0, 30.0, 17.0, 21.0));
         assert_eq!((sums.largest, sums.largest_at), (4.0, 9));
+        assert_eq!((sums.most, Sums::of(0, &[-7.0, 1.0], &[2.0, 6.0]).most), (5.0, 7.0));
         assert!((sums.relative() - 21f64.sqrt() / 5.0).abs() < 1e-15);
         assert!((sums.cosine() - 17.0 / (25f64 * 30.0).sqrt()).abs() < 1e-15);
         assert_eq!(sums.changed_share(), 0.6);

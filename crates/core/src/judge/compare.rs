@@ -3,13 +3,16 @@
 use super::Finding;
 use super::audit::listed;
 use crate::compare::copies::Copy;
+use crate::compare::named::Named;
 use crate::compare::unread::NotRead;
-use crate::compare::{Compared, Outcome, sums::Sums};
+use crate::compare::{Compared, Outcome, Side, sums::Sums};
+use crate::watermark::carriers::is_essential;
 use crate::watermark::not_read::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
 use tensorseal_format::Checkpoint;
+use tensorseal_format::canonical::canonical_name;
 use tensorseal_weights::Weight;
 
 /// Relative error of quantisation that a weight may have, by what it is stored as: from 1.1 to 5 times the
@@ -79,6 +82,9 @@ const USUAL_OF_CODES: &[(&str, f64)] = &[
 const RELATED: f64 = 0.5;
 const UNRELATED: f64 = 0.05;
 
+/// Integers of 64 bits from here on may be rounded as values, so that other ones look alike.
+const ROUNDED: f64 = (1u64 << 53) as f64;
+
 /// What became of one weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,9 +134,10 @@ pub enum Relation {
     Identical,
     /// Every weight is there in both, with the same values.
     SameValues,
-    /// Every weight that both have is the same but for its quantisation.
+    /// Every weight that both have is the same but for its quantisation, and nothing large is in one alone.
     Requantised,
-    /// Their weights point the same way: one was made from the other, or both from a third.
+    /// Their weights point the same way, or what both have is the same: one was made from the other, or both from a
+    /// third.
     Related,
     /// Their weights have little in common.
     Unclear,
@@ -208,8 +215,22 @@ impl Comparison {
         self.relation == Relation::Identical
     }
 
-    /// The relation in words, with what it rests on where nothing can be said.
+    /// The relation in words, with what it rests on where nothing can be said, or where something is missing.
     pub fn words(&self) -> String {
+        let count = |class: Class| self.classes.get(&class).copied().unwrap_or(0);
+        if self.relation == Relation::Related
+            && count(Class::Changed) + count(Class::Reshaped) + count(Class::NotRead) == 0
+        {
+            let alone = match count(Class::OnlyFirst) + count(Class::OnlySecond) {
+                1 => "1 weight is".to_owned(),
+                more => format!("{more} weights are"),
+            };
+            let but = match count(Class::Requantised) {
+                0 => "",
+                _ => " but for its quantisation",
+            };
+            return format!("related: what both have is the same{but}, and {alone} in one alone");
+        }
         if self.relation != Relation::NotComparable {
             return self.relation.words().to_owned();
         }
@@ -221,6 +242,8 @@ impl Comparison {
         });
         let rest = match all {
             0 => "there are no others".to_owned(),
+            1 if same == 1 => "the other is the same".to_owned(),
+            1 => "the other is not the same".to_owned(),
             all if same == all => format!("all {all} others are the same"),
             all => format!("{same} of the {all} others are the same"),
         };
@@ -265,6 +288,7 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
         }
     }
     rows.extend(compared.not_read.iter().map(|pair| row_of_unread(compared, pair)));
+    rows.extend(compared.named.iter().map(|named| row_of_named(compared, named)));
     for (side, class) in [Class::OnlyFirst, Class::OnlySecond].into_iter().enumerate() {
         for index in &compared.pairing.alone[side] {
             let mut both = [None, None];
@@ -278,10 +302,11 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
     }
     let measured = total.elements > 0;
     let unread = classes.get(&Class::NotRead).copied().unwrap_or(0);
-    let integers = integers_in_doubt(compared);
+    let besides =
+        Besides { integers: integers_in_doubt(compared), large_alone: large_alone(compared) };
     let comparison = Comparison {
-        relation: relation(&classes, &total, integers),
-        not_read: unread + integers,
+        relation: relation(&classes, &total, besides),
+        not_read: unread + besides.integers,
         classes,
         relative: measured.then(|| total.relative()),
         cosine: measured.then(|| total.cosine()),
@@ -290,7 +315,12 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
     // Whether a weight is missing is not known where some stand for nobody knows what.
     let unpaired = [0, 1].map(|side: usize| {
         let pairs = compared.not_read.iter().filter(|pair| pair.unread[side].is_some());
-        pairs.filter(|pair| pair.unread[1 - side].or(pair.read[1 - side]).is_none()).count()
+        let pairs =
+            pairs.filter(|pair| pair.unread[1 - side].or(pair.read[1 - side]).is_none()).count();
+        let named = compared.named.iter().filter(|named| named.names[side].is_some());
+        let has_none =
+            |named: &&Named| named.names[1 - side].is_none() && named.read[1 - side].is_none();
+        pairs + named.filter(has_none).count()
     });
     let findings = findings(&comparison, unpaired);
     (comparison, findings)
@@ -338,6 +368,38 @@ fn row_of_unread(compared: &Compared<'_>, pair: &NotRead) -> Row {
     row
 }
 
+/// Of a tensor of which one model at least knows the name alone.
+fn row_of_named(compared: &Compared<'_>, named: &Named) -> Row {
+    let read = [0, 1]
+        .map(|side| named.read[side].map(|index| &compared.sides[side].weights.weights[index]));
+    let mut row = row(compared, read);
+    row.class = if named.is_identical { Class::Identical } else { Class::NotRead };
+    for (tensor, name) in row.tensors.iter_mut().zip(&named.names) {
+        let Some(name) = name else { continue };
+        if row.name.is_empty() {
+            row.name = canonical_name(name).into_owned();
+        }
+        *tensor = Some(name.clone());
+    }
+    row
+}
+
+/// Weights that one model alone has and without which it is another, or that may be codes of such. What conversions add
+/// and drop (tables of frequencies, norms, biases, masks, small matrices) is none.
+fn large_alone(compared: &Compared<'_>) -> u64 {
+    let is_large = |side: usize, index: usize| {
+        let Side { model, weights, .. } = &compared.sides[side];
+        let weight = &weights.weights[index];
+        let may_be_codes =
+            weight.may_be_codes(model) && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS);
+        may_be_codes || is_essential(model, weight)
+    };
+    let alone = [0, 1].map(|side: usize| {
+        compared.pairing.alone[side].iter().filter(|index| is_large(side, **index)).count()
+    });
+    (alone[0] + alone[1]) as u64
+}
+
 /// Matrices of integers in which the models differ, and that may be codes: as many as carry marks, and too many to
 /// be anything else.
 fn integers_in_doubt(compared: &Compared<'_>) -> u64 {
@@ -376,7 +438,8 @@ fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
     // The square of a difference may be too small for a number.
     if sums.changed == 0 {
         // Other bytes, and the values may only be rounded alike.
-        let rounded = !requantised && matches!(stored_as[0], "I64" | "U64");
+        let rounded = sums.most >= ROUNDED
+            && stored_as.iter().any(|stored_as| matches!(*stored_as, "I64" | "U64"));
         return if rounded { Class::Changed } else { Class::SameValues };
     }
     if requantised && sums.unlike == 0 && sums.relative() <= allowed {
@@ -386,9 +449,17 @@ fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
     }
 }
 
-/// What is known of all weights together. `integers`: matrices of integers in which the models differ and that may
-/// be codes of anything.
-fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, integers: u64) -> Relation {
+/// What the classes of weights do not tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Besides {
+    /// Matrices of integers in which the models differ and that may be codes of anything.
+    integers: u64,
+    /// Weights of one model alone without which it is another.
+    large_alone: u64,
+}
+
+/// What is known of all weights together.
+fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, besides: Besides) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
     if has(Class::NotRead) {
         // What changed and still points the same way proves it. What is the same does not: norms are.
@@ -399,7 +470,8 @@ fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, integers: u64) -> Rela
         };
     }
     match of_what_was_read(classes, total) {
-        Relation::Unclear | Relation::Unrelated if integers > 0 => Relation::NotComparable,
+        Relation::Unclear | Relation::Unrelated if besides.integers > 0 => Relation::NotComparable,
+        Relation::Requantised if besides.large_alone > 0 => Relation::Related,
         relation => relation,
     }
 }
@@ -597,7 +669,7 @@ mod tests {
     #[test]
     fn relations_are_drawn_from_all_weights() {
         let of = |found: &[Class], total: &Sums| {
-            relation(&found.iter().map(|class| (*class, 1)).collect(), total, 0)
+            relation(&found.iter().map(|class| (*class, 1)).collect(), total, Besides::default())
         };
         let none = Sums::default();
         assert_eq!(of(&[Class::Identical], &none), Relation::Identical);
@@ -614,10 +686,36 @@ mod tests {
     }
 
     #[test]
+    fn a_model_without_a_large_weight_is_another() {
+        let classes =
+            [(Class::Identical, 2), (Class::Requantised, 3), (Class::OnlyFirst, 1)].into();
+        let of = |large_alone: u64| {
+            relation(&classes, &Sums::default(), Besides { large_alone, ..Besides::default() })
+        };
+        assert_eq!(of(0), Relation::Requantised);
+        assert_eq!(of(1), Relation::Related);
+    }
+
+    #[test]
+    fn integers_are_equal_while_values_hold_them() {
+        let largest = (1u64 << 53) as f64 - 1.0;
+        let below = sums(&[0.0, -largest, 5.0], &[0.0, -largest, 5.0]);
+        let rounded = sums(&[5.0, -ROUNDED], &[5.0, -ROUNDED]);
+        for name in ["I64", "U64"] {
+            assert_eq!(class([name, name], &below), Class::SameValues);
+            assert_eq!(class([name, name], &rounded), Class::Changed);
+            // Whatever the other is stored as.
+            assert_eq!(class(["F64", name], &below), Class::SameValues);
+            assert_eq!(class([name, "F64"], &rounded), Class::Changed);
+        }
+        assert_eq!(class(["F64", "F64"], &rounded), Class::SameValues);
+    }
+
+    #[test]
     fn what_was_not_read_decides_nothing() {
         let of = |found: &[Class], total: &Sums, integers: u64| {
             let classes = found.iter().chain(&[Class::NotRead]).map(|class| (*class, 1)).collect();
-            relation(&classes, total, integers)
+            relation(&classes, total, Besides { integers, ..Besides::default() })
         };
         let none = Sums::default();
         for read in [Class::Identical, Class::SameValues, Class::Requantised, Class::OnlySecond] {
@@ -633,8 +731,9 @@ mod tests {
         assert_eq!(of(&[Class::Changed, Class::Identical], &few, 0), Relation::NotComparable);
         // Integers in which the models differ may be codes.
         let alone = [(Class::OnlyFirst, 1), (Class::OnlySecond, 1)].into();
-        assert_eq!(relation(&alone, &none, 1), Relation::NotComparable);
-        assert_eq!(relation(&alone, &none, 0), Relation::Unrelated);
-        assert_eq!(relation(&[(Class::Identical, 1)].into(), &none, 1), Relation::Identical);
+        let one = Besides { integers: 1, ..Besides::default() };
+        assert_eq!(relation(&alone, &none, one), Relation::NotComparable);
+        assert_eq!(relation(&alone, &none, Besides::default()), Relation::Unrelated);
+        assert_eq!(relation(&[(Class::Identical, 1)].into(), &none, one), Relation::Identical);
     }
 }

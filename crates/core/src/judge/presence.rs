@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::watermark::{ABSENT, Detection, Mode, PRESENT, Presence};
+use crate::watermark::not_read::NotRead;
 use serde_json::json;
 
 /// What is expected of a mark.
@@ -50,6 +51,22 @@ pub fn findings(
         findings.push(Finding::new("watermark/unpublished-original", message));
     }
     findings
+}
+
+/// That the original of an informed detection could not be read as a whole: of what was not, no difference was looked
+/// at.
+pub fn of_original(not_read: &NotRead) -> Option<Finding> {
+    let told = || {
+        let message = format!(
+            "the original was used in part: {}, and the difference from these was not looked at",
+            not_read.shown()
+        );
+        Finding::new("watermark/original-not-read", message)
+            .with("weights_not_read", not_read.weights)
+            .with("share_not_read", not_read.share)
+            .with("tensors_not_read", not_read.tensors.clone())
+    };
+    (!not_read.is_none()).then(told)
 }
 
 fn disappointment(detection: &Detection, expected: Expected) -> Option<Finding> {
@@ -112,7 +129,6 @@ fn inconclusive(detection: &Detection) -> String {
 mod tests {
     use super::*;
     use crate::judge::watermark::judge;
-    use crate::watermark::not_read::NotRead;
 
     fn detection(verdict: Presence, log10_p: f64, elements: u64) -> Detection {
         let log10_p = Some(log10_p);

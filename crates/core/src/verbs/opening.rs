@@ -64,10 +64,10 @@ pub fn open_sound(path: &Path, opening: Opening) -> Result<Checkpoint, Error> {
 /// by side, or look for something in them.
 ///
 /// # Errors
-/// Those of [`open_sound`]; there is no such tensor.
+/// Those of [`open_sound`]; there is no such tensor, and none that is known by its name.
 pub fn open_weights(path: &Path, opening: Opening) -> Result<Checkpoint, Error> {
     let model = open_sound(path, opening)?;
-    match model.tensors.is_empty() {
+    match model.tensors.is_empty() && model.unread_tensors().next().is_none() {
         true => Err(Error::NoWeights(no_weights(&model))),
         false => Ok(model),
     }

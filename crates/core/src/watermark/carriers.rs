@@ -17,6 +17,7 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::aliases::rank;
+use tensorseal_weights::values::Decoder;
 use tensorseal_weights::{Form, Weight, Weights};
 
 /// A weight that carries chips.
@@ -207,19 +208,41 @@ const POSITIONS: &[&str] = &[
     "relative_attention_bias",
     "rel_pos_bias",
     "relative_position_bias_table",
-    "rotary_emb",
+    COMPUTED,
 ];
+
+/// Whether a model without this weight computes something else, and no conversion leaves it out: a matrix of real
+/// numbers as large as those that carry. Unlike them it may be a table of places, if these were not computed.
+pub(crate) fn is_essential(model: &Checkpoint, weight: &Weight) -> bool {
+    let is_real = match &weight.form {
+        Form::Arranged(arranged) => {
+            let dtype = model.tensors[arranged.tensor].dtype;
+            dtype.is_blocks() || Decoder::of_weights(dtype).is_some()
+        }
+        Form::Joined(joined) => Decoder::of_weights(joined.dtype()).is_some(),
+        Form::Scheme(_) => true,
+    };
+    is_real
+        && weight.shape.iter().filter(|len| **len > 1).count() >= 2
+        && weight.elements().is_none_or(|elements| elements >= MIN_ELEMENTS)
+        && !is_norm_or_bias(&weight.canonical)
+        && !weight.canonical.split('.').any(|part| part == COMPUTED)
+}
+
+/// The component of the names of tables that follow from the configuration.
+const COMPUTED: &str = "rotary_emb";
 
 /// Position tables, norms and biases: small parts that a model is sensitive to.
 fn is_excluded(canonical: &str) -> bool {
+    is_norm_or_bias(canonical) || canonical.split('.').any(|part| POSITIONS.contains(&part))
+}
+
+fn is_norm_or_bias(canonical: &str) -> bool {
     let mut components = canonical.rsplit('.');
     let last = components.next().unwrap_or_default();
     // The last component is the parameter, the one before it the layer.
     let layer = components.next().unwrap_or_default();
-    last == "bias"
-        || last.ends_with("_bias")
-        || [last, layer].iter().any(|part| is_norm(part))
-        || canonical.split('.').any(|part| POSITIONS.contains(&part))
+    last == "bias" || last.ends_with("_bias") || [last, layer].iter().any(|part| is_norm(part))
 }
 
 fn is_norm(part: &str) -> bool {

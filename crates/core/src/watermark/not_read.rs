@@ -1,6 +1,7 @@
 //! What of a model was not looked at for marks, because nobody here knows how its weights are kept.
 
 use serde::Serialize;
+use std::collections::BTreeSet;
 use tensorseal_base::display::display_name;
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{Unread, Weights};
@@ -14,26 +15,38 @@ const LISTED: usize = 16;
 /// Names in a sentence.
 const SHOWN: usize = 3;
 
-/// Weights that could not be read: codes of a quantisation that is not known here, and matrices of integers that may
-/// be such.
+/// Weights that could not be read: codes of a quantisation that is not known here, matrices of integers that may be
+/// such, and tensors of types and classes that a file names and nobody here reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NotRead {
     /// How many.
     pub weights: u64,
-    /// Bytes of their tensors, scales and all.
+    /// Bytes of their tensors, scales and all; of those that only a name is known of, all bytes of their files that
+    /// belong to no other tensor.
     pub bytes: u64,
     /// The share of the bytes of all tensors of the model, 0 to 1.
     pub share: f64,
-    /// How many of them have something beside them that says that they are codes.
+    /// How many of them are said to be weights: by something beside them that makes them codes, or by their file.
     #[serde(skip)]
     pub told: u64,
-    /// The tensors of their codes, in the order of the model; the first ones, if they are many.
+    /// The tensors of their codes, in the order of the model, then those that only a name is known of; the first
+    /// ones, if they are many.
     pub tensors: Vec<String>,
 }
 
 impl NotRead {
     /// Of a model with these weights.
     pub fn of(model: &Checkpoint, weights: &Weights) -> Self {
+        Self::with(model, weights, model.unread_tensors().collect())
+    }
+
+    /// Of these weights alone, whatever else the files of the model hold.
+    pub fn of_weights(model: &Checkpoint, weights: &Weights) -> Self {
+        Self::with(model, weights, Vec::new())
+    }
+
+    /// `named`: tensors that are known by their names alone, and their files.
+    fn with(model: &Checkpoint, weights: &Weights, named: Vec<(usize, &str)>) -> Self {
         let large = weights.weights.iter().filter(|weight| {
             weight.may_be_codes(model) && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS)
         });
@@ -47,16 +60,19 @@ impl NotRead {
             indexes.dedup();
         }
         let len = |index: usize| model.tensors[index].bytes;
-        let bytes = all.iter().fold(0u64, |sum, index| sum.saturating_add(len(*index)));
+        let files: BTreeSet<usize> = named.iter().map(|(file, _)| *file).collect();
+        let of_named: u64 = files.into_iter().map(|file| model.unread_bytes(file)).sum();
+        let bytes = all.iter().fold(of_named, |sum, index| sum.saturating_add(len(*index)));
         let total =
-            (0..model.tensors.len()).fold(0u64, |sum, index| sum.saturating_add(len(index)));
-        let names = codes.iter().take(LISTED).map(|index| model.tensors[*index].name.clone());
+            (0..model.tensors.len()).fold(of_named, |sum, index| sum.saturating_add(len(index)));
+        let names = codes.iter().map(|index| model.tensors[*index].name.as_str());
+        let names = names.chain(named.iter().map(|(_, name)| *name)).take(LISTED);
         Self {
-            weights: codes.len() as u64,
-            told: weights.unread.len() as u64,
+            weights: (codes.len() + named.len()) as u64,
+            told: (weights.unread.len() + named.len()) as u64,
             bytes,
             share: if total == 0 { 0.0 } else { bytes as f64 / total as f64 },
-            tensors: names.collect(),
+            tensors: names.map(str::to_owned).collect(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::watermark::claim::{Claim, ClaimError};
 use crate::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
 use crate::watermark::informed;
 use crate::watermark::key::WatermarkKey;
+use crate::watermark::not_read::NotRead;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
@@ -55,6 +56,9 @@ pub fn run(args: &DetectArgs) -> Outcome {
             None
         }
     };
+    report
+        .findings
+        .extend(beside.as_ref().and_then(|beside| presence::of_original(&beside.not_read)));
     let informed = beside.as_ref().map(|beside| &beside.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
@@ -127,6 +131,8 @@ fn read_claim(
 struct Beside {
     groups: Vec<GroupSums>,
     original: Original,
+    /// What of the original could not be read.
+    not_read: NotRead,
 }
 
 /// Digests the original, and correlates the difference from it. One that is another than the published
@@ -160,5 +166,5 @@ fn beside(
         return Ok(Err(why));
     }
     let original = published.map_or(Original::Unpublished, |_| Original::Published);
-    Ok(Ok(Beside { groups: informed.groups, original }))
+    Ok(Ok(Beside { groups: informed.groups, original, not_read: informed.not_read }))
 }

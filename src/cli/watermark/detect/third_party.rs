@@ -125,7 +125,7 @@ fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasured) -> NotRead {
     unread.retain(|unread| {
         unread.tensors().any(|index| named.contains(model.tensors[index].name.as_str()))
     });
-    NotRead::of(model, &Weights { weights: Vec::new(), unread })
+    NotRead::of_weights(model, &Weights { weights: Vec::new(), unread })
 }
 
 /// Options that mean something for our own scheme only.

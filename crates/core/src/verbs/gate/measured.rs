@@ -145,11 +145,12 @@ fn request<'a>(asked: &'a Asked<'_>, model: &Checkpoint) -> (Request<'a>, Vec<Fi
     let blake3 = asked.file.policy.wants_digests();
     let hashings = [(HashAlgorithm::Sha256, sha256), (HashAlgorithm::Blake3, blake3)];
     let wanted = hashings.into_iter().filter(|(_, wanted)| *wanted);
-    // Of no weights there is nothing to audit, and no mark in them.
+    // Of no weights there is nothing to audit, and no mark in them: that none were read is another thing.
     let weights = !model.tensors.is_empty();
+    let may_be_marked = weights || model.unread_tensors().next().is_some();
     let request = Request {
         audit: asked.audits() && weights,
-        keys: if weights { &asked.marks.keys } else { &[] },
+        keys: if may_be_marked { &asked.marks.keys } else { &[] },
         ..Request::default()
     };
     (request, wanted.map(|(algorithm, _)| FileHashing::whole(algorithm)).collect())

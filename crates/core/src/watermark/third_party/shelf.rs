@@ -249,7 +249,7 @@ impl<'a> Shelf<'a> {
             link: None,
             beside: None,
             format: None,
-            unread: false,
+            unread: Vec::new(),
             checksums: Vec::new(),
             big_endian: Vec::new(),
         })
