@@ -68,7 +68,9 @@ def written(library, made, rows):
     out = made / "written"
     out.mkdir()
     command = [python, "-W", "ignore", "-m", "quantisers.write", library, made / "originals", out, *rows]
-    done = subprocess.run(list(map(str, command)), cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    # In a directory of its own: GPTQModel writes its logs where it is.
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    done = subprocess.run(list(map(str, command)), cwd=out, env=environment, capture_output=True, text=True)
     failed = []
     if done.returncode != 0:
         failed.append(f"{library}: it did not write all that it was asked for: exit {done.returncode}")
