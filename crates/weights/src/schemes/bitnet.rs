@@ -22,11 +22,13 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Ok(None);
     }
     let outputs = rows.saturating_mul(PLANES);
-    // `bitlinear` divides by what is stored, `autobitlinear` multiplies; one over the mean magnitude of weights is large.
+    // `bitlinear`, the default of transformers, divides by what is stored, `autobitlinear` multiplies. Without a
+    // configuration: one over the mean magnitude of weights is large.
+    let is_large =
+        || module.first_numbers(scale, 1).is_some_and(|scale| scale.iter().any(|one| *one > 1.0));
     let divides = match module.config.text("linear_class") {
-        Some("autobitlinear") => false,
-        Some("bitlinear") => true,
-        _ => module.first_numbers(scale, 1).is_some_and(|scale| scale.iter().any(|one| *one > 1.0)),
+        Some(class) => class != "autobitlinear",
+        None => module.config.method.as_deref() == Some("bitnet") || is_large(),
     };
     let quantised = Quantised {
         name: "bitnet".to_owned(),
