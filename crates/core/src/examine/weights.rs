@@ -22,7 +22,9 @@ pub fn judge(
     let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
     let copies = copies::measure(model, &digests, threads, progress)?;
     let mut found = judge::compare::copies(model, &copies);
-    found.extend(structure::unknown_quantisation(model, &Weights::of(model)));
+    let weights = Weights::of(model);
+    found.extend(structure::unknown_quantisation(model, &weights));
     found.extend(judge::audit::judge(model, audited));
+    found.extend(judge::audit::scales::judge(model, audited, &weights));
     Ok(found)
 }

@@ -85,6 +85,15 @@ fn power(code: u64) -> f64 {
 }
 
 impl Grid {
+    /// The codes of its tensor that are no numbers, where it is one of codes.
+    pub(super) fn no_numbers(&self) -> &'static [u8] {
+        match self.kept {
+            Kept::Exponents | Kept::Swizzled { exponents: true } => &[0xFF],
+            Kept::E4m3 | Kept::Swizzled { exponents: false } => &[0x7F, 0xFF],
+            _ => &[],
+        }
+    }
+
     /// Every tensor that is read for it.
     pub(super) fn tensors(&self) -> Vec<usize> {
         match self.kept {

@@ -101,6 +101,11 @@ impl Quantised {
             .collect()
     }
 
+    /// The tensor of its scales, and which bytes in it are no numbers: for those of types that say nothing of numbers.
+    pub fn scales(&self) -> Option<(usize, &'static [u8])> {
+        self.scale.as_ref().map(|grid| (grid.tensor, grid.no_numbers()))
+    }
+
     /// Elements that are best read at once, a multiple of 512.
     pub fn piece(&self) -> u64 {
         match self.transposed {

@@ -10,6 +10,7 @@ mod edges;
 mod holm;
 mod pages;
 mod precision;
+pub mod scales;
 mod streams;
 mod sums;
 mod tensors;
