@@ -8,6 +8,9 @@ use super::quantised::{Global, Quantised, Zero};
 use super::table::Table;
 use tensorseal_base::dtype::Dtype;
 
+/// Most bytes that are looked at to tell whether their codes are ternary.
+const SAMPLE: u64 = 64 << 10;
+
 /// Rows in a byte.
 const PLANES: u64 = 4;
 
@@ -18,6 +21,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Ok(None);
     };
     let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
+    // Ternary codes leave one of four out, and know no zero point: other bytes with one scale are something else.
+    let sample = module.start(codes, SAMPLE).unwrap_or_default();
+    let is_ternary = sample.iter().all(|byte| byte & byte >> 1 & 0b0101_0101 == 0);
+    if !is_ternary || module.beside("weight_zero_point").is_some() {
+        return Ok(None);
+    }
     if module.elements(scale) != 1 || !module.is(scale, NUMBERS) {
         return Ok(None);
     }

@@ -1,11 +1,14 @@
 //! GPTQ: codes of a column of inputs in words, scales and zero points by group of inputs.
 
-use super::codes::{Codes, Packing};
+use super::codes::{Codes, Packing, split_code};
 use super::grid::{Grid, Kept, NUMBERS};
 use super::module::Module;
 use super::quantised::{Order, Quantised, Zero};
 use super::table::Table;
 use super::{Recognised, WORDS};
+
+/// What `checkpoint_format` may be.
+const KNOWN: &[&str] = &["gptq", "gptq_v2", "gptq_p"];
 
 /// Most bytes of zero points that are looked at to tell how they are stored.
 const SAMPLE: u64 = 12 << 10;
@@ -121,19 +124,19 @@ impl Layout {
     /// layout is unknown, or nothing tells which of two it is, nothing is read.
     fn of(module: &Module<'_>, zeros: Option<usize>, bits: u64) -> Result<Layout, String> {
         let told = module.config.text("checkpoint_format");
-        match (bits, told) {
-            (3 | 5 | 6 | 7, Some("gptq_p")) | (5..=7, Some("gptq") | None) => {
-                return Ok(Layout::Split);
-            }
-            (_, None | Some("gptq" | "gptq_v2" | "gptq_p")) => {}
-            (_, Some(other)) => {
-                let other = other.chars().take(40).collect::<String>();
-                return Err(format!("the layout {other:?} of GPTQ is not known"));
-            }
+        if let Some(other) = told.filter(|told| !KNOWN.contains(told)) {
+            let other = other.chars().take(40).collect::<String>();
+            return Err(format!("the layout {other:?} of GPTQ is not known"));
+        }
+        // Of five to seven bits there are no others.
+        if matches!(bits, 5..=7) || bits == 3 && told == Some("gptq_p") {
+            return Ok(Layout::Split);
         }
         let middle = 1u64 << (bits - 1);
         let seen = zeros.and_then(|zeros| the_zero(module, zeros, bits));
+        let is_split = || zeros.is_some_and(|zeros| is_split(module, zeros, bits, middle));
         match (seen, told) {
+            _ if bits == 3 && seen.is_none() && is_split() => Ok(Layout::Split),
             (Some(zero), _) if zero == middle => Ok(Layout::Second),
             (Some(zero), _) if zero == middle - 1 => Ok(Layout::First),
             (_, Some("gptq_v2" | "gptq_p")) => Ok(Layout::Second),
@@ -144,6 +147,18 @@ impl Layout {
             _ => Ok(Layout::First),
         }
     }
+}
+
+/// Whether all zero points that are looked at are in the middle where they are read as planes.
+fn is_split(module: &Module<'_>, zeros: usize, bits: u64, middle: u64) -> bool {
+    let sample = module.start(zeros, SAMPLE).unwrap_or_default();
+    let words: Vec<u64> =
+        sample.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word).into()).collect();
+    let mut blocks = words.chunks_exact(bits as usize).peekable();
+    let all = |words: &[u64]| {
+        (0..32).all(|at| split_code(bits, at, |word| words[word as usize]) == middle)
+    };
+    blocks.peek().is_some() && blocks.all(all)
 }
 
 /// The zero point that all have, of those that are looked at.

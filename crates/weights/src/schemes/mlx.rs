@@ -95,7 +95,12 @@ fn affine(module: &Module<'_>, product: u64) -> Result<(u64, u64), String> {
     let all = GROUPS.iter().flat_map(|group| BITS.iter().map(move |bits| (*bits, *group)));
     let fitting: Vec<(u64, u64)> = all.filter(|(bits, group)| bits * group == product).collect();
     let name = module.name();
-    let told = (module.config.bits(name), module.config.group_size(name).unwrap_or(GROUP));
+    // MLX names no method: a configuration that does is another model's.
+    let config = Some(module.config).filter(|config| config.method.is_none());
+    let told = (
+        config.and_then(|config| config.bits(name)),
+        config.and_then(|config| config.group_size(name)).unwrap_or(GROUP),
+    );
     let agrees = |(bits, group): &&(u64, u64)| (Some(*bits), *group) == told;
     match (&fitting[..], fitting.iter().find(agrees)) {
         ([], _) => Err("the shape of its scales does not fit".to_owned()),

@@ -90,6 +90,10 @@ impl Part {
     }
 }
 
+/// Endings of names that only codes have.
+const TELLING: &[&str] =
+    &[".qweight", ".weight_packed", ".W_q", ".weight._data._data", "._weight_qdata"];
+
 /// What was recognised.
 #[derive(Default)]
 pub(super) struct Found {
@@ -119,8 +123,10 @@ impl Recognised {
 /// The quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> Found {
     let mut found = Found::default();
-    let names = (0..model.tensors.len()).map(|index| (unqualified(model, index), index));
-    let by_name: HashMap<&str, usize> = names.collect();
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    for index in 0..model.tensors.len() {
+        by_name.entry(unqualified(model, index)).or_default().push(index);
+    }
     let mut configs: BTreeMap<&str, Config> = BTreeMap::new();
     let mut taken: BTreeSet<usize> = BTreeSet::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
@@ -149,13 +155,32 @@ pub(super) fn find(model: &Checkpoint) -> Found {
         }
     }
     unread::find(model, &mut found);
+    without_scales(model, &taken, &mut found);
     found
+}
+
+/// Floats of 8 bits that have no scale, where others of their type have one: a part of them is not there.
+fn without_scales(model: &Checkpoint, taken: &BTreeSet<usize>, found: &mut Found) {
+    let scaled: BTreeSet<Dtype> = found
+        .weights
+        .iter()
+        .filter_map(|weight| weight.tensors().first().map(|index| model.tensors[*index].dtype))
+        .filter(|dtype| dtype.is_float() && dtype.bits() == 8)
+        .collect();
+    let unread: BTreeSet<usize> = found.unread.iter().map(|unread| unread.tensor).collect();
+    for (index, tensor) in model.tensors.iter().enumerate() {
+        let is_alone = !taken.contains(&index) && !unread.contains(&index);
+        if is_alone && tensor.shape.len() > 1 && scaled.contains(&tensor.dtype) {
+            let reason = "others of its type have scales, and it has none".to_owned();
+            found.unread.push(Unread { tensor: index, parts: Vec::new(), reason });
+        }
+    }
 }
 
 /// The weight of these codes by the first scheme that knows them.
 fn recognise(
     model: &Checkpoint,
-    by_name: &HashMap<&str, usize>,
+    by_name: &HashMap<&str, Vec<usize>>,
     config: &Config,
     index: usize,
 ) -> Result<Option<(String, Recognised)>, String> {
@@ -164,7 +189,7 @@ fn recognise(
     for scheme in SCHEMES {
         let Some(stem) = name.strip_suffix(scheme.codes) else { continue };
         let weight = format!("{stem}{}", scheme.weight);
-        let module = Module { model, by_name, weight, config };
+        let module = Module { model, by_name, file: model.tensors[index].file, weight, config };
         let found = (scheme.recognise)(&module, index);
         let fits = |found: &Recognised| fit::check(&module, &found.quantised, &found.shape);
         match found {
@@ -176,6 +201,11 @@ fn recognise(
             Err(why) => misfit = misfit.or(Some(why)),
         }
     }
+    // Names that nothing else has tell by themselves: in a shard without its scales, say.
+    let is_told = || TELLING.iter().any(|ending| name.ends_with(ending));
+    let alone =
+        || "its scales are not there, or it is in a layout that is not known here".to_owned();
+    let misfit = misfit.or_else(|| is_told().then(alone));
     misfit.map_or(Ok(None), |why| Err(clipped(why)))
 }
 

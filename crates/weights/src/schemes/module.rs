@@ -12,7 +12,10 @@ const MAX_NOTE: u64 = 64 << 10;
 /// A module: a weight, and what belongs to it.
 pub(super) struct Module<'m> {
     pub model: &'m Checkpoint,
-    pub by_name: &'m HashMap<&'m str, usize>,
+    /// Every tensor of a name: of several files of a directory.
+    pub by_name: &'m HashMap<&'m str, Vec<usize>>,
+    /// The file of the codes.
+    pub file: usize,
     /// The name of its weight.
     pub weight: String,
     pub config: &'m Config,
@@ -43,8 +46,11 @@ impl Module<'_> {
         self.named(&format!("{}{ending}", self.weight))
     }
 
+    /// Of the file of the codes first: files of one directory may be models of their own.
     fn named(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        let all = self.by_name.get(name)?;
+        let here = all.iter().find(|index| self.model.tensors[**index].file == self.file);
+        here.or(all.first()).copied()
     }
 
     /// Those of some names that are there, beside the weight.

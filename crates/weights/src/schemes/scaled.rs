@@ -74,7 +74,8 @@ pub(super) fn by(
     let [rows, columns] = shared(dims, &module.tensor(scales).shape).ok_or_else(|| {
         format!("the shape of its scales {:?} does not fit", module.tensor(scales).shape)
     })?;
-    let block = block(module, dims, [rows, columns]);
+    let block =
+        block(module, dims, [rows, columns]).ok_or("nothing says how large its blocks are")?;
     let grid = |tensor, kept| Grid { tensor, rows, columns, kept, factor: 1.0 };
     let zero = match zeros {
         None => Zero::None,
@@ -130,7 +131,7 @@ fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
 
 /// Rows and columns that share a scale: as many as the shapes say; of those that fit, what the configuration says, or
 /// what is usual.
-fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> [u64; 2] {
+fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> Option<[u64; 2]> {
     let all = [dims.rows, dims.columns];
     // A single scale is of all, however large a block is.
     let fits = |block: &[u64; 2]| {
@@ -140,9 +141,11 @@ fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> [u64; 2] {
         })
     };
     let found = module.config.block.into_iter().chain([BLOCK]).find(fits);
-    std::array::from_fn(|axis| match (scales[axis].max(1), &found) {
-        (1, _) => all[axis],
-        (_, Some(block)) => block[axis],
-        (count, None) => all[axis].div_ceil(count),
-    })
+    let even = |axis: usize| match (scales[axis].max(1), &found) {
+        (1, _) => Some(all[axis]),
+        (_, Some(block)) => Some(block[axis]),
+        // A block that is cut off is told by somebody.
+        (count, None) => all[axis].is_multiple_of(count).then(|| all[axis] / count),
+    };
+    Some([even(0)?, even(1)?])
 }

@@ -49,6 +49,13 @@ const SCALES: &[&str] = &[
     "sv",
     "suh",
     "svh",
+    "scaling",
+    "factor",
+    "centers",
+    "centres",
+    "bitmask",
+    "compressed",
+    "s",
 ];
 
 /// Words beside them that say nothing of another kind of tensor. A norm's or a gate's scale has another.
@@ -112,6 +119,7 @@ const FILLERS: &[&str] = &[
     "values",
     "param",
     "params",
+    "and",
     "s",
     "z",
 ];
@@ -126,6 +134,20 @@ const PLACES: &[&str] = &["mask", "masks", "bias", "ids", "position", "positions
 const NUMBERS: &[&str] = &[
     "index", "indexes", "indices", "idx", "id", "perm", "map", "table", "token", "tokens", "vocab",
     "counts", "lengths", "offsets", "labels", "hash", "hashes",
+];
+
+/// Words in names of small tables of integers that are no weights of any layer.
+const TABLES: &[&str] = &[
+    "anchors",
+    "bucket",
+    "buckets",
+    "counts",
+    "grid",
+    "map",
+    "neighbors",
+    "token",
+    "tokens",
+    "tril",
 ];
 
 /// Components that wrap the tensor of a module: `q_proj.weight._data`.
@@ -329,13 +351,17 @@ fn may_be_codes(tensor: &Tensor, name: &str) -> bool {
         _ => return false,
     };
     let elements = tensor.shape.iter().try_fold(1u64, |product, len| product.checked_mul(*len));
+    let is_float = tensor.dtype.is_float();
     let flat = !wide && elements.is_some_and(|elements| elements >= FLAT);
     let last = name.rsplit('.').next().unwrap_or_default();
     let named = |list: &[&str]| words(last).any(|word| is_one_of(word, list));
+    // Tables of a few numbers are no weights, whatever lies beside them.
+    let small = elements.is_some_and(|elements| elements < FLAT);
     (tensor.shape.len() >= 2 || flat && tensor.shape.len() == 1)
         && !is_scale(name)
         && !named(PLACES)
         && !(wide && named(NUMBERS))
+        && !(small && !is_float && named(TABLES))
 }
 
 /// Whether a name is that of scales, or of what is like them.

@@ -248,7 +248,8 @@ proptest! {
         prop_assert_eq!(model.tensors.len(), 8);
         let by_name = HashMap::new();
         let config = Config::default();
-        let module = Module { model: &model, by_name: &by_name, weight: "weight".to_owned(), config: &config };
+        let weight = "weight".to_owned();
+        let module = Module { model: &model, by_name: &by_name, file: 0, weight, config: &config };
         match fit::check(&module, &quantised, &shape) {
             Err(why) => {
                 prop_assert!(!changes.is_empty(), "{}", why);

@@ -4,8 +4,17 @@ use super::layers::{Piece, write};
 use super::open;
 use crate::Weights;
 
-/// Why a model of zeros is not read.
+/// Why a model of zeros is not read, of which nothing else is put together.
 fn unknown(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+    all(tensors, config, true)
+}
+
+/// The same of one with weights that are read.
+fn unread(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+    all(tensors, config, false)
+}
+
+fn all(tensors: &[(&str, &str, &[u64])], config: &str, is_plain: bool) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let pieces = tensors.iter().map(|(name, dtype, shape)| {
         let mut piece = Piece::new(name, dtype, shape, Vec::new());
@@ -16,7 +25,8 @@ fn unknown(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
     write(&dir.path().join("model.safetensors"), &pieces.collect::<Vec<_>>(), None);
     std::fs::write(dir.path().join("config.json"), config).unwrap();
     let weights = Weights::of(&open(dir.path()));
-    assert!(weights.weights.iter().all(|weight| weight.tensor().is_some()));
+    let plain = weights.weights.iter().all(|weight| weight.tensor().is_some());
+    assert_eq!(plain, is_plain);
     weights.unread.into_iter().map(|unread| unread.reason).collect()
 }
 
@@ -70,4 +80,73 @@ fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
     let weights = Weights::of(&model);
     assert_eq!(weights.unread[0].reason, "its blocks are too many to be in any order");
     assert!(weights.weights.is_empty());
+}
+
+#[test]
+fn what_looks_like_another_layout_is_not_taken_for_it() {
+    const ALONE: &str = "its scales are not there, or it is in a layout that is not known here";
+    const BESIDE: &str = "codes beside scales in no layout that is known here";
+    // Ternary codes have no zero point.
+    let moved = [
+        ("a.weight", "U8", &[8, 16][..]),
+        ("a.weight_scale", "F32", &[1]),
+        ("a.weight_zero_point", "F32", &[1]),
+    ];
+    assert_eq!(unknown(&moved, "{}"), [BESIDE]);
+    // Marlin, and a shard whose scales are in another.
+    assert_eq!(unknown(&[("a.B", "I32", &[8, 64][..]), ("a.s", "F16", &[4, 32])], "{}"), [BESIDE]);
+    for name in ["a.qweight", "a.weight_packed", "a.W_q", "a._weight_qdata"] {
+        assert_eq!(unknown(&[(name, "I32", &[8, 32][..])], "{}"), [ALONE], "{name}");
+    }
+    let one_of_two = [
+        ("a.weight", "F8_E4M3", &[8, 8][..]),
+        ("a.weight_scale", "F32", &[1]),
+        ("b.weight", "F8_E4M3", &[8, 8]),
+    ];
+    let alone = "others of its type have scales, and it has none";
+    assert_eq!(unread(&one_of_two, "{}"), [alone]);
+    // Blocks of no size.
+    let blocks = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 1])];
+    assert_eq!(unknown(&blocks, "{}"), ["nothing says how large its blocks are"]);
+    // MLX beside the configuration of another model: 4 bits of 128 codes, or 8 of 64.
+    let mlx = [
+        ("a.weight", "U32", &[4, 64][..]),
+        ("a.scales", "F16", &[4, 4]),
+        ("a.biases", "F16", &[4, 4]),
+    ];
+    let foreign =
+        r#"{"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}"#;
+    assert_eq!(unknown(&mlx, foreign), ["nothing says how many bits its codes have"]);
+    let own = r#"{"quantization": {"bits": 8, "group_size": 64}}"#;
+    assert_eq!(unread(&mlx, own), [""; 0]);
+    // Small tables beside what is called a scale.
+    let tables = [
+        ("a.anchors", "I64", &[9, 4][..]),
+        ("a.scales", "F32", &[3]),
+        ("b.expert_map", "I32", &[1, 64]),
+        ("b.scale", "F32", &[1]),
+    ];
+    assert_eq!(unknown(&tables, "{}"), [""; 0]);
+}
+
+#[test]
+fn codes_go_with_the_scales_of_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["a", "b"] {
+        let pieces = [("x.weight", "I8", &[4u64, 8][..]), ("x.weight_scale", "F32", &[4, 1])];
+        let pieces = pieces.map(|(name, dtype, shape)| {
+            let mut piece = Piece::new(name, dtype, shape, Vec::new());
+            piece.fill();
+            piece
+        });
+        write(&dir.path().join(format!("{file}.safetensors")), &pieces, None);
+    }
+    let model = open(dir.path());
+    let weights = Weights::of(&model);
+    assert_eq!(weights.weights.len(), 2);
+    for weight in &weights.weights {
+        let files: Vec<usize> =
+            weight.tensors().iter().map(|index| model.tensors[*index].file).collect();
+        assert!(files.len() == 2 && files[0] == files[1], "{files:?}");
+    }
 }
