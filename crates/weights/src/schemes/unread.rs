@@ -53,7 +53,6 @@ const SCALES: &[&str] = &[
     "factor",
     "centers",
     "centres",
-    "bitmask",
     "compressed",
     "s",
 ];
