@@ -7,8 +7,7 @@
 //! first, as if the table had been kept; it takes no other name, so that no text in a header makes one weight of a
 //! model pass for another.
 
-use super::beside::Beside;
-use super::joined::directory_of;
+use super::beside::{Beside, directory_of};
 use super::{Weight, unqualified};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_format::canonical::canonical_name;

@@ -1,9 +1,13 @@
 //! What the configuration beside a model says of how its tensors are called. It is only asked where the tensors
 //! leave that open.
 
-use super::schemes::config::bytes;
 use serde_json::Value;
-use tensorseal_format::Checkpoint;
+use std::path::Path;
+use tensorseal_base::small::read_start;
+use tensorseal_format::{Checkpoint, read_whole};
+
+/// Longest configuration that is read.
+const MAX_CONFIG: u64 = 4 << 20;
 
 /// What `config.json` says of a model; nothing where there is none that can be read.
 #[derive(Debug, Default)]
@@ -37,6 +41,24 @@ impl Beside {
     pub fn is_of(&self, types: &[&str]) -> bool {
         self.types.iter().any(|of| types.contains(&of.as_str()))
     }
+}
+
+/// A small file of a directory of the model, or beside the file that it is.
+pub(super) fn bytes(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
+    if let Some(bytes) = read_whole(model, &format!("{directory}{name}"), MAX_CONFIG) {
+        return Some(bytes);
+    }
+    if !model.is_one_file() {
+        return None;
+    }
+    let beside: &Path = &model.root.join(name);
+    let bytes = read_start(beside, MAX_CONFIG).ok()?;
+    (bytes.len() as u64 <= MAX_CONFIG).then(|| bytes.to_vec())
+}
+
+/// The directory of a path, with its final `/`.
+pub(super) fn directory_of(path: &str) -> &str {
+    &path[..path.rfind('/').map_or(0, |at| at + 1)]
 }
 
 #[cfg(test)]

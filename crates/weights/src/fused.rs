@@ -9,8 +9,7 @@
 //! MLX keeps a stack for each projection, `switch_mlp.gate_proj.weight` and its like (`switch_layers.py` of `mlx_lm`).
 
 use super::arranged::MAX_EXPERTS;
-use super::beside::Beside;
-use super::joined::directory_of;
+use super::beside::{Beside, directory_of};
 use super::{Form, Weight, unqualified};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_format::Checkpoint;

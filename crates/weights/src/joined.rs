@@ -4,6 +4,7 @@
 //! What PyTorch's distributed checkpoints write as safetensors (`HuggingFaceStorageWriter`) says in `__metadata__` of
 //! every file where in the whole each of its tensors begins. Parts are joined when they fill the whole exactly.
 
+use super::beside::directory_of;
 use super::stored::Stored;
 use super::{Form, Unread, Weight, schemes, unqualified};
 use serde::Deserialize;
@@ -321,11 +322,6 @@ impl Part {
         }
         run - place % run.max(1)
     }
-}
-
-/// The directory of a path, with its final `/`.
-pub(super) fn directory_of(path: &str) -> &str {
-    &path[..path.rfind('/').map_or(0, |at| at + 1)]
 }
 
 #[cfg(test)]

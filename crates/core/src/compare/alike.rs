@@ -1,4 +1,5 @@
-//! Tensors of one model that have the same bytes: tied weights. Only those are read whole that may be equal.
+//! Tensors that have the same bytes: digests of some, and of one model those that may be tied. Only what may be equal is
+//! read whole.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +7,7 @@ use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{self as engine, RunError, RunOptions};
+use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, Tensor};
 
 /// Bytes in the middle of a tensor that are looked at to find those that may be equal.
@@ -37,8 +38,7 @@ pub fn digests_of_alike(
     }
     alike.retain(|_, tensors| tensors.len() > 1);
     let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
-    let mut plan = Plan::everything(model, false);
-    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if wanted.contains(&index)));
+    let plan = Plan::of_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
     let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
     {
         let files = FileSet::new(&model.files, &plan);
@@ -71,16 +71,26 @@ pub fn digests_of_alike(
             }
         }
     }
-    plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(index) if same.contains(&index)));
-    if plan.objects.is_empty() {
+    if same.is_empty() {
         return Ok(HashMap::new());
     }
+    digests(model, &same, options, progress).map(|(digests, _)| digests)
+}
+
+/// The digests of some tensors.
+pub(super) fn digests(
+    model: &Checkpoint,
+    wanted: &BTreeSet<usize>,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<(HashMap<usize, ChainingValue>, RunReport), RunError> {
+    let plan = Plan::of_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
     let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
-    engine::run(&model.files, &plan, options, progress, &|finished| {
+    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
         if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
             let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
             digests.insert(index, finished.digest);
         }
     })?;
-    Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok((digests.into_inner().unwrap_or_else(PoisonError::into_inner), run))
 }

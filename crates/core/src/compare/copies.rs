@@ -4,6 +4,7 @@
 //! quantised form. Which of them is loaded depends on the loader, so whoever checked one has not checked
 //! the other.
 
+use super::alike::laid;
 use super::pairing::{Pair, Pairing};
 use super::{Outcome, values};
 use std::collections::{BTreeMap, HashMap};
@@ -83,7 +84,5 @@ fn is_same(
     let [Some(one), Some(other)] = weights.map(Weight::whole) else { return false };
     let [a, b] = [&model.tensors[one], &model.tensors[other]];
     let [of_a, of_b] = [digests.get(&one), digests.get(&other)];
-    (a.dtype, &a.shape, &a.strides) == (b.dtype, &b.shape, &b.strides)
-        && of_a.is_some()
-        && of_a == of_b
+    laid(a) == laid(b) && of_a.is_some() && of_a == of_b
 }

@@ -14,16 +14,16 @@ pub mod sums;
 pub mod tied;
 pub mod unread;
 
+use alike::{digests, laid};
 use pairing::{Pair, Pairing};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 use sums::Sums;
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::files::FileSet;
-use tensorseal_engine::stream::plan::{ObjectKind, Plan};
+use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads};
+use tensorseal_engine::{RunError, RunOptions, RunReport, Threads};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::reader::{self, Reader};
 use tensorseal_weights::{Weight, Weights};
@@ -97,9 +97,7 @@ pub fn measure<'m>(
         let tensors = pair.weights(&weights).map(Weight::whole);
         let [Some(one), Some(other)] = tensors else { return None };
         let [a, b] = [&models[0].tensors[one], &models[1].tensors[other]];
-        let layouts =
-            [a, b].map(|tensor| (tensor.dtype, &tensor.shape, &tensor.strides, tensor.bytes));
-        (layouts[0] == layouts[1]).then_some([one, other])
+        (laid(a) == laid(b)).then_some([one, other])
     };
     let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();
     let side = |at: usize| {
@@ -126,24 +124,6 @@ pub fn measure<'m>(
         Side { model, weights: weights.next().unwrap_or_default(), digests, run }
     });
     Ok(Compared { sides, pairing, outcomes, not_read, named, tied })
-}
-
-/// The digests of some tensors.
-fn digests(
-    model: &Checkpoint,
-    wanted: &BTreeSet<usize>,
-    options: &RunOptions,
-    progress: &Progress,
-) -> Result<(HashMap<usize, ChainingValue>, RunReport), RunError> {
-    let plan = Plan::of_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
-    let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
-    let run = engine::run(&model.files, &plan, options, progress, &|finished| {
-        if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {
-            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
-            digests.insert(index, finished.digest);
-        }
-    })?;
-    Ok((digests.into_inner().unwrap_or_else(PoisonError::into_inner), run))
 }
 
 /// The outcome of each pair; `same`: those that are known to be equal.

@@ -65,10 +65,7 @@ pub fn pair(
     }
     for side in [0, 1] {
         let other = 1 - side;
-        let mut alone: HashMap<&str, usize> = HashMap::new();
-        for index in pairing.alone[other].iter().rev() {
-            alone.insert(&weights[other].weights[*index].canonical, *index);
-        }
+        let mut alone = pairing.alone_by_name(weights, other);
         let mut taken = BTreeSet::new();
         for at in &left[side] {
             let mut pair = Named::default();

@@ -58,6 +58,16 @@ impl Pairing {
         pairs.sort_by_key(|pair| pair.first);
         Pairing { pairs, alone: [left.into_iter().collect(), right.into_iter().collect()] }
     }
+
+    /// The weights that one model alone has, by canonical name: of several of one name the first.
+    pub(super) fn alone_by_name<'w>(
+        &self,
+        weights: &'w [Weights; 2],
+        side: usize,
+    ) -> HashMap<&'w str, usize> {
+        let named = |index: &usize| (weights[side].weights[*index].canonical.as_str(), *index);
+        self.alone[side].iter().rev().map(named).collect()
+    }
 }
 
 /// Dimensions of one do not matter: containers add and drop them. Where the dimensions of one are not known, their

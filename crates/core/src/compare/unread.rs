@@ -1,10 +1,11 @@
 //! Weights of two models that nobody here can read: which of them are the same, byte for byte, and which weight of
 //! the other model each stands for.
 
+use super::alike::laid;
 use super::pairing::Pairing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tensorseal_engine::measure::digest::ChainingValue;
-use tensorseal_format::{Checkpoint, Tensor};
+use tensorseal_format::Checkpoint;
 use tensorseal_weights::{Unread, Weights};
 
 /// A weight of either model or of both that cannot be read in one of them at least.
@@ -62,10 +63,7 @@ pub fn pair(
     // Then the weights that the other model has as they are, and codes that stand for the same weight.
     for side in [0, 1] {
         let other = 1 - side;
-        let mut alone: HashMap<&str, usize> = HashMap::new();
-        for index in pairing.alone[other].iter().rev() {
-            alone.insert(&weights[other].weights[*index].canonical, *index);
-        }
+        let mut alone = pairing.alone_by_name(weights, other);
         let mut taken = BTreeSet::new();
         for index in left[side].clone() {
             let mut names = names[side][index].iter();
@@ -101,13 +99,10 @@ pub fn tensors(models: [&Checkpoint; 2], both: [&Unread; 2]) -> Option<Vec<[usiz
         let named = |index: usize| (models[side].tensors[index].name.as_str(), index);
         both[side].tensors().map(named).collect()
     });
-    let layout = |tensor: &Tensor| {
-        (tensor.dtype, tensor.shape.clone(), tensor.strides.clone(), tensor.bytes)
-    };
     let pair = |(name, first): (&&str, &usize)| {
         let second = other.get(name)?;
         let [a, b] = [&models[0].tensors[*first], &models[1].tensors[*second]];
-        (layout(a) == layout(b)).then_some([*first, *second])
+        (laid(a) == laid(b)).then_some([*first, *second])
     };
     (one.len() == other.len()).then(|| one.iter().map(pair).collect()).flatten()
 }

@@ -32,34 +32,26 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         Some(tensor) => {
             let kept =
                 Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: Some(PLACES), row: words };
-            Zero::Before(Grid { tensor, rows: groups, columns: outputs, kept, factor: 1.0 })
+            Zero::Before(Grid::new(tensor, [groups, outputs], kept))
         }
     };
     let quantised = Quantised {
-        name: "awq 4-bit".to_owned(),
-        rows: inputs,
-        columns: outputs,
         transposed: true,
-        codes: Codes {
-            tensor: codes,
-            unit: 4,
-            row: words,
-            rows: inputs,
-            packing: Packing::Words { bits: 4, places: PLACES },
-        },
-        table: Table::less(0),
-        scale: Some(Grid {
-            tensor: scales,
-            rows: groups,
-            columns: outputs,
-            kept: Kept::Numbers,
-            factor: 1.0,
-        }),
+        scale: Some(Grid::new(scales, [groups, outputs], Kept::Numbers)),
         block: [module.config.block(module.name(), inputs, groups), 1],
         zero,
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            "awq 4-bit",
+            [inputs, outputs],
+            Codes {
+                tensor: codes,
+                unit: 4,
+                row: words,
+                rows: inputs,
+                packing: Packing::Words { bits: 4, places: PLACES },
+            },
+            Table::less(0),
+        )
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
 }
@@ -85,27 +77,24 @@ fn of_inputs(
     }
     let inputs = words.saturating_mul(8);
     let groups = groups(module, scales, inputs, row)?;
-    let grid = |tensor, kept| Grid { tensor, rows: outputs, columns: groups, kept, factor: 1.0 };
+    let grid = |tensor, kept| Grid::new(tensor, [outputs, groups], kept);
     let kept = Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: None, row: zero_words };
     let quantised = Quantised {
-        name: "awq 4-bit".to_owned(),
-        rows: outputs,
-        columns: inputs,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 4,
-            row: words,
-            rows: outputs,
-            packing: Packing::Stream { bits: 4 },
-        },
-        table: Table::less(0),
         scale: Some(grid(scales, Kept::Padded { row })),
         block: [1, inputs.div_ceil(groups)],
         zero: Zero::Before(grid(zeros, kept)),
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            "awq 4-bit",
+            [outputs, inputs],
+            Codes {
+                tensor: codes,
+                unit: 4,
+                row: words,
+                rows: outputs,
+                packing: Packing::Stream { bits: 4 },
+            },
+            Table::less(0),
+        )
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
 }

@@ -4,7 +4,7 @@ use super::Recognised;
 use super::codes::{Codes, Packing};
 use super::grid::NUMBERS;
 use super::module::Module;
-use super::quantised::{Global, Quantised, Zero};
+use super::quantised::{Global, Quantised};
 use super::table::Table;
 use tensorseal_base::dtype::Dtype;
 
@@ -40,24 +40,19 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         None => module.config.method.as_deref() == Some("bitnet") || is_large(),
     };
     let quantised = Quantised {
-        name: "bitnet".to_owned(),
-        rows: outputs,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: columns,
-            rows,
-            packing: Packing::Planes { bits: 2, planes: PLANES, high_first: false },
-        },
-        table: Table::less(1),
-        scale: None,
-        block: [outputs, columns],
-        zero: Zero::None,
         global: Some(Global { tensor: scale, divides, factor: 1.0, each: false }),
-        across: None,
-        order: None,
+        ..Quantised::new(
+            "bitnet",
+            [outputs, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: columns,
+                rows,
+                packing: Packing::Planes { bits: 2, planes: PLANES, high_first: false },
+            },
+            Table::less(1),
+        )
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, columns], Vec::new())))
 }

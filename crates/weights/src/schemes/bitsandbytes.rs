@@ -4,7 +4,7 @@ use super::Recognised;
 use super::codes::{Codes, HIGH_FIRST, Packing};
 use super::grid::{Grid, Kept};
 use super::module::Module;
-use super::quantised::{Quantised, Zero};
+use super::quantised::Quantised;
 use super::table::Table;
 use serde::Deserialize;
 use tensorseal_base::dtype::Dtype;
@@ -62,24 +62,20 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Err("its scales are of another type".to_owned());
     }
     let quantised = Quantised {
-        name: name.to_owned(),
-        rows: blocks,
-        columns: block.min(elements),
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: block.min(elements).div_ceil(2),
-            rows: blocks,
-            packing: Packing::Words { bits: 4, places: HIGH_FIRST },
-        },
-        table: Table::Tensor { tensor: map, len: 16 },
-        scale: Some(Grid { tensor: scales, rows: blocks, columns: 1, kept, factor: 1.0 }),
+        scale: Some(Grid::new(scales, [blocks, 1], kept)),
         block: [1, block],
-        zero: Zero::None,
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            name,
+            [blocks, block.min(elements)],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: block.min(elements).div_ceil(2),
+                rows: blocks,
+                packing: Packing::Words { bits: 4, places: HIGH_FIRST },
+            },
+            Table::Tensor { tensor: map, len: 16 },
+        )
     };
     Ok(Some(Recognised::new(quantised, state.shape, vec![note])))
 }

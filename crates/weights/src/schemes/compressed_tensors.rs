@@ -25,7 +25,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     let note = module.beside("weight_shape");
     let (bits, inputs, packing) = layout(module, note, rows, words)?;
     let index = module.beside("weight_g_idx");
-    let grid = |tensor, kept| Grid { tensor, rows, columns: groups, kept, factor: 1.0 };
+    let grid = |tensor, kept| Grid::new(tensor, [rows, groups], kept);
     let (table, zero) = match module.beside("weight_zero_point") {
         None => (Table::less(1 << (bits - 1)), Zero::None),
         Some(zeros) if module.is(zeros, WORDS) => {
@@ -38,18 +38,16 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         Some(_) => return Err("its zero points are of another type".to_owned()),
     };
     let quantised = Quantised {
-        name: format!("compressed-tensors {bits}-bit"),
-        rows,
-        columns: inputs,
-        transposed: false,
-        codes: Codes { tensor: codes, unit: 4, row: words, rows, packing },
-        table,
         scale: Some(grid(scales, Kept::Numbers)),
         block: [1, module.config.block(module.name(), inputs, groups)],
         zero,
-        global: None,
-        across: None,
         order: index.map(|tensor| Order { tensor, of_rows: false }),
+        ..Quantised::new(
+            format!("compressed-tensors {bits}-bit"),
+            [rows, inputs],
+            Codes { tensor: codes, unit: 4, row: words, rows, packing },
+            table,
+        )
     };
     Ok(Some(Recognised::new(quantised, vec![rows, inputs], note.into_iter().collect())))
 }
@@ -113,24 +111,21 @@ fn fp4(module: &Module<'_>, codes: usize, scales: usize) -> Result<Option<Recogn
         _ => return Err("its scales are of another type".to_owned()),
     };
     let quantised = Quantised {
-        name: name.to_owned(),
-        rows,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: bytes,
-            rows,
-            packing: Packing::Stream { bits: 4 },
-        },
-        table: Table::e2m1(),
-        scale: Some(Grid { tensor: scales, rows, columns: groups, kept, factor: 1.0 }),
+        scale: Some(Grid::new(scales, [rows, groups], kept)),
         block: [1, group],
-        zero: Zero::None,
         global: global.map(|tensor| Global { tensor, divides: true, factor: 1.0, each: false }),
-        across: None,
-        order: None,
+        ..Quantised::new(
+            name,
+            [rows, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: bytes,
+                rows,
+                packing: Packing::Stream { bits: 4 },
+            },
+            Table::e2m1(),
+        )
     };
     let parts = module.all_beside(&["input_global_scale"]);
     Ok(Some(Recognised::new(quantised, vec![rows, columns], parts)))

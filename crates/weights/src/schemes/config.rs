@@ -1,13 +1,9 @@
 //! What the configuration beside a model says of its quantisation. It is only believed where the tensors
 //! leave something open.
 
+use crate::beside::bytes;
 use serde_json::Value;
-use std::path::Path;
-use tensorseal_base::small::read_start;
-use tensorseal_format::{Checkpoint, read_whole};
-
-/// Longest configuration that is read.
-const MAX_CONFIG: u64 = 4 << 20;
+use tensorseal_format::Checkpoint;
 
 /// Methods whose tensors are known here.
 const KNOWN: &[&str] = &[
@@ -130,17 +126,4 @@ impl Config {
     fn number(&self, key: &str) -> Option<u64> {
         self.all.get(key).and_then(Value::as_u64)
     }
-}
-
-/// A small file of a directory of the model, or beside the file that it is.
-pub(crate) fn bytes(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
-    if let Some(bytes) = read_whole(model, &format!("{directory}{name}"), MAX_CONFIG) {
-        return Some(bytes);
-    }
-    if !model.is_one_file() {
-        return None;
-    }
-    let beside: &Path = &model.root.join(name);
-    let bytes = read_start(beside, MAX_CONFIG).ok()?;
-    (bytes.len() as u64 <= MAX_CONFIG).then(|| bytes.to_vec())
 }

@@ -4,7 +4,7 @@ use super::Recognised;
 use super::codes::{Codes, Packing};
 use super::grid::{Grid, Kept};
 use super::module::Module;
-use super::quantised::{Quantised, Zero};
+use super::quantised::Quantised;
 use super::table::Table;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::order;
@@ -26,30 +26,21 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Err("it has no elements, or too many to count".to_owned());
     }
     let quantised = Quantised {
-        name: "mxfp4".to_owned(),
-        rows: *rows,
-        columns,
         transposed: true,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: groups.saturating_mul(16),
-            rows: *rows,
-            packing: Packing::Stream { bits: 4 },
-        },
-        table: Table::e2m1(),
-        scale: Some(Grid {
-            tensor: scales,
-            rows: *rows,
-            columns: *groups,
-            kept: Kept::Exponents,
-            factor: 1.0,
-        }),
+        scale: Some(Grid::new(scales, [*rows, *groups], Kept::Exponents)),
         block: [1, 32],
-        zero: Zero::None,
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            "mxfp4",
+            [*rows, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: groups.saturating_mul(16),
+                rows: *rows,
+                packing: Packing::Stream { bits: 4 },
+            },
+            Table::e2m1(),
+        )
     };
     let shape = experts.iter().copied().chain([columns, *rows]).collect();
     Ok(Some(Recognised::new(quantised, shape, Vec::new())))

@@ -44,38 +44,31 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
                 Layout::First => Kept::Along { bits, unit_bits: 32, add: 1.0, places: None, row },
                 Layout::Second => Kept::Along { bits, unit_bits: 32, add: 0.0, places: None, row },
             };
-            let grid = Grid { tensor, rows: groups, columns: outputs, kept, factor: 1.0 };
+            let grid = Grid::new(tensor, [groups, outputs], kept);
             (Table::less(0), Zero::Before(grid))
         }
     };
     let quantised = Quantised {
-        name: format!("gptq {bits}-bit"),
-        rows: inputs,
-        columns: outputs,
         transposed: true,
-        codes: Codes {
-            tensor: codes,
-            unit: 4,
-            row: outputs,
-            rows: words,
-            packing: match layout {
-                Layout::Split => Packing::Split { bits: bits as u32 },
-                _ => Packing::Down { bits: bits as u32 },
-            },
-        },
-        table,
-        scale: Some(Grid {
-            tensor: scales,
-            rows: groups,
-            columns: outputs,
-            kept: Kept::Numbers,
-            factor: 1.0,
-        }),
+        scale: Some(Grid::new(scales, [groups, outputs], Kept::Numbers)),
         block: [module.config.block(module.name(), inputs, groups), 1],
         zero,
-        global: None,
-        across: None,
         order: index.map(|tensor| Order { tensor, of_rows: true }),
+        ..Quantised::new(
+            format!("gptq {bits}-bit"),
+            [inputs, outputs],
+            Codes {
+                tensor: codes,
+                unit: 4,
+                row: outputs,
+                rows: words,
+                packing: match layout {
+                    Layout::Split => Packing::Split { bits: bits as u32 },
+                    _ => Packing::Down { bits: bits as u32 },
+                },
+            },
+            table,
+        )
     };
     Ok(Some(Recognised::new(quantised, vec![outputs, inputs], module.all_beside(&["bias_scale"]))))
 }

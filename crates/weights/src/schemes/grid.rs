@@ -85,6 +85,11 @@ fn power(code: u64) -> f64 {
 }
 
 impl Grid {
+    /// The numbers of a tensor as they are.
+    pub(super) fn new(tensor: usize, [rows, columns]: [u64; 2], kept: Kept) -> Self {
+        Self { tensor, rows, columns, kept, factor: 1.0 }
+    }
+
     /// The codes of its tensor that are no numbers, where it is one of codes.
     pub(super) fn no_numbers(&self) -> &'static [u8] {
         match self.kept {

@@ -64,32 +64,23 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         true => (all, 1, [1, columns]),
         false => (1, columns, [all, 1]),
     };
-    let grid = |tensor| Grid {
-        tensor,
-        rows: grid_rows,
-        columns: grid_columns,
-        kept: Kept::Numbers,
-        factor: 1.0,
-    };
+    let grid = |tensor| Grid::new(tensor, [grid_rows, grid_columns], Kept::Numbers);
     let quantised = Quantised {
-        name: format!("hqq {bits}-bit"),
-        rows: all,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit,
-            row: columns,
-            rows,
-            packing: Packing::Planes { bits: bits as u32, planes, high_first: true },
-        },
-        table: Table::less(0),
         scale: Some(grid(scales)),
         block,
         zero: Zero::Before(grid(zeros)),
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            format!("hqq {bits}-bit"),
+            [all, columns],
+            Codes {
+                tensor: codes,
+                unit,
+                row: columns,
+                rows,
+                packing: Packing::Planes { bits: bits as u32, planes, high_first: true },
+            },
+            Table::less(0),
+        )
     };
     Ok(Some(Recognised::new(quantised, shape, module.all_beside(NOTES))))
 }

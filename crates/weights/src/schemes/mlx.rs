@@ -55,21 +55,8 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     };
     let Dims { matrices, rows, .. } = words;
     let columns = groups.columns.saturating_mul(group);
-    let grid =
-        |tensor| Grid { tensor, rows, columns: groups.columns, kept: kept.clone(), factor: 1.0 };
+    let grid = |tensor| Grid::new(tensor, [rows, groups.columns], kept.clone());
     let quantised = Quantised {
-        name,
-        rows,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 4,
-            row: words.columns,
-            rows,
-            packing: Packing::Stream { bits: bits as u32 },
-        },
-        table,
         zero: biases.map_or(Zero::None, |biases| Zero::After(grid(biases))),
         scale: Some(grid(scales)),
         block: [1, group],
@@ -80,8 +67,18 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             factor: 1.0 / (6.0 * 448.0),
             each: module.elements(tensor) == matrices,
         }),
-        across: None,
-        order: None,
+        ..Quantised::new(
+            name,
+            [rows, columns],
+            Codes {
+                tensor: codes,
+                unit: 4,
+                row: words.columns,
+                rows,
+                packing: Packing::Stream { bits: bits as u32 },
+            },
+            table,
+        )
     };
     let mut shape = module.tensor(codes).shape.clone();
     if let Some(last) = shape.last_mut() {

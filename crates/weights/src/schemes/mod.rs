@@ -11,7 +11,7 @@ mod bitnet;
 mod bitsandbytes;
 mod codes;
 mod compressed_tensors;
-pub(super) mod config;
+mod config;
 mod fit;
 mod gpt_oss;
 mod gptq;
@@ -30,6 +30,7 @@ pub(super) mod unread;
 
 pub use quantised::Quantised;
 
+use super::beside::directory_of;
 use super::{Form, Unread, Weight, unqualified};
 use config::Config;
 use module::Module;
@@ -123,6 +124,17 @@ impl Recognised {
 /// The quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> Found {
     let mut found = Found::default();
+    // A plain model has none, and needs no table of its names.
+    if model.tensors.iter().any(|tensor| may_be_codes(tensor.dtype)) {
+        put_together(model, &mut found);
+    }
+    unread::find(model, &mut found);
+    without_scales(model, &mut found);
+    found
+}
+
+/// Adds the weights whose scheme is known, and those that are told to be quantised in another way.
+fn put_together(model: &Checkpoint, found: &mut Found) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for index in 0..model.tensors.len() {
         by_name.entry(unqualified(model, index)).or_default().push(index);
@@ -133,8 +145,7 @@ pub(super) fn find(model: &Checkpoint) -> Found {
         if !may_be_codes(tensor.dtype) || taken.contains(&index) {
             continue;
         }
-        let path = &model.files[tensor.file].path;
-        let directory = path.rfind('/').map_or("", |end| &path[..=end]);
+        let directory = directory_of(&model.files[tensor.file].path);
         let config = configs.entry(directory).or_insert_with(|| Config::read(model, directory));
         match recognise(model, &by_name, config, index) {
             Ok(Some((weight, recognised))) => {
@@ -150,27 +161,32 @@ pub(super) fn find(model: &Checkpoint) -> Found {
                     form: Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 }),
                 });
             }
-            Ok(None) => note_unknown(&mut found, config, model, index),
+            Ok(None) => note_unknown(found, config, model, index),
             Err(reason) => found.unread.push(Unread { tensor: index, parts: Vec::new(), reason }),
         }
     }
-    unread::find(model, &mut found);
-    without_scales(model, &taken, &mut found);
-    found
 }
 
 /// Floats of 8 bits that have no scale, where others of their type have one: a part of them is not there.
-fn without_scales(model: &Checkpoint, taken: &BTreeSet<usize>, found: &mut Found) {
+fn without_scales(model: &Checkpoint, found: &mut Found) {
     let scaled: BTreeSet<Dtype> = found
         .weights
         .iter()
         .filter_map(|weight| weight.tensors().first().map(|index| model.tensors[*index].dtype))
         .filter(|dtype| dtype.is_float() && dtype.bits() == 8)
         .collect();
-    let unread: BTreeSet<usize> = found.unread.iter().map(|unread| unread.tensor).collect();
+    if scaled.is_empty() {
+        return;
+    }
+    let taken: BTreeSet<usize> = found
+        .weights
+        .iter()
+        .flat_map(Weight::tensors)
+        .chain(found.parts.iter().copied())
+        .chain(found.unread.iter().flat_map(Unread::tensors))
+        .collect();
     for (index, tensor) in model.tensors.iter().enumerate() {
-        let is_alone = !taken.contains(&index) && !unread.contains(&index);
-        if is_alone && tensor.shape.len() > 1 && scaled.contains(&tensor.dtype) {
+        if !taken.contains(&index) && tensor.shape.len() > 1 && scaled.contains(&tensor.dtype) {
             let reason = "others of its type have scales, and it has none".to_owned();
             found.unread.push(Unread { tensor: index, parts: Vec::new(), reason });
         }

@@ -4,7 +4,7 @@ use super::Recognised;
 use super::codes::{Codes, Packing};
 use super::grid::{Grid, Kept, NUMBERS};
 use super::module::{Dims, Module};
-use super::quantised::{Global, Quantised, Zero};
+use super::quantised::{Global, Quantised};
 use super::table::Table;
 use tensorseal_base::dtype::Dtype;
 
@@ -43,15 +43,8 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         _ => return Ok(None),
     };
     let quantised = Quantised {
-        name: name.to_owned(),
-        rows,
-        columns,
-        transposed: false,
-        codes: Codes { tensor: codes, unit: 1, row: bytes.columns, rows: bytes.rows, packing },
-        table,
-        scale: Some(Grid { tensor: scales, rows, columns: groups.columns, kept, factor: 1.0 }),
+        scale: Some(Grid::new(scales, [rows, groups.columns], kept)),
         block: [1, group],
-        zero: Zero::None,
         global: second.map(|tensor| Global {
             tensor,
             divides: false,
@@ -59,7 +52,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
             each: module.elements(tensor) == matrices,
         }),
         across: module.beside("pre_quant_scale"),
-        order: None,
+        ..Quantised::new(
+            name,
+            [rows, columns],
+            Codes { tensor: codes, unit: 1, row: bytes.columns, rows: bytes.rows, packing },
+            table,
+        )
     };
     let mut shape = module.tensor(codes).shape.clone();
     if let Some([high, wide]) = shape.last_chunk_mut() {

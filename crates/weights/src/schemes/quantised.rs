@@ -79,6 +79,29 @@ pub(super) struct Order {
 }
 
 impl Quantised {
+    /// A weight of these rows and columns that is its codes: what it is scaled by is for the scheme to add.
+    pub(super) fn new(
+        name: impl Into<String>,
+        [rows, columns]: [u64; 2],
+        codes: Codes,
+        table: Table,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            rows,
+            columns,
+            transposed: false,
+            codes,
+            table,
+            scale: None,
+            block: [rows, columns],
+            zero: Zero::None,
+            global: None,
+            across: None,
+            order: None,
+        }
+    }
+
     /// The name of the quantisation: `gptq 4-bit`, `bitsandbytes nf4`.
     pub fn name(&self) -> &str {
         &self.name
@@ -188,17 +211,15 @@ impl Quantised {
         out: &mut [f32],
     ) -> Result<(), FileError> {
         self.codes.unpack(stored, matrix, rows.clone(), columns.clone(), values, out)?;
-        let across = self.across.map(|tensor| {
-            stored.values(tensor, columns.start, (columns.end - columns.start) as usize)
-        });
-        let across: Option<Vec<f32>> =
-            across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
         let Some(scale) = &self.scale else {
             let global = self.global(stored, matrix)? as f32;
             out.iter_mut().for_each(|value| *value *= global);
             return Ok(());
         };
         let width = (columns.end - columns.start) as usize;
+        let across = self.across.map(|tensor| stored.values(tensor, columns.start, width));
+        let across: Option<Vec<f32>> =
+            across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
         let [high, wide] = self.block;
         // Which of the numbers are wanted.
         let order = self.order.as_ref().map(|order| {

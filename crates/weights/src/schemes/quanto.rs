@@ -31,24 +31,21 @@ pub(super) fn of_groups(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     let grid =
         |tensor, factor| Grid { tensor, rows: groups, columns: 1, kept: Kept::Numbers, factor };
     let quantised = Quantised {
-        name: format!("quanto {}-bit", 8 / planes),
-        rows: groups,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: columns,
-            rows,
-            packing: Packing::Planes { bits: (8 / planes) as u32, planes, high_first: false },
-        },
-        table: Table::less(0),
         scale: Some(grid(scales, 1.0)),
         block: [1, columns],
         zero: Zero::After(grid(shifts, -1.0)),
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            format!("quanto {}-bit", 8 / planes),
+            [groups, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: columns,
+                rows,
+                packing: Packing::Planes { bits: (8 / planes) as u32, planes, high_first: false },
+            },
+            Table::less(0),
+        )
     };
     let shape = vec![groups, columns];
     let parts = module.all_beside(&["input_scale", "output_scale"]);

@@ -76,7 +76,7 @@ pub(super) fn by(
     })?;
     let block =
         block(module, dims, [rows, columns]).ok_or("nothing says how large its blocks are")?;
-    let grid = |tensor, kept| Grid { tensor, rows, columns, kept, factor: 1.0 };
+    let grid = |tensor, kept| Grid::new(tensor, [rows, columns], kept);
     let zero = match zeros {
         None => Zero::None,
         Some(zeros) if module.elements(zeros) == module.elements(scales) => {
@@ -85,24 +85,21 @@ pub(super) fn by(
         Some(_) => return Err("its zero points are not as many as its scales".to_owned()),
     };
     let quantised = Quantised {
-        name,
-        rows: dims.rows,
-        columns: dims.columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: dims.columns,
-            rows: dims.rows,
-            packing: Packing::Stream { bits: 8 },
-        },
-        table: Table::of_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
         scale: Some(grid(scales, kept)),
         block,
         zero,
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            name,
+            [dims.rows, dims.columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: dims.columns,
+                rows: dims.rows,
+                packing: Packing::Stream { bits: 8 },
+            },
+            Table::of_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
+        )
     };
     Ok(Recognised::new(quantised, module.tensor(codes).shape.clone(), parts))
 }

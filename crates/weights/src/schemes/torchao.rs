@@ -49,29 +49,26 @@ fn int4(
         return Err("its codes or scales are no matrices".to_owned());
     };
     let columns = bytes.saturating_mul(2);
-    let grid = |tensor| Grid { tensor, rows, columns: groups, kept: Kept::Transposed, factor: 1.0 };
+    let grid = |tensor| Grid::new(tensor, [rows, groups], Kept::Transposed);
     if module.tensor(scales).shape != [groups, rows] || !module.is(scales, NUMBERS) {
         return Err("the shape of its scales does not fit".to_owned());
     }
     let quantised = Quantised {
-        name: "torchao 4-bit".to_owned(),
-        rows,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: bytes,
-            rows,
-            packing: Packing::Stream { bits: 4 },
-        },
-        table: Table::signed(4),
         scale: Some(grid(scales)),
         block: [1, columns.div_ceil(groups)],
         zero: Zero::After(grid(zeros)),
-        global: None,
-        across: None,
-        order: None,
+        ..Quantised::new(
+            "torchao 4-bit",
+            [rows, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: bytes,
+                rows,
+                packing: Packing::Stream { bits: 4 },
+            },
+            Table::signed(4),
+        )
     };
     Ok(Recognised::new(quantised, vec![rows, columns], parts))
 }
@@ -104,29 +101,26 @@ fn microscaled(
         (true, false) => Kept::E4m3,
     };
     let quantised = Quantised {
-        name: name.to_owned(),
-        rows: dims.rows,
-        columns,
-        transposed: false,
-        codes: Codes {
-            tensor: codes,
-            unit: 1,
-            row: dims.columns,
-            rows: dims.rows,
-            packing: Packing::Stream { bits: bits as u32 },
-        },
-        table: table.ok_or("its codes are not known")?,
-        scale: Some(Grid { tensor: scales, rows: dims.rows, columns: groups, kept, factor: 1.0 }),
+        scale: Some(Grid::new(scales, [dims.rows, groups], kept)),
         block: [1, group],
-        zero: Zero::None,
         global: module.beside("_weight_per_tensor_scale").map(|tensor| Global {
             tensor,
             divides: false,
             factor: 1.0,
             each: dims.matrices > 1 && module.elements(tensor) == dims.matrices,
         }),
-        across: None,
-        order: None,
+        ..Quantised::new(
+            name,
+            [dims.rows, columns],
+            Codes {
+                tensor: codes,
+                unit: 1,
+                row: dims.columns,
+                rows: dims.rows,
+                packing: Packing::Stream { bits: bits as u32 },
+            },
+            table.ok_or("its codes are not known")?,
+        )
     };
     let mut shape = module.tensor(codes).shape.clone();
     if let Some(last) = shape.last_mut() {
