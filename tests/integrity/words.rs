@@ -20,9 +20,12 @@ fn list() -> BTreeMap<String, String> {
     toml::from_str::<Words>(&text).unwrap().instead
 }
 
-/// Lower case, straight apostrophes, and a single space for each run of white space.
+/// Lower case, straight apostrophes, and a single space for each run of white space, without names in backquotes.
 fn plain(text: &str) -> String {
-    let text = text.to_lowercase().replace('’', "'");
+    let pieces = text.split('`').enumerate();
+    let is_name = |(at, piece): &(usize, &str)| at % 2 == 1 && !piece.contains(char::is_whitespace);
+    let text: Vec<&str> = pieces.filter(|piece| !is_name(piece)).map(|(_, piece)| piece).collect();
+    let text = text.join("`").to_lowercase().replace('’', "'");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -122,10 +125,10 @@ fn documents_are_plain() {
 
 #[test]
 fn words_are_found_as_they_are_written() {
-    for text in ["it is Put back", "is\n    put  back.", "(put back)"] {
+    for text in ["it is Put back", "is\n    put  back.", "(put back)", "```\nput back 1\n```"] {
         assert_eq!(used("", text).len(), 1, "{text}");
     }
-    for text in ["input back", "put backwards", "`what_is_put_back`", "put it back"] {
+    for text in ["input back", "put backwards", "`beside`", "`what_is_put_back`", "put it back"] {
         assert!(used("", text).is_empty(), "{text}");
     }
     assert_eq!(used("", "git’s own").len(), 1);
