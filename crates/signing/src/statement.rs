@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
-use tensorseal_base::hex::hex;
+use tensorseal_base::hex::{hex, unhex_any_case};
 
 /// What every statement says it is.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -89,7 +89,7 @@ impl Head {
         let (Some(subject), 1) = (subjects.next(), count) else {
             return Err(StatementError::Subjects(count));
         };
-        let digest = subject.digest.get("sha256").and_then(|text| bytes_of_hex(text));
+        let digest = subject.digest.get("sha256").and_then(|text| unhex_any_case(text));
         let digest = digest.and_then(|bytes| bytes.try_into().ok());
         Ok((subject.name, digest.ok_or(StatementError::SubjectDigest)?))
     }
@@ -137,11 +137,4 @@ pub(super) fn write<P: Serialize>(
         predicate,
     };
     serde_json::to_vec(&written).expect("values without maps of odd keys can be written")
-}
-
-/// Bytes from hexadecimal digits in any case.
-pub(super) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    pairs.iter().map(|&[high, low]| Some((digit(high)? << 4 | digit(low)?) as u8)).collect()
 }

@@ -5,11 +5,12 @@ use super::{
     LEGACY_PREDICATE_TYPE, Manifest, ManifestError, PREDICATE_TYPE_V1, Resource, root, shards,
 };
 use crate::json;
-use crate::statement::{Head, StatementError, WrittenStatement, WrittenSubject, bytes_of_hex};
+use crate::statement::{Head, StatementError, WrittenStatement, WrittenSubject};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use std::num::NonZeroU64;
 use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
+use tensorseal_base::hex::unhex_any_case;
 
 #[derive(Deserialize)]
 struct Predicate {
@@ -123,7 +124,7 @@ fn resource(written: WrittenResource, hashing: FileHashing) -> Result<Resource, 
         let expected = sharded.unwrap_or_else(|| expected.to_owned());
         return Err(ManifestError::Algorithm { name, algorithm, expected });
     }
-    let Some(digest) = bytes_of_hex(&digest) else { return Err(ManifestError::Digest(name)) };
+    let Some(digest) = unhex_any_case(&digest) else { return Err(ManifestError::Digest(name)) };
     if hashing.shard.is_none() {
         return Ok(Resource { name, range: None, digest });
     }
@@ -176,7 +177,7 @@ fn file(subject: WrittenSubject, expected: HashAlgorithm) -> Result<Resource, Ma
         let (algorithm, expected) = (algorithm.name().to_owned(), expected.name().to_owned());
         return Err(ManifestError::Algorithm { name, algorithm, expected });
     }
-    match subject.digest.get("sha256").and_then(|text| bytes_of_hex(text)) {
+    match subject.digest.get("sha256").and_then(|text| unhex_any_case(text)) {
         Some(digest) => Ok(Resource { name, range: None, digest }),
         None => Err(ManifestError::Digest(name)),
     }

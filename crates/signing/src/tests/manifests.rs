@@ -39,7 +39,7 @@ fn changed(bundle: &str, change: impl Fn(&mut Value)) -> Result<Manifest, Manife
     if let Some(resources) = statement["predicate"]["resources"].as_array() {
         let mut hasher = Sha256::new();
         for digest in resources.iter().filter_map(|resource| resource["digest"].as_str()) {
-            hasher.update(crate::statement::bytes_of_hex(digest).unwrap_or_default());
+            hasher.update(tensorseal_base::hex::unhex_any_case(digest).unwrap_or_default());
         }
         if let Some(root) = statement.pointer_mut("/subject/0/digest/sha256") {
             *root = json!(tensorseal_base::hex::hex(&hasher.finalize()));
