@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// For people
     Human,
     /// For machines
@@ -17,7 +17,7 @@ pub enum Format {
 
 /// What a report can be printed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Printed {
+pub enum PrintFormat {
     /// For people
     Human,
     /// For machines
@@ -52,7 +52,7 @@ pub enum ReportFormat {
 pub struct Common {
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Printed,
+    pub format: PrintFormat,
     /// Also write a report to a file, as json, human, html, sarif, junit, markdown, github or cyclonedx
     /// (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_target)]
@@ -67,7 +67,7 @@ pub struct Common {
 
 /// What belongs to a model.
 #[derive(Debug, Args)]
-pub struct Opening {
+pub struct OpenArgs {
     /// Follow links out of the model
     #[arg(long)]
     pub allow_symlinks: bool,
@@ -76,10 +76,10 @@ pub struct Opening {
     pub no_ignore_git_paths: bool,
 }
 
-impl Opening {
+impl OpenArgs {
     /// As the library knows it.
-    pub fn options(&self) -> crate::verbs::Opening {
-        crate::verbs::Opening {
+    pub fn options(&self) -> crate::verbs::ModelScope {
+        crate::verbs::ModelScope {
             allow_symlinks: self.allow_symlinks,
             include_git_paths: self.no_ignore_git_paths,
         }
@@ -88,7 +88,7 @@ impl Opening {
 
 /// How a model is measured.
 #[derive(Debug, Args)]
-pub struct Measuring {
+pub struct MeasurementArgs {
     /// Who measures: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -115,9 +115,9 @@ pub struct CompareArgs {
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -143,16 +143,16 @@ pub struct SealArgs {
     #[arg(long)]
     pub fine: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// How much is searched for flipped bits.
 #[derive(Debug, Args)]
-pub struct Pinpointing {
+pub struct PinpointArgs {
     /// Changed blocks, or KiB where those are known, that are searched for flipped bits at most; after
     /// an eighth of that many without a hit the rest is given up
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
@@ -170,11 +170,11 @@ pub struct RepairArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     #[command(flatten)]
-    pub pinpointing: Pinpointing,
+    pub pinpointing: PinpointArgs,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -194,12 +194,12 @@ pub struct AuditArgs {
     #[arg(long)]
     pub require_all: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     /// List the facts of every tensor in the JSON report
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -212,7 +212,7 @@ pub struct InspectArgs {
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -224,7 +224,7 @@ pub struct DevicesArgs {
     pub list: bool,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    pub format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -234,7 +234,7 @@ pub struct ExplainArgs {
     pub rule: Option<String>,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    pub format: OutputFormat,
 }
 
 #[derive(Debug, Args)]

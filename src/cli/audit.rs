@@ -1,7 +1,7 @@
 //! `tensorseal audit`: what is wrong with the weights of a model, without trusting anything.
 
 use super::args::AuditArgs;
-use super::{Outcome, output, running};
+use super::{CommandResult, output, running};
 use crate::judge::Severity;
 use crate::report::Report;
 use crate::report::human::Palette;
@@ -10,7 +10,7 @@ use crate::verbs::{AuditOptions, audit};
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &AuditArgs) -> Outcome {
+pub fn run(args: &AuditArgs) -> CommandResult {
     let mut options = AuditOptions {
         baseline: args.baseline.clone(),
         extract: args.extract.clone(),

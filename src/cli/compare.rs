@@ -1,9 +1,9 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
 use super::args::CompareArgs;
-use super::{Outcome, output, running};
-use crate::judge::compare::{Class, Row};
-use crate::report::Compared;
+use super::{CommandResult, output, running};
+use crate::judge::compare::{Class, WeightRow};
+use crate::report::ComparisonUsed;
 use crate::report::human::{Palette, shown};
 use crate::report::units::count;
 use crate::verbs::{CompareOptions, compare};
@@ -13,7 +13,7 @@ use std::io::{self, Write};
 const LISTED: usize = 40;
 
 /// Runs the verb.
-pub fn run(args: &CompareArgs) -> Outcome {
+pub fn run(args: &CompareArgs) -> CommandResult {
     let mut options = CompareOptions {
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
@@ -33,10 +33,10 @@ pub fn run(args: &CompareArgs) -> Outcome {
 fn human(
     out: &mut dyn Write,
     palette: Palette,
-    compared: &Compared,
+    compared: &ComparisonUsed,
     args: &CompareArgs,
 ) -> io::Result<()> {
-    let Compared { other, comparison } = compared;
+    let ComparisonUsed { other, comparison } = compared;
     writeln!(out, "{}  {}", palette.bold(&shown(&other.path)), other.content())?;
     writeln!(out, "relation  {}", comparison.words())?;
     let classes: Vec<String> =
@@ -49,14 +49,14 @@ fn human(
             relative * 100.0
         )?;
     }
-    let mut rows: Vec<&Row> = comparison
+    let mut rows: Vec<&WeightRow> = comparison
         .weights
         .iter()
         .filter(|row| args.full || row.class > Class::Identical && row.relative.is_some())
         .collect();
     // The worst first; with --full in the order of the model.
     if !args.full {
-        let far = |row: &Row| row.relative.unwrap_or(0.0);
+        let far = |row: &WeightRow| row.relative.unwrap_or(0.0);
         rows.sort_by(|a, b| b.class.cmp(&a.class).then(far(b).total_cmp(&far(a))));
     }
     let most = if args.full { rows.len() } else { LISTED };

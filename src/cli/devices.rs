@@ -1,30 +1,30 @@
 //! `tensorseal devices`: what can measure here, whether it measures rightly, and how fast.
 
-use super::args::{DevicesArgs, Format};
-use super::{Failure, Outcome, exit};
+use super::args::{DevicesArgs, OutputFormat};
+use super::{CommandResult, Failure, exit};
 use crate::engine::Threads;
-use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Rate, adapters};
+use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Throughput, adapters};
 use crate::report::units::bytes;
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// One device in the list.
 #[derive(Serialize)]
-struct Listed {
+struct DeviceStatus {
     #[serde(flatten)]
     adapter: AdapterDescription,
     /// `passed`, or why not; null when it was not asked for.
     self_test: Option<String>,
-    rates: Vec<Rate>,
+    rates: Vec<Throughput>,
 }
 
-pub fn run(args: &DevicesArgs) -> Outcome {
-    let listed: Vec<Listed> =
+pub fn run(args: &DevicesArgs) -> CommandResult {
+    let listed: Vec<DeviceStatus> =
         adapters().into_iter().map(|adapter| examine(adapter, args)).collect();
     let failed = listed.iter().any(|d| d.self_test.as_deref().is_some_and(|text| text != "passed"));
     let printed = match args.format {
-        Format::Json => json(&listed),
-        Format::Human => human(&listed),
+        OutputFormat::Json => json(&listed),
+        OutputFormat::Human => human(&listed),
     };
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
@@ -33,14 +33,14 @@ pub fn run(args: &DevicesArgs) -> Outcome {
     }
 }
 
-fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
-    let mut listed = Listed { adapter, self_test: None, rates: Vec::new() };
+fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> DeviceStatus {
+    let mut listed = DeviceStatus { adapter, self_test: None, rates: Vec::new() };
     if args.list {
         return listed;
     }
     let selector = DeviceSelector::Named(listed.adapter.name.clone());
     let threads = Threads::default();
-    let pool = threads.feeding().ok().flatten();
+    let pool = threads.feeder_pool().ok().flatten();
     let tested = Gpu::open(&selector).and_then(|gpu| gpu.benchmark(pool));
     listed.self_test = Some(match tested {
         Ok(rates) => {
@@ -52,13 +52,13 @@ fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
     listed
 }
 
-fn json(listed: &[Listed]) -> io::Result<()> {
+fn json(listed: &[DeviceStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "devices": listed }))?;
     writeln!(out)
 }
 
-fn human(listed: &[Listed]) -> io::Result<()> {
+fn human(listed: &[DeviceStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "cpu  always there; --device cpu")?;
     if listed.is_empty() {
@@ -70,7 +70,7 @@ fn human(listed: &[Listed]) -> io::Result<()> {
             false => writeln!(out, "{}", GpuError::NotBuiltIn)?,
         }
     }
-    for Listed { adapter, self_test, rates } in listed {
+    for DeviceStatus { adapter, self_test, rates } in listed {
         writeln!(out, "\n{}", adapter.name)?;
         writeln!(out, "  {}, {}, {}", adapter.kind, adapter.backend, adapter.driver)?;
         writeln!(

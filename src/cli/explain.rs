@@ -1,7 +1,7 @@
 //! `tensorseal explain`: what a rule means.
 
-use super::args::{ExplainArgs, Format};
-use super::{Failure, Outcome, exit, output};
+use super::args::{ExplainArgs, OutputFormat};
+use super::{CommandResult, Failure, exit, output};
 use crate::judge::rules::{self, Rule, catalogue_of, rules};
 use crate::report::human::Palette;
 use anyhow::{Context, anyhow};
@@ -14,13 +14,15 @@ const WIDTH: usize = 96;
 /// Ids that are suggested for one that does not exist.
 const SUGGESTED: usize = 3;
 
-pub fn run(args: &ExplainArgs) -> Outcome {
+pub fn run(args: &ExplainArgs) -> CommandResult {
     let chosen = chosen(args.rule.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match (args.format, &chosen) {
-        (Format::Json, _) => machine(&chosen, &mut out),
-        (Format::Human, Chosen::One(rule)) => page(rule, Palette::new(output::colour()), &mut out),
-        (Format::Human, Chosen::Several(all)) => {
+        (OutputFormat::Json, _) => machine(&chosen, &mut out),
+        (OutputFormat::Human, Chosen::One(rule)) => {
+            page(rule, Palette::new(output::colour()), &mut out)
+        }
+        (OutputFormat::Human, Chosen::Several(all)) => {
             list(all, Palette::new(output::colour()), &mut out)
         }
     };
@@ -41,7 +43,7 @@ enum Chosen {
 /// The rule of an id, the rules of an area, or all.
 fn chosen(wanted: Option<&str>) -> Result<Chosen, Failure> {
     let Some(wanted) = wanted else { return Ok(Chosen::Several(rules().all.iter().collect())) };
-    if let Some(rule) = rules::rule_of(wanted) {
+    if let Some(rule) = rules::find_rule(wanted) {
         return Ok(Chosen::One(rule));
     }
     let area = wanted.trim_end_matches('/');

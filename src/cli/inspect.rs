@@ -2,18 +2,18 @@
 
 use super::args::InspectArgs;
 use super::output::table;
-use super::{Outcome, output};
+use super::{CommandResult, output};
 use crate::checkpoint::Checkpoint;
 use crate::report::human::{Palette, shown};
 use crate::report::units::{bytes, grouped};
-use crate::verbs::inspect::{InspectOptions, Inspected, inspect, pattern};
+use crate::verbs::inspect::{InspectOptions, Inspection, inspect, pattern};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &InspectArgs) -> Outcome {
+pub fn run(args: &InspectArgs) -> CommandResult {
     let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
-    let Inspected { report, model } = inspect(&args.model, &options)?;
+    let Inspection { report, model } = inspect(&args.model, &options)?;
     output::finish(&report, &args.common, &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }
@@ -24,11 +24,11 @@ fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let mut by_dtype: BTreeMap<&str, (u64, Vec<usize>)> = BTreeMap::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
         let (elements, tensors) = by_dtype.entry(tensor.dtype.name()).or_default();
-        *elements += tensor.stored_elements();
+        *elements += tensor.stored_element_count();
         tensors.push(index);
     }
     let rows = by_dtype.into_iter().map(|(dtype, (elements, tensors))| {
-        let (count, size) = (tensors.len() as u64, model.bytes_of(tensors));
+        let (count, size) = (tensors.len() as u64, model.distinct_bytes(tensors));
         vec![dtype.to_owned(), grouped(count), grouped(elements), bytes(size)]
     });
     table(
@@ -64,7 +64,7 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
     order.sort();
     let rows = order.into_iter().filter_map(|key| {
         let tensors = alike.get(&key)?;
-        let (count, size) = (tensors.len(), model.bytes_of(tensors.iter().copied()));
+        let (count, size) = (tensors.len(), model.distinct_bytes(tensors.iter().copied()));
         let times = if count > 1 { format!("× {count}") } else { String::new() };
         Some(vec![shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)])
     });

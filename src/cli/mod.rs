@@ -24,7 +24,7 @@ mod verify;
 mod watermark;
 
 use crate::checkpoint::OpenError;
-use crate::verbs::{Error, ErrorKind, opening};
+use crate::verbs::{Error, ErrorKind, open};
 use clap::Parser;
 use command::{Arguments, Command};
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ impl From<OpenError> for Failure {
     }
 }
 
-type Outcome = Result<u8, Failure>;
+type CommandResult = Result<u8, Failure>;
 
 /// What a command is given as a model.
 fn models(command: &Command) -> Vec<&PathBuf> {
@@ -108,7 +108,7 @@ fn models(command: &Command) -> Vec<&PathBuf> {
 
 /// Refuses places with many models before anything else is read.
 fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
-    Ok(models.iter().try_for_each(|model| opening::refuse_cache(model))?)
+    Ok(models.iter().try_for_each(|model| open::refuse_cache(model))?)
 }
 
 /// Runs the program with the arguments of the process.

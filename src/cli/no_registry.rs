@@ -1,6 +1,6 @@
 //! `registry` in a build without it.
 
-use super::{Failure, Outcome};
+use super::{Failure, CommandResult};
 use crate::checkpoint::display_name;
 use anyhow::anyhow;
 use args::RegistryCommand;
@@ -20,7 +20,7 @@ pub mod args {
 }
 
 /// Refuses the command.
-pub fn run(RegistryCommand::Any(words): &RegistryCommand) -> Outcome {
+pub fn run(RegistryCommand::Any(words): &RegistryCommand) -> CommandResult {
     let command = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     Err(Failure::usage(anyhow!(
         "registry {}: this build of tensorseal has no registries; build it with the feature registry",

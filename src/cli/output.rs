@@ -1,7 +1,7 @@
 //! Where results, messages and reports go.
 
 use super::Failure;
-use super::args::{Common, Printed, ReportFormat};
+use super::args::{Common, PrintFormat, ReportFormat};
 use crate::judge::Verdict;
 use crate::report::human::Palette;
 use crate::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
@@ -82,9 +82,9 @@ pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure:
     }
     // The exit code says it all, should this fail.
     let _ = match common.format {
-        Printed::Human => Ok(()),
-        Printed::Json => json::write(&report, &mut io::stdout().lock()),
-        Printed::Github => github::write(&report, &mut io::stdout().lock()),
+        PrintFormat::Human => Ok(()),
+        PrintFormat::Json => json::write(&report, &mut io::stdout().lock()),
+        PrintFormat::Github => github::write(&report, &mut io::stdout().lock()),
     };
 }
 
@@ -96,7 +96,9 @@ fn write_as(
 ) -> io::Result<()> {
     match format {
         ReportFormat::Json => json::write(report, out),
-        ReportFormat::Human => write(report, Printed::Human, false, Palette::default(), body, out),
+        ReportFormat::Human => {
+            write(report, PrintFormat::Human, false, Palette::default(), body, out)
+        }
         ReportFormat::Html => html::write(report, out),
         ReportFormat::Sarif => sarif::write(report, out),
         ReportFormat::Junit => junit::write(report, out),
@@ -108,16 +110,16 @@ fn write_as(
 
 fn write(
     report: &Report,
-    format: Printed,
+    format: PrintFormat,
     quiet: bool,
     palette: Palette,
     body: Body<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match format {
-        Printed::Json => return json::write(report, out),
-        Printed::Github => return github::write(report, out),
-        Printed::Human => {}
+        PrintFormat::Json => return json::write(report, out),
+        PrintFormat::Github => return github::write(report, out),
+        PrintFormat::Human => {}
     }
     if quiet {
         if report.verdict == Verdict::Pass {

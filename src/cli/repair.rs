@@ -1,22 +1,22 @@
 //! `tensorseal repair`: a copy of a damaged model with the flipped bits put back.
 
 use super::args::RepairArgs;
-use super::{Outcome, output, running};
-use crate::pinpoint::search::Limits;
+use super::{CommandResult, output, running};
+use crate::pinpoint::search::SearchLimits;
 use crate::report::units::count;
-use crate::verbs::repair::{RepairOptions, RepairOutcome, Repaired, repair};
+use crate::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
 
 /// Runs the verb.
-pub fn run(args: &RepairArgs) -> Outcome {
+pub fn run(args: &RepairArgs) -> CommandResult {
     let mut options = RepairOptions {
         seal: args.seal.clone(),
-        limits: Limits { searches: args.pinpointing.pinpoint_limit },
+        limits: SearchLimits { searches: args.pinpointing.pinpoint_limit },
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..RepairOptions::new(&args.output)
     };
-    let Repaired { report, outcome } =
+    let Repair { report, outcome } =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             options.progress = progress.clone();
             Ok(repair(&args.model, &options)?)

@@ -1,7 +1,7 @@
 //! What all measuring verbs do: run the engines, draw progress, stop on Ctrl-C.
 
-use super::args::Measuring;
-use super::progress::Drawn;
+use super::args::MeasurementArgs;
+use super::progress::ProgressLine;
 use super::{Failure, exit, output};
 use crate::engine::{RunError, RunOptions, RunReport};
 use crate::stream::progress::Progress;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
 /// call: signals are handled once in a process.
 pub fn watched<T>(
-    measuring: &Measuring,
+    measuring: &MeasurementArgs,
     quiet: bool,
     work: impl FnOnce(&Arc<Progress>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let progress = Arc::new(Progress::default());
     stop_on_signals(&progress)?;
-    let drawn = Drawn::start(&progress, measuring, quiet);
+    let drawn = ProgressLine::start(&progress, measuring, quiet);
     let done = work(&progress);
     drop(drawn);
     done
@@ -34,7 +34,7 @@ pub fn say_who_measured(run: &RunReport, quiet: bool) {
 }
 
 /// The options of a run.
-pub fn run_options(measuring: &Measuring) -> RunOptions {
+pub fn run_options(measuring: &MeasurementArgs) -> RunOptions {
     RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads.clone(),

@@ -1,19 +1,19 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
 use super::args::SealArgs;
-use super::{Outcome, output, running};
-use crate::pinpoint::fine;
+use super::{CommandResult, output, running};
+use crate::pinpoint::chunk_digests;
 use crate::verbs::{SealOptions, seal};
 use std::path::Path;
 
 /// Runs the verb.
-pub fn run(args: &SealArgs) -> Outcome {
+pub fn run(args: &SealArgs) -> CommandResult {
     let mut options = SealOptions {
         output: args.output.clone(),
         distributions: !args.digest_only,
         sketch: args.sketch,
         file_digests: args.file_digests,
-        fine: args.fine,
+        chunk_digests: args.fine,
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
@@ -27,7 +27,11 @@ pub fn run(args: &SealArgs) -> Outcome {
         let Some(seal) = &report.seal else { return Ok(()) };
         writeln!(out, "sealed    {}", palette.bold(&seal.source))?;
         if args.fine {
-            writeln!(out, "fine      {}", fine::path_of(Path::new(&seal.source)).display())?;
+            writeln!(
+                out,
+                "fine      {}",
+                chunk_digests::path_of(Path::new(&seal.source)).display()
+            )?;
         }
         writeln!(
             out,

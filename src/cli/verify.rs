@@ -1,10 +1,10 @@
 //! `tensorseal verify`: compare a model with its seal, its signature, or both.
 
-use super::args::{Common, Measuring, Opening, Pinpointing, root};
+use super::args::{Common, MeasurementArgs, OpenArgs, PinpointArgs, root};
 use super::signing::args::SignatureArgs;
 use super::signing::signed;
-use super::{Outcome, output, running};
-use crate::pinpoint::search::Limits;
+use super::{CommandResult, output, running};
+use crate::pinpoint::search::SearchLimits;
 use crate::report::Report;
 use crate::report::human::Palette;
 use crate::report::units::count;
@@ -37,21 +37,21 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub no_pinpoint: bool,
     #[command(flatten)]
-    pub pinpointing: Pinpointing,
+    pub pinpointing: PinpointArgs,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     /// List every tensor in the JSON report
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// Runs the verb.
-pub fn run(args: &VerifyArgs) -> Outcome {
-    let limits = Limits { searches: args.pinpointing.pinpoint_limit };
+pub fn run(args: &VerifyArgs) -> CommandResult {
+    let limits = SearchLimits { searches: args.pinpointing.pinpoint_limit };
     let mut options = VerifyOptions {
         seal: args.seal.clone(),
         signature: args.signature.options()?,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::isa::Isa;
-use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Wanted};
+use tensorseal::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement};
 
 /// One device and one test at a time: several instances in a process hang some drivers.
 pub fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
@@ -29,7 +29,7 @@ pub fn twins(
     all: &[u8],
     len: usize,
     offset: u64,
-    wanted: Wanted,
+    wanted: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
     let measured = |isa: Isa| {
@@ -77,7 +77,7 @@ pub struct Feed<'a> {
     pub bytes: &'a [u8],
     pub next: Mutex<usize>,
     pub tiles: usize,
-    pub wanted: Wanted,
+    pub wanted: KernelSet,
     pub keys: Vec<ChipKey>,
     pub done: Mutex<Vec<(usize, TileMeasurement)>>,
     /// Called before each tile is given out.
@@ -98,7 +98,7 @@ impl TileFeed for Feed<'_> {
     fn spec(&self, job: &usize) -> TileSpec {
         {
             let offset = (*job * BLOCK_LEN) as u64;
-            TileSpec { offset, len: BLOCK_LEN, halo: 0, wanted: self.wanted }
+            TileSpec { offset, len: BLOCK_LEN, halo: 0, kernels: self.wanted }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::keys::{KeyFiles, Model, Npy};
 use std::fs;
-use tensorseal::judge::third_party::{Context, judge};
+use tensorseal::judge::third_party::{ThirdPartyContext, judge};
 use tensorseal::judge::watermark::Detection;
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::third_party::{
-    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasured, measure,
+    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, measure,
 };
 
 impl Npy {
@@ -48,13 +48,13 @@ impl KeyFiles {
 }
 
 impl Model {
-    pub fn measure(&self, key: &ThirdPartyKey) -> Result<ThirdPartyMeasured, ThirdPartyError> {
+    pub fn measure(&self, key: &ThirdPartyKey) -> Result<ThirdPartyMeasurement, ThirdPartyError> {
         measure(&self.checkpoint, key, &2.into(), &Progress::default())
     }
 
     /// What is said of it with one key.
     pub fn judge(&self, key: &ThirdPartyKey) -> Detection {
-        let context = Context { keys: 1, committed: false };
+        let context = ThirdPartyContext { keys: 1, committed: false };
         judge(key.id(), &self.measure(key).unwrap(), &context)
     }
 }

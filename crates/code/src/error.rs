@@ -2,7 +2,7 @@
 
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
-use tensorseal_format::Named;
+use tensorseal_format::StructureError;
 
 /// Something that a loader would execute, or that goes along with the weights unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum CodeError {
     Private { what: String },
 }
 
-impl Named for CodeError {
+impl StructureError for CodeError {
     fn rule(&self) -> (&'static str, Severity) {
         use Severity::*;
         match self {

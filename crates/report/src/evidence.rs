@@ -1,6 +1,6 @@
 //! The evidence of a finding: numbers as people read them, before and after side by side.
 
-use super::shown;
+use super::safe_text;
 use super::units::grouped;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -13,26 +13,26 @@ const PAIRS: [[&str; 2]; 3] = [["sealed", "found"], ["before", "after"], ["basel
 
 /// What a finding rests on.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub struct EvidenceTables {
     /// Values that are there before and after.
-    pub pairs: Vec<Pairs>,
+    pub pairs: Vec<ComparisonTable>,
     /// Label and value of all others.
     pub single: Vec<(String, String)>,
 }
 
 /// A table of two columns.
 #[derive(Debug)]
-pub struct Pairs {
+pub struct ComparisonTable {
     /// Its headings.
     pub columns: [&'static str; 2],
     /// Label and values.
     pub rows: Vec<(String, [String; 2])>,
 }
 
-impl Evidence {
+impl EvidenceTables {
     /// Of the evidence of a finding.
     pub fn of(evidence: &BTreeMap<&'static str, Value>) -> Self {
-        let mut pairs = PAIRS.map(|columns| Pairs { columns, rows: Vec::new() });
+        let mut pairs = PAIRS.map(|columns| ComparisonTable { columns, rows: Vec::new() });
         let mut single = Vec::new();
         for (key, value) in evidence {
             let paired = pairs.iter_mut().any(|table| {
@@ -67,7 +67,7 @@ fn shown_value(value: &Value) -> String {
         Value::Null => "–".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => shown::clipped(text, VALUE),
+        Value::String(text) => safe_text::clipped(text, VALUE),
         Value::Number(number) => match (number.as_u64(), number.as_f64()) {
             (Some(count), _) => grouped(count),
             (None, Some(real)) => real_number(real),
@@ -75,9 +75,9 @@ fn shown_value(value: &Value) -> String {
         },
         Value::Array(items) if items.iter().all(|item| item.is_array()) && !items.is_empty() => {
             let parts: Vec<String> = items.iter().map(range_or_list).collect();
-            shown::clipped(&parts.join("; "), VALUE)
+            safe_text::clipped(&parts.join("; "), VALUE)
         }
-        other => shown::clipped(&other.to_string(), VALUE),
+        other => safe_text::clipped(&other.to_string(), VALUE),
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
             ("nan_found", json!(3)),
             ("ranges", json!([[0, 1_048_576], [4, 5]])),
         ]);
-        let Evidence { pairs, single } = Evidence::of(&evidence);
+        let EvidenceTables { pairs, single } = EvidenceTables::of(&evidence);
         assert_eq!(pairs.len(), 1);
         assert_eq!(pairs[0].columns, ["sealed", "found"]);
         assert_eq!(pairs[0].rows, [("mean".into(), ["-1.5e-7".into(), "0.25".into()])]);

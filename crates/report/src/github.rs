@@ -4,7 +4,7 @@
 //! findings worst first; the rest is counted.
 
 use super::units::count;
-use super::{Report, shown, summary};
+use super::{Report, safe_text, summary};
 use std::io::{self, Write};
 use tensorseal_base::display::is_hidden;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
@@ -20,7 +20,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let verdict = summary::verdict(report.verdict);
     let title = format!("tensorseal {}: {verdict}", report.command);
     let level = if report.verdict == Verdict::Pass { "notice" } else { "error" };
-    let model = shown::name(&report.model.path);
+    let model = safe_text::name(&report.model.path);
     command(level, None, &title, &format!("{model}: {}", summary::sentence(report)), out)?;
     for level in ["error", "warning", "notice"] {
         let of_level: Vec<&Finding> = report
@@ -30,9 +30,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         for finding in of_level.iter().take(SHOWN) {
             let file = finding.file.as_deref().and_then(|file| path(report, file));
-            let message = shown::clipped(&finding.message, shown::MESSAGE);
+            let message = safe_text::clipped(&finding.message, safe_text::MESSAGE);
             let message = match &finding.tensor {
-                Some(tensor) => format!("{}: {message}", shown::name(tensor)),
+                Some(tensor) => format!("{}: {message}", safe_text::name(tensor)),
                 None => message,
             };
             command(level, file.as_deref(), finding.rule, &message, out)?;
@@ -170,7 +170,7 @@ mod tests {
             prop_assert_eq!(level, "error");
             prop_assert_eq!(properties.last().unwrap(), &("title".to_owned(), "integrity/tensor-changed".to_owned()));
             prop_assert!(properties.len() <= 2);
-            prop_assert_eq!(message, format!("{}: {}", shown::name(&name), shown::clipped(&name, shown::MESSAGE)));
+            prop_assert_eq!(message, format!("{}: {}", safe_text::name(&name), safe_text::clipped(&name, safe_text::MESSAGE)));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The report for people: calm lines, colour only where a person looks.
 
-pub use super::shown::word as shown;
+pub use super::safe_text::word as shown;
 use super::units::{bytes, count, grouped};
-use super::{Model, Report, policy};
+use super::{ModelSummary, Report, policy};
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
-use tensorseal_core::judge::finding::Standing;
+use tensorseal_core::judge::finding::Disposition;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
-use tensorseal_core::policy::gate::{Outcome, RuleOutcome};
+use tensorseal_core::policy::gate::{RuleOutcome, RuleStatus};
 
 /// Findings that are listed one by one; the rest is counted.
 const LISTED: usize = 50;
@@ -57,11 +57,11 @@ impl Palette {
     }
 
     /// What became of a rule, in its colour and padded to the longest.
-    fn outcome(self, outcome: Outcome) -> String {
+    fn outcome(self, outcome: RuleStatus) -> String {
         let colour = match outcome {
-            Outcome::Pass => AnsiColor::Green,
-            Outcome::Allowed => AnsiColor::Cyan,
-            Outcome::NotChecked | Outcome::Fail => AnsiColor::Red,
+            RuleStatus::Pass => AnsiColor::Green,
+            RuleStatus::Allowed => AnsiColor::Cyan,
+            RuleStatus::NotChecked | RuleStatus::Fail => AnsiColor::Red,
         };
         let words = policy::words(outcome);
         self.paint(colour.on_default().bold(), &format!("{words:<11}"))
@@ -78,7 +78,7 @@ impl Palette {
 }
 
 /// The line that says what model it is.
-pub fn model_line(model: &Model, palette: Palette) -> String {
+pub fn model_line(model: &ModelSummary, palette: Palette) -> String {
     format!("{}  {}", palette.bold(&shown(&model.path)), model.content())
 }
 
@@ -149,7 +149,7 @@ pub fn rules(
     let width = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).min(WIDEST);
     for (rule, title) in listed.iter().zip(&titles) {
         let outcome = palette.outcome(rule.outcome);
-        let evidence = super::shown::clipped(&rule.evidence, super::shown::MESSAGE);
+        let evidence = super::safe_text::clipped(&rule.evidence, super::safe_text::MESSAGE);
         writeln!(out, "{outcome}  {title:<width$}  {}", palette.dim(&evidence))?;
     }
     Ok(())
@@ -232,7 +232,7 @@ fn finding_lines(finding: &Finding, palette: Palette, out: &mut dyn Write) -> io
         writeln!(out, "          {}", palette.dim(&range))?;
     }
     match (&finding.standing, super::summary::standing(finding)) {
-        (Some(Standing::Allowed { .. }), Some(words)) => {
+        (Some(Disposition::Allowed { .. }), Some(words)) => {
             writeln!(out, "          {}", palette.dim(&words))
         }
         _ => Ok(()),

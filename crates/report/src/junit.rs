@@ -5,12 +5,12 @@
 //! gate, one more suite has a case for each rule of the policy.
 
 use super::summary;
-use super::{Report, policy, shown};
+use super::{Report, policy, safe_text};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal_core::judge::rules::rule_of;
+use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Verdict};
 use tensorseal_core::policy::gate::RuleOutcome;
 
@@ -96,7 +96,7 @@ fn properties(report: &Report, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     for (name, value) in known.into_iter().chain(root).chain(unaudited) {
         let mut property = BytesStart::new("property");
         property.push_attribute(("name", name));
-        property.push_attribute(("value", shown::name(value).as_str()));
+        property.push_attribute(("value", safe_text::name(value).as_str()));
         xml.write_event(Event::Empty(property))?;
     }
     xml.write_event(Event::End(BytesEnd::new("properties")))
@@ -123,11 +123,11 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     let place = summary::place(finding).unwrap_or(&report.model.path);
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", finding.rule));
-    case.push_attribute(("name", shown::name(place).as_str()));
+    case.push_attribute(("name", safe_text::name(place).as_str()));
     case.push_attribute(("time", "0.000"));
     xml.write_event(Event::Start(case))?;
     let (name, message) = if report.fails(finding) {
-        ("failure", Some(shown::clipped(&finding.message, shown::MESSAGE)))
+        ("failure", Some(safe_text::clipped(&finding.message, safe_text::MESSAGE)))
     } else {
         ("system-out", None)
     };
@@ -146,10 +146,10 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
 fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", "policy"));
-    case.push_attribute(("name", shown::name(&rule.title()).as_str()));
+    case.push_attribute(("name", safe_text::name(&rule.title()).as_str()));
     case.push_attribute(("time", "0.000"));
     xml.write_event(Event::Start(case))?;
-    let evidence = shown::clipped(&rule.evidence, shown::MESSAGE);
+    let evidence = safe_text::clipped(&rule.evidence, safe_text::MESSAGE);
     let name = if rule.outcome.fails() { "failure" } else { "system-out" };
     let mut outcome = BytesStart::new(name);
     if rule.outcome.fails() {
@@ -167,14 +167,14 @@ fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
 fn details(finding: &Finding) -> String {
     let mut lines = vec![
         format!("{} {}", finding.severity.name(), finding.rule),
-        shown::clipped(&finding.message, shown::MESSAGE),
+        safe_text::clipped(&finding.message, safe_text::MESSAGE),
     ];
     if let Some(file) = &finding.file {
-        lines.push(format!("file: {}", shown::name(file)));
+        lines.push(format!("file: {}", safe_text::name(file)));
     }
     lines.extend(summary::ranges(finding));
     lines.extend(summary::standing(finding));
-    if let Some(rule) = rule_of(finding.rule) {
+    if let Some(rule) = find_rule(finding.rule) {
         lines.push(rule.meaning.to_owned());
         lines.push(rule.action.to_owned());
     }
@@ -271,7 +271,7 @@ mod tests {
             let document = Document::parse(&text).unwrap();
             let class = Some("integrity/tensor-changed");
             let case = document.descendants().find(|node| node.attribute("classname") == class);
-            let shown = shown::name(&name);
+            let shown = safe_text::name(&name);
             prop_assert_eq!(case.and_then(|node| node.attribute("name")), Some(shown.as_str()));
             let plain = written(&super::tests::report());
             prop_assert_eq!(elements(&document), elements(&Document::parse(&plain).unwrap()));

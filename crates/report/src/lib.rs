@@ -18,9 +18,10 @@ pub mod summary;
 pub mod svr;
 pub mod vsa;
 
-pub use tensorseal_core::document::coverage::{self, Coverage, NotUnderstood};
+pub use tensorseal_core::document::coverage::{self, Coverage, UnrecognisedFile};
 pub use tensorseal_core::document::policy::PolicyUsed;
 pub use tensorseal_core::document::signature::{self, SignatureUsed};
 pub use tensorseal_core::document::{
-    Compared, Model, Report, SCHEMA, SealUsed, Tool, Watermark, inventory, profile, shown, units,
+    ComparisonUsed, ModelSummary, Report, SCHEMA, SealUsed, Tool, WatermarkReport, inventory,
+    profile, safe_text, units,
 };

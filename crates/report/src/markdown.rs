@@ -2,11 +2,11 @@
 
 use super::summary;
 use super::units::{count, grouped};
-use super::{Report, shown};
+use super::{Report, safe_text};
 use std::io::{self, Write};
-use tensorseal_core::judge::finding::Standing;
+use tensorseal_core::judge::finding::Disposition;
 use tensorseal_core::judge::{Severity, Verdict};
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
 /// Findings that are listed one by one; the rest is counted.
 const LISTED: usize = 50;
@@ -74,12 +74,12 @@ fn rules(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n| | rule of the policy | evidence |\n|---|---|---|")?;
     for rule in &policy.rules {
         let sign = match rule.outcome {
-            Outcome::Pass => "✅ pass",
-            Outcome::Allowed => "☑️ allowed",
-            Outcome::NotChecked => "❌ **not checked**",
-            Outcome::Fail => "❌ **fail**",
+            RuleStatus::Pass => "✅ pass",
+            RuleStatus::Allowed => "☑️ allowed",
+            RuleStatus::NotChecked => "❌ **not checked**",
+            RuleStatus::Fail => "❌ **fail**",
         };
-        let evidence = text(&shown::clipped(&rule.evidence, shown::MESSAGE));
+        let evidence = text(&safe_text::clipped(&rule.evidence, safe_text::MESSAGE));
         writeln!(out, "| {sign} | {} | {evidence} |", code(&rule.title()))?;
     }
     Ok(())
@@ -99,8 +99,8 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             severity if report.fails(finding) => format!("**{}**", severity.name()),
             severity => severity.name().to_owned(),
         };
-        let mut what = text(&shown::clipped(&finding.message, shown::MESSAGE));
-        if let Some(Standing::Allowed { .. }) = &finding.standing {
+        let mut what = text(&safe_text::clipped(&finding.message, safe_text::MESSAGE));
+        if let Some(Disposition::Allowed { .. }) = &finding.standing {
             what += &text(&format!(" ({})", summary::standing(finding).unwrap_or_default()));
         }
         writeln!(out, "| {severity} | {} | {place} | {what} |", finding.rule)?;
@@ -116,7 +116,7 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 /// A name in `<code>`: unlike a code span it can hold every character, by number.
 fn code(name: &str) -> String {
-    format!("<code>{}</code>", escaped(&shown::name(name), "&#64;"))
+    format!("<code>{}</code>", escaped(&safe_text::name(name), "&#64;"))
 }
 
 /// Text in which nothing is markup, a link, or a person.

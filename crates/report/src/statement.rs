@@ -6,13 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-pub use tensorseal_core::document::statement::{Input, Stated};
+pub use tensorseal_core::document::statement::{StatementContext, StatementInput};
 use tensorseal_core::judge::Verdict;
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
 /// Nothing can be stated of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StatedError {
+pub enum VerdictStatementError {
     /// It was judged by no policy.
     #[error("no policy was judged by: there is no verdict to state")]
     NoPolicy,
@@ -22,12 +22,12 @@ pub enum StatedError {
 }
 
 /// The policy of a report whose verdict can be stated.
-pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, StatedError> {
+pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, VerdictStatementError> {
     match (&report.policy, report.verdict) {
         // That a policy is not met stands, whatever kept the run from a verdict of its own.
         (Some(policy), Verdict::Incomplete) if !policy.passed => Ok(policy),
-        (_, Verdict::Incomplete) => Err(StatedError::Incomplete),
-        (None, _) => Err(StatedError::NoPolicy),
+        (_, Verdict::Incomplete) => Err(VerdictStatementError::Incomplete),
+        (None, _) => Err(VerdictStatementError::NoPolicy),
         (Some(policy), _) => Ok(policy),
     }
 }
@@ -47,26 +47,26 @@ pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
     {
         let name = rule.rule.replace(['.', '-'], "_").to_uppercase();
         let all = rules.entry(format!("TENSORSEAL_{name}")).or_insert(true);
-        *all &= rule.outcome == Outcome::Pass;
+        *all &= rule.outcome == RuleStatus::Pass;
     }
     rules.insert("TENSORSEAL_GATE_PASSED".to_owned(), true);
     rules.into_iter().filter(|(_, met)| *met).map(|(name, _)| name).collect()
 }
 
 /// Who verified.
-pub(super) fn verifier(stated: &Stated, report: &Report) -> String {
+pub(super) fn verifier(stated: &StatementContext, report: &Report) -> String {
     let tool = &report.tool;
     let own = || format!("pkg:cargo/{}@{}", tool.name, tool.version);
     stated.verifier.clone().unwrap_or_else(own)
 }
 
 /// The model.
-pub(super) fn resource_uri(stated: &Stated) -> String {
+pub(super) fn resource_uri(stated: &StatementContext) -> String {
     stated.resource_uri.clone().unwrap_or_else(|| of_digest(&stated.sha256))
 }
 
 /// The policy, as in-toto describes a resource.
-pub(super) fn policy(stated: &Stated, policy: &PolicyUsed) -> Value {
+pub(super) fn policy(stated: &StatementContext, policy: &PolicyUsed) -> Value {
     let digest = tensorseal_base::hex::unhex(&policy.sha256).unwrap_or_default();
     let uri = stated.policy_uri.clone().unwrap_or_else(|| of_digest(&digest));
     json!({ "uri": uri, "digest": { "sha256": policy.sha256 } })

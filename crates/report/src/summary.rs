@@ -2,10 +2,10 @@
 
 use super::PolicyUsed;
 use super::Report;
-use super::shown;
+use super::safe_text;
 use super::units::{count, grouped};
-use tensorseal_core::judge::finding::Standing;
-use tensorseal_core::judge::rules::rule_of;
+use tensorseal_core::judge::finding::Disposition;
+use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
 use tensorseal_core::policy::gate::RuleOutcome;
 
@@ -44,7 +44,10 @@ pub fn sentence(report: &Report) -> String {
 
 fn judged(report: &Report) -> String {
     if let Some(error) = &report.error {
-        return format!("It could not be completed: {}", shown::clipped(error, shown::MESSAGE));
+        return format!(
+            "It could not be completed: {}",
+            safe_text::clipped(error, safe_text::MESSAGE)
+        );
     }
     if let Some(policy) = &report.policy {
         return by_policy(policy);
@@ -56,7 +59,7 @@ fn judged(report: &Report) -> String {
     match (report.verdict, worst) {
         (Verdict::Incomplete, _) => "It could not be completed.".to_owned(),
         (Verdict::Fail, Some(worst)) => {
-            let title = rule_of(worst.rule).map_or(worst.rule, |rule| rule.title);
+            let title = find_rule(worst.rule).map_or(worst.rule, |rule| rule.title);
             let first = if failing == 1 { "" } else { "the worst " };
             let severity = worst.severity.name();
             format!(
@@ -84,8 +87,12 @@ fn by_policy(policy: &PolicyUsed) -> String {
     if policy.passed {
         return format!("The policy is met: {total} checked.");
     }
-    let named =
-        failing.iter().take(NAMED).map(|title| shown::name(title)).collect::<Vec<_>>().join(", ");
+    let named = failing
+        .iter()
+        .take(NAMED)
+        .map(|title| safe_text::name(title))
+        .collect::<Vec<_>>()
+        .join(", ");
     let more = match failing.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -146,10 +153,10 @@ pub fn ranges(finding: &Finding) -> Vec<String> {
 /// What a policy says of a finding, in words.
 pub fn standing(finding: &Finding) -> Option<String> {
     Some(match finding.standing.as_ref()? {
-        Standing::Violates { rule } => format!("violates {rule}"),
-        Standing::Within { rule } => format!("let through by {rule}"),
-        Standing::Allowed { reason, expires } => {
-            format!("allowed until {expires}: {}", shown::clipped(reason, shown::MESSAGE))
+        Disposition::Violates { rule } => format!("violates {rule}"),
+        Disposition::Within { rule } => format!("let through by {rule}"),
+        Disposition::Allowed { reason, expires } => {
+            format!("allowed until {expires}: {}", safe_text::clipped(reason, safe_text::MESSAGE))
         }
     })
 }

@@ -5,7 +5,8 @@
 
 use super::Report;
 use super::statement::{
-    self as stating, Stated, StatedError, met, of_digest, policy_of, resource_uri, verifier,
+    self as stating, StatementContext, VerdictStatementError, met, of_digest, policy_of,
+    resource_uri, verifier,
 };
 use serde_json::{Value, json};
 use tensorseal_base::hex::hex;
@@ -18,7 +19,10 @@ pub const PREDICATE_TYPE: &str = "https://slsa.dev/verification_summary/v1";
 ///
 /// # Errors
 /// There is no verdict by a policy.
-pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedError> {
+pub fn statement(
+    report: &Report,
+    stated: &StatementContext,
+) -> Result<Statement, VerdictStatementError> {
     let policy = policy_of(report)?;
     let levels = match met(policy) {
         levels if policy.passed => levels,

@@ -1,6 +1,6 @@
 //! in-toto Statement v1: a predicate about a subject that is named by its digest.
 
-use super::json::{self, JsonError};
+use super::json::{self, StrictJsonError};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub struct Statement {
 pub enum StatementError {
     /// Not the JSON of a statement.
     #[error("the signed statement is malformed: {0}")]
-    Json(#[from] JsonError),
+    Json(#[from] StrictJsonError),
     /// Something else than a Statement v1.
     #[error("the signed statement is not an in-toto Statement v1: its type is '{}'", display_name(.0))]
     Type(String),
@@ -64,17 +64,17 @@ pub(super) struct WrittenSubject {
 }
 
 /// The members of a statement but for its predicate, of which only the names of its own are kept.
-pub(super) struct Head {
+pub(super) struct StatementHeader {
     pub subject: Vec<WrittenSubject>,
     pub predicate_type: String,
     pub members: Vec<String>,
 }
 
-impl Head {
+impl StatementHeader {
     /// Reads them, from a text that is [checked](json::check) on the way.
     pub fn read(text: &[u8]) -> Result<Self, StatementError> {
         json::check(text)?;
-        let written: WrittenStatement<Option<Members>> = json::shape(text)?;
+        let written: WrittenStatement<Option<PredicateMembers>> = json::shape(text)?;
         if written.statement_type != STATEMENT_TYPE {
             return Err(StatementError::Type(written.statement_type));
         }
@@ -96,7 +96,7 @@ impl Head {
 }
 
 #[derive(Default, Deserialize)]
-struct Members(BTreeMap<String, IgnoredAny>);
+struct PredicateMembers(BTreeMap<String, IgnoredAny>);
 
 impl Statement {
     /// Reads a statement about exactly one subject.
@@ -104,7 +104,7 @@ impl Statement {
     /// # Errors
     /// See [`StatementError`].
     pub fn parse(text: &[u8]) -> Result<Self, StatementError> {
-        let head = Head::read(text)?;
+        let head = StatementHeader::read(text)?;
         let predicate_type = head.predicate_type.clone();
         let (name, sha256) = head.one_subject()?;
         let written: WrittenStatement<Value> = json::shape(text)?;

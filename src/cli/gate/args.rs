@@ -1,6 +1,6 @@
 //! Arguments of the gate.
 
-use crate::cli::args::{Common, Measuring};
+use crate::cli::args::{Common, MeasurementArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -33,16 +33,16 @@ pub struct GateArgs {
     #[arg(long, value_name = "DB")]
     pub state: Option<PathBuf>,
     #[command(flatten)]
-    pub stating: Stating,
+    pub stating: StatementArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// Statements of the verdict for others.
 #[derive(Debug, Args)]
-pub struct Stating {
+pub struct StatementArgs {
     /// Also write the verdict as a statement: vsa (SLSA Verification Summary v1) or svr (in-toto Simple
     /// Verification Result v0.2) (repeatable)
     #[arg(long, value_name = "KIND=PATH", value_parser = statement)]

@@ -5,16 +5,16 @@ mod statements;
 
 use super::args::ReportFormat;
 use super::signing::signed;
-use super::{Failure, Outcome, exit, output, running};
+use super::{CommandResult, Failure, exit, output, running};
 use crate::policy::{self, PolicyFile};
 use crate::report::Report;
 use crate::report::human::Palette;
-use crate::verbs::{GateOptions, Gated, gate};
+use crate::verbs::{GateOptions, GateResult, gate};
 use args::GateArgs;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &GateArgs) -> Outcome {
+pub fn run(args: &GateArgs) -> CommandResult {
     let (Some(model), Some(path)) = (&args.model, &args.policy) else { return print_policy() };
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
@@ -26,12 +26,12 @@ pub fn run(args: &GateArgs) -> Outcome {
         baseline: args.baseline.clone(),
         registries: &registries,
         sha256: args.common.report.iter().any(|(format, _)| *format == ReportFormat::Cyclonedx),
-        stated: !args.stating.statement.is_empty(),
+        for_statement: !args.stating.statement.is_empty(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..GateOptions::default()
     };
-    let Gated { report, subject } =
+    let GateResult { report, subject } =
         running::watched(&args.measuring, args.common.quiet, |progress| {
             options.progress = progress.clone();
             Ok(gate(model, &policy, &options)?)
@@ -46,17 +46,17 @@ pub fn run(args: &GateArgs) -> Outcome {
 #[cfg(feature = "registry")]
 fn registries(args: &GateArgs) -> crate::registry::state::StateFile {
     let place = super::registry::place::of(args.state.as_deref());
-    crate::registry::state::StateFile { place: place.map_err(|failure| failure.error.to_string()) }
+    crate::registry::state::StateFile { path: place.map_err(|failure| failure.error.to_string()) }
 }
 
 /// This build remembers nothing.
 #[cfg(not(feature = "registry"))]
-fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistries {
-    crate::verbs::gate::NoRegistries
+fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistryLookup {
+    crate::verbs::gate::NoRegistryLookup
 }
 
 /// The policy to begin with.
-fn print_policy() -> Outcome {
+fn print_policy() -> CommandResult {
     match io::stdout().lock().write_all(policy::DEFAULT.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
         _ => Ok(exit::PASS),

@@ -2,18 +2,18 @@
 
 use super::args::AcceptArgs;
 use super::{place, state_failure};
-use crate::cli::{Outcome, exit};
+use crate::cli::{CommandResult, exit};
 use crate::registry::state::{Database, StateError};
-use crate::system::user_number;
+use crate::system::user_id;
 use crate::verbs;
 use std::io::Write;
 
 /// Accepts what a model is now.
-pub fn run(args: &AcceptArgs) -> Outcome {
+pub fn run(args: &AcceptArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
     // One that is not there is not made for this.
-    drop(Database::read_from(&path).map_err(state_failure)?);
-    let (database, _) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
+    drop(Database::open_for_reading(&path).map_err(state_failure)?);
+    let (database, _) = Database::open_for_writing(&path, args.wait_lock).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;
     let model = database.model(&source, &args.naming.model).map_err(state_failure)?;
     let Some(model) = model else {
@@ -40,7 +40,7 @@ pub fn run(args: &AcceptArgs) -> Outcome {
 /// Who runs this, as far as the environment tells.
 fn user() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let id = || user_number().map_or("unknown".to_owned(), |number| format!("user {number}"));
+    let id = || user_id().map_or("unknown".to_owned(), |number| format!("user {number}"));
     match (set("SUDO_USER"), set("USER").or_else(|| set("LOGNAME"))) {
         (Some(user), Some(other)) if user != other => format!("{user} (as {other})"),
         (Some(user), _) | (None, Some(user)) => user,

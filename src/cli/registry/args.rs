@@ -1,7 +1,7 @@
 //! Arguments of `registry`.
 
 use super::values::{self, Rotation};
-use crate::cli::args::Measuring;
+use crate::cli::args::MeasurementArgs;
 use crate::judge::Severity;
 use crate::policy::{Age, Pattern};
 use crate::report::registry::syslog::Target;
@@ -29,7 +29,7 @@ pub struct ScanArgs {
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
     #[command(flatten)]
-    pub remembering: Remembering,
+    pub remembering: StateArgs,
     /// Wait for another scan that is at work with the same state
     #[arg(long)]
     pub wait_lock: bool,
@@ -53,7 +53,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
     #[command(flatten)]
-    pub telling: Telling,
+    pub telling: NotificationArgs,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
     pub format: ListFormat,
@@ -64,12 +64,12 @@ pub struct ScanArgs {
     #[arg(long, value_name = "SEVERITY", default_value = "medium")]
     pub fail_on: Severity,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
 }
 
 /// Where models are remembered.
 #[derive(Debug, Args)]
-pub struct Remembering {
+pub struct StateArgs {
     /// The database (default: tensorseal.db in $STATE_DIRECTORY, else tensorseal/registry.db in
     /// $XDG_STATE_HOME or ~/.local/state)
     #[arg(long, value_name = "DB")]
@@ -78,7 +78,7 @@ pub struct Remembering {
 
 /// Who else is told.
 #[derive(Debug, Args)]
-pub struct Telling {
+pub struct NotificationArgs {
     /// Write metrics for Prometheus: a text file for node_exporter
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,
@@ -114,7 +114,7 @@ pub enum ListFormat {
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     #[command(flatten)]
-    pub remembering: Remembering,
+    pub remembering: StateArgs,
     /// List only models that are not ok
     #[arg(long)]
     pub problems: bool,
@@ -131,7 +131,7 @@ pub struct StatusArgs {
 
 /// A model of this name.
 #[derive(Debug, Args)]
-pub struct Naming {
+pub struct ModelNameArgs {
     /// Its name, as `registry status` lists it
     pub model: String,
     /// The source it is in, where several have one of this name
@@ -142,18 +142,18 @@ pub struct Naming {
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     #[command(flatten)]
-    pub naming: Naming,
+    pub naming: ModelNameArgs,
     #[command(flatten)]
-    pub remembering: Remembering,
+    pub remembering: StateArgs,
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub format: crate::cli::args::Format,
+    pub format: crate::cli::args::OutputFormat,
 }
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
     #[command(flatten)]
-    pub naming: Naming,
+    pub naming: ModelNameArgs,
     /// Why: it is kept for ever
     #[arg(long, value_name = "TEXT", value_parser = values::reason)]
     pub reason: String,
@@ -161,7 +161,7 @@ pub struct AcceptArgs {
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     #[command(flatten)]
-    pub remembering: Remembering,
+    pub remembering: StateArgs,
     /// Wait for a scan that is at work with the same state
     #[arg(long)]
     pub wait_lock: bool,

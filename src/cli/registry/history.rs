@@ -3,17 +3,17 @@
 use super::args::HistoryArgs;
 use super::{place, state_failure};
 use crate::checkpoint::display_name;
-use crate::cli::args::Format;
-use crate::cli::{Failure, Outcome, exit, output};
+use crate::cli::args::OutputFormat;
+use crate::cli::{CommandResult, Failure, exit, output};
 use crate::registry::state::{Database, History};
 use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, Write};
 
 /// Lists what became of a model.
-pub fn run(args: &HistoryArgs) -> Outcome {
+pub fn run(args: &HistoryArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
-    let database = Database::read_from(&path).map_err(state_failure)?;
+    let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;
     let model = &args.naming.model;
     let found = database.history(&source, model).map_err(state_failure)?;
@@ -23,7 +23,7 @@ pub fn run(args: &HistoryArgs) -> Outcome {
     };
     let mut out = io::stdout().lock();
     let written = match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let document = json!({
                 "schema": "tensorseal.registry-history/1",
                 "source": source,
@@ -35,7 +35,7 @@ pub fn run(args: &HistoryArgs) -> Outcome {
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(out))
         }
-        Format::Human => write(&history, (&source, model), &mut out),
+        OutputFormat::Human => write(&history, (&source, model), &mut out),
     };
     written.map_err(Failure::incomplete)?;
     Ok(exit::PASS)

@@ -3,19 +3,19 @@
 mod accept;
 pub mod args;
 mod history;
+mod notify;
 pub mod place;
 mod reports;
 mod scan;
 mod status;
-mod tell;
 mod values;
 
-use super::{Failure, Outcome, exit};
+use super::{CommandResult, Failure, exit};
 use crate::registry::state::StateError;
 use args::RegistryCommand;
 
 /// Runs a command on registries.
-pub fn run(command: &RegistryCommand) -> Outcome {
+pub fn run(command: &RegistryCommand) -> CommandResult {
     match command {
         RegistryCommand::Scan(args) => scan::run(args),
         RegistryCommand::Status(args) => status::run(args),

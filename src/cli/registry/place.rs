@@ -1,6 +1,6 @@
 //! Where the state of registries is, and which model is meant.
 
-use super::args::{Naming, Remembering};
+use super::args::{ModelNameArgs, StateArgs};
 use super::state_failure;
 use crate::cli::Failure;
 use crate::registry::state::{Database, StateError};
@@ -9,7 +9,7 @@ use std::env::var_os;
 use std::path::{Path, PathBuf};
 
 /// The database that was named, or the usual one.
-pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {
+pub fn state(remembering: &StateArgs) -> Result<PathBuf, Failure> {
     of(remembering.state.as_deref())
 }
 
@@ -34,7 +34,7 @@ pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// The source of the model that is meant.
-pub fn source_of(database: &Database, naming: &Naming) -> Result<String, Failure> {
+pub fn source_of(database: &Database, naming: &ModelNameArgs) -> Result<String, Failure> {
     let sources = database.sources_of(&naming.model).map_err(state_failure)?;
     let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);
     let mut found = sources.iter().filter(wanted);

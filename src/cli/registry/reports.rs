@@ -55,7 +55,7 @@ impl Reports {
             return Ok(());
         }
         // Of content that was judged before, the report was written then.
-        if model.deep.found.is_none() && page.exists() {
+        if model.deep.content_findings.is_none() && page.exists() {
             return Ok(());
         }
         let report = report(model);

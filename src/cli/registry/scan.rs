@@ -1,39 +1,42 @@
 //! `registry scan`.
 
 use super::args::{ListFormat, ScanArgs};
+use super::notify::{self, NotificationResult};
 use super::reports::Reports;
-use super::tell::{self, Told};
 use super::values::Rotation;
 use super::{place, state_failure, status};
-use crate::cli::{Failure, Outcome, exit, output, running};
+use crate::cli::{CommandResult, Failure, exit, output, running};
 use crate::judge::Verdict;
 use crate::policy::Age;
 use crate::registry::record::{RunOutcome, RunRecord};
-use crate::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
+use crate::registry::scan::{
+    CheckOptions, CheckedModel, DeepCheckSchedule, RotationPart, Scan, ScanResult,
+};
 use crate::registry::source::{self, Source};
 use crate::registry::state::Database;
 use crate::report::registry::{Overview, human, inventory, json};
-use crate::stream::pace::Pace;
+use crate::stream::rate_limiter::RateLimiter;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 /// Scans registries, and tells everyone who was named.
-pub fn run(args: &ScanArgs) -> Outcome {
+pub fn run(args: &ScanArgs) -> CommandResult {
     let sources = open(args)?;
     let path = place::state(&args.remembering)?;
-    let (database, made) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
+    let (database, made) =
+        Database::open_for_writing(&path, args.wait_lock).map_err(state_failure)?;
     if made {
         let text = format!("{} was not there: every model is new to it", path.display());
         output::note(args.quiet, &text);
     }
-    tell::begin(&args.telling);
+    notify::scan_started(&args.telling);
     let reports = args.telling.reports.as_deref().map(Reports::new).transpose()?;
     let scanned = match scan(args, &database, &sources, reports.as_ref()) {
         Ok(scanned) => scanned,
         Err(failure) => {
-            tell::broke(&args.telling);
+            notify::scan_failed(&args.telling);
             return Err(failure);
         }
     };
@@ -46,7 +49,7 @@ pub fn run(args: &ScanArgs) -> Outcome {
         records: &database,
         passed_over: Some(&scanned.passed_over),
     };
-    let told = tell::all(&args.telling, &overview, reports.as_ref());
+    let told = notify::scan_finished(&args.telling, &overview, reports.as_ref());
     print(args, &overview)?;
     code(&scanned, told)
 }
@@ -69,11 +72,11 @@ fn scan(
     database: &Database,
     sources: &[Box<dyn Source>],
     reports: Option<&Reports>,
-) -> Result<Scanned, Failure> {
+) -> Result<ScanResult, Failure> {
     let mut run = running::run_options(&args.measuring);
-    run.pace = args.limit_rate.map(|rate| Arc::new(Pace::new(rate)));
+    run.rate_limiter = args.limit_rate.map(|rate| Arc::new(RateLimiter::new(rate)));
     let max_age = args.max_age.map(Age::duration);
-    let due = Due { max_age, part: part(args, database)?, everything: args.read_all };
+    let due = DeepCheckSchedule { max_age, part: part(args, database)?, everything: args.read_all };
     let mut failed = None;
     let scanned = running::watched(&args.measuring, args.quiet, |progress| {
         let mut each = |model: &CheckedModel<'_>| {
@@ -83,13 +86,13 @@ fn scan(
         };
         let mut scan = Scan {
             database,
-            due,
-            checking: Checking { run, ..Checking::default() },
+            schedule: due,
+            check_options: CheckOptions { run, ..CheckOptions::default() },
             exclude: &args.exclude,
             fail_on: args.fail_on,
             progress,
             clock: &Timestamp::now,
-            each: &mut each,
+            on_checked: &mut each,
         };
         scan.run(sources).map_err(state_failure)
     })?;
@@ -99,14 +102,14 @@ fn scan(
     }
 }
 
-fn part(args: &ScanArgs, database: &Database) -> Result<Option<Part>, Failure> {
+fn part(args: &ScanArgs, database: &Database) -> Result<Option<RotationPart>, Failure> {
     Ok(match args.read_subset {
         None => None,
         Some(Rotation::Part(part)) => Some(part),
         Some(Rotation::Next(of)) => {
             let index = database.next_part(of).map_err(state_failure)?;
             output::note(args.quiet, &format!("part {}/{of} of all models is read", index + 1));
-            Some(Part { index, of })
+            Some(RotationPart { index, count: of })
         }
     })
 }
@@ -133,8 +136,8 @@ fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
 }
 
 /// What fails comes first; then what was not done.
-fn code(scanned: &Scanned, told: Told) -> Outcome {
-    let Scanned { run: RunRecord { outcome, .. }, any, .. } = scanned;
+fn code(scanned: &ScanResult, told: NotificationResult) -> CommandResult {
+    let ScanResult { run: RunRecord { outcome, .. }, any, .. } = scanned;
     Ok(match outcome {
         RunOutcome::Interrupted => exit::INTERRUPTED,
         RunOutcome::Fail => exit::FINDINGS,

@@ -2,9 +2,9 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
-use crate::cli::{Failure, Outcome, exit, output};
+use crate::cli::{CommandResult, Failure, exit, output};
 use crate::judge::Verdict;
-use crate::registry::record::{RunOutcome, Summary};
+use crate::registry::record::{RegistrySummary, RunOutcome};
 use crate::registry::state::Database;
 use crate::report::human::Palette;
 use crate::report::registry::{Overview, html, human, inventory, json};
@@ -15,13 +15,13 @@ use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
 /// Tells what is known of all models.
-pub fn run(args: &StatusArgs) -> Outcome {
+pub fn run(args: &StatusArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
-    let database = Database::read_from(&path).map_err(state_failure)?;
+    let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let summary = database.summary().map_err(state_failure)?;
     let overview = Overview {
         command: "registry status",
-        verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
+        verdict: verdict(&summary, args.fail_on, Database::has_writer(&path)),
         now: verbs::now()?,
         summary: &summary,
         records: &database,
@@ -63,7 +63,7 @@ pub fn print(
 }
 
 /// What a summary comes to. A scan that did not end, and is not `at_work`, was killed.
-fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
+fn verdict(summary: &RegistrySummary, fail_on: Severity, at_work: bool) -> Verdict {
     let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
     let last = summary.last_run.as_ref();
     let incomplete = last.is_some_and(|run| {

@@ -1,12 +1,12 @@
 //! Values of arguments: rates, parts, reasons.
 
-use crate::registry::scan::Part;
+use crate::registry::scan::RotationPart;
 
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
     /// This one.
-    Part(Part),
+    Part(RotationPart),
     /// The next of so many.
     Next(u32),
 }
@@ -41,7 +41,7 @@ pub fn rotation(text: &str) -> Result<Rotation, String> {
     }
     let part: u32 = part.parse().map_err(|_| wrong())?;
     match (1..=of).contains(&part) {
-        true => Ok(Rotation::Part(Part { index: part - 1, of })),
+        true => Ok(Rotation::Part(RotationPart { index: part - 1, count: of })),
         false => Err(wrong()),
     }
 }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn parts() {
-        assert_eq!(rotation("1/7").unwrap(), Rotation::Part(Part { index: 0, of: 7 }));
+        assert_eq!(rotation("1/7").unwrap(), Rotation::Part(RotationPart { index: 0, count: 7 }));
         assert_eq!(rotation("auto/7").unwrap(), Rotation::Next(7));
         for text in ["", "0/7", "8/7", "1/0", "1", "a/7", "auto/0", "-1/7"] {
             assert!(rotation(text).is_err(), "{text}");

@@ -1,8 +1,8 @@
 //! Arguments of signatures, of those who make them and of those who check them.
 
 use crate::cli::Failure;
-use crate::cli::args::{Common, Measuring, Opening};
-use crate::signing::attestation::Kind;
+use crate::cli::args::{Common, MeasurementArgs, OpenArgs};
+use crate::signing::attestation::AttestationKind;
 use crate::stream::hashing::HashAlgorithm;
 use crate::verbs::{SignatureOptions, trust};
 use clap::{Args, ValueEnum};
@@ -30,7 +30,7 @@ pub struct SignArgs {
     /// Also sign facts of the model, beside the bundle: its seal, what an audit finds, the claim of a
     /// watermark (repeatable)
     #[arg(long, value_name = "FACTS")]
-    pub attest: Vec<Facts>,
+    pub attest: Vec<AttestedFact>,
     /// The seal to attest (default: where `seal` writes it)
     #[arg(long, value_name = "SEAL")]
     pub seal: Option<PathBuf>,
@@ -41,9 +41,9 @@ pub struct SignArgs {
     #[arg(long)]
     pub allow_malformed: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -94,7 +94,7 @@ pub struct SignatureArgs {
     pub attestations: Option<PathBuf>,
     /// Facts that must have been signed: seal, audit, watermark-claim (repeatable)
     #[arg(long, value_name = "FACTS", requires = "signature")]
-    pub require_attestation: Vec<Facts>,
+    pub require_attestation: Vec<AttestedFact>,
 }
 
 impl SignatureArgs {
@@ -117,7 +117,7 @@ impl SignatureArgs {
 
 /// What can be attested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Facts {
+pub enum AttestedFact {
     /// The seal of the model
     Seal,
     /// What an audit finds, now
@@ -126,17 +126,17 @@ pub enum Facts {
     WatermarkClaim,
 }
 
-impl Facts {
+impl AttestedFact {
     /// As the library knows it.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> AttestationKind {
         match self {
-            Facts::Seal => Kind::Seal,
-            Facts::Audit => Kind::Audit,
-            Facts::WatermarkClaim => Kind::WatermarkClaim,
+            AttestedFact::Seal => AttestationKind::Seal,
+            AttestedFact::Audit => AttestationKind::Audit,
+            AttestedFact::WatermarkClaim => AttestationKind::WatermarkClaim,
         }
     }
 }
 
 fn hash(text: &str) -> Result<HashAlgorithm, String> {
-    HashAlgorithm::of_name(text).ok_or_else(|| "expected sha256, blake2b or blake3".to_owned())
+    HashAlgorithm::from_name(text).ok_or_else(|| "expected sha256, blake2b or blake3".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use super::args::SignerArgs;
 use crate::cli::Failure;
-use crate::signing::{Method, PrivateKey, certificates};
+use crate::signing::{PrivateKey, SigningMethod, certificates};
 use crate::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal};
@@ -10,18 +10,18 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The key that signs, and how it is vouched for.
-pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {
+pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, SigningMethod), Failure> {
     let key = private_key(args)?;
-    let Some(path) = &args.cert else { return Ok((key, Method::Key)) };
+    let Some(path) = &args.cert else { return Ok((key, SigningMethod::Key)) };
     let mut found = read_certificates(&[path])?;
     let leaf = found.remove(0);
     // Nobody would accept what it signs.
-    certificates::check_leaf(&leaf, jiff::Timestamp::now())
+    certificates::verify_leaf(&leaf, jiff::Timestamp::now())
         .with_context(|| path.display().to_string())
         .map_err(Failure::usage)?;
     // A file with the chain behind the leaf is usual, too.
     found.extend(read_certificates(&args.chain)?);
-    Ok((key, Method::Certificate { leaf, chain: found }))
+    Ok((key, SigningMethod::Certificate { leaf, chain: found }))
 }
 
 fn private_key(args: &SignerArgs) -> Result<PrivateKey, Failure> {

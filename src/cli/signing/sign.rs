@@ -2,12 +2,12 @@
 
 use super::args::SignArgs;
 use super::{keys, signed};
-use crate::cli::{Outcome, output, running};
+use crate::cli::{CommandResult, output, running};
 use crate::stream::hashing::FileHashing;
 use crate::verbs::{SignOptions, sign};
 
 /// Runs the verb.
-pub fn run(args: &SignArgs) -> Outcome {
+pub fn run(args: &SignArgs) -> CommandResult {
     let signer = keys::signer(&args.signer)?;
     let mut options = SignOptions {
         output: args.output.clone(),

@@ -1,12 +1,12 @@
 //! Arguments of `tensorseal watermark`.
 
-use crate::cli::args::{Common, Measuring, Opening, root};
-use crate::judge::presence::Expected;
+use crate::cli::args::{Common, MeasurementArgs, OpenArgs, root};
+use crate::judge::presence::ExpectedPresence;
 use crate::watermark;
 use crate::watermark::payload::Payload;
 use crate::watermark::strength::Strength;
-use crate::watermark::third_party::Scheme;
-use crate::watermark::third_party::scheme::SchemeError;
+use crate::watermark::third_party::ThirdPartyScheme;
+use crate::watermark::third_party::scheme::ThirdPartySchemeError;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -78,7 +78,7 @@ impl StrengthArgs {
 
 /// What is marked, and how.
 #[derive(Debug, Args)]
-pub struct Marking {
+pub struct MarkArgs {
     /// The unmarked model: a file or a directory
     pub model: PathBuf,
     /// The key of the mark
@@ -94,7 +94,7 @@ pub struct Marking {
 #[derive(Debug, Args)]
 pub struct ClaimArgs {
     #[command(flatten)]
-    pub marking: Marking,
+    pub marking: MarkArgs,
     /// Write the claim to a new file instead of standard output
     #[arg(short, long, value_name = "CLAIM")]
     pub output: Option<PathBuf>,
@@ -102,15 +102,15 @@ pub struct ClaimArgs {
     #[arg(long, short)]
     pub quiet: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
     #[command(flatten)]
-    pub marking: Marking,
+    pub marking: MarkArgs,
     /// Embed exactly what was claimed: payload and strength of this claim, on the model it names
     #[arg(long, value_name = "CLAIM", conflicts_with_all = ["payload", "target_z", "alpha"])]
     pub claim: Option<PathBuf>,
@@ -124,9 +124,9 @@ pub struct EmbedArgs {
     #[arg(long, hide = true)]
     pub in_place: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -158,9 +158,9 @@ pub struct DetectArgs {
     #[arg(long, value_enum)]
     pub expect: Option<Expect>,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
@@ -171,7 +171,7 @@ pub enum SchemeChoice {
     /// Our own.
     Native,
     /// One of others.
-    ThirdParty(Scheme),
+    ThirdParty(ThirdPartyScheme),
 }
 
 impl FromStr for SchemeChoice {
@@ -182,7 +182,7 @@ impl FromStr for SchemeChoice {
             return Ok(Self::Native);
         }
         text.parse().map(Self::ThirdParty).map_err(|error| match error {
-            SchemeError::Unknown => format!("{error}, and {}", watermark::SCHEME),
+            ThirdPartySchemeError::Unknown => format!("{error}, and {}", watermark::SCHEME),
             refused => refused.to_string(),
         })
     }
@@ -196,7 +196,7 @@ pub enum Expect {
     Absent,
 }
 
-impl From<Expect> for Expected {
+impl From<Expect> for ExpectedPresence {
     fn from(expect: Expect) -> Self {
         match expect {
             Expect::Present => Self::Present,

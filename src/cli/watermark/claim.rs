@@ -2,19 +2,19 @@
 
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
-use crate::cli::{Failure, Outcome, exit, output, running};
-use crate::verbs::{Inputs, opening};
+use crate::cli::{CommandResult, Failure, exit, output, running};
+use crate::verbs::{RunInputs, open};
 use crate::watermark::claim::Claim;
 use anyhow::Context;
 use std::io::{self, Write};
 
-pub fn run(args: &ClaimArgs) -> Outcome {
+pub fn run(args: &ClaimArgs) -> CommandResult {
     let key = read_key(&args.marking.key)?;
     if let Some(path) = &args.output {
         // Before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
+    let model = open::open_weights(&args.marking.model, args.opening.options())?;
     let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
@@ -29,7 +29,7 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         &unmarked.measured.carriers,
         unmarked.elements(),
     );
-    Inputs::default().settle(&[&model])?;
+    RunInputs::default().check_unchanged(&[&model])?;
     match &args.output {
         Some(path) => {
             claim.write_new(path).map_err(claim_failure)?;

@@ -3,24 +3,24 @@
 use super::args::EmbedArgs;
 use super::{claim_failure, marking, read_key};
 use crate::checkpoint::{Checkpoint, Format, display_name};
-use crate::cli::{Failure, Outcome, output, running};
+use crate::cli::{CommandResult, Failure, output, running};
 use crate::judge::embedding::{self, Embedding};
 use crate::judge::structure;
 use crate::report::human::Palette;
 use crate::report::units::grouped;
-use crate::report::{Report, Watermark};
+use crate::report::{Report, WatermarkReport};
 use crate::stream::copy::CopyError;
-use crate::verbs::opening;
+use crate::verbs::open;
 use crate::verbs::output::check_copy;
 use crate::watermark::claim::Claim;
-use crate::watermark::embed::{self, EmbedError, Mark};
+use crate::watermark::embed::{self, EmbedError, MarkSettings};
 use crate::watermark::key::WatermarkKey;
 use crate::watermark::strength::Strength;
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub fn run(args: &EmbedArgs) -> Outcome {
+pub fn run(args: &EmbedArgs) -> CommandResult {
     if args.in_place {
         return Err(Failure::usage(anyhow!(
             "--in-place: a marked model is always a new one, so that nothing is lost; name it with -o"
@@ -29,7 +29,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
     check_copy(&args.marking.model, &args.output)?;
-    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
+    let model = open::open_weights(&args.marking.model, args.opening.options())?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
     let options = running::run_options(&args.measuring);
@@ -58,11 +58,11 @@ pub fn run(args: &EmbedArgs) -> Outcome {
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
     let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
     report.fill(&model, &measured.model, &measured.run);
-    report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::weight_findings(&model));
     report.findings.extend(findings);
     report.judge(args.common.fail_on);
     let body = lines(&embedding, &args.output, &model);
-    report.watermark = Some(Watermark::Embedded(embedding));
+    report.watermark = Some(WatermarkReport::Embedded(embedding));
     output::finish(&report, &args.common, &|out, palette| write_lines(out, palette, &body))
 }
 
@@ -70,7 +70,7 @@ pub fn run(args: &EmbedArgs) -> Outcome {
 /// that share bytes.
 fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
     let is_kept = |format| matches!(format, Format::Torch | Format::Numpy);
-    match model.own_files().iter().find(|file| file.format.is_some_and(is_kept)) {
+    match model.model_files().iter().find(|file| file.format.is_some_and(is_kept)) {
         Some(file) => Err(Failure::usage(anyhow!(
             "{}: a mark cannot be embedded in this format; convert the model to safetensors first",
             display_name(&file.path)
@@ -97,8 +97,8 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
 fn mark(
     args: &EmbedArgs,
     claim: Option<&Claim>,
-    unmarked: &marking::Unmarked,
-) -> Result<Mark, Failure> {
+    unmarked: &marking::UnmarkedModel,
+) -> Result<MarkSettings, Failure> {
     let (payload, strength) = match claim {
         None => (args.marking.payload, args.marking.strength.wanted()),
         Some(claim) => {
@@ -127,7 +127,7 @@ fn embed_failure(error: EmbedError) -> Failure {
 fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
     let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;
-    let what = if model.is_one_file() { "file" } else { "directory" };
+    let what = if model.is_single_file() { "file" } else { "directory" };
     vec![
         ("marked", format!("{} (a new {what})", out.display())),
         ("key", mark.key_id.clone()),

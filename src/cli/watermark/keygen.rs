@@ -2,12 +2,12 @@
 
 use super::args::KeygenArgs;
 use super::key_failure;
-use crate::cli::{Failure, Outcome, exit};
+use crate::cli::{CommandResult, Failure, exit};
 use crate::watermark::key::WatermarkKey;
 use anyhow::Context;
 use std::io::{self, Write};
 
-pub fn run(args: &KeygenArgs) -> Outcome {
+pub fn run(args: &KeygenArgs) -> CommandResult {
     let key = WatermarkKey::generate().map_err(key_failure)?;
     key.write_new(&args.output, &args.note).map_err(key_failure)?;
     let mut out = io::stdout().lock();

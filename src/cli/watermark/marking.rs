@@ -2,28 +2,28 @@
 
 use super::{detect_failure, no_carriers};
 use crate::checkpoint::{Checkpoint, Format, ModelFile, display_name};
-use crate::cli::args::Measuring;
+use crate::cli::args::MeasurementArgs;
 use crate::cli::{Failure, running};
 use crate::judge::bounds::signs_tail_log10;
 use crate::judge::watermark::{PRESENT, z_of};
 use crate::measure::slots::SlotSums;
 use crate::report::units::grouped;
 use crate::stream::progress::Progress;
-use crate::watermark::detect::{self, Measured};
-use crate::watermark::embed::Mark;
+use crate::watermark::detect::{self, WatermarkMeasurement};
+use crate::watermark::embed::MarkSettings;
 use crate::watermark::key::{self, WatermarkKey};
 use crate::watermark::payload::{MIN_BLOCKS, Payload};
 use crate::watermark::strength::{
     DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
-use crate::weights::Form;
+use crate::weights::WeightStorage;
 use anyhow::anyhow;
 use std::path::Path;
 
 /// A model that is to be marked.
-pub struct Unmarked {
+pub struct UnmarkedModel {
     /// Its root, carriers and engine.
-    pub measured: Measured,
+    pub measured: WatermarkMeasurement,
     /// How the key correlates with it already.
     total: SlotSums,
 }
@@ -36,7 +36,7 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     // A model is marked on this machine.
     let is_key =
         |file: &&ModelFile| file.location.local().is_ok_and(|path| holds_key(path, file.bytes));
-    match model.own_files().iter().find(is_key) {
+    match model.model_files().iter().find(is_key) {
         None => Ok(()),
         Some(file) => Err(Failure::usage(anyhow!(
             "{}: this is a secret key, and would be copied into the marked model: move it out of {}",
@@ -58,11 +58,11 @@ fn unmarkable(what: &str, why: &str) -> Failure {
 pub fn measure(
     model: &Checkpoint,
     key: &WatermarkKey,
-    measuring: &Measuring,
+    measuring: &MeasurementArgs,
     progress: &Progress,
-) -> Result<Unmarked, Failure> {
+) -> Result<UnmarkedModel, Failure> {
     let safetensors = |file: &ModelFile| file.format.is_none_or(|f| f == Format::Safetensors);
-    if let Some(other) = model.own_files().iter().find(|file| !safetensors(file)) {
+    if let Some(other) = model.model_files().iter().find(|file| !safetensors(file)) {
         return Err(unmarkable(&other.path, "is no safetensors file"));
     }
     let options = running::run_options(measuring);
@@ -74,19 +74,19 @@ pub fn measure(
         return Err(no_carriers(&model.path));
     }
     if let Some(other) = measured.carriers.tensors.iter().find(|c| !c.is_markable(model)) {
-        let why = match &other.weight.form {
-            Form::Scheme(_) => "is quantised",
-            Form::Joined(_) => {
+        let why = match &other.weight.storage {
+            WeightStorage::Quantised(_) => "is quantised",
+            WeightStorage::Joined(_) => {
                 "lies in parts that several ranks wrote, which are to be joined first"
             }
-            Form::Arranged(_) => "does not lie in the order of its elements",
+            WeightStorage::View(_) => "does not lie in the order of its elements",
         };
         return Err(unmarkable(&other.weight.name, why));
     }
-    Ok(Unmarked { measured, total })
+    Ok(UnmarkedModel { measured, total })
 }
 
-impl Unmarked {
+impl UnmarkedModel {
     /// Finite non-zero elements of the carriers.
     pub fn elements(&self) -> u64 {
         self.total.elements()
@@ -109,11 +109,11 @@ impl Unmarked {
         payload: Option<Payload>,
         strength: Option<Strength>,
         force: bool,
-    ) -> Result<Mark, Failure> {
+    ) -> Result<MarkSettings, Failure> {
         self.check_payload(payload)?;
         let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
         let least_snr_db = if force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
-        Ok(Mark { payload, alpha: self.alpha(strength, force)?, least_snr_db })
+        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, least_snr_db })
     }
 
     /// Refuses a payload where there is no room for it.

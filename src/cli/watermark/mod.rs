@@ -7,15 +7,15 @@ mod embed;
 mod keygen;
 mod marking;
 
-use super::{Failure, Outcome, exit, running};
+use super::{CommandResult, Failure, exit, running};
 use crate::watermark::claim::ClaimError;
 use crate::watermark::detect::DetectError;
-use crate::watermark::key::{KeyError, WatermarkKey};
+use crate::watermark::key::{WatermarkKey, WatermarkKeyError};
 use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
 
-pub fn run(command: &WatermarkCommand) -> Outcome {
+pub fn run(command: &WatermarkCommand) -> CommandResult {
     match command {
         WatermarkCommand::Keygen(args) => keygen::run(args),
         WatermarkCommand::Claim(args) => claim::run(args),
@@ -28,9 +28,11 @@ pub fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
     WatermarkKey::read(path).map_err(key_failure)
 }
 
-fn key_failure(error: KeyError) -> Failure {
+fn key_failure(error: WatermarkKeyError) -> Failure {
     match error {
-        KeyError::NoRandom(_) | KeyError::Write { .. } => Failure::incomplete(error),
+        WatermarkKeyError::NoRandom(_) | WatermarkKeyError::Write { .. } => {
+            Failure::incomplete(error)
+        }
         _ => Failure::usage(error),
     }
 }

@@ -38,8 +38,8 @@ impl Serialize for Real {
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not through `Option`: a member that is missing would pass for null.
-        struct Reader;
-        impl Visitor<'_> for Reader {
+        struct RealVisitor;
+        impl Visitor<'_> for RealVisitor {
             type Value = Real;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Real {
                 Ok(Real(f64::NAN))
             }
         }
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(RealVisitor)
     }
 }
 

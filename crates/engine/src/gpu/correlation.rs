@@ -19,26 +19,26 @@ pub(super) const SUM_LEN: u64 = 4;
 
 /// The keys of a run, on the device.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub(super) struct DeviceKeys {
     pub count: usize,
     pub words: Buffer,
 }
 
 impl Gpu {
     /// Copies the keys of a run to the device.
-    pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> Keys {
+    pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> DeviceKeys {
         // A binding must not be empty.
         let size = 32 * keys.len().max(1) as u64;
         let words = buffer(&self.device, size, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         for (key, at) in keys.iter().zip((0..).step_by(32)) {
             self.queue.write_buffer(&words, at, bytemuck::cast_slice(&key.words()));
         }
-        Keys { count: keys.len(), words }
+        DeviceKeys { count: keys.len(), words }
     }
 }
 
 /// What the correlations of a tile need: only there when a run has keys.
-pub(super) struct CorrelationSlot {
+pub(super) struct CorrelationBuffers {
     keys: usize,
     /// Energies of all blocks, and for each key the sums of all blocks.
     energies: Buffer,
@@ -48,9 +48,9 @@ pub(super) struct CorrelationSlot {
     bind: BindGroup,
 }
 
-impl CorrelationSlot {
+impl CorrelationBuffers {
     /// For tiles that lie in `tile` and whose params lie in `params`; `None` when there are no keys.
-    pub fn new(gpu: &Gpu, keys: &Keys, tile: &Buffer, params: &Buffer) -> Option<Self> {
+    pub fn new(gpu: &Gpu, keys: &DeviceKeys, tile: &Buffer, params: &Buffer) -> Option<Self> {
         if keys.count == 0 {
             return None;
         }
@@ -134,7 +134,7 @@ pub(super) fn carrier_blocks(spec: &TileSpec, carrier: &Carrier) -> usize {
 /// The members of [`Params`] that tell of carriers; zero when there are none.
 pub(super) fn carrier_params(spec: &TileSpec) -> Params {
     let mut params: Params = bytemuck::Zeroable::zeroed();
-    if let Some(carrier) = &spec.wanted.carrier {
+    if let Some(carrier) = &spec.kernels.carrier {
         params.nonce = chips::words(&carrier.nonce);
         params.first_block = carrier.block_at(spec.offset) as u32;
         params.width = carrier.elements.width as u32;

@@ -16,15 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 /// How many mappings can be guarded at a time; a source that finds no slot reads without a map.
 const SLOTS: usize = 1024;
 
-struct Slot {
+struct GuardEntry {
     /// First address of the mapping; 0 when the slot is free, 1 while it is being taken.
     start: AtomicUsize,
     end: AtomicUsize,
     faulted: AtomicBool,
 }
 
-static TABLE: [Slot; SLOTS] = [const {
-    Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
+static TABLE: [GuardEntry; SLOTS] = [const {
+    GuardEntry {
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        faulted: AtomicBool::new(false),
+    }
 }; SLOTS];
 
 /// What handled SIGBUS before, and the page size: both read in the handler.

@@ -2,28 +2,28 @@
 //! the file, and long values are passed over unread.
 
 use super::error::GgufError;
-use crate::file::{self, Handle};
+use crate::file::{self, FileHandle};
 use std::io;
 
 /// Bytes that are asked of the system at once.
 const WINDOW: u64 = 64 << 10;
 
 /// Where the bytes are.
-pub(super) trait Bytes {
+pub(super) trait ByteReader {
     /// Fills `buffer` with the bytes from `at` on.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-impl Bytes for Handle {
+impl ByteReader for FileHandle {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         file::fill(self, at, buffer)
     }
 }
 
 /// The start of a file; what comes after it reads as zero.
-pub(super) struct Held<'a>(pub &'a [u8]);
+pub(super) struct FilePrefix<'a>(pub &'a [u8]);
 
-impl Bytes for Held<'_> {
+impl ByteReader for FilePrefix<'_> {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         let held = self.0;
         let from = usize::try_from(at).unwrap_or(usize::MAX).min(held.len());
@@ -58,7 +58,7 @@ impl From<GgufError> for Stop {
 
 /// See the module.
 pub(super) struct Reader<'a> {
-    bytes: &'a dyn Bytes,
+    bytes: &'a dyn ByteReader,
     /// A part of the file, and where in the file it begins.
     window: Vec<u8>,
     start: u64,
@@ -72,7 +72,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a file of `end` bytes from its start.
-    pub fn new(bytes: &'a dyn Bytes, end: u64) -> Reader<'a> {
+    pub fn new(bytes: &'a dyn ByteReader, end: u64) -> Reader<'a> {
         let window = Vec::new();
         Reader { bytes, window, start: 0, position: 0, end, big_endian: false, narrow: false }
     }
@@ -179,7 +179,7 @@ mod tests {
         let at = WINDOW as usize - 3;
         bytes[at..at + 8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let place: &[u8] = &bytes;
-        let held = Held(place);
+        let held = FilePrefix(place);
         let mut reader = Reader::new(&held, bytes.len() as u64);
         reader.u32().unwrap();
         reader.skip(at as u64 - 4);
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn pieces_are_the_bytes() {
         let bytes: Vec<u8> = (0..3 * WINDOW + 7).map(|i| (i % 251) as u8).collect();
-        let held = Held(&bytes);
+        let held = FilePrefix(&bytes);
         let mut reader = Reader::new(&held, bytes.len() as u64);
         reader.skip(5);
         let mut seen = Vec::new();

@@ -1,7 +1,7 @@
 //! What can be wrong with arrays of NumPy.
 
 use super::npy::NpyError;
-use crate::problem::{Located, Named};
+use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::severity::Severity;
 
@@ -25,7 +25,7 @@ fn shown(error: &NpyError) -> String {
     display_name(&error.to_string())
 }
 
-impl Named for NumpyError {
+impl StructureError for NumpyError {
     fn rule(&self) -> (&'static str, Severity) {
         use Severity::*;
         match self {
@@ -49,13 +49,13 @@ impl Named for NumpyError {
         }
     }
 
-    fn located(&self) -> Located<'_> {
+    fn location(&self) -> ErrorLocation<'_> {
         let (tensor, bytes) = match self {
             NumpyError::Array { tensor, range, .. } => (tensor.as_deref(), Some(*range)),
             NumpyError::SameName { tensor } => (Some(tensor.as_str()), None),
             NumpyError::NoArray { range, .. } => (None, Some(*range)),
         };
-        Located { tensor, bytes, ..Located::default() }
+        ErrorLocation { tensor, bytes, ..ErrorLocation::default() }
     }
 }
 
@@ -73,7 +73,7 @@ pub struct FortranOrder {
     pub first: String,
 }
 
-impl Named for FortranOrder {
+impl StructureError for FortranOrder {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/fortran-order", Severity::Info)
     }

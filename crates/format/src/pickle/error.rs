@@ -1,7 +1,7 @@
 //! What can be wrong with a pickle, and what a loader would do with it.
 
 use super::globals::is_dangerous;
-use crate::problem::{Located, Named};
+use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
@@ -104,12 +104,12 @@ impl Fault {
     }
 }
 
-impl Named for PickleError {
+impl StructureError for PickleError {
     fn rule(&self) -> (&'static str, Severity) {
         self.fault.rule()
     }
 
-    fn located(&self) -> Located<'_> {
-        Located { bytes: self.range, ..Located::default() }
+    fn location(&self) -> ErrorLocation<'_> {
+        ErrorLocation { bytes: self.range, ..ErrorLocation::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a file that `torch.save` is said to have written.
 
-use crate::problem::{Gathered, Located, Named, faults};
+use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
 use std::borrow::Cow;
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
@@ -85,7 +85,7 @@ faults! {
 }
 
 /// Whether there are tensors of types or kinds that are not read: the rest of the file is, to its end.
-pub(super) fn has_unread(errors: &Gathered<TorchError>) -> bool {
+pub(super) fn has_unread(errors: &BoundedErrors<TorchError>) -> bool {
     errors.iter().any(|error| matches!(error, TorchError::Dtype { .. } | TorchError::Kind { .. }))
 }
 
@@ -102,7 +102,7 @@ pub enum TorchRemark {
     PlainPickle,
 }
 
-impl Named for TorchRemark {
+impl StructureError for TorchRemark {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
             TorchRemark::Strided { .. } => ("format/strided-view", Severity::Info),

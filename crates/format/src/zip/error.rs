@@ -1,6 +1,6 @@
 //! What can be wrong with a zip archive.
 
-use crate::problem::{Located, Named, faults};
+use crate::problem::{ErrorLocation, StructureError, faults};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
@@ -126,7 +126,7 @@ fn hint(member: &str) -> &'static str {
 #[error("its zip archive has no checksums recorded: damage shows by a seal alone")]
 pub struct NoChecksums;
 
-impl Named for NoChecksums {
+impl StructureError for NoChecksums {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/zip-no-checksums", Severity::Info)
     }

@@ -31,7 +31,7 @@ impl<'a> Fields<'a> {
 
 /// What the extra fields of a header hold that a reader may go by.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Extra<'a> {
+pub(super) struct ExtraFields<'a> {
     /// The 64-bit values, if there are any.
     pub zip64: Option<&'a [u8]>,
     /// The name in UTF-8 that some readers prefer.
@@ -39,11 +39,11 @@ pub(super) struct Extra<'a> {
 }
 
 /// `None`: the fields do not fit, or one is there twice.
-pub(super) fn extra(bytes: &[u8]) -> Option<Extra<'_>> {
+pub(super) fn extra(bytes: &[u8]) -> Option<ExtraFields<'_>> {
     const ZIP64: u16 = 0x0001;
     const UNICODE_NAME: u16 = 0x7075;
     let mut fields = Fields(bytes);
-    let mut found = Extra::default();
+    let mut found = ExtraFields::default();
     while !fields.0.is_empty() {
         let id = fields.u16()?;
         let length = fields.u16()?;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use tensorseal_base::system::{free_beside, read_exact_at};
+use tensorseal_base::system::{free_space, read_exact_at};
 use tensorseal_format::{RemoteError, RemoteFile};
 
 /// What is left free on a file system, at least: a part of it.
@@ -29,7 +29,7 @@ impl Spool {
     /// Those of the file system.
     pub fn new(directory: &Path, most: u64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        let most = free_beside(&file).map_or(most, |free| most.min(free - free / RESERVE));
+        let most = free_space(&file).map_or(most, |free| most.min(free - free / RESERVE));
         Ok(Self { file, written: 0, most })
     }
 

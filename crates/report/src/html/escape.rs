@@ -1,6 +1,6 @@
 //! Text for a page.
 
-use crate::shown;
+use crate::safe_text;
 use quick_xml::escape::escape;
 
 /// Longest text that is shown, in characters: longer than every text of our own.
@@ -8,7 +8,7 @@ const TEXT: usize = 2000;
 
 /// Text for content and attributes: may hold names, is clipped.
 pub fn text(text: &str) -> String {
-    escape(shown::clipped(text, TEXT)).into_owned()
+    escape(safe_text::clipped(text, TEXT)).into_owned()
 }
 
 /// A name from a model, set apart so that its direction of writing stays inside.
@@ -18,5 +18,5 @@ pub fn name(name: &str) -> String {
 
 /// A name from a model for an attribute.
 pub fn plain_name(name: &str) -> String {
-    escape(shown::name(name)).into_owned()
+    escape(safe_text::name(name)).into_owned()
 }

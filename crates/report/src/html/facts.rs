@@ -2,7 +2,7 @@
 
 use super::escape;
 use crate::units::{bytes, count, grouped};
-use crate::{Report, SignatureUsed, Watermark};
+use crate::{Report, SignatureUsed, WatermarkReport};
 use std::io::{self, Write};
 use tensorseal_core::judge::watermark::Detection;
 
@@ -88,9 +88,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "</dl>\n</section>")?;
     match &report.watermark {
-        Some(Watermark::Detected(one)) => marks(std::slice::from_ref(one), out),
-        Some(Watermark::AllDetected(all)) => marks(all, out),
-        Some(Watermark::Embedded(_)) | None => Ok(()),
+        Some(WatermarkReport::Detected(one)) => marks(std::slice::from_ref(one), out),
+        Some(WatermarkReport::AllDetected(all)) => marks(all, out),
+        Some(WatermarkReport::Embedded(_)) | None => Ok(()),
     }
 }
 
@@ -129,7 +129,7 @@ fn marks(detections: &[Detection], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</tbody>\n</table>\n</div>")?;
     // Of one model: the same for every key.
     if let Some(not_read) = detections.iter().find_map(|one| one.not_read.as_ref()) {
-        writeln!(out, "<p>Not read: {}.</p>", escape::text(&not_read.shown()))?;
+        writeln!(out, "<p>Not read: {}.</p>", escape::text(&not_read.summary()))?;
     }
     if detections.len() > LISTED {
         let more = grouped((detections.len() - LISTED) as u64);

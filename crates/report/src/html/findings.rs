@@ -1,12 +1,12 @@
 //! The findings: a chapter for each severity, a part for each rule, which is explained once.
 
 use super::{Flagged, anchor, badge, card, escape};
-use crate::evidence::{Evidence, Pairs};
+use crate::evidence::{ComparisonTable, EvidenceTables};
 use crate::units::{count, grouped};
 use crate::{Report, summary};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal_core::judge::rules::{catalogue_of, rule_of};
+use tensorseal_core::judge::rules::{catalogue_of, find_rule};
 use tensorseal_core::judge::{Finding, Severity};
 
 /// Findings of one rule that are listed one by one; the rest is counted.
@@ -17,11 +17,11 @@ const OF_PAGE: usize = 240;
 
 /// Findings in the order of the page.
 pub struct Chapters<'a> {
-    chapters: Vec<(Severity, Vec<Part<'a>>)>,
+    chapters: Vec<(Severity, Vec<RuleSection<'a>>)>,
 }
 
 /// The findings of one rule at one severity.
-struct Part<'a> {
+struct RuleSection<'a> {
     rule: &'static str,
     total: usize,
     /// Number on the page, from 1, and finding.
@@ -36,14 +36,14 @@ impl<'a> Chapters<'a> {
             groups.entry(key).or_default().push(finding);
         }
         let mut number = 0;
-        let mut chapters: Vec<(Severity, Vec<Part>)> = Vec::new();
+        let mut chapters: Vec<(Severity, Vec<RuleSection>)> = Vec::new();
         for ((severity, rule), findings) in groups {
             let room = OF_RULE.min(OF_PAGE - number);
             let listed = findings.iter().take(room).map(|finding| {
                 number += 1;
                 (number, *finding)
             });
-            let part = Part { rule, listed: listed.collect(), total: findings.len() };
+            let part = RuleSection { rule, listed: listed.collect(), total: findings.len() };
             match chapters.last_mut() {
                 Some((last, parts)) if *last == severity.0 => parts.push(part),
                 _ => chapters.push((severity.0, vec![part])),
@@ -86,13 +86,13 @@ pub fn write(
 }
 
 fn write_part(
-    part: &Part<'_>,
+    part: &RuleSection<'_>,
     severity: Severity,
     flagged: &Flagged<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "<section class=\"rule {}\">", severity.name())?;
-    match rule_of(part.rule) {
+    match find_rule(part.rule) {
         Some(rule) => {
             writeln!(
                 out,
@@ -182,7 +182,7 @@ fn write_finding(
     if !where_in.is_empty() {
         writeln!(out, "<p class=\"where\">{}</p>", where_in.join(" · "))?;
     }
-    let evidence = Evidence::of(&finding.evidence);
+    let evidence = EvidenceTables::of(&finding.evidence);
     if !evidence.pairs.is_empty() {
         writeln!(out, "<div class=\"evidence\">")?;
         for table in &evidence.pairs {
@@ -201,7 +201,7 @@ fn write_finding(
     writeln!(out, "</article>")
 }
 
-fn write_table(number: usize, table: &Pairs, out: &mut dyn Write) -> io::Result<()> {
+fn write_table(number: usize, table: &ComparisonTable, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "<table aria-label=\"Evidence of finding {number}\"><thead><tr><td></td>")?;
     for column in table.columns {
         write!(out, "<th scope=\"col\">{column}</th>")?;

@@ -1,6 +1,6 @@
 //! Plots: inline SVG whose lines and colours come from the style sheet.
 
-use crate::profile::LowBits;
+use crate::profile::LowBitCounts;
 use crate::units::{bytes, count, grouped};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -136,7 +136,7 @@ pub fn exponents(
 }
 
 /// The bytes of a stream of low bits, on a linear scale, and the level of an even distribution.
-pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
+pub fn low_bits(stream: &LowBitCounts, out: &mut dyn Write) -> io::Result<()> {
     let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
     let Some((byte, most)) = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)))
@@ -303,11 +303,11 @@ mod tests {
         let mut bytes = vec![10u64; 256];
         bytes[0x41] = 1000;
         let mut out = Vec::new();
-        low_bits(&LowBits { bits: 4, bytes }, &mut out).unwrap();
+        low_bits(&LowBitCounts { bits: 4, bytes }, &mut out).unwrap();
         let svg = String::from_utf8(out).unwrap();
         assert!(svg.contains("byte 0x41 has 28 %, even would be 0.39 %"), "{svg}");
-        low_bits(&LowBits { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();
+        low_bits(&LowBitCounts { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
+        low_bits(&LowBitCounts { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
+        low_bits(&LowBitCounts { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();
     }
 }

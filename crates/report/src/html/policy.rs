@@ -4,7 +4,7 @@ use super::escape;
 use crate::Report;
 use crate::policy::{PolicyUsed, words};
 use std::io::{self, Write};
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
 /// Exceptions that are listed; more than any policy has that people read.
 const LISTED: usize = 100;
@@ -23,10 +23,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     )?;
     for rule in &policy.rules {
         let (class, sign) = match rule.outcome {
-            Outcome::Pass => ("clean", "✔"),
-            Outcome::Allowed => ("low", "○"),
-            Outcome::NotChecked => ("high", "?"),
-            Outcome::Fail => ("critical", "✖"),
+            RuleStatus::Pass => ("clean", "✔"),
+            RuleStatus::Allowed => ("low", "○"),
+            RuleStatus::NotChecked => ("high", "?"),
+            RuleStatus::Fail => ("critical", "✖"),
         };
         writeln!(
             out,

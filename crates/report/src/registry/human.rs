@@ -3,11 +3,11 @@
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
 use crate::human::Palette;
-use crate::shown::{MESSAGE, clipped, name as shown};
+use crate::safe_text::{MESSAGE, clipped, name as shown};
 use crate::units::{count, grouped};
 use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::{ModelRecord, PassedOver, RecordedFinding, State};
+use tensorseal_core::record::{ModelRecord, ModelState, RecordedFinding, SkippedItems};
 
 /// Findings that are listed one by one; the rest is counted.
 const LISTED: usize = 50;
@@ -92,7 +92,7 @@ fn title(model: &ModelRecord) -> String {
 /// Those of `out`, and of reading the models.
 pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let (mut listed, mut more) = (0, 0u64);
-    for group in [Group::Alarm, Group::Look, Group::Rest] {
+    for group in [Group::Alarm, Group::Review, Group::Rest] {
         overview.records.each(&mut |model| {
             if Group::of(model) != group {
                 return Ok(());
@@ -164,7 +164,7 @@ pub fn ending(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) ->
 }
 
 /// What is no model, or was excluded.
-fn passed_over(passed_over: &PassedOver, out: &mut dyn Write) -> io::Result<()> {
+fn passed_over(passed_over: &SkippedItems, out: &mut dyn Write) -> io::Result<()> {
     for passed in passed_over.first.iter().take(PASSED) {
         let (source, path) = (shown(&passed.source), shown(&passed.path));
         let line = format!("{source}: {path}: {}", passed.reason);
@@ -179,13 +179,13 @@ fn passed_over(passed_over: &PassedOver, out: &mut dyn Write) -> io::Result<()> 
 
 /// How a state is shown.
 impl Palette {
-    fn state(self, state: State) -> String {
+    fn state(self, state: ModelState) -> String {
         let name = format!("{:<10}", state.name());
         match state {
-            State::Ok => self.dim(&name),
-            State::New => name,
-            State::Modified | State::BitRot | State::Replaced => self.bad(&name),
-            State::Missing | State::Incomplete => self.bold(&name),
+            ModelState::Ok => self.dim(&name),
+            ModelState::New => name,
+            ModelState::Modified | ModelState::BitRot | ModelState::Replaced => self.bad(&name),
+            ModelState::Missing | ModelState::Incomplete => self.bold(&name),
         }
     }
 }
@@ -193,11 +193,11 @@ impl Palette {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
-    use tensorseal_core::record::Summary;
+    use crate::registry::sample_registry;
+    use tensorseal_core::record::RegistrySummary;
 
     fn plain(name: &str, models: Models) -> String {
-        made::written(name, |overview, out| {
+        sample_registry::written(name, |overview, out| {
             table(overview, models, Palette::default(), out)?;
             findings(overview, Palette::default(), out)?;
             ending(overview, Palette::default(), out)
@@ -241,8 +241,8 @@ FAIL  registry  6 models: ";
 
     #[test]
     fn nothing_is_one_line() {
-        let (summary, models) = (Summary::empty(), Vec::new());
-        let overview = made::overview(&summary, &models);
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
+        let overview = sample_registry::overview(&summary, &models);
         let mut out = Vec::new();
         table(&overview, Models::All, Palette::default(), &mut out).unwrap();
         findings(&overview, Palette::default(), &mut out).unwrap();
@@ -252,13 +252,13 @@ FAIL  registry  6 models: ";
 
     #[test]
     fn what_was_passed_over_is_named_and_counted() {
-        let (summary, models) = (Summary::empty(), Vec::new());
-        let mut passed_over = PassedOver::default();
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
+        let mut passed_over = SkippedItems::default();
         for at in 0..PASSED + 3 {
             passed_over.add("/models", format!("link\u{1b} {at}"), "a link".to_owned());
         }
         let passed_over = Some(&passed_over);
-        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let overview = Overview { passed_over, ..sample_registry::overview(&summary, &models) };
         let mut out = Vec::new();
         ending(&overview, Palette::default(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -277,12 +277,14 @@ FAIL  registry  6 models: ";
 
     #[test]
     fn many_findings_are_counted() {
-        let mut model = made::model("/models", "a", State::Ok);
-        model.findings = vec![made::finding(Severity::Low, "format/overlap"); LISTED + 7];
+        let mut model = sample_registry::model("/models", "a", ModelState::Ok);
+        model.findings =
+            vec![sample_registry::finding(Severity::Low, "format/overlap"); LISTED + 7];
         let models = vec![model];
-        let summary = made::summary(&models);
+        let summary = sample_registry::summary(&models);
         let mut out = Vec::new();
-        findings(&made::overview(&summary, &models), Palette::default(), &mut out).unwrap();
+        findings(&sample_registry::overview(&summary, &models), Palette::default(), &mut out)
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("… and 7 more (all with --format json)"), "{text}");
     }

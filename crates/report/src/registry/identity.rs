@@ -43,18 +43,18 @@ fn uid(parts: &[Option<&str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use std::collections::BTreeSet;
     use tensorseal_base::severity::Severity;
-    use tensorseal_core::record::State;
+    use tensorseal_core::record::ModelState;
 
     #[test]
     fn a_finding_is_known_again_and_no_other_is_taken_for_it() {
-        let model = made::model("/models", "a", State::Ok);
-        let finding = made::finding(Severity::High, "format/overlap");
+        let model = sample_registry::model("/models", "a", ModelState::Ok);
+        let finding = sample_registry::finding(Severity::High, "format/overlap");
         let first = finding_uid(&model, &finding);
         let mut again = (model.clone(), finding.clone());
-        again.0.state = State::Modified;
+        again.0.state = ModelState::Modified;
         again.1.message = "in other words".to_owned();
         again.1.severity = Severity::Low;
         assert_eq!(first, finding_uid(&again.0, &again.1));

@@ -4,7 +4,7 @@
 //! gets an apostrophe in front, which spreadsheets show as nothing. Exact names are in the JSON document.
 
 use super::Overview;
-use crate::shown;
+use crate::safe_text;
 use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::ModelRecord;
@@ -68,7 +68,7 @@ fn record(model: &ModelRecord) -> [String; 16] {
 
 /// A text from elsewhere: hidden characters written out, nothing a formula.
 fn text(text: &str) -> String {
-    let mut shown = shown::clipped(text, usize::MAX);
+    let mut shown = safe_text::clipped(text, usize::MAX);
     // The wide forms are taken for the narrow ones where text is written in them.
     if shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
         shown.insert(0, '\'');
@@ -79,7 +79,7 @@ fn text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Vec<Vec<String>> {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_model_is_a_record() {
-        let text = made::written("a \"b\", c", |overview, out| write(overview, out));
+        let text = sample_registry::written("a \"b\", c", |overview, out| write(overview, out));
         assert!(text.ends_with("\r\n") && text.matches('\n').count() == 7, "{text}");
         assert!(text.contains(",\"a \"\"b\"\", c\","), "{text}");
         let records = read(&text);
@@ -135,7 +135,7 @@ mod tests {
             evil in "[=+@\",;\\r\\n\\t'\u{ff1d}-]{0,8}",
         ) {
             let name = format!("{evil}{name}");
-            let text = made::written(&name, |overview, out| write(overview, out));
+            let text = sample_registry::written(&name, |overview, out| write(overview, out));
             let records = read(&text);
             prop_assert_eq!(records.len(), 7);
             for record in &records {
@@ -144,7 +144,7 @@ mod tests {
                     prop_assert!(!field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{}", field);
                 }
             }
-            let shown = shown::clipped(&name, usize::MAX);
+            let shown = safe_text::clipped(&name, usize::MAX);
             let field = records[3][1].as_str();
             prop_assert!(field == shown || field.strip_prefix('\'') == Some(&shown));
         }

@@ -10,10 +10,10 @@ pub mod human;
 mod identity;
 pub mod inventory;
 pub mod json;
-#[cfg(test)]
-mod made;
 pub mod ocsf;
 pub mod prometheus;
+#[cfg(test)]
+mod sample_registry;
 mod sentence;
 pub mod syslog;
 
@@ -22,7 +22,7 @@ pub use sentence::summary_line;
 
 use jiff::Timestamp;
 use tensorseal_core::judge::Verdict;
-use tensorseal_core::record::{PassedOver, Records, Summary};
+use tensorseal_core::record::{ModelRecords, RegistrySummary, SkippedItems};
 
 /// What is told of registries, and when.
 #[derive(Clone, Copy)]
@@ -34,11 +34,11 @@ pub struct Overview<'a> {
     /// The time that ages are counted to.
     pub now: Timestamp,
     /// What is known in sum.
-    pub summary: &'a Summary,
+    pub summary: &'a RegistrySummary,
     /// The models.
-    pub records: &'a dyn Records,
+    pub records: &'a dyn ModelRecords,
     /// What the scan passed over; `None`: none is told of.
-    pub passed_over: Option<&'a PassedOver>,
+    pub passed_over: Option<&'a SkippedItems>,
 }
 
 impl Overview<'_> {

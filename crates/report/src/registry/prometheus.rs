@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal_core::record::{RunOutcome, RunRecord, State};
+use tensorseal_core::record::{ModelState, RunOutcome, RunRecord};
 
 /// The label `registry` of a file: its name without directory and extension.
 pub fn registry_of(path: &Path) -> String {
@@ -24,7 +24,7 @@ pub fn registry_of(path: &Path) -> String {
 /// # Errors
 /// Those of `out`.
 pub fn write(overview: &Overview<'_>, registry: &str, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = Text { registry: escaped(registry), text: String::new() };
+    let mut text = MetricsText { registry: escaped(registry), text: String::new() };
     text.gauge("build_info", "The program that wrote this; always 1.");
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     last_run(overview, &mut text);
@@ -33,7 +33,7 @@ pub fn write(overview: &Overview<'_>, registry: &str, out: &mut dyn Write) -> io
     out.write_all(text.text.as_bytes())
 }
 
-fn last_run(overview: &Overview<'_>, text: &mut Text) {
+fn last_run(overview: &Overview<'_>, text: &mut MetricsText) {
     let summary = overview.summary;
     let run = summary.last_run.as_ref();
     text.single(
@@ -70,10 +70,10 @@ fn last_run(overview: &Overview<'_>, text: &mut Text) {
     text.sample("bytes_read_total", &[], summary.bytes_read);
 }
 
-fn models(overview: &Overview<'_>, text: &mut Text) {
+fn models(overview: &Overview<'_>, text: &mut MetricsText) {
     let summary = overview.summary;
     text.gauge("models", "Models by what became of them since they were accepted.");
-    for state in State::ALL {
+    for state in ModelState::ALL {
         text.sample("models", &[("state", state.name())], summary.in_state(state));
     }
     if let Some(oldest) = summary.oldest_deep_check {
@@ -92,7 +92,7 @@ fn models(overview: &Overview<'_>, text: &mut Text) {
     text.single("models_unsealed", "Models without a seal.", summary.unsealed);
 }
 
-fn findings(overview: &Overview<'_>, text: &mut Text) {
+fn findings(overview: &Overview<'_>, text: &mut MetricsText) {
     text.gauge("findings", "Findings that stand, by severity and rule.");
     for ((severity, rule), number) in &overview.summary.findings {
         text.sample("findings", &[("severity", severity.name()), ("rule", rule)], number);
@@ -104,12 +104,12 @@ fn seconds(time: Option<Timestamp>) -> i64 {
 }
 
 /// The metrics so far; there are as many as there are rules at most.
-struct Text {
+struct MetricsText {
     registry: String,
     text: String,
 }
 
-impl Text {
+impl MetricsText {
     /// A metric with one sample without labels.
     fn single(&mut self, name: &str, help: &str, value: impl Display) {
         self.gauge(name, help);
@@ -143,14 +143,14 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
     use tensorseal_base::severity::Severity;
-    use tensorseal_core::record::Summary;
+    use tensorseal_core::record::RegistrySummary;
 
     #[test]
     fn everything_that_is_watched_is_there() {
-        let text = made::written("c", |overview, out| write(overview, "hub", out));
+        let text = sample_registry::written("c", |overview, out| write(overview, "hub", out));
         for line in [
             "last_run_timestamp_seconds{registry=\"hub\"} 1796111980",
             "last_success_timestamp_seconds{registry=\"hub\"} 1796025600",
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn what_never_was_is_long_ago_and_what_is_not_known_is_left_out() {
         let models = Vec::new();
-        let summary = Summary::empty();
+        let summary = RegistrySummary::empty();
         let mut out = Vec::new();
-        write(&made::overview(&summary, &models), "hub", &mut out).unwrap();
+        write(&sample_registry::overview(&summary, &models), "hub", &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.contains("\ntensorseal_last_success_timestamp_seconds{registry=\"hub\"} 0\n"),
@@ -198,7 +198,7 @@ mod tests {
         assert!(!text.contains("oldest_deep_check") && !text.contains("duration"), "{text}");
         assert_eq!(
             text.matches("tensorseal_models{registry=\"hub\",state=").count(),
-            State::ALL.len()
+            ModelState::ALL.len()
         );
     }
 
@@ -230,10 +230,10 @@ mod tests {
         #[test]
         fn a_label_is_read_as_it_was(rule in any::<String>(), evil in "[\\\\\"\\n{},= ]{0,12}") {
             let rule = format!("{evil}{rule}");
-            let mut summary = Summary::empty();
+            let mut summary = RegistrySummary::empty();
             summary.findings.insert((Severity::High, rule.clone()), 3);
             let mut out = Vec::new();
-            write(&made::overview(&summary, &Vec::new()), "hub", &mut out).unwrap();
+            write(&sample_registry::overview(&summary, &Vec::new()), "hub", &mut out).unwrap();
             let text = String::from_utf8(out).unwrap();
             let start = "tensorseal_findings{registry=\"hub\",severity=\"high\",rule=";
             let line = text.split('\n').find_map(|line| line.strip_prefix(start)).unwrap();

@@ -3,7 +3,7 @@
 use super::Overview;
 use crate::units::{bytes, count, grouped, span};
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::{ModelRecord, State};
+use tensorseal_core::record::{ModelRecord, ModelState};
 
 /// The line that a scan ends with:
 ///
@@ -37,11 +37,11 @@ pub fn summary_line(overview: &Overview<'_>) -> String {
 /// How many models there are in which states.
 pub fn states(overview: &Overview<'_>) -> String {
     let total = count(overview.summary.total(), "model");
-    let of = |state: State| match overview.summary.in_state(state) {
+    let of = |state: ModelState| match overview.summary.in_state(state) {
         0 => None,
         number => Some(format!("{} {}", grouped(number), state.name())),
     };
-    let states: Vec<String> = State::ALL.into_iter().filter_map(of).collect();
+    let states: Vec<String> = ModelState::ALL.into_iter().filter_map(of).collect();
     if states.is_empty() { total } else { format!("{total}: {}", states.join(", ")) }
 }
 
@@ -74,14 +74,15 @@ pub fn findings(model: &ModelRecord) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
-    use tensorseal_core::record::Summary;
+    use crate::registry::sample_registry;
+    use tensorseal_core::record::RegistrySummary;
 
     #[test]
     fn one_line_says_it() {
-        let models = made::models("c");
-        let mut summary = made::summary(&models);
-        let line = |summary: &Summary| summary_line(&made::overview(summary, &models));
+        let models = sample_registry::models("c");
+        let mut summary = sample_registry::summary(&models);
+        let line =
+            |summary: &RegistrySummary| summary_line(&sample_registry::overview(summary, &models));
         assert_eq!(
             line(&summary),
             "registry  6 models: 1 ok, 1 new, 1 modified, 1 bit-rot, 1 missing, 1 incomplete; \
@@ -95,15 +96,15 @@ mod tests {
         let text = line(&summary);
         assert!(text.contains("31.8 GiB, not ended;"), "{text}");
         assert!(text.ends_with("; 1,200 could not be checked"), "{text}");
-        assert_eq!(line(&Summary::empty()), "registry  0 models");
+        assert_eq!(line(&RegistrySummary::empty()), "registry  0 models");
     }
 
     #[test]
     fn findings_are_counted_worst_first_without_remarks() {
-        let mut model = made::model("/models", "a", State::Ok);
+        let mut model = sample_registry::model("/models", "a", ModelState::Ok);
         assert_eq!(findings(&model), None);
         for severity in [Severity::Low, Severity::Info, Severity::Critical, Severity::Low] {
-            model.findings.push(made::finding(severity, "format/overlap"));
+            model.findings.push(sample_registry::finding(severity, "format/overlap"));
         }
         assert_eq!(findings(&model).as_deref(), Some("1 critical, 2 low"));
     }

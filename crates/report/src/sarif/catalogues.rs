@@ -4,18 +4,18 @@ use super::level;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_core::judge::Severity;
-use tensorseal_core::judge::rules::{Rule, catalogue_of, rule_of, rules};
+use tensorseal_core::judge::rules::{Rule, catalogue_of, find_rule, rules};
 
 /// The rules that a log speaks of.
-pub struct Described {
+pub struct ReferencedRules {
     rules: Vec<&'static Rule>,
     /// By short name of the catalogue: the ids of it that are used.
     taxa: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
-impl Described {
+impl ReferencedRules {
     pub fn of(ids: &BTreeSet<&str>) -> Self {
-        let rules: Vec<&Rule> = ids.iter().filter_map(|id| rule_of(id)).collect();
+        let rules: Vec<&Rule> = ids.iter().filter_map(|id| find_rule(id)).collect();
         let mut taxa: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for reference in rules.iter().flat_map(|rule| &rule.references) {
             if let Some((name, _)) = catalogue_of(reference) {
@@ -26,7 +26,7 @@ impl Described {
         Self { rules, taxa }
     }
 
-    /// Position of a rule in [`Described::rules`]; -1 where it has none, as the standard has it.
+    /// Position of a rule in [`ReferencedRules::rules`]; -1 where it has none, as the standard has it.
     pub fn index(&self, id: &str) -> i64 {
         self.rules.binary_search_by(|rule| rule.id.cmp(id)).map_or(-1, |index| index as i64)
     }

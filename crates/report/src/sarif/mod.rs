@@ -5,15 +5,15 @@ mod catalogues;
 mod uri;
 
 use super::profile::Profile;
-use super::{Report, shown, summary};
-use catalogues::Described;
+use super::{Report, safe_text, summary};
+use catalogues::ReferencedRules;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
-use tensorseal_core::judge::finding::Standing;
-use tensorseal_core::judge::rules::rule_of;
+use tensorseal_core::judge::finding::Disposition;
+use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
-use uri::Places;
+use uri::ArtifactUris;
 
 /// The schema of the standard.
 const SCHEMA: &str =
@@ -37,8 +37,8 @@ fn log(report: &Report) -> Value {
 
 fn run(report: &Report) -> Value {
     let ids: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
-    let described = Described::of(&ids);
-    let places = Places::of(report);
+    let described = ReferencedRules::of(&ids);
+    let places = ArtifactUris::of(report);
     let profiles: HashMap<&str, &Profile> =
         report.profiles.iter().map(|profile| (profile.tensor.as_str(), profile)).collect();
     let mut seen = HashMap::new();
@@ -89,7 +89,7 @@ fn invocation(report: &Report) -> Value {
         "exitCode": report.exit_code,
     });
     if let Some(error) = &report.error {
-        let text = plain(&shown::clipped(error, shown::MESSAGE));
+        let text = plain(&safe_text::clipped(error, safe_text::MESSAGE));
         invocation["toolExecutionNotifications"] =
             json!([{ "level": "error", "message": { "text": text } }]);
     }
@@ -99,16 +99,18 @@ fn invocation(report: &Report) -> Value {
 fn result(
     finding: &Finding,
     profile: Option<&Profile>,
-    described: &Described,
-    places: &Places,
+    described: &ReferencedRules,
+    places: &ArtifactUris,
     seen: &mut HashMap<[u8; 16], u64>,
     report: &Report,
 ) -> Value {
-    let title = rule_of(finding.rule).map_or(finding.rule, |rule| rule.title);
-    let place = summary::place(finding).map(shown::name);
+    let title = find_rule(finding.rule).map_or(finding.rule, |rule| rule.title);
+    let place = summary::place(finding).map(safe_text::name);
     let message = match place {
-        Some(place) => format!("{place}: {}", shown::clipped(&finding.message, shown::MESSAGE)),
-        None => format!("{title}: {}", shown::clipped(&finding.message, shown::MESSAGE)),
+        Some(place) => {
+            format!("{place}: {}", safe_text::clipped(&finding.message, safe_text::MESSAGE))
+        }
+        None => format!("{title}: {}", safe_text::clipped(&finding.message, safe_text::MESSAGE)),
     };
     let mut properties = Map::new();
     properties.insert("severity".to_owned(), finding.severity.name().into());
@@ -137,8 +139,8 @@ fn result(
         "partialFingerprints": { FINGERPRINT: fingerprint(finding, seen) },
         "properties": properties,
     });
-    if let Some(Standing::Allowed { reason, .. }) = &finding.standing {
-        let justification = plain(&shown::clipped(reason, shown::MESSAGE));
+    if let Some(Disposition::Allowed { reason, .. }) = &finding.standing {
+        let justification = plain(&safe_text::clipped(reason, safe_text::MESSAGE));
         result["suppressions"] =
             json!([{ "kind": "external", "status": "accepted", "justification": justification }]);
     }
@@ -158,7 +160,7 @@ fn level(severity: Severity) -> &'static str {
 fn location(
     finding: &Finding,
     profile: Option<&Profile>,
-    places: &Places,
+    places: &ArtifactUris,
     report: &Report,
 ) -> Value {
     let mut location = Map::new();
@@ -175,9 +177,11 @@ fn location(
         None => (&report.model.path, "object"),
     };
     let mut logical =
-        vec![json!({ "fullyQualifiedName": plain(&shown::name(name)), "kind": kind })];
+        vec![json!({ "fullyQualifiedName": plain(&safe_text::name(name)), "kind": kind })];
     if let Some(other) = &finding.other_tensor {
-        logical.push(json!({ "fullyQualifiedName": plain(&shown::name(other)), "kind": "member" }));
+        logical.push(
+            json!({ "fullyQualifiedName": plain(&safe_text::name(other)), "kind": "member" }),
+        );
     }
     location.insert("logicalLocations".to_owned(), logical.into());
     location.into()

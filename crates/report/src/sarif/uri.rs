@@ -16,13 +16,13 @@ const MODEL: &str = "MODEL";
 const WORKING_DIRECTORY: &str = "WORKING_DIRECTORY";
 
 /// The files that findings are about.
-pub struct Places {
+pub struct ArtifactUris {
     /// By path relative to the model: URI and index.
     files: BTreeMap<String, (String, usize)>,
     base: String,
 }
 
-impl Places {
+impl ArtifactUris {
     pub fn of(report: &Report) -> Self {
         let by_tensor: std::collections::HashMap<&str, &str> =
             report.profiles.iter().map(|p| (p.tensor.as_str(), p.file.as_str())).collect();

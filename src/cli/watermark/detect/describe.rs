@@ -1,6 +1,6 @@
 //! A detection for people.
 
-use crate::judge::watermark::{Detection, Mode, Presence};
+use crate::judge::watermark::{Detection, DetectionMode, Presence};
 use crate::report::human::{Palette, shown};
 use crate::report::units::grouped;
 use crate::watermark::SCHEME;
@@ -30,14 +30,14 @@ pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io:
         writeln!(out, "payload   {}  {read}", palette.bold(payload))?;
     }
     let mode = match found.mode {
-        Mode::Blind => "weights alone",
-        Mode::Informed => "difference from the original",
+        DetectionMode::Blind => "weights alone",
+        DetectionMode::Informed => "difference from the original",
     };
     let blocks =
         if native { format!(" in {} blocks", grouped(found.blocks)) } else { String::new() };
     writeln!(out, "carriers  {} elements{blocks}, {mode}", grouped(found.elements))?;
     if let Some(not_read) = &found.not_read {
-        writeln!(out, "not read  {}", not_read.shown())?;
+        writeln!(out, "not read  {}", not_read.summary())?;
     }
     for (name, value) in found.evidence.iter().filter(|(_, value)| value.is_number()) {
         writeln!(out, "          {} {value}", name.replace('_', " "))?;

@@ -7,16 +7,16 @@ mod third_party;
 use super::args::{DetectArgs, SchemeChoice};
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::Common;
-use crate::cli::{Outcome, output};
+use crate::cli::{CommandResult, output};
 use crate::judge::watermark::Detection;
-use crate::report::{Report, Watermark};
-use crate::verbs::Inputs;
-use crate::watermark::third_party::Scheme;
+use crate::report::{Report, WatermarkReport};
+use crate::verbs::RunInputs;
+use crate::watermark::third_party::ThirdPartyScheme;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub fn run(args: &DetectArgs) -> CommandResult {
     match args.scheme {
         SchemeChoice::Native => native::run(args),
-        SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
+        SchemeChoice::ThirdParty(ThirdPartyScheme::Interval) => third_party::compare(args),
         SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
     }
 }
@@ -27,11 +27,11 @@ fn conclude(
     mut report: Report,
     detections: Vec<Detection>,
     common: &Common,
-) -> Outcome {
-    Inputs::default().settle(models)?;
+) -> CommandResult {
+    RunInputs::default().check_unchanged(models)?;
     report.judge(common.fail_on);
     let shown = detections.clone();
-    report.watermark = Some(Watermark::detected(detections));
+    report.watermark = Some(WatermarkReport::from_detections(detections));
     output::finish(&report, common, &|out, palette| {
         shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
     })

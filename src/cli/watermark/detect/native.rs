@@ -4,24 +4,26 @@ use super::conclude;
 use crate::checkpoint::Checkpoint;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
-use crate::cli::{Failure, Outcome, running};
-use crate::judge::presence::{self, Original};
-use crate::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use crate::cli::{CommandResult, Failure, running};
+use crate::judge::presence::{self, OriginalProvenance};
+use crate::judge::watermark::{
+    self as judge, ClaimedMark, Detection, DetectionContext, DetectionMode,
+};
 use crate::judge::{Finding, structure};
 use crate::report::Report;
 use crate::seal::{build, document::root_text};
 use crate::stream::progress::Progress;
-use crate::verbs::gate::refuse_twice;
-use crate::verbs::opening;
+use crate::verbs::gate::refuse_duplicate_keys;
+use crate::verbs::open;
 use crate::watermark::claim::{Claim, ClaimError};
-use crate::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
+use crate::watermark::detect::{self, GroupSums, MAX_KEYS, WatermarkMeasurement};
 use crate::watermark::informed;
 use crate::watermark::key::WatermarkKey;
-use crate::watermark::not_read::NotRead;
+use crate::watermark::unreadable::UnreadableWeights;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub fn run(args: &DetectArgs) -> CommandResult {
     if !args.key_id.is_empty() {
         return Err(Failure::usage(anyhow!(
             "--key-id is for keys of other schemes: a key of this one is committed to with --claim"
@@ -30,25 +32,29 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let open = |path| opening::open_weights(path, args.opening.options());
+    let open = |path| open::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
     let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
-        if measured.carriers.is_nothing() {
+        if measured.carriers.has_no_candidates() {
             return Err(no_carriers(&args.model));
         }
         let beside = original
             .as_ref()
-            .map(|original| beside(original, &model, &measured, &keys, args, progress))
+            .map(|original| {
+                compare_with_original(original, &model, &measured, &keys, args, progress)
+            })
             .transpose()?;
         Ok((measured, beside))
     })?;
     report.fill(&model, &measured.model, &measured.run);
-    report.findings.extend(structure::of_weights(&model));
-    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
+    report.findings.extend(structure::weight_findings(&model));
+    report
+        .findings
+        .extend(structure::unknown_quantisation(&model, &Weights::from_checkpoint(&model)));
     let beside = match beside.transpose() {
         Ok(beside) => beside,
         Err(why) => {
@@ -58,24 +64,27 @@ pub fn run(args: &DetectArgs) -> Outcome {
     };
     report
         .findings
-        .extend(beside.as_ref().and_then(|beside| presence::of_original(&beside.not_read)));
+        .extend(beside.as_ref().and_then(|beside| presence::unreadable_original(&beside.not_read)));
     let informed = beside.as_ref().map(|beside| &beside.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
         .enumerate()
         .map(|(at, key)| {
             let claimed = claim.as_ref().filter(|claim| claim.is_opened_by(key));
-            let claimed = claimed.map(|c| Claimed { payload: c.payload(), alpha: c.alpha });
-            let context = Context { keys: keys.len(), claimed };
-            let ways = [(Mode::Blind, Some(&measured.groups[..])), (Mode::Informed, informed)];
-            let ways: Vec<judge::Measured<'_>> = ways
+            let claimed = claimed.map(|c| ClaimedMark { payload: c.payload(), alpha: c.alpha });
+            let context = DetectionContext { keys: keys.len(), claim: claimed };
+            let ways = [
+                (DetectionMode::Blind, Some(&measured.groups[..])),
+                (DetectionMode::Informed, informed),
+            ];
+            let ways: Vec<judge::KeyMeasurement<'_>> = ways
                 .into_iter()
                 .filter_map(|(mode, groups)| {
                     let groups = groups?.iter().map(|g| (g.name.as_str(), &g.sums[at])).collect();
-                    Some(judge::Measured { mode, groups })
+                    Some(judge::KeyMeasurement { mode, groups })
                 })
                 .collect();
-            judge::judge(key.id(), &ways, &context).beside(&measured.carriers.not_read)
+            judge::judge(key.id(), &ways, &context).with_unreadable(&measured.carriers.unreadable)
         })
         .collect();
     for detection in &detections {
@@ -96,7 +105,7 @@ fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
-    refuse_twice(keys.iter().map(WatermarkKey::id))?;
+    refuse_duplicate_keys(keys.iter().map(WatermarkKey::id))?;
     Ok(keys)
 }
 
@@ -128,23 +137,23 @@ fn read_claim(
 }
 
 /// What was measured beside an original.
-struct Beside {
+struct OriginalComparison {
     groups: Vec<GroupSums>,
-    original: Original,
+    original: OriginalProvenance,
     /// What of the original could not be read.
-    not_read: NotRead,
+    not_read: UnreadableWeights,
 }
 
 /// Digests the original, and correlates the difference from it. One that is another than the published
 /// one, or has nothing in common with the model, is not used: that is said instead.
-fn beside(
+fn compare_with_original(
     original: &Checkpoint,
     model: &Checkpoint,
-    measured: &Measured,
+    measured: &WatermarkMeasurement,
     keys: &[WatermarkKey],
     args: &DetectArgs,
     progress: &Progress,
-) -> Result<Result<Beside, String>, Failure> {
+) -> Result<Result<OriginalComparison, String>, Failure> {
     let options = running::run_options(&args.measuring);
     let (seal, _) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
@@ -160,11 +169,12 @@ fn beside(
             .map_err(running::failure)?;
     if informed.paired == 0 {
         let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
-        if !informed.not_read.is_none() {
-            why += &format!("; {} in it", informed.not_read.shown());
+        if !informed.unreadable.is_empty() {
+            why += &format!("; {} in it", informed.unreadable.summary());
         }
         return Ok(Err(why));
     }
-    let original = published.map_or(Original::Unpublished, |_| Original::Published);
-    Ok(Ok(Beside { groups: informed.groups, original, not_read: informed.not_read }))
+    let original =
+        published.map_or(OriginalProvenance::Unpublished, |_| OriginalProvenance::Published);
+    Ok(Ok(OriginalComparison { groups: informed.groups, original, not_read: informed.unreadable }))
 }

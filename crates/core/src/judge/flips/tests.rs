@@ -1,5 +1,5 @@
 use super::*;
-use crate::pinpoint::places::Subject;
+use crate::pinpoint::differing_ranges::RangeSubject;
 
 fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
     TensorSeal {
@@ -17,17 +17,17 @@ fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
     }
 }
 
-fn difference(offset: u64, sealed: u64, found: u64) -> Difference {
-    Difference { offset, len: 8, sealed: sealed.to_le_bytes(), found: found.to_le_bytes() }
+fn difference(offset: u64, sealed: u64, found: u64) -> ByteDifference {
+    ByteDifference { offset, len: 8, sealed: sealed.to_le_bytes(), found: found.to_le_bytes() }
 }
 
 fn pinpointed(
     explanations: Vec<Explanation>,
     not_searched: Vec<[u64; 2]>,
     object: u64,
-) -> Pinpointed<'static> {
-    let place = Place {
-        subject: Subject::Tensor(0),
+) -> PinpointedRange<'static> {
+    let place = DifferingRange {
+        subject: RangeSubject::Tensor(0),
         file: "m",
         object,
         offset: 0,
@@ -35,7 +35,7 @@ fn pinpointed(
         root: true,
         sealed: [0; 32],
     };
-    Pinpointed { place, explanations, not_searched }
+    PinpointedRange { range: place, explanations, not_searched }
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_explained_change_is_one_element() {
     let sealed = u64::from(1f32.to_bits());
     let explanation = Explanation {
         range: [0, 1 << 20],
-        searched: Searched::Bits,
+        searched: SearchScope::Bits,
         differences: vec![difference(4096, sealed, sealed ^ 1 << 31)],
     };
     let place = pinpointed(vec![explanation], vec![], 100);
@@ -99,7 +99,7 @@ fn an_explained_change_is_one_element() {
 fn what_is_not_explained_is_said() {
     let failed = |searched, range| Explanation { range, searched, differences: vec![] };
     let place = pinpointed(
-        vec![failed(Searched::Chunk, [1024, 2048]), failed(Searched::Chunk, [4096, 5120])],
+        vec![failed(SearchScope::Chunk, [1024, 2048]), failed(SearchScope::Chunk, [4096, 5120])],
         vec![[8192, 9216]],
         0,
     );
@@ -115,7 +115,7 @@ fn what_is_not_explained_is_said() {
     assert_eq!(evidence["not_searched"], json!([[8192, 9216]]));
     assert_eq!(finding.evidence["ranges"], json!([[1024, 2048], [4096, 5120], [8192, 9216]]));
 
-    let place = pinpointed(vec![failed(Searched::Bits, [0, 1000])], vec![], 50);
+    let place = pinpointed(vec![failed(SearchScope::Bits, [0, 1000])], vec![], 50);
     let mut finding = Finding::new("integrity/header-changed", "it changed");
     describe_bytes(&mut finding, &[&place]);
     let message = "it changed; no single flipped bit explains bytes 50..1050";
@@ -126,7 +126,7 @@ fn what_is_not_explained_is_said() {
 fn bytes_outside_tensors_have_their_place_in_the_file() {
     let explanation = Explanation {
         range: [0, 1000],
-        searched: Searched::Bits,
+        searched: SearchScope::Bits,
         differences: vec![difference(8, 0x7B, 0x7A)],
     };
     let place = pinpointed(vec![explanation], vec![], 50);

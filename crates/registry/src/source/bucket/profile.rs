@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensorseal_base::small;
+use tensorseal_base::regular_file;
 
 /// No such file is longer.
 const MOST: u64 = 1 << 20;
@@ -86,7 +86,7 @@ fn place(settings: &BTreeMap<String, String>, name: &str, file: &str) -> Option<
 }
 
 fn read(path: &Path) -> Option<String> {
-    let bytes = small::read_start(path, MOST).ok()?;
+    let bytes = regular_file::read_at_most(path, MOST).ok()?;
     Some(std::str::from_utf8(&bytes).ok()?.to_owned())
 }
 

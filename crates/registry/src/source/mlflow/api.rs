@@ -3,7 +3,7 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
-use super::super::remote::retry::Failure;
+use super::super::remote::retry::AttemptError;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 32 << 20;
 
 /// A server.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct MlflowServer {
     http: Http,
     endpoint: Endpoint,
     authorization: Option<HeaderValue>,
@@ -108,7 +108,7 @@ fn authorization(
     Ok(Some(value))
 }
 
-impl Server {
+impl MlflowServer {
     /// A server, with the credentials of the environment.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl Server {
     /// One version.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
+    /// As for [`MlflowServer::versions`].
     pub fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get", model, version);
         self.json(&url).map(|OneVersion { model_version }| model_version)
@@ -156,7 +156,7 @@ impl Server {
     /// Where the files of a version are.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
+    /// As for [`MlflowServer::versions`].
     pub fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get-download-uri", model, version);
         self.json(&url).map(|DownloadUri { artifact_uri }| artifact_uri)
@@ -165,7 +165,7 @@ impl Server {
     /// The entries of a directory of artifacts.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
+    /// As for [`MlflowServer::versions`].
     pub fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
         self.json(url).map(|Artifacts { files }| files)
     }
@@ -173,9 +173,9 @@ impl Server {
     /// The length of a file; `None`: the server does not tell it.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
+    /// As for [`MlflowServer::versions`].
     pub fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
-        self.http.attempts(0, || async {
+        self.http.with_retries(0, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.ask(url, range).await?;
             match response.status() {
@@ -184,7 +184,7 @@ impl Server {
                 }
                 StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(0)),
                 StatusCode::OK => Ok(response.content_length()),
-                status => Err(Failure::unavailable(format!("the server answers {status}"))),
+                status => Err(AttemptError::unavailable(format!("the server answers {status}"))),
             }
         })
     }
@@ -218,15 +218,15 @@ impl Server {
     }
 
     fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, RemoteError> {
-        self.http.attempts(0, || async {
+        self.http.with_retries(0, || async {
             let response = self.ask(url, HeaderMap::new()).await?;
             if response.status() != StatusCode::OK {
                 let status = response.status();
-                return Err(Failure::unavailable(format!("the server answers {status}")));
+                return Err(AttemptError::unavailable(format!("the server answers {status}")));
             }
             let bytes = http::body(response, MOST_BYTES).await?;
             serde_json::from_slice(&bytes).map_err(|_| {
-                Failure::unavailable("the server's answer is not of the form of MLflow's")
+                AttemptError::unavailable("the server's answer is not of the form of MLflow's")
             })
         })
     }
@@ -235,7 +235,7 @@ impl Server {
     ///
     /// # Errors
     /// When there is no answer, or the credentials do not do.
-    pub async fn ask(&self, url: &Url, mut headers: HeaderMap) -> Result<Response, Failure> {
+    pub async fn ask(&self, url: &Url, mut headers: HeaderMap) -> Result<Response, AttemptError> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -251,7 +251,7 @@ impl Server {
             (_, Some(_)) => "with the credentials of MLFLOW_TRACKING_*",
             (_, None) => "and neither MLFLOW_TRACKING_TOKEN nor MLFLOW_TRACKING_USERNAME is set",
         };
-        Err(Failure::unavailable(format!("the server answers {status}, {credentials}")))
+        Err(AttemptError::unavailable(format!("the server answers {status}, {credentials}")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How long ago every byte of the models was read: bars.
 
-use super::counted::{AGES, Counted};
+use super::counted::{AGES, ModelCounts};
 use crate::units::grouped;
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ const ROW: usize = 22;
 const LEFT: usize = 150;
 const LONGEST: u64 = 330;
 
-pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(counted: &ModelCounts, out: &mut dyn Write) -> io::Result<()> {
     let mut rows: Vec<(&str, u64, &str)> =
         AGES.iter().zip(counted.ages).map(|((name, _), number)| (*name, number, "bars")).collect();
     rows.push(("never", counted.never, "far"));

@@ -16,7 +16,7 @@ pub const AGES: [(&str, i64); 5] = [
 
 /// Numbers of models.
 #[derive(Debug, Default)]
-pub struct Counted {
+pub struct ModelCounts {
     groups: [u64; Group::ALL.len()],
     /// By [`AGES`].
     pub ages: [u64; AGES.len()],
@@ -24,9 +24,9 @@ pub struct Counted {
     pub never: u64,
 }
 
-impl Counted {
-    pub fn of(overview: &Overview<'_>) -> io::Result<Counted> {
-        let mut counted = Counted::default();
+impl ModelCounts {
+    pub fn of(overview: &Overview<'_>) -> io::Result<ModelCounts> {
+        let mut counted = ModelCounts::default();
         overview.records.each(&mut |model| {
             counted.add(overview, model);
             Ok(())

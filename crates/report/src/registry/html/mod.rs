@@ -12,11 +12,11 @@ use super::group::Group;
 use crate::html::{badge, escape, page};
 use crate::summary;
 use crate::units::{bytes, count, grouped, span};
-use counted::Counted;
+use counted::ModelCounts;
 use jiff::Timestamp;
 use std::io::{self, Write};
-use tensorseal_core::judge::rules::rule_of;
-use tensorseal_core::record::{ModelRecord, RunRecord, State};
+use tensorseal_core::judge::rules::find_rule;
+use tensorseal_core::record::{ModelRecord, ModelState, RunRecord};
 
 /// What could not be checked, and sources, that are listed; the rest is counted.
 const LISTED: usize = 100;
@@ -33,21 +33,21 @@ pub fn write(
     report: Option<&PathOf<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let counted = Counted::of(overview)?;
+    let counted = ModelCounts::of(overview)?;
     head(overview, &counted, out)?;
     facts(overview, out)?;
     let group = |group, out: &mut dyn Write| {
         models::write(overview, group, counted.of_group(group), report, out)
     };
     group(Group::Alarm, out)?;
-    group(Group::Look, out)?;
+    group(Group::Review, out)?;
     rules(overview, out)?;
     ages::write(&counted, out)?;
     group(Group::Rest, out)?;
     page::close(out)
 }
 
-fn head(overview: &Overview<'_>, counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
+fn head(overview: &Overview<'_>, counted: &ModelCounts, out: &mut dyn Write) -> io::Result<()> {
     let verdict = summary::verdict(overview.verdict);
     let (class, mark) = page::verdict(overview.verdict);
     let models = count(overview.summary.total(), "model");
@@ -60,7 +60,7 @@ fn head(overview: &Overview<'_>, counted: &Counted, out: &mut dyn Write) -> io::
         sentence(overview, counted)
     )?;
     writeln!(out, "<ul class=\"tally\" aria-label=\"Models by state\">")?;
-    for state in State::ALL {
+    for state in ModelState::ALL {
         let number = overview.summary.in_state(state);
         let (class, sign) = look(state);
         let inside = format!(
@@ -77,7 +77,7 @@ fn head(overview: &Overview<'_>, counted: &Counted, out: &mut dyn Write) -> io::
 }
 
 /// The verdict in a sentence.
-fn sentence(overview: &Overview<'_>, counted: &Counted) -> String {
+fn sentence(overview: &Overview<'_>, counted: &ModelCounts) -> String {
     let link = |group: Group, text: &str| match counted.of_group(group) {
         0 => None,
         number => {
@@ -89,7 +89,7 @@ fn sentence(overview: &Overview<'_>, counted: &Counted) -> String {
         |group, one: &'static str, many| if counted.of_group(group) == 1 { one } else { many };
     let parts: Vec<String> = [
         link(Group::Alarm, "must not be used until somebody has looked"),
-        link(Group::Look, one(Group::Look, "needs a look", "need a look")),
+        link(Group::Review, one(Group::Review, "needs a look", "need a look")),
         link(Group::Rest, one(Group::Rest, "has nothing against it", "have nothing against them")),
     ]
     .into_iter()
@@ -194,7 +194,7 @@ fn rules(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
          <th scope=\"col\">Number</th></tr></thead>\n<tbody>"
     )?;
     for ((severity, rule), number) in findings.iter().rev() {
-        let title = rule_of(rule).map_or("", |rule| rule.title);
+        let title = find_rule(rule).map_or("", |rule| rule.title);
         writeln!(
             out,
             "<tr><td>{}</td><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td></tr>",
@@ -208,14 +208,14 @@ fn rules(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The class of a state, and its sign.
-fn look(state: State) -> (&'static str, &'static str) {
+fn look(state: ModelState) -> (&'static str, &'static str) {
     match state {
-        State::Ok => ("clean", "✔"),
-        State::New => ("info", "+"),
-        State::Modified => ("critical", "✖"),
-        State::BitRot => ("critical", "≠"),
-        State::Replaced => ("critical", "⇄"),
-        State::Missing => ("medium", "?"),
-        State::Incomplete => ("medium", "…"),
+        ModelState::Ok => ("clean", "✔"),
+        ModelState::New => ("info", "+"),
+        ModelState::Modified => ("critical", "✖"),
+        ModelState::BitRot => ("critical", "≠"),
+        ModelState::Replaced => ("critical", "⇄"),
+        ModelState::Missing => ("medium", "?"),
+        ModelState::Incomplete => ("medium", "…"),
     }
 }

@@ -24,7 +24,7 @@ const PATH: &AsciiSet =
 pub fn id(group: Group) -> &'static str {
     match group {
         Group::Alarm => "alarm",
-        Group::Look => "look",
+        Group::Review => "look",
         Group::Rest => "rest",
     }
 }
@@ -32,7 +32,7 @@ pub fn id(group: Group) -> &'static str {
 fn title(group: Group) -> &'static str {
     match group {
         Group::Alarm => "Not to be used until somebody has looked",
-        Group::Look => "To be looked at",
+        Group::Review => "To be looked at",
         Group::Rest => "Nothing found",
     }
 }

@@ -1,9 +1,9 @@
 //! Detection Finding (2004): something that was found of a model.
 
-use super::{Scan, metadata, severity};
+use super::{ScanContext, metadata, severity};
 use crate::registry::identity::{finding_uid, model_uid};
 use serde_json::{Map, Value, json};
-use tensorseal_core::judge::rules::{catalogue_of, rule_of, rules};
+use tensorseal_core::judge::rules::{catalogue_of, find_rule, rules};
 use tensorseal_core::record::{ModelRecord, RecordedFinding};
 
 /// Longest text of an event, in characters: receivers cut off, or drop, what is long.
@@ -13,7 +13,7 @@ const TEXT: usize = 1000;
 const EVIDENCE: usize = 16 << 10;
 
 /// A finding of a model, as it is told.
-struct Told {
+struct BoundedFinding {
     /// Of the exact names.
     uid: String,
     model_uid: String,
@@ -23,17 +23,17 @@ struct Told {
     truncated: bool,
 }
 
-impl Told {
+impl BoundedFinding {
     /// Names are exact, as JSON escapes them, unless they are longer than any that is meant.
-    fn of(model: &ModelRecord, finding: &RecordedFinding) -> Told {
-        let mut told = Told {
+    fn of(model: &ModelRecord, finding: &RecordedFinding) -> BoundedFinding {
+        let mut told = BoundedFinding {
             uid: finding_uid(model, finding),
             model_uid: model_uid(&model.source, &model.name),
             model: model.clone(),
             finding: finding.clone(),
             truncated: false,
         };
-        let Told { model, finding, truncated, .. } = &mut told;
+        let BoundedFinding { model, finding, truncated, .. } = &mut told;
         let texts = [&mut model.source, &mut model.name, &mut model.detail, &mut finding.message];
         let texts = texts.into_iter().chain(&mut model.version).chain(&mut finding.file);
         for text in texts.chain(&mut finding.tensor).chain(&mut finding.references) {
@@ -52,8 +52,8 @@ impl Told {
 }
 
 /// The event.
-pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Value {
-    let told = Told::of(model, finding);
+pub fn event(scan: &ScanContext, model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let told = BoundedFinding::of(model, finding);
     let (severity_id, severity) = severity(finding.severity);
     let mut metadata = metadata(scan.uid.as_deref());
     if told.truncated {
@@ -83,9 +83,9 @@ pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Val
 }
 
 /// What was found, by which rule, and what it is called in public catalogues.
-fn info(told: &Told) -> Value {
-    let Told { model, finding, .. } = told;
-    let rule = rule_of(&finding.rule);
+fn info(told: &BoundedFinding) -> Value {
+    let BoundedFinding { model, finding, .. } = told;
+    let rule = find_rule(&finding.rule);
     let area = finding.rule.split('/').next().unwrap_or(&finding.rule);
     let title = rule.map_or(finding.rule.as_str(), |rule| rule.title);
     let mut info = json!({
@@ -130,7 +130,7 @@ fn attack(id: &str) -> Option<Value> {
 }
 
 /// The model.
-fn resource(told: &Told) -> Value {
+fn resource(told: &BoundedFinding) -> Value {
     let model = &told.model;
     let mut resource = json!({
         "uid": told.model_uid,
@@ -212,8 +212,8 @@ fn found_digest(finding: &RecordedFinding) -> Option<Value> {
 }
 
 /// What a receiver looks for over all its events: the model, its root, the file.
-fn observables(told: &Told) -> Vec<Value> {
-    let Told { model, finding, .. } = told;
+fn observables(told: &BoundedFinding) -> Vec<Value> {
+    let BoundedFinding { model, finding, .. } = told;
     let observable = |name: &str, type_id: u64, kind: &str, value: &str| json!({"name": name, "type_id": type_id, "type": kind, "value": value});
     let mut all = vec![
         observable("resources[0].uid", 10, "Resource UID", &told.model_uid),

@@ -10,7 +10,7 @@
 mod finding;
 
 use super::Overview;
-use crate::shown;
+use crate::safe_text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     if let Some(run) = run {
         line(&started(run), out)?;
     }
-    let scan = Scan { uid: run.map(uid), time: run.map_or(overview.now, time) };
+    let scan = ScanContext { uid: run.map(uid), time: run.map_or(overview.now, time) };
     overview.records.each(&mut |model| {
         model.findings.iter().try_for_each(|found| line(&finding::event(&scan, model, found), out))
     })?;
@@ -48,7 +48,7 @@ fn line(event: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// What the events of a scan have in common.
-struct Scan {
+struct ScanContext {
     uid: Option<String>,
     time: Timestamp,
 }
@@ -82,7 +82,7 @@ fn metadata(correlation: Option<&str>) -> Value {
 }
 
 fn started(run: &RunRecord) -> Value {
-    let sources = shown::clipped(&run.sources.join(", "), shown::MESSAGE);
+    let sources = safe_text::clipped(&run.sources.join(", "), safe_text::MESSAGE);
     let mut event = activity(1, "Started", run);
     event["time"] = run.started.as_millisecond().into();
     event["severity_id"] = 1.into();
@@ -154,7 +154,7 @@ fn activity(id: u64, name: &str, run: &RunRecord) -> Value {
 
 /// What could not be checked, in one text.
 fn errors(errors: &[String]) -> String {
-    let told = errors.iter().take(TOLD).map(|error| shown::clipped(error, shown::MESSAGE));
+    let told = errors.iter().take(TOLD).map(|error| safe_text::clipped(error, safe_text::MESSAGE));
     let mut text = told.collect::<Vec<_>>().join("; ");
     if errors.len() > TOLD {
         text += &format!("; and {} more", errors.len() - TOLD);

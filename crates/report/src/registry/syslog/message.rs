@@ -1,7 +1,7 @@
 //! One message of RFC 5424.
 
 use super::target::Facility;
-use crate::shown;
+use crate::safe_text;
 use jiff::Timestamp;
 
 /// Longest message in bytes: what every receiver should take (RFC 5424, section 6.1).
@@ -57,7 +57,7 @@ pub struct Message {
 impl Message {
     /// One of a kind (MSGID), at a level, that says this to people.
     pub fn new(kind: &'static str, level: Level, text: &str) -> Message {
-        let text = shown::clipped(text, shown::MESSAGE);
+        let text = safe_text::clipped(text, safe_text::MESSAGE);
         Message { kind, level, parameters: String::new(), text }
     }
 
@@ -103,7 +103,7 @@ fn header(text: &str, longest: usize) -> String {
 
 /// The value of a parameter (section 6.3.3): quote, backslash and bracket are escaped.
 fn escaped(value: &str) -> String {
-    let shown = shown::clipped(value, VALUE);
+    let shown = safe_text::clipped(value, VALUE);
     let mut out = String::new();
     for c in shown.chars() {
         let escape = if matches!(c, '"' | '\\' | ']') { 1 } else { 0 };
@@ -132,7 +132,7 @@ fn cut(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
 
     fn origin() -> Origin {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn text(message: &Message) -> String {
-        String::from_utf8(message.format(&origin(), made::time(0))).unwrap()
+        String::from_utf8(message.format(&origin(), sample_registry::time(0))).unwrap()
     }
 
     #[test]
@@ -204,13 +204,13 @@ mod tests {
             for _ in 0..8 {
                 message = message.with("name", &value);
             }
-            let bytes = message.format(&origin(), made::time(0));
+            let bytes = message.format(&origin(), sample_registry::time(0));
             prop_assert!(bytes.len() <= LONGEST);
             let text = String::from_utf8(bytes).unwrap();
             prop_assert!(!text.contains(char::is_control));
             let found = values(&text).unwrap();
             prop_assert_eq!(found.len(), 8);
-            let shown = shown::clipped(&value, VALUE);
+            let shown = safe_text::clipped(&value, VALUE);
             let cut = found[0].strip_suffix(CUT).unwrap_or(&found[0]);
             prop_assert!(shown.starts_with(cut), "{} {}", shown, cut);
         }

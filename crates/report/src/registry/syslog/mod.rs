@@ -63,7 +63,7 @@ fn of_model(model: &ModelRecord, give: &mut Give<'_>) -> io::Result<()> {
         give(named(Message::new("FINDING", level(model.worst()), &text), model))?;
     }
     match Group::of(model) {
-        Group::Alarm | Group::Look if number == 0 => {
+        Group::Alarm | Group::Review if number == 0 => {
             let level =
                 if Group::of(model) == Group::Alarm { Level::Error } else { Level::Warning };
             let text = format!("{}: {}: {}", model.name, model.state.name(), model.detail);
