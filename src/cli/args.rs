@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(super) enum OutputFormat {
     /// For people
     Human,
     /// For machines
@@ -17,7 +17,7 @@ pub enum OutputFormat {
 
 /// What a report can be printed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PrintFormat {
+pub(super) enum PrintFormat {
     /// For people
     Human,
     /// For machines
@@ -28,7 +28,7 @@ pub enum PrintFormat {
 
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(super) enum ReportFormat {
     /// For machines
     Json,
     /// As on the terminal
@@ -49,7 +49,7 @@ pub enum ReportFormat {
 
 /// What every verb understands.
 #[derive(Debug, Args)]
-pub struct Common {
+pub(super) struct Common {
     /// What is printed on standard output
     #[arg(long, value_enum, default_value = "human")]
     pub format: PrintFormat,
@@ -67,7 +67,7 @@ pub struct Common {
 
 /// What belongs to a model.
 #[derive(Debug, Args)]
-pub struct OpenArgs {
+pub(super) struct OpenArgs {
     /// Follow links out of the model
     #[arg(long)]
     pub allow_symlinks: bool,
@@ -78,7 +78,7 @@ pub struct OpenArgs {
 
 impl OpenArgs {
     /// As the library knows it.
-    pub fn options(&self) -> crate::verbs::ModelScope {
+    pub(super) fn options(&self) -> crate::verbs::ModelScope {
         crate::verbs::ModelScope {
             allow_symlinks: self.allow_symlinks,
             include_git_paths: self.no_ignore_git_paths,
@@ -88,7 +88,7 @@ impl OpenArgs {
 
 /// How a model is measured.
 #[derive(Debug, Args)]
-pub struct MeasurementArgs {
+pub(super) struct MeasurementArgs {
     /// Who measures: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -104,7 +104,7 @@ pub struct MeasurementArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct CompareArgs {
+pub(super) struct CompareArgs {
     /// A file or a directory
     #[arg(value_name = "A")]
     pub model: PathBuf,
@@ -123,7 +123,7 @@ pub struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct SealArgs {
+pub(super) struct SealArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// Where to write the seal (default: MODEL/tensorseal.seal.json, or MODEL.seal.json beside a file)
@@ -152,7 +152,7 @@ pub struct SealArgs {
 
 /// How much is searched for flipped bits.
 #[derive(Debug, Args)]
-pub struct PinpointArgs {
+pub(super) struct PinpointArgs {
     /// Changed blocks, or KiB where those are known, that are searched for flipped bits at most; after
     /// an eighth of that many without a hit the rest is given up
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
@@ -160,7 +160,7 @@ pub struct PinpointArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct RepairArgs {
+pub(super) struct RepairArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// The seal that says what it was (default: where `seal` writes it)
@@ -180,7 +180,7 @@ pub struct RepairArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct AuditArgs {
+pub(super) struct AuditArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// A seal, or another model, that these weights are compared with
@@ -205,7 +205,7 @@ pub struct AuditArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct InspectArgs {
+pub(super) struct InspectArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// List every tensor instead of groups of alike ones
@@ -218,7 +218,7 @@ pub struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DevicesArgs {
+pub(super) struct DevicesArgs {
     /// List only: no self-test, no timing
     #[arg(long)]
     pub list: bool,
@@ -228,7 +228,7 @@ pub struct DevicesArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A rule, as it stands in a report, or an area: format, integrity, signature, policy, watermark, weights,
     /// payload, lineage (default: list all)
     pub rule: Option<String>,
@@ -238,7 +238,7 @@ pub struct ExplainArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
@@ -272,7 +272,7 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok_or("expected a number from 0 to 100".to_owned())
 }
 
-pub fn root(text: &str) -> Result<[u8; 32], String> {
+pub(super) fn root(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("blake3:")
         .and_then(crate::seal::canonical::unhex)
         .ok_or("expected blake3: and 64 lower-case hexadecimal digits".to_owned())

@@ -10,7 +10,7 @@ use crate::verbs::{AuditOptions, audit};
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &AuditArgs) -> CommandResult {
+pub(super) fn run(args: &AuditArgs) -> CommandResult {
     let mut options = AuditOptions {
         baseline: args.baseline.clone(),
         extract: args.extract.clone(),

@@ -20,13 +20,13 @@ use clap::{Parser, Subcommand};
     propagate_version = true,
     after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 11 locked by another scan, 130 interrupted."
 )]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Write a seal: a digest and the statistics of every tensor, and a digest of all other bytes
     Seal(SealArgs),
     /// Compare a model with its seal or its signature, and say what changed, where, and what it looks like

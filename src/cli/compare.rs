@@ -13,7 +13,7 @@ use std::io::{self, Write};
 const LISTED: usize = 40;
 
 /// Runs the verb.
-pub fn run(args: &CompareArgs) -> CommandResult {
+pub(super) fn run(args: &CompareArgs) -> CommandResult {
     let mut options = CompareOptions {
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),

@@ -6,7 +6,7 @@ use super::command::Arguments;
 use super::exit;
 use clap::CommandFactory;
 
-pub fn run(args: &CompletionsArgs) -> CommandResult {
+pub(super) fn run(args: &CompletionsArgs) -> CommandResult {
     let mut command = Arguments::command();
     clap_complete::generate(args.shell, &mut command, "tensorseal", &mut std::io::stdout());
     Ok(exit::PASS)

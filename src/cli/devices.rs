@@ -18,7 +18,7 @@ struct DeviceStatus {
     rates: Vec<Throughput>,
 }
 
-pub fn run(args: &DevicesArgs) -> CommandResult {
+pub(super) fn run(args: &DevicesArgs) -> CommandResult {
     let listed: Vec<DeviceStatus> =
         adapters().into_iter().map(|adapter| examine(adapter, args)).collect();
     let failed = listed.iter().any(|d| d.self_test.as_deref().is_some_and(|text| text != "passed"));

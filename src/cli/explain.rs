@@ -14,7 +14,7 @@ const WIDTH: usize = 96;
 /// Ids that are suggested for one that does not exist.
 const SUGGESTED: usize = 3;
 
-pub fn run(args: &ExplainArgs) -> CommandResult {
+pub(super) fn run(args: &ExplainArgs) -> CommandResult {
     let chosen = chosen(args.rule.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match (args.format, &chosen) {

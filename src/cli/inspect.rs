@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &InspectArgs) -> CommandResult {
+pub(super) fn run(args: &InspectArgs) -> CommandResult {
     let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
     let Inspection { report, model } = inspect(&args.model, &options)?;
     output::finish(&report, &args.common, &|out, palette| {

@@ -33,20 +33,20 @@ use std::process::ExitCode;
 /// Exit codes, as documented in the README.
 mod exit {
     /// Nothing at or above `--fail-on`.
-    pub const PASS: u8 = 0;
+    pub(super) const PASS: u8 = 0;
     /// Findings at or above `--fail-on`.
-    pub const FINDINGS: u8 = 1;
+    pub(super) const FINDINGS: u8 = 1;
     /// Usage, configuration, device, or nothing to verify against.
-    pub const USAGE: u8 = 2;
+    pub(super) const USAGE: u8 = 2;
     /// Could not be completed.
-    pub const INCOMPLETE: u8 = 3;
+    pub(super) const INCOMPLETE: u8 = 3;
     /// Nothing matched.
-    pub const NOTHING: u8 = 4;
+    pub(super) const NOTHING: u8 = 4;
     /// Another process is at work with the same state.
     #[cfg(feature = "registry")]
-    pub const LOCKED: u8 = 11;
+    pub(super) const LOCKED: u8 = 11;
     /// Interrupted.
-    pub const INTERRUPTED: u8 = 130;
+    pub(super) const INTERRUPTED: u8 = 130;
 }
 
 /// Why a command ends without a verdict: the exit code and the line that says why.

@@ -1,6 +1,6 @@
 //! `registry` in a build without it.
 
-use super::{Failure, CommandResult};
+use super::{CommandResult, Failure};
 use crate::checkpoint::display_name;
 use anyhow::anyhow;
 use args::RegistryCommand;

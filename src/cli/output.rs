@@ -11,16 +11,16 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 /// Writes the body of a command between the head of the report and its findings.
-pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
+pub(super) type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
 
 /// Whether a person with a colour terminal reads standard output.
-pub fn colour() -> bool {
+pub(super) fn colour() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     wanted && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
 /// Says on standard error why the command ends. The whole chain, in one line.
-pub fn error(error: &anyhow::Error) {
+pub(super) fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "tensorseal: error: {}", one_line(error));
 }
 
@@ -38,14 +38,14 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// A message for people on standard error.
-pub fn note(quiet: bool, text: &str) {
+pub(super) fn note(quiet: bool, text: &str) {
     if !quiet {
         let _ = writeln!(io::stderr(), "tensorseal: {text}");
     }
 }
 
 /// Tells the report everywhere it was asked for and gives the exit code of its verdict.
-pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
+pub(super) fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
     report.notes.iter().for_each(|text| note(common.quiet, text));
     for (format, path) in &common.report {
         write_whole(path, &|out| write_as(report, *format, body, out))
@@ -66,7 +66,7 @@ pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Fa
 
 /// Reports, to whoever asked for JSON or for a file, that a command has no verdict: a report of an
 /// earlier run must not stand in for this one.
-pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
+pub(super) fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
     let mut report = Report::new(command, &model.display().to_string());
     report.error = Some(one_line(&failure.error));
     report.exit_code = failure.code;
@@ -135,7 +135,7 @@ fn write(
 }
 
 /// A plain table: columns as wide as they need to be, numbers to the right.
-pub fn table(
+pub(super) fn table(
     header: &[&str],
     right: &[bool],
     rows: Vec<Vec<String>>,

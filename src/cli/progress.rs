@@ -10,14 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Draws until it is dropped.
-pub struct ProgressLine {
+pub(super) struct ProgressLine {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ProgressLine {
     /// Starts to draw `progress`, or nothing.
-    pub fn start(
+    pub(super) fn start(
         progress: &Arc<Progress>,
         measuring: &MeasurementArgs,
         quiet: bool,

@@ -7,7 +7,7 @@ use crate::report::units::count;
 use crate::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
 
 /// Runs the verb.
-pub fn run(args: &RepairArgs) -> CommandResult {
+pub(super) fn run(args: &RepairArgs) -> CommandResult {
     let mut options = RepairOptions {
         seal: args.seal.clone(),
         limits: SearchLimits { searches: args.pinpointing.pinpoint_limit },

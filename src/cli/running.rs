@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
 /// call: signals are handled once in a process.
-pub fn watched<T>(
+pub(super) fn watched<T>(
     measuring: &MeasurementArgs,
     quiet: bool,
     work: impl FnOnce(&Arc<Progress>) -> Result<T, Failure>,
@@ -24,7 +24,7 @@ pub fn watched<T>(
 }
 
 /// Says on standard error what `auto` chose, and that a device was left: for verbs without a report.
-pub fn say_who_measured(run: &RunReport, quiet: bool) {
+pub(super) fn say_who_measured(run: &RunReport, quiet: bool) {
     if let Some(choice) = &run.choice {
         output::note(quiet, &format!("measured by {choice}"));
     }
@@ -34,7 +34,7 @@ pub fn say_who_measured(run: &RunReport, quiet: bool) {
 }
 
 /// The options of a run.
-pub fn run_options(measuring: &MeasurementArgs) -> RunOptions {
+pub(super) fn run_options(measuring: &MeasurementArgs) -> RunOptions {
     RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads.clone(),
@@ -60,6 +60,6 @@ fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
 }
 
 /// The exit code of a run that did not complete.
-pub fn failure(error: RunError) -> Failure {
+pub(super) fn failure(error: RunError) -> Failure {
     Error::from(error).into()
 }

@@ -7,7 +7,7 @@ use crate::verbs::{SealOptions, seal};
 use std::path::Path;
 
 /// Runs the verb.
-pub fn run(args: &SealArgs) -> CommandResult {
+pub(super) fn run(args: &SealArgs) -> CommandResult {
     let mut options = SealOptions {
         output: args.output.clone(),
         distributions: !args.digest_only,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub(super) struct VerifyArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// The seal to compare with (default: where `seal` writes it)
@@ -50,7 +50,7 @@ pub struct VerifyArgs {
 }
 
 /// Runs the verb.
-pub fn run(args: &VerifyArgs) -> CommandResult {
+pub(super) fn run(args: &VerifyArgs) -> CommandResult {
     let limits = SearchLimits { searches: args.pinpointing.pinpoint_limit };
     let mut options = VerifyOptions {
         seal: args.seal.clone(),

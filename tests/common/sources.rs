@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use tensorseal::registry::source::{ListedModel, Source, SourceError};
 
 /// The models of a source, as it lists them.
-pub fn listed(source: &dyn Source) -> Result<Vec<ListedModel>, SourceError> {
+pub(crate) fn listed(source: &dyn Source) -> Result<Vec<ListedModel>, SourceError> {
     let mut all = Vec::new();
     source.list(&mut |model| {
         all.push(model);

@@ -6,7 +6,7 @@ use tensorseal_format::StructureError;
 
 /// Something that a loader would execute, or that goes along with the weights unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CodeError {
+pub(crate) enum CodeError {
     /// A file that is code, or makes a loader call something.
     #[error("{what}")]
     Code { what: String },

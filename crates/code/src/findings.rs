@@ -18,7 +18,7 @@ pub(super) struct Reasons {
 
 impl Reasons {
     /// Adds one.
-    pub fn push(&mut self, reason: String) {
+    pub(crate) fn push(&mut self, reason: String) {
         if self.kept.contains(&reason) {
             return;
         }
@@ -29,17 +29,17 @@ impl Reasons {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     /// Those that were kept.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(String::as_str)
     }
 
     /// In one line.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut told: Vec<&str> = self.iter().take(TOLD).collect();
         let more = (self.kept.len() - told.len()) as u64 + self.more;
         let rest = format!("and {more} more");
@@ -65,7 +65,7 @@ pub(super) struct FileFindings {
 
 impl FileFindings {
     /// Notes a class with a repository before it: it is one of that repository.
-    pub fn remote_class(&mut self, text: &str) {
+    pub(crate) fn remote_class(&mut self, text: &str) {
         if let Some((repository, class)) = text.split_once("--") {
             let (repository, class) = (display_name(repository), display_name(class));
             self.remote.push(format!("{class} of {repository}"));
@@ -73,14 +73,14 @@ impl FileFindings {
     }
 
     /// Notes that the file was not looked into: whatever code is in it nobody has seen.
-    pub fn not_examined(&mut self, reason: impl Into<String>) {
+    pub(crate) fn not_examined(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
         self.not_examined = true;
         self.other.push(CodeError::NotExamined { reason });
     }
 
     /// Notes that it is longer than is looked into.
-    pub fn too_long(&mut self, bytes: u64) {
+    pub(crate) fn too_long(&mut self, bytes: u64) {
         let most = super::lazy_file::MOST >> 20;
         self.not_examined(format!("it has {bytes} bytes, more than {most} MiB"));
     }

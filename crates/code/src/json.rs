@@ -16,7 +16,7 @@ pub(super) enum PathStep<'a> {
 
 impl PathStep<'_> {
     /// The name of a member.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             PathStep::Member(name) => Some(name),
             PathStep::Element(_) => None,

@@ -17,12 +17,12 @@ pub(super) struct LazyFile<'a> {
 }
 
 impl<'a> LazyFile<'a> {
-    pub fn new(file: &'a ModelFile) -> LazyFile<'a> {
+    pub(crate) fn new(file: &'a ModelFile) -> LazyFile<'a> {
         LazyFile { file, opened: OnceCell::new(), whole: OnceCell::new() }
     }
 
     /// The file, opened.
-    pub fn opened(&self) -> Result<&OpenedFile, OpenError> {
+    pub(crate) fn opened(&self) -> Result<&OpenedFile, OpenError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
@@ -34,7 +34,7 @@ impl<'a> LazyFile<'a> {
     }
 
     /// Fills `buffer` with the bytes from `at` on. What was read whole is not read again.
-    pub fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError> {
+    pub(crate) fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError> {
         let range = usize::try_from(at).ok().zip(at.checked_add(buffer.len() as u64));
         let held = self
             .whole
@@ -49,12 +49,12 @@ impl<'a> LazyFile<'a> {
     }
 
     /// What an error of reading it is.
-    pub fn failed(&self, error: std::io::Error) -> OpenError {
+    pub(crate) fn failed(&self, error: std::io::Error) -> OpenError {
         OpenError::for_found_path(&self.file.location.display_path(), error)
     }
 
     /// All of it; `None`: it is longer than is looked into.
-    pub fn whole(&self) -> Result<Option<&[u8]>, OpenError> {
+    pub(crate) fn whole(&self) -> Result<Option<&[u8]>, OpenError> {
         if self.whole.get().is_none() {
             if self.file.bytes > MOST {
                 return Ok(None);
@@ -68,7 +68,11 @@ impl<'a> LazyFile<'a> {
 
     /// Shows all of it in order, in pieces of at most [`PIECE`] bytes behind `overlap` bytes of the one
     /// before.
-    pub fn each(&self, overlap: usize, mut look: impl FnMut(&[u8], bool)) -> Result<(), OpenError> {
+    pub(crate) fn each(
+        &self,
+        overlap: usize,
+        mut look: impl FnMut(&[u8], bool),
+    ) -> Result<(), OpenError> {
         let mut held: Vec<u8> = Vec::new();
         let mut at = 0;
         while at < self.file.bytes {
@@ -84,7 +88,7 @@ impl<'a> LazyFile<'a> {
     }
 
     /// BLAKE3 of all of it.
-    pub fn digest(&self) -> Result<[u8; 32], OpenError> {
+    pub(crate) fn digest(&self) -> Result<[u8; 32], OpenError> {
         if let Some(whole) = self.whole()? {
             return Ok(*blake3::hash(whole).as_bytes());
         }

@@ -191,7 +191,7 @@ pub(super) mod tests {
     }
 
     /// A field with these bytes.
-    pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
         [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
     }
 

@@ -25,7 +25,7 @@ pub(super) struct CrossCheck {
 
 impl CrossCheck {
     /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
-    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
+    pub(crate) fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
         let gpu = match gpu {
             None if percent > 0.0 => {
                 let gpu = Gpu::open(&DeviceSelector::Any)?;
@@ -39,7 +39,7 @@ impl CrossCheck {
 
     /// Whether this tile is one of the share. Evenly spaced, so that any share of a long run has
     /// tiles from all of it.
-    pub fn selects(&self, object: &Object, tile: Tile) -> bool {
+    pub(crate) fn selects(&self, object: &Object, tile: Tile) -> bool {
         let whole = tile.len.is_multiple_of(BLOCK_LEN) && object.bytes > BLOCK_LEN as u64;
         if self.percent <= 0.0 || !whole {
             return false;
@@ -50,7 +50,7 @@ impl CrossCheck {
     }
 
     /// Measures `copy` on the device and compares with what the CPU found.
-    pub fn compare_on_device(
+    pub(crate) fn compare_on_device(
         &self,
         copy: &[u8],
         tile: Tile,
@@ -69,12 +69,12 @@ impl CrossCheck {
     }
 
     /// Counts a tile that both engines agree on.
-    pub fn record_agreement(&self) {
+    pub(crate) fn record_agreement(&self) {
         self.agreed.fetch_add(1, Relaxed);
     }
 
     /// Tiles that both engines agreed on.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.agreed.load(Relaxed)
     }
 }

@@ -37,24 +37,24 @@ pub(super) struct RunState<'a> {
 
 impl RunState<'_> {
     /// Ends the run; the first failure is the one that is reported.
-    pub fn fail(&self, error: RunError) {
+    pub(crate) fn fail(&self, error: RunError) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.queue.close();
         self.hashers.iter().flatten().for_each(SequentialHasher::close);
     }
 
-    pub fn check_interrupt(&self) -> Result<(), RunError> {
+    pub(crate) fn check_interrupt(&self) -> Result<(), RunError> {
         if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
     /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
-    pub fn needs_copy(&self, file: usize) -> bool {
+    pub(crate) fn needs_copy(&self, file: usize) -> bool {
         self.hashers[file].is_some() || self.checksum_verifiers[file].is_some()
     }
 
     /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
     /// lane of its file, and to its checksums.
-    pub fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
+    pub(crate) fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
         let mut copy = Vec::new();
@@ -77,7 +77,7 @@ impl RunState<'_> {
     }
 
     /// That both engines measured one copy of a tile differently.
-    pub fn disagreement(&self, adapter: &str, tile: Tile, object: &Object) -> RunError {
+    pub(crate) fn disagreement(&self, adapter: &str, tile: Tile, object: &Object) -> RunError {
         let start = object.offset + tile.start;
         RunError::Disagree {
             path: self.names[object.file].path.clone(),
@@ -88,12 +88,12 @@ impl RunState<'_> {
     }
 
     /// The CPU twins of all kernels over the copy of a tile.
-    pub fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
+    pub(crate) fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
         let wanted = self.plan.kernels_for(object);
         measure::measure_part(copy, tile.len, tile.start, wanted, &self.plan.keys)
     }
 
-    pub fn tile_done(
+    pub(crate) fn tile_done(
         &self,
         tile: Tile,
         object: &Object,

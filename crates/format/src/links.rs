@@ -114,26 +114,26 @@ pub(crate) struct LinkBounds {
 
 impl LinkBounds {
     /// Of a root whose links are resolved.
-    pub fn new(root: PathBuf) -> LinkBounds {
+    pub(crate) fn new(root: PathBuf) -> LinkBounds {
         let blobs = blobs_of(&root);
         LinkBounds { root, blobs }
     }
 
     /// Resolves a link completely.
-    pub fn resolve(&self, link: &Path) -> Result<(PathBuf, LinkTarget), TreeError> {
+    pub(crate) fn resolve(&self, link: &Path) -> Result<(PathBuf, LinkTarget), TreeError> {
         let target = std::fs::canonicalize(link).map_err(|error| unresolved(&error))?;
         let kind = self.target_kind(&target);
         Ok((target, kind))
     }
 
     /// A resolved path in the root, relative to it.
-    pub fn relative_path(&self, resolved: &Path) -> String {
+    pub(crate) fn relative_path(&self, resolved: &Path) -> String {
         let relative = resolved.strip_prefix(&self.root).unwrap_or(resolved);
         relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
     }
 
     /// Where a resolved path lies.
-    pub fn target_kind(&self, resolved: &Path) -> LinkTarget {
+    pub(crate) fn target_kind(&self, resolved: &Path) -> LinkTarget {
         if resolved.starts_with(&self.root) {
             LinkTarget::Inside
         } else if self.blobs.as_ref().is_some_and(|blobs| resolved.starts_with(blobs)) {

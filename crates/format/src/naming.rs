@@ -50,7 +50,7 @@ pub(crate) struct TensorNaming {
 
 impl TensorNaming {
     /// The name that the model knows a tensor of a file by.
-    pub fn name(&self, file: usize, tensor: &str) -> Option<String> {
+    pub(crate) fn name(&self, file: usize, tensor: &str) -> Option<String> {
         if !self.exceptions.is_empty()
             && let Some(name) = self.exceptions.get(&(file, tensor.to_owned()))
         {

@@ -42,7 +42,7 @@ pub(super) enum OtherEntry {
 
 impl OtherEntry {
     /// That it was not there, in words.
-    pub fn added(&self) -> &'static str {
+    pub(crate) fn added(&self) -> &'static str {
         match self {
             OtherEntry::Directory | OtherEntry::AlreadyListed => "a directory was added",
             OtherEntry::Link(_) => "a link was added",
@@ -53,12 +53,12 @@ impl OtherEntry {
 
 impl OpenRecord {
     /// Of a directory, with all that the first walk found in it.
-    pub fn for_directory(options: &OpenOptions, tree: &Tree) -> OpenRecord {
+    pub(crate) fn for_directory(options: &OpenOptions, tree: &Tree) -> OpenRecord {
         OpenRecord { mode: OpenMode::Directory(for_walking(options)), others: others(tree) }
     }
 
     /// Of the parts of one model, of which one has this name.
-    pub fn for_parts(options: &OpenOptions, part: &str, tree: &Tree) -> OpenRecord {
+    pub(crate) fn for_parts(options: &OpenOptions, part: &str, tree: &Tree) -> OpenRecord {
         OpenRecord {
             mode: OpenMode::Parts(for_walking(options), part.to_owned()),
             others: others(tree),
@@ -66,17 +66,17 @@ impl OpenRecord {
     }
 
     /// Of files that stand for themselves.
-    pub fn for_files() -> OpenRecord {
+    pub(crate) fn for_files() -> OpenRecord {
         OpenRecord { mode: OpenMode::Files, others: BTreeMap::new() }
     }
 
     /// Of files of another machine.
-    pub fn for_remote() -> OpenRecord {
+    pub(crate) fn for_remote() -> OpenRecord {
         OpenRecord { mode: OpenMode::Remote, others: BTreeMap::new() }
     }
 
     /// Notes a file that was found and is none of the model's.
-    pub fn unopened(&mut self, path: &str) {
+    pub(crate) fn unopened(&mut self, path: &str) {
         self.others.insert(path.to_owned(), OtherEntry::Unopened);
     }
 }

@@ -6,7 +6,7 @@ use super::tensor::{BigEndianRange, ChecksummedRange};
 use tensorseal_base::dtype::Dtype;
 
 /// Most tensors of one file.
-pub const MAX_TENSORS: usize = 1_000_000;
+pub(crate) const MAX_TENSORS: usize = 1_000_000;
 
 /// A tensor that can be read: its bytes are in the file, and as many as its type needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +87,12 @@ pub(crate) struct ParsedFile {
 
 impl ParsedFile {
     /// Of a file whose layout cannot be read.
-    pub fn from_problem(problem: Problem) -> ParsedFile {
+    pub(crate) fn from_problem(problem: Problem) -> ParsedFile {
         ParsedFile { problems: vec![problem], ..ParsedFile::default() }
     }
 
     /// Names of all listed tensors, readable or not.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|t| t.name.as_str()).chain(self.unreadable.iter().map(|n| &**n))
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct ShardName<'a> {
 
 impl<'a> ShardName<'a> {
     /// Of the path of a shard.
-    pub fn parse(path: &'a str) -> Option<ShardName<'a>> {
+    pub(crate) fn parse(path: &'a str) -> Option<ShardName<'a>> {
         let numbers = |text: &str| match text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
         {
             true => text.parse().ok(),
@@ -29,14 +29,14 @@ impl<'a> ShardName<'a> {
     }
 
     /// The name of another one.
-    pub fn sibling(&self, number: u64) -> String {
+    pub(crate) fn sibling(&self, number: u64) -> String {
         let ShardName { stem, extension: ending, count, .. } = self;
         let stem = stem.rsplit('/').next().unwrap_or(stem);
         format!("{stem}-{number:05}-of-{count:05}.{ending}")
     }
 
     /// What all of a set have in common.
-    pub fn set_key(&self) -> (&'a str, &'a str, u64) {
+    pub(crate) fn set_key(&self) -> (&'a str, &'a str, u64) {
         (self.stem, self.extension, self.count)
     }
 }

@@ -24,7 +24,7 @@ pub(super) mod tests {
     use tensorseal_core::policy::gate::{ExceptionUse, RuleOutcome};
 
     /// A gate that is closed, with every outcome and every standing, and `name` wherever a name can be.
-    pub fn report(name: &str) -> Report {
+    pub(crate) fn report(name: &str) -> Report {
         let rule = |rule, outcome| RuleOutcome {
             rule,
             of: Some(name.to_owned()),

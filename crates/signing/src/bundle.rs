@@ -119,7 +119,7 @@ impl Serialize for Opaque {
 
 impl Bundle {
     /// Reads a bundle.
-    pub fn parse_unverified(text: &[u8]) -> Result<Self, BundleError> {
+    pub(crate) fn parse_unverified(text: &[u8]) -> Result<Self, BundleError> {
         if text.len() > MAX_LEN {
             return Err(BundleError::TooLong(text.len()));
         }
@@ -138,7 +138,7 @@ impl Bundle {
     }
 
     /// The text of the bundle, on one line.
-    pub fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         let written = WrittenBundle {
             media_type: MEDIA_TYPE.to_owned(),
             verification_material: self.material.write(),

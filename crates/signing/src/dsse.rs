@@ -54,7 +54,7 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
-    pub fn from_json(written: WrittenEnvelope) -> Result<Self, EnvelopeError> {
+    pub(crate) fn from_json(written: WrittenEnvelope) -> Result<Self, EnvelopeError> {
         if written.payload_type != IN_TOTO {
             return Err(EnvelopeError::PayloadType(written.payload_type));
         }
@@ -72,7 +72,7 @@ impl Envelope {
         })
     }
 
-    pub fn to_json(&self) -> WrittenEnvelope {
+    pub(crate) fn to_json(&self) -> WrittenEnvelope {
         WrittenEnvelope {
             payload: STANDARD.encode(&self.payload),
             payload_type: IN_TOTO.to_owned(),
@@ -84,7 +84,7 @@ impl Envelope {
     }
 
     /// How the signature is one of `key` over the payload, if it is.
-    pub fn verify_signature(&self, key: &PublicKey) -> Option<PayloadEncoding> {
+    pub(crate) fn verify_signature(&self, key: &PublicKey) -> Option<PayloadEncoding> {
         let head = pae_head(IN_TOTO, self.payload.len());
         if key.verify_parts(&[&head, &self.payload], &self.signature) {
             return Some(PayloadEncoding::Pae);

@@ -58,7 +58,7 @@ pub(super) struct PemDocument {
 
 impl PemDocument {
     /// Reads all blocks of a text.
-    pub fn parse(text: &[u8]) -> Result<Self, PemError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, PemError> {
         if text.len() > MAX_LEN {
             return Err(PemError::TooLong);
         }

@@ -72,7 +72,7 @@ pub(super) struct StatementHeader {
 
 impl StatementHeader {
     /// Reads them, from a text that is [checked](json::check) on the way.
-    pub fn read(text: &[u8]) -> Result<Self, StatementError> {
+    pub(crate) fn read(text: &[u8]) -> Result<Self, StatementError> {
         json::check(text)?;
         let written: WrittenStatement<Option<PredicateMembers>> = json::shape(text)?;
         if written.statement_type != STATEMENT_TYPE {
@@ -83,7 +83,7 @@ impl StatementHeader {
     }
 
     /// The one subject: its name and its SHA-256.
-    pub fn one_subject(self) -> Result<(Option<String>, [u8; 32]), StatementError> {
+    pub(crate) fn one_subject(self) -> Result<(Option<String>, [u8; 32]), StatementError> {
         let count = self.subject.len();
         let mut subjects = self.subject.into_iter();
         let (Some(subject), 1) = (subjects.next(), count) else {

@@ -21,7 +21,7 @@ pub(super) struct CompanionConfig {
 impl CompanionConfig {
     /// Of the models in a directory of `model` (with its final `/`). Beside a model that was given as a file, it
     /// is read where it would be in a directory.
-    pub fn read(model: &Checkpoint, directory: &str) -> CompanionConfig {
+    pub(crate) fn read(model: &Checkpoint, directory: &str) -> CompanionConfig {
         let bytes = read_companion(model, directory, "config.json");
         let config = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         config.map(|config| CompanionConfig::from_json(&config)).unwrap_or_default()
@@ -38,7 +38,7 @@ impl CompanionConfig {
     }
 
     /// Whether the model, or the language model in it, is of one of these types.
-    pub fn has_model_type(&self, types: &[&str]) -> bool {
+    pub(crate) fn has_model_type(&self, types: &[&str]) -> bool {
         self.model_types.iter().any(|of| types.contains(&of.as_str()))
     }
 }

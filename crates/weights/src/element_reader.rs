@@ -12,14 +12,14 @@ const MIN_SEPARATION: u64 = 64;
 const LONGEST_STRETCH: u64 = 1 << 18;
 
 /// The tensors of a model, and the files they are read from.
-pub struct ElementReader<'a> {
+pub(crate) struct ElementReader<'a> {
     model: &'a Checkpoint,
     files: &'a FileSet<'a>,
 }
 
 impl<'a> ElementReader<'a> {
     /// Of a model.
-    pub fn new(model: &'a Checkpoint, files: &'a FileSet<'a>) -> Self {
+    pub(crate) fn new(model: &'a Checkpoint, files: &'a FileSet<'a>) -> Self {
         Self { model, files }
     }
 
@@ -95,7 +95,7 @@ impl<'a> ElementReader<'a> {
 
     /// The bytes of units `first..first + count`, into `copy`: elements of whole bytes, or the bytes of a type of less
     /// than one. Zero for those that the tensor does not have.
-    pub fn units(
+    pub(crate) fn units(
         &self,
         tensor: usize,
         first: u64,
@@ -110,7 +110,7 @@ impl<'a> ElementReader<'a> {
     }
 
     /// The bytes of some units of some rows, where a row of the tensor has `row` of them.
-    pub fn units_of_rows(
+    pub(crate) fn units_of_rows(
         &self,
         tensor: usize,
         row: u64,
@@ -149,7 +149,12 @@ impl<'a> ElementReader<'a> {
 
     /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor
     /// does not have.
-    pub fn values(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
+    pub(crate) fn values(
+        &self,
+        tensor: usize,
+        first: u64,
+        count: usize,
+    ) -> Result<Vec<f64>, FileError> {
         let mut copy = Vec::new();
         let skip = self.bytes(tensor, first, count, &mut copy)?;
         let dtype = self.model.tensors[tensor].dtype;
@@ -173,7 +178,7 @@ impl<'a> ElementReader<'a> {
     }
 
     /// The values of whole elements of this tensor; none, if nothing reads its type.
-    pub fn decoded(&self, tensor: usize, bytes: &[u8]) -> impl Iterator<Item = f64> {
+    pub(crate) fn decoded(&self, tensor: usize, bytes: &[u8]) -> impl Iterator<Item = f64> {
         let decoder = Decoder::for_numbers(self.model.tensors[tensor].dtype);
         decoder.into_iter().flat_map(move |decoder| {
             bytes.chunks_exact(decoder.width()).map(move |element| decoder.value(element))
@@ -181,7 +186,12 @@ impl<'a> ElementReader<'a> {
     }
 
     /// The bits of elements of whole bytes; zero for those that the tensor does not have.
-    pub fn codes(&self, tensor: usize, first: u64, count: usize) -> Result<Vec<u64>, FileError> {
+    pub(crate) fn codes(
+        &self,
+        tensor: usize,
+        first: u64,
+        count: usize,
+    ) -> Result<Vec<u64>, FileError> {
         let mut copy = Vec::new();
         self.bytes(tensor, first, count, &mut copy)?;
         let (width, _) = self.model.tensors[tensor].dtype.granule();

@@ -58,7 +58,7 @@ pub(super) struct JoinedWeights {
 impl JoinedWeights {
     /// Adds what was found to the schemes of a model, and gives all tensors that are parts. What is put together of
     /// codes or scales that are parts themselves is not read: a scheme knows nothing of ranks.
-    pub fn merge_into(self, schemes: &mut schemes::SchemeMatches) -> Vec<usize> {
+    pub(crate) fn merge_into(self, schemes: &mut schemes::SchemeMatches) -> Vec<usize> {
         let unread =
             self.unreadable.iter().flat_map(|of| of.parts.iter().copied().chain([of.tensor]));
         let parts: BTreeSet<usize> =

@@ -9,24 +9,24 @@ use tensorseal_engine::stream::files::FileSet;
 use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// A directory with a model.
-pub struct TestModel(tempfile::TempDir);
+pub(crate) struct TestModel(tempfile::TempDir);
 
 /// A tensor of F32: its name, dimensions, and values.
-pub type TestTensor<'a> = (&'a str, Vec<usize>, Vec<f32>);
+pub(crate) type TestTensor<'a> = (&'a str, Vec<usize>, Vec<f32>);
 
 /// Numbers from zero on.
-pub fn numbers(count: usize) -> Vec<f32> {
+pub(crate) fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|number| number as f32).collect()
 }
 
 impl TestModel {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         TestModel(tempfile::tempdir().unwrap())
     }
 
     /// Adds a file of safetensors.
-    pub fn file(&self, path: &str, tensors: &[TestTensor<'_>], metadata: &[(&str, &str)]) {
+    pub(crate) fn file(&self, path: &str, tensors: &[TestTensor<'_>], metadata: &[(&str, &str)]) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let data: Vec<Vec<u8>> = tensors
@@ -42,23 +42,23 @@ impl TestModel {
     }
 
     /// Adds a file of text.
-    pub fn text(&self, path: &str, text: &str) {
+    pub(crate) fn text(&self, path: &str, text: &str) {
         fs::write(self.0.path().join(path), text).unwrap();
     }
 
     /// The model in it.
-    pub fn open(&self) -> Checkpoint {
+    pub(crate) fn open(&self) -> Checkpoint {
         self.open_at("")
     }
 
     /// One of its files, as a model.
-    pub fn open_at(&self, path: &str) -> Checkpoint {
+    pub(crate) fn open_at(&self, path: &str) -> Checkpoint {
         Checkpoint::open(&self.0.path().join(path), &OpenOptions::default()).unwrap()
     }
 }
 
 /// The values of a weight, read in pieces of this many elements.
-pub fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
+pub(crate) fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
     let plan = reader::read_plan(model, std::iter::once(weight));
     let files = FileSet::new(&model.files, &plan);
     let reader = WeightReader::new(model, &files);
@@ -72,7 +72,7 @@ pub fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
 }
 
 /// The weight of a canonical name.
-pub fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
+pub(crate) fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
     let mut found = weights.readable.iter().filter(|weight| weight.canonical == canonical);
     let weight = found.next().unwrap_or_else(|| panic!("{canonical}"));
     assert!(found.next().is_none(), "{canonical} twice");

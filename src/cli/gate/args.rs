@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Nothing is taken on trust: whatever the policy asks for and could not be checked fails. The policy says
 /// what is let through; --fail-on has no part in it.
 #[derive(Debug, Args)]
-pub struct GateArgs {
+pub(crate) struct GateArgs {
     /// A file or a directory
     #[arg(required_unless_present = "print_policy")]
     pub model: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct GateArgs {
 
 /// Statements of the verdict for others.
 #[derive(Debug, Args)]
-pub struct StatementArgs {
+pub(crate) struct StatementArgs {
     /// Also write the verdict as a statement: vsa (SLSA Verification Summary v1) or svr (in-toto Simple
     /// Verification Result v0.2) (repeatable)
     #[arg(long, value_name = "KIND=PATH", value_parser = statement)]
@@ -72,7 +72,7 @@ pub struct StatementArgs {
 
 /// A form that the verdict is stated in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatementKind {
+pub(crate) enum StatementKind {
     /// SLSA Verification Summary v1
     Vsa,
     /// in-toto Simple Verification Result v0.2

@@ -1,6 +1,6 @@
 //! `tensorseal gate`: measure a model once, for everything that a policy asks for, and judge it.
 
-pub mod args;
+pub(super) mod args;
 mod statements;
 
 use super::args::ReportFormat;
@@ -14,7 +14,7 @@ use args::GateArgs;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &GateArgs) -> CommandResult {
+pub(super) fn run(args: &GateArgs) -> CommandResult {
     let (Some(model), Some(path)) = (&args.model, &args.policy) else { return print_policy() };
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;

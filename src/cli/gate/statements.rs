@@ -13,7 +13,7 @@ use anyhow::Context;
 use std::path::{Path, PathBuf};
 
 /// Whoever signs the statements. Asked for before the model is read, not after.
-pub fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)>, Failure> {
+pub(super) fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)>, Failure> {
     let Some(key) = &args.key else { return Ok(None) };
     keys::signer(&SignerArgs {
         key: key.clone(),
@@ -25,10 +25,10 @@ pub fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)
 }
 
 /// A statement, and where it is to be.
-pub type StatementFile<'a> = (&'a Path, Vec<u8>);
+pub(super) type StatementFile<'a> = (&'a Path, Vec<u8>);
 
 /// Makes every statement that was asked for.
-pub fn make<'a>(
+pub(super) fn make<'a>(
     args: &'a StatementArgs,
     subject: StatementSubject,
     key: Option<&(PrivateKey, SigningMethod)>,
@@ -58,7 +58,7 @@ pub fn make<'a>(
 }
 
 /// Writes them.
-pub fn write(statements: &[StatementFile<'_>]) -> Result<(), Failure> {
+pub(super) fn write(statements: &[StatementFile<'_>]) -> Result<(), Failure> {
     statements.iter().try_for_each(|(path, text)| {
         write_whole(path, &|out| out.write_all(text))
             .with_context(|| format!("cannot write the statement to {}", path.display()))

@@ -9,7 +9,7 @@ use crate::verbs;
 use std::io::Write;
 
 /// Accepts what a model is now.
-pub fn run(args: &AcceptArgs) -> CommandResult {
+pub(super) fn run(args: &AcceptArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
     // One that is not there is not made for this.
     drop(Database::open_for_reading(&path).map_err(state_failure)?);

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
-pub enum RegistryCommand {
+pub(crate) enum RegistryCommand {
     /// Check the models of registries, and remember them: what is new, moved or due is read, byte for byte
     Scan(Box<ScanArgs>),
     /// Say what is known of all models
@@ -24,7 +24,7 @@ pub enum RegistryCommand {
 /// gs://…, az://…, oci://HOST/REPOSITORY[:TAG], mlflow://HOST[:PORT][/MODEL]. Credentials are taken from the
 /// environment and from the files of the providers' own tools, never from the command line.
 #[derive(Debug, Args)]
-pub struct ScanArgs {
+pub(crate) struct ScanArgs {
     /// Where models are
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
@@ -69,7 +69,7 @@ pub struct ScanArgs {
 
 /// Where models are remembered.
 #[derive(Debug, Args)]
-pub struct StateArgs {
+pub(crate) struct StateArgs {
     /// The database (default: tensorseal.db in $STATE_DIRECTORY, else tensorseal/registry.db in
     /// $XDG_STATE_HOME or ~/.local/state)
     #[arg(long, value_name = "DB")]
@@ -78,7 +78,7 @@ pub struct StateArgs {
 
 /// Who else is told.
 #[derive(Debug, Args)]
-pub struct NotificationArgs {
+pub(crate) struct NotificationArgs {
     /// Write metrics for Prometheus: a text file for node_exporter
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,
@@ -102,7 +102,7 @@ pub struct NotificationArgs {
 
 /// How models are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
+pub(crate) enum ListFormat {
     /// For people
     Human,
     /// For machines
@@ -112,7 +112,7 @@ pub enum ListFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub remembering: StateArgs,
     /// List only models that are not ok
@@ -131,7 +131,7 @@ pub struct StatusArgs {
 
 /// A model of this name.
 #[derive(Debug, Args)]
-pub struct ModelNameArgs {
+pub(crate) struct ModelNameArgs {
     /// Its name, as `registry status` lists it
     pub model: String,
     /// The source it is in, where several have one of this name
@@ -140,7 +140,7 @@ pub struct ModelNameArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct HistoryArgs {
+pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub naming: ModelNameArgs,
     #[command(flatten)]
@@ -151,7 +151,7 @@ pub struct HistoryArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct AcceptArgs {
+pub(crate) struct AcceptArgs {
     #[command(flatten)]
     pub naming: ModelNameArgs,
     /// Why: it is kept for ever

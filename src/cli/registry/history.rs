@@ -11,7 +11,7 @@ use serde_json::json;
 use std::io::{self, Write};
 
 /// Lists what became of a model.
-pub fn run(args: &HistoryArgs) -> CommandResult {
+pub(super) fn run(args: &HistoryArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
     let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;

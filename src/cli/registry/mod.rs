@@ -1,10 +1,10 @@
 //! `registry`: models of registries, remembered from scan to scan.
 
 mod accept;
-pub mod args;
+pub(super) mod args;
 mod history;
 mod notify;
-pub mod place;
+pub(super) mod place;
 mod reports;
 mod scan;
 mod status;
@@ -15,7 +15,7 @@ use crate::registry::state::StateError;
 use args::RegistryCommand;
 
 /// Runs a command on registries.
-pub fn run(command: &RegistryCommand) -> CommandResult {
+pub(super) fn run(command: &RegistryCommand) -> CommandResult {
     match command {
         RegistryCommand::Scan(args) => scan::run(args),
         RegistryCommand::Status(args) => status::run(args),

@@ -13,22 +13,22 @@ use std::process::{Command, Stdio};
 
 /// Whether everyone was told.
 #[derive(Debug, Clone, Copy)]
-pub struct NotificationResult {
+pub(super) struct NotificationResult {
     pub all: bool,
 }
 
 /// A scan begins.
-pub fn scan_started(telling: &NotificationArgs) {
+pub(super) fn scan_started(telling: &NotificationArgs) {
     ping(telling, "/start");
 }
 
 /// A scan ended without a result.
-pub fn scan_failed(telling: &NotificationArgs) {
+pub(super) fn scan_failed(telling: &NotificationArgs) {
     ping(telling, "/fail");
 }
 
 /// A scan has ended: whoever was not reached is said on standard error, and the others are told all the same.
-pub fn scan_finished(
+pub(super) fn scan_finished(
     telling: &NotificationArgs,
     overview: &Overview<'_>,
     reports: Option<&Reports>,

@@ -9,12 +9,12 @@ use std::env::var_os;
 use std::path::{Path, PathBuf};
 
 /// The database that was named, or the usual one.
-pub fn state(remembering: &StateArgs) -> Result<PathBuf, Failure> {
+pub(crate) fn state(remembering: &StateArgs) -> Result<PathBuf, Failure> {
     of(remembering.state.as_deref())
 }
 
 /// The same.
-pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(crate) fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -34,7 +34,7 @@ pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// The source of the model that is meant.
-pub fn source_of(database: &Database, naming: &ModelNameArgs) -> Result<String, Failure> {
+pub(crate) fn source_of(database: &Database, naming: &ModelNameArgs) -> Result<String, Failure> {
     let sources = database.sources_of(&naming.model).map_err(state_failure)?;
     let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);
     let mut found = sources.iter().filter(wanted);

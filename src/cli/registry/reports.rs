@@ -19,13 +19,13 @@ const MODELS: &str = "models";
 const MAX_NAME: usize = 80;
 
 /// See the module.
-pub struct Reports {
+pub(super) struct Reports {
     directory: PathBuf,
 }
 
 impl Reports {
     /// In this directory, which is made if need be.
-    pub fn new(directory: &Path) -> Result<Reports, Failure> {
+    pub(super) fn new(directory: &Path) -> Result<Reports, Failure> {
         let models = directory.join(MODELS);
         fs::create_dir_all(&models)
             .with_context(|| format!("{}: cannot be made", models.display()))
@@ -34,7 +34,7 @@ impl Reports {
     }
 
     /// The report of a model that was judged now; that of an earlier scan must not stand in for it.
-    pub fn write(&self, model: &CheckedModel<'_>) -> anyhow::Result<()> {
+    pub(super) fn write(&self, model: &CheckedModel<'_>) -> anyhow::Result<()> {
         let base = self.directory.join(file_of(model.source, &model.listed.name));
         let [page, document] = ["html", "json"].map(|ending| {
             let mut path = base.clone().into_os_string();
@@ -66,7 +66,7 @@ impl Reports {
     }
 
     /// The page of all models.
-    pub fn index(&self, overview: &Overview<'_>) -> anyhow::Result<()> {
+    pub(super) fn index(&self, overview: &Overview<'_>) -> anyhow::Result<()> {
         let path = self.directory.join("index.html");
         let report = |model: &ModelRecord| {
             let file = format!("{}.html", file_of(&model.source, &model.name));

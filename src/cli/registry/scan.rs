@@ -22,7 +22,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 /// Scans registries, and tells everyone who was named.
-pub fn run(args: &ScanArgs) -> CommandResult {
+pub(super) fn run(args: &ScanArgs) -> CommandResult {
     let sources = open(args)?;
     let path = place::state(&args.remembering)?;
     let (database, made) =

@@ -15,7 +15,7 @@ use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
 /// Tells what is known of all models.
-pub fn run(args: &StatusArgs) -> CommandResult {
+pub(super) fn run(args: &StatusArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
     let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let summary = database.summary().map_err(state_failure)?;
@@ -51,7 +51,7 @@ pub fn run(args: &StatusArgs) -> CommandResult {
 }
 
 /// The table, the findings, and one line of all.
-pub fn print(
+pub(super) fn print(
     overview: &Overview<'_>,
     models: human::Models,
     out: &mut dyn Write,
@@ -79,7 +79,7 @@ fn verdict(summary: &RegistrySummary, fail_on: Severity, at_work: bool) -> Verdi
 }
 
 /// Whoever closed the pipe has read enough.
-pub fn finish(written: io::Result<()>) -> Result<(), Failure> {
+pub(super) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output").map_err(Failure::incomplete),

@@ -4,7 +4,7 @@ use crate::registry::scan::RotationPart;
 
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
+pub(crate) enum Rotation {
     /// This one.
     Part(RotationPart),
     /// The next of so many.
@@ -12,7 +12,7 @@ pub enum Rotation {
 }
 
 /// Bytes a second: a number, with k, M, G or T for powers of 1000, with or without B.
-pub fn rate(text: &str) -> Result<u64, String> {
+pub(super) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || "a rate is a number of bytes a second, at least 1: 200M, 1.5G, 500k".to_owned();
     let digits = text.trim_end_matches('B');
     let (digits, factor) = match digits.chars().next_back() {
@@ -32,7 +32,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `K/N`, from 1/N to N/N, or `auto/N`.
-pub fn rotation(text: &str) -> Result<Rotation, String> {
+pub(super) fn rotation(text: &str) -> Result<Rotation, String> {
     let wrong = || "a part is K/N with K from 1 to N, or auto/N: 1/7".to_owned();
     let (part, of) = text.split_once('/').ok_or_else(wrong)?;
     let of: u32 = of.parse().ok().filter(|of| *of > 0).ok_or_else(wrong)?;
@@ -47,7 +47,7 @@ pub fn rotation(text: &str) -> Result<Rotation, String> {
 }
 
 /// A reason that says something.
-pub fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say why: it is all that whoever asks later will find".to_owned()),
         text if text.len() > 2000 => Err("a reason has at most 2,000 bytes".to_owned()),
@@ -56,7 +56,7 @@ pub fn reason(text: &str) -> Result<String, String> {
 }
 
 /// A URL to ask for.
-pub fn ping(text: &str) -> Result<String, String> {
+pub(super) fn ping(text: &str) -> Result<String, String> {
     if cfg!(not(feature = "remote")) {
         return Err(
             "this build of tensorseal has no network; build it with the feature remote".to_owned()

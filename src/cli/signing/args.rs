@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
-pub struct SignArgs {
+pub(crate) struct SignArgs {
     /// A file or a directory
     pub model: PathBuf,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct SignArgs {
 
 /// Who signs.
 #[derive(Debug, Args)]
-pub struct SignerArgs {
+pub(crate) struct SignerArgs {
     /// The private key, PEM (PKCS#8 or SEC1): P-256, P-384 or P-521
     #[arg(long, value_name = "PEM")]
     pub key: PathBuf,
@@ -67,7 +67,7 @@ pub struct SignerArgs {
 
 /// A signature to check, and whom to trust.
 #[derive(Debug, Args)]
-pub struct SignatureArgs {
+pub(crate) struct SignatureArgs {
     /// The signature to check: an OpenSSF Model Signing bundle
     #[arg(long, value_name = "BUNDLE", requires = "trust")]
     pub signature: Option<PathBuf>,
@@ -99,7 +99,7 @@ pub struct SignatureArgs {
 
 impl SignatureArgs {
     /// What is to be checked, with keys and certificates read.
-    pub fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
+    pub(crate) fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
         let Some(bundle) = &self.signature else { return Ok(None) };
         let trust = match &self.public_key {
             Some(key) => trust::read_key(key)?,
@@ -117,7 +117,7 @@ impl SignatureArgs {
 
 /// What can be attested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AttestedFact {
+pub(crate) enum AttestedFact {
     /// The seal of the model
     Seal,
     /// What an audit finds, now
@@ -128,7 +128,7 @@ pub enum AttestedFact {
 
 impl AttestedFact {
     /// As the library knows it.
-    pub fn kind(self) -> AttestationKind {
+    pub(crate) fn kind(self) -> AttestationKind {
         match self {
             AttestedFact::Seal => AttestationKind::Seal,
             AttestedFact::Audit => AttestationKind::Audit,

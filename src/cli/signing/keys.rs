@@ -10,7 +10,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The key that signs, and how it is vouched for.
-pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, SigningMethod), Failure> {
+pub(crate) fn signer(args: &SignerArgs) -> Result<(PrivateKey, SigningMethod), Failure> {
     let key = private_key(args)?;
     let Some(path) = &args.cert else { return Ok((key, SigningMethod::Key)) };
     let mut found = read_certificates(&[path])?;

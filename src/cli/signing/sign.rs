@@ -7,7 +7,7 @@ use crate::stream::hashing::FileHashing;
 use crate::verbs::{SignOptions, sign};
 
 /// Runs the verb.
-pub fn run(args: &SignArgs) -> CommandResult {
+pub(crate) fn run(args: &SignArgs) -> CommandResult {
     let signer = keys::signer(&args.signer)?;
     let mut options = SignOptions {
         output: args.output.clone(),

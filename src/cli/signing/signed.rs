@@ -6,7 +6,7 @@ use crate::report::units::count;
 use std::io::{self, Write};
 
 /// Who signed what, for people.
-pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
+pub(crate) fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
     let Some(used) = &report.signature else { return Ok(()) };
     writeln!(out, "signature {}", used.source)?;
     let (Some(signer), Some(signed)) = (&used.signer, &used.signed) else { return Ok(()) };

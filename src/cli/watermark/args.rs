@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 #[derive(Debug, Subcommand)]
-pub enum WatermarkCommand {
+pub(crate) enum WatermarkCommand {
     /// Make a secret key and print its id
     Keygen(KeygenArgs),
     /// Commit to a key, a payload and an unmarked model, before the marked one is released
@@ -25,7 +25,7 @@ pub enum WatermarkCommand {
 
 impl WatermarkCommand {
     /// The verbs that report: name, model and where to.
-    pub fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
+    pub(crate) fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
         match self {
             Self::Embed(args) => Some(("watermark embed", &args.marking.model, &args.common)),
             Self::Detect(args) => Some(("watermark detect", &args.model, &args.common)),
@@ -34,7 +34,7 @@ impl WatermarkCommand {
     }
 
     /// The model, and the original that it is compared with.
-    pub fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
+    pub(crate) fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
         match self {
             Self::Embed(args) => (Some(&args.marking.model), None),
             Self::Claim(args) => (Some(&args.marking.model), None),
@@ -45,7 +45,7 @@ impl WatermarkCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct KeygenArgs {
+pub(crate) struct KeygenArgs {
     /// Where to write the key: readable by you alone, never over something else
     #[arg(short, long, value_name = "KEY")]
     pub output: PathBuf,
@@ -60,7 +60,7 @@ pub struct KeygenArgs {
 /// How strong a mark is.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub struct StrengthArgs {
+pub(crate) struct StrengthArgs {
     /// Strength, by the z that detection is to show (default: 60)
     #[arg(long, value_name = "Z", value_parser = target_z)]
     target_z: Option<f64>,
@@ -71,14 +71,14 @@ pub struct StrengthArgs {
 
 impl StrengthArgs {
     /// What was asked for, if anything was.
-    pub fn wanted(&self) -> Option<Strength> {
+    pub(crate) fn wanted(&self) -> Option<Strength> {
         self.target_z.map(Strength::TargetZ).or(self.alpha.map(Strength::Alpha))
     }
 }
 
 /// What is marked, and how.
 #[derive(Debug, Args)]
-pub struct MarkArgs {
+pub(crate) struct MarkArgs {
     /// The unmarked model: a file or a directory
     pub model: PathBuf,
     /// The key of the mark
@@ -92,7 +92,7 @@ pub struct MarkArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ClaimArgs {
+pub(crate) struct ClaimArgs {
     #[command(flatten)]
     pub marking: MarkArgs,
     /// Write the claim to a new file instead of standard output
@@ -108,7 +108,7 @@ pub struct ClaimArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct EmbedArgs {
+pub(crate) struct EmbedArgs {
     #[command(flatten)]
     pub marking: MarkArgs,
     /// Embed exactly what was claimed: payload and strength of this claim, on the model it names
@@ -132,7 +132,7 @@ pub struct EmbedArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DetectArgs {
+pub(crate) struct DetectArgs {
     /// A file or a directory
     pub model: PathBuf,
     /// The key of a mark (repeatable: all are looked for in one pass)
@@ -167,7 +167,7 @@ pub struct DetectArgs {
 
 /// The scheme of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemeChoice {
+pub(crate) enum SchemeChoice {
     /// Our own.
     Native,
     /// One of others.

@@ -8,7 +8,7 @@ use crate::watermark::claim::Claim;
 use anyhow::Context;
 use std::io::{self, Write};
 
-pub fn run(args: &ClaimArgs) -> CommandResult {
+pub(super) fn run(args: &ClaimArgs) -> CommandResult {
     let key = read_key(&args.marking.key)?;
     if let Some(path) = &args.output {
         // Before hours of reading, not after.

@@ -20,7 +20,7 @@ use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub fn run(args: &EmbedArgs) -> CommandResult {
+pub(super) fn run(args: &EmbedArgs) -> CommandResult {
     if args.in_place {
         return Err(Failure::usage(anyhow!(
             "--in-place: a marked model is always a new one, so that nothing is lost; name it with -o"

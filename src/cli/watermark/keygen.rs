@@ -7,7 +7,7 @@ use crate::watermark::key::WatermarkKey;
 use anyhow::Context;
 use std::io::{self, Write};
 
-pub fn run(args: &KeygenArgs) -> CommandResult {
+pub(super) fn run(args: &KeygenArgs) -> CommandResult {
     let key = WatermarkKey::generate().map_err(key_failure)?;
     key.write_new(&args.output, &args.note).map_err(key_failure)?;
     let mut out = io::stdout().lock();

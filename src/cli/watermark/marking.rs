@@ -21,7 +21,7 @@ use anyhow::anyhow;
 use std::path::Path;
 
 /// A model that is to be marked.
-pub struct UnmarkedModel {
+pub(super) struct UnmarkedModel {
     /// Its root, carriers and engine.
     pub measured: WatermarkMeasurement,
     /// How the key correlates with it already.
@@ -29,7 +29,7 @@ pub struct UnmarkedModel {
 }
 
 /// Refuses a model that has a key among its files: it would be copied and published with it.
-pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
+pub(super) fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     let holds_key = |path: &Path, bytes: u64| {
         bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
     };
@@ -55,7 +55,7 @@ fn unmarkable(what: &str, why: &str) -> Failure {
 }
 
 /// Measures a model that is to be marked with `key`.
-pub fn measure(
+pub(super) fn measure(
     model: &Checkpoint,
     key: &WatermarkKey,
     measuring: &MeasurementArgs,
@@ -88,12 +88,12 @@ pub fn measure(
 
 impl UnmarkedModel {
     /// Finite non-zero elements of the carriers.
-    pub fn elements(&self) -> u64 {
+    pub(super) fn elements(&self) -> u64 {
         self.total.elements()
     }
 
     /// Refuses a model with a mark of the key already: the two would be one that is too strong.
-    pub fn refuse_marked(&self) -> Result<(), Failure> {
+    pub(super) fn refuse_marked(&self) -> Result<(), Failure> {
         let z = z_of(&self.total.pilot(), self.total.error()).unwrap_or(0.0);
         if signs_tail_log10(z) > PRESENT {
             return Ok(());
@@ -104,7 +104,7 @@ impl UnmarkedModel {
     }
 
     /// The mark that is asked for, refused where it does not fit or changes the model too much.
-    pub fn mark(
+    pub(super) fn mark(
         &self,
         payload: Option<Payload>,
         strength: Option<Strength>,

@@ -1,8 +1,8 @@
 //! `tensorseal watermark`: one file a verb.
 
-pub mod args;
+pub(super) mod args;
 mod claim;
-pub mod detect;
+pub(super) mod detect;
 mod embed;
 mod keygen;
 mod marking;
@@ -15,7 +15,7 @@ use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
 
-pub fn run(command: &WatermarkCommand) -> CommandResult {
+pub(super) fn run(command: &WatermarkCommand) -> CommandResult {
     match command {
         WatermarkCommand::Keygen(args) => keygen::run(args),
         WatermarkCommand::Claim(args) => claim::run(args),
@@ -24,7 +24,7 @@ pub fn run(command: &WatermarkCommand) -> CommandResult {
     }
 }
 
-pub fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
+pub(super) fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
     WatermarkKey::read(path).map_err(key_failure)
 }
 
@@ -38,7 +38,7 @@ fn key_failure(error: WatermarkKeyError) -> Failure {
 }
 
 /// A claim that is not there is a mistake of the caller; one that cannot be read is not.
-pub fn claim_failure(error: ClaimError) -> Failure {
+pub(super) fn claim_failure(error: ClaimError) -> Failure {
     match error {
         ClaimError::Missing(_) => Failure::usage(error),
         ClaimError::Exists(_) => Failure::usage(error),

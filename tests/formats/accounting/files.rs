@@ -82,7 +82,7 @@ fn weights_are_read_under_any_name() {
 }
 
 /// A pickle that calls something that does not exist.
-pub fn calling() -> Vec<u8> {
+pub(super) fn calling() -> Vec<u8> {
     let callable = pickled::call("nonexistent_module", "call", &[pickled::text("x")]);
     pickled::whole(callable)
 }

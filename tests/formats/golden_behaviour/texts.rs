@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Texts: help, explanations, completions, and what is said of mistakes.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     const VERBS: [&str; 20] = [
         "",
         "seal",

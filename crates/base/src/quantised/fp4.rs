@@ -18,7 +18,7 @@ static E2M1: BlockCodeValues = {
 };
 
 /// An E8M0 scale, 16 bytes of two codes.
-pub static MXFP4: BlockFormat = BlockFormat {
+pub(super) static MXFP4: BlockFormat = BlockFormat {
     codes: 16,
     values: &E2M1,
     unit: 0,
@@ -31,7 +31,7 @@ pub static MXFP4: BlockFormat = BlockFormat {
 };
 
 /// Four unsigned E4M3 scales, four times 8 bytes of two codes.
-pub static NVFP4: BlockFormat = BlockFormat {
+pub(super) static NVFP4: BlockFormat = BlockFormat {
     codes: 16,
     values: &E2M1,
     unit: -10,

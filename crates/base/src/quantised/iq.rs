@@ -50,7 +50,7 @@ const fn signed(magnitudes: &[i8]) -> BlockCodeValues {
 }
 
 /// d, and for each 32 elements four bytes of points and a word of four times 7 signs and a scale.
-pub static IQ2_XXS: BlockFormat = BlockFormat {
+pub(super) static IQ2_XXS: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
@@ -71,7 +71,7 @@ pub static IQ2_XXS: BlockFormat = BlockFormat {
 };
 
 /// d, 32 words of a point and 7 signs, 16 scales of 4 bits.
-pub static IQ2_XS: BlockFormat = BlockFormat {
+pub(super) static IQ2_XS: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
@@ -90,7 +90,7 @@ pub static IQ2_XS: BlockFormat = BlockFormat {
 };
 
 /// d, 32 bytes of points, 32 bytes of signs, two more bits of each point, 16 scales of 4 bits.
-pub static IQ2_S: BlockFormat = BlockFormat {
+pub(super) static IQ2_S: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
@@ -109,7 +109,7 @@ pub static IQ2_S: BlockFormat = BlockFormat {
 };
 
 /// d, 64 bytes of points, and for each 32 elements a word of four times 7 signs and a scale.
-pub static IQ3_XXS: BlockFormat = BlockFormat {
+pub(super) static IQ3_XXS: BlockFormat = BlockFormat {
     codes: 16,
     values: &IQ3_OF_XXS,
     unit: -2,
@@ -128,7 +128,7 @@ pub static IQ3_XXS: BlockFormat = BlockFormat {
 };
 
 /// d, 64 bytes of points, one more bit of each, 32 bytes of signs, 8 scales of 4 bits.
-pub static IQ3_S: BlockFormat = BlockFormat {
+pub(super) static IQ3_S: BlockFormat = BlockFormat {
     codes: 16,
     values: &IQ3_OF_S,
     unit: 0,
@@ -150,7 +150,7 @@ pub static IQ3_S: BlockFormat = BlockFormat {
 
 /// d, 32 bytes of points, and for each 32 elements a word of three more bits of each point, a scale, and
 /// which way the eighth goes.
-pub static IQ1_S: BlockFormat = BlockFormat {
+pub(super) static IQ1_S: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ1,
     unit: -3,
@@ -171,7 +171,7 @@ pub static IQ1_S: BlockFormat = BlockFormat {
 
 /// 32 bytes of points, for each point four bits more and the way of its eighth, four words of three
 /// scales and a nibble of d.
-pub static IQ1_M: BlockFormat = BlockFormat {
+pub(super) static IQ1_M: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ1,
     unit: -3,
@@ -192,7 +192,7 @@ pub static IQ1_M: BlockFormat = BlockFormat {
 };
 
 /// d, 16 bytes of two codes.
-pub static IQ4_NL: BlockFormat = BlockFormat {
+pub(super) static IQ4_NL: BlockFormat = BlockFormat {
     codes: 16,
     values: &UNEVEN,
     unit: 0,
@@ -205,7 +205,7 @@ pub static IQ4_NL: BlockFormat = BlockFormat {
 };
 
 /// d, the high bits of the scales, their low ones, 128 bytes of two codes.
-pub static IQ4_XS: BlockFormat = BlockFormat {
+pub(super) static IQ4_XS: BlockFormat = BlockFormat {
     codes: 16,
     values: &UNEVEN,
     unit: 0,

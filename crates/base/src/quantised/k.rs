@@ -11,7 +11,7 @@ static FROM_4: BlockCodeValues = values_minus(4);
 static FROM_32: BlockCodeValues = values_minus(32);
 
 /// 16 bytes of scale (low half) and minimum, 64 bytes of four codes, d, dmin.
-pub static Q2_K: BlockFormat = BlockFormat {
+pub(super) static Q2_K: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_0,
     unit: 0,
@@ -31,7 +31,7 @@ pub static Q2_K: BlockFormat = BlockFormat {
 };
 
 /// 32 bytes of highest bits, 64 bytes of the four lower ones, 12 bytes of scales, d.
-pub static Q3_K: BlockFormat = BlockFormat {
+pub(super) static Q3_K: BlockFormat = BlockFormat {
     codes: 8,
     values: &FROM_4,
     unit: 0,
@@ -56,7 +56,7 @@ pub static Q3_K: BlockFormat = BlockFormat {
 };
 
 /// d, dmin, 12 bytes of scales and minima, 128 bytes of two codes.
-pub static Q4_K: BlockFormat = BlockFormat {
+pub(super) static Q4_K: BlockFormat = BlockFormat {
     codes: 16,
     values: &FROM_0,
     unit: 0,
@@ -69,7 +69,7 @@ pub static Q4_K: BlockFormat = BlockFormat {
 };
 
 /// d, dmin, 12 bytes of scales and minima, 32 bytes of highest bits, 128 bytes of the lower ones.
-pub static Q5_K: BlockFormat = BlockFormat {
+pub(super) static Q5_K: BlockFormat = BlockFormat {
     codes: 32,
     values: &FROM_0,
     unit: 0,
@@ -85,7 +85,7 @@ pub static Q5_K: BlockFormat = BlockFormat {
 };
 
 /// 128 bytes of lower halves, 64 bytes of the two highest bits, 16 signed scales, d.
-pub static Q6_K: BlockFormat = BlockFormat {
+pub(super) static Q6_K: BlockFormat = BlockFormat {
     codes: 64,
     values: &FROM_32,
     unit: 0,
@@ -111,7 +111,7 @@ pub static Q6_K: BlockFormat = BlockFormat {
 };
 
 /// d as binary32, 256 signed bytes, sums of 16 of them.
-pub static Q8_K: BlockFormat = BlockFormat {
+pub(super) static Q8_K: BlockFormat = BlockFormat {
     codes: 256,
     values: &FROM_0,
     unit: 0,

@@ -11,7 +11,7 @@ static FROM_8: BlockCodeValues = values_minus(8);
 static FROM_16: BlockCodeValues = values_minus(16);
 
 /// d, 16 bytes of two codes.
-pub static Q4_0: BlockFormat = BlockFormat {
+pub(super) static Q4_0: BlockFormat = BlockFormat {
     codes: 16,
     values: &FROM_8,
     unit: 0,
@@ -24,7 +24,7 @@ pub static Q4_0: BlockFormat = BlockFormat {
 };
 
 /// d, m, 16 bytes of two codes. m is added.
-pub static Q4_1: BlockFormat = BlockFormat {
+pub(super) static Q4_1: BlockFormat = BlockFormat {
     codes: 16,
     values: &FROM_0,
     unit: 0,
@@ -37,7 +37,7 @@ pub static Q4_1: BlockFormat = BlockFormat {
 };
 
 /// d, 32 highest bits, 16 bytes of two codes.
-pub static Q5_0: BlockFormat = BlockFormat {
+pub(super) static Q5_0: BlockFormat = BlockFormat {
     codes: 32,
     values: &FROM_16,
     unit: 0,
@@ -50,7 +50,7 @@ pub static Q5_0: BlockFormat = BlockFormat {
 };
 
 /// d, m, 32 highest bits, 16 bytes of two codes. m is added.
-pub static Q5_1: BlockFormat = BlockFormat {
+pub(super) static Q5_1: BlockFormat = BlockFormat {
     codes: 32,
     values: &FROM_0,
     unit: 0,
@@ -63,7 +63,7 @@ pub static Q5_1: BlockFormat = BlockFormat {
 };
 
 /// d, 32 signed bytes.
-pub static Q8_0: BlockFormat = BlockFormat {
+pub(super) static Q8_0: BlockFormat = BlockFormat {
     codes: 256,
     values: &FROM_0,
     unit: 0,
@@ -76,7 +76,7 @@ pub static Q8_0: BlockFormat = BlockFormat {
 };
 
 /// d, the sum of the elements, 32 signed bytes.
-pub static Q8_1: BlockFormat = BlockFormat {
+pub(super) static Q8_1: BlockFormat = BlockFormat {
     codes: 256,
     values: &FROM_0,
     unit: 0,

@@ -15,7 +15,7 @@ static SIGNS: BlockCodeValues = {
 
 /// 52 bytes of five elements (the last four of four), d. A byte is the fraction of 256 whose digits to
 /// the base of three are the codes.
-pub static TQ1_0: BlockFormat = BlockFormat {
+pub(super) static TQ1_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,
@@ -40,7 +40,7 @@ pub static TQ1_0: BlockFormat = BlockFormat {
 };
 
 /// 64 bytes of four elements, d.
-pub static TQ2_0: BlockFormat = BlockFormat {
+pub(super) static TQ2_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,
@@ -53,7 +53,7 @@ pub static TQ2_0: BlockFormat = BlockFormat {
 };
 
 /// d, 128 bits.
-pub static Q1_0: BlockFormat = BlockFormat {
+pub(super) static Q1_0: BlockFormat = BlockFormat {
     codes: 2,
     values: &SIGNS,
     unit: 0,
@@ -72,7 +72,7 @@ pub static Q1_0: BlockFormat = BlockFormat {
 };
 
 /// d, 64 codes of two bits, four in a byte.
-pub static Q2_0: BlockFormat = BlockFormat {
+pub(super) static Q2_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,

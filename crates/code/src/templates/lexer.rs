@@ -16,12 +16,12 @@ pub(super) enum TemplateToken<'a> {
 
 impl TemplateToken<'_> {
     /// Whether it is this character.
-    pub fn is(&self, sign: char) -> bool {
+    pub(super) fn is(&self, sign: char) -> bool {
         matches!(self, TemplateToken::Sign(c) if *c == sign)
     }
 
     /// The name that it is.
-    pub fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match self {
             TemplateToken::Name(name) => Some(name),
             _ => None,

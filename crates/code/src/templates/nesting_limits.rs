@@ -28,7 +28,7 @@ pub(super) struct NestingLimits {
 
 impl NestingLimits {
     /// Looks at a tag.
-    pub fn check_tag(&mut self, tag: &Tag<'_>) {
+    pub(super) fn check_tag(&mut self, tag: &Tag<'_>) {
         let mut in_row = 0usize;
         for (word, _) in &tag.words {
             let turns = word.is('-') || word.name() == Some("not");
@@ -49,7 +49,7 @@ impl NestingLimits {
     }
 
     /// Why a template is not plain Jinja; `None`: it is.
-    pub fn fault(&self, text: &str) -> Option<String> {
+    pub(super) fn fault(&self, text: &str) -> Option<String> {
         let is_long =
             text.len() > MOST_BYTES || text.split('\n').any(|line| line.len() > MOST_LINE);
         if self.too_deep || is_long {

@@ -47,7 +47,11 @@ pub(super) struct JournalEntries {
 
 impl JournalEntries {
     /// What `journal` knows of the objects of `plan`, which are those of `model`.
-    pub fn load(model: &Checkpoint, plan: &Plan, journal: Option<&dyn Journal>) -> JournalEntries {
+    pub(super) fn load(
+        model: &Checkpoint,
+        plan: &Plan,
+        journal: Option<&dyn Journal>,
+    ) -> JournalEntries {
         let Some(journal) = journal else { return JournalEntries::default() };
         let mut known = JournalEntries::default();
         for objects in plan.objects.chunk_by(|a, b| a.file == b.file) {
@@ -81,7 +85,7 @@ impl JournalEntries {
     }
 
     /// The part of `plan` that is not known, and the indices of its objects in the whole.
-    pub fn remaining<'p>(&self, plan: &'p Plan) -> (Cow<'p, Plan>, Vec<usize>) {
+    pub(super) fn remaining<'p>(&self, plan: &'p Plan) -> (Cow<'p, Plan>, Vec<usize>) {
         let unknown = |index: &usize| self.objects.get(*index).is_none_or(Option::is_none);
         let rest: Vec<usize> = (0..plan.objects.len()).filter(unknown).collect();
         if rest.len() == plan.objects.len() {
@@ -92,13 +96,13 @@ impl JournalEntries {
     }
 
     /// What is known of objects, by index in the plan.
-    pub fn take_objects(&mut self) -> impl Iterator<Item = (usize, MeasuredObject)> {
+    pub(super) fn take_objects(&mut self) -> impl Iterator<Item = (usize, MeasuredObject)> {
         let objects = std::mem::take(&mut self.objects).into_iter().enumerate();
         objects.filter_map(|(index, known)| Some((index, known?)))
     }
 
     /// Adds what is known of files to what a run of the rest reports.
-    pub fn complete(self, run: &mut RunReport) {
+    pub(super) fn complete(self, run: &mut RunReport) {
         for (file, finished) in self.files {
             if let Some(digests) = run.file_digests.get_mut(file) {
                 *digests = finished.digests;

@@ -34,7 +34,7 @@ pub(super) type StopCheck<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Chunk {
     /// The chunk of this number; `root`: it is its whole object.
-    pub fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
+    pub(super) fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
         let count = bytes.len().div_ceil(BLOCK).max(1);
         let mut blocks = Vec::with_capacity(count);
         for (index, block) in bytes.chunks(BLOCK).enumerate() {
@@ -54,13 +54,13 @@ impl Chunk {
     }
 
     #[cfg(test)]
-    pub fn with_isa(mut self, isa: Isa) -> Chunk {
+    pub(super) fn with_isa(mut self, isa: Isa) -> Chunk {
         self.isa = isa;
         self
     }
 
     /// The flipped bit with which the chunk leads to `target` over these parents.
-    pub fn find_bit_flip(
+    pub(super) fn find_bit_flip(
         &self,
         parents: &[Parent],
         target: &ChainingWords,
@@ -69,7 +69,7 @@ impl Chunk {
     }
 
     /// The same of a changed byte.
-    pub fn find_byte_change(&self, target: &ChainingWords) -> Option<Vec<WordChange>> {
+    pub(super) fn find_byte_change(&self, target: &ChainingWords) -> Option<Vec<WordChange>> {
         let mut masks = Vec::with_capacity(4 * 255);
         for byte in 0..4 {
             masks.extend((1..256).map(|mask| mask << (8 * byte)));
@@ -78,7 +78,7 @@ impl Chunk {
     }
 
     /// The same of an aligned word of 16 bits; one of whose bytes is as it was is not tried.
-    pub fn find_half_word_change(
+    pub(super) fn find_half_word_change(
         &self,
         target: &ChainingWords,
         stop: StopCheck<'_>,
@@ -94,7 +94,7 @@ impl Chunk {
     }
 
     /// Two flipped bits.
-    pub fn find_two_bit_flips(
+    pub(super) fn find_two_bit_flips(
         &self,
         target: &ChainingWords,
         stop: StopCheck<'_>,

@@ -189,7 +189,7 @@ impl TreePath<'_> {
     }
 
     /// Tries all words with all masks; gives the word and the mask that lead to the target.
-    pub fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
+    pub(super) fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
         if self.blocks.is_empty() {
             return None;
         }

@@ -32,7 +32,7 @@ const LOG10_P: f64 = -10_000.0;
 type Result<T> = std::result::Result<T, PolicyError>;
 
 /// Reads a policy.
-pub fn policy(text: &str) -> Result<Policy> {
+pub(super) fn policy(text: &str) -> Result<Policy> {
     let document: PolicyDocument =
         toml::from_str(text).map_err(|error| PolicyError::from_toml(text, &error))?;
     Checker { text }.policy(document)

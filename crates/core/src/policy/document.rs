@@ -5,12 +5,12 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 /// Texts, each with its place.
-pub type SpannedTexts = Vec<Spanned<String>>;
+pub(super) type SpannedTexts = Vec<Spanned<String>>;
 
 /// The whole document.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyDocument {
+pub(super) struct PolicyDocument {
     pub schema: Spanned<String>,
     pub name: Option<Spanned<String>>,
     pub code: Option<Spanned<String>>,
@@ -42,7 +42,7 @@ pub struct PolicyDocument {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SignatureTable {
+pub(super) struct SignatureTable {
     pub required: Option<Spanned<bool>>,
     pub keys: Option<SpannedTexts>,
     pub roots: Option<SpannedTexts>,
@@ -59,7 +59,7 @@ pub struct SignatureTable {
 /// Known, so that it can be said that it is not built in.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeylessTable {
+pub(super) struct KeylessTable {
     #[serde(rename = "identity")]
     pub _identity: Option<String>,
     #[serde(rename = "issuer")]
@@ -68,7 +68,7 @@ pub struct KeylessTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RegistryTable {
+pub(super) struct RegistryTable {
     #[serde(default)]
     pub required: bool,
     pub max_age: Option<Spanned<String>>,
@@ -76,7 +76,7 @@ pub struct RegistryTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SealTable {
+pub(super) struct SealTable {
     #[serde(default)]
     pub required: bool,
     pub signed: Option<Spanned<bool>>,
@@ -86,40 +86,40 @@ pub struct SealTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AttestationsTable {
+pub(super) struct AttestationsTable {
     pub required: Option<Spanned<SpannedTexts>>,
     pub max_age: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CoverageTable {
+pub(super) struct CoverageTable {
     pub allow: Option<SpannedTexts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FilesTable {
+pub(super) struct FilesTable {
     pub unknown: Option<Spanned<String>>,
 }
 
 /// `[formats]` and `[dtypes]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AllowedTable {
+pub(super) struct AllowedTable {
     pub allowed: Option<Spanned<SpannedTexts>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AuditTable {
+pub(super) struct AuditTable {
     #[serde(default)]
     pub required: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeverityTable {
+pub(super) struct SeverityTable {
     pub format: Option<Spanned<String>>,
     pub integrity: Option<Spanned<String>>,
     pub signature: Option<Spanned<String>>,
@@ -133,7 +133,7 @@ pub struct SeverityTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WatermarkTable {
+pub(super) struct WatermarkTable {
     pub key: Spanned<String>,
     pub claim: Option<Spanned<String>>,
     pub expect: Spanned<String>,
@@ -142,7 +142,7 @@ pub struct WatermarkTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AllowTable {
+pub(super) struct AllowTable {
     pub rule: Spanned<String>,
     pub file: Option<Spanned<String>>,
     pub tensor: Option<Spanned<String>>,

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Line and column, both from 1, the column in characters, of a byte of a text.
-pub fn line_column(text: &str, at: usize) -> (usize, usize) {
+pub(super) fn line_column(text: &str, at: usize) -> (usize, usize) {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -19,7 +19,7 @@ pub fn line_column(text: &str, at: usize) -> (usize, usize) {
 /// The path of the key that is written at a byte, or whose value is: `signature.keys[1]`.
 ///
 /// Empty where there is none, and for a text that is no TOML.
-pub fn path_at(text: &str, at: usize) -> String {
+pub(super) fn path_at(text: &str, at: usize) -> String {
     let Ok(document) = DeTable::parse(text) else { return String::new() };
     let mut search = KeySearch { at, best: (usize::MAX, String::new()) };
     search.table(document.get_ref(), &mut String::new());

@@ -104,12 +104,12 @@ fn parts(owned: OwnedBlocks, dtype: Dtype) -> impl Iterator<Item = TilePart> {
 }
 
 impl BlockBuffers {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { codes: None, values: None }
     }
 
     /// Makes room for what is asked for of a tile.
-    pub fn fit(&mut self, gpu: &Gpu, tile: &Buffer, keys: &DeviceKeys, spec: &TileSpec) {
+    pub(super) fn fit(&mut self, gpu: &Gpu, tile: &Buffer, keys: &DeviceKeys, spec: &TileSpec) {
         if spec.kernels.codes.is_some() {
             self.codes.get_or_insert_with(|| CodeBuffers::new(gpu, tile));
         }
@@ -124,14 +124,14 @@ impl BlockBuffers {
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, spec: &TileSpec) -> impl Iterator<Item = &Buffer> {
+    pub(super) fn readbacks(&self, spec: &TileSpec) -> impl Iterator<Item = &Buffer> {
         let codes = self.codes.as_ref().filter(|_| spec.kernels.codes.is_some());
         let values = self.values.as_ref().filter(|_| has_values(spec));
         codes.map(|slot| &slot.readback).into_iter().chain(values.map(|slot| &slot.readback))
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
         if let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) {
             let OwnedBlocks { skip, blocks, .. } = owned(spec, dtype);
             let params =
@@ -172,7 +172,7 @@ impl BlockBuffers {
     }
 
     /// Encodes the counting of codes: zeros where it adds, the kernel.
-    pub fn count(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn count(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return };
         let (high, low) = bins(codes::scale_words(dtype));
         encoder.clear_buffer(&gpu.scratch.count_replicas, 0, None);
@@ -189,7 +189,7 @@ impl BlockBuffers {
     }
 
     /// Encodes the correlations, part by part.
-    pub fn correlate(
+    pub(super) fn correlate(
         &self,
         gpu: &Gpu,
         encoder: &mut CommandEncoder,
@@ -211,7 +211,12 @@ impl BlockBuffers {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec, keys: &DeviceKeys) {
+    pub(super) fn download(
+        &self,
+        encoder: &mut CommandEncoder,
+        spec: &TileSpec,
+        keys: &DeviceKeys,
+    ) {
         if let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) {
             let len = counts_len(dtype);
             encoder.copy_buffer_to_buffer(&slot.counts, 0, &slot.readback, 0, len);
@@ -226,7 +231,7 @@ impl BlockBuffers {
     }
 
     /// Reads the counts out of the mapped read-back buffer.
-    pub fn codes(&self, spec: &TileSpec) -> Result<Option<CodeCounts>, GpuError> {
+    pub(super) fn codes(&self, spec: &TileSpec) -> Result<Option<CodeCounts>, GpuError> {
         let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return Ok(None) };
         let (high, low) = bins(codes::scale_words(dtype));
         let view = mapped(&slot.readback, counts_len(dtype))?;
@@ -240,7 +245,7 @@ impl BlockBuffers {
     }
 
     /// Reads the correlations out of the mapped read-back buffer.
-    pub fn correlation(
+    pub(super) fn correlation(
         &self,
         spec: &TileSpec,
         keys: &DeviceKeys,

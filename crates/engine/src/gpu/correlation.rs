@@ -50,7 +50,12 @@ pub(super) struct CorrelationBuffers {
 
 impl CorrelationBuffers {
     /// For tiles that lie in `tile` and whose params lie in `params`; `None` when there are no keys.
-    pub fn new(gpu: &Gpu, keys: &DeviceKeys, tile: &Buffer, params: &Buffer) -> Option<Self> {
+    pub(super) fn new(
+        gpu: &Gpu,
+        keys: &DeviceKeys,
+        tile: &Buffer,
+        params: &Buffer,
+    ) -> Option<Self> {
         if keys.count == 0 {
             return None;
         }
@@ -78,14 +83,14 @@ impl CorrelationBuffers {
     }
 
     /// Encodes the filling of what the kernel will write with ones.
-    pub fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
+    pub(super) fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         gpu.scratch.poison.fill(encoder, &self.energies, 0, energies);
         gpu.scratch.poison.fill(encoder, &self.sums, 0, sums);
     }
 
     /// Encodes the kernel.
-    pub fn dispatch(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, blocks: usize) {
+    pub(super) fn dispatch(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, blocks: usize) {
         pass.set_bind_group(0, &self.bind, &[]);
         pass.set_pipeline(gpu.kernels[CORRELATION].entry("correlate"));
         let groups = blocks.div_ceil(BLOCKS_A_GROUP);
@@ -93,14 +98,14 @@ impl CorrelationBuffers {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, blocks: usize) {
+    pub(super) fn download(&self, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         encoder.copy_buffer_to_buffer(&self.energies, 0, &self.readback, 0, energies);
         encoder.copy_buffer_to_buffer(&self.sums, 0, &self.readback, energies, sums);
     }
 
     /// Reads the results out of the mapped read-back buffer.
-    pub fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
+    pub(super) fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
         let (energies, sums) = self.lens(blocks);
         let view = mapped(&self.readback, energies + sums)?;
         let pairs = words_at(&view, 0, 2 * blocks);

@@ -168,7 +168,7 @@ pub(super) struct CompiledKernel {
 
 impl CompiledKernel {
     /// Compiles `source`, the text of `kernel`. Errors reach the device's error handler.
-    pub fn new(device: &Device, kernel: ShaderKernel, source: String) -> Self {
+    pub(super) fn new(device: &Device, kernel: ShaderKernel, source: String) -> Self {
         let entries: Vec<_> = kernel
             .bindings
             .iter()
@@ -224,14 +224,14 @@ impl CompiledKernel {
     }
 
     /// The pipeline of an entry point for a block-quantised type.
-    pub fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
+    pub(super) fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
         let slot = &self.by_type[quantised::type_index(dtype).unwrap_or(0)];
         let pipelines = slot.get_or_init(|| self.compile(device, &block_types::constants(dtype)));
         &pipelines[self.position(name)]
     }
 
     /// The pipeline of an entry point.
-    pub fn entry(&self, name: &str) -> &ComputePipeline {
+    pub(super) fn entry(&self, name: &str) -> &ComputePipeline {
         &self.pipelines[self.position(name)]
     }
 
@@ -242,7 +242,7 @@ impl CompiledKernel {
     }
 
     /// Binds buffers in the order of the bindings.
-    pub fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
+    pub(super) fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
         let entries: Vec<_> = resources
             .iter()
             .zip(0..)

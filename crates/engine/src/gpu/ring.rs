@@ -279,13 +279,13 @@ pub(super) struct MemoryFeed<'a> {
 }
 
 impl<'a> MemoryFeed<'a> {
-    pub fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
+    pub(super) fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
         let (left, measured) = (AtomicU32::new(times), Mutex::default());
         Self { bytes, spec, keys, left, pool: None, measured }
     }
 
     /// As it is, read by these threads.
-    pub fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
+    pub(super) fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
         Self { pool, ..self }
     }
 }

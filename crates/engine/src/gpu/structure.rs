@@ -138,7 +138,7 @@ pub(super) struct StructureBuffers {
 
 impl StructureBuffers {
     /// For tiles that lie in `tile`.
-    pub fn new(gpu: &Gpu, tile: &Buffer) -> Self {
+    pub(super) fn new(gpu: &Gpu, tile: &Buffer) -> Self {
         let device = &gpu.device;
         let results = buffer(device, RESULTS_LEN as u64, RETURNED);
         let readback = buffer(device, RESULTS_LEN as u64, READ_BACK);
@@ -165,7 +165,7 @@ impl StructureBuffers {
     ///
     /// # Errors
     /// When its rows are shorter or longer than what is measured.
-    pub fn fit(
+    pub(super) fn fit(
         &mut self,
         gpu: &Gpu,
         tile: &Buffer,
@@ -196,20 +196,20 @@ impl StructureBuffers {
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, layout: &StructureLayout) -> impl Iterator<Item = &Buffer> {
+    pub(super) fn readbacks(&self, layout: &StructureLayout) -> impl Iterator<Item = &Buffer> {
         let measured = layout.elements.is_some() && layout.columns > 0;
         let sums = self.sums.as_ref().filter(|_| measured);
         std::iter::once(&self.readback).chain(sums.map(|sums| &sums.readback))
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec, layout: &StructureLayout) {
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec, layout: &StructureLayout) {
         let params = TileExtent::of(spec, layout).params;
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
     }
 
     /// The kernels that measure something of a tile.
-    pub fn kernels(layout: &StructureLayout) -> impl Iterator<Item = usize> {
+    pub(super) fn kernels(layout: &StructureLayout) -> impl Iterator<Item = usize> {
         let elements = layout.elements.as_ref();
         [
             (PAGES, true),
@@ -222,7 +222,7 @@ impl StructureBuffers {
     }
 
     /// Encodes what must be done before a kernel: ones where it writes, zeros where it adds.
-    pub fn prepare(
+    pub(super) fn prepare(
         &self,
         gpu: &Gpu,
         encoder: &mut CommandEncoder,
@@ -242,7 +242,7 @@ impl StructureBuffers {
     }
 
     /// Encodes a kernel.
-    pub fn dispatch(
+    pub(super) fn dispatch(
         &self,
         gpu: &Gpu,
         pass: &mut ComputePass<'_>,
@@ -273,7 +273,7 @@ impl StructureBuffers {
     }
 
     /// Encodes the copies back.
-    pub fn download(
+    pub(super) fn download(
         &self,
         encoder: &mut CommandEncoder,
         spec: &TileSpec,
@@ -289,7 +289,7 @@ impl StructureBuffers {
     }
 
     /// Reads the results out of the mapped read-back buffers.
-    pub fn results(
+    pub(super) fn results(
         &self,
         spec: &TileSpec,
         layout: &StructureLayout,

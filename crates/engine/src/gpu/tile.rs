@@ -58,7 +58,7 @@ pub(super) struct TileBuffers {
 }
 
 impl TileBuffers {
-    pub fn new(gpu: &Gpu, keys: &DeviceKeys) -> Self {
+    pub(super) fn new(gpu: &Gpu, keys: &DeviceKeys) -> Self {
         let device = &gpu.device;
         let tile = buffer(device, COPIED_LEN, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         let results = buffer(device, RESULTS_LEN, RETURNED);
@@ -128,7 +128,7 @@ impl TileBuffers {
     ///
     /// # Errors
     /// When the device has none, or does not measure such a tile.
-    pub fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
+    pub(super) fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
         if spec.kernels.block_type().is_some() {
             let slot = self.blocks.get_or_insert_with(BlockBuffers::new);
             slot.fit(gpu, &self.tile, &self.keys, spec);
@@ -141,7 +141,7 @@ impl TileBuffers {
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
+    pub(super) fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
         let correlation = self.correlation.as_ref().filter(|_| plain_carrier(spec).is_some());
         let structure = self.structure.as_ref().zip(spec.kernels.layout.as_ref());
         std::iter::once(&self.readback)
@@ -152,17 +152,17 @@ impl TileBuffers {
     }
 
     /// Encodes the copy of the staged bytes to the device.
-    pub fn upload(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn upload(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
         encoder.copy_buffer_to_buffer(&self.staging, 0, &self.tile, 0, spec.copied());
     }
 
     /// Encodes the copy of a whole tile that is on the device already.
-    pub fn load(&self, encoder: &mut CommandEncoder, source: &Buffer) {
+    pub(super) fn load(&self, encoder: &mut CommandEncoder, source: &Buffer) {
         encoder.copy_buffer_to_buffer(source, 0, &self.tile, 0, TILE_LEN as u64);
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
         let first = spec.offset / CHUNK_LEN;
         let params = Params {
             first_chunk: [first as u32, (first >> 32) as u32],
@@ -180,7 +180,7 @@ impl TileBuffers {
     }
 
     /// Encodes all kernels of a tile, over the one copy of its bytes.
-    pub fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         self.set_params(gpu, spec);
         gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.kernels.words));
         self.encode_kernel(gpu, encoder, spec, DIGEST);
@@ -208,7 +208,7 @@ impl TileBuffers {
     }
 
     /// Encodes one kernel, with the clearing of its tables.
-    pub fn encode_kernel(
+    pub(super) fn encode_kernel(
         &self,
         gpu: &Gpu,
         encoder: &mut CommandEncoder,
@@ -278,7 +278,7 @@ impl TileBuffers {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
         let len = results_len(spec.kernels.words);
         encoder.copy_buffer_to_buffer(&self.results, 0, &self.readback, 0, len);
         if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
@@ -293,7 +293,7 @@ impl TileBuffers {
     }
 
     /// Reads the results out of the mapped read-back buffer.
-    pub fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
+    pub(super) fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
         let view = mapped(&self.readback, results_len(spec.kernels.words))?;
         let bytes: &[u8] = &view;
         let (values, _) = bytes.as_chunks::<32>();

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 /// Ranges that were taken; ranges that touch are one.
 #[derive(Debug, Default)]
-pub struct OccupiedRanges(BTreeMap<u64, u64>);
+pub(super) struct OccupiedRanges(BTreeMap<u64, u64>);
 
 impl OccupiedRanges {
     /// Takes `range` and gives the parts of it that nobody had taken, in order.
-    pub fn occupy(&mut self, [from, to]: [u64; 2]) -> Vec<[u64; 2]> {
+    pub(super) fn occupy(&mut self, [from, to]: [u64; 2]) -> Vec<[u64; 2]> {
         if from >= to {
             return Vec::new();
         }

@@ -36,12 +36,12 @@ static PREVIOUS: OnceLock<(libc::sigaction, usize)> = OnceLock::new();
 
 /// The guard of one mapping; dropping it frees its slot (unmap afterwards, not before).
 #[derive(Debug)]
-pub struct Guard(usize);
+pub(super) struct Guard(usize);
 
 impl Guard {
     /// Guards the addresses `start..start + len`; `None` when all slots are taken or the handler
     /// cannot be installed.
-    pub fn new(start: usize, len: usize) -> Option<Guard> {
+    pub(super) fn new(start: usize, len: usize) -> Option<Guard> {
         install().ok()?;
         let end = start.checked_add(len)?;
         let index = TABLE
@@ -55,7 +55,7 @@ impl Guard {
     }
 
     /// Whether a page of the mapping was missing when it was read.
-    pub fn faulted(&self) -> bool {
+    pub(super) fn faulted(&self) -> bool {
         TABLE[self.0].faulted.load(SeqCst)
     }
 }

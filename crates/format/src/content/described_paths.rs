@@ -22,7 +22,7 @@ pub(crate) struct DescribedPaths {
 
 impl DescribedPaths {
     /// Whether a file is described.
-    pub fn contains(&self, path: &str) -> bool {
+    pub(super) fn contains(&self, path: &str) -> bool {
         self.paths.contains(path)
             || path
                 .rsplit_once(".data-")
@@ -30,7 +30,7 @@ impl DescribedPaths {
     }
 
     /// Whether a file of this name and class may describe others: it is to be added.
-    pub fn may_describe(path: &str, class: ContentClass) -> bool {
+    pub(super) fn may_describe(path: &str, class: ContentClass) -> bool {
         match class {
             ContentClass::OpenVino | ContentClass::Onnx | ContentClass::TensorflowBundle => true,
             ContentClass::Json => {
@@ -42,7 +42,7 @@ impl DescribedPaths {
     }
 
     /// Adds what a file describes, and says whether that is anything.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         path: &str,
         class: ContentClass,

@@ -27,7 +27,7 @@ pub(super) struct FileProbe<'o> {
 
 impl<'o> FileProbe<'o> {
     /// Reads the head and the tail.
-    pub fn new(path: &'o str, opened: &'o OpenedFile) -> io::Result<FileProbe<'o>> {
+    pub(super) fn new(path: &'o str, opened: &'o OpenedFile) -> io::Result<FileProbe<'o>> {
         let bytes = opened.identity.bytes;
         let head = file::read_at(&opened.file, 0, bytes.min(HEAD as u64) as usize)?;
         let mut look = FileProbe { path, opened, bytes, head, tail: Vec::new() };
@@ -39,22 +39,22 @@ impl<'o> FileProbe<'o> {
     }
 
     /// Whether the head is all of the file.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.head.len() as u64 == self.bytes
     }
 
     /// The last bytes of the file.
-    pub fn tail(&self) -> &[u8] {
+    pub(super) fn tail(&self) -> &[u8] {
         if self.is_whole() { &self.head } else { &self.tail }
     }
 
     /// As many of the last bytes as the end of an archive can take.
-    pub fn long_tail(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn long_tail(&self) -> io::Result<Vec<u8>> {
         self.read_at(self.bytes.saturating_sub(LONG_TAIL), LONG_TAIL as usize)
     }
 
     /// Bytes of anywhere, as many as are there.
-    pub fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let there = self.bytes.saturating_sub(offset).min(length as u64);
         let end = offset.saturating_add(there);
         if end <= self.head.len() as u64 {
@@ -65,17 +65,17 @@ impl<'o> FileProbe<'o> {
     }
 
     /// Whether the bytes from an offset of the head on are these.
-    pub fn has(&self, offset: usize, magic: &[u8]) -> bool {
+    pub(super) fn has(&self, offset: usize, magic: &[u8]) -> bool {
         self.head.get(offset..).is_some_and(|rest| rest.starts_with(magic))
     }
 
     /// The ending of the name, without the dot and in small letters.
-    pub fn extension(&self) -> String {
+    pub(super) fn extension(&self) -> String {
         extension(self.path)
     }
 
     /// A little-endian number in the head.
-    pub fn u32(&self, offset: usize) -> Option<u32> {
+    pub(super) fn u32(&self, offset: usize) -> Option<u32> {
         let bytes = self.head.get(offset..)?.first_chunk::<4>()?;
         Some(u32::from_le_bytes(*bytes))
     }

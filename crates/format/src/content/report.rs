@@ -71,7 +71,7 @@ pub(crate) struct UnsupportedSingleFile;
 
 impl UnsupportedSingleFile {
     /// What is to be said of it; `None`: nobody here knows what it is.
-    pub fn remark(file: &ModelFile) -> Option<Problem> {
+    pub(crate) fn remark(file: &ModelFile) -> Option<Problem> {
         let class = file.content.class;
         let is_known = !matches!(class, ContentClass::Unknown | ContentClass::Empty);
         let what = class.description();
@@ -84,7 +84,7 @@ impl ContentReport {
     /// Of all files of a model. `contents` are those that were read, `listed` the files that indexes name,
     /// `problems` what is known to be wrong with the model: what a pointer stands for may be there in another
     /// file.
-    pub fn new(
+    pub(crate) fn new(
         files: &mut [ModelFile],
         contents: &[Option<ParsedFile>],
         listed: &BTreeSet<String>,

@@ -7,7 +7,7 @@ use crate::problem::BoundedErrors;
 use std::collections::{BTreeMap, HashSet};
 
 /// Most entries.
-pub const MAX_ENTRIES: u64 = 1 << 20;
+pub(super) const MAX_ENTRIES: u64 = 1 << 20;
 /// Most values that are looked at one by one: strings and truth values of arrays, arrays in arrays.
 const MAX_LOOKED_AT: u64 = 1 << 26;
 /// Longest key, as the format has it.
@@ -80,7 +80,7 @@ pub(super) enum MetadataValue {
 
 impl MetadataValue {
     /// For a message.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             MetadataValue::Unsigned(number) => number.to_string(),
             MetadataValue::Text(_) => "text".to_owned(),
@@ -101,7 +101,7 @@ pub(super) struct GgufMetadata {
 
 impl GgufMetadata {
     /// The number of heads that a key with this ending states for the architecture.
-    pub fn heads(&self, architecture: &str, ending: &str) -> Option<u32> {
+    pub(super) fn heads(&self, architecture: &str, ending: &str) -> Option<u32> {
         match self.kept.get(&format!("{architecture}.{ending}"))? {
             MetadataValue::Unsigned(heads) | MetadataValue::AllEqual(heads) => {
                 u32::try_from(*heads).ok()

@@ -7,7 +7,7 @@ use tensorseal_base::severity::Severity;
 
 /// A fault of an `.npy` file, or of a member of an `.npz` archive (`tensor` is its name there).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NumpyError {
+pub(super) enum NumpyError {
     #[error("{}{}", array(tensor), shown(error))]
     Array { tensor: Option<String>, error: NpyError, range: [u64; 2] },
     #[error("has two arrays that are both called {}", quoted(tensor))]
@@ -66,7 +66,7 @@ impl StructureError for NumpyError {
      file, which their strides say",
     quoted(first)
 )]
-pub struct FortranOrder {
+pub(super) struct FortranOrder {
     /// How many.
     pub count: usize,
     /// The name of the first.

@@ -6,7 +6,7 @@ use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// Most operations of one pickle.
-pub const MAX_OPERATIONS: usize = 8_000_000;
+pub(super) const MAX_OPERATIONS: usize = 8_000_000;
 
 /// A fault of a pickle, or something it asks for that a file of weights needs not. `member` is where the
 /// pickle is: the name of a member of an archive, or empty.

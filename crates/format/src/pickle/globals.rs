@@ -106,7 +106,7 @@ pub enum DictionaryClass {
 }
 
 /// What a name stands for; `None`: it is not allowed.
-pub fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> {
+pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> {
     use AllowedGlobal::*;
     Some(match (module, name) {
         ("torch._utils", "_rebuild_tensor") => Rebuild(self::Rebuild::Bare),
@@ -252,7 +252,7 @@ fn dtype(name: &str) -> Option<Option<Dtype>> {
 
 /// Whether a name is known to run, import, load or reach anything: what attacks are made of. Dots in
 /// either part lead to members, so that every part counts.
-pub fn is_dangerous(module: &str, name: &str) -> bool {
+pub(super) fn is_dangerous(module: &str, name: &str) -> bool {
     const MODULES: &[&str] = &[
         "os",
         "posix",

@@ -11,11 +11,11 @@ use tensorseal_base::json::{self, JsonError, JsonScalar, JsonSink, KeySink, Scal
 use tensorseal_base::severity::Severity;
 
 /// Longest header, as the reference implementation has it.
-pub const MAX_HEADER: u64 = 100_000_000;
+pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// Most dimensions of one tensor; no framework goes beyond 64.
-pub const MAX_DIMENSIONS: usize = 256;
+pub(super) const MAX_DIMENSIONS: usize = 256;
 /// Most `__metadata__` entries of one file.
-pub const MAX_METADATA: usize = 100_000;
+pub(super) const MAX_METADATA: usize = 100_000;
 
 faults! {
     /// What can be wrong with the container of a safetensors file.

@@ -95,7 +95,7 @@ fn shown(name: &str) -> String {
 
 impl CentralEntry {
     /// What is wrong with its name, if anything is.
-    pub fn bad_name(&self) -> Option<&'static str> {
+    pub(super) fn bad_name(&self) -> Option<&'static str> {
         let name = &self.raw_name;
         if std::str::from_utf8(name).is_err() {
             Some("it is not UTF-8")

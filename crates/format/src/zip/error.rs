@@ -5,9 +5,9 @@ use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// Most members of one archive.
-pub const MAX_MEMBERS: u64 = 1_000_000;
+pub(super) const MAX_MEMBERS: u64 = 1_000_000;
 /// Longest central directory.
-pub const MAX_DIRECTORY: u64 = 128 << 20;
+pub(super) const MAX_DIRECTORY: u64 = 128 << 20;
 
 faults! {
     /// A fault of an archive. Ranges are bytes of the file, half-open.

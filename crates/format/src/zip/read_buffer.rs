@@ -19,12 +19,12 @@ pub(super) struct ReadBuffer<'a> {
 }
 
 impl<'a> ReadBuffer<'a> {
-    pub fn new(opened: &'a OpenedFile) -> ReadBuffer<'a> {
+    pub(super) fn new(opened: &'a OpenedFile) -> ReadBuffer<'a> {
         ReadBuffer { opened, start: 0, bytes: Vec::new() }
     }
 
     /// `count` bytes from `at` on, which the caller knows to be in the file, and to be few.
-    pub fn read(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
+    pub(super) fn read(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
         let held = self.bytes.len() as u64;
         let before = at.checked_sub(self.start);
         if before.is_none_or(|before| before + count as u64 > held) {

@@ -47,7 +47,10 @@ enum WriteEvidence {
 }
 
 /// The versions of a model before and now, where its source has any and they differ.
-pub fn other_version<'a>(was: Option<&'a str>, is: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+pub(super) fn other_version<'a>(
+    was: Option<&'a str>,
+    is: Option<&'a str>,
+) -> Option<(&'a str, &'a str)> {
     was.zip(is).filter(|(was, is)| was != is)
 }
 

@@ -46,7 +46,7 @@ impl From<OpenError> for CheckError {
 
 /// What is compared with: what the model was.
 #[derive(Debug, Clone, Copy)]
-pub struct CheckReferences<'a> {
+pub(super) struct CheckReferences<'a> {
     /// Row of the model.
     pub model: i64,
     /// Its content at the last deep check, if that was judged by this program, and the
@@ -99,7 +99,7 @@ pub struct ContentFindings {
 
 /// What a check is made with.
 #[derive(Clone, Copy)]
-pub struct CheckContext<'a> {
+pub(super) struct CheckContext<'a> {
     /// What is remembered.
     pub database: &'a Database,
     /// How it is read.
@@ -113,7 +113,7 @@ pub struct CheckContext<'a> {
 ///
 /// # Errors
 /// See [`CheckError`].
-pub fn check(
+pub(super) fn check(
     source: &dyn Source,
     listed: &ListedModel,
     marks: &ListingFingerprint,

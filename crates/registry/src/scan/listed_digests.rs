@@ -15,7 +15,7 @@ pub(super) fn update_framed(hasher: &mut blake3::Hasher, bytes: &[u8]) {
 }
 
 /// A digest of all that a model is held to: what is claimed of its files, and the digest of the seal beside it.
-pub fn expectations_digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {
+pub(super) fn expectations_digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 claims of a source");
     for file in files {
         for claim in &file.digests {
@@ -31,7 +31,7 @@ pub fn expectations_digest(files: &[ListedFile], seal: Option<&[u8; 32]>) -> [u8
 }
 
 /// The digests that each file of a model is to be read for. `files` are those of the list, in its order.
-pub fn hashings(model: &Checkpoint, files: &[ListedFile]) -> HashingPlan {
+pub(super) fn hashings(model: &Checkpoint, files: &[ListedFile]) -> HashingPlan {
     let of = |index: usize| {
         let claims = files.get(index).map(|file| file.digests.as_slice()).unwrap_or_default();
         let mut hashings: Vec<FileHashing> = Vec::new();
@@ -47,7 +47,11 @@ pub fn hashings(model: &Checkpoint, files: &[ListedFile]) -> HashingPlan {
 }
 
 /// A finding for every file that does not have a digest that is claimed of it.
-pub fn mismatches(model: &Checkpoint, files: &[ListedFile], run: &RunReport) -> Vec<Finding> {
+pub(super) fn mismatches(
+    model: &Checkpoint,
+    files: &[ListedFile],
+    run: &RunReport,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     for (index, file) in files.iter().enumerate() {
         let digests = run.file_digests.get(index).and_then(Option::as_ref);

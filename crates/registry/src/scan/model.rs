@@ -38,7 +38,7 @@ pub(super) struct OwnedModelRow {
 }
 
 impl OwnedModelRow {
-    pub fn new(id: i64, listed: &ListedModel, marks: &ListingFingerprint) -> OwnedModelRow {
+    pub(super) fn new(id: i64, listed: &ListedModel, marks: &ListingFingerprint) -> OwnedModelRow {
         OwnedModelRow {
             id,
             name: listed.name.clone(),
@@ -51,7 +51,7 @@ impl OwnedModelRow {
         }
     }
 
-    pub fn row<'a>(&'a self, source: &'a str) -> ModelRow<'a> {
+    pub(super) fn row<'a>(&'a self, source: &'a str) -> ModelRow<'a> {
         ModelRow {
             source,
             name: &self.name,

@@ -17,7 +17,7 @@ const MAX_SIGNATURE: u64 = 64 << 20;
 /// Adds to the files of a model what its signature states of them; or else gives the finding that it states
 /// nothing that can be used. Nobody's key is asked for: whoever changed a file and not its signature is found
 /// out, whoever changed both is not.
-pub fn add_signed_digests(model: &Checkpoint, files: &mut [ListedFile]) -> Option<Finding> {
+pub(super) fn add_signed_digests(model: &Checkpoint, files: &mut [ListedFile]) -> Option<Finding> {
     let signature = model.model_files().iter().find(|file| file.path == SIGNATURE)?;
     let stated = match read_whole(model, SIGNATURE, MAX_SIGNATURE) {
         Some(bundle) => signing::parse_unverified(&bundle).map_err(|error| error.to_string()),
@@ -65,7 +65,7 @@ fn add_manifest_digests(manifest: Manifest, files: &mut [ListedFile]) {
 
 /// A seal that was read.
 #[derive(Debug)]
-pub struct SealSidecar {
+pub(super) struct SealSidecar {
     /// It, or the finding that it cannot be used.
     pub seal: Result<Seal, Box<Finding>>,
     /// Of its bytes, or of what is wrong with it.
@@ -76,7 +76,7 @@ pub struct SealSidecar {
 ///
 /// # Errors
 /// When it lies on another machine and could not be had, or is no longer the one that was listed.
-pub fn read_seal(place: &Location) -> Result<SealSidecar, SourceError> {
+pub(super) fn read_seal(place: &Location) -> Result<SealSidecar, SourceError> {
     let read = match place {
         Location::Path(path) => seal::read::read(path),
         Location::Remote(file) => seal::read::read_remote(file.as_ref()),

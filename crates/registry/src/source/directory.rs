@@ -58,7 +58,7 @@ impl DirectoryTree {
             // They are not read: that they cannot be listed is for whoever reads them.
             Err(_) => ListedModel { name: path.to_owned(), ..ListedModel::default() },
         };
-        Ok(Some(listed.as_arrays_only(arrays as u64)))
+        Ok(Some(listed.into_arrays_only(arrays as u64)))
     }
 
     /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.

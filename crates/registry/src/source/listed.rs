@@ -47,7 +47,7 @@ impl ListedModel {
     }
 
     /// It has arrays and no file of a model.
-    pub(super) fn as_arrays_only(self, arrays: u64) -> ListedModel {
+    pub(super) fn into_arrays_only(self, arrays: u64) -> ListedModel {
         let why = match arrays {
             1 => "an array, and no file of a model".to_owned(),
             n => format!("{n} arrays, and no file of a model"),

@@ -7,16 +7,16 @@ use quick_xml::escape::escape;
 const TEXT: usize = 2000;
 
 /// Text for content and attributes: may hold names, is clipped.
-pub fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     escape(safe_text::clipped(text, TEXT)).into_owned()
 }
 
 /// A name from a model, set apart so that its direction of writing stays inside.
-pub fn name(name: &str) -> String {
+pub(crate) fn name(name: &str) -> String {
     format!("<bdi>{}</bdi>", plain_name(name))
 }
 
 /// A name from a model for an attribute.
-pub fn plain_name(name: &str) -> String {
+pub(crate) fn plain_name(name: &str) -> String {
     escape(safe_text::name(name)).into_owned()
 }

@@ -9,7 +9,7 @@ use tensorseal_core::judge::watermark::Detection;
 /// Paths that are listed as not covered; the rest is counted.
 const LISTED: usize = 100;
 
-pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<section aria-labelledby=\"facts\">\n<h2 id=\"facts\">Model</h2>\n<dl class=\"facts\">"

@@ -16,7 +16,7 @@ const OF_RULE: usize = 40;
 const OF_PAGE: usize = 240;
 
 /// Findings in the order of the page.
-pub struct Chapters<'a> {
+pub(super) struct Chapters<'a> {
     chapters: Vec<(Severity, Vec<RuleSection<'a>>)>,
 }
 
@@ -29,7 +29,7 @@ struct RuleSection<'a> {
 }
 
 impl<'a> Chapters<'a> {
-    pub fn of(report: &'a Report) -> Self {
+    pub(super) fn of(report: &'a Report) -> Self {
         let mut groups: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
         for finding in &report.findings {
             let key = (std::cmp::Reverse(finding.severity), finding.rule);
@@ -53,13 +53,13 @@ impl<'a> Chapters<'a> {
     }
 
     /// The findings that are listed, with their numbers.
-    pub fn listed(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
+    pub(super) fn listed(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
         let parts = self.chapters.iter().flat_map(|(_, parts)| parts);
         parts.flat_map(|part| part.listed.iter().copied())
     }
 }
 
-pub fn write(
+pub(super) fn write(
     chapters: &Chapters<'_>,
     flagged: &Flagged<'_>,
     out: &mut dyn Write,

@@ -107,7 +107,7 @@ fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     names
 }
 
-pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
     let profiles: Vec<&Profile> =
         report.profiles.iter().filter(|profile| !profile.role.is_empty()).collect();
     if profiles.is_empty() {

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use tensorseal_core::judge::Verdict;
 
-pub const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// Everything before the content; `title` is escaped.
-pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
     let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     writeln!(
         out,
@@ -24,7 +24,7 @@ pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Everything behind it.
-pub fn close(out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn close(out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<footer><p>tensorseal {} · rules of {} · this page loads nothing and runs nothing</p></footer>\n\
@@ -35,7 +35,7 @@ pub fn close(out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The class of a verdict, and its sign.
-pub fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
+pub(crate) fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Pass => ("pass", "✔"),
         Verdict::Fail => ("fail", "✖"),

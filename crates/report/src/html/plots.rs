@@ -21,7 +21,7 @@ const BARS: i64 = 144;
 const APART: i64 = 8;
 
 /// Exponents of values, now and in the baseline, counts on a logarithmic scale.
-pub fn exponents(
+pub(super) fn exponents(
     values: &[(i32, u64)],
     before: &[(i32, u64)],
     out: &mut dyn Write,
@@ -136,7 +136,7 @@ pub fn exponents(
 }
 
 /// The bytes of a stream of low bits, on a linear scale, and the level of an even distribution.
-pub fn low_bits(stream: &LowBitCounts, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn low_bits(stream: &LowBitCounts, out: &mut dyn Write) -> io::Result<()> {
     let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
     let Some((byte, most)) = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)))

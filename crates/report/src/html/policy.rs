@@ -9,7 +9,7 @@ use tensorseal_core::policy::gate::RuleStatus;
 /// Exceptions that are listed; more than any policy has that people read.
 const LISTED: usize = 100;
 
-pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(policy) = &report.policy else { return Ok(()) };
     writeln!(
         out,

@@ -6,7 +6,7 @@ use crate::units::{bytes, count, grouped};
 use std::io::{self, Write};
 
 /// Tensors that are drawn; the rest is counted.
-pub const DRAWN: usize = 40;
+pub(super) const DRAWN: usize = 40;
 
 /// Findings of one tensor that are named; the rest is counted.
 const NAMED: usize = 8;
@@ -14,7 +14,7 @@ const NAMED: usize = 8;
 /// Streams of low bits that are drawn of one tensor.
 const STREAMS: usize = 8;
 
-pub fn write(flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
     if flagged.drawn.is_empty() {
         return Ok(());
     }

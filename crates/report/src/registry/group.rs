@@ -5,7 +5,7 @@ use tensorseal_core::record::{ModelRecord, ModelState};
 
 /// The models of a registry in the order in which they are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
+pub(super) enum Group {
     /// Not to be used until somebody has looked.
     Alarm,
     /// Somebody should look.
@@ -16,10 +16,10 @@ pub enum Group {
 
 impl Group {
     /// All of them, most urgent first.
-    pub const ALL: [Group; 3] = [Self::Alarm, Self::Review, Self::Rest];
+    pub(super) const ALL: [Group; 3] = [Self::Alarm, Self::Review, Self::Rest];
 
     /// The one of a model.
-    pub fn of(model: &ModelRecord) -> Group {
+    pub(super) fn of(model: &ModelRecord) -> Group {
         let by_state = match model.state {
             ModelState::Modified | ModelState::BitRot | ModelState::Replaced => Self::Alarm,
             ModelState::Missing | ModelState::Incomplete => Self::Review,

@@ -10,13 +10,13 @@ use tensorseal_core::record::{
 };
 
 /// The time of all reports: 2026-12-01T08:00:00Z.
-pub const NOW: i64 = 1_796_112_000;
+pub(super) const NOW: i64 = 1_796_112_000;
 
-pub fn time(before_now: i64) -> Timestamp {
+pub(super) fn time(before_now: i64) -> Timestamp {
     Timestamp::from_second(NOW - before_now).unwrap()
 }
 
-pub fn model(source: &str, name: &str, state: ModelState) -> ModelRecord {
+pub(super) fn model(source: &str, name: &str, state: ModelState) -> ModelRecord {
     ModelRecord {
         source: source.to_owned(),
         name: name.to_owned(),
@@ -35,7 +35,7 @@ pub fn model(source: &str, name: &str, state: ModelState) -> ModelRecord {
     }
 }
 
-pub fn finding(severity: Severity, rule: &str) -> RecordedFinding {
+pub(super) fn finding(severity: Severity, rule: &str) -> RecordedFinding {
     RecordedFinding {
         rule: rule.to_owned(),
         severity,
@@ -48,7 +48,7 @@ pub fn finding(severity: Severity, rule: &str) -> RecordedFinding {
     }
 }
 
-pub fn run() -> RunRecord {
+pub(super) fn run() -> RunRecord {
     RunRecord {
         id: 7,
         sources: vec!["/models".to_owned(), "s3://bucket/models".to_owned()],
@@ -63,7 +63,7 @@ pub fn run() -> RunRecord {
 }
 
 /// Six models of two sources, one of them named `name`, with findings that say `name` everywhere.
-pub fn models(name: &str) -> Vec<ModelRecord> {
+pub(super) fn models(name: &str) -> Vec<ModelRecord> {
     let mut models = vec![
         model("/models", "a", ModelState::Ok),
         model("/models", "b", ModelState::BitRot),
@@ -100,7 +100,7 @@ pub fn models(name: &str) -> Vec<ModelRecord> {
     models
 }
 
-pub fn summary(models: &[ModelRecord]) -> RegistrySummary {
+pub(super) fn summary(models: &[ModelRecord]) -> RegistrySummary {
     let known = RegistrySummary {
         last_run: Some(run()),
         last_complete: Some(time(86_400)),
@@ -110,7 +110,10 @@ pub fn summary(models: &[ModelRecord]) -> RegistrySummary {
     known.count(&models.to_vec()).unwrap()
 }
 
-pub fn overview<'a>(summary: &'a RegistrySummary, models: &'a Vec<ModelRecord>) -> Overview<'a> {
+pub(super) fn overview<'a>(
+    summary: &'a RegistrySummary,
+    models: &'a Vec<ModelRecord>,
+) -> Overview<'a> {
     Overview {
         command: "registry scan",
         verdict: Verdict::Fail,
@@ -122,7 +125,7 @@ pub fn overview<'a>(summary: &'a RegistrySummary, models: &'a Vec<ModelRecord>) 
 }
 
 /// What a writer writes of the registry in which a model is called `name`.
-pub fn written(
+pub(super) fn written(
     name: &str,
     write: impl Fn(&Overview<'_>, &mut Vec<u8>) -> std::io::Result<()>,
 ) -> String {

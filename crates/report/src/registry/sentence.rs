@@ -35,7 +35,7 @@ pub fn summary_line(overview: &Overview<'_>) -> String {
 }
 
 /// How many models there are in which states.
-pub fn states(overview: &Overview<'_>) -> String {
+pub(super) fn states(overview: &Overview<'_>) -> String {
     let total = count(overview.summary.total(), "model");
     let of = |state: ModelState| match overview.summary.in_state(state) {
         0 => None,
@@ -56,12 +56,12 @@ fn oldest(overview: &Overview<'_>) -> Option<String> {
 }
 
 /// Enough of a commit or of a digest to know it by.
-pub fn short(version: &str) -> String {
+pub(super) fn short(version: &str) -> String {
     version.strip_prefix("sha256:").unwrap_or(version).chars().take(12).collect()
 }
 
 /// How many findings a model has of each severity, worst first, remarks left out: `2 critical, 1 low`.
-pub fn findings(model: &ModelRecord) -> Option<String> {
+pub(super) fn findings(model: &ModelRecord) -> Option<String> {
     let of = |severity: Severity| {
         let number = model.findings.iter().filter(|finding| finding.severity == severity).count();
         (number > 0).then(|| format!("{} {}", grouped(number as u64), severity.name()))

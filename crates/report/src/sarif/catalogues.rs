@@ -7,14 +7,14 @@ use tensorseal_core::judge::Severity;
 use tensorseal_core::judge::rules::{Rule, catalogue_of, find_rule, rules};
 
 /// The rules that a log speaks of.
-pub struct ReferencedRules {
+pub(super) struct ReferencedRules {
     rules: Vec<&'static Rule>,
     /// By short name of the catalogue: the ids of it that are used.
     taxa: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 impl ReferencedRules {
-    pub fn of(ids: &BTreeSet<&str>) -> Self {
+    pub(super) fn of(ids: &BTreeSet<&str>) -> Self {
         let rules: Vec<&Rule> = ids.iter().filter_map(|id| find_rule(id)).collect();
         let mut taxa: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for reference in rules.iter().flat_map(|rule| &rule.references) {
@@ -27,12 +27,12 @@ impl ReferencedRules {
     }
 
     /// Position of a rule in [`ReferencedRules::rules`]; -1 where it has none, as the standard has it.
-    pub fn index(&self, id: &str) -> i64 {
+    pub(super) fn index(&self, id: &str) -> i64 {
         self.rules.binary_search_by(|rule| rule.id.cmp(id)).map_or(-1, |index| index as i64)
     }
 
     /// Everything that is known of the rules.
-    pub fn rules(&self) -> Vec<Value> {
+    pub(super) fn rules(&self) -> Vec<Value> {
         self.rules.iter().map(|rule| self.descriptor(rule)).collect()
     }
 
@@ -81,7 +81,7 @@ impl ReferencedRules {
     }
 
     /// The catalogues, with the ids that are used.
-    pub fn taxonomies(&self) -> Vec<Value> {
+    pub(super) fn taxonomies(&self) -> Vec<Value> {
         let described = |(name, ids): (&&str, &Vec<&str>)| {
             let catalogue = rules().catalogues.get(*name)?;
             let taxa: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
@@ -98,7 +98,7 @@ impl ReferencedRules {
     }
 
     /// References to the catalogues.
-    pub fn supported(&self) -> Vec<Value> {
+    pub(super) fn supported(&self) -> Vec<Value> {
         let names = self.taxa.keys().enumerate();
         names.map(|(index, name)| json!({ "name": name, "index": index })).collect()
     }

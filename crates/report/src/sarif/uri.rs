@@ -16,14 +16,14 @@ const MODEL: &str = "MODEL";
 const WORKING_DIRECTORY: &str = "WORKING_DIRECTORY";
 
 /// The files that findings are about.
-pub struct ArtifactUris {
+pub(super) struct ArtifactUris {
     /// By path relative to the model: URI and index.
     files: BTreeMap<String, (String, usize)>,
     base: String,
 }
 
 impl ArtifactUris {
-    pub fn of(report: &Report) -> Self {
+    pub(super) fn of(report: &Report) -> Self {
         let by_tensor: std::collections::HashMap<&str, &str> =
             report.profiles.iter().map(|p| (p.tensor.as_str(), p.file.as_str())).collect();
         let named = report.findings.iter().filter_map(|finding| {
@@ -39,13 +39,13 @@ impl ArtifactUris {
     }
 
     /// The location of a file, as results give it.
-    pub fn artifact(&self, path: &str) -> Option<Value> {
+    pub(super) fn artifact(&self, path: &str) -> Option<Value> {
         let (uri, index) = self.files.get(path)?;
         Some(json!({ "uri": uri, "uriBaseId": MODEL, "index": index }))
     }
 
     /// All files, in the order of their indexes.
-    pub fn artifacts(&self) -> Vec<Value> {
+    pub(super) fn artifacts(&self) -> Vec<Value> {
         let location = |uri| {
             let location = json!({ "uri": uri, "uriBaseId": MODEL });
             json!({ "location": location, "roles": ["analysisTarget"] })
@@ -54,7 +54,7 @@ impl ArtifactUris {
     }
 
     /// What the files are relative to.
-    pub fn bases(&self) -> Value {
+    pub(super) fn bases(&self) -> Value {
         let mut bases = Map::new();
         if self.base.starts_with("file:") {
             bases.insert(MODEL.to_owned(), json!({ "uri": self.base }));

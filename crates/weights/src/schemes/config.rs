@@ -35,7 +35,7 @@ pub(super) struct QuantisationConfig {
 impl QuantisationConfig {
     /// Of the models in a directory of `model` (with its final `/`), or beside the one file that it is. Nothing there,
     /// or nothing that can be read, says nothing.
-    pub fn read(model: &Checkpoint, directory: &str) -> QuantisationConfig {
+    pub(super) fn read(model: &Checkpoint, directory: &str) -> QuantisationConfig {
         let parsed = |name: &str| -> Option<Value> {
             serde_json::from_slice(&read_companion(model, directory, name)?).ok()
         };
@@ -75,18 +75,18 @@ impl QuantisationConfig {
     }
 
     /// Whether its method is one of those here.
-    pub fn is_known_method(&self) -> bool {
+    pub(super) fn is_known_method(&self) -> bool {
         self.method.as_deref().is_some_and(|method| KNOWN.contains(&method))
     }
 
     /// Whether there is one.
-    pub fn is_present(&self) -> bool {
+    pub(super) fn is_present(&self) -> bool {
         !self.all.is_null()
     }
 
     /// How many of so many inputs share a scale, where there are so many groups: as many in each; where the last one is cut
     /// off what is said, if that fits.
-    pub fn block(&self, module: &str, inputs: u64, groups: u64) -> u64 {
+    pub(super) fn block(&self, module: &str, inputs: u64, groups: u64) -> u64 {
         let even = inputs.div_ceil(groups.max(1)).max(1);
         let told = self
             .group_size(module)
@@ -95,7 +95,7 @@ impl QuantisationConfig {
     }
 
     /// Bits of the codes of a module.
-    pub fn bits(&self, module: &str) -> Option<u64> {
+    pub(super) fn bits(&self, module: &str) -> Option<u64> {
         self.module_setting(module, "bits").or_else(|| self.number("w_bit")).or_else(|| {
             // Groups of modules, where all of them have the same number.
             let groups = self.all.get("config_groups")?.as_object()?;
@@ -107,7 +107,7 @@ impl QuantisationConfig {
     }
 
     /// Codes of a module that share a scale.
-    pub fn group_size(&self, module: &str) -> Option<u64> {
+    pub(super) fn group_size(&self, module: &str) -> Option<u64> {
         self.module_setting(module, "group_size")
     }
 
@@ -119,7 +119,7 @@ impl QuantisationConfig {
         }
     }
 
-    pub fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.all.get(key).and_then(Value::as_str)
     }
 

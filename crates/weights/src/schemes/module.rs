@@ -31,18 +31,18 @@ pub(super) struct MatrixDims {
 
 impl Module<'_> {
     /// The name of the module.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.weight.strip_suffix(".weight").unwrap_or(&self.weight)
     }
 
     /// The tensor of another name than the weight's own, which ends `ending` in place of `weight`.
-    pub fn sibling(&self, ending: &str) -> Option<usize> {
+    pub(super) fn sibling(&self, ending: &str) -> Option<usize> {
         let stem = self.weight.strip_suffix("weight")?;
         self.named(&format!("{stem}{ending}"))
     }
 
     /// The tensor whose name is the weight's and `ending`.
-    pub fn child(&self, ending: &str) -> Option<usize> {
+    pub(super) fn child(&self, ending: &str) -> Option<usize> {
         self.named(&format!("{}{ending}", self.weight))
     }
 
@@ -54,16 +54,16 @@ impl Module<'_> {
     }
 
     /// Those of some names that are there, beside the weight.
-    pub fn siblings(&self, endings: &[&str]) -> Vec<usize> {
+    pub(super) fn siblings(&self, endings: &[&str]) -> Vec<usize> {
         endings.iter().filter_map(|ending| self.sibling(ending)).collect()
     }
 
-    pub fn tensor(&self, index: usize) -> &Tensor {
+    pub(super) fn tensor(&self, index: usize) -> &Tensor {
         &self.model.tensors[index]
     }
 
     /// Rows and columns of a matrix, or of several of one size in one tensor; none of them is zero.
-    pub fn dims(&self, index: usize) -> Option<MatrixDims> {
+    pub(super) fn dims(&self, index: usize) -> Option<MatrixDims> {
         let (outer, &[rows, columns]) = self.tensor(index).shape.split_last_chunk::<2>()?;
         let matrices = strides::element_count(outer)?;
         let dims = MatrixDims { matrices, rows, columns };
@@ -71,23 +71,23 @@ impl Module<'_> {
     }
 
     /// Rows and columns of a tensor of two dimensions.
-    pub fn matrix(&self, index: usize) -> Option<[u64; 2]> {
+    pub(super) fn matrix(&self, index: usize) -> Option<[u64; 2]> {
         self.dims(index)
             .filter(|_| self.tensor(index).shape.len() == 2)
             .map(|d| [d.rows, d.columns])
     }
 
-    pub fn has_dtype(&self, index: usize, dtypes: &[Dtype]) -> bool {
+    pub(super) fn has_dtype(&self, index: usize, dtypes: &[Dtype]) -> bool {
         dtypes.contains(&self.tensor(index).dtype)
     }
 
     /// Number of the elements of a tensor.
-    pub fn elements(&self, index: usize) -> u64 {
+    pub(super) fn elements(&self, index: usize) -> u64 {
         strides::element_count(&self.tensor(index).shape).unwrap_or(u64::MAX)
     }
 
     /// The first bytes of a tensor that lies in one piece, at most `most` of them.
-    pub fn leading_bytes(&self, index: usize, most: u64) -> Option<Vec<u8>> {
+    pub(super) fn leading_bytes(&self, index: usize, most: u64) -> Option<Vec<u8>> {
         let Tensor { file, offset, bytes, ref strides, .. } = *self.tensor(index);
         let most = bytes.min(most);
         if strides.is_some() {
@@ -97,19 +97,19 @@ impl Module<'_> {
     }
 
     /// The bytes of a short tensor.
-    pub fn metadata_bytes(&self, index: usize) -> Option<Vec<u8>> {
+    pub(super) fn metadata_bytes(&self, index: usize) -> Option<Vec<u8>> {
         if self.tensor(index).bytes > MAX_NOTE { None } else { self.leading_bytes(index, MAX_NOTE) }
     }
 
     /// The numbers in a short tensor.
-    pub fn numbers(&self, index: usize) -> Option<Vec<f64>> {
+    pub(super) fn numbers(&self, index: usize) -> Option<Vec<f64>> {
         let decoder = Decoder::for_numbers(self.tensor(index).dtype)?;
         let bytes = self.metadata_bytes(index)?;
         Some(bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect())
     }
 
     /// The first numbers of a tensor, at most as many as fit in a short one.
-    pub fn first_numbers(&self, index: usize, count: u64) -> Option<Vec<f64>> {
+    pub(super) fn first_numbers(&self, index: usize, count: u64) -> Option<Vec<f64>> {
         let decoder = Decoder::for_numbers(self.tensor(index).dtype)?;
         let bytes =
             self.leading_bytes(index, count.saturating_mul(decoder.width() as u64).min(MAX_NOTE))?;
@@ -117,7 +117,7 @@ impl Module<'_> {
     }
 
     /// The dimensions in a short tensor of integers.
-    pub fn shape_from(&self, index: usize) -> Option<Vec<u64>> {
+    pub(super) fn shape_from(&self, index: usize) -> Option<Vec<u64>> {
         let len = |number: f64| {
             (number >= 1.0 && number <= 2f64.powi(52) && number.fract() == 0.0)
                 .then_some(number as u64)

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 const LISTED_GROUPS: usize = 40;
 
 /// A detection for people.
-pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
+pub(super) fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let native = found.scheme == SCHEME;
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
     writeln!(out)?;

@@ -13,7 +13,7 @@ use crate::report::{Report, WatermarkReport};
 use crate::verbs::RunInputs;
 use crate::watermark::third_party::ThirdPartyScheme;
 
-pub fn run(args: &DetectArgs) -> CommandResult {
+pub(crate) fn run(args: &DetectArgs) -> CommandResult {
     match args.scheme {
         SchemeChoice::Native => native::run(args),
         SchemeChoice::ThirdParty(ThirdPartyScheme::Interval) => third_party::compare(args),

@@ -23,7 +23,7 @@ use crate::watermark::unreadable::UnreadableWeights;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
-pub fn run(args: &DetectArgs) -> CommandResult {
+pub(super) fn run(args: &DetectArgs) -> CommandResult {
     if !args.key_id.is_empty() {
         return Err(Failure::usage(anyhow!(
             "--key-id is for keys of other schemes: a key of this one is committed to with --claim"

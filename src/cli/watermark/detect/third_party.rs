@@ -25,7 +25,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
-pub fn run(args: &DetectArgs, scheme: ThirdPartyScheme) -> CommandResult {
+pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme) -> CommandResult {
     refuse_native_options(args, true)?;
     if args.key.is_empty() {
         return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
@@ -71,7 +71,7 @@ pub fn run(args: &DetectArgs, scheme: ThirdPartyScheme) -> CommandResult {
 }
 
 /// Looks for changes inside quantisation intervals.
-pub fn compare(args: &DetectArgs) -> CommandResult {
+pub(super) fn compare(args: &DetectArgs) -> CommandResult {
     refuse_native_options(args, false)?;
     let usage = |text: &str| Err(Failure::usage(anyhow!("--scheme interval {text}")));
     if !args.key.is_empty() || !args.key_id.is_empty() {

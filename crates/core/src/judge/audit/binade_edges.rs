@@ -34,7 +34,7 @@ const LEAST_OTHERS: usize = 2;
 /// Tests every tensor against the rest of its file.
 ///
 /// Casts that truncate give R near zero throughout: in such a file nothing can be told.
-pub fn tests(subjects: &[AuditSubject<'_>]) -> Vec<HypothesisTest> {
+pub(super) fn tests(subjects: &[AuditSubject<'_>]) -> Vec<HypothesisTest> {
     let of = |least: u64| {
         subjects.iter().filter_map(move |subject| {
             let edges = subject.facts.edges.filter(|edges| {

@@ -26,7 +26,7 @@ const LEAST_SPREAD: f64 = 0.1;
 const LEAST_ELEMENTS: u64 = 1024;
 
 /// Judges all cohorts.
-pub fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
     siblings
         .iter()
         .filter(|(role, group)| group.len() >= LEAST && !is_state(role))

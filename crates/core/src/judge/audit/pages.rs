@@ -21,7 +21,7 @@ const LISTED: usize = 16;
 ///
 /// Rows that are zero as a whole are usual (pruned or dead units, tokens that were never used): a stretch
 /// that begins and ends with a row is left out. Storage pages do not know rows.
-pub fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     let facts = subject.facts;
     if facts.pages.constant == 0 || facts.distinct < FEW_VALUES.min(subject.count() / 64) {
         return;
@@ -78,7 +78,10 @@ fn is_rows(subject: &AuditSubject<'_>, stretch: &ConstantRun) -> bool {
 }
 
 /// Pages that occur twice, in one tensor or in two.
-pub fn duplicate_pages(subjects: &[AuditSubject<'_>], doubled: &[DuplicatePages]) -> Vec<Finding> {
+pub(super) fn duplicate_pages(
+    subjects: &[AuditSubject<'_>],
+    doubled: &[DuplicatePages],
+) -> Vec<Finding> {
     let mut pairs: BTreeMap<(usize, usize), Vec<&DuplicatePages>> = BTreeMap::new();
     for run in doubled {
         pairs.entry((run.here.0, run.there.0)).or_default().push(run);

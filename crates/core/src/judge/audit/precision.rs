@@ -24,7 +24,7 @@ const DENSE: f64 = 0.9;
 const FEW_HALVES: u64 = 16;
 
 /// Judges precision.
-pub fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     subjects
         .iter()
         .filter(|subject| subject.tensor.dtype.is_float() && subject.count() >= LEAST_ELEMENTS)

@@ -27,7 +27,7 @@ const LEAST: u64 = 16;
 const SHARED_FROM: usize = 3;
 
 /// Judges the rows and columns of all tensors.
-pub fn judge(subjects: &[AuditSubject<'_>]) -> Vec<Finding> {
+pub(super) fn judge(subjects: &[AuditSubject<'_>]) -> Vec<Finding> {
     let mut shared: HashMap<(u64, u64), usize> = HashMap::new();
     for subject in subjects {
         let both = subject.facts.rows.iter().chain(&subject.facts.columns);

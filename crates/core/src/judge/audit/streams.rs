@@ -18,7 +18,10 @@ const EFFECT_FROM: f64 = 0.05;
 const UNEVEN_FROM: f64 = 0.3;
 
 /// Tests of the streams of a tensor; files that were met are findings at once.
-pub fn tests(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> Vec<HypothesisTest> {
+pub(super) fn tests(
+    subject: &AuditSubject<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<HypothesisTest> {
     let hidden = files(subject, findings);
     let Some(low_bits) = &subject.facts.low_bits else { return Vec::new() };
     let mut tests: Vec<HypothesisTest> = Vec::new();

@@ -13,7 +13,7 @@ const LEAST_ELEMENTS: u64 = 1024;
 const FEW_VALUES: u64 = 16;
 
 /// Judges whole tensors.
-pub fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         subjects.iter().filter_map(|subject| constant(subject, siblings)).collect();
     findings.extend(equal(subjects, siblings));

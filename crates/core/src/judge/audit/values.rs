@@ -14,7 +14,11 @@ const EXCESS_HIGH: i32 = 9;
 pub(super) const EXCESS_LOW: i32 = 5;
 
 /// Judges values; `foreign`: elements that are known not to be weights.
-pub fn judge(subject: &AuditSubject<'_>, foreign: Option<[u64; 2]>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(
+    subject: &AuditSubject<'_>,
+    foreign: Option<[u64; 2]>,
+    findings: &mut Vec<Finding>,
+) {
     let inside = |hull: Option<[u64; 2]>| match (hull, foreign) {
         (Some(hull), Some(foreign)) => foreign[0] <= hull[0] && hull[1] <= foreign[1],
         _ => false,

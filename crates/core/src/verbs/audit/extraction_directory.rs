@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tensorseal_format::Checkpoint;
 
 /// Refuses a directory that is there: nothing of an earlier case may be mixed with this one.
-pub fn require_new(directory: &Path) -> Result<(), Error> {
+pub(super) fn require_new(directory: &Path) -> Result<(), Error> {
     match directory.symlink_metadata() {
         Ok(_) => Err(Error::OutputExists(directory.to_owned())),
         Err(_) => Ok(()),
@@ -20,7 +20,7 @@ pub fn require_new(directory: &Path) -> Result<(), Error> {
 }
 
 /// The streams that findings are about, under a name of their own until they may be kept.
-pub struct ExtractionDirectory {
+pub(super) struct ExtractionDirectory {
     place: Option<TempDir>,
     streams: u64,
     directory: PathBuf,
@@ -28,7 +28,7 @@ pub struct ExtractionDirectory {
 
 impl ExtractionDirectory {
     /// Writes the streams that findings are about, beside the new directory that they are to be in.
-    pub fn write(
+    pub(super) fn write(
         model: &Checkpoint,
         findings: &[Finding],
         directory: &Path,
@@ -55,12 +55,12 @@ impl ExtractionDirectory {
     }
 
     /// Where they are for now.
-    pub fn place(&self) -> Option<&Path> {
+    pub(super) fn place(&self) -> Option<&Path> {
         self.place.as_ref().map(TempDir::path)
     }
 
     /// Makes them the new directory, all or none; says what was written.
-    pub fn keep(self) -> Result<String, Error> {
+    pub(super) fn keep(self) -> Result<String, Error> {
         let Some(place) = self.place else {
             return Ok("no stream is suspicious: nothing to extract".to_owned());
         };

@@ -15,7 +15,7 @@ use tensorseal_format::{Checkpoint, SkipReason, SkippedPath};
 use tensorseal_signing::attestation::{Attestation as Stated, AttestationKind};
 
 /// Gathers the evidence. Takes the findings of the report over.
-pub fn gather(
+pub(super) fn gather(
     asked: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,

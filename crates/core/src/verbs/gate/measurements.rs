@@ -18,7 +18,7 @@ use tensorseal_code::CodeReport;
 use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// What the pass gave.
-pub struct GateMeasurements {
+pub(super) struct GateMeasurements {
     /// The model as a seal would describe it.
     pub found: Seal,
     /// By file of the model.
@@ -39,7 +39,7 @@ pub struct GateMeasurements {
 
 /// Opens and measures the model, and compares it with its seal, its signature and its baseline. Fills in the
 /// report, findings included. Flipped bits are not searched: that there are any is all that a policy asks.
-pub fn measure(
+pub(super) fn measure(
     asked: &GateRequest<'_>,
     inputs: &mut RunInputs,
     report: &mut Report,
@@ -135,7 +135,7 @@ impl GateRequest<'_> {
     }
 
     /// Whether the weights are audited.
-    pub fn audits(&self) -> bool {
+    pub(super) fn audits(&self) -> bool {
         self.file.policy.wants_audit() || self.options.baseline.is_some()
     }
 }

@@ -11,7 +11,7 @@ use crate::seal::Seal;
 use crate::verbs::{RunInputs, locations, reference_seal};
 
 /// All of them, where the policy asks.
-pub fn gather(
+pub(super) fn gather(
     asked: &GateRequest<'_>,
     measured: &GateMeasurements,
     recorded: &RegistryEvidence,

@@ -39,7 +39,7 @@ impl RegistryLookup for NoRegistryLookup {
 }
 
 /// What is known of the model of a gate.
-pub struct RegistryEvidence {
+pub(super) struct RegistryEvidence {
     /// What scans recorded of it, where the policy asks.
     pub record: Observation<Option<ScanRecord>>,
     /// The content that was accepted, if any was.
@@ -48,7 +48,7 @@ pub struct RegistryEvidence {
 
 /// What is known of the model that was measured. Whatever is wrong with the state of registries is a reason not to
 /// know.
-pub fn registry_evidence(
+pub(super) fn registry_evidence(
     asked: &GateRequest<'_>,
     model: &Checkpoint,
     found: &Seal,

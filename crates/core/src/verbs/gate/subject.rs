@@ -13,7 +13,7 @@ use tensorseal_format::{Checkpoint, ModelFile};
 use tensorseal_signing::{Manifest, Resource, attestation, bundle};
 
 /// A signature that verified says what the model is called, else the digests of all files do.
-pub fn statement_subject(
+pub(super) fn statement_subject(
     asked: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,

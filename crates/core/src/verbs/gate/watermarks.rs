@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// Keys and claims, in the order of the policy.
 #[derive(Default)]
-pub struct PolicyWatermarks {
+pub(super) struct PolicyWatermarks {
     /// The keys.
     pub keys: Vec<WatermarkKey>,
     claims: Vec<Option<Claim>>,
@@ -28,7 +28,7 @@ pub struct PolicyWatermarks {
 impl PolicyWatermarks {
     /// Reads the keys and claims of a policy. A claim that is malformed, or that its key does not open, is
     /// a finding.
-    pub fn read(file: &PolicyFile, report: &mut Report) -> Result<Self, Error> {
+    pub(super) fn read(file: &PolicyFile, report: &mut Report) -> Result<Self, Error> {
         let mut marks = Self::default();
         let wanted = &file.policy.watermarks;
         if wanted.len() > MAX_KEYS {
@@ -67,7 +67,7 @@ impl PolicyWatermarks {
     }
 
     /// What was found of each mark.
-    pub fn judge(&self, measured: &WatermarkMeasurement) -> Vec<Detection> {
+    pub(super) fn judge(&self, measured: &WatermarkMeasurement) -> Vec<Detection> {
         let of = |(at, key): (usize, &WatermarkKey)| {
             let claimed = self.claims[at].as_ref();
             let claimed = claimed.map(|c| ClaimedMark { payload: c.payload(), alpha: c.alpha });
@@ -84,7 +84,7 @@ impl PolicyWatermarks {
     }
 
     /// What there is to say of marks besides whether they are as the policy expects.
-    pub fn findings(file: &PolicyFile, detections: &[Detection]) -> Vec<Finding> {
+    pub(super) fn findings(file: &PolicyFile, detections: &[Detection]) -> Vec<Finding> {
         const EXPECTED: [&str; 3] =
             ["watermark/present", "watermark/absent", "watermark/inconclusive"];
         let of = |(mark, detection): (&WatermarkPolicy, &Detection)| {

@@ -23,7 +23,7 @@ use tensorseal_signing::attestation::{
 use tensorseal_signing::{Manifest, sign_statement};
 
 /// What the pass over a model gave.
-pub struct SigningMeasurements {
+pub(super) struct SigningMeasurements {
     /// By file of the model.
     pub digests: Vec<Option<FileDigests>>,
     run: RunReport,
@@ -35,7 +35,7 @@ pub struct SigningMeasurements {
 
 impl SigningMeasurements {
     /// Fills in what every measuring verb reports.
-    pub fn fill(&self, report: &mut Report, model: &Checkpoint) {
+    pub(super) fn fill(&self, report: &mut Report, model: &Checkpoint) {
         match &self.found {
             Some(found) => report.fill(model, &found.model, &self.run),
             None => report.fill_files(model, &self.run),
@@ -44,7 +44,7 @@ impl SigningMeasurements {
 }
 
 /// Hashes the files that are signed, and in the same pass measures what is attested.
-pub fn measure(
+pub(super) fn measure(
     listing: &SigningPlan<'_>,
     model: &Checkpoint,
 ) -> Result<SigningMeasurements, Error> {
@@ -75,7 +75,7 @@ pub fn measure(
 
 /// The signed attestations.
 #[derive(Default)]
-pub struct SignedAttestations {
+pub(super) struct SignedAttestations {
     /// Bundles, one a line.
     pub lines: Vec<u8>,
     /// For the report.
@@ -83,7 +83,7 @@ pub struct SignedAttestations {
 }
 
 /// What is attested, about the subject of a signature.
-pub struct Attester<'a> {
+pub(super) struct Attester<'a> {
     pub path: &'a Path,
     pub options: &'a SignOptions<'a>,
     pub manifest: &'a Manifest,
@@ -92,7 +92,10 @@ pub struct Attester<'a> {
 
 impl Attester<'_> {
     /// Signs what was asked for.
-    pub fn sign(mut self, measured: &SigningMeasurements) -> Result<SignedAttestations, Error> {
+    pub(super) fn sign(
+        mut self,
+        measured: &SigningMeasurements,
+    ) -> Result<SignedAttestations, Error> {
         let mut signed = SignedAttestations::default();
         let Some(found) = &measured.found else { return Ok(signed) };
         let mut kinds = self.options.attest.clone();

@@ -15,7 +15,7 @@ use tensorseal_format::{Checkpoint, Problem};
 const START: &[u8] = b"{\"mediaType\":";
 
 /// Refuses to write over anything but an older file of the same kind.
-pub fn output(path: &Path, what: &'static str) -> Result<(), SigningError> {
+pub(super) fn output(path: &Path, what: &'static str) -> Result<(), SigningError> {
     let at = path.to_owned();
     match path.symlink_metadata() {
         Err(_) if directory_of(path).is_dir() => Ok(()),
@@ -36,7 +36,7 @@ fn is_bundle(path: &Path) -> bool {
 }
 
 /// Whether everything in the model can be signed. What a signature cannot say is not left out in silence.
-pub fn model(listing: &SigningPlan<'_>, model: &Checkpoint) -> Result<(), Error> {
+pub(super) fn model(listing: &SigningPlan<'_>, model: &Checkpoint) -> Result<(), Error> {
     let SigningPlan { path, options, ignored, files, .. } = listing;
     if files.is_empty() {
         return Err(Error::NoFiles { model: path.to_path_buf(), verb: "sign" });

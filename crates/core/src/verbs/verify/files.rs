@@ -8,7 +8,7 @@ use crate::verbs::{Error, SignatureOptions};
 use tensorseal_format::Checkpoint;
 
 /// Hashes what was signed, and compares it.
-pub fn verify(
+pub(super) fn verify(
     asked: &VerifyRequest<'_>,
     (verified, of_signature): (&VerifiedSignature, &SignatureOptions),
     model: &Checkpoint,

@@ -13,7 +13,7 @@ use tensorseal_base::hashing::FileHashing;
 use tensorseal_format::{Checkpoint, FileKind, SkipReason, SkippedPath};
 
 /// Measures the model, and compares it with all that was asked for.
-pub fn verify(
+pub(super) fn verify(
     asked: &VerifyRequest<'_>,
     model: Checkpoint,
     report: &mut Report,

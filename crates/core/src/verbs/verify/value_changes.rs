@@ -14,7 +14,7 @@ use tensorseal_format::Checkpoint;
 const LOOKED_AT: usize = 64;
 
 /// Measures the values of changed tensors, to say what the change looks like, and to draw it.
-pub fn describe_changes(
+pub(super) fn describe_changes(
     findings: &mut [Finding],
     sealed: &Seal,
     model: &Checkpoint,

@@ -33,7 +33,7 @@ pub(super) enum ArrayRole {
 
 impl ArrayRole {
     /// The types that can hold it, in words.
-    pub fn wanted(self) -> &'static str {
+    pub(super) fn wanted(self) -> &'static str {
         match self {
             Self::Matrix | Self::Bits | Self::Signs => "a number",
             Self::Drawn => "F32 or F64",
@@ -43,7 +43,7 @@ impl ArrayRole {
     }
 
     /// Whether elements of this type can hold it.
-    pub fn takes(self, dtype: Dtype) -> bool {
+    pub(super) fn takes(self, dtype: Dtype) -> bool {
         let is_integer =
             matches!(dtype.number_format(), NumberFormat::Signed | NumberFormat::Unsigned);
         match self {
@@ -56,7 +56,7 @@ impl ArrayRole {
 
     /// What shape it must have, in words, if this is another one. Looked at before anything is read: what
     /// has no limit here is streamed.
-    pub fn misfit(self, shape: &[u64]) -> Option<String> {
+    pub(super) fn misfit(self, shape: &[u64]) -> Option<String> {
         let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
         let at_most = |most: u64| {
             let is_more = elements.is_none_or(|elements| elements > most);
@@ -75,7 +75,7 @@ impl ArrayRole {
     }
 
     /// What is wrong with an element.
-    pub fn fault(self, value: f64) -> Option<&'static str> {
+    pub(super) fn fault(self, value: f64) -> Option<&'static str> {
         match self {
             Self::Matrix | Self::SingleMatrix | Self::Drawn if !value.is_finite() => {
                 Some("is not a finite number")
@@ -103,12 +103,12 @@ pub(super) struct Array {
 
 impl Array {
     /// Number of its elements.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.tensor.bytes / self.decoder.width() as u64
     }
 
     /// Its elements, from the files of the key.
-    pub fn values<'a>(&'a self, files: &'a FileSet<'a>) -> TensorValues<'a> {
+    pub(super) fn values<'a>(&'a self, files: &'a FileSet<'a>) -> TensorValues<'a> {
         TensorValues::new(files, &self.tensor, self.decoder)
     }
 }

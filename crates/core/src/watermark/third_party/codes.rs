@@ -22,7 +22,7 @@ use tensorseal_weights::values::integer;
 /// How codes lie in the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CodeWidth {
+pub(super) enum CodeWidth {
     /// One an element.
     #[default]
     Codes,
@@ -33,7 +33,7 @@ pub enum CodeWidth {
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CodesDescriptor {
+pub(super) struct CodesDescriptor {
     tensor: String,
     #[serde(default)]
     packing: CodeWidth,

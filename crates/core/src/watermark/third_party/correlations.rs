@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 /// for those of the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NormalDescriptor {
+pub(super) struct NormalDescriptor {
     #[serde(default)]
     tensor: Option<String>,
     xi: String,
@@ -38,7 +38,7 @@ pub struct NormalDescriptor {
 /// A part of signs as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SignsDescriptor {
+pub(super) struct SignsDescriptor {
     tensor: String,
     chips: String,
     #[serde(default)]

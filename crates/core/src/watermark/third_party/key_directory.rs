@@ -52,7 +52,7 @@ impl<'a> KeyDirectory<'a> {
     ///
     /// # Errors
     /// When it is not there.
-    pub fn new(directory: &Path, progress: &'a Progress) -> io::Result<Self> {
+    pub(super) fn new(directory: &Path, progress: &'a Progress) -> io::Result<Self> {
         Ok(Self {
             directory: directory.canonicalize()?,
             files: Vec::new(),
@@ -67,7 +67,7 @@ impl<'a> KeyDirectory<'a> {
     }
 
     /// The array of this name, its elements checked. One that several parts name is read once.
-    pub fn array(&mut self, name: &str, role: ArrayRole) -> Result<Array, NamedArrayError> {
+    pub(super) fn array(&mut self, name: &str, role: ArrayRole) -> Result<Array, NamedArrayError> {
         let tensor = self.locate(name).map_err(|error| error.with_name(name))?;
         let place = ((tensor.file, tensor.offset), role);
         if let Some(array) = self.checked.get(&place) {
@@ -80,7 +80,7 @@ impl<'a> KeyDirectory<'a> {
     }
 
     /// The array of this name, which no other part of the key may have: what makes bits independent.
-    pub fn exclusive_array(
+    pub(super) fn exclusive_array(
         &mut self,
         name: &str,
         role: ArrayRole,
@@ -91,7 +91,7 @@ impl<'a> KeyDirectory<'a> {
     }
 
     /// The names of the tensors of a safetensors file, in order.
-    pub fn names(&mut self, name: &str) -> Result<Vec<String>, NamedArrayError> {
+    pub(super) fn names(&mut self, name: &str) -> Result<Vec<String>, NamedArrayError> {
         let tensors = match name.ends_with(".safetensors") {
             true => self.tensors(name).map(|(_, tensors)| tensors),
             false => Err(ArrayError::Container),
@@ -103,7 +103,7 @@ impl<'a> KeyDirectory<'a> {
     }
 
     /// [`KeyDirectory::exclusive_array`] of one tensor of a safetensors file.
-    pub fn exclusive_tensor(
+    pub(super) fn exclusive_tensor(
         &mut self,
         file: &str,
         tensor: &str,
@@ -134,7 +134,7 @@ impl<'a> KeyDirectory<'a> {
     }
 
     /// Works on the files of these arrays.
-    pub fn with_files<T>(
+    pub(super) fn with_files<T>(
         &self,
         arrays: &[&Array],
         work: impl FnOnce(&FileSet<'_>) -> Result<T, FileError>,

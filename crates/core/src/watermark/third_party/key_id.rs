@@ -8,7 +8,7 @@ pub(super) struct KeyIdHasher(blake3::Hasher);
 
 impl KeyIdHasher {
     /// To nothing yet; `context` says what for.
-    pub fn new(context: &'static str) -> Self {
+    pub(super) fn new(context: &'static str) -> Self {
         Self(blake3::Hasher::new_derive_key(context))
     }
 
@@ -37,7 +37,7 @@ impl KeyIdHasher {
     }
 
     /// What it comes to, in hexadecimal.
-    pub fn hex(&self) -> String {
+    pub(super) fn hex(&self) -> String {
         hex(self.0.finalize().as_bytes())
     }
 }

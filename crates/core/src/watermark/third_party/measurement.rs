@@ -6,7 +6,7 @@ use super::scheme::ThirdPartyScheme;
 const UNIT: f64 = f64::EPSILON / 2.0;
 
 /// How many projections of a part are kept as they are.
-pub const KEPT: usize = 8;
+pub(super) const KEPT: usize = 8;
 
 /// Bits or signs that were compared with those of the key.
 #[derive(Debug, Clone, PartialEq, Default)]

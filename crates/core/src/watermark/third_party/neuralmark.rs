@@ -26,7 +26,7 @@ const MAX_ROUNDS: u32 = 64;
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NeuralMarkDescriptor {
+pub(super) struct NeuralMarkDescriptor {
     tensor: String,
     key: String,
     rounds: u32,

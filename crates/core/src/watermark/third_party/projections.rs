@@ -23,7 +23,7 @@ use tensorseal_weights::values::TensorValues;
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProjectionDescriptor {
+pub(super) struct ProjectionDescriptor {
     tensor: String,
     axis: u64,
     projection: String,

@@ -17,13 +17,13 @@ const SHA256: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 const TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 /// What a request has that asks for it.
-pub fn request_headers() -> HeaderMap {
+pub(super) fn request_headers() -> HeaderMap {
     HeaderMap::from_iter([(MODE, HeaderValue::from_static("ENABLED"))])
 }
 
 /// The checksum of all bytes of an object, from the headers of an answer; `None`: there is none, or it cannot
 /// be understood.
-pub fn sha256_from_headers(headers: &HeaderMap) -> Option<[u8; 32]> {
+pub(super) fn sha256_from_headers(headers: &HeaderMap) -> Option<[u8; 32]> {
     let is_whole = match headers.get(TYPE) {
         Some(kind) => kind == "FULL_OBJECT",
         None => !headers.get(ETAG).is_some_and(is_of_parts),
@@ -40,7 +40,7 @@ fn is_of_parts(etag: &HeaderValue) -> bool {
 }
 
 /// What is claimed of an object with this checksum.
-pub fn listed_digest(digest: [u8; 32]) -> ListedDigest {
+pub(super) fn listed_digest(digest: [u8; 32]) -> ListedDigest {
     let digest = digest.to_vec();
     ListedDigest {
         algorithm: HashAlgorithm::Sha256,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is asked of a store: ranges of objects, and pages of lists.
-pub trait Store: ObjectStore + PaginatedListStore {}
+pub(super) trait Store: ObjectStore + PaginatedListStore {}
 
 impl<T: ObjectStore + PaginatedListStore> Store for T {}
 
@@ -23,7 +23,7 @@ impl<T: ObjectStore + PaginatedListStore> Store for T {}
 ///
 /// # Errors
 /// [`SourceError::Invalid`] when the settings do not do.
-pub fn connect(
+pub(super) fn connect(
     address: &Address,
     mut settings: BTreeMap<String, String>,
     limits: &RequestLimits,

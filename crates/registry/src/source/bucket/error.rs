@@ -5,7 +5,7 @@ use super::response_recorder::ResponseRecorder;
 use object_store::Error;
 
 /// An error of the client, with what was seen of the answer.
-pub fn attempt_error(error: &Error, seen: &ResponseRecorder) -> AttemptError {
+pub(super) fn attempt_error(error: &Error, seen: &ResponseRecorder) -> AttemptError {
     let noted = seen.response();
     match (error, noted.status) {
         (Error::PermissionDenied { .. }, _) => {

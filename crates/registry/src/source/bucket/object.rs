@@ -30,7 +30,7 @@ struct ObjectIdentity {
 
 /// See the module.
 #[derive(Debug)]
-pub struct BucketObject {
+pub(super) struct BucketObject {
     store: Arc<dyn Store>,
     key: Path,
     place: String,
@@ -44,7 +44,7 @@ pub struct BucketObject {
 
 impl BucketObject {
     /// The object of a file as it was listed.
-    pub fn new(
+    pub(super) fn new(
         store: Arc<dyn Store>,
         key: Path,
         place: String,
@@ -64,7 +64,7 @@ impl BucketObject {
     }
 
     /// Where it is, for messages.
-    pub fn location(&self) -> &str {
+    pub(super) fn location(&self) -> &str {
         &self.place
     }
 
@@ -72,7 +72,7 @@ impl BucketObject {
     ///
     /// # Errors
     /// When the object is no longer what was listed, or the store cannot be asked.
-    pub fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
+    pub(super) fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
         with_retries(&self.runtime, &self.limits, 0, || self.head())
     }
 
@@ -195,7 +195,9 @@ impl FetchRange for BucketObject {
 ///
 /// # Errors
 /// When an object is no longer what was listed, or the store cannot be asked.
-pub fn listed_digests(objects: &[BucketObject]) -> Result<Vec<Option<ListedDigest>>, SourceError> {
+pub(super) fn listed_digests(
+    objects: &[BucketObject],
+) -> Result<Vec<Option<ListedDigest>>, SourceError> {
     let mut claims = Vec::with_capacity(objects.len());
     for some in objects.chunks(AT_ONCE) {
         let answers: Vec<_> = thread::scope(|scope| {

@@ -23,7 +23,7 @@ struct Item {
 /// The page without them, and they; `None`: it is no XML.
 ///
 /// Keys of directories, which some programs make as empty objects, are left out and not told of.
-pub fn remove_invalid_keys(page: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
+pub(super) fn remove_invalid_keys(page: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
     let text = std::str::from_utf8(page).ok()?;
     let mut reader = Reader::from_str(text);
     let (mut kept, mut refused) = (Vec::with_capacity(page.len()), Vec::new());

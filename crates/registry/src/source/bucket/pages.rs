@@ -19,7 +19,7 @@ const MOST_EMPTY: u32 = 1000;
 
 /// What is listed, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct BucketListing<'a> {
+pub(super) struct BucketListing<'a> {
     /// The store.
     pub store: &'a dyn Store,
     /// How long it is waited for.
@@ -32,7 +32,7 @@ pub struct BucketListing<'a> {
 
 /// A page.
 #[derive(Debug, Default)]
-pub struct ListPage {
+pub(super) struct ListPage {
     /// Objects.
     pub objects: Vec<ObjectMeta>,
     /// What keys begin with that have a `/` behind the prefix, up to and with that.
@@ -43,7 +43,7 @@ pub struct ListPage {
 
 /// The pages of one list.
 #[derive(Debug)]
-pub struct ListPages<'a> {
+pub(super) struct ListPages<'a> {
     listing: BucketListing<'a>,
     prefix: &'a str,
     delimiter: bool,
@@ -55,12 +55,12 @@ pub struct ListPages<'a> {
 
 impl<'a> BucketListing<'a> {
     /// All that lies directly below a prefix.
-    pub fn level(self, prefix: &'a str) -> ListPages<'a> {
+    pub(super) fn level(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, true)
     }
 
     /// All objects below a prefix.
-    pub fn all(self, prefix: &'a str) -> ListPages<'a> {
+    pub(super) fn all(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, false)
     }
 
@@ -68,7 +68,7 @@ impl<'a> BucketListing<'a> {
     ///
     /// # Errors
     /// [`SourceError::Unreachable`].
-    pub fn is_object(self, key: &str) -> Result<bool, SourceError> {
+    pub(super) fn is_object(self, key: &str) -> Result<bool, SourceError> {
         let Ok(path) = Path::parse(key) else { return Ok(false) };
         let found = with_retries(self.runtime, self.limits, 0, async || {
             let seen = ResponseRecorder::default();
@@ -93,7 +93,7 @@ impl<'a> BucketListing<'a> {
 
 impl ListPages<'_> {
     /// Whether there is another page.
-    pub fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         !self.ended
     }
 
@@ -101,7 +101,7 @@ impl ListPages<'_> {
     ///
     /// # Errors
     /// [`SourceError::Unreachable`].
-    pub fn next(&mut self) -> Result<Option<ListPage>, SourceError> {
+    pub(super) fn next(&mut self) -> Result<Option<ListPage>, SourceError> {
         if self.ended {
             return Ok(None);
         }

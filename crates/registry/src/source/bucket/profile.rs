@@ -29,7 +29,7 @@ const NOT_FOLLOWED: [&str; 5] =
 /// # Errors
 /// When a profile is named that is not there, or whose keys are to be had in a way that is not followed;
 /// in words, without its values.
-pub fn add(settings: &mut BTreeMap<String, String>) -> Result<(), String> {
+pub(super) fn add(settings: &mut BTreeMap<String, String>) -> Result<(), String> {
     let named =
         settings.get("AWS_PROFILE").or_else(|| settings.get("AWS_DEFAULT_PROFILE")).cloned();
     let profile = named.clone().unwrap_or_else(|| "default".to_owned());

@@ -22,7 +22,7 @@ const MOST: usize = 8 << 20;
 
 /// Makes clients that are watched.
 #[derive(Debug, Default)]
-pub struct RecordingConnector(ReqwestConnector);
+pub(super) struct RecordingConnector(ReqwestConnector);
 
 impl HttpConnector for RecordingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -35,11 +35,11 @@ impl HttpConnector for RecordingConnector {
 
 /// What was seen of the answer to a request that this is attached to.
 #[derive(Debug, Clone, Default)]
-pub struct ResponseRecorder(Arc<Mutex<RecordedResponse>>);
+pub(super) struct ResponseRecorder(Arc<Mutex<RecordedResponse>>);
 
 /// See [`ResponseRecorder`].
 #[derive(Debug, Clone, Default)]
-pub struct RecordedResponse {
+pub(super) struct RecordedResponse {
     /// The status; `None`: there was no answer.
     pub status: Option<u16>,
     /// How long the store asks to be left alone.
@@ -54,7 +54,7 @@ pub struct RecordedResponse {
 
 impl ResponseRecorder {
     /// What was noted.
-    pub fn response(&self) -> RecordedResponse {
+    pub(super) fn response(&self) -> RecordedResponse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

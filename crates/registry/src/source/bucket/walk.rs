@@ -24,7 +24,10 @@ type ModelCallback<'e> = &'e mut dyn FnMut(ListedModel) -> ControlFlow<()>;
 ///
 /// # Errors
 /// When not all of them can be listed.
-pub fn models(listing: &BucketListing<'_>, each: ModelCallback<'_>) -> Result<(), SourceError> {
+pub(super) fn models(
+    listing: &BucketListing<'_>,
+    each: ModelCallback<'_>,
+) -> Result<(), SourceError> {
     let mut is_empty = true;
     let mut given = |listed| {
         is_empty = false;
@@ -75,7 +78,7 @@ fn visit_prefix(
         return Ok(each(model(listing, prefix)?));
     }
     if arrays > 0 {
-        let mut listed = model(listing, prefix)?.as_arrays_only(arrays);
+        let mut listed = model(listing, prefix)?.into_arrays_only(arrays);
         listed.unreadable = None;
         if each(listed).is_break() {
             return Ok(ControlFlow::Break(()));
@@ -138,7 +141,7 @@ fn last(key: &str) -> &str {
 }
 
 /// The model below a prefix: all objects there.
-pub fn model(listing: &BucketListing<'_>, prefix: &str) -> Result<ListedModel, SourceError> {
+pub(super) fn model(listing: &BucketListing<'_>, prefix: &str) -> Result<ListedModel, SourceError> {
     let mut model =
         ListedModel { name: listing.address.model_name(prefix), ..ListedModel::default() };
     let options = options();

@@ -18,7 +18,7 @@ const MAX_LEN: u64 = 1 << 10;
 
 /// The notes of a directory, or of one below it.
 #[derive(Debug)]
-pub struct DownloadMetadata {
+pub(crate) struct DownloadMetadata {
     /// Where those of the files at its top are.
     folder: PathBuf,
     /// The same, as seen from there.
@@ -28,7 +28,7 @@ pub struct DownloadMetadata {
 impl DownloadMetadata {
     /// Those of the model at `model`: in it or, where a part of what was downloaded is a model, in a directory
     /// above it up to `root`, the nearest ones. Both are paths without links.
-    pub fn find(root: &Path, model: &Path) -> Option<DownloadMetadata> {
+    pub(crate) fn find(root: &Path, model: &Path) -> Option<DownloadMetadata> {
         let above = model.ancestors().take_while(|place| place.starts_with(root));
         for (steps, place) in above.enumerate() {
             let folder = place.join(FOLDER);
@@ -45,7 +45,7 @@ impl DownloadMetadata {
     }
 
     /// The note of a file of the model, if there is one. Every look at the hub writes it again: it has no mark.
-    pub fn listed_file(&self, path: &str) -> Option<ListedFile> {
+    pub(crate) fn listed_file(&self, path: &str) -> Option<ListedFile> {
         let metadata = plain(&self.place(path)).filter(Metadata::is_file)?;
         let path = format!("{}{path}.metadata", self.shown);
         Some(ListedFile {
@@ -58,7 +58,7 @@ impl DownloadMetadata {
 
     /// What the note of a file of the model claims; `None`: there is none, or it is no such note, as the
     /// hub's own client takes it.
-    pub fn listed_digest(&self, path: &str) -> Option<ListedDigest> {
+    pub(crate) fn listed_digest(&self, path: &str) -> Option<ListedDigest> {
         let place = self.place(path);
         plain(&place).filter(Metadata::is_file)?;
         let text = regular_file::read_at_most(&place, MAX_LEN).ok()?;

@@ -31,13 +31,13 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    pub fn new(place: PathBuf, id: String) -> Repository {
+    pub(super) fn new(place: PathBuf, id: String) -> Repository {
         Repository { place, id }
     }
 
     /// Gives each snapshot: under the name of the repository the one that `main` points to, the others with
     /// that of their reference, or their commit. Then the blobs that no snapshot links to.
-    pub fn list(
+    pub(super) fn list(
         &self,
         each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SourceError> {
@@ -180,7 +180,7 @@ impl Repository {
     }
 
     /// Opens what was listed.
-    pub fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
+    pub(super) fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let changed = |place: &Path, what: &str| SourceError::Changed {
             place: place.display().to_string(),
             what: what.to_owned(),

@@ -32,12 +32,12 @@ pub(super) struct TreeFile {
 
 impl TreeFile {
     /// Its length in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.lfs_size.unwrap_or(self.size)
     }
 
     /// What the commit says its digest is.
-    pub fn listed_digest(&self) -> Option<ListedDigest> {
+    pub(super) fn listed_digest(&self) -> Option<ListedDigest> {
         let (algorithm, digits) = match &self.lfs_sha256 {
             Some(digest) => (HashAlgorithm::Sha256, digest),
             None => (HashAlgorithm::GitBlob, &self.blob_id),

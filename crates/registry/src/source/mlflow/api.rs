@@ -113,7 +113,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// In words, when these cannot be used.
-    pub fn new(http: Http, endpoint: Endpoint) -> Result<Self, &'static str> {
+    pub(super) fn new(http: Http, endpoint: Endpoint) -> Result<Self, &'static str> {
         let authorization = authorization(|name| std::env::var(name).ok())?;
         let withheld = authorization.is_some() && !endpoint.is_private();
         let authorization = authorization.filter(|_| !withheld);
@@ -124,7 +124,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// When there is no answer that can be used.
-    pub fn versions(
+    pub(super) fn versions(
         &self,
         model: Option<&str>,
         token: Option<&str>,
@@ -148,7 +148,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// As for [`MlflowServer::versions`].
-    pub fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
+    pub(super) fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get", model, version);
         self.json(&url).map(|OneVersion { model_version }| model_version)
     }
@@ -157,7 +157,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// As for [`MlflowServer::versions`].
-    pub fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
+    pub(super) fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get-download-uri", model, version);
         self.json(&url).map(|DownloadUri { artifact_uri }| artifact_uri)
     }
@@ -166,7 +166,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// As for [`MlflowServer::versions`].
-    pub fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
+    pub(super) fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
         self.json(url).map(|Artifacts { files }| files)
     }
 
@@ -174,7 +174,7 @@ impl MlflowServer {
     ///
     /// # Errors
     /// As for [`MlflowServer::versions`].
-    pub fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
+    pub(super) fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
         self.http.with_retries(0, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.ask(url, range).await?;
@@ -190,24 +190,24 @@ impl MlflowServer {
     }
 
     /// The URL of a part of the API.
-    pub fn api(&self, path: &str) -> Url {
+    pub(super) fn api(&self, path: &str) -> Url {
         self.at(&format!("api/2.0/{path}"))
     }
 
     /// A URL of the server. What is in `path` stands for itself.
-    pub fn at(&self, path: &str) -> Url {
+    pub(super) fn at(&self, path: &str) -> Url {
         let mut url = self.endpoint.base.clone();
         url.set_path(path);
         url
     }
 
     /// The server as it was named, for messages.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// The client and its limits.
-    pub fn http(&self) -> &Http {
+    pub(super) fn http(&self) -> &Http {
         &self.http
     }
 
@@ -235,7 +235,11 @@ impl MlflowServer {
     ///
     /// # Errors
     /// When there is no answer, or the credentials do not do.
-    pub async fn ask(&self, url: &Url, mut headers: HeaderMap) -> Result<Response, AttemptError> {
+    pub(super) async fn ask(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Response, AttemptError> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }

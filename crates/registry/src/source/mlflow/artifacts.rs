@@ -55,7 +55,11 @@ impl ArtifactLocation {
     ///
     /// # Errors
     /// In words, when the server does not pass them on.
-    pub fn resolve(server: &MlflowServer, version: &Version, uri: &str) -> Result<Self, String> {
+    pub(super) fn resolve(
+        server: &MlflowServer,
+        version: &Version,
+        uri: &str,
+    ) -> Result<Self, String> {
         if let Some(path) = proxied(server, uri)? {
             return Ok(Self::Proxied { path });
         }
@@ -89,7 +93,7 @@ impl ArtifactLocation {
     }
 
     /// The URL of a file in it.
-    pub fn file(&self, server: &MlflowServer, path: &str) -> Url {
+    pub(super) fn file(&self, server: &MlflowServer, path: &str) -> Url {
         match self {
             Self::Proxied { path: above } => {
                 let mut url = server.api(PROXY);
@@ -113,7 +117,7 @@ impl ArtifactLocation {
     ///
     /// # Errors
     /// When a directory cannot be listed.
-    pub fn files(&self, server: &MlflowServer) -> Result<ArtifactListing, RemoteError> {
+    pub(super) fn files(&self, server: &MlflowServer) -> Result<ArtifactListing, RemoteError> {
         let mut found = ArtifactListing::default();
         let mut pending = vec![String::new()];
         // A directory that is listed twice is looked at once.

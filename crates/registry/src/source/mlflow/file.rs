@@ -28,7 +28,7 @@ impl ArtifactOpener<'_> {
     ///
     /// # Errors
     /// When it is not there, or has another length.
-    pub fn file(
+    pub(super) fn file(
         &self,
         url: Url,
         listed: &ListedFile,

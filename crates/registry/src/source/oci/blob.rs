@@ -57,7 +57,12 @@ pub(super) struct BlobRanges {
 
 impl BlobRanges {
     /// The first `bytes` bytes of a layer of the model that messages call `model`.
-    pub fn new(registry: &Arc<RegistryClient>, layer: &Layer, bytes: u64, place: String) -> Self {
+    pub(super) fn new(
+        registry: &Arc<RegistryClient>,
+        layer: &Layer,
+        bytes: u64,
+        place: String,
+    ) -> Self {
         let url = registry.url("blobs", &layer.digest);
         Self { registry: Arc::clone(registry), url, place, bytes }
     }

@@ -62,7 +62,7 @@ struct TagList {
 
 impl RegistryClient {
     /// The repository of a target.
-    pub fn new(http: Http, target: &OciReference, credentials: Credentials) -> Self {
+    pub(super) fn new(http: Http, target: &OciReference, credentials: Credentials) -> Self {
         Self {
             http,
             endpoint: target.endpoint.clone(),
@@ -74,14 +74,14 @@ impl RegistryClient {
 
     /// The URL of something in it. What is joined consists of characters that stand for themselves: the
     /// grammar of repositories, tags and digests has no others.
-    pub fn url(&self, kind: &str, name: &str) -> Url {
+    pub(super) fn url(&self, kind: &str, name: &str) -> Url {
         let mut url = self.endpoint.base.clone();
         url.set_path(&format!("v2/{}/{kind}/{name}", self.repository));
         url
     }
 
     /// What something in it is called in messages.
-    pub fn place(&self, name: &str) -> String {
+    pub(super) fn place(&self, name: &str) -> String {
         let separator = if name.contains(':') { '@' } else { ':' };
         format!("{}/{}{separator}{}", self.endpoint.name, self.repository, display_name(name))
     }
@@ -90,7 +90,7 @@ impl RegistryClient {
     ///
     /// # Errors
     /// When there is no answer, or a longer one than a manifest may be.
-    pub fn manifest(&self, reference: &str) -> Result<Option<FetchedManifest>, RemoteError> {
+    pub(super) fn manifest(&self, reference: &str) -> Result<Option<FetchedManifest>, RemoteError> {
         let url = self.url("manifests", reference);
         let most = manifest::MAX_MANIFEST_BYTES as u64;
         let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(manifest::ACCEPTED))]);
@@ -109,7 +109,7 @@ impl RegistryClient {
     }
 
     /// The first tags.
-    pub fn first_tags(&self) -> Url {
+    pub(super) fn first_tags(&self) -> Url {
         let mut url = self.url("tags", "list");
         url.query_pairs_mut().append_pair("n", TAGS);
         url
@@ -120,7 +120,7 @@ impl RegistryClient {
     ///
     /// # Errors
     /// When there is no answer, or none that can be used: also when the next tags would be elsewhere.
-    pub fn tags(&self, url: &Url) -> Result<Option<Tags>, RemoteError> {
+    pub(super) fn tags(&self, url: &Url) -> Result<Option<Tags>, RemoteError> {
         self.http.with_retries(MOST_TAG_BYTES, || async {
             let response = self.ask(url, HeaderMap::new()).await?;
             if response.status() == StatusCode::NOT_FOUND {
@@ -151,7 +151,7 @@ impl RegistryClient {
     ///
     /// # Errors
     /// As for [`RegistryClient::manifest`].
-    pub fn referrers(&self, digest: &str) -> Result<Option<Vec<u8>>, RemoteError> {
+    pub(super) fn referrers(&self, digest: &str) -> Result<Option<Vec<u8>>, RemoteError> {
         let (url, most) = (self.url("referrers", digest), manifest::MAX_MANIFEST_BYTES as u64);
         self.http.with_retries(most, || async {
             let response = self.ask(&url, HeaderMap::new()).await?;
@@ -164,7 +164,7 @@ impl RegistryClient {
     }
 
     /// The client and its limits.
-    pub fn http(&self) -> &Http {
+    pub(super) fn http(&self) -> &Http {
         &self.http
     }
 
@@ -172,7 +172,11 @@ impl RegistryClient {
     ///
     /// # Errors
     /// When there is no answer, or credentials are wanted that are not there.
-    pub async fn ask(&self, url: &Url, headers: HeaderMap) -> Result<Response, AttemptError> {
+    pub(super) async fn ask(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, AttemptError> {
         let mut known = self.authorization();
         let mut logins = 0;
         loop {

@@ -83,7 +83,7 @@ impl Credentials {
     ///
     /// # Errors
     /// When there is a file, and it cannot be read.
-    pub fn for_account(account: &str) -> Result<Self, CredentialsError> {
+    pub(super) fn for_account(account: &str) -> Result<Self, CredentialsError> {
         let directory = match std::env::var_os("DOCKER_CONFIG") {
             Some(directory) if !directory.is_empty() => Some(PathBuf::from(directory)),
             _ => std::env::home_dir().map(|home| home.join(".docker")),

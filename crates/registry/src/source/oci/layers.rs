@@ -41,7 +41,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Of a manifest: its config, too, since clients act on it.
-    pub fn from_manifest(manifest: &ImageManifest) -> Self {
+    pub(super) fn from_manifest(manifest: &ImageManifest) -> Self {
         let config = manifest.config();
         let has_config = config.media_type().as_ref() != EMPTY;
         let descriptors: Vec<&Descriptor> = manifest.layers().iter().collect();
@@ -112,7 +112,7 @@ impl Layers {
 impl Layer {
     /// As a file of a list. What a packed layer has in it, the manifest does not say; its digest is
     /// checked when it is unpacked.
-    pub fn listed(&self) -> ListedFile {
+    pub(super) fn listed(&self) -> ListedFile {
         let claim = |digest: [u8; 32]| ListedDigest {
             algorithm: HashAlgorithm::Sha256,
             digest: digest.to_vec(),

@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Zeroed {
 
 impl Login {
     /// To the registry of a target.
-    pub fn new(target: &OciReference, credentials: Credentials) -> Self {
+    pub(super) fn new(target: &OciReference, credentials: Credentials) -> Self {
         Self {
             endpoint: target.endpoint.clone(),
             repository: target.repository.clone(),
@@ -59,7 +59,7 @@ impl Login {
     ///
     /// # Errors
     /// When it asks for what is not there, or may not be sent.
-    pub async fn authorize(
+    pub(super) async fn authorize(
         &self,
         http: &Http,
         headers: &HeaderMap,
@@ -135,7 +135,7 @@ impl Login {
     }
 
     /// That nothing comes of it, and what could be done about the credentials.
-    pub fn refused(&self, why: &str) -> AttemptError {
+    pub(super) fn refused(&self, why: &str) -> AttemptError {
         let account = &self.account;
         AttemptError::unavailable(match &self.credentials {
             Credentials::None => {

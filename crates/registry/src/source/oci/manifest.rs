@@ -57,7 +57,7 @@ impl ManifestDocument {
     ///
     /// # Errors
     /// When it is none, or one that two clients could take for different things (CVE-2021-41190).
-    pub fn parse(bytes: &[u8]) -> Result<Self, OciManifestError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, OciManifestError> {
         let malformed = |error: serde_json::Error| {
             // What is expected there can be long and is of the library's own; the place is enough.
             OciManifestError::Malformed(format!("line {}, column {}", error.line(), error.column()))

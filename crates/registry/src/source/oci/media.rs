@@ -61,7 +61,7 @@ pub(super) enum Compression {
 
 impl LayerPacking {
     /// Of a layer. Types that are not known are files as they are.
-    pub fn from_media_type(media_type: &str, annotations: &HashMap<String, String>) -> Self {
+    pub(super) fn from_media_type(media_type: &str, annotations: &HashMap<String, String>) -> Self {
         let by_type = PACKED_FAMILIES.iter().any(|family| media_type.starts_with(family));
         let by_annotation = annotations.get(UNPACK).is_some_and(|value| value == "true");
         if !by_type && !by_annotation {
@@ -76,12 +76,12 @@ impl LayerPacking {
     }
 
     /// Whether the bytes of the layer are those of a file.
-    pub fn is_raw(self) -> bool {
+    pub(super) fn is_raw(self) -> bool {
         self == Self::default()
     }
 
     /// What a layer that is packed so is called behind its name.
-    pub fn extension(self) -> &'static str {
+    pub(super) fn extension(self) -> &'static str {
         match (self.archive, self.compression) {
             (false, None) => "",
             (false, Some(Compression::Gzip)) => ".gz",

@@ -34,7 +34,7 @@ pub(super) struct LayerFiles<'s> {
 impl<'s> LayerFiles<'s> {
     /// None yet, of the model that messages call `model`. What cannot be read by ranges goes to temporary
     /// files in `directory`.
-    pub fn new(
+    pub(super) fn new(
         registry: &'s Arc<RegistryClient>,
         windows: &'s Arc<WindowCache>,
         directory: &'s Path,
@@ -48,7 +48,7 @@ impl<'s> LayerFiles<'s> {
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub fn add_all(&mut self, layers: &Layers) -> Result<(), SourceError> {
+    pub(super) fn add_all(&mut self, layers: &Layers) -> Result<(), SourceError> {
         layers.layers.iter().try_for_each(|layer| self.add(layer))
     }
 

@@ -41,7 +41,7 @@ impl OciReference {
     ///
     /// # Errors
     /// When it is no such URI.
-    pub fn parse(uri: &str) -> Result<Self, SourceError> {
+    pub(super) fn parse(uri: &str) -> Result<Self, SourceError> {
         let mut endpoint = Endpoint::parse(uri, "oci")?;
         let name = format!("{}/{}", endpoint.name, endpoint.path);
         let invalid = |why: String| SourceError::Invalid { source_name: name.clone(), why };

@@ -9,7 +9,7 @@ const ROW: usize = 22;
 const LEFT: usize = 150;
 const LONGEST: u64 = 330;
 
-pub fn write(counted: &ModelCounts, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(counted: &ModelCounts, out: &mut dyn Write) -> io::Result<()> {
     let mut rows: Vec<(&str, u64, &str)> =
         AGES.iter().zip(counted.ages).map(|((name, _), number)| (*name, number, "bars")).collect();
     rows.push(("never", counted.never, "far"));

@@ -6,7 +6,7 @@ use std::io;
 use tensorseal_core::record::ModelRecord;
 
 /// Ages of the last deep check: name, and what is younger than that in days.
-pub const AGES: [(&str, i64); 5] = [
+pub(super) const AGES: [(&str, i64); 5] = [
     ("less than a day ago", 1),
     ("1 to 7 days ago", 7),
     ("7 to 30 days ago", 30),
@@ -16,7 +16,7 @@ pub const AGES: [(&str, i64); 5] = [
 
 /// Numbers of models.
 #[derive(Debug, Default)]
-pub struct ModelCounts {
+pub(super) struct ModelCounts {
     groups: [u64; Group::ALL.len()],
     /// By [`AGES`].
     pub ages: [u64; AGES.len()],
@@ -25,7 +25,7 @@ pub struct ModelCounts {
 }
 
 impl ModelCounts {
-    pub fn of(overview: &Overview<'_>) -> io::Result<ModelCounts> {
+    pub(super) fn of(overview: &Overview<'_>) -> io::Result<ModelCounts> {
         let mut counted = ModelCounts::default();
         overview.records.each(&mut |model| {
             counted.add(overview, model);
@@ -45,7 +45,7 @@ impl ModelCounts {
         self.ages[age.unwrap_or(AGES.len() - 1)] += 1;
     }
 
-    pub fn of_group(&self, group: Group) -> u64 {
+    pub(super) fn of_group(&self, group: Group) -> u64 {
         self.groups[group as usize]
     }
 }

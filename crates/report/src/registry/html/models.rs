@@ -21,7 +21,7 @@ const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The place of a group on the page.
-pub fn id(group: Group) -> &'static str {
+pub(super) fn id(group: Group) -> &'static str {
     match group {
         Group::Alarm => "alarm",
         Group::Review => "look",
@@ -38,7 +38,7 @@ fn title(group: Group) -> &'static str {
 }
 
 /// Lists the models of a group, of which there are `number`.
-pub fn write(
+pub(super) fn write(
     overview: &Overview<'_>,
     group: Group,
     number: u64,

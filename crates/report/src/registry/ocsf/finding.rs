@@ -52,7 +52,7 @@ impl BoundedFinding {
 }
 
 /// The event.
-pub fn event(scan: &ScanContext, model: &ModelRecord, finding: &RecordedFinding) -> Value {
+pub(super) fn event(scan: &ScanContext, model: &ModelRecord, finding: &RecordedFinding) -> Value {
     let told = BoundedFinding::of(model, finding);
     let (severity_id, severity) = severity(finding.severity);
     let mut metadata = metadata(scan.uid.as_deref());

@@ -5,7 +5,7 @@ use crate::safe_text;
 use jiff::Timestamp;
 
 /// Longest message in bytes: what every receiver should take (RFC 5424, section 6.1).
-pub const LONGEST: usize = 2048;
+pub(super) const LONGEST: usize = 2048;
 
 /// Longest value of a parameter in bytes, escaped. All of them together leave room for the text.
 const VALUE: usize = 160;
@@ -15,11 +15,11 @@ const CUT: &str = "…";
 
 /// Name of our structured data (section 7: a name, `@`, a private enterprise number). The number is the one for
 /// examples (RFC 5612): the program has none of its own.
-pub const SD_ID: &str = "tensorseal@32473";
+pub(super) const SD_ID: &str = "tensorseal@32473";
 
 /// How bad it is (section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(super) enum Level {
     Critical = 2,
     Error = 3,
     Warning = 4,
@@ -47,7 +47,7 @@ impl Origin {
 }
 
 /// A message that is not yet formatted.
-pub struct Message {
+pub(super) struct Message {
     kind: &'static str,
     level: Level,
     parameters: String,
@@ -56,19 +56,19 @@ pub struct Message {
 
 impl Message {
     /// One of a kind (MSGID), at a level, that says this to people.
-    pub fn new(kind: &'static str, level: Level, text: &str) -> Message {
+    pub(super) fn new(kind: &'static str, level: Level, text: &str) -> Message {
         let text = safe_text::clipped(text, safe_text::MESSAGE);
         Message { kind, level, parameters: String::new(), text }
     }
 
     /// With a parameter; `name` is one that the standard allows.
-    pub fn with(mut self, name: &'static str, value: &str) -> Message {
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Message {
         self.parameters += &format!(" {name}=\"{}\"", escaped(value));
         self
     }
 
     /// With a parameter, if there is a value.
-    pub fn with_some(self, name: &'static str, value: Option<&str>) -> Message {
+    pub(super) fn with_some(self, name: &'static str, value: Option<&str>) -> Message {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -76,7 +76,7 @@ impl Message {
     }
 
     /// Its bytes, [`LONGEST`] at most: the text is cut where it would be longer.
-    pub fn format(&self, origin: &Origin, now: Timestamp) -> Vec<u8> {
+    pub(super) fn format(&self, origin: &Origin, now: Timestamp) -> Vec<u8> {
         let priority = origin.facility.number() * 8 + self.level as u8;
         let mut out = format!(
             "<{priority}>1 {now:.6} {} tensorseal {} {} [origin software=\"tensorseal\" \

@@ -47,7 +47,7 @@ impl Copy {
 }
 
 /// Values of every kind, of which most are none that a member of a configuration can have.
-pub fn extremes() -> Vec<Value> {
+pub(super) fn extremes() -> Vec<Value> {
     vec![
         Value::Null,
         json!(true),

@@ -15,7 +15,7 @@ const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// How the numbers of some matrices of rows and columns are kept.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(super) struct Layout {
     pub matrices: u64,
     pub rows: u64,
     pub columns: u64,
@@ -58,7 +58,7 @@ fn e4m3(code: u8) -> f64 {
 
 impl Layout {
     /// Elements of its tensor for one matrix.
-    pub fn each(&self) -> u64 {
+    pub(super) fn each(&self) -> u64 {
         let (rows, columns) = (self.rows, self.columns);
         match &self.kept {
             GridEncoding::Padded { row } | GridEncoding::PackedRows { row, .. } => rows * row,
@@ -75,7 +75,7 @@ impl Layout {
     }
 
     /// The type of its tensor.
-    pub fn dtype(&self) -> &'static str {
+    pub(super) fn dtype(&self) -> &'static str {
         match &self.kept {
             GridEncoding::Numbers | GridEncoding::Padded { .. } | GridEncoding::Transposed => "F32",
             GridEncoding::PackedRows { .. }
@@ -142,7 +142,7 @@ impl Layout {
 }
 
 /// One of the ways, for so many columns; `more` is what rows are longer than they must be.
-pub fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
+pub(super) fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
     let along = |bits, places: Option<&'static [u8]>, least| GridEncoding::PackedRows {
         bits,
         unit_bits: 32,
@@ -167,7 +167,7 @@ pub fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
 }
 
 /// How many ways there are.
-pub const KINDS: usize = 12;
+pub(super) const KINDS: usize = 12;
 
 fn layouts() -> impl Strategy<Value = Layout> {
     (1u64..3, 1u64..300, 1u64..80, 0..KINDS, 1u64..=8, 0u64..3).prop_map(

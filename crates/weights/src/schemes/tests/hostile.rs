@@ -19,7 +19,11 @@ const TYPES: &[&str] =
     &["U8", "I8", "F8_E4M3", "F8_E8M0", "I16", "BF16", "I32", "U32", "F32", "I64", "F4", "BOOL"];
 
 /// Holds what a model is taken for to the rules, and its values where they are wanted.
-pub fn hold(model: &Checkpoint, what: &str, mut is_wanted: impl FnMut(&Weight) -> bool) -> Weights {
+pub(super) fn hold(
+    model: &Checkpoint,
+    what: &str,
+    mut is_wanted: impl FnMut(&Weight) -> bool,
+) -> Weights {
     let weights = Weights::from_checkpoint(model);
     for unread in &weights.unreadable {
         let reason = &unread.reason;
@@ -69,14 +73,14 @@ fn hold_pieces(dir: &Path, pieces: &[Piece], what: &str, changed: &str) -> (Chec
 }
 
 /// The tensors of each weight that was codes, by name.
-pub fn of_codes(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
+pub(super) fn of_codes(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
     let name = |index: &usize| model.tensors[*index].name.clone();
     let schemes = weights.readable.iter().filter(|weight| is_scheme(weight));
     schemes.map(|weight| weight.tensors().iter().map(name).collect()).collect()
 }
 
 /// What was codes and scales is that still, or is not read: it is no weight of other values.
-pub fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
+pub(super) fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
     let index = |name: &String| model.tensors.iter().position(|tensor| tensor.name == *name);
     let Some(codes) = index(&before[0]) else { return };
     let tensor = &model.tensors[codes];

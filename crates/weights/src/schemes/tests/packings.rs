@@ -16,7 +16,7 @@ const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// Codes in units of some bytes, and the rows and columns of a matrix.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(super) struct Layout {
     pub unit: u64,
     pub packing: CodePacking,
     pub rows: u64,
@@ -24,7 +24,7 @@ pub struct Layout {
 }
 
 /// Of codes in planes: how wide the plane of a bit is, its lowest bit, and the words before it.
-pub fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
+pub(super) fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
     let widths: &[u64] = match bits {
         1 => &[1],
         2 => &[2],
@@ -47,7 +47,7 @@ pub fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
 
 impl Layout {
     /// Rows and units of a row of the tensor for one matrix.
-    pub fn stored(&self) -> [u64; 2] {
+    pub(super) fn stored(&self) -> [u64; 2] {
         let unit_bits = self.unit * 8;
         match self.packing {
             CodePacking::RowStream { bits } => {
@@ -67,7 +67,7 @@ impl Layout {
     }
 
     /// The type of its tensor.
-    pub fn dtype(&self) -> &'static str {
+    pub(super) fn dtype(&self) -> &'static str {
         match self.unit {
             1 => "U8",
             2 => "I16",
@@ -118,7 +118,7 @@ impl Layout {
     }
 }
 
-pub fn layouts() -> impl Strategy<Value = Layout> {
+pub(super) fn layouts() -> impl Strategy<Value = Layout> {
     let kinds = (1u32..=8, prop::sample::select(vec![1u64, 2, 4]), 0..7, any::<Index>());
     (kinds, 1u64..70, 1u64..70).prop_map(|((bits, unit, kind, index), rows, columns)| {
         // What is in words, and what is in bytes or words.
@@ -149,7 +149,7 @@ pub fn layouts() -> impl Strategy<Value = Layout> {
 }
 
 /// A stretch of some of `len`.
-pub fn range(ends: [Index; 2], len: u64) -> Range<u64> {
+pub(super) fn range(ends: [Index; 2], len: u64) -> Range<u64> {
     let [a, b] = ends.map(|end| end.index(len as usize) as u64);
     a.min(b)..a.max(b) + 1
 }
