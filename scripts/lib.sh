@@ -1,4 +1,4 @@
-# Shared by the scripts beside it: finding and installing what they need. Sourced, not run.
+# Shared by the scripts in this folder: finding and installing what they need. Sourced, not run.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,10 +21,10 @@ need_packages() {
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || fail "install these packages first: ${missing[*]}"
+    command -v apt-get >/dev/null || fail "missing packages, install them first: ${missing[*]}"
     local sudo=()
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || fail "root or sudo is needed to install: ${missing[*]}"
+        command -v sudo >/dev/null || fail "root or sudo is required to install: ${missing[*]}"
         sudo=(sudo)
     fi
     say "installing ${missing[*]}"
@@ -32,7 +32,7 @@ need_packages() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# From the distribution where it packages rustup, else with rustup's own installer.
+# From the distribution if it packages rustup, otherwise with the installer of rustup.
 install_rust() {
     if apt-cache show rustup >/dev/null 2>&1; then
         need_packages rustup
@@ -44,16 +44,16 @@ install_rust() {
     fi
 }
 
-# Whether a version is another or a later one.
+# Whether a version is at least another one.
 is_at_least() {
     [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-# Whether a program is there, of at least this version. Nobody needs it: what it checks is left out without it.
+# Whether a program is installed, in at least this version. It is optional: without it, its checks are skipped.
 has_tool() {
     local has
     has=$("$1" --version 2>/dev/null | grep -o '[0-9][0-9.]*' | head -n 1) && is_at_least "$has" "$2" && return 0
-    say "$1 $2 is not here: what it checks is left out"
+    say "$1 $2 is not installed: skipping its checks"
     return 1
 }
 
@@ -63,7 +63,7 @@ need_rust() {
     # shellcheck disable=SC1091
     [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
     if ! command -v cargo >/dev/null; then
-        install_rust || fail "no Rust toolchain could be installed: see https://rustup.rs"
+        install_rust || fail "cannot install a Rust toolchain: see https://rustup.rs"
         # shellcheck disable=SC1091
         [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
     fi
@@ -71,28 +71,28 @@ need_rust() {
     has=$(cargo --version | cut -d' ' -f2)
     wants=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
     is_at_least "$has" "$wants" ||
-        fail "cargo is $has, at least $wants is needed: rustup update stable"
+        fail "cargo $has is too old, at least $wants is required: run rustup update stable"
 }
 
-# Python 3 with pip, to fetch the test model.
+# Python 3 with pip, to download the test model.
 need_pip() {
     command -v python3 >/dev/null || need_packages python3 python3-pip
     python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip
 }
 
-# A virtual environment with what tests/python/requirements.txt names; sets $python.
+# A virtual environment with the packages of tests/python/requirements.txt; sets $python.
 need_python() {
     need_environment venv requirements.txt
     python=$testdata/venv/bin/python
 }
 
-# What the checks against services need: their packages do not go together with the others.
+# The environment of the checks against services, whose packages conflict with the others.
 need_services_python() {
     need_environment venv-services requirements-services.txt
     services_python=$testdata/venv-services/bin/python
 }
 
-# PyTorch, for what is held to it.
+# PyTorch, for checks that compare with it.
 need_torch_python() {
     need_environment venv-torch requirements-torch.txt
     torch_python=$testdata/venv-torch/bin/python
@@ -109,7 +109,7 @@ need_environment() {
     mkdir -p "$testdata"
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile -r "$wants" ||
-        fail "cannot install the packages of tests/python/$2: is the network there?"
+        fail "cannot install the packages of tests/python/$2: check the network connection"
     cp "$wants" "$venv/installed.txt"
 }
 
@@ -118,7 +118,7 @@ need_services() {
     need_packages docker-registry prometheus prometheus-node-exporter rsyslog systemd
 }
 
-# The software Vulkan device of Mesa, also beside a hardware one: GPU tests name it.
+# The software Vulkan device of Mesa, also if there is a hardware device: GPU tests name it.
 need_vulkan() {
     need_packages libvulkan1 mesa-vulkan-drivers
 }

@@ -1,5 +1,5 @@
-# Shared by the scripts that run checks: what runs beside what, where the time went, and that nothing is left
-# running. Sourced after lib.sh, not run.
+# Shared by the scripts that run checks: running them in parallel, measuring their time, and stopping everything at the
+# end. Sourced after lib.sh, not run.
 # shellcheck shell=bash
 
 # Removed at the end.
@@ -8,7 +8,7 @@ work=$(mktemp -d)
 running=()
 declare -A beside=()
 
-# However the script ends, what it started ends with it.
+# When the script ends, for whatever reason, everything that it started ends too.
 stop_all() {
     local group tries
     trap - EXIT
@@ -27,7 +27,7 @@ trap stop_all EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# Starts a command in a process group of its own; sets $group.
+# Starts a command in a separate process group; sets $group.
 start() {
     set -m
     "$@" </dev/null &
@@ -36,7 +36,7 @@ start() {
     running+=("$group")
 }
 
-# Its exit status, when it has ended.
+# Waits for a process group and returns its exit status.
 await() {
     local status=0 kept=() other
     wait "$1" || status=$?
@@ -54,7 +54,8 @@ run() {
     await "$group"
 }
 
-# Starts a command beside what follows, under a name. What it prints is kept for `finish`; its errors come at once.
+# Starts a command in parallel with what follows, under a name. Its output is kept for `finish`; its errors are printed
+# immediately.
 start_beside() {
     local name=$1 group
     shift
@@ -62,7 +63,7 @@ start_beside() {
     beside[$name]=$group
 }
 
-# Waits for what was started under this name, prints what it said, and gives its exit status.
+# Waits for the command with this name, prints its output, and returns its exit status.
 finish() {
     local status=0
     await "${beside[$1]}" || status=$?
@@ -70,20 +71,20 @@ finish() {
     return "$status"
 }
 
-# Begins a part of a script, and ends the one before. `phase` alone prints where the time went.
+# Begins a part of a script, and ends the previous one. `phase` alone prints the time of each.
 phase() {
     [ -z "${phase_name:-}" ] || phase_times+=("$(printf '%5d s  %s' $((SECONDS - phase_began)) "$phase_name")")
     phase_name=${1:-} phase_began=$SECONDS
     if [ -n "$phase_name" ]; then
         heading "$phase_name"
     else
-        heading "Where the time went"
+        heading "Duration"
         printf '%s\n' "${phase_times[@]}"
     fi
 }
 
-# Runs checks of tests/python, two at a time; what one says comes when it is done. Those of services have
-# their own environment.
+# Runs checks of tests/python, two at a time; the output of each is printed when it is done. Those of services have
+# a separate environment.
 run_checks() {
     # shellcheck disable=SC2016
     printf '%s\n' "$@" | SERVICES_PYTHON=${services_python:-} xargs -P 2 -I{} bash -c '
@@ -98,7 +99,7 @@ run_checks() {
         exit "$status"' "$python" {}
 }
 
-# The same beside what compiles and tests: that comes first, they take what it leaves of the processors.
+# The same at a lower priority, in parallel with compilers and tests, which come first.
 run_checks_behind() {
     renice -n 5 -p "$BASHPID" >/dev/null
     run_checks "$@"

@@ -39,3 +39,4 @@ mod reports;
 mod robustness;
 mod signatures;
 mod verify;
+mod words;

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(
             written(&report("./models/m")),
             "::error title=tensorseal verify%3A FAIL::./models/m: 1 finding at or above the limit (high), \
-             critical: tensor that changed.\n\
+             critical: tensor bytes changed.\n\
              ::error file=models/m/a%2Cb.safetensors,title=integrity/tensor-changed::w: 100%25 other: bytes, really\n\
              ::warning title=integrity/tensor-moved::m\n"
         );

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(
             written(&report),
             "## ❌ tensorseal verify: FAIL\n\n\
-             1 finding at or above the limit (medium), critical: tensor that changed.\n\n\
+             1 finding at or above the limit (medium), critical: tensor bytes changed.\n\n\
              | | |\n|---|---|\n| model | <code>model</code> |\n\n\
              | severity | rule | where | what |\n|---|---|---|---|\n\
              | **critical** | integrity/tensor-changed | <code>layers.0.weight</code> | its bytes are not the sealed ones |\n\n\

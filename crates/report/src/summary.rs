@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(said(&["watermark/faint"]), "1 finding, all below the limit (medium).");
         assert_eq!(
             said(&["integrity/tensor-moved", "integrity/tensor-changed"]),
-            "2 findings at or above the limit (medium), the worst critical: tensor that changed."
+            "2 findings at or above the limit (medium), the worst critical: tensor bytes changed."
         );
         assert_eq!(
             said(&["weights/not-finite"]),
