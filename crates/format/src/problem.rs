@@ -69,17 +69,15 @@ impl LeftOut {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
-            LeftOut::Excluded | LeftOut::Seal => {
-                "excluded: a seal or signature is not part of what it covers"
-            }
-            LeftOut::Git => "git's own, not part of the model",
-            LeftOut::Downloader => "notes of the downloader, not part of the model",
-            LeftOut::SeenBefore => "the same directory is covered under another path",
+            LeftOut::Excluded | LeftOut::Seal => "seal or signature, not part of what it covers",
+            LeftOut::Git => "git metadata",
+            LeftOut::Downloader => "download metadata",
+            LeftOut::SeenBefore => "directory already covered under another path",
             LeftOut::DirectoryLink => {
-                "link to a directory inside the model; its files are covered under their own paths"
+                "link to a directory whose files are covered under their own paths"
             }
-            LeftOut::Problem => "there is something wrong with it",
-            LeftOut::BesideRoot => "not part of the model root",
+            LeftOut::Problem => "see its finding",
+            LeftOut::BesideRoot => "not covered by the model root",
             LeftOut::Ignored => "ignored by the signature",
             LeftOut::Unsigned => "not signed",
         }

@@ -1,22 +1,22 @@
-//! Text for a page.
+//! Escapes text for HTML.
 
 use crate::shown;
 use quick_xml::escape::escape;
 
-/// Longest text that is shown, in characters: longer than every text of our own.
+/// Greatest length of a text in characters. It is longer than any text of the program itself.
 const TEXT: usize = 2000;
 
-/// Text for content and attributes: may hold names, is clipped.
+/// Escapes text for content and attributes. Long text is clipped.
 pub fn text(text: &str) -> String {
     escape(shown::clipped(text, TEXT)).into_owned()
 }
 
-/// A name from a model, set apart so that its direction of writing stays inside.
+/// Escapes a name from a model and isolates it, so that its writing direction does not affect the text around it.
 pub fn name(name: &str) -> String {
     format!("<bdi>{}</bdi>", plain_name(name))
 }
 
-/// A name from a model for an attribute.
+/// Escapes a name from a model for use in an attribute.
 pub fn plain_name(name: &str) -> String {
     escape(shown::name(name)).into_owned()
 }

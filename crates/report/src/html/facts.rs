@@ -1,4 +1,4 @@
-//! What was looked at, by whom, and what was left out.
+//! The facts of a run: the model, its signature and seal, the measurement, and what was skipped.
 
 use super::escape;
 use crate::units::{bytes, count, grouped};
@@ -6,7 +6,7 @@ use crate::{Report, SignatureUsed, Watermark};
 use std::io::{self, Write};
 use tensorseal_core::judge::watermark::Detection;
 
-/// Paths that are listed as not covered; the rest is counted.
+/// Largest number of paths in one list. The rest is counted.
 const LISTED: usize = 100;
 
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -34,9 +34,8 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         }
         text += &match &seal.signed_by {
             Some(signer) => format!("<br/>signed by {}", escape::name(signer)),
-            None => {
-                "<br/>unsigned: it proves nothing against someone who can write both".to_owned()
-            }
+            None => "<br/>unsigned: anyone who can write the model can also replace this seal"
+                .to_owned(),
         };
         fact("Seal", text)?;
     }
@@ -52,15 +51,15 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             count(engine.threads as u64, "thread"),
         );
         if let Some(fallback) = &engine.fallback {
-            text += &format!("<br/>the device was left: {}", escape::text(fallback));
+            text += &format!("<br/>GPU failed, continued on the CPU: {}", escape::text(fallback));
         }
         if engine.cross_checked > 0 {
             let tiles = count(engine.cross_checked, "tile");
-            text += &format!("<br/>{tiles} measured on both engines: equal");
+            text += &format!("<br/>{tiles} measured on both engines, with equal results");
         }
         fact("Measured", text)?;
         let coverage = &report.coverage;
-        // Some bytes are read twice, to say what a change looks like.
+        // Some bytes are read a second time, to describe a change.
         let checked = coverage.bytes_checked.min(coverage.bytes_total);
         let percent = match coverage.bytes_total {
             0 => 100.0,
@@ -76,15 +75,15 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let unknown = coverage.not_understood.iter();
     if let Some(list) = list(unknown.map(|file| {
         let (class, bytes) = (escape::text(file.class), bytes(file.bytes));
-        format!("{}: {class}, {bytes}", escape::name(&file.path))
+        format!("{} ({class}, {bytes})", escape::name(&file.path))
     })) {
         fact("Not understood", list)?;
     }
-    let left = coverage.not_covered.iter();
-    if let Some(list) = list(
-        left.map(|left| format!("{}: {}", escape::name(&left.path), escape::text(&left.reason))),
-    ) {
-        fact("Not covered", list)?;
+    let skipped = coverage.not_covered.iter();
+    if let Some(list) = list(skipped.map(|skipped| {
+        format!("{} ({})", escape::name(&skipped.path), escape::text(&skipped.reason))
+    })) {
+        fact("Skipped", list)?;
     }
     writeln!(out, "</dl>\n</section>")?;
     match &report.watermark {
@@ -94,23 +93,23 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// The first entries as a list, and how many more; `None`: there is none.
+/// Returns the first entries as a list that ends with the number of the others, or `None` if there are no entries.
 fn list(entries: impl ExactSizeIterator<Item = String>) -> Option<String> {
     let more = entries.len().saturating_sub(LISTED);
     let mut text: String = entries.take(LISTED).map(|entry| format!("<li>{entry}</li>")).collect();
     if more > 0 {
-        text += &format!("<li>and {} more</li>", grouped(more as u64));
+        text += &format!("<li>… and {} more</li>", grouped(more as u64));
     }
     (!text.is_empty()).then(|| format!("<ul>{text}</ul>"))
 }
 
-/// The outcome for each key that was looked for.
+/// Writes the outcome for each watermark key that was tested.
 fn marks(detections: &[Detection], out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "<section aria-labelledby=\"marks\">\n<h2 id=\"marks\">Marks</h2>\n<div class=\"scroll\" \
-         role=\"region\" aria-labelledby=\"marks\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Key</th>\
-         <th scope=\"col\">Scheme</th><th scope=\"col\">Mark</th><th scope=\"col\">By chance at most</th>\
+        "<section aria-labelledby=\"watermarks\">\n<h2 id=\"watermarks\">Watermarks</h2>\n<div class=\"scroll\" \
+         role=\"region\" aria-labelledby=\"watermarks\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Key</th>\
+         <th scope=\"col\">Scheme</th><th scope=\"col\">Watermark</th><th scope=\"col\">False-positive probability (upper bound)</th>\
          <th scope=\"col\">z</th><th scope=\"col\">Payload</th></tr></thead>\n<tbody>"
     )?;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -127,23 +126,23 @@ fn marks(detections: &[Detection], out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     writeln!(out, "</tbody>\n</table>\n</div>")?;
-    // Of one model: the same for every key.
+    // The weights that could not be read are the same for every key.
     if let Some(not_read) = detections.iter().find_map(|one| one.not_read.as_ref()) {
-        writeln!(out, "<p>Not read: {}.</p>", escape::text(&not_read.shown()))?;
+        writeln!(out, "<p>Weights not read: {}.</p>", escape::text(&not_read.shown()))?;
     }
     if detections.len() > LISTED {
         let more = grouped((detections.len() - LISTED) as u64);
-        writeln!(out, "<p class=\"more\">… and {more} more keys (all in the JSON report)</p>")?;
+        writeln!(out, "<p class=\"more\">… and {more} more keys (see the JSON report)</p>")?;
     }
     writeln!(out, "</section>")
 }
 
-/// Who signed what.
+/// Returns the signer and what the signature covers.
 fn signed(signature: &SignatureUsed) -> String {
     let mut text = escape::name(&signature.source);
     match &signature.signer {
         Some(signer) => text += &format!("<br/>signed by {}", escape::name(&signer.to_string())),
-        None => text += "<br/>not of anybody who is trusted",
+        None => text += "<br/>no trusted signer",
     }
     if let Some(signed) = &signature.signed {
         let listed = if signed.shard_size.is_some() { "shard" } else { "file" };
@@ -151,7 +150,7 @@ fn signed(signature: &SignatureUsed) -> String {
     }
     for attestation in &signature.attestations {
         let (kind, at) = (attestation.kind.name(), attestation.signed_at);
-        text += &format!("<br/>attested: {kind}, {at} by the signer's clock");
+        text += &format!("<br/>attestation: {kind}, signed at {at} (signer's clock)");
     }
     text
 }

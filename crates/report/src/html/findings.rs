@@ -1,7 +1,7 @@
-//! The findings: a chapter for each severity, a part for each rule, which is explained once.
+//! The findings, grouped by severity and rule. Each rule is explained once.
 
 use super::{Flagged, anchor, badge, card, escape};
-use crate::evidence::{Evidence, Pairs};
+use crate::evidence::{Evidence, Table};
 use crate::units::{count, grouped};
 use crate::{Report, summary};
 use std::collections::BTreeMap;
@@ -9,13 +9,13 @@ use std::io::{self, Write};
 use tensorseal_core::judge::rules::{catalogue_of, rule_of};
 use tensorseal_core::judge::{Finding, Severity};
 
-/// Findings of one rule that are listed one by one; the rest is counted.
+/// Largest number of findings of one rule that are listed. The rest is counted.
 const OF_RULE: usize = 40;
 
-/// Findings of the whole page that are.
+/// Largest number of findings that the page lists.
 const OF_PAGE: usize = 240;
 
-/// Findings in the order of the page.
+/// The findings in the order in which the page lists them.
 pub struct Chapters<'a> {
     chapters: Vec<(Severity, Vec<Part<'a>>)>,
 }
@@ -52,7 +52,7 @@ impl<'a> Chapters<'a> {
         Self { chapters }
     }
 
-    /// The findings that are listed, with their numbers.
+    /// Returns the listed findings with their numbers.
     pub fn listed(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
         let parts = self.chapters.iter().flat_map(|(_, parts)| parts);
         parts.flat_map(|part| part.listed.iter().copied())
@@ -74,7 +74,7 @@ pub fn write(
             out,
             "<section class=\"chapter\" aria-labelledby=\"{name}\">\n<h3 id=\"{name}\">{} {}</h3>",
             badge(*severity),
-            count(total as u64, if *severity == Severity::Info { "remark" } else { "finding" }),
+            count(total as u64, "finding"),
             name = severity.name(),
         )?;
         for part in parts {
@@ -112,12 +112,12 @@ fn write_part(
     }
     if part.total > part.listed.len() {
         let more = grouped((part.total - part.listed.len()) as u64);
-        writeln!(out, "<p class=\"more\">… and {more} more (all in the JSON report)</p>")?;
+        writeln!(out, "<p class=\"more\">… and {more} more (see the JSON report)</p>")?;
     }
     writeln!(out, "</section>")
 }
 
-/// The text of a rule: what stands in backticks is code.
+/// Returns the text of a rule with the parts in backticks as code.
 fn prose(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts
@@ -132,7 +132,7 @@ fn references(references: &[&'static str], out: &mut dyn Write) -> io::Result<()
     if references.is_empty() {
         return Ok(());
     }
-    write!(out, "<p class=\"references\"><b>Public ids.</b>")?;
+    write!(out, "<p class=\"references\"><b>References.</b>")?;
     let mut last = "";
     for reference in references {
         let (name, title) = catalogue_of(reference).map_or(("", ""), |(n, c)| (n, &c.title));
@@ -141,7 +141,7 @@ fn references(references: &[&'static str], out: &mut dyn Write) -> io::Result<()
             _ if last == name => ", ",
             _ => " · ",
         };
-        // The id alone where it names its catalogue, else with it in the tooltip.
+        // The tooltip names the catalogue.
         write!(
             out,
             "{gap}<span title=\"{}\">{}</span>",
@@ -164,7 +164,7 @@ fn write_finding(
         out,
         "<article id=\"{}\">\n<h5><span class=\"number\">{number}</span> {}</h5>\n<p>{}</p>",
         anchor(number),
-        place.as_deref().unwrap_or("the model"),
+        place.as_deref().unwrap_or("Model"),
         escape::text(&finding.message)
     )?;
     let mut where_in: Vec<String> = summary::ranges(finding);
@@ -183,9 +183,9 @@ fn write_finding(
         writeln!(out, "<p class=\"where\">{}</p>", where_in.join(" · "))?;
     }
     let evidence = Evidence::of(&finding.evidence);
-    if !evidence.pairs.is_empty() {
+    if !evidence.tables.is_empty() {
         writeln!(out, "<div class=\"evidence\">")?;
-        for table in &evidence.pairs {
+        for table in &evidence.tables {
             write_table(number, table, out)?;
         }
         writeln!(out, "</div>")?;
@@ -201,18 +201,34 @@ fn write_finding(
     writeln!(out, "</article>")
 }
 
-fn write_table(number: usize, table: &Pairs, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "<table aria-label=\"Evidence of finding {number}\"><thead><tr><td></td>")?;
-    for column in table.columns {
-        write!(out, "<th scope=\"col\">{column}</th>")?;
+fn write_table(number: usize, table: &Table, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "<div class=\"scroll\"><table aria-label=\"Evidence of finding {number}\">")?;
+    if let Some(title) = &table.title {
+        write!(out, "<caption>{}</caption>", escape::text(title))?;
+    }
+    write!(out, "<thead><tr>")?;
+    for column in &table.columns {
+        match column.as_str() {
+            "" => write!(out, "<td></td>")?,
+            column => write!(out, "<th scope=\"col\">{}</th>", escape::text(column))?,
+        }
     }
     write!(out, "</tr></thead><tbody>")?;
-    for (label, values) in &table.rows {
-        write!(out, "<tr><th scope=\"row\">{}</th>", escape::text(label))?;
-        for value in values {
-            write!(out, "<td>{}</td>", escape::text(value))?;
+    for row in &table.rows {
+        write!(out, "<tr>")?;
+        for (at, cell) in row.iter().enumerate() {
+            let cell = escape::text(cell);
+            match at {
+                0 => write!(out, "<th scope=\"row\">{cell}</th>")?,
+                _ => write!(out, "<td>{cell}</td>")?,
+            }
         }
         write!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table>")
+    write!(out, "</tbody></table>")?;
+    if table.more > 0 {
+        let more = grouped(table.more as u64);
+        write!(out, "<p class=\"more\">… and {more} more (see the JSON report)</p>")?;
+    }
+    writeln!(out, "</div>")
 }

@@ -1,7 +1,7 @@
-//! The map: layers by roles, each cell with the worst that was found there.
+//! The map of a model: a table of layers and roles that shows the most severe finding of each cell.
 //!
-//! A table of bounded size whatever the model: layers are drawn together when there are many, and so
-//! are roles.
+//! The size of the table is bounded. Neighbouring layers share a row if there are many, and rare roles share a
+//! column.
 
 use super::{Flagged, anchor, badge, escape, sign};
 use crate::Report;
@@ -11,19 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use tensorseal_core::judge::Severity;
 
-/// Rows of the map.
+/// Largest number of rows for layers.
 const ROWS: usize = 64;
 
-/// Columns of the map, the last of which may stand for all other roles.
+/// Largest number of columns. The last one may stand for all other roles.
 const COLUMNS: usize = 24;
 
-/// What lies in one cell.
+/// The tensors of one cell.
 #[derive(Debug, Default, Clone)]
 struct Cell {
     tensors: u64,
     flagged: u64,
     worst: Option<Severity>,
-    /// The first finding of the worst tensor that is listed.
+    /// Number of the first listed finding of the most severe tensor.
     link: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ impl Cell {
     }
 }
 
-/// Rows and columns with their names.
+/// The rows and columns with their names.
 struct Map {
     columns: Vec<String>,
     rows: Vec<(String, Vec<Cell>)>,
@@ -59,7 +59,7 @@ impl Map {
         let layers_a_row = layers.len().div_ceil(ROWS).max(1);
         let mut rows: Vec<(String, Vec<Cell>)> = Vec::new();
         if profiles.iter().any(|profile| profile.depth.is_none()) {
-            rows.push(("outside".to_owned(), vec![Cell::default(); columns.len()]));
+            rows.push(("no layer".to_owned(), vec![Cell::default(); columns.len()]));
         }
         let first = rows.len();
         for bin in layers.chunks(layers_a_row) {
@@ -84,8 +84,8 @@ impl Map {
     }
 }
 
-/// The roles, in order of their names, those that no layer has last; of too many those with the worst findings, then the most
-/// tensors, and one for all others.
+/// Returns the roles sorted by name, with those outside layers last. If there are too many, the roles with the most
+/// severe findings and then the most tensors are kept, and one column stands for all others.
 fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     let mut roles: BTreeMap<&str, Cell> = BTreeMap::new();
     for profile in profiles {
@@ -119,9 +119,9 @@ pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io:
         "<section aria-labelledby=\"map\">\n<h2 id=\"map\">Map</h2>\n<p>{} by layer and role. {}</p>",
         count(profiles.len() as u64, "tensor"),
         match map.layers_a_row {
-            1 => "Each cell shows the worst finding of its tensors.".to_owned(),
+            1 => "Each cell shows the most severe finding of its tensors.".to_owned(),
             n => format!(
-                "Each row stands for {n} layers; each cell shows the worst finding of its tensors."
+                "Each row covers {n} layers. Each cell shows the most severe finding of its tensors."
             ),
         }
     )?;
@@ -177,6 +177,6 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "<span class=\"blank\">blank: no such tensor; a number: so many tensors with findings</span></p>"
+        "<span class=\"blank\">blank: no such tensor; number: tensors with findings</span></p>"
     )
 }

@@ -1,9 +1,9 @@
-//! The page for people: one file that needs nothing else, has no script, and tells with words and
-//! signs what it tells with colours.
+//! The HTML report: a single self-contained file without scripts. Words and signs repeat everything that colours
+//! express.
 //!
-//! It is well-formed XML as well, so that a strict parser can hold it to its structure. Its policy
-//! allows one style sheet, by its digest, and nothing else: should text of a model ever come through
-//! as markup, it still loads and runs nothing.
+//! The page is also well-formed XML, so that tests can check its structure with a strict parser. Its content
+//! security policy allows one style sheet, by digest, and nothing else. Even if text from a model were
+//! interpreted as markup, the page would load and run nothing.
 
 pub(super) mod escape;
 mod facts;
@@ -24,7 +24,7 @@ use tensorseal_core::judge::Severity;
 /// Writes the page.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let chapters = findings::Chapters::of(report);
     let flagged = Flagged::of(report, &chapters);
@@ -37,7 +37,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     page::close(out)
 }
 
-/// The sign of a severity: what colour alone must not say.
+/// Returns the sign of a severity, for readers who do not see its colour.
 fn sign(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "✖",
@@ -48,7 +48,7 @@ fn sign(severity: Severity) -> &'static str {
     }
 }
 
-/// Sign and name of a severity, in its colours.
+/// Returns a badge with the sign and the name of a severity, in its colours.
 pub(super) fn badge(severity: Severity) -> String {
     let name = severity.name();
     format!(
@@ -57,22 +57,22 @@ pub(super) fn badge(severity: Severity) -> String {
     )
 }
 
-/// The tensors with findings that are more than remarks.
+/// The tensors that have findings above info.
 struct Flagged<'a> {
     tensors: HashMap<&'a str, Flag>,
-    /// Those that are drawn, worst first.
+    /// The tensors that are plotted, most severe first.
     drawn: Vec<&'a Profile>,
-    /// Those that could be and are not.
+    /// Number of tensors that are not plotted because there are too many.
     not_drawn: usize,
 }
 
-/// What is wrong with one tensor.
+/// The findings of one tensor.
 struct Flag {
     worst: Severity,
     findings: u64,
-    /// Number of its card, when it is drawn.
+    /// Number of its card, if it is plotted.
     card: Option<usize>,
-    /// Numbers of its findings on the page, with their rules.
+    /// Number, rule and severity of its findings that are listed on the page.
     listed: Vec<(usize, &'static str, Severity)>,
 }
 
@@ -136,7 +136,7 @@ fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</header>")
 }
 
-/// How many findings there are of each severity.
+/// Writes the number of findings of each severity.
 fn tally(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if report.findings.is_empty() {
         return Ok(());
@@ -157,12 +157,12 @@ fn tally(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</ul>")
 }
 
-/// The place of a finding on the page.
+/// Returns the anchor of a finding.
 fn anchor(number: usize) -> String {
     format!("f{number}")
 }
 
-/// The place of the plots of a tensor.
+/// Returns the anchor of a tensor's plots.
 fn card(number: usize) -> String {
     format!("t{number}")
 }

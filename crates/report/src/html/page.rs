@@ -1,4 +1,4 @@
-//! What all pages have in common: the policy that allows one style sheet and nothing else, and the ends.
+//! The parts that all pages share: the head with its content security policy, and the footer.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use tensorseal_core::judge::Verdict;
 
 pub const STYLE: &str = include_str!("style.css");
 
-/// Everything before the content; `title` is escaped.
+/// Writes everything before the content. `title` must already be escaped.
 pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
     let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     writeln!(
@@ -23,18 +23,18 @@ pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-/// Everything behind it.
+/// Writes everything after the content.
 pub fn close(out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "<footer><p>tensorseal {} · rules of {} · this page loads nothing and runs nothing</p></footer>\n\
+        "<footer><p>tensorseal {} · rules {} · self-contained page without scripts</p></footer>\n\
          </main>\n</body>\n</html>",
         env!("CARGO_PKG_VERSION"),
         tensorseal_core::judge::rules::rules().version
     )
 }
 
-/// The class of a verdict, and its sign.
+/// Returns the CSS class of a verdict and its sign.
 pub fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Pass => ("pass", "✔"),

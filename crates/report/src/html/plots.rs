@@ -1,4 +1,4 @@
-//! Plots: inline SVG whose lines and colours come from the style sheet.
+//! Plots as inline SVG. Their lines and colours are defined in the style sheet.
 
 use crate::profile::LowBits;
 use crate::units::{bytes, count, grouped};
@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Size of a plot and the box of its axes, in units of the drawing.
+/// Size of a plot and position of its axes, in SVG units.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 178.0;
 const LEFT: f64 = 52.0;
@@ -14,13 +14,13 @@ const RIGHT: f64 = 442.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 142.0;
 
-/// Bars of an exponent plot.
+/// Largest number of bars in an exponent plot.
 const BARS: i64 = 144;
 
-/// Empty exponents after which a bar stands by itself.
+/// Number of consecutive empty exponents that separates a bar from the others.
 const APART: i64 = 8;
 
-/// Exponents of values, now and in the baseline, counts on a logarithmic scale.
+/// Draws a histogram of exponents, now and in the baseline, with counts on a logarithmic scale.
 pub fn exponents(
     values: &[(i32, u64)],
     before: &[(i32, u64)],
@@ -34,7 +34,7 @@ pub fn exponents(
     let (Some((low, high)), Some(most)) = (range, all.map(|(_, count)| *count).max()) else {
         return Ok(());
     };
-    // A little air on both sides; few exponents do not become walls.
+    // Leave a margin on both sides, and keep bars narrow if there are few exponents.
     let low = low - 1;
     let span = (high - low + 2).max(24);
     let wide = (span + BARS - 1) / BARS;
@@ -77,12 +77,12 @@ pub fn exponents(
         let _ = write!(svg, "<path class=\"before\" d=\"{line}V{BOTTOM}\"/>");
     }
     let exponent = |bin: usize| low + bin as i64 * wide;
-    // A bar may stand for several exponents: the highest that has values.
+    // A bar may stand for several exponents. Name the highest one that has values.
     let highest = |bin: usize| {
         let of_bin = values.iter().filter(|(at, n)| *n > 0 && bin_of(*at) == bin);
         of_bin.map(|(at, _)| i64::from(*at)).max().unwrap_or_else(|| exponent(bin))
     };
-    // The outermost few are named; more would cover one another.
+    // Label only the outermost bars, because labels of more would overlap.
     for bin in apart.iter().rev().take(2) {
         let anchor = if x(*bin) > (LEFT + RIGHT) / 2.0 { "end" } else { "start" };
         let _ = write!(
@@ -111,9 +111,9 @@ pub fn exponents(
     let total: u64 = now.iter().fold(0, |all, count| all.saturating_add(*count));
     let mode = now.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)));
     let mut told = match mode.filter(|(_, count)| **count > 0) {
-        None => "No value is finite and not zero.".to_owned(),
+        None => "No finite non-zero values.".to_owned(),
         Some((bin, _)) => format!(
-            "Exponents of {}: most at {}, from {} to {high}.",
+            "Exponents of {}: most frequent {}, range {} to {high}.",
             count(total, "value"),
             exponent(bin),
             now.iter().position(|count| *count > 0).map_or(low, exponent),
@@ -125,17 +125,12 @@ pub fn exponents(
         ""
     };
     if let Some(last) = apart.last() {
-        let _ = write!(
-            told,
-            " Apart from the rest: {} at {}.",
-            count(now[*last], "value"),
-            highest(*last)
-        );
+        let _ = write!(told, " Outliers: {} at {}.", count(now[*last], "value"), highest(*last));
     }
     figure(&svg, "exponent, base 2", &told, keys, out)
 }
 
-/// The bytes of a stream of low bits, on a linear scale, and the level of an even distribution.
+/// Draws the byte frequencies of a low-bit stream on a linear scale, and the level of a uniform distribution.
 pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
     let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
@@ -180,18 +175,18 @@ pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
     }
     let chi: f64 = counts.iter().map(|n| (*n as f64 - even) * (*n as f64 - even) / even).sum();
     let told = format!(
-        "Lowest {} of each value, {}: byte 0x{byte:02x} has {}, even would be {}; chi-square {} over 255.",
+        "Lowest {} of each value, {}: byte 0x{byte:02x} has {}, uniform would be {}; chi-square {} with 255 degrees of freedom.",
         count(u64::from(stream.bits), "bit"),
         bytes(total as u64),
         percent(*most as f64 / total),
         percent(1.0 / 256.0),
         if chi < 1e15 { grouped(chi as u64) } else { format!("{chi:.1e}") },
     );
-    let keys = "<span class=\"key stem\">count</span> <span class=\"key even\">even</span> ";
+    let keys = "<span class=\"key stem\">count</span> <span class=\"key even\">uniform</span> ";
     figure(&svg, "byte", &told, keys, out)
 }
 
-/// Height of a count on a logarithmic scale on which one value can be seen.
+/// Returns the height of a count on a logarithmic scale on which a single value is visible.
 fn scale(count: u64, most: u64) -> f64 {
     if count == 0 {
         return 0.0;
@@ -200,7 +195,7 @@ fn scale(count: u64, most: u64) -> f64 {
     level(count) / level(most.max(1)) * (BOTTOM - TOP)
 }
 
-/// Axes, and lines at powers of ten.
+/// Draws the axes, and grid lines at powers of ten.
 fn frame(most: u64) -> String {
     let mut svg = String::new();
     let highest = most.max(1).ilog10();
@@ -222,7 +217,7 @@ fn frame(most: u64) -> String {
     svg
 }
 
-/// The bins above the fullest one that are cut off from it by a gap.
+/// Returns the bins above the fullest one that a gap separates from it.
 fn apart(bins: &[u64], gap: i64) -> Vec<usize> {
     let Some((mode, _)) =
         bins.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)))
@@ -244,7 +239,7 @@ fn apart(bins: &[u64], gap: i64) -> Vec<usize> {
     found
 }
 
-/// The distance between labels that leaves room for them: 1, 2 or 5 times a power of ten.
+/// Returns the distance between axis labels: 1, 2 or 5 times a power of ten.
 fn tick_step(span: i64) -> i64 {
     let wanted = (span / 9).max(1);
     let power = 10i64.pow(wanted.ilog10());
@@ -287,7 +282,7 @@ mod tests {
         flipped.push((120, 1));
         let svg = drawn(&flipped, &clean);
         assert!(svg.contains("class=\"far\"") && svg.contains("class=\"before\""), "{svg}");
-        assert!(svg.contains("Apart from the rest: 1 value at 120."), "{svg}");
+        assert!(svg.contains("Outliers: 1 value at 120."), "{svg}");
     }
 
     #[test]
@@ -305,7 +300,7 @@ mod tests {
         let mut out = Vec::new();
         low_bits(&LowBits { bits: 4, bytes }, &mut out).unwrap();
         let svg = String::from_utf8(out).unwrap();
-        assert!(svg.contains("byte 0x41 has 28 %, even would be 0.39 %"), "{svg}");
+        assert!(svg.contains("byte 0x41 has 28 %, uniform would be 0.39 %"), "{svg}");
         low_bits(&LowBits { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
         low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
         low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();

@@ -1,4 +1,4 @@
-//! The rules of the policy, and what became of each.
+//! The rules of the policy and their outcomes.
 
 use super::escape;
 use crate::Report;
@@ -6,7 +6,7 @@ use crate::policy::{PolicyUsed, words};
 use std::io::{self, Write};
 use tensorseal_core::policy::gate::Outcome;
 
-/// Exceptions that are listed; more than any policy has that people read.
+/// Largest number of exceptions that are listed.
 const LISTED: usize = 100;
 
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -42,7 +42,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</section>")
 }
 
-/// What somebody has looked at, until when, and why.
+/// Writes the exceptions of the policy with their expiry dates and reasons.
 fn exceptions(policy: &PolicyUsed, out: &mut dyn Write) -> io::Result<()> {
     if policy.exceptions.is_empty() {
         return Ok(());
@@ -57,11 +57,11 @@ fn exceptions(policy: &PolicyUsed, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         writeln!(
             out,
-            "<li><code>{}</code>{places}: {} allowed, until {}{}: {}</li>",
+            "<li><code>{}</code>{places}: {} allowed until {}{}. Reason: {}</li>",
             exception.rule,
             exception.allowed,
             exception.expires,
-            if exception.expired { " (over)" } else { "" },
+            if exception.expired { " (expired)" } else { "" },
             escape::text(&exception.reason)
         )?;
     }

@@ -1,17 +1,17 @@
-//! The tensors with findings: what they are and what was drawn of them.
+//! The tensors with findings: their properties and plots.
 
 use super::{Flag, Flagged, anchor, card, escape, plots, sign};
 use crate::profile::Profile;
 use crate::units::{bytes, count, grouped};
 use std::io::{self, Write};
 
-/// Tensors that are drawn; the rest is counted.
+/// Largest number of tensors that are plotted. The rest is counted.
 pub const DRAWN: usize = 40;
 
-/// Findings of one tensor that are named; the rest is counted.
+/// Largest number of findings that are named with a tensor. The rest is counted.
 const NAMED: usize = 8;
 
-/// Streams of low bits that are drawn of one tensor.
+/// Largest number of low-bit streams that are plotted for one tensor.
 const STREAMS: usize = 8;
 
 pub fn write(flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -29,7 +29,7 @@ pub fn write(flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     if flagged.not_drawn > 0 {
         let more = count(flagged.not_drawn as u64, "more tensor");
-        writeln!(out, "<p class=\"more\">… and {more} with findings, not drawn</p>")?;
+        writeln!(out, "<p class=\"more\">… and {more} with findings, not plotted</p>")?;
     }
     writeln!(out, "</section>")
 }
@@ -79,7 +79,7 @@ fn write_card(
     writeln!(out, "</div>\n</article>")
 }
 
-/// Dimensions, of which a hostile file may have many.
+/// Returns the shape of a tensor. A hostile file may state any number of dimensions, so the list is bounded.
 fn shape(shape: &[u64]) -> String {
     let listed: Vec<String> = shape.iter().take(8).map(u64::to_string).collect();
     let more = if shape.len() > 8 { ", …" } else { "" };

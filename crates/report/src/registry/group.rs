@@ -1,31 +1,31 @@
-//! What people must look at first.
+//! Groups models by urgency.
 
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, State};
 
-/// The models of a registry in the order in which they are looked at.
+/// How urgently a model needs attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// Not to be used until somebody has looked.
+    /// The model must not be used until it has been reviewed.
     Alarm,
-    /// Somebody should look.
+    /// The model should be reviewed.
     Look,
-    /// Nothing is wrong, as far as is known.
+    /// Nothing is known to be wrong with the model.
     Rest,
 }
 
 impl Group {
-    /// All of them, most urgent first.
+    /// All groups, most urgent first.
     pub const ALL: [Group; 3] = [Self::Alarm, Self::Look, Self::Rest];
 
-    /// The one of a model.
+    /// Returns the group of a model.
     pub fn of(model: &ModelRecord) -> Group {
         let by_state = match model.state {
             State::Modified | State::BitRot | State::Replaced => Self::Alarm,
             State::Missing | State::Incomplete => Self::Look,
             State::Ok | State::New => Self::Rest,
         };
-        // Said by the state already; a model that is not there is not used.
+        // The state expresses these rules already, and a missing model cannot be used.
         let of_state = |rule: &str| matches!(rule, "registry/missing" | "registry/incomplete");
         let others = model.findings.iter().filter(|finding| !of_state(&finding.rule));
         let by_findings = match others.map(|finding| finding.severity).max() {

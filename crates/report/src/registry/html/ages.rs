@@ -1,10 +1,10 @@
-//! How long ago every byte of the models was read: bars.
+//! A bar chart of the ages of deep checks.
 
 use super::counted::{AGES, Counted};
 use crate::units::grouped;
 use std::io::{self, Write};
 
-/// Height of a bar and its gap, where bars begin, and their longest, in units of the drawing.
+/// Height of a bar with its gap, left edge of the bars and greatest length of a bar, in SVG units.
 const ROW: usize = 22;
 const LEFT: usize = 150;
 const LONGEST: u64 = 330;
@@ -19,8 +19,8 @@ pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "<section aria-labelledby=\"ages\">\n<h2 id=\"ages\">Deep checks</h2>\n<p>When every byte of the models \
-         was last read and judged. Until then it is only known that nothing was seen to be written.</p>\n\
+        "<section aria-labelledby=\"ages\">\n<h2 id=\"ages\">Deep checks</h2>\n<p>A deep check \
+         reads and judges every byte of a model. Other checks only look for signs that a file was written.</p>\n\
          <figure class=\"ages\">\n<svg viewBox=\"0 0 560 {}\" role=\"img\" aria-label=\"Models by their last deep \
          check: {}\">",
         rows.len() * ROW,
@@ -31,7 +31,7 @@ pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
     )?;
     for (index, (name, number, class)) in rows.iter().enumerate() {
         let top = index * ROW;
-        // What is there is seen.
+        // A bar that is not empty is visible.
         let width = match number {
             0 => 0,
             _ => (u128::from(*number) * u128::from(LONGEST) / u128::from(most)).max(2),

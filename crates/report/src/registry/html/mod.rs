@@ -1,5 +1,5 @@
-//! The page of a registry for people: one file that needs nothing else, like the page of a report, and in its
-//! style. What somebody must look at comes first.
+//! The HTML page of a registry: a single self-contained file in the style of the HTML report. The models that need
+//! attention come first.
 
 mod ages;
 mod counted;
@@ -18,16 +18,16 @@ use std::io::{self, Write};
 use tensorseal_core::judge::rules::rule_of;
 use tensorseal_core::record::{ModelRecord, RunRecord, State};
 
-/// What could not be checked, and sources, that are listed; the rest is counted.
+/// Largest number of sources, and of errors, that are listed. The rest is counted.
 const LISTED: usize = 100;
 
-/// Gives the path of the report of a model, relative to the page, where there is one.
+/// Returns the path of the report of a model relative to the page, if there is a report.
 pub type PathOf<'a> = dyn Fn(&ModelRecord) -> Option<String> + 'a;
 
-/// Writes the page; `report` says where the page of a model is.
+/// Writes the page. `report` returns the path of the report of a model.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(
     overview: &Overview<'_>,
     report: Option<&PathOf<'_>>,
@@ -76,7 +76,7 @@ fn head(overview: &Overview<'_>, counted: &Counted, out: &mut dyn Write) -> io::
     writeln!(out, "</ul>\n</header>")
 }
 
-/// The verdict in a sentence.
+/// Explains the verdict in a sentence, with links to the groups.
 fn sentence(overview: &Overview<'_>, counted: &Counted) -> String {
     let link = |group: Group, text: &str| match counted.of_group(group) {
         0 => None,
@@ -88,15 +88,15 @@ fn sentence(overview: &Overview<'_>, counted: &Counted) -> String {
     let one =
         |group, one: &'static str, many| if counted.of_group(group) == 1 { one } else { many };
     let parts: Vec<String> = [
-        link(Group::Alarm, "must not be used until somebody has looked"),
-        link(Group::Look, one(Group::Look, "needs a look", "need a look")),
-        link(Group::Rest, one(Group::Rest, "has nothing against it", "have nothing against them")),
+        link(Group::Alarm, "must not be used until reviewed"),
+        link(Group::Look, one(Group::Look, "needs a review", "need a review")),
+        link(Group::Rest, one(Group::Rest, "needs no action", "need no action")),
     ]
     .into_iter()
     .flatten()
     .collect();
     let mut text = match parts.is_empty() {
-        true => "There is no model.".to_owned(),
+        true => "The registry has no models.".to_owned(),
         false => format!("{}.", parts.join("; ")),
     };
     let errors = overview.summary.last_run.as_ref().map_or(0, |run| run.errors.len() as u64);
@@ -115,7 +115,7 @@ fn facts(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
         |name: &str, value: String| writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     let summary = overview.summary;
     match &summary.last_run {
-        None => fact("Last scan", "there was none".to_owned())?,
+        None => fact("Last scan", "none".to_owned())?,
         Some(run) => {
             let sources = run.sources.iter().map(|source| escape::name(source));
             fact("Sources", list(sources, run.sources.len()))?;
@@ -130,18 +130,18 @@ fn facts(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
         Some(time) => format!("{} ({} ago)", moment(time), overview.age(time)),
         None => "never".to_owned(),
     };
-    fact("All checked", time(summary.last_complete))?;
+    fact("Last complete scan", time(summary.last_complete))?;
     if summary.total() > 0 {
         if let Some(oldest) = summary.oldest_deep_check {
-            fact("Oldest check", format!("{}, of every byte of a model", time(Some(oldest))))?;
+            fact("Oldest deep check", time(Some(oldest)))?;
         }
-        let without = format!(
+        let missing = format!(
             "{} never deep-checked, {} unsigned, {} unsealed",
             grouped(summary.never_deep_checked),
             grouped(summary.unsigned),
             grouped(summary.unsealed)
         );
-        fact("Without", without)?;
+        fact("Models", missing)?;
     }
     writeln!(out, "</dl>\n</section>")
 }
@@ -149,7 +149,7 @@ fn facts(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
 fn last_scan(overview: &Overview<'_>, run: &RunRecord) -> String {
     let took = match run.seconds() {
         Some(seconds) => format!("took {}", span(seconds.round() as i64)),
-        None => "has not ended".to_owned(),
+        None => "still running or interrupted".to_owned(),
     };
     format!(
         "{} ({} ago), {took}: {}<br/>{} seen, {} deep-checked, {} read",
@@ -162,17 +162,17 @@ fn last_scan(overview: &Overview<'_>, run: &RunRecord) -> String {
     )
 }
 
-/// A time to the minute.
+/// Returns a time to the minute.
 fn moment(time: Timestamp) -> String {
     let text = time.strftime("%Y-%m-%d %H:%M UTC").to_string();
     format!("<time datetime=\"{time:.0}\">{text}</time>")
 }
 
-/// One, or a list of the first.
+/// Returns a single item as it is, and several as a list of the first ones.
 fn list(items: impl Iterator<Item = String>, number: usize) -> String {
     let mut items: Vec<String> = items.take(LISTED).collect();
     if number > LISTED {
-        items.push(format!("and {} more", grouped((number - LISTED) as u64)));
+        items.push(format!("… and {} more", grouped((number - LISTED) as u64)));
     }
     match &items[..] {
         [one] => one.clone(),
@@ -180,7 +180,7 @@ fn list(items: impl Iterator<Item = String>, number: usize) -> String {
     }
 }
 
-/// The findings of all models, by rule.
+/// Writes the number of findings of all models, by rule.
 fn rules(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let findings = &overview.summary.findings;
     if findings.is_empty() {
@@ -190,7 +190,7 @@ fn rules(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
         out,
         "<section aria-labelledby=\"findings\">\n<h2 id=\"findings\">Findings</h2>\n<div class=\"scroll\" \
          role=\"region\" aria-labelledby=\"findings\" tabindex=\"0\">\n<table class=\"rules\">\n<thead><tr>\
-         <th scope=\"col\">Severity</th><th scope=\"col\">Rule</th><th scope=\"col\">What it is</th>\
+         <th scope=\"col\">Severity</th><th scope=\"col\">Rule</th><th scope=\"col\">Title</th>\
          <th scope=\"col\">Number</th></tr></thead>\n<tbody>"
     )?;
     for ((severity, rule), number) in findings.iter().rev() {
@@ -207,7 +207,7 @@ fn rules(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</tbody>\n</table>\n</div>\n</section>")
 }
 
-/// The class of a state, and its sign.
+/// Returns the CSS class of a state and its sign.
 fn look(state: State) -> (&'static str, &'static str) {
     match state {
         State::Ok => ("clean", "✔"),

@@ -1,4 +1,4 @@
-//! The models, those first that somebody must look at.
+//! The models, most urgent first.
 
 use super::{PathOf, look};
 use crate::html::{badge, escape};
@@ -10,17 +10,17 @@ use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, RecordedFinding};
 
-/// Models of a group that are listed; the rest is counted.
+/// Largest number of models of a group that are listed. The rest is counted.
 const LISTED: u64 = 10_000;
 
-/// Findings of a model that are; its report has all of them.
+/// Largest number of findings of a model that are listed. Its report has all of them.
 const SAID: usize = 5;
 
-/// What stands for itself in a path.
+/// The characters of a path that are percent-encoded.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The place of a group on the page.
+/// Returns the anchor of a group.
 pub fn id(group: Group) -> &'static str {
     match group {
         Group::Alarm => "alarm",
@@ -31,13 +31,13 @@ pub fn id(group: Group) -> &'static str {
 
 fn title(group: Group) -> &'static str {
     match group {
-        Group::Alarm => "Not to be used until somebody has looked",
-        Group::Look => "To be looked at",
-        Group::Rest => "Nothing found",
+        Group::Alarm => "Do not use until reviewed",
+        Group::Look => "Needs review",
+        Group::Rest => "No action needed",
     }
 }
 
-/// Lists the models of a group, of which there are `number`.
+/// Writes the models of a group, which has `number` of them.
 pub fn write(
     overview: &Overview<'_>,
     group: Group,
@@ -79,7 +79,7 @@ pub fn write(
     writeln!(out, "{end}</table>")?;
     if number > listed {
         let more = grouped(number - listed);
-        writeln!(out, "<p class=\"more\">… and {more} more (all in the inventory)</p>")?;
+        writeln!(out, "<p class=\"more\">… and {more} more (see the CSV inventory)</p>")?;
     }
     writeln!(out, "</section>")
 }
@@ -118,7 +118,7 @@ fn row(
     writeln!(out, "</td></tr>")
 }
 
-/// Version, what goes with it, size.
+/// Returns the version of a model, whether it is signed and sealed, and its size.
 fn facts(model: &ModelRecord) -> String {
     let mut facts = Vec::new();
     if let Some(version) = &model.version {
@@ -133,11 +133,11 @@ fn facts(model: &ModelRecord) -> String {
     facts.join(" · ")
 }
 
-/// What became of it, and the first of its findings.
+/// Writes the detail of a model's state and its first findings.
 fn said(model: &ModelRecord, out: &mut dyn Write) -> io::Result<()> {
     let said = || model.findings.iter().filter(|finding| finding.severity > Severity::Info);
     let number = said().count();
-    // What a finding says need not be said twice.
+    // Skip the detail if a finding has the same text.
     if !said().take(SAID).any(|finding| finding.message.ends_with(&model.detail)) {
         write!(out, "<p>{}</p>", escape::text(&model.detail))?;
     }
@@ -149,7 +149,7 @@ fn said(model: &ModelRecord, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "<li>{}</li>", finding_text(finding))?;
     }
     if number > SAID {
-        write!(out, "<li>and {} more</li>", grouped((number - SAID) as u64))?;
+        write!(out, "<li>… and {} more</li>", grouped((number - SAID) as u64))?;
     }
     write!(out, "</ul>")
 }
