@@ -20,3 +20,8 @@ pub fn name(name: &str) -> String {
 pub fn plain_name(name: &str) -> String {
     escape(shown::name(name)).into_owned()
 }
+
+/// Escapes text that is safe to show, such as a clipped name, and keeps its line breaks.
+pub fn lines(text: &str) -> String {
+    escape(text).into_owned()
+}

@@ -21,6 +21,12 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let format = escape::text(&model.format);
         fact("Content", format!("{} ({format})", model.content()))?;
     }
+    if let Some(compared) = &report.comparison {
+        let other = &compared.other;
+        let (path, format) = (escape::name(&other.path), escape::text(&other.format));
+        fact("Compared with", format!("{path}<br/>{} ({format})", other.content()))?;
+        fact("Relation", escape::text(&compared.comparison.words()))?;
+    }
     if let Some(root) = &model.root {
         fact("Root", format!("<code>{}</code>", escape::text(root)))?;
     }
@@ -79,10 +85,13 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     })) {
         fact("Not understood", list)?;
     }
-    let skipped = coverage.not_covered.iter();
-    if let Some(list) = list(skipped.map(|skipped| {
+    let skipped = coverage.not_covered.iter().map(|skipped| {
         format!("{} ({})", escape::name(&skipped.path), escape::text(&skipped.reason))
-    })) {
+    });
+    let mut skipped: Vec<String> = skipped.collect();
+    // Both models of a comparison may have the same path.
+    skipped.dedup();
+    if let Some(list) = list(skipped.into_iter()) {
         fact("Skipped", list)?;
     }
     writeln!(out, "</dl>\n</section>")?;

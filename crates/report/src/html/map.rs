@@ -4,9 +4,9 @@
 //! column.
 
 use super::{Flagged, anchor, badge, escape, sign};
-use crate::Report;
 use crate::profile::Profile;
 use crate::units::{count, grouped};
+use crate::{Report, shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use tensorseal_core::judge::Severity;
@@ -16,6 +16,9 @@ const ROWS: usize = 64;
 
 /// Largest number of columns. The last one may stand for all other roles.
 const COLUMNS: usize = 24;
+
+/// Greatest length of a line of a column label, in characters.
+const LINE: usize = 32;
 
 /// The tensors of one cell.
 #[derive(Debug, Default, Clone)]
@@ -132,7 +135,8 @@ pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io:
          <thead><tr><th scope=\"col\">layer</th>"
     )?;
     for role in &map.columns {
-        writeln!(out, "<th scope=\"col\"><span>{}</span></th>", escape::name(role))?;
+        let label = escape::lines(&lines(&shown::name(role)));
+        writeln!(out, "<th scope=\"col\"><span><bdi>{label}</bdi></span></th>")?;
     }
     writeln!(out, "</tr></thead>\n<tbody>")?;
     for (name, cells) in &map.rows {
@@ -143,6 +147,27 @@ pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io:
         writeln!(out, "</tr>")?;
     }
     writeln!(out, "</tbody>\n</table>\n</div>\n</section>")
+}
+
+/// Breaks a label into lines of at most [`LINE`] characters, after separators where possible.
+fn lines(label: &str) -> String {
+    let (mut text, mut length) = (String::with_capacity(label.len() + 4), 0);
+    for part in label.split_inclusive(['.', '_', '-', '/', ' ']) {
+        let part_length = part.chars().count();
+        if length > 0 && length + part_length > LINE {
+            text.push('\n');
+            length = 0;
+        }
+        for c in part.chars() {
+            if length == LINE {
+                text.push('\n');
+                length = 0;
+            }
+            text.push(c);
+            length += 1;
+        }
+    }
+    text
 }
 
 fn write_cell(cell: &Cell, out: &mut dyn Write) -> io::Result<()> {
@@ -179,4 +204,21 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
         out,
         "<span class=\"blank\">blank: no such tensor; number: tensors with findings</span></p>"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_are_broken_after_separators() {
+        assert_eq!(lines("attention.output.LayerNorm.bias"), "attention.output.LayerNorm.bias");
+        assert_eq!(
+            lines("visual_encoder.attention.relative_position_bias"),
+            "visual_encoder.attention.\nrelative_position_bias"
+        );
+        let long = "x".repeat(LINE * 2 + 1);
+        assert_eq!(lines(&format!("a.{long}")), format!("a.\n{0}\n{0}\nx", "x".repeat(LINE)));
+        assert_eq!(lines(""), "");
+    }
 }

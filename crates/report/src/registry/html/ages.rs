@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 /// Height of a bar with its gap, left edge of the bars and greatest length of a bar, in SVG units.
 const ROW: usize = 22;
-const LEFT: usize = 150;
+const LEFT: usize = 170;
 const LONGEST: u64 = 330;
 
 pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
@@ -21,7 +21,7 @@ pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
         out,
         "<section aria-labelledby=\"ages\">\n<h2 id=\"ages\">Deep checks</h2>\n<p>A deep check \
          reads and judges every byte of a model. Other checks only look for signs that a file was written.</p>\n\
-         <figure class=\"ages\">\n<svg viewBox=\"0 0 560 {}\" role=\"img\" aria-label=\"Models by their last deep \
+         <figure class=\"ages\">\n<svg viewBox=\"0 0 580 {}\" role=\"img\" aria-label=\"Models by their last deep \
          check: {}\">",
         rows.len() * ROW,
         rows.iter()
