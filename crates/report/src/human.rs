@@ -92,16 +92,8 @@ pub fn head(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Resul
     if let Some(root) = &report.model.root {
         writeln!(out, "root      {root}")?;
     }
-    if let Some(engine) = &report.engine {
-        let rate = engine.bytes_read as f64 / 1e9 / engine.seconds.max(1e-9);
-        let adapter = engine.adapter.as_deref().map(|a| format!(" ({a})")).unwrap_or_default();
-        let line = format!(
-            "measured  {} in {:.2} s, {rate:.2} GB/s, {}{adapter}, {}",
-            bytes(engine.bytes_read),
-            engine.seconds,
-            engine.device,
-            count(engine.threads as u64, "thread"),
-        );
+    if let (Some(engine), Some(measured)) = (&report.engine, super::summary::measured(report)) {
+        let line = format!("measured  {measured}");
         writeln!(out, "{}", palette.dim(&line))?;
         if let Some(fallback) = &engine.fallback {
             writeln!(out, "device    GPU failed, continued on the CPU: {fallback}")?;

@@ -3,7 +3,7 @@
 use super::PolicyUsed;
 use super::Report;
 use super::shown;
-use super::units::{count, grouped};
+use super::units::{bytes, count, grouped};
 use tensorseal_core::judge::finding::Standing;
 use tensorseal_core::judge::rules::rule_of;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
@@ -119,6 +119,21 @@ fn lower_first(title: &str) -> String {
         }
         _ => title.to_owned(),
     }
+}
+
+/// Returns how much was measured, in which time, and on which device.
+pub fn measured(report: &Report) -> Option<String> {
+    let engine = report.engine.as_ref()?;
+    let rate = engine.bytes_read as f64 / 1e9 / engine.seconds.max(1e-9);
+    let adapter = engine.adapter.as_deref().map(|a| format!(" ({})", shown::name(a)));
+    Some(format!(
+        "{} in {:.2} s, {rate:.2} GB/s, {}{}, {}",
+        bytes(engine.bytes_read),
+        engine.seconds,
+        shown::name(&engine.device),
+        adapter.unwrap_or_default(),
+        count(engine.threads as u64, "thread"),
+    ))
 }
 
 /// Returns what a finding is about: its tensor, or else its file.

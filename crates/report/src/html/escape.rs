@@ -1,27 +1,30 @@
-//! Escapes text for HTML.
+//! Makes text safe for HTML.
 
 use crate::shown;
+use askama::filters::{Escaper, Safe};
 use quick_xml::escape::escape;
+use std::fmt;
 
 /// Greatest length of a text in characters. It is longer than any text of the program itself.
 const TEXT: usize = 2000;
 
-/// Escapes text for content and attributes. Long text is clipped.
+/// The escaper of all templates: text is clipped, hidden characters are written out, and markup is escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Page;
+
+impl Escaper for Page {
+    fn write_escaped_str<W: fmt::Write>(&self, mut dest: W, text: &str) -> fmt::Result {
+        dest.write_str(&escape(shown::clipped(text, TEXT)))
+    }
+}
+
+/// Returns a name from a model as markup. It is isolated, so that its writing direction does not affect the text around
+/// it.
+pub fn name(name: impl AsRef<str>) -> Safe<String> {
+    Safe(format!("<bdi>{}</bdi>", escape(shown::name(name.as_ref()))))
+}
+
+/// Returns text as markup.
 pub fn text(text: &str) -> String {
     escape(shown::clipped(text, TEXT)).into_owned()
-}
-
-/// Escapes a name from a model and isolates it, so that its writing direction does not affect the text around it.
-pub fn name(name: &str) -> String {
-    format!("<bdi>{}</bdi>", plain_name(name))
-}
-
-/// Escapes a name from a model for use in an attribute.
-pub fn plain_name(name: &str) -> String {
-    escape(shown::name(name)).into_owned()
-}
-
-/// Escapes text that is safe to show, such as a clipped name, and keeps its line breaks.
-pub fn lines(text: &str) -> String {
-    escape(text).into_owned()
 }

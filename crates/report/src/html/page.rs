@@ -1,37 +1,31 @@
-//! The parts that all pages share: the head with its content security policy, and the footer.
+//! The parts that all pages share: the style sheet with its digest, and the signs and classes of outcomes.
 
+use askama::filters::Safe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-use std::io::{self, Write};
-use tensorseal_core::judge::Verdict;
+use tensorseal_core::judge::{Severity, Verdict};
+use tensorseal_core::policy::gate::Outcome;
 
+/// The style sheet.
 pub const STYLE: &str = include_str!("style.css");
 
-/// Writes everything before the content. `title` must already be escaped.
-pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
-    let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    writeln!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <meta name=\"referrer\" content=\"no-referrer\"/>\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-    )
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Returns the digest by which the content security policy allows the style sheet.
+pub fn style_digest() -> Safe<String> {
+    Safe(STANDARD.encode(Sha256::digest(STYLE.as_bytes())))
 }
 
-/// Writes everything after the content.
-pub fn close(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "<footer><p>tensorseal {} · rules {} · self-contained page without scripts</p></footer>\n\
-         </main>\n</body>\n</html>",
-        env!("CARGO_PKG_VERSION"),
-        tensorseal_core::judge::rules::rules().version
-    )
+/// Returns a length with its thousands separated.
+pub fn grouped(length: usize) -> String {
+    crate::units::grouped(length as u64)
+}
+
+/// Returns the version of the rules.
+pub fn rules_version() -> &'static str {
+    tensorseal_core::judge::rules::rules().version
 }
 
 /// Returns the CSS class of a verdict and its sign.
@@ -41,4 +35,33 @@ pub fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
         Verdict::Fail => ("fail", "✖"),
         Verdict::Incomplete => ("incomplete", "!"),
     }
+}
+
+/// Returns the CSS class of the outcome of a policy rule and its sign.
+pub fn outcome(outcome: Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Pass => ("clean", "✔"),
+        Outcome::Allowed => ("low", "○"),
+        Outcome::NotChecked => ("high", "?"),
+        Outcome::Fail => ("critical", "✖"),
+    }
+}
+
+/// Returns the sign of a severity, for readers who do not see its colour.
+pub fn sign(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "✖",
+        Severity::High => "▲",
+        Severity::Medium => "◆",
+        Severity::Low => "●",
+        Severity::Info => "○",
+    }
+}
+
+/// Returns a badge with the sign and the name of a severity, in its colours.
+pub fn badge(severity: Severity) -> Safe<String> {
+    let (name, sign) = (severity.name(), sign(severity));
+    Safe(format!(
+        "<span class=\"badge {name}\"><span aria-hidden=\"true\">{sign}</span> {name}</span>"
+    ))
 }

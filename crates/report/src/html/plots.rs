@@ -1,16 +1,15 @@
 //! Plots as inline SVG. Their lines and colours are defined in the style sheet.
 
-use crate::profile::LowBits;
+use crate::profile::{LowBits, Profile};
 use crate::units::{bytes, count, grouped};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 /// Size of a plot and position of its axes, in SVG units.
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 178.0;
+pub const WIDTH: f64 = 460.0;
+pub const HEIGHT: f64 = 178.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 442.0;
+pub const RIGHT: f64 = 442.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 142.0;
 
@@ -20,19 +19,37 @@ const BARS: i64 = 144;
 /// Number of consecutive empty exponents that separates a bar from the others.
 const APART: i64 = 8;
 
+/// Largest number of low-bit streams that are plotted for one tensor.
+const STREAMS: usize = 8;
+
+/// A plot.
+pub struct Plot {
+    /// SVG elements.
+    pub drawing: String,
+    /// Title of the horizontal axis.
+    pub axis: &'static str,
+    /// What the plot shows, in words.
+    pub caption: String,
+    /// CSS class and name of each kind of line or bar.
+    pub keys: &'static [(&'static str, &'static str)],
+}
+
+/// Draws all plots of a tensor.
+pub fn all(profile: &Profile) -> Vec<Plot> {
+    let exponents = exponents(&profile.exponents, &profile.exponents_before);
+    let low_bits = profile.low_bits.iter().take(STREAMS).filter_map(low_bits);
+    exponents.into_iter().chain(low_bits).collect()
+}
+
 /// Draws a histogram of exponents, now and in the baseline, with counts on a logarithmic scale.
-pub fn exponents(
-    values: &[(i32, u64)],
-    before: &[(i32, u64)],
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn exponents(values: &[(i32, u64)], before: &[(i32, u64)]) -> Option<Plot> {
     let all = values.iter().chain(before).filter(|(_, count)| *count > 0);
     let range = all.clone().fold(None, |range: Option<(i64, i64)>, (exponent, _)| {
         let at = i64::from(*exponent);
         Some(range.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
     });
     let (Some((low, high)), Some(most)) = (range, all.map(|(_, count)| *count).max()) else {
-        return Ok(());
+        return None;
     };
     // Leave a margin on both sides, and keep bars narrow if there are few exponents.
     let low = low - 1;
@@ -119,28 +136,22 @@ pub fn exponents(
             now.iter().position(|count| *count > 0).map_or(low, exponent),
         ),
     };
-    let keys = if before.iter().any(|count| *count > 0) {
-        "<span class=\"key now\">now</span> <span class=\"key then\">baseline</span> "
-    } else {
-        ""
+    let keys: &[_] = match before.iter().any(|count| *count > 0) {
+        true => &[("now", "now"), ("then", "baseline")],
+        false => &[],
     };
     if let Some(last) = apart.last() {
         let _ = write!(told, " Outliers: {} at {}.", count(now[*last], "value"), highest(*last));
     }
-    figure(&svg, "exponent, base 2", &told, keys, out)
+    Some(Plot { drawing: svg, axis: "exponent, base 2", caption: told, keys })
 }
 
 /// Draws the byte frequencies of a low-bit stream on a linear scale, and the level of a uniform distribution.
-pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
+fn low_bits(stream: &LowBits) -> Option<Plot> {
     let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
-    let Some((byte, most)) = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)))
-    else {
-        return Ok(());
-    };
-    if *most == 0 {
-        return Ok(());
-    }
+    let ranked = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)));
+    let (byte, most) = ranked.filter(|(_, most)| **most > 0)?;
     let even = total / 256.0;
     let top = (*most as f64).max(1.6 * even);
     let step = (RIGHT - LEFT) / 256.0;
@@ -182,8 +193,8 @@ pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
         percent(1.0 / 256.0),
         if chi < 1e15 { grouped(chi as u64) } else { format!("{chi:.1e}") },
     );
-    let keys = "<span class=\"key stem\">count</span> <span class=\"key even\">uniform</span> ";
-    figure(&svg, "byte", &told, keys, out)
+    let keys = &[("stem", "count"), ("even", "uniform")];
+    Some(Plot { drawing: svg, axis: "byte", caption: told, keys })
 }
 
 /// Returns the height of a count on a logarithmic scale on which a single value is visible.
@@ -254,24 +265,12 @@ fn percent(share: f64) -> String {
     }
 }
 
-fn figure(svg: &str, axis: &str, told: &str, keys: &str, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{told}\">{svg}\
-         <text class=\"title\" x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{axis}</text></svg>\n\
-         <figcaption>{keys}{told}</figcaption>\n</figure>",
-        HEIGHT - 4.0
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn drawn(now: &[(i32, u64)], before: &[(i32, u64)]) -> String {
-        let mut out = Vec::new();
-        exponents(now, before, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        exponents(now, before).map_or_else(String::new, |plot| plot.drawing + &plot.caption)
     }
 
     #[test]
@@ -297,12 +296,10 @@ mod tests {
     fn one_byte_of_all_is_told() {
         let mut bytes = vec![10u64; 256];
         bytes[0x41] = 1000;
-        let mut out = Vec::new();
-        low_bits(&LowBits { bits: 4, bytes }, &mut out).unwrap();
-        let svg = String::from_utf8(out).unwrap();
-        assert!(svg.contains("byte 0x41 has 28 %, uniform would be 0.39 %"), "{svg}");
-        low_bits(&LowBits { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();
+        let caption = low_bits(&LowBits { bits: 4, bytes }).unwrap().caption;
+        assert!(caption.contains("byte 0x41 has 28 %, uniform would be 0.39 %"), "{caption}");
+        assert!(low_bits(&LowBits { bits: 1, bytes: vec![] }).is_none());
+        assert!(low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }).is_none());
+        assert!(low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }).is_some());
     }
 }
