@@ -188,7 +188,7 @@ fn flips_of_every_kind_of_tensor_are_found_and_put_back() {
         let pinpointed = &finding["evidence"]["pinpointed"];
         assert_eq!(pinpointed["changes"][0]["byte"], at, "{finding:#}");
         assert_eq!(pinpointed["changes"][0]["element"], element);
-        assert!(finding["message"].as_str().unwrap().contains("1 flipped bit explains it: bit "));
+        assert!(finding["message"].as_str().unwrap().contains("; single bit flip: element "));
         repaired(&model, &intact);
         change(&model, tensor, &[(at, 0x40)]);
     }
@@ -301,7 +301,7 @@ fn what_no_small_change_explains_is_said_and_not_repaired() {
     fs::remove_file(model.join("tensorseal.seal.fine")).unwrap();
     let finding = verified(&model, "embed.weight");
     let message = finding["message"].as_str().unwrap();
-    assert!(message.contains("no single flipped bit explains bytes 1048576..1400000"), "{message}");
+    assert!(message.contains("no single bit flip explains bytes 1048576..1400000"), "{message}");
     let (_, skipped) = crate::common::report(&["verify", arg(&model), "--no-pinpoint"]);
     assert!(findings(&skipped)[0]["evidence"]["pinpointed"].is_null());
 }
