@@ -24,6 +24,11 @@ pub fn name(name: impl AsRef<str>) -> Safe<String> {
     Safe(format!("<bdi>{}</bdi>", escape(shown::name(name.as_ref()))))
 }
 
+/// Returns a name from a model as markup for an attribute or a title, which cannot be isolated.
+pub fn plain_name(name: &str) -> Safe<String> {
+    Safe(escape(shown::name(name)).into_owned())
+}
+
 /// Returns text as markup.
 pub fn text(text: &str) -> String {
     escape(shown::clipped(text, TEXT)).into_owned()

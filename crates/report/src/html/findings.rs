@@ -1,6 +1,7 @@
 //! The findings, grouped by severity and rule. Each rule is explained once.
 
 use crate::Report;
+use crate::evidence::Evidence;
 use crate::units::count;
 use askama::filters::Safe;
 use std::cmp::Reverse;
@@ -71,6 +72,11 @@ impl Part<'_> {
 /// Returns the number of findings of a chapter.
 pub fn total(parts: &[Part<'_>]) -> String {
     count(parts.iter().map(|part| part.total as u64).sum(), "finding")
+}
+
+/// Returns the evidence of a finding.
+pub fn evidence(finding: &Finding) -> Evidence {
+    Evidence::of(&finding.evidence)
 }
 
 /// Returns the text of a rule with the parts in backticks as code.

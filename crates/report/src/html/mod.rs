@@ -13,9 +13,8 @@ pub(super) mod page;
 mod plots;
 mod tensors;
 
-use super::evidence::Evidence;
 use super::profile::Profile;
-use super::{Report, shown, summary, units};
+use super::{Report, summary, units};
 use askama::Template;
 use askama::filters::Safe;
 use findings::Chapters;

@@ -47,10 +47,7 @@ fn elements_bits_and_values_are_those_of_the_type() {
         changed.text()
     };
     let f32s = u64::from(1f32.to_bits()) << 32;
-    assert_eq!(
-        one(Dtype::F32, 16, f32s, f32s ^ 1 << 62),
-        "element 5, bit 30, 1.0 -> Infinity"
-    );
+    assert_eq!(one(Dtype::F32, 16, f32s, f32s ^ 1 << 62), "element 5, bit 30, 1.0 -> Infinity");
     assert_eq!(
         one(Dtype::BF16, 8, 0x3F80 << 16, 0xBF81 << 16),
         "element 5, bits 0 and 15, 1.0 -> -1.0078125"
@@ -83,10 +80,7 @@ fn an_explained_change_is_one_element() {
     let place = pinpointed(vec![explanation], vec![], 100);
     let mut finding = Finding::new("integrity/tensor-changed", "it changed");
     describe_tensor(&mut finding, &tensor(Dtype::F32, &[100, 100]), &[&place]);
-    assert_eq!(
-        finding.message,
-        "it changed; single bit flip: element 1024, bit 31, 1.0 -> -1.0"
-    );
+    assert_eq!(finding.message, "it changed; single bit flip: element 1024, bit 31, 1.0 -> -1.0");
     assert_eq!(finding.byte_range, Some([4099, 4100]));
     assert_eq!((finding.element_range, finding.row_range), (Some([1024, 1025]), Some([10, 11])));
     let change = json!({"byte": 4099, "element": 1024, "bits": [31], "sealed": 1.0, "found": -1.0});

@@ -59,7 +59,26 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Returns the models of a group.
+    /// Returns the models that must not be used.
+    fn alarms(&self) -> Section<'_> {
+        self.section(Group::Alarm)
+    }
+
+    /// Returns the models that need a review.
+    fn reviews(&self) -> Section<'_> {
+        self.section(Group::Look)
+    }
+
+    /// Returns all other models.
+    fn others(&self) -> Section<'_> {
+        self.section(Group::Rest)
+    }
+
+    /// Returns all states that a model can have.
+    fn states(&self) -> impl Iterator<Item = State> {
+        State::ALL.into_iter()
+    }
+
     fn section(&self, group: Group) -> Section<'_> {
         let number = self.counted.of_group(group);
         Section {

@@ -4,7 +4,7 @@ use super::PathOf;
 use crate::html::{escape, page};
 use crate::registry::group::Group;
 use crate::registry::{Overview, sentence};
-use crate::{shown, units};
+use crate::units;
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::cell::RefCell;
@@ -85,7 +85,7 @@ impl fmt::Display for Rows<'_> {
             }
             let link = report.and_then(|report| report(model));
             let link = link.map(|path| utf8_percent_encode(&path, PATH).to_string());
-            let row = Row { overview, model, group, link };
+            let row = Row { overview, model, link, detailed: group != Group::Rest };
             row.render_into(f).map_err(io::Error::other)
         });
         if source.is_some() {
@@ -104,9 +104,10 @@ impl fmt::Display for Rows<'_> {
 struct Row<'a> {
     overview: &'a Overview<'a>,
     model: &'a ModelRecord,
-    group: Group,
     /// The path of its report, percent-encoded.
     link: Option<String>,
+    /// Whether its findings are listed.
+    detailed: bool,
 }
 
 impl Row<'_> {
