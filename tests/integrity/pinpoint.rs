@@ -293,7 +293,7 @@ fn what_no_small_change_explains_is_said_and_not_repaired() {
     assert_eq!(finding["byte_range"], json!(kib));
     assert_eq!(finding["evidence"]["pinpointed"]["unexplained"], json!([kib]));
     let message = finding["message"].as_str().unwrap();
-    assert!(message.contains("no one or two flipped bits, no changed byte"), "{message}");
+    assert!(message.contains("no one or two bit flips, no changed byte"), "{message}");
     let report = not_repaired(&model, 1);
     assert_eq!(findings(&report)[0]["tensor"], "embed.weight");
 
@@ -323,7 +323,7 @@ fn searching_has_bounds() {
     };
     assert_eq!((sums("unexplained_total"), sums("explained")), (1, 0), "{report:#}");
     assert!(sums("not_searched_total") >= 1, "{report:#}");
-    assert!(report.to_string().contains("were not searched for flipped bits"));
+    assert!(report.to_string().contains("were not searched for bit flips"));
     let none = crate::common::report(&["verify", arg(&model), "--pinpoint-limit", "0"]).1;
     assert!(!none.to_string().contains("no single flipped bit"));
 }
