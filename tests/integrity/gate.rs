@@ -214,7 +214,7 @@ fn what_is_done_to_a_model_keeps_the_gate_closed() {
             "policy/not-signed",
         ),
         (
-            "git's own",
+            "git metadata",
             |release| fs::create_dir(release.model.join(".git")).unwrap(),
             "coverage.allow",
             "policy/not-measured",

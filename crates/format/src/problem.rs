@@ -70,16 +70,16 @@ impl SkipReason {
     pub fn description(self) -> &'static str {
         match self {
             SkipReason::Excluded | SkipReason::Seal => {
-                "excluded: a seal or signature is not part of what it covers"
+                "seal or signature, not part of what it covers"
             }
-            SkipReason::Git => "git's own, not part of the model",
-            SkipReason::Downloader => "notes of the downloader, not part of the model",
-            SkipReason::AlreadyListed => "the same directory is covered under another path",
+            SkipReason::Git => "git metadata",
+            SkipReason::Downloader => "download metadata",
+            SkipReason::AlreadyListed => "directory already covered under another path",
             SkipReason::DirectoryLink => {
-                "link to a directory inside the model; its files are covered under their own paths"
+                "link to a directory whose files are covered under their own paths"
             }
-            SkipReason::Problem => "there is something wrong with it",
-            SkipReason::NotInModelRoot => "not part of the model root",
+            SkipReason::Problem => "see its finding",
+            SkipReason::NotInModelRoot => "not covered by the model root",
             SkipReason::Ignored => "ignored by the signature",
             SkipReason::Unsigned => "not signed",
         }

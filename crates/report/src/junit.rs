@@ -1,8 +1,8 @@
 //! JUnit XML, for the test views of CI systems.
 //!
-//! One suite for the command itself, whose only case is that it was completed, and one for each area
-//! with findings, whose cases are the findings: failures at or above the limit, passed ones below it. Of a
-//! gate, one more suite has a case for each rule of the policy.
+//! The first suite is named after the command and has one case, which says whether the run was completed. Each area
+//! with findings is a suite and each finding a case, which fails at or above the failure threshold. With a policy,
+//! another suite has a case for each of its rules.
 
 use super::summary;
 use super::{Report, policy, safe_text};
@@ -17,7 +17,7 @@ use tensorseal_core::policy::gate::RuleOutcome;
 /// Writes the document.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut areas: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     for finding in &report.findings {
@@ -49,7 +49,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
     if !rules.is_empty() {
         let mut suite = BytesStart::new("testsuite");
-        suite.push_attribute(("name", "rules of the policy"));
+        suite.push_attribute(("name", "policy rules"));
         counts(&mut suite, rules.len(), unmet, 0, "0.000");
         xml.write_event(Event::Start(suite))?;
         rules.iter().try_for_each(|rule| rule_case(rule, &mut xml))?;
@@ -102,7 +102,7 @@ fn properties(report: &Report, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     xml.write_event(Event::End(BytesEnd::new("properties")))
 }
 
-/// The case that the command was completed: without it, silence would look like success.
+/// Writes the case that says whether the run was completed. Without it, a run without a verdict would look like success.
 fn completed(report: &Report, seconds: &str, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", report.command));
@@ -142,7 +142,7 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     xml.write_event(Event::End(BytesEnd::new("testcase")))
 }
 
-/// A rule of the policy: what could not be checked fails as well.
+/// Writes the case of a policy rule. A rule that could not be checked fails.
 fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", "policy"));
@@ -163,7 +163,7 @@ fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     xml.write_event(Event::End(BytesEnd::new("testcase")))
 }
 
-/// Everything a person needs in the log of a job.
+/// Returns the full description of a finding, for the log of a job.
 fn details(finding: &Finding) -> String {
     let mut lines = vec![
         format!("{} {}", finding.severity.name(), finding.rule),
@@ -240,8 +240,7 @@ mod tests {
         let document = Document::parse(&text).unwrap();
         let root = document.root_element();
         assert_eq!((root.attribute("tests"), root.attribute("failures")), (Some("8"), Some("3")));
-        let rules =
-            root.children().find(|suite| suite.attribute("name") == Some("rules of the policy"));
+        let rules = root.children().find(|suite| suite.attribute("name") == Some("policy rules"));
         let cases: Vec<_> = rules.unwrap().children().filter(|case| case.is_element()).collect();
         let failed =
             |case: &&roxmltree::Node| case.children().any(|node| node.has_tag_name("failure"));

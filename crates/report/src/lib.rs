@@ -1,6 +1,6 @@
-//! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`], [`github`], [`cyclonedx`]) and for
-//! people ([`human`], [`html`], [`markdown`]), and as statements to be signed ([`vsa`], [`svr`]). All are written
-//! from one [document](tensorseal_core::document).
+//! Report formats of tensorseal: for people ([`human`], [`html`], [`markdown`]), for machines ([`json`], [`sarif`],
+//! [`junit`], [`github`], [`cyclonedx`]), and as in-toto statements to be signed ([`vsa`], [`svr`]). All of them are
+//! written from one [document](tensorseal_core::document). The reports of registry scans are in [`registry`].
 
 pub mod cyclonedx;
 pub mod evidence;

@@ -1,4 +1,4 @@
-//! A summary in Markdown, for pull requests and the job pages of CI systems.
+//! The Markdown summary, for pull requests and the job pages of CI systems.
 
 use super::summary;
 use super::units::{count, grouped};
@@ -8,13 +8,13 @@ use tensorseal_core::judge::finding::Disposition;
 use tensorseal_core::judge::{Severity, Verdict};
 use tensorseal_core::policy::gate::RuleStatus;
 
-/// Findings that are listed one by one; the rest is counted.
+/// Largest number of findings that are listed. The rest is counted.
 const LISTED: usize = 50;
 
 /// Writes the summary.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let sign = match report.verdict {
         Verdict::Pass => "✅",
@@ -42,7 +42,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if let Some(signature) = &report.signature {
         let signer = match &signature.signer {
             Some(signer) => format!("signed by {}", code(&signer.to_string())),
-            None => "not of anybody who is trusted".to_owned(),
+            None => "no trusted signer".to_owned(),
         };
         writeln!(out, "| signature | {}, {signer} |", code(&signature.source))?;
     }
@@ -60,18 +60,18 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if unknown > 0 {
         writeln!(out, "| not understood | {} |", count(unknown, "file"))?;
     }
-    let left = report.coverage.not_covered.len() as u64;
-    if left > 0 {
-        writeln!(out, "| not covered | {} |", count(left, "path"))?;
+    let skipped = report.coverage.not_covered.len() as u64;
+    if skipped > 0 {
+        writeln!(out, "| skipped | {} |", count(skipped, "path"))?;
     }
     Ok(())
 }
 
-/// The rules of the policy.
+/// Writes the outcome of each rule of the policy.
 fn rules(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(policy) = &report.policy else { return Ok(()) };
     writeln!(out, "| policy | {} |", code(policy.title()))?;
-    writeln!(out, "\n| | rule of the policy | evidence |\n|---|---|---|")?;
+    writeln!(out, "\n| outcome | policy rule | evidence |\n|---|---|---|")?;
     for rule in &policy.rules {
         let sign = match rule.outcome {
             RuleStatus::Pass => "✅ pass",
@@ -89,9 +89,9 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut listed: Vec<_> =
         report.findings.iter().filter(|f| f.severity > Severity::Info || report.fails(f)).collect();
     listed.sort_by_key(|finding| (!report.fails(finding), std::cmp::Reverse(finding.severity)));
-    let remarks = report.findings.len() - listed.len();
+    let infos = report.findings.len() - listed.len();
     if !listed.is_empty() {
-        writeln!(out, "\n| severity | rule | where | what |\n|---|---|---|---|")?;
+        writeln!(out, "\n| severity | rule | location | finding |\n|---|---|---|---|")?;
     }
     for finding in listed.iter().take(LISTED) {
         let place = summary::place(finding).map(code).unwrap_or_default();
@@ -106,26 +106,30 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "| {severity} | {} | {place} | {what} |", finding.rule)?;
     }
     if listed.len() > LISTED {
-        writeln!(out, "\n… and {} more.", grouped((listed.len() - LISTED) as u64))?;
+        writeln!(
+            out,
+            "\n… and {} more (see the JSON report).",
+            grouped((listed.len() - LISTED) as u64)
+        )?;
     }
-    if remarks > 0 {
-        writeln!(out, "\n{} not listed.", count(remarks as u64, "remark"))?;
+    if infos > 0 {
+        writeln!(out, "\n{} not listed.", count(infos as u64, "info finding"))?;
     }
     Ok(())
 }
 
-/// A name in `<code>`: unlike a code span it can hold every character, by number.
+/// Returns a name in a `<code>` element, which unlike a code span can hold any character as a numeric reference.
 fn code(name: &str) -> String {
     format!("<code>{}</code>", escaped(&safe_text::name(name), "&#64;"))
 }
 
-/// Text in which nothing is markup, a link, or a person.
+/// Escapes text so that nothing in it is markup, a link or a mention.
 fn text(text: &str) -> String {
-    // An at sign by itself calls nobody.
+    // An at sign in an element of its own mentions nobody.
     escaped(text, "<span>&#64;</span>")
 }
 
-/// Every character that means something to Markdown or HTML, by its number.
+/// Replaces every character with a meaning in Markdown or HTML by a numeric reference.
 fn escaped(text: &str, at: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -151,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
     use tensorseal_core::judge::Finding;
 
-    pub(super) fn written(report: &Report) -> String {
+    pub fn written(report: &Report) -> String {
         let mut out = Vec::new();
         write(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -166,15 +170,16 @@ mod tests {
         );
         report.findings.push(Finding::new("format/misaligned", "x"));
         report.judge(Severity::Medium);
-        assert_eq!(
-            written(&report),
+        let sentence = summary::sentence(&report);
+        let expected = format!(
             "## ❌ tensorseal verify: FAIL\n\n\
-             1 finding at or above the limit (medium), critical: tensor bytes changed.\n\n\
+             {sentence}\n\n\
              | | |\n|---|---|\n| model | <code>model</code> |\n\n\
-             | severity | rule | where | what |\n|---|---|---|---|\n\
+             | severity | rule | location | finding |\n|---|---|---|---|\n\
              | **critical** | integrity/tensor-changed | <code>layers.0.weight</code> | its bytes are not the sealed ones |\n\n\
-             1 remark not listed.\n"
+             1 info finding not listed.\n"
         );
+        assert_eq!(written(&report), expected);
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
         report.judge(Severity::Medium);
         let text = written(&report);
         assert_eq!(text.matches("integrity/file-changed").count(), LISTED);
-        assert!(text.contains("… and 10 more."), "{text}");
+        assert!(text.contains("… and 10 more (see the JSON report)."), "{text}");
     }
 
     #[test]

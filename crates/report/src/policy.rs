@@ -1,9 +1,9 @@
-//! The rules of a policy in words.
+//! The outcomes of policy rules in words.
 
 pub use tensorseal_core::document::policy::PolicyUsed;
 use tensorseal_core::policy::gate::RuleStatus;
 
-/// An outcome for people.
+/// Returns the outcome of a policy rule in words.
 pub fn words(outcome: RuleStatus) -> &'static str {
     match outcome {
         RuleStatus::Pass => "pass",
@@ -88,10 +88,13 @@ pub(super) mod tests {
                 report.findings.iter().filter(|f| report.fails(f)).map(|f| f.rule).collect();
             assert_eq!(failing, ["payload/low-bits"]);
         }
-        assert_eq!(report.findings[0].rule, "payload/low-bits", "first, though only a remark");
+        assert_eq!(
+            report.findings[0].rule, "payload/low-bits",
+            "first, although its severity is info"
+        );
         assert_eq!(
             crate::summary::sentence(&report),
-            "The policy is not met, 2 of 4 rules: watermark.expect (n), severity.payload (n)."
+            "The policy is not met: 2 of 4 rules failed (watermark.expect (n), severity.payload (n))."
         );
     }
 

@@ -1,4 +1,4 @@
-//! A simple verification result (in-toto SVR, v0.2): what of a policy a model was found to meet.
+//! in-toto Simple Verification Result (v0.2): the policy rules that a model met.
 
 use super::Report;
 use super::statement::{
@@ -7,13 +7,13 @@ use super::statement::{
 use serde_json::json;
 use tensorseal_signing::Statement;
 
-/// Its predicate type.
+/// The predicate type of the statement.
 pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.2";
 
-/// The statement of what was met, to be signed. Of a model that did not pass it names nothing.
+/// Returns the statement of the rules that were met, ready to be signed. For a model that failed it names none.
 ///
 /// # Errors
-/// There is no verdict by a policy.
+/// Returns an error if the report has no verdict of a policy.
 pub fn statement(
     report: &Report,
     stated: &StatementContext,

@@ -120,10 +120,10 @@ fn describe(
         parts.push(explained_by(flipped, &changes));
     }
     for (searched, tried) in [
-        (SearchScope::Bits, "no single flipped bit"),
+        (SearchScope::Bits, "no single bit flip"),
         (
             SearchScope::Chunk,
-            "no one or two flipped bits, no changed byte and no changed aligned 16-bit word",
+            "no one or two bit flips, no changed byte and no changed aligned 16-bit word",
         ),
     ] {
         let failed: Vec<[u64; 2]> =
@@ -133,7 +133,7 @@ fn describe(
         }
     }
     if let Some(named) = named_ranges(&not_searched, "and") {
-        parts.push(format!("{named} were not searched for flipped bits"));
+        parts.push(format!("{named} were not searched for bit flips"));
     }
     for part in parts {
         finding.message.push_str("; ");
@@ -186,10 +186,13 @@ fn explained_by(flipped: u64, changes: &[ChangedElement]) -> String {
     let spelled: Vec<String> = changes.iter().take(SPELLED).map(ChangedElement::text).collect();
     let more = match changes.len().saturating_sub(SPELLED) {
         0 => String::new(),
-        n => format!(", and in {n} more"),
+        n => format!("; and {n} more"),
     };
-    let what = if flipped == 1 { "flipped bit explains" } else { "flipped bits explain" };
-    format!("{flipped} {what} it: {}{more}", spelled.join(", "))
+    let what = match flipped {
+        1 => "single bit flip".to_owned(),
+        flipped => format!("{flipped} bit flips"),
+    };
+    format!("{what}: {}{more}", spelled.join("; "))
 }
 
 impl ChangedElement {
@@ -216,7 +219,7 @@ impl ChangedElement {
             Some(element) => format!("element {element}"),
             None => format!("byte {}", self.byte),
         };
-        format!("{bits} of {place} (sealed {}, found {})", self.sealed.text, self.found.text)
+        format!("{place}, {bits}, {} -> {}", self.sealed.text, self.found.text)
     }
 }
 

@@ -83,7 +83,7 @@ pub fn judge(signed: &SignedFiles<'_>) -> SignatureOutcome {
     for (index, file) in model.files.iter().enumerate() {
         here.insert(file.path.as_str());
         if let Some(by) = ignored.covering(&file.path) {
-            let reason = format!("ignored by the signature ({})", display_name(by));
+            let reason = format!("ignored by the signature: {}", display_name(by));
             outcome.leave_out(file, SkipReason::Ignored, &reason);
         } else if let Some(resources) = listed.get(file.path.as_str()) {
             outcome.compare(signed, index, resources);
@@ -93,7 +93,7 @@ pub fn judge(signed: &SignedFiles<'_>) -> SignatureOutcome {
     }
     for link in &model.links {
         if let Some(by) = ignored.covering(&link.path) {
-            let reason = format!("ignored by the signature ({})", display_name(by));
+            let reason = format!("ignored by the signature: {}", display_name(by));
             outcome.not_covered(&link.path, SkipReason::Ignored, &reason);
         } else if allowed.covering(&link.path).is_none() {
             outcome.directory_link(signed, link);
@@ -293,7 +293,7 @@ pub fn left_out(model: &Checkpoint, ignore_paths: &[String]) -> Vec<SkippedPath>
     let ignored = IgnoredPaths::new(ignore_paths);
     let of = |file: &ModelFile| {
         let by = display_name(ignored.covering(&file.path)?);
-        let reason = format!("ignored by the signature ({by})");
+        let reason = format!("ignored by the signature: {by}");
         Some(SkippedPath { path: file.path.clone(), reason, kind: SkipReason::Ignored })
     };
     model.files.iter().filter_map(of).collect()

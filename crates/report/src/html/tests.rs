@@ -132,7 +132,7 @@ fn thirty_thousand_tensors_are_a_small_page() {
     let page = written(&many);
     assert!(page.len() < 1_500_000, "{}", page.len());
     assert!(page.contains("… and 29,961 more"), "what is left out is counted");
-    assert!(page.contains("and 29,961 more tensors with findings, not drawn"));
+    assert!(page.contains("and 29,961 more tensors with findings, not plotted"));
     parsed(&page);
 }
 

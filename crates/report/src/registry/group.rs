@@ -1,31 +1,31 @@
-//! What people must look at first.
+//! Groups models by urgency.
 
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, ModelState};
 
-/// The models of a registry in the order in which they are looked at.
+/// How urgently a model needs attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
-    /// Not to be used until somebody has looked.
+    /// The model must not be used until it has been reviewed.
     Alarm,
-    /// Somebody should look.
+    /// The model should be reviewed.
     Review,
-    /// Nothing is wrong, as far as is known.
+    /// Nothing is known to be wrong with the model.
     Rest,
 }
 
 impl Group {
-    /// All of them, most urgent first.
+    /// All groups, most urgent first.
     pub(super) const ALL: [Group; 3] = [Self::Alarm, Self::Review, Self::Rest];
 
-    /// The one of a model.
+    /// Returns the group of a model.
     pub(super) fn of(model: &ModelRecord) -> Group {
         let by_state = match model.state {
             ModelState::Modified | ModelState::BitRot | ModelState::Replaced => Self::Alarm,
             ModelState::Missing | ModelState::Incomplete => Self::Review,
             ModelState::Ok | ModelState::New => Self::Rest,
         };
-        // Said by the state already; a model that is not there is not used.
+        // The state expresses these rules already, and a missing model cannot be used.
         let of_state = |rule: &str| matches!(rule, "registry/missing" | "registry/incomplete");
         let others = model.findings.iter().filter(|finding| !of_state(&finding.rule));
         let by_findings = match others.map(|finding| finding.severity).max() {

@@ -1,4 +1,4 @@
-//! Registries on the terminal: a table, the findings, one line in sum.
+//! The terminal output for registries: a table of models, the findings, and a summary line.
 
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
@@ -9,13 +9,13 @@ use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, ModelState, RecordedFinding, SkippedItems};
 
-/// Findings that are listed one by one; the rest is counted.
+/// Largest number of findings, and of errors, that are listed. The rest is counted.
 const LISTED: usize = 50;
 
-/// Things that are passed over and listed one by one.
-const PASSED: usize = 10;
+/// Largest number of skipped paths that are listed. The rest is counted.
+const SKIPPED: usize = 10;
 
-/// Widest column of names, in characters; longer names push their line to the right.
+/// Greatest width of the name column, in characters. A longer name shifts the rest of its line.
 const WIDEST: usize = 56;
 
 /// Which models are listed.
@@ -23,7 +23,7 @@ const WIDEST: usize = 56;
 pub enum Models {
     /// All of them.
     All,
-    /// Those that somebody must look at.
+    /// The models that need attention.
     Problems,
 }
 
@@ -33,10 +33,10 @@ impl Models {
     }
 }
 
-/// A line for each model: state, name, last deep check, findings. Each source has a heading.
+/// Writes a line for each model with its state, name, last deep check and findings. Each source has a heading.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn table(
     overview: &Overview<'_>,
     models: Models,
@@ -76,7 +76,7 @@ fn row(overview: &Overview<'_>, model: &ModelRecord, width: usize, palette: Pale
     format!("  {state}  {:<width$}  {checked}  {said}", title(model))
 }
 
-/// Name and version.
+/// Returns the name and the version of a model.
 fn title(model: &ModelRecord) -> String {
     match &model.version {
         Some(version) => {
@@ -86,10 +86,10 @@ fn title(model: &ModelRecord) -> String {
     }
 }
 
-/// What became of the models that are not as they were, and the findings that are more than remarks.
+/// Writes the findings above info, those of the most urgent models first.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let (mut listed, mut more) = (0, 0u64);
     for group in [Group::Alarm, Group::Review, Group::Rest] {
@@ -110,19 +110,19 @@ pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) 
         })?;
     }
     if more > 0 {
-        writeln!(out, "… and {} more (all with --format json)", grouped(more))?;
+        writeln!(out, "… and {} more (use --format json to list all)", grouped(more))?;
     }
-    let remarks: u64 = overview
+    let infos: u64 = overview
         .summary
         .findings
         .iter()
         .filter_map(|((severity, _), number)| (*severity == Severity::Info).then_some(number))
         .sum();
-    if remarks > 0 {
-        let line = format!("{} (listed with --format json)", count(remarks, "remark"));
+    if infos > 0 {
+        let line = format!("{} not shown (use --format json)", count(infos, "info finding"));
         writeln!(out, "{}", palette.dim(&line))?;
     }
-    if listed > 0 || remarks > 0 { writeln!(out) } else { Ok(()) }
+    if listed > 0 || infos > 0 { writeln!(out) } else { Ok(()) }
 }
 
 fn finding_lines(
@@ -145,40 +145,40 @@ fn finding_lines(
     Ok(())
 }
 
-/// What could not be checked, and the line in sum.
+/// Writes what could not be checked, what was skipped, and the summary line.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn ending(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let errors = overview.summary.last_run.as_ref().map_or(&[][..], |run| &run.errors);
     for error in errors.iter().take(LISTED) {
         writeln!(out, "not checked  {}", clipped(error, MESSAGE))?;
     }
     if errors.len() > LISTED {
-        writeln!(out, "… and {} more", grouped((errors.len() - LISTED) as u64))?;
+        writeln!(out, "not checked  … and {} more", grouped((errors.len() - LISTED) as u64))?;
     }
     if let Some(passed_over) = overview.passed_over {
-        self::passed_over(passed_over, out)?;
+        skipped(passed_over, out)?;
     }
     writeln!(out, "{}  {}", palette.verdict(overview.verdict), summary_line(overview))
 }
 
-/// What is no model, or was excluded.
-fn passed_over(passed_over: &SkippedItems, out: &mut dyn Write) -> io::Result<()> {
-    for passed in passed_over.first.iter().take(PASSED) {
+/// Writes the paths that are not models or were excluded.
+fn skipped(passed_over: &SkippedItems, out: &mut dyn Write) -> io::Result<()> {
+    for passed in passed_over.first.iter().take(SKIPPED) {
         let (source, path) = (shown(&passed.source), shown(&passed.path));
-        let line = format!("{source}: {path}: {}", passed.reason);
-        writeln!(out, "passed over  {}", clipped(&line, MESSAGE))?;
+        let line = format!("{source}: {path} ({})", passed.reason);
+        writeln!(out, "skipped  {}", clipped(&line, MESSAGE))?;
     }
-    let more = passed_over.count.saturating_sub(PASSED as u64);
+    let more = passed_over.count.saturating_sub(SKIPPED as u64);
     if more > 0 {
-        writeln!(out, "… and {} more (listed with --format json)", grouped(more))?;
+        writeln!(out, "skipped  … and {} more (use --format json to list all)", grouped(more))?;
     }
     Ok(())
 }
 
-/// How a state is shown.
 impl Palette {
+    /// Returns the name of a state in its colour, padded to the longest.
     fn state(self, state: ModelState) -> String {
         let name = format!("{:<10}", state.name());
         match state {
@@ -224,7 +224,7 @@ critical  integrity/tensor-changed  b  layers.0.weight
 critical  integrity/tensor-changed  c  c
           c
           bytes 16..18
-1 remark (listed with --format json)
+1 info finding not shown (use --format json)
 
 not checked  s3://bucket/models/f: timed out
 FAIL  registry  6 models: ";
@@ -254,7 +254,7 @@ FAIL  registry  6 models: ";
     fn what_was_passed_over_is_named_and_counted() {
         let (summary, models) = (RegistrySummary::empty(), Vec::new());
         let mut passed_over = SkippedItems::default();
-        for at in 0..PASSED + 3 {
+        for at in 0..SKIPPED + 3 {
             passed_over.add("/models", format!("link\u{1b} {at}"), "a link".to_owned());
         }
         let passed_over = Some(&passed_over);
@@ -262,7 +262,7 @@ FAIL  registry  6 models: ";
         let mut out = Vec::new();
         ending(&overview, Palette::default(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.matches("passed over  /models: link").count(), PASSED, "{text}");
+        assert_eq!(text.matches("skipped  /models: link").count(), SKIPPED, "{text}");
         assert!(text.contains("… and 3 more"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
@@ -286,6 +286,6 @@ FAIL  registry  6 models: ";
         findings(&sample_registry::overview(&summary, &models), Palette::default(), &mut out)
             .unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("… and 7 more (all with --format json)"), "{text}");
+        assert!(text.contains("… and 7 more (use --format json to list all)"), "{text}");
     }
 }

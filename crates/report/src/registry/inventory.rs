@@ -1,7 +1,7 @@
 //! The inventory: all models as comma-separated values (RFC 4180), for spreadsheets.
 //!
-//! A spreadsheet takes a field for a formula that begins with one of a few characters, and runs it: such a field
-//! gets an apostrophe in front, which spreadsheets show as nothing. Exact names are in the JSON document.
+//! Spreadsheets evaluate a field as a formula if it begins with one of a few characters. Such a field is prefixed
+//! with an apostrophe, which spreadsheets do not display. The JSON document has the exact names.
 
 use super::Overview;
 use crate::safe_text;
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::ModelRecord;
 
-/// The first record.
+/// The header record.
 const HEADER: [&str; 16] = [
     "source",
     "model",
@@ -29,11 +29,10 @@ const HEADER: [&str; 16] = [
     "rules",
 ];
 
-/// Writes the inventory: a header, and a record for each model. `findings` counts those that are more than
-/// remarks, `rules` names theirs.
+/// Writes the inventory: a header, and a record for each model. `findings` and `rules` cover the findings above info.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     csv.write_record(HEADER)?;
@@ -66,10 +65,10 @@ fn record(model: &ModelRecord) -> [String; 16] {
     ]
 }
 
-/// A text from elsewhere: hidden characters written out, nothing a formula.
+/// Escapes hidden characters, and text that a spreadsheet would evaluate as a formula.
 fn text(text: &str) -> String {
     let mut shown = safe_text::clipped(text, usize::MAX);
-    // The wide forms are taken for the narrow ones where text is written in them.
+    // Some spreadsheets treat the full-width forms like the ASCII characters.
     if shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
         shown.insert(0, '\'');
     }

@@ -1,7 +1,7 @@
-//! The document for scripts: [`SCHEMA`], published in `docs/schema/`.
+//! The JSON document for scripts. Its schema, [`SCHEMA`], is published in `docs/schema/`.
 //!
-//! Each model is a line of its own, so that it is read without holding all of them, too. The verdict comes last:
-//! a document without it was not written to its end.
+//! Each model has a line of its own, so that a reader does not need to hold all of them in memory. The verdict comes
+//! last: a document without it is truncated.
 
 use super::Overview;
 use crate::Tool;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use tensorseal_core::record::RegistrySummary;
 
-/// Schema name of the document.
+/// The schema name of the document.
 pub const SCHEMA: &str = "tensorseal.registry/1";
 
-/// What a registry has, without its models.
+/// The summary of a registry.
 #[derive(Serialize)]
 struct RegistryTotals<'a> {
     models: Vec<Value>,
@@ -44,7 +44,7 @@ impl<'a> RegistryTotals<'a> {
     }
 }
 
-/// Worst first.
+/// Serialises the number of findings by severity and rule, most severe first.
 fn findings<S: serde::Serializer>(
     summary: &RegistrySummary,
     serializer: S,
@@ -59,7 +59,7 @@ fn findings<S: serde::Serializer>(
 /// Writes the document.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let tool = Tool { name: "tensorseal", version: env!("CARGO_PKG_VERSION") };
     writeln!(out, "{{\n\"schema\": {},", text(&SCHEMA)?)?;

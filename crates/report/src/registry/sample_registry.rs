@@ -1,4 +1,4 @@
-//! A small registry, for tests.
+//! A small registry for tests.
 
 use super::Overview;
 use jiff::Timestamp;

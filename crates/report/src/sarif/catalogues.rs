@@ -1,4 +1,4 @@
-//! The rules of a log, and the public catalogues they refer to.
+//! The rules that a log refers to, and the public catalogues that these refer to.
 
 use super::level;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_core::judge::Severity;
 use tensorseal_core::judge::rules::{Rule, catalogue_of, find_rule, rules};
 
-/// The rules that a log speaks of.
+/// The rules and catalogue entries that a log refers to.
 pub(super) struct ReferencedRules {
     rules: Vec<&'static Rule>,
-    /// By short name of the catalogue: the ids of it that are used.
+    /// The ids that are used, by the short name of their catalogue.
     taxa: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
@@ -26,12 +26,12 @@ impl ReferencedRules {
         Self { rules, taxa }
     }
 
-    /// Position of a rule in [`ReferencedRules::rules`]; -1 where it has none, as the standard has it.
+    /// Returns the position of a rule in [`ReferencedRules::rules`], or -1 if it has none, as the standard requires.
     pub(super) fn index(&self, id: &str) -> i64 {
         self.rules.binary_search_by(|rule| rule.id.cmp(id)).map_or(-1, |index| index as i64)
     }
 
-    /// Everything that is known of the rules.
+    /// Returns the rule descriptors.
     pub(super) fn rules(&self) -> Vec<Value> {
         self.rules.iter().map(|rule| self.descriptor(rule)).collect()
     }
@@ -80,7 +80,7 @@ impl ReferencedRules {
         }))
     }
 
-    /// The catalogues, with the ids that are used.
+    /// Returns the catalogues with the ids that are used.
     pub(super) fn taxonomies(&self) -> Vec<Value> {
         let described = |(name, ids): (&&str, &Vec<&str>)| {
             let catalogue = rules().catalogues.get(*name)?;
@@ -97,14 +97,14 @@ impl ReferencedRules {
         self.taxa.iter().filter_map(described).collect()
     }
 
-    /// References to the catalogues.
+    /// Returns references to the catalogues.
     pub(super) fn supported(&self) -> Vec<Value> {
         let names = self.taxa.keys().enumerate();
         names.map(|(index, name)| json!({ "name": name, "index": index })).collect()
     }
 }
 
-/// A score as code scanning sorts by: 9 and more is critical, 7 high, 4 medium.
+/// Returns the score by which code scanning sorts: critical from 9, high from 7, medium from 4.
 fn score(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "9.5",
@@ -115,7 +115,7 @@ fn score(severity: Severity) -> &'static str {
     }
 }
 
-/// `area/what-is-wrong` as `AreaWhatIsWrong`: names of rules have no punctuation.
+/// Converts `area/what-is-wrong` to `AreaWhatIsWrong`, because SARIF rule names have no punctuation.
 fn pascal(id: &str) -> String {
     id.split(['/', '-'])
         .flat_map(|word| {

@@ -1,5 +1,5 @@
-//! SARIF 2.1.0, the format of code scanning: each finding a result whose region is the byte range in
-//! its file and whose logical location is its tensor.
+//! SARIF 2.1.0, the format of code scanning. Each finding is a result. Its region is a byte range of the file, and its
+//! logical location is the tensor.
 
 mod catalogues;
 mod uri;
@@ -19,13 +19,13 @@ use uri::ArtifactUris;
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// Name of the fingerprint that is the same in every run.
+/// Name of the fingerprint, which identifies a finding across runs.
 const FINGERPRINT: &str = "tensorsealFinding/v1";
 
 /// Writes the log.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &log(report))?;
     out.write_all(b"\n")
@@ -127,7 +127,7 @@ fn result(
     if let Some(standing) = &finding.standing {
         properties.insert("standing".to_owned(), json!(standing));
     }
-    // A policy may let no remark through.
+    // A policy may fail on info findings, too.
     let kind_is_fail = finding.severity > Severity::Info || report.fails(finding);
     let mut result = json!({
         "ruleId": finding.rule,
@@ -147,7 +147,7 @@ fn result(
     result
 }
 
-/// The level of a severity. What is no more than a remark is no failure, and has none.
+/// Returns the SARIF level of a severity. Info findings are no failures and have the level `none`.
 fn level(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical | Severity::High => "error",
@@ -187,8 +187,8 @@ fn location(
     location.into()
 }
 
-/// The bytes of the file that a finding is about. A finding's own range counts from the start of the
-/// tensor; without its place in the file there is none to give.
+/// Returns the byte range of a finding within its file. The range of a finding of a tensor counts from the start of
+/// the tensor, so there is no region if the tensor's offset is unknown.
 fn region(finding: &Finding, profile: Option<&Profile>) -> Option<[u64; 2]> {
     let range = match (&finding.tensor, profile) {
         (None, _) => finding.byte_range?,
@@ -202,7 +202,8 @@ fn region(finding: &Finding, profile: Option<&Profile>) -> Option<[u64; 2]> {
     (range[0] <= range[1] && range[1] <= i64::MAX as u64).then_some(range)
 }
 
-/// The same for the same rule, file and tensor in every run; of several alike, by their order.
+/// Returns a fingerprint that is the same in every run for the same rule, file and tensor. Findings that share all three
+/// are numbered in order.
 fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026-11-24 finding fingerprint v1");
     for part in [
@@ -211,7 +212,7 @@ fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
         finding.tensor.as_deref(),
         finding.other_tensor.as_deref(),
     ] {
-        // Lengths keep the parts apart; none is told from empty.
+        // Length prefixes separate the parts, and distinguish a missing part from an empty one.
         let part = part.map(str::as_bytes);
         hasher.update(&part.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
         hasher.update(part.unwrap_or_default());
@@ -223,7 +224,7 @@ fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
     format!("{digits}:{number}")
 }
 
-/// Text in which nothing is a link to a reader of SARIF.
+/// Breaks up link syntax, which SARIF viewers would otherwise render.
 fn plain(text: &str) -> String {
     text.replace("](", "] (")
 }

@@ -113,11 +113,11 @@ fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut
 /// What a model root alone does not vouch for: everything that is not a tensor.
 fn not_covered_by_root(model: &Checkpoint) -> impl Iterator<Item = SkippedPath> {
     model.model_files().iter().map(|file| {
-        let what = match file.kind {
-            FileKind::Other => "the file",
-            _ => "its bytes outside tensors",
+        let reason = match file.kind {
+            FileKind::Other => "not covered by the model root, only by a seal",
+            _ => "bytes outside tensors are not covered by the model root, only by a seal",
         };
-        let reason = format!("{what}: not part of the model root, only a seal covers it");
+        let reason = reason.to_owned();
         SkippedPath { path: file.path.clone(), reason, kind: SkipReason::NotInModelRoot }
     })
 }

@@ -1,11 +1,11 @@
-//! What the page must know of all models before it lists the first.
+//! Counts over all models, which the page needs before it lists the first model.
 
 use crate::registry::Overview;
 use crate::registry::group::Group;
 use std::io;
 use tensorseal_core::record::ModelRecord;
 
-/// Ages of the last deep check: name, and what is younger than that in days.
+/// Age classes of the last deep check: name, and upper bound in days.
 pub(super) const AGES: [(&str, i64); 5] = [
     ("less than a day ago", 1),
     ("1 to 7 days ago", 7),
@@ -18,9 +18,9 @@ pub(super) const AGES: [(&str, i64); 5] = [
 #[derive(Debug, Default)]
 pub(super) struct ModelCounts {
     groups: [u64; Group::ALL.len()],
-    /// By [`AGES`].
+    /// Number of models of each class of [`AGES`].
     pub ages: [u64; AGES.len()],
-    /// Never deeply checked.
+    /// Number of models that were never deep-checked.
     pub never: u64,
 }
 

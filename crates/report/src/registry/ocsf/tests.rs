@@ -1,5 +1,4 @@
-//! The events, held to what receivers of them rely on. The schema itself is in the hands of others: a Python
-//! check holds them to it.
+//! Tests what receivers of the events rely on. A Python check validates the events against the published schema.
 
 use super::*;
 use crate::registry::sample_registry;
@@ -103,7 +102,7 @@ fn what_was_not_completed_is_no_success() {
         summary.findings.clear();
         if let Some(run) = &mut summary.last_run {
             run.outcome = outcome;
-            run.errors = vec!["no".to_owned(); TOLD + 5];
+            run.errors = vec!["no".to_owned(); LISTED + 5];
         }
         let mut out = Vec::new();
         write(&sample_registry::overview(&summary, &models), &mut out).unwrap();
@@ -111,7 +110,7 @@ fn what_was_not_completed_is_no_success() {
         let end = events.last().unwrap();
         assert_eq!(end["activity_id"], activity);
         assert_eq!((end["status_id"].as_u64(), end["severity_id"].as_u64()), (Some(2), Some(3)));
-        assert!(end["status_detail"].as_str().unwrap().ends_with("no; and 5 more"));
+        assert!(end["status_detail"].as_str().unwrap().ends_with("no; … and 5 more"));
     }
 }
 

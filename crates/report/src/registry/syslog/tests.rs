@@ -64,7 +64,7 @@ fn a_flood_is_counted() {
         vec![sample_registry::finding(Severity::High, "integrity/tensor-changed"); 1000];
     let lines = lines(&vec![model]);
     assert_eq!(lines.len(), SENT + 1 + 2);
-    assert!(lines[SENT].ends_with("and 980 more findings of this model"));
+    assert!(lines[SENT].ends_with("… and 980 more findings of this model"));
 }
 
 fn sent(target: &str, name: &str) -> Result<u64, SyslogError> {
@@ -137,7 +137,10 @@ fn nobody_there_is_an_error_that_names_the_receiver() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = sent(&format!("tcp://127.0.0.1:{port}"), "c").unwrap_err();
     assert_eq!((error.sent, error.cause.kind()), (0, io::ErrorKind::ConnectionRefused));
-    assert!(error.to_string().starts_with(&format!("tcp://127.0.0.1:{port}: ")), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("cannot send to tcp://127.0.0.1:{port}: ")),
+        "{error}"
+    );
     assert!(sent("unix:///nonexistent/log", "c").is_err());
     // Of a datagram it is told where the system tells it: it does on this machine.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
