@@ -190,7 +190,7 @@ fn run(models: u64, errors: &[&str]) -> RunRecord {
 fn terminal(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::table(overview, human::Models::All, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, human::Options::default(), palette, out)?;
     human::ending(overview, palette, out)
 }
 

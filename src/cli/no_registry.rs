@@ -1,9 +1,10 @@
 //! `registry` in a build without it.
 
+use self::args::RegistryCommand;
+use super::args::General;
 use super::{Failure, Outcome};
 use crate::checkpoint::display_name;
 use anyhow::anyhow;
-use args::RegistryCommand;
 
 /// Arguments of `registry`.
 pub mod args {
@@ -20,10 +21,10 @@ pub mod args {
 }
 
 /// Refuses the command.
-pub fn run(RegistryCommand::Any(words): &RegistryCommand) -> Outcome {
+pub fn run(RegistryCommand::Any(words): &RegistryCommand, _: &General) -> Outcome {
     let command = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     Err(Failure::usage(anyhow!(
-        "registry {}: this build of tensorseal has no registries; build it with the feature registry",
+        "registry {}: not supported by this build; build tensorseal with the feature `registry`",
         display_name(&command)
     )))
 }

@@ -1,6 +1,6 @@
 //! What all measuring verbs do: run the engines, draw progress, stop on Ctrl-C.
 
-use super::args::Measuring;
+use super::args::{General, Measuring};
 use super::progress::Drawn;
 use super::{Failure, exit, output};
 use crate::engine::{RunError, RunOptions, RunReport};
@@ -11,25 +11,24 @@ use std::sync::Arc;
 /// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
 /// call: signals are handled once in a process.
 pub fn watched<T>(
-    measuring: &Measuring,
-    quiet: bool,
+    general: &General,
     work: impl FnOnce(&Arc<Progress>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let progress = Arc::new(Progress::default());
     stop_on_signals(&progress)?;
-    let drawn = Drawn::start(&progress, measuring, quiet);
+    let drawn = Drawn::start(&progress, general);
     let done = work(&progress);
     drop(drawn);
     done
 }
 
-/// Says on standard error what `auto` chose, and that a device was left: for verbs without a report.
-pub fn say_who_measured(run: &RunReport, quiet: bool) {
+/// Prints on standard error which device `auto` chose, and that one failed: for verbs without a report.
+pub fn note_device(run: &RunReport, quiet: bool) {
     if let Some(choice) = &run.choice {
-        output::note(quiet, &format!("measured by {choice}"));
+        output::note(quiet, &format!("measured on {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
-        output::note(quiet, &format!("the device was left: {fallback}"));
+        output::note(quiet, &format!("the device failed: {fallback}"));
     }
 }
 

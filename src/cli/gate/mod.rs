@@ -3,7 +3,7 @@
 pub mod args;
 mod statements;
 
-use super::args::ReportFormat;
+use super::args::{General, ReportFormat};
 use super::signing::signed;
 use super::{Failure, Outcome, exit, output, running};
 use crate::policy::{self, PolicyFile};
@@ -14,8 +14,10 @@ use args::GateArgs;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &GateArgs) -> Outcome {
-    let (Some(model), Some(path)) = (&args.model, &args.policy) else { return print_policy() };
+pub fn run(args: &GateArgs, general: &General) -> Outcome {
+    let (Some(model), Some(path)) = (&args.model, &args.policy) else {
+        return print_policy(general);
+    };
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
     let registries = registries(args);
@@ -31,15 +33,14 @@ pub fn run(args: &GateArgs) -> Outcome {
         fail_on: args.common.fail_on,
         ..GateOptions::default()
     };
-    let Gated { report, subject } =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            options.progress = progress.clone();
-            Ok(gate(model, &policy, &options)?)
-        })?;
+    let Gated { report, subject } = running::watched(general, |progress| {
+        options.progress = progress.clone();
+        Ok(gate(model, &policy, &options)?)
+    })?;
     if let Some(subject) = subject {
         statements::write(&statements::make(&args.stating, subject, key.as_ref(), &report)?)?;
     }
-    output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
+    output::finish(&report, (&args.common, general), &|out, palette| summary(out, palette, &report))
 }
 
 /// What scans of registries remember.
@@ -55,12 +56,19 @@ fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistries {
     crate::verbs::gate::NoRegistries
 }
 
-/// The policy to begin with.
-fn print_policy() -> Outcome {
+/// Prints the policy to start from.
+fn print_policy(general: &General) -> Outcome {
     match io::stdout().lock().write_all(policy::DEFAULT.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
-        _ => Ok(exit::PASS),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::incomplete(error));
+        }
+        _ => {}
     }
+    output::note(
+        general.quiet,
+        "next: save this as policy.toml, edit it, and run `tensorseal gate MODEL --policy policy.toml`",
+    );
+    Ok(exit::PASS)
 }
 
 /// Who signed, and which seal was used.

@@ -2,6 +2,7 @@
 
 use super::args::AcceptArgs;
 use super::{place, state_failure};
+use crate::cli::args::General;
 use crate::cli::{Outcome, exit};
 use crate::registry::state::{Database, StateError};
 use crate::system::user_number;
@@ -9,7 +10,7 @@ use crate::verbs;
 use std::io::Write;
 
 /// Accepts what a model is now.
-pub fn run(args: &AcceptArgs) -> Outcome {
+pub fn run(args: &AcceptArgs, general: &General) -> Outcome {
     let path = place::state(&args.remembering)?;
     // One that is not there is not made for this.
     drop(Database::read_from(&path).map_err(state_failure)?);
@@ -17,7 +18,7 @@ pub fn run(args: &AcceptArgs) -> Outcome {
     let source = place::source_of(&database, &args.naming)?;
     let model = database.model(&source, &args.naming.model).map_err(state_failure)?;
     let Some(model) = model else {
-        let text = format!("{}: was accepted as gone", args.naming.model);
+        let text = format!("{}: already accepted as removed", args.naming.model);
         return Err(state_failure(StateError::Unknown(text)));
     };
     let by = args.by.clone().unwrap_or_else(user);
@@ -25,15 +26,17 @@ pub fn run(args: &AcceptArgs) -> Outcome {
     let accepted = database.accept(&model, now, &by, &args.reason).map_err(state_failure)?;
     let what = match accepted.root {
         Some(root) => format!("root {root}"),
-        None => "it is gone".to_owned(),
+        None => "removed from its source".to_owned(),
     };
     let was = accepted.was.name();
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(
-        out,
-        "accepted  {} (was {was}): {what}\n          by {by}: {}",
-        model.name, args.reason
-    );
+    if !general.quiet {
+        let _ = writeln!(
+            std::io::stdout(),
+            "accepted  {} (was {was}): {what}\n          by {by}: {}",
+            model.name,
+            args.reason
+        );
+    }
     Ok(exit::PASS)
 }
 

@@ -10,17 +10,18 @@ mod status;
 mod tell;
 mod values;
 
+use super::args::General;
 use super::{Failure, Outcome, exit};
 use crate::registry::state::StateError;
 use args::RegistryCommand;
 
 /// Runs a command on registries.
-pub fn run(command: &RegistryCommand) -> Outcome {
+pub fn run(command: &RegistryCommand, general: &General) -> Outcome {
     match command {
-        RegistryCommand::Scan(args) => scan::run(args),
+        RegistryCommand::Scan(args) => scan::run(args, general),
         RegistryCommand::Status(args) => status::run(args),
         RegistryCommand::History(args) => history::run(args),
-        RegistryCommand::Accept(args) => accept::run(args),
+        RegistryCommand::Accept(args) => accept::run(args, general),
     }
 }
 

@@ -28,7 +28,7 @@ pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
         || set("XDG_STATE_HOME").or_else(home).map(|dir| dir.join("tensorseal/registry.db"));
     of_unit.or_else(of_user).ok_or_else(|| {
         Failure::usage(anyhow!(
-            "there is no home directory to keep the state in: name it with --state"
+            "there is no home directory for the state database; give its path with --state"
         ))
     })
 }
@@ -41,12 +41,12 @@ pub fn source_of(database: &Database, naming: &Naming) -> Result<String, Failure
     match (found.next(), found.next()) {
         (Some(source), None) => Ok(source.clone()),
         (Some(_), Some(_)) => Err(Failure::usage(anyhow!(
-            "{} is in several sources: name one with --source: {}",
+            "{} is in several sources; choose one with --source: {}",
             naming.model,
             sources.join(", ")
         ))),
         (None, _) => Err(state_failure(StateError::Unknown(format!(
-            "{}: no model of this name was ever seen{}",
+            "{}: no model with this name was found{}",
             naming.model,
             naming.source.as_ref().map(|source| format!(" in {source}")).unwrap_or_default()
         )))),

@@ -28,7 +28,7 @@ impl Reports {
     pub fn new(directory: &Path) -> Result<Reports, Failure> {
         let models = directory.join(MODELS);
         fs::create_dir_all(&models)
-            .with_context(|| format!("{}: cannot be made", models.display()))
+            .with_context(|| format!("cannot create {}", models.display()))
             .map_err(Failure::incomplete)?;
         Ok(Reports { directory: directory.to_owned() })
     }

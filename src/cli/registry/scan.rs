@@ -5,6 +5,7 @@ use super::reports::Reports;
 use super::tell::{self, Told};
 use super::values::Rotation;
 use super::{place, state_failure, status};
+use crate::cli::args::General;
 use crate::cli::{Failure, Outcome, exit, output, running};
 use crate::judge::Verdict;
 use crate::policy::Age;
@@ -20,17 +21,17 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 /// Scans registries, and tells everyone who was named.
-pub fn run(args: &ScanArgs) -> Outcome {
+pub fn run(args: &ScanArgs, general: &General) -> Outcome {
     let sources = open(args)?;
     let path = place::state(&args.remembering)?;
     let (database, made) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
     if made {
-        let text = format!("{} was not there: every model is new to it", path.display());
-        output::note(args.quiet, &text);
+        let text = format!("created state database {}; every model is new to it", path.display());
+        output::note(general.quiet, &text);
     }
     tell::begin(&args.telling);
     let reports = args.telling.reports.as_deref().map(Reports::new).transpose()?;
-    let scanned = match scan(args, &database, &sources, reports.as_ref()) {
+    let scanned = match scan((args, general), &database, &sources, reports.as_ref()) {
         Ok(scanned) => scanned,
         Err(failure) => {
             tell::broke(&args.telling);
@@ -47,7 +48,7 @@ pub fn run(args: &ScanArgs) -> Outcome {
         passed_over: Some(&scanned.passed_over),
     };
     let told = tell::all(&args.telling, &overview, reports.as_ref());
-    print(args, &overview)?;
+    print(args, general, &overview)?;
     code(&scanned, told)
 }
 
@@ -57,7 +58,10 @@ fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
     for name in &args.sources {
         let opened = source::open(name, &spool).map_err(Failure::usage)?;
         if sources.iter().any(|other| other.name() == opened.name()) {
-            return Err(Failure::usage(anyhow!("{} is named twice", opened.name())));
+            return Err(Failure::usage(anyhow!(
+                "{} is given twice; give each source once",
+                opened.name()
+            )));
         }
         sources.push(opened);
     }
@@ -65,7 +69,7 @@ fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
 }
 
 fn scan(
-    args: &ScanArgs,
+    (args, general): (&ScanArgs, &General),
     database: &Database,
     sources: &[Box<dyn Source>],
     reports: Option<&Reports>,
@@ -73,9 +77,9 @@ fn scan(
     let mut run = running::run_options(&args.measuring);
     run.pace = args.limit_rate.map(|rate| Arc::new(Pace::new(rate)));
     let max_age = args.max_age.map(Age::duration);
-    let due = Due { max_age, part: part(args, database)?, everything: args.read_all };
+    let due = Due { max_age, part: part((args, general), database)?, everything: args.read_all };
     let mut failed = None;
-    let scanned = running::watched(&args.measuring, args.quiet, |progress| {
+    let scanned = running::watched(general, |progress| {
         let mut each = |model: &CheckedModel<'_>| {
             if let Some(Err(error)) = reports.map(|reports| reports.write(model)) {
                 failed.get_or_insert(error);
@@ -86,7 +90,7 @@ fn scan(
             due,
             checking: Checking { run, ..Checking::default() },
             exclude: &args.exclude,
-            fail_on: args.fail_on,
+            fail_on: args.listing.fail_on,
             progress,
             clock: &Timestamp::now,
             each: &mut each,
@@ -99,13 +103,16 @@ fn scan(
     }
 }
 
-fn part(args: &ScanArgs, database: &Database) -> Result<Option<Part>, Failure> {
+fn part(
+    (args, general): (&ScanArgs, &General),
+    database: &Database,
+) -> Result<Option<Part>, Failure> {
     Ok(match args.read_subset {
         None => None,
         Some(Rotation::Part(part)) => Some(part),
         Some(Rotation::Next(of)) => {
             let index = database.next_part(of).map_err(state_failure)?;
-            output::note(args.quiet, &format!("part {}/{of} of all models is read", index + 1));
+            output::note(general.quiet, &format!("reading part {}/{of} of all models", index + 1));
             Some(Part { index, of })
         }
     })
@@ -121,13 +128,15 @@ fn verdict(outcome: RunOutcome) -> Verdict {
     }
 }
 
-fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
+fn print(args: &ScanArgs, general: &General, overview: &Overview<'_>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
+    let written = match args.listing.format {
         ListFormat::Json => json::write(overview, &mut out),
         ListFormat::Csv => inventory::write(overview, &mut out),
-        ListFormat::Human if args.quiet && overview.verdict == Verdict::Pass => Ok(()),
-        ListFormat::Human => status::print(overview, human::Models::Problems, &mut out),
+        ListFormat::Human if general.quiet && overview.verdict == Verdict::Pass => Ok(()),
+        ListFormat::Human => {
+            status::print(overview, human::Models::Problems, args.listing.showing, &mut out)
+        }
     };
     status::finish(written.and_then(|()| out.flush()))
 }

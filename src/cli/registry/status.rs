@@ -2,6 +2,7 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
+use crate::cli::args::Showing;
 use crate::cli::{Failure, Outcome, exit, output};
 use crate::judge::Verdict;
 use crate::registry::record::{RunOutcome, Summary};
@@ -21,7 +22,7 @@ pub fn run(args: &StatusArgs) -> Outcome {
     let summary = database.summary().map_err(state_failure)?;
     let overview = Overview {
         command: "registry status",
-        verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
+        verdict: verdict(&summary, args.listing.fail_on, Database::is_at_work(&path)),
         now: verbs::now()?,
         summary: &summary,
         records: &database,
@@ -33,12 +34,12 @@ pub fn run(args: &StatusArgs) -> Outcome {
             .map_err(Failure::incomplete)?;
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
+    let written = match args.listing.format {
         ListFormat::Json => json::write(&overview, &mut out),
         ListFormat::Csv => inventory::write(&overview, &mut out),
         ListFormat::Human => {
             let models = if args.problems { human::Models::Problems } else { human::Models::All };
-            print(&overview, models, &mut out)
+            print(&overview, models, args.listing.showing, &mut out)
         }
     };
     finish(written.and_then(|()| out.flush()))?;
@@ -54,11 +55,12 @@ pub fn run(args: &StatusArgs) -> Outcome {
 pub fn print(
     overview: &Overview<'_>,
     models: human::Models,
+    showing: Showing,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let palette = Palette::new(output::colour());
     human::table(overview, models, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, showing.options(), palette, out)?;
     human::ending(overview, palette, out)
 }
 

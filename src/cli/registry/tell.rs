@@ -1,4 +1,4 @@
-//! Telling everyone who was named: files, messages, a command, a URL.
+//! Notifications of a scan: files, messages, a command, a URL.
 
 use super::args::Telling;
 use super::reports::Reports;
@@ -73,12 +73,12 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
         // What it prints is not part of the report.
         .stdout(Stdio::null())
         .spawn()
-        .context("the command of --notify cannot be run")?;
+        .context("the command of --notify could not be run")?;
     if let Some(mut input) = child.stdin.take() {
         // It need not read it.
         let _ = json::write(overview, &mut input);
     }
-    let status = child.wait().context("the command of --notify")?;
+    let status = child.wait().context("the command of --notify failed")?;
     match status.success() {
         true => Ok(()),
         false => Err(anyhow!("the command of --notify failed: {status}")),
@@ -90,7 +90,7 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
 fn ping(telling: &Telling, end: &str) {
     let Some(url) = &telling.ping else { return };
     if let Err(error) = crate::registry::source::remote::ask(&format!("{url}{end}")) {
-        output::note(false, &format!("the URL of --ping did not answer: {error}"));
+        output::note(false, &format!("the request to the URL of --ping failed: {error}"));
     }
 }
 

@@ -46,10 +46,10 @@ fn ask(key: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let key = key.display();
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(anyhow!(
-            "{key} is encrypted, and there is no terminal to ask for its passphrase: name a file with --passphrase-file"
+            "{key} is encrypted and there is no terminal to prompt for its passphrase; use --passphrase-file"
         )));
     }
-    let answer = rpassword::prompt_password(format!("Passphrase of {key}: "));
+    let answer = rpassword::prompt_password(format!("Passphrase for {key}: "));
     let answer = Zeroizing::new(answer.map_err(Failure::usage)?);
     Ok(Zeroizing::new(answer.as_bytes().to_vec()))
 }

@@ -22,7 +22,7 @@ pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Re
     writeln!(out, "          {}", palette.dim(&line))?;
     for attestation in &used.attestations {
         let (kind, at) = (attestation.kind.name(), attestation.signed_at);
-        writeln!(out, "attested  {kind}, {at} by the signer's clock")?;
+        writeln!(out, "attested  {kind}, {at} by the clock of the signer")?;
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     match model.own_files().iter().find(is_key) {
         None => Ok(()),
         Some(file) => Err(Failure::usage(anyhow!(
-            "{}: this is a secret key, and would be copied into the marked model: move it out of {}",
+            "{}: this secret key would be copied into the marked model; move it out of {}",
             file.path,
             model.root.display()
         ))),
@@ -48,8 +48,8 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
 
 fn unmarkable(what: &str, why: &str) -> Failure {
     Failure::usage(anyhow!(
-        "{} {why}: marks are embedded in floating-point weights in safetensors; mark the model \
-         before it is converted or quantised, the mark outlives both",
+        "{} {why}: watermarks are embedded in floating-point weights in safetensors; mark the model \
+         before it is converted or quantised, both of which the watermark survives",
         display_name(what)
     ))
 }
@@ -63,7 +63,7 @@ pub fn measure(
 ) -> Result<Unmarked, Failure> {
     let safetensors = |file: &ModelFile| file.format.is_none_or(|f| f == Format::Safetensors);
     if let Some(other) = model.own_files().iter().find(|file| !safetensors(file)) {
-        return Err(unmarkable(&other.path, "is no safetensors file"));
+        return Err(unmarkable(&other.path, "is not a safetensors file"));
     }
     let options = running::run_options(measuring);
     let measured = detect::measure(model, std::slice::from_ref(key), &options, progress)
@@ -76,10 +76,8 @@ pub fn measure(
     if let Some(other) = measured.carriers.tensors.iter().find(|c| !c.is_markable(model)) {
         let why = match &other.weight.form {
             Form::Scheme(_) => "is quantised",
-            Form::Joined(_) => {
-                "lies in parts that several ranks wrote, which are to be joined first"
-            }
-            Form::Arranged(_) => "does not lie in the order of its elements",
+            Form::Joined(_) => "is split into parts that several ranks wrote; join them first",
+            Form::Arranged(_) => "is not stored in the order of its elements",
         };
         return Err(unmarkable(&other.weight.name, why));
     }
@@ -99,7 +97,7 @@ impl Unmarked {
             return Ok(());
         }
         Err(Failure::usage(anyhow!(
-            "the model has a mark of this key already (pilot z {z:.1}): take the unmarked model, or another key, or --force"
+            "the model already has a watermark of this key (pilot z {z:.1}); use the unmarked model, another key, or --force"
         )))
     }
 
@@ -122,7 +120,7 @@ impl Unmarked {
             return Ok(());
         }
         Err(Failure::usage(anyhow!(
-            "the model has {} carrier blocks of 512 elements, a payload needs {}: without --payload it can be marked for presence",
+            "the model has {} carrier blocks of 512 elements, but a payload needs {}; without --payload, the watermark shows only its presence",
             grouped(self.total.blocks),
             grouped(MIN_BLOCKS)
         )))
@@ -133,7 +131,7 @@ impl Unmarked {
         let alpha = strength.alpha(self.elements());
         if alpha >= 1.0 {
             return Err(Failure::usage(anyhow!(
-                "the model has {} elements that can carry: that z would need an alpha of {alpha:.2}, as large as the weights; choose a smaller one",
+                "the model has only {} elements that can carry the watermark, so this z-score needs an alpha of {alpha:.2}, as large as the weights; choose a smaller one",
                 grouped(self.elements())
             )));
         }
@@ -142,7 +140,7 @@ impl Unmarked {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the mark would change the weights by {:.2} dB signal to noise, at least {LEAST_SNR_DB} dB are wanted: {} elements can carry at most --target-z {}, or use --force",
+            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}, or use --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()

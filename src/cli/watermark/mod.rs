@@ -7,6 +7,7 @@ mod embed;
 mod keygen;
 mod marking;
 
+use super::args::General;
 use super::{Failure, Outcome, exit, running};
 use crate::watermark::claim::ClaimError;
 use crate::watermark::detect::DetectError;
@@ -15,12 +16,12 @@ use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
 
-pub fn run(command: &WatermarkCommand) -> Outcome {
+pub fn run(command: &WatermarkCommand, general: &General) -> Outcome {
     match command {
-        WatermarkCommand::Keygen(args) => keygen::run(args),
-        WatermarkCommand::Claim(args) => claim::run(args),
-        WatermarkCommand::Embed(args) => embed::run(args),
-        WatermarkCommand::Detect(args) => detect::run(args),
+        WatermarkCommand::Keygen(args) => keygen::run(args, general),
+        WatermarkCommand::Claim(args) => claim::run(args, general),
+        WatermarkCommand::Embed(args) => embed::run(args, general),
+        WatermarkCommand::Detect(args) => detect::run(args, general),
     }
 }
 
@@ -51,10 +52,10 @@ fn detect_failure(error: DetectError) -> Failure {
     }
 }
 
-/// A model in which nothing carries chips.
+/// A model without a tensor that can carry a watermark.
 fn no_carriers(model: &Path) -> Failure {
     let error = anyhow!(
-        "{}: nothing carries chips: no floating-point tensor of at most 32 bits an element, two or more dimensions and 65,536 or more elements",
+        "{}: no tensor can carry a watermark; it takes floating-point elements of at most 32 bits, two or more dimensions and at least 65,536 elements",
         model.display()
     );
     Failure { code: exit::NOTHING, error }

@@ -173,6 +173,7 @@ impl Running<'_, '_> {
         seen: &mut Vec<SeenModel>,
     ) -> Result<(), StateError> {
         if let Some(reason) = self.reason_to_pass(source, &listed)? {
+            tracing::debug!(name = ?listed.name, reason = ?reason, "skipped");
             self.passed_over.add(source.name(), listed.name, reason);
             return Ok(());
         }
@@ -214,6 +215,7 @@ impl Running<'_, '_> {
         if let Some(known) = &known
             && !self.scan.due.is_due(known, source.name(), &marks, now)
         {
+            tracing::debug!(model = ?listed.name, "unchanged and not due: skipped");
             seen.push(SeenModel::new(known.id, &listed, &marks));
             return Ok(());
         }
@@ -228,6 +230,8 @@ impl Running<'_, '_> {
                 database.add(self.run.id, &row.row(source.name()), now)?
             }
         };
+        let files = listed.files.len();
+        tracing::debug!(model = ?listed.name, files, new = known.is_none(), "reading");
         let model = InSource { source, listed: &listed, marks: &marks, id, known: known.as_ref() };
         match self.check(&model) {
             Ok(()) => Ok(()),

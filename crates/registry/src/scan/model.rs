@@ -100,6 +100,8 @@ impl Running<'_, '_> {
             None => before.iter().filter(|found| found.breaks_claim()).count(),
         };
         let verdict = verdict(model, (&deep.seal, &file_marks), broken, baseline.as_ref());
+        let state = verdict.state.name();
+        tracing::debug!(model = ?listed.name, state, bytes = deep.bytes_read, "checked");
         let (recorded, judged) = match &deep.found {
             Some(found) => findings(found, &verdict),
             None => (standing(before, &verdict), Vec::new()),

@@ -6,18 +6,18 @@ mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
 use crate::checkpoint::Checkpoint;
-use crate::cli::args::Common;
+use crate::cli::args::{Common, General};
 use crate::cli::{Outcome, output};
 use crate::judge::watermark::Detection;
 use crate::report::{Report, Watermark};
 use crate::verbs::Inputs;
 use crate::watermark::third_party::Scheme;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub fn run(args: &DetectArgs, general: &General) -> Outcome {
     match args.scheme {
-        SchemeChoice::Native => native::run(args),
-        SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
-        SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
+        SchemeChoice::Native => native::run(args, general),
+        SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args, general),
+        SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme, general),
     }
 }
 
@@ -26,13 +26,13 @@ fn conclude(
     models: &[&Checkpoint],
     mut report: Report,
     detections: Vec<Detection>,
-    common: &Common,
+    to: (&Common, &General),
 ) -> Outcome {
     Inputs::default().settle(models)?;
-    report.judge(common.fail_on);
+    report.judge(to.0.fail_on);
     let shown = detections.clone();
     report.watermark = Some(Watermark::detected(detections));
-    output::finish(&report, common, &|out, palette| {
+    output::finish(&report, to, &|out, palette| {
         shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
     })
 }

@@ -2,6 +2,7 @@
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
 use crate::cli::{Failure, Outcome, running};
@@ -21,10 +22,10 @@ use crate::watermark::not_read::NotRead;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub fn run(args: &DetectArgs, general: &General) -> Outcome {
     if !args.key_id.is_empty() {
         return Err(Failure::usage(anyhow!(
-            "--key-id is for keys of other schemes: a key of this one is committed to with --claim"
+            "--key-id is for other schemes; commit to a key of this scheme with --claim"
         )));
     }
     let keys = read_keys(args)?;
@@ -33,7 +34,7 @@ pub fn run(args: &DetectArgs) -> Outcome {
     let open = |path| opening::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
-    let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let (measured, beside) = running::watched(general, |progress| {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
@@ -84,15 +85,15 @@ pub fn run(args: &DetectArgs) -> Outcome {
         report.findings.extend(presence::findings(detection, expected, original));
     }
     let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
-    conclude(&models, report, detections, &args.common)
+    conclude(&models, report, detections, (&args.common, general))
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     if args.key.len() > MAX_KEYS {
-        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be looked for at once")));
+        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be tested at once")));
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
@@ -112,7 +113,7 @@ fn read_claim(
         Ok(claim) if keys.iter().any(|key| claim.is_opened_by(key)) => Ok(Some(claim)),
         Ok(claim) => {
             let message = format!(
-                "no key that was given opens this claim, which is of key {}: it says nothing for them",
+                "the claim belongs to key {}, which is not among the given keys; it is no evidence for them",
                 claim.key_id
             );
             findings.push(Finding::new("watermark/claim-not-opened", message).in_file(&name));
@@ -152,14 +153,15 @@ fn beside(
     let published = args.original_root.map(|root| root_text(&root));
     if let Some(root) = published.as_ref().filter(|root| **root != found) {
         return Ok(Err(format!(
-            "the original has root {found}, the published one {root}: not used"
+            "the original has root {found}, but the published root is {root}; the original was not used"
         )));
     }
     let informed =
         informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
-        let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
+        let mut why =
+            "the original has no carrier with the same name and shape; it was not used".to_owned();
         if !informed.not_read.is_none() {
             why += &format!("; {} in it", informed.not_read.shown());
         }

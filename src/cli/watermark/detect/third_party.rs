@@ -2,6 +2,7 @@
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{Failure, Outcome, exit, running};
 use crate::judge::Finding;
@@ -25,39 +26,38 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
-pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
+pub fn run(args: &DetectArgs, scheme: Scheme, general: &General) -> Outcome {
     refuse_native_options(args, true)?;
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let model = opening::open_weights(&args.model, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, run, detections) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let keys: Vec<ThirdPartyKey> = args
-                .key
-                .iter()
-                .map(|path| {
-                    let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
-                    check_scheme(path, &key, scheme)?;
-                    Ok(key)
-                })
-                .collect::<Result<_, Failure>>()?;
-            refuse_twice(keys.iter().map(ThirdPartyKey::id))?;
-            // Every byte, so that the report says which model it speaks of.
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
-            for key in &keys {
-                let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
-                let committed = args.key_id.iter().any(|id| id == key.id());
-                let context = Context { keys: keys.len(), committed };
-                let found = judge(key.id(), &measured, &context);
-                detections.push(found.beside(&not_read(&model, &measured)));
-            }
-            Ok((seal, run, detections))
-        })?;
+    let (seal, run, detections) = running::watched(general, |progress| {
+        let keys: Vec<ThirdPartyKey> = args
+            .key
+            .iter()
+            .map(|path| {
+                let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
+                check_scheme(path, &key, scheme)?;
+                Ok(key)
+            })
+            .collect::<Result<_, Failure>>()?;
+        refuse_twice(keys.iter().map(ThirdPartyKey::id))?;
+        // Every byte, so that the report says which model it speaks of.
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
+            let committed = args.key_id.iter().any(|id| id == key.id());
+            let context = Context { keys: keys.len(), committed };
+            let found = judge(key.id(), &measured, &context);
+            detections.push(found.beside(&not_read(&model, &measured)));
+        }
+        Ok((seal, run, detections))
+    })?;
     report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::of_weights(&model));
     report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
@@ -65,11 +65,11 @@ pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(&[&model], report, detections, &args.common)
+    conclude(&[&model], report, detections, (&args.common, general))
 }
 
 /// Looks for changes inside quantisation intervals.
-pub fn compare(args: &DetectArgs) -> Outcome {
+pub fn compare(args: &DetectArgs, general: &General) -> Outcome {
     refuse_native_options(args, false)?;
     let usage = |text: &str| Err(Failure::usage(anyhow!("--scheme interval {text}")));
     if !args.key.is_empty() || !args.key_id.is_empty() {
@@ -85,16 +85,15 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     let model = opening::open_weights(&args.model, args.opening.options())?;
     let base = opening::open_weights(base, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, base_seal, run, measured) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let (base_seal, _) =
-                build::measure(&base, false, &options, progress).map_err(running::failure)?;
-            let measured =
-                interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
-            Ok((seal, base_seal, run, measured))
-        })?;
+    let (seal, base_seal, run, measured) = running::watched(general, |progress| {
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let (base_seal, _) =
+            build::measure(&base, false, &options, progress).map_err(running::failure)?;
+        let measured =
+            interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
+        Ok((seal, base_seal, run, measured))
+    })?;
     report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::of_weights(&model));
     if measured.tensors.is_empty() {
@@ -108,10 +107,10 @@ pub fn compare(args: &DetectArgs) -> Outcome {
     let was_absent = detection.verdict == Presence::Absent;
     let detection = detection.beside(&NotRead::of(&model, &weights));
     if was_absent && let Some(why) = detection.not_looked_for() {
-        let message = format!("nothing can be said of intervals: {why}");
+        let message = format!("the result is inconclusive: {why}");
         report.findings.push(Finding::new("watermark/inconclusive", message));
     }
-    conclude(&[&model, &base], report, vec![detection], &args.common)
+    conclude(&[&model, &base], report, vec![detection], (&args.common, general))
 }
 
 /// What the key names and nobody can read: codes that were taken for the numbers they are stored as. A scheme that
@@ -137,7 +136,7 @@ fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), F
     ] {
         if given {
             return Err(Failure::usage(anyhow!(
-                "{name} is for {SCHEME}: a key of another scheme is committed to by its id (--key-id)"
+                "{name} is for {SCHEME}; commit to a key of another scheme with --key-id"
             )));
         }
     }
@@ -149,7 +148,7 @@ fn check_scheme(path: &Path, key: &ThirdPartyKey, scheme: Scheme) -> Result<(), 
         return Ok(());
     }
     Err(Failure::usage(anyhow!(
-        "{}: it is a key of scheme {}, not {scheme}: give --scheme {}",
+        "{}: this is a key of scheme {}, not {scheme}; use --scheme {}",
         path.display(),
         key.scheme(),
         key.scheme()

@@ -117,6 +117,10 @@ pub fn gate(path: &Path, policy: &PolicyFile, options: &GateOptions<'_>) -> Resu
     let now = now()?;
     let evidence = evidence::gather(&asked, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
+    for rule in &judgement.rules {
+        let title = rule.title();
+        tracing::debug!(rule = ?title, outcome = ?rule.outcome, "judged a rule of the policy");
+    }
     let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     report.fail_on = options.fail_on;
     report.judge_by(PolicyUsed::of(policy, now, &judgement), judgement.findings);
