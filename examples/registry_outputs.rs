@@ -15,7 +15,7 @@ use tensorseal::judge::{Finding, Verdict};
 use tensorseal::registry::record::{
     ModelRecord, PassedOver, RecordedFinding, Records, RunOutcome, RunRecord, State, Summary,
 };
-use tensorseal::report::human::Palette;
+use tensorseal::report::human::{Options, Palette};
 use tensorseal::report::registry::syslog::{self, Facility, Origin, Target};
 use tensorseal::report::registry::{Overview, html, human, inventory, json, ocsf, prometheus};
 
@@ -190,7 +190,7 @@ fn run(models: u64, errors: &[&str]) -> RunRecord {
 fn terminal(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::table(overview, human::Models::All, palette, out)?;
-    human::findings(overview, human::Options::default(), palette, out)?;
+    human::findings(overview, Options::default(), palette, out)?;
     human::ending(overview, palette, out)
 }
 

@@ -50,27 +50,32 @@ pub enum ReportFormat {
     Cyclonedx,
 }
 
-/// Options of every verb.
+/// Options of every verb; they stand last in their groups.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
 pub struct General {
     /// Print only findings and errors
     #[arg(long, short, global = true, env = "TENSORSEAL_QUIET", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new())]
+    #[arg(display_order = 900)]
     pub quiet: bool,
     /// Log each step to standard error; -vv logs more
     #[arg(long, short, global = true, env = "TENSORSEAL_VERBOSE", hide_env_values = true)]
     #[arg(action = ArgAction::Count)]
+    #[arg(display_order = 901)]
     pub verbose: u8,
     /// Disable the progress bar
     #[arg(long, global = true, env = "TENSORSEAL_NO_PROGRESS", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new())]
+    #[arg(display_order = 902)]
     pub no_progress: bool,
     /// Read defaults from this configuration file
     #[arg(long, value_name = "FILE", global = true, help_heading = heading::CONFIGURATION)]
+    #[arg(display_order = 903)]
     pub config: Option<PathBuf>,
     /// Ignore configuration files
     #[arg(long, global = true, help_heading = heading::CONFIGURATION, conflicts_with = "config")]
+    #[arg(display_order = 904)]
     pub no_config: bool,
 }
 
@@ -157,13 +162,13 @@ pub struct CompareArgs {
     /// Model to compare it with, in any format
     #[arg(value_name = "B")]
     pub other: PathBuf,
-    /// List every weight, in the order of the first model
-    #[arg(long, help_heading = heading::OUTPUT)]
-    pub full: bool,
     #[command(flatten)]
     pub opening: Opening,
     #[command(flatten)]
     pub measuring: Measuring,
+    /// List every weight, in the order of the first model
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub full: bool,
     #[command(flatten)]
     pub common: Common,
 }
@@ -236,29 +241,29 @@ pub struct AuditArgs {
     /// Write suspicious low-bit streams into this new directory for analysis; nothing is executed
     #[arg(long, value_name = "DIR")]
     pub extract: Option<PathBuf>,
-    /// Exit with 3 unless all weights were audited and every file was understood
-    #[arg(long, help_heading = heading::FAILURE)]
-    pub require_all: bool,
     #[command(flatten)]
     pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
     /// List the measurements of every tensor in the JSON report
     #[arg(long, help_heading = heading::OUTPUT)]
     pub full: bool,
     #[command(flatten)]
-    pub measuring: Measuring,
-    #[command(flatten)]
     pub common: Common,
+    /// Exit with 3 unless all weights were audited and every file was understood
+    #[arg(long, help_heading = heading::FAILURE)]
+    pub require_all: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// Model file or directory
     pub model: PathBuf,
+    #[command(flatten)]
+    pub opening: Opening,
     /// List every tensor instead of grouping similar ones
     #[arg(long, help_heading = heading::OUTPUT)]
     pub full: bool,
-    #[command(flatten)]
-    pub opening: Opening,
     #[command(flatten)]
     pub common: Common,
 }

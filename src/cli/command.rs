@@ -38,6 +38,9 @@ pub enum Command {
     /// Sign a model (OpenSSF Model Signing), optionally with attestations
     Sign(Box<SignArgs>),
     /// Decide by a policy whether a model may be deployed; fails closed
+    ///
+    /// A check that the policy requires and that could not be made counts as failed. Only the policy decides:
+    /// --fail-on has no effect on the verdict.
     Gate(Box<GateArgs>),
     /// Audit weights for tampering, hidden data and damage; needs no seal
     Audit(AuditArgs),

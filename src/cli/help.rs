@@ -150,7 +150,7 @@ pub const VERBS: &[VerbHelp] = &[
         ],
         examples: &[(
             "Write a copy with the flipped bits restored",
-            "tensorseal repair models/llama -o models/llama-repaired",
+            "tensorseal repair models/llama -o llama-repaired",
         )],
     },
     VerbHelp {
@@ -217,11 +217,11 @@ pub const VERBS: &[VerbHelp] = &[
         examples: &[
             (
                 "Write a marked copy of a model",
-                "tensorseal watermark embed models/llama --key watermark.key -o models/llama-marked",
+                "tensorseal watermark embed models/llama --key watermark.key -o llama-marked",
             ),
             (
                 "Embed exactly what was claimed",
-                "tensorseal watermark embed models/llama --key watermark.key --claim claim.json -o models/llama-marked",
+                "tensorseal watermark embed models/llama --key watermark.key --claim claim.json -o llama-marked",
             ),
         ],
     },

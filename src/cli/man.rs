@@ -13,6 +13,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// The program and its version, at the foot of each page.
+const SOURCE: &str = concat!("tensorseal ", env!("CARGO_PKG_VERSION"));
+
 /// Writes all pages into a directory, or that of the program to standard output.
 pub fn run(args: &ManArgs, general: &General) -> Outcome {
     let pages = pages();
@@ -61,7 +64,7 @@ fn add(command: &Command, path: &str, pages: &mut Vec<Page>) {
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         add(below, format!("{path} {}", below.get_name()).trim_start(), pages);
     }
-    let man = Man::new(command.clone()).manual("tensorseal manual");
+    let man = Man::new(command.clone()).source(SOURCE).manual("tensorseal manual");
     let mut text = Vec::new();
     // Writing to memory does not fail.
     let _ = render(&man, command, help::of(path), &mut text);
@@ -86,7 +89,7 @@ fn render(
         exit_status(help).to_writer(out)?;
         examples(help).to_writer(out)?;
     }
-    man.render_version_section(out)
+    Ok(())
 }
 
 fn exit_status(help: &VerbHelp) -> Roff {

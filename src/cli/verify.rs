@@ -40,11 +40,11 @@ pub struct VerifyArgs {
     pub pinpointing: Pinpointing,
     #[command(flatten)]
     pub opening: Opening,
+    #[command(flatten)]
+    pub measuring: Measuring,
     /// List every tensor in the JSON report
     #[arg(long, help_heading = heading::OUTPUT)]
     pub full: bool,
-    #[command(flatten)]
-    pub measuring: Measuring,
     #[command(flatten)]
     pub common: Common,
 }

@@ -5,8 +5,7 @@ use crate::cli::heading;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// The gate fails closed: a check that the policy requires and that could not be made counts as failed. Only the
-/// policy decides; --fail-on has no effect on the verdict.
+/// Arguments of `gate`.
 #[derive(Debug, Args)]
 pub struct GateArgs {
     /// Model file or directory
@@ -18,12 +17,6 @@ pub struct GateArgs {
     /// Print a policy to start from, with every key explained
     #[arg(long, exclusive = true)]
     pub print_policy: bool,
-    /// Signature of the model [default: where `sign` writes it]
-    #[arg(long, value_name = "BUNDLE", help_heading = heading::SIGNATURE)]
-    pub signature: Option<PathBuf>,
-    /// Attestations that were signed with the model [default: where `sign` writes them]
-    #[arg(long, value_name = "FILE", help_heading = heading::SIGNATURE)]
-    pub attestations: Option<PathBuf>,
     /// Seal of the model [default: where `seal` writes it]
     #[arg(long, value_name = "SEAL", help_heading = heading::VERIFICATION)]
     pub seal: Option<PathBuf>,
@@ -33,6 +26,12 @@ pub struct GateArgs {
     /// State database of `registry scan`, for policies that require one [default: as for `registry scan`]
     #[arg(long, value_name = "DB", help_heading = heading::VERIFICATION)]
     pub state: Option<PathBuf>,
+    /// Signature of the model [default: where `sign` writes it]
+    #[arg(long, value_name = "BUNDLE", help_heading = heading::SIGNATURE)]
+    pub signature: Option<PathBuf>,
+    /// Attestations that were signed with the model [default: where `sign` writes them]
+    #[arg(long, value_name = "FILE", help_heading = heading::SIGNATURE)]
+    pub attestations: Option<PathBuf>,
     #[command(flatten)]
     pub stating: Stating,
     #[command(flatten)]

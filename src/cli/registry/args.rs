@@ -12,6 +12,10 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     /// Scan registries: read models that are new, changed or due, and compare them with what was accepted
+    ///
+    /// A source is a directory (a Hugging Face cache is recognised by its layout) or a URI: s3://BUCKET/PREFIX,
+    /// gs://…, az://…, oci://HOST/REPOSITORY[:TAG], mlflow://HOST[:PORT][/MODEL]. Credentials are read from the
+    /// environment and from the configuration of the providers' tools, never from the command line.
     Scan(Box<ScanArgs>),
     /// Show the state of all models
     Status(StatusArgs),
@@ -21,9 +25,7 @@ pub enum RegistryCommand {
     Accept(AcceptArgs),
 }
 
-/// A source is a directory (a Hugging Face cache is recognised by its layout) or a URI: s3://BUCKET/PREFIX,
-/// gs://…, az://…, oci://HOST/REPOSITORY[:TAG], mlflow://HOST[:PORT][/MODEL]. Credentials are read from the
-/// environment and from the configuration of the providers' tools, never from the command line.
+/// Arguments of `registry scan`.
 #[derive(Debug, Args)]
 pub struct ScanArgs {
     /// Directories and URIs of registries
@@ -55,9 +57,9 @@ pub struct ScanArgs {
     #[command(flatten)]
     pub telling: Telling,
     #[command(flatten)]
-    pub listing: Listing,
-    #[command(flatten)]
     pub measuring: Measuring,
+    #[command(flatten)]
+    pub listing: Listing,
 }
 
 /// How models are listed, and which findings fail.
