@@ -452,7 +452,6 @@ mod tests {
             "nobody",
             "by itself",
             "of its own",
-            "is no ",
             "as it was",
             "was asked",
             " told",
