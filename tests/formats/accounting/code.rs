@@ -185,7 +185,7 @@ fn code_in_files_of_weights() {
 
 #[test]
 fn calls_of_modules_are_remarks() {
-    let remark = |name, text| Row { says: "remark", ..of(name, "tool.py", text, 0, CODE) };
+    let remark = |name, text| Row { says: "info finding", ..of(name, "tool.py", text, 0, CODE) };
     hold(vec![
         remark("a call", "import os\n\nprint(1)\n"),
         remark("a call in a list", "X = [\n    make(1),\n]\n"),
