@@ -14,7 +14,7 @@ use std::io::{self, Write};
 struct Listed {
     #[serde(flatten)]
     adapter: AdapterDescription,
-    /// `passed`, or why not; null when it was not asked for.
+    /// `passed`, or the error; null with `--list`.
     self_test: Option<String>,
     rates: Vec<Rate>,
 }

@@ -1,4 +1,4 @@
-//! The command line: one file a verb, each from arguments to a library call to a report.
+//! The command line. Each verb has a file, which turns arguments into a library call and prints the report.
 
 mod args;
 mod audit;
@@ -55,7 +55,7 @@ mod exit {
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// Why a command ends without a verdict: the exit code and the line that says why.
+/// An error that ends a command without a verdict, and its exit code.
 #[derive(Debug)]
 struct Failure {
     code: u8,
@@ -113,12 +113,12 @@ fn models(command: &Command) -> Vec<&PathBuf> {
     model.into_iter().chain(other).collect()
 }
 
-/// Refuses places with many models before anything else is read.
+/// Refuses directories that hold many models, before anything else is read.
 fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
     Ok(models.iter().try_for_each(|model| opening::refuse_cache(model))?)
 }
 
-/// The arguments of the process, with the defaults of a configuration file, and the log started.
+/// Parses the arguments of the process with the defaults of a configuration file, and starts the log.
 fn arguments() -> Result<Arguments, Failure> {
     let parse = |command: clap::Command| {
         Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())

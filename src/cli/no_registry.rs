@@ -11,10 +11,10 @@ pub mod args {
     use clap::Subcommand;
     use std::ffi::OsString;
 
-    /// Nothing is known of them.
+    /// Any subcommand; none is supported.
     #[derive(Debug, Subcommand)]
     pub enum RegistryCommand {
-        /// Any, with its arguments.
+        /// A subcommand and its arguments.
         #[command(external_subcommand)]
         Any(Vec<OsString>),
     }

@@ -1,4 +1,4 @@
-//! What all measuring verbs do: run the engines, draw progress, stop on Ctrl-C.
+//! What all measuring verbs share: engine options, the progress bar, and Ctrl-C.
 
 use super::args::{General, Measuring};
 use super::progress::Drawn;
@@ -8,8 +8,8 @@ use crate::stream::progress::Progress;
 use crate::verbs::Error;
 use std::sync::Arc;
 
-/// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
-/// call: signals are handled once in a process.
+/// Runs `work` with a progress bar, and stops it on Ctrl-C. A command does all its measuring in one call, because
+/// signal handlers are installed once per process.
 pub fn watched<T>(
     general: &General,
     work: impl FnOnce(&Arc<Progress>) -> Result<T, Failure>,
@@ -42,7 +42,7 @@ pub fn run_options(measuring: &Measuring) -> RunOptions {
     }
 }
 
-/// The first Ctrl-C ends the run in order, the second at once.
+/// The first Ctrl-C ends the run in an orderly way, the second at once.
 fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     for signal in [SIGINT, SIGTERM] {
@@ -58,7 +58,7 @@ fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The exit code of a run that did not complete.
+/// The failure of a run that did not complete.
 pub fn failure(error: RunError) -> Failure {
     Error::from(error).into()
 }

@@ -80,7 +80,7 @@ fn summary(
     args: &VerifyArgs,
     report: &Report,
 ) -> io::Result<()> {
-    // What cannot be trusted says nothing of the model, and nothing was measured.
+    // Without a trusted seal or signature, nothing was measured.
     if report.engine.is_none() {
         return Ok(());
     }

@@ -43,14 +43,14 @@ pub fn run(args: &GateArgs, general: &General) -> Outcome {
     output::finish(&report, (&args.common, general), &|out, palette| summary(out, palette, &report))
 }
 
-/// What scans of registries remember.
+/// The state database of registry scans.
 #[cfg(feature = "registry")]
 fn registries(args: &GateArgs) -> crate::registry::state::StateFile {
     let place = super::registry::place::of(args.state.as_deref());
     crate::registry::state::StateFile { place: place.map_err(|failure| failure.error.to_string()) }
 }
 
-/// This build remembers nothing.
+/// This build has no state database.
 #[cfg(not(feature = "registry"))]
 fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistries {
     crate::verbs::gate::NoRegistries
@@ -71,7 +71,7 @@ fn print_policy(general: &General) -> Outcome {
     Ok(exit::PASS)
 }
 
-/// Who signed, and which seal was used.
+/// Prints the signer and the seal.
 fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
     signed::summary(out, palette, report)?;
     if let Some(seal) = &report.seal {

@@ -9,10 +9,10 @@ use crate::system::user_number;
 use crate::verbs;
 use std::io::Write;
 
-/// Accepts what a model is now.
+/// Accepts the current content of a model.
 pub fn run(args: &AcceptArgs, general: &General) -> Outcome {
     let path = place::state(&args.remembering)?;
-    // One that is not there is not made for this.
+    // A database that does not exist must not be created by this.
     drop(Database::read_from(&path).map_err(state_failure)?);
     let (database, _) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;
@@ -40,7 +40,7 @@ pub fn run(args: &AcceptArgs, general: &General) -> Outcome {
     Ok(exit::PASS)
 }
 
-/// Who runs this, as far as the environment tells.
+/// The name of the current user, from the environment.
 fn user() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let id = || user_number().map_or("unknown".to_owned(), |number| format!("user {number}"));

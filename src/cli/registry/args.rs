@@ -55,7 +55,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "DIR", help_heading = heading::SCAN)]
     pub spool: Option<PathBuf>,
     #[command(flatten)]
-    pub telling: Telling,
+    pub notifications: Notifications,
     #[command(flatten)]
     pub measuring: Measuring,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub struct Remembering {
 /// Where the results of a scan are sent.
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::NOTIFICATION)]
-pub struct Telling {
+pub struct Notifications {
     /// Write Prometheus metrics to this file, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// Lists what became of a model.
+/// Prints the history of a model.
 pub fn run(args: &HistoryArgs) -> Outcome {
     let path = place::state(&args.remembering)?;
     let database = Database::read_from(&path).map_err(state_failure)?;

@@ -3,11 +3,11 @@
 mod accept;
 pub mod args;
 mod history;
+mod notify;
 pub mod place;
 mod reports;
 mod scan;
 mod status;
-mod tell;
 mod values;
 
 use super::args::General;

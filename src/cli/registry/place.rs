@@ -1,4 +1,4 @@
-//! Where the state of registries is, and which model is meant.
+//! Where the state database is, and which model an argument names.
 
 use super::args::{Naming, Remembering};
 use super::state_failure;
@@ -8,12 +8,12 @@ use anyhow::anyhow;
 use std::env::var_os;
 use std::path::{Path, PathBuf};
 
-/// The database that was named, or the usual one.
+/// The path of the state database: the one that is given, or the default.
 pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {
     of(remembering.state.as_deref())
 }
 
-/// The same.
+/// As [`state`], from the value of the option.
 pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -33,7 +33,7 @@ pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The source of the model that is meant.
+/// The source of the model that an argument names.
 pub fn source_of(database: &Database, naming: &Naming) -> Result<String, Failure> {
     let sources = database.sources_of(&naming.model).map_err(state_failure)?;
     let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);

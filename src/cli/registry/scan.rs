@@ -1,8 +1,8 @@
 //! `registry scan`.
 
 use super::args::{ListFormat, ScanArgs};
+use super::notify::{self, Delivery};
 use super::reports::Reports;
-use super::tell::{self, Told};
 use super::values::Rotation;
 use super::{place, state_failure, status};
 use crate::cli::args::General;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-/// Scans registries, and tells everyone who was named.
+/// Scans registries and sends the notifications.
 pub fn run(args: &ScanArgs, general: &General) -> Outcome {
     let sources = open(args)?;
     let path = place::state(&args.remembering)?;
@@ -29,12 +29,12 @@ pub fn run(args: &ScanArgs, general: &General) -> Outcome {
         let text = format!("created state database {}; every model is new to it", path.display());
         output::note(general.quiet, &text);
     }
-    tell::begin(&args.telling);
-    let reports = args.telling.reports.as_deref().map(Reports::new).transpose()?;
+    notify::begin(&args.notifications);
+    let reports = args.notifications.reports.as_deref().map(Reports::new).transpose()?;
     let scanned = match scan((args, general), &database, &sources, reports.as_ref()) {
         Ok(scanned) => scanned,
         Err(failure) => {
-            tell::broke(&args.telling);
+            notify::failed(&args.notifications);
             return Err(failure);
         }
     };
@@ -47,9 +47,9 @@ pub fn run(args: &ScanArgs, general: &General) -> Outcome {
         records: &database,
         passed_over: Some(&scanned.passed_over),
     };
-    let told = tell::all(&args.telling, &overview, reports.as_ref());
+    let delivery = notify::all(&args.notifications, &overview, reports.as_ref());
     print(args, general, &overview)?;
-    code(&scanned, told)
+    code(&scanned, delivery)
 }
 
 fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
@@ -141,14 +141,14 @@ fn print(args: &ScanArgs, general: &General, overview: &Overview<'_>) -> Result<
     status::finish(written.and_then(|()| out.flush()))
 }
 
-/// What fails comes first; then what was not done.
-fn code(scanned: &Scanned, told: Told) -> Outcome {
+/// The exit code: findings come before everything that could not be done.
+fn code(scanned: &Scanned, delivery: Delivery) -> Outcome {
     let Scanned { run: RunRecord { outcome, .. }, any, .. } = scanned;
     Ok(match outcome {
         RunOutcome::Interrupted => exit::INTERRUPTED,
         RunOutcome::Fail => exit::FINDINGS,
         RunOutcome::Incomplete | RunOutcome::Running => exit::INCOMPLETE,
-        RunOutcome::Pass if !told.all => exit::INCOMPLETE,
+        RunOutcome::Pass if !delivery.complete => exit::INCOMPLETE,
         RunOutcome::Pass if !any => exit::NOTHING,
         RunOutcome::Pass => exit::PASS,
     })

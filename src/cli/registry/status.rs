@@ -15,7 +15,7 @@ use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
-/// Tells what is known of all models.
+/// Prints the state of all models.
 pub fn run(args: &StatusArgs) -> Outcome {
     let path = place::state(&args.remembering)?;
     let database = Database::read_from(&path).map_err(state_failure)?;
@@ -51,7 +51,7 @@ pub fn run(args: &StatusArgs) -> Outcome {
     })
 }
 
-/// The table, the findings, and one line of all.
+/// Prints the table, the findings and a summary line.
 pub fn print(
     overview: &Overview<'_>,
     models: human::Models,
@@ -64,7 +64,7 @@ pub fn print(
     human::ending(overview, palette, out)
 }
 
-/// What a summary comes to. A scan that did not end, and is not `at_work`, was killed.
+/// The verdict of a summary. A scan that did not end and is not `at_work` was killed.
 fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
     let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
     let last = summary.last_run.as_ref();
@@ -80,7 +80,7 @@ fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
     }
 }
 
-/// Whoever closed the pipe has read enough.
+/// A reader that closed the pipe has read enough.
 pub fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

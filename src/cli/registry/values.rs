@@ -5,9 +5,9 @@ use crate::registry::scan::Part;
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// This one.
+    /// A fixed part.
     Part(Part),
-    /// The next of so many.
+    /// The next of this many parts.
     Next(u32),
 }
 
@@ -46,7 +46,7 @@ pub fn rotation(text: &str) -> Result<Rotation, String> {
     }
 }
 
-/// A reason that says something.
+/// A reason that is not empty.
 pub fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("the reason is empty; say why the model is accepted".to_owned()),
@@ -55,7 +55,7 @@ pub fn reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// A URL to ask for.
+/// A URL to request.
 pub fn ping(text: &str) -> Result<String, String> {
     if cfg!(not(feature = "remote")) {
         return Err(

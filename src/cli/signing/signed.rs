@@ -1,11 +1,11 @@
-//! A signature that was made or checked, for people.
+//! Prints a signature that was written or verified.
 
 use crate::report::Report;
 use crate::report::human::Palette;
 use crate::report::units::count;
 use std::io::{self, Write};
 
-/// Who signed what, for people.
+/// Prints the signer and what was signed.
 pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
     let Some(used) = &report.signature else { return Ok(()) };
     writeln!(out, "signature {}", used.source)?;

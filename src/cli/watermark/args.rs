@@ -68,7 +68,7 @@ pub struct StrengthArgs {
 }
 
 impl StrengthArgs {
-    /// What was asked for, if anything was.
+    /// The strength that the options set, if any.
     pub fn wanted(&self) -> Option<Strength> {
         self.target_z.map(Strength::TargetZ).or(self.alpha.map(Strength::Alpha))
     }
@@ -163,9 +163,9 @@ pub struct DetectArgs {
 /// The scheme of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemeChoice {
-    /// Our own.
+    /// The scheme of this program.
     Native,
-    /// One of others.
+    /// A published scheme.
     ThirdParty(Scheme),
 }
 

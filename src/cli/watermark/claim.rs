@@ -12,7 +12,7 @@ use std::io::{self, Write};
 pub fn run(args: &ClaimArgs, general: &General) -> Outcome {
     let key = read_key(&args.marking.key)?;
     if let Some(path) = &args.output {
-        // Before hours of reading, not after.
+        // Fail before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
     let model = opening::open_weights(&args.marking.model, args.opening.options())?;
@@ -37,7 +37,7 @@ pub fn run(args: &ClaimArgs, general: &General) -> Outcome {
             if !general.quiet {
                 let text =
                     format!("commitment  {}\nwritten     {}", claim.commitment, path.display());
-                // The claim is there, whether this could be said or not.
+                // The claim exists, even if this cannot be printed.
                 writeln!(io::stdout(), "{text}").unwrap_or(());
             }
         }

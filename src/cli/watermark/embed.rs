@@ -61,8 +61,7 @@ pub fn run(args: &EmbedArgs, general: &General) -> Outcome {
     })
 }
 
-/// Refuses files of which a marked copy would contradict itself: checksums of what was marked, and tensors
-/// that share bytes.
+/// Refuses formats of which a marked copy would be inconsistent: they hold checksums, or tensors that share bytes.
 fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
     let is_kept = |format| matches!(format, Format::Torch | Format::Numpy);
     match model.own_files().iter().find(|file| file.format.is_some_and(is_kept)) {
@@ -74,7 +73,7 @@ fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
     }
 }
 
-/// A claim that says how the model is to be marked.
+/// Reads the claim that sets payload and strength.
 fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
     let claim = Claim::read(path).map_err(claim_failure)?;
     if !claim.is_opened_by(key) {
@@ -88,7 +87,7 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
     Ok(claim)
 }
 
-/// The mark that was asked for, or claimed.
+/// The watermark that the options or the claim describe.
 fn mark(
     args: &EmbedArgs,
     claim: Option<&Claim>,
@@ -118,7 +117,7 @@ fn embed_failure(error: EmbedError) -> Failure {
     }
 }
 
-/// What is said of the mark: labels and texts.
+/// The summary of the watermark: labels and texts.
 fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
     let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;

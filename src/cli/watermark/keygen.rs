@@ -23,7 +23,7 @@ pub fn run(args: &KeygenArgs, general: &General) -> Outcome {
             )
         })
     };
-    // The key is there, whether its id could be printed or not.
+    // The key exists, even if its id cannot be printed.
     printed.context("cannot write to standard output").map_err(Failure::incomplete)?;
     let key = output::quoted(&args.output);
     let text = format!(

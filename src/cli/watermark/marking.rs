@@ -1,4 +1,4 @@
-//! What `claim` and `embed` have in common: an unmarked model, measured, and the mark it is to get.
+//! What `claim` and `embed` share: measuring an unmarked model and choosing its watermark.
 
 use super::{detect_failure, no_carriers};
 use crate::checkpoint::{Checkpoint, Format, ModelFile, display_name};
@@ -28,12 +28,12 @@ pub struct Unmarked {
     total: SlotSums,
 }
 
-/// Refuses a model that has a key among its files: it would be copied and published with it.
+/// Refuses a model that has a key among its files, since the key would be copied and published with it.
 pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     let holds_key = |path: &Path, bytes: u64| {
         bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
     };
-    // A model is marked on this machine.
+    // Only local models can be marked.
     let is_key =
         |file: &&ModelFile| file.location.local().is_ok_and(|path| holds_key(path, file.bytes));
     match model.own_files().iter().find(is_key) {
@@ -90,7 +90,7 @@ impl Unmarked {
         self.total.elements()
     }
 
-    /// Refuses a model with a mark of the key already: the two would be one that is too strong.
+    /// Refuses a model that already has a watermark of the key: a second one would add up with it.
     pub fn refuse_marked(&self) -> Result<(), Failure> {
         let z = z_of(&self.total.pilot(), self.total.error()).unwrap_or(0.0);
         if signs_tail_log10(z) > PRESENT {
@@ -101,7 +101,7 @@ impl Unmarked {
         )))
     }
 
-    /// The mark that is asked for, refused where it does not fit or changes the model too much.
+    /// The watermark of this payload and strength, unless it does not fit or changes the model too much.
     pub fn mark(
         &self,
         payload: Option<Payload>,
@@ -114,7 +114,7 @@ impl Unmarked {
         Ok(Mark { payload, alpha: self.alpha(strength, force)?, least_snr_db })
     }
 
-    /// Refuses a payload where there is no room for it.
+    /// Refuses a payload that the model has no room for.
     fn check_payload(&self, payload: Option<Payload>) -> Result<(), Failure> {
         if payload.is_none() || self.total.blocks >= MIN_BLOCKS {
             return Ok(());
@@ -126,7 +126,7 @@ impl Unmarked {
         )))
     }
 
-    /// The alpha of a strength, refused where it changes the model too much.
+    /// The alpha of a strength, unless it changes the model too much.
     fn alpha(&self, strength: Strength, force: bool) -> Result<f64, Failure> {
         let alpha = strength.alpha(self.elements());
         if alpha >= 1.0 {

@@ -36,7 +36,7 @@ fn key_failure(error: KeyError) -> Failure {
     }
 }
 
-/// A claim that is not there is a mistake of the caller; one that cannot be read is not.
+/// The exit code of a claim that cannot be used. One that does not exist is a usage error; one that cannot be read is not.
 pub fn claim_failure(error: ClaimError) -> Failure {
     match error {
         ClaimError::Missing(_) => Failure::usage(error),

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 /// Groups that are listed for people; the JSON report has all of them.
 const LISTED_GROUPS: usize = 40;
 
-/// A detection for people.
+/// Prints a detection.
 pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let native = found.scheme == SCHEME;
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
@@ -51,7 +51,7 @@ pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io:
     if shown { groups(out, palette, found) } else { Ok(()) }
 }
 
-/// What the key proves, in the words that must be said.
+/// What the key proves.
 fn evidence(committed: bool, native: bool) -> &'static str {
     match (committed, native) {
         (true, true) => {
@@ -64,7 +64,7 @@ fn evidence(committed: bool, native: bool) -> &'static str {
     }
 }
 
-/// Where the mark is.
+/// Lists the groups of tensors that carry the watermark.
 fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let rows = found.groups.iter().take(LISTED_GROUPS).map(|group| {
         let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));

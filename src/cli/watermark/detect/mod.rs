@@ -21,7 +21,7 @@ pub fn run(args: &DetectArgs, general: &General) -> Outcome {
     }
 }
 
-/// Draws the verdict, and writes the report if the models are still what they were.
+/// Judges the findings and writes the report, unless a model changed while it was read.
 fn conclude(
     models: &[&Checkpoint],
     mut report: Report,

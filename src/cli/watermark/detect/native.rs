@@ -1,4 +1,4 @@
-//! Marks of our own scheme.
+//! Watermarks of the scheme of this program.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
@@ -34,33 +34,33 @@ pub fn run(args: &DetectArgs, general: &General) -> Outcome {
     let open = |path| opening::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
-    let (measured, beside) = running::watched(general, |progress| {
+    let (measured, difference) = running::watched(general, |progress| {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
         if measured.carriers.is_nothing() {
             return Err(no_carriers(&args.model));
         }
-        let beside = original
+        let difference = original
             .as_ref()
-            .map(|original| beside(original, &model, &measured, &keys, args, progress))
+            .map(|original| difference(original, &model, &measured, &keys, args, progress))
             .transpose()?;
-        Ok((measured, beside))
+        Ok((measured, difference))
     })?;
     report.fill(&model, &measured.model, &measured.run);
     report.findings.extend(structure::of_weights(&model));
     report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
-    let beside = match beside.transpose() {
-        Ok(beside) => beside,
+    let difference = match difference.transpose() {
+        Ok(difference) => difference,
         Err(why) => {
             report.findings.push(Finding::new("watermark/other-original", why));
             None
         }
     };
-    report
-        .findings
-        .extend(beside.as_ref().and_then(|beside| presence::of_original(&beside.not_read)));
-    let informed = beside.as_ref().map(|beside| &beside.groups[..]);
+    report.findings.extend(
+        difference.as_ref().and_then(|difference| presence::of_original(&difference.not_read)),
+    );
+    let informed = difference.as_ref().map(|difference| &difference.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
         .enumerate()
@@ -80,7 +80,7 @@ pub fn run(args: &DetectArgs, general: &General) -> Outcome {
         })
         .collect();
     for detection in &detections {
-        let original = beside.as_ref().map(|beside| beside.original);
+        let original = difference.as_ref().map(|difference| difference.original);
         let expected = args.expect.map(Into::into).unwrap_or_default();
         report.findings.extend(presence::findings(detection, expected, original));
     }
@@ -101,7 +101,7 @@ fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     Ok(keys)
 }
 
-/// Reads the claim. What is wrong with it is a finding; that it is not there is not.
+/// Reads the claim. A claim that is invalid is a finding, one that does not exist is an error.
 fn read_claim(
     args: &DetectArgs,
     keys: &[WatermarkKey],
@@ -128,24 +128,24 @@ fn read_claim(
     }
 }
 
-/// What was measured beside an original.
-struct Beside {
+/// The difference of a model from its original, correlated with the keys.
+struct Difference {
     groups: Vec<GroupSums>,
     original: Original,
-    /// What of the original could not be read.
+    /// The weights of the original that could not be read.
     not_read: NotRead,
 }
 
-/// Digests the original, and correlates the difference from it. One that is another than the published
-/// one, or has nothing in common with the model, is not used: that is said instead.
-fn beside(
+/// Digests the original and correlates the difference from it. Returns the reason if the original is not the
+/// published one or has nothing in common with the model; it is not used then.
+fn difference(
     original: &Checkpoint,
     model: &Checkpoint,
     measured: &Measured,
     keys: &[WatermarkKey],
     args: &DetectArgs,
     progress: &Progress,
-) -> Result<Result<Beside, String>, Failure> {
+) -> Result<Result<Difference, String>, Failure> {
     let options = running::run_options(&args.measuring);
     let (seal, _) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
@@ -168,5 +168,5 @@ fn beside(
         return Ok(Err(why));
     }
     let original = published.map_or(Original::Unpublished, |_| Original::Published);
-    Ok(Ok(Beside { groups: informed.groups, original, not_read: informed.not_read }))
+    Ok(Ok(Difference { groups: informed.groups, original, not_read: informed.not_read }))
 }

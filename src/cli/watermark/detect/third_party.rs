@@ -1,4 +1,4 @@
-//! Marks of other schemes.
+//! Watermarks of published schemes.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
@@ -45,7 +45,7 @@ pub fn run(args: &DetectArgs, scheme: Scheme, general: &General) -> Outcome {
             })
             .collect::<Result<_, Failure>>()?;
         refuse_twice(keys.iter().map(ThirdPartyKey::id))?;
-        // Every byte, so that the report says which model it speaks of.
+        // All bytes are digested, so that the report identifies the model.
         let (seal, run) =
             build::measure(&model, false, &options, progress).map_err(running::failure)?;
         let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
@@ -113,8 +113,8 @@ pub fn compare(args: &DetectArgs, general: &General) -> Outcome {
     conclude(&[&model, &base], report, vec![detection], (&args.common, general))
 }
 
-/// What the key names and nobody can read: codes that were taken for the numbers they are stored as. A scheme that
-/// marks codes reads them as they are.
+/// The tensors of the key that could not be decoded, so that their codes were taken for numbers. A scheme that marks
+/// codes reads the codes themselves.
 fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasured) -> NotRead {
     if measured.scheme == Scheme::EmMark {
         return NotRead::default();
@@ -127,7 +127,7 @@ fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasured) -> NotRead {
     NotRead::of_weights(model, &Weights { weights: Vec::new(), unread })
 }
 
-/// Options that mean something for our own scheme only.
+/// Refuses options of the scheme of this program.
 fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), Failure> {
     for (given, name) in [
         (args.claim.is_some(), "--claim"),
@@ -162,7 +162,7 @@ fn key_failure(error: ThirdPartyKeyError) -> Failure {
     }
 }
 
-/// A key that is for no tensor of this model matched nothing.
+/// The exit code of a measurement that failed. A key that names no tensor of this model matched nothing.
 fn failure(error: ThirdPartyError) -> Failure {
     match error {
         ThirdPartyError::Run(error) => running::failure(error),

@@ -1,6 +1,6 @@
 //! Notifications of a scan: files, messages, a command, a URL.
 
-use super::args::Telling;
+use super::args::Notifications;
 use super::reports::Reports;
 use crate::cli::output;
 use crate::judge::Verdict;
@@ -11,51 +11,58 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Whether everyone was told.
+/// What became of the notifications.
 #[derive(Debug, Clone, Copy)]
-pub struct Told {
-    pub all: bool,
+pub struct Delivery {
+    /// Whether all of them could be written or sent.
+    pub complete: bool,
 }
 
-/// A scan begins.
-pub fn begin(telling: &Telling) {
-    ping(telling, "/start");
+/// Announces that a scan begins.
+pub fn begin(notifications: &Notifications) {
+    ping(notifications, "/start");
 }
 
-/// A scan ended without a result.
-pub fn broke(telling: &Telling) {
-    ping(telling, "/fail");
+/// Announces that a scan ended without a result.
+pub fn failed(notifications: &Notifications) {
+    ping(notifications, "/fail");
 }
 
-/// A scan has ended: whoever was not reached is said on standard error, and the others are told all the same.
-pub fn all(telling: &Telling, overview: &Overview<'_>, reports: Option<&Reports>) -> Told {
+/// Sends the results of a scan. A notification that fails is reported on standard error and does not stop the others.
+pub fn all(
+    notifications: &Notifications,
+    overview: &Overview<'_>,
+    reports: Option<&Reports>,
+) -> Delivery {
     let file = |path: &Path, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
         write_whole(path, write).with_context(|| format!("cannot write {}", path.display()))
     };
-    let mut told = Told { all: true };
+    let mut delivery = Delivery { complete: true };
     let mut done = |result: anyhow::Result<()>| {
         if let Err(error) = result {
             output::error(&error);
-            told.all = false;
+            delivery.complete = false;
         }
     };
-    if let Some(path) = &telling.prometheus {
+    if let Some(path) = &notifications.prometheus {
         done(file(path, &|out| prometheus::write(overview, &prometheus::registry_of(path), out)));
     }
-    if let Some(path) = &telling.ocsf {
+    if let Some(path) = &notifications.ocsf {
         done(file(path, &|out| ocsf::write(overview, out)));
     }
-    if let Some(target) = &telling.syslog {
+    if let Some(target) = &notifications.syslog {
         done(syslog::send(overview, target).map(|_| ()).map_err(Into::into));
     }
     if let Some(reports) = reports {
         done(reports.index(overview));
     }
-    if let Some(command) = telling.notify.as_ref().filter(|_| overview.verdict != Verdict::Pass) {
+    if let Some(command) =
+        notifications.notify.as_ref().filter(|_| overview.verdict != Verdict::Pass)
+    {
         done(notify(command, overview));
     }
-    ping(telling, if overview.verdict == Verdict::Pass { "" } else { "/fail" });
-    told
+    ping(notifications, if overview.verdict == Verdict::Pass { "" } else { "/fail" });
+    delivery
 }
 
 /// Runs the operator's command, with the JSON of the scan on its standard input.
@@ -70,12 +77,12 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
         .env("TENSORSEAL_VERDICT", verdict)
         .env("TENSORSEAL_SUMMARY", summary_line(overview))
         .stdin(Stdio::piped())
-        // What it prints is not part of the report.
+        // Its output is not part of the report.
         .stdout(Stdio::null())
         .spawn()
         .context("the command of --notify could not be run")?;
     if let Some(mut input) = child.stdin.take() {
-        // It need not read it.
+        // The command may ignore its input.
         let _ = json::write(overview, &mut input);
     }
     let status = child.wait().context("the command of --notify failed")?;
@@ -85,15 +92,15 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// Whoever waits for it hears of a scan that did not reach him, too: by silence.
+/// Requests a URL. A monitor that gets no request raises the alarm by itself, so a failure is only a note.
 #[cfg(feature = "remote")]
-fn ping(telling: &Telling, end: &str) {
-    let Some(url) = &telling.ping else { return };
+fn ping(notifications: &Notifications, end: &str) {
+    let Some(url) = &notifications.ping else { return };
     if let Err(error) = crate::registry::source::remote::ask(&format!("{url}{end}")) {
         output::note(false, &format!("the request to the URL of --ping failed: {error}"));
     }
 }
 
-/// No URL is taken by a build that cannot ask for it.
+/// A build without a network refuses --ping.
 #[cfg(not(feature = "remote"))]
-fn ping(_: &Telling, _: &str) {}
+fn ping(_: &Notifications, _: &str) {}
