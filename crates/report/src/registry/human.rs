@@ -216,8 +216,8 @@ mod tests {
         let expected = "\
 /models
   ok          a    60 min ago
-  bit-rot     b    60 min ago      1 critical
-  modified    c c  60 min ago      1 critical
+  bit-rot     b    60 min ago   1 critical
+  modified    c c  60 min ago   1 critical
 
 s3://bucket/models
   new         d    29 days ago
