@@ -11,8 +11,10 @@ pub const STATEMENTS: &str = "Statement options";
 /// Watermarks.
 pub const WATERMARK: &str = "Watermark options";
 /// Which models of a registry are read.
+#[cfg(feature = "registry")]
 pub const SCAN: &str = "Scan options";
 /// Where the results of a scan are sent.
+#[cfg(feature = "registry")]
 pub const NOTIFICATION: &str = "Notification options";
 /// How bytes are measured.
 pub const MEASUREMENT: &str = "Measurement options";

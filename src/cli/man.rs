@@ -117,7 +117,7 @@ fn examples(help: &VerbHelp) -> Roff {
     roff
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "registry"))]
 mod tests {
     use super::*;
 
