@@ -16,7 +16,7 @@ use tensorseal::registry::record::{
     ModelRecord, ModelRecords, ModelState, RecordedFinding, RegistrySummary, RunOutcome, RunRecord,
     SkippedItems,
 };
-use tensorseal::report::human::Palette;
+use tensorseal::report::human::{Options, Palette};
 use tensorseal::report::registry::syslog::{self, Facility, Origin, Target};
 use tensorseal::report::registry::{Overview, html, human, inventory, json, ocsf, prometheus};
 
@@ -193,7 +193,7 @@ fn run(models: u64, errors: &[&str]) -> RunRecord {
 fn terminal(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::table(overview, human::Models::All, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, Options::default(), palette, out)?;
     human::ending(overview, palette, out)
 }
 

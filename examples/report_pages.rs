@@ -303,7 +303,7 @@ fn terminal(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::head(report, palette, out)?;
     human::rules(report, false, palette, out)?;
-    human::findings(report, palette, out)
+    human::findings(report, human::Options::default(), palette, out)
 }
 
 fn main() -> io::Result<()> {

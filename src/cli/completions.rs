@@ -2,12 +2,10 @@
 
 use super::CommandResult;
 use super::args::CompletionsArgs;
-use super::command::Arguments;
+use super::command::command;
 use super::exit;
-use clap::CommandFactory;
 
 pub(super) fn run(args: &CompletionsArgs) -> CommandResult {
-    let mut command = Arguments::command();
-    clap_complete::generate(args.shell, &mut command, "tensorseal", &mut std::io::stdout());
+    clap_complete::generate(args.shell, &mut command(), "tensorseal", &mut std::io::stdout());
     Ok(exit::PASS)
 }

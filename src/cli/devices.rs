@@ -1,9 +1,10 @@
-//! `tensorseal devices`: what can measure here, whether it measures rightly, and how fast.
+//! `tensorseal devices`: the compute devices of this machine, whether they measure correctly, and how fast.
 
 use super::args::{DevicesArgs, OutputFormat};
 use super::{CommandResult, Failure, exit};
 use crate::engine::Threads;
 use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Throughput, adapters};
+use crate::report::table::{Align, Table};
 use crate::report::units::bytes;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 struct DeviceStatus {
     #[serde(flatten)]
     adapter: AdapterDescription,
-    /// `passed`, or why not; null when it was not asked for.
+    /// `passed`, or the error; null with `--list`.
     self_test: Option<String>,
     rates: Vec<Throughput>,
 }
@@ -60,12 +61,12 @@ fn json(listed: &[DeviceStatus]) -> io::Result<()> {
 
 fn human(listed: &[DeviceStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "cpu  always there; --device cpu")?;
+    writeln!(out, "cpu  always available; --device cpu")?;
     if listed.is_empty() {
         match cfg!(feature = "gpu") {
             true => writeln!(
                 out,
-                "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for the software one"
+                "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for a software device"
             )?,
             false => writeln!(out, "{}", GpuError::NotBuiltIn)?,
         }
@@ -82,11 +83,14 @@ fn human(listed: &[DeviceStatus]) -> io::Result<()> {
         if let Some(text) = self_test {
             writeln!(out, "  self-test {text}")?;
         }
-        for rate in rates {
-            writeln!(out, "  {:>9.2} GB/s  {}", rate.bytes_per_second / 1e9, rate.what)?;
-        }
+        let rows = rates.iter().map(|rate| {
+            let speed = format!("{:.2} GB/s", rate.bytes_per_second / 1e9);
+            vec![speed.into(), rate.what.to_string().into()]
+        });
+        let table = Table::new().column("", Align::Right).column("", Align::Left).indented(2);
+        table.write(&rows.collect::<Vec<_>>(), &mut out)?;
         if adapter.is_software() {
-            writeln!(out, "  a software device: for tests; `auto` never uses it")?;
+            writeln!(out, "  software device, for tests; never used by `--device auto`")?;
         }
     }
     Ok(())

@@ -1,20 +1,20 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
-use super::args::InspectArgs;
-use super::output::table;
+use super::args::{General, InspectArgs};
 use super::{CommandResult, output};
 use crate::checkpoint::Checkpoint;
 use crate::report::human::{Palette, shown};
+use crate::report::table::{Align, Cell, Table};
 use crate::report::units::{bytes, grouped};
 use crate::verbs::inspect::{InspectOptions, Inspection, inspect, pattern};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub(super) fn run(args: &InspectArgs) -> CommandResult {
+pub(super) fn run(args: &InspectArgs, general: &General) -> CommandResult {
     let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
     let Inspection { report, model } = inspect(&args.model, &options)?;
-    output::finish(&report, &args.common, &|out, palette| {
+    output::finish(&report, (&args.common, general), &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }
     })
@@ -29,23 +29,30 @@ fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     }
     let rows = by_dtype.into_iter().map(|(dtype, (elements, tensors))| {
         let (count, size) = (tensors.len() as u64, model.distinct_bytes(tensors));
-        vec![dtype.to_owned(), grouped(count), grouped(elements), bytes(size)]
+        vec![dtype.into(), grouped(count).into(), grouped(elements).into(), bytes(size).into()]
     });
-    table(
-        &["dtype", "tensors", "elements", "size"],
-        &[false, true, true, true],
-        rows.collect(),
-        out,
-    )
+    let table = Table::new()
+        .column("dtype", Align::Left)
+        .column("tensors", Align::Right)
+        .column("elements", Align::Right)
+        .column("size", Align::Right);
+    output::table(table, &rows.collect::<Vec<Vec<Cell>>>(), out)
 }
 
 fn listed(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let rows = model.tensors.iter().map(|t| {
         let file = &model.files[t.file].path;
-        vec![shown(&t.name), t.dtype.to_string(), shape(&t.shape), bytes(t.bytes), shown(file)]
+        let cells =
+            [shown(&t.name), t.dtype.to_string(), shape(&t.shape), bytes(t.bytes), shown(file)];
+        cells.map(Cell::from).to_vec()
     });
-    let header = ["tensor", "dtype", "shape", "size", "file"];
-    table(&header, &[false, false, false, true, false], rows.collect(), out)
+    let table = Table::new()
+        .column("tensor", Align::Left)
+        .column("dtype", Align::Left)
+        .column("shape", Align::Left)
+        .column("size", Align::Right)
+        .column("file", Align::Left);
+    output::table(table, &rows.collect::<Vec<_>>(), out)
 }
 
 /// Tensors whose names differ in numbers only, and that have the same type and shape, are one line.
@@ -66,12 +73,18 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
         let tensors = alike.get(&key)?;
         let (count, size) = (tensors.len(), model.distinct_bytes(tensors.iter().copied()));
         let times = if count > 1 { format!("× {count}") } else { String::new() };
-        Some(vec![shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)])
+        let cells = [shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)];
+        Some(cells.map(Cell::from).to_vec())
     });
-    let header = ["tensor", "dtype", "shape", "", "size"];
-    table(&header, &[false, false, false, false, true], rows.collect(), out)?;
+    let table = Table::new()
+        .column("tensor", Align::Left)
+        .column("dtype", Align::Left)
+        .column("shape", Align::Left)
+        .column("", Align::Left)
+        .column("size", Align::Right);
+    output::table(table, &rows.collect::<Vec<_>>(), out)?;
     if model.tensors.iter().any(|t| pattern(&t.name) != t.name) {
-        writeln!(out, "{}", palette.dim("* stands for a number; --full lists every tensor"))?;
+        writeln!(out, "{}", palette.dim("* matches any number; --full lists every tensor"))?;
     }
     Ok(())
 }

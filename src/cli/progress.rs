@@ -1,6 +1,7 @@
 //! The progress line: rate and time left, on standard error, when that is a terminal.
 
-use super::args::MeasurementArgs;
+use super::args::General;
+use super::logging;
 use crate::stream::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
@@ -17,13 +18,11 @@ pub(super) struct ProgressLine {
 
 impl ProgressLine {
     /// Starts to draw `progress`, or nothing.
-    pub(super) fn start(
-        progress: &Arc<Progress>,
-        measuring: &MeasurementArgs,
-        quiet: bool,
-    ) -> ProgressLine {
+    pub(super) fn start(progress: &Arc<Progress>, general: &General) -> ProgressLine {
         let end = Arc::new(AtomicBool::new(false));
-        if measuring.no_progress || quiet || !stderr().is_terminal() {
+        let unwanted = general.no_progress || general.quiet;
+        // The lines of a log and a progress bar would overwrite each other.
+        if unwanted || logging::is_on() || !stderr().is_terminal() {
             return ProgressLine { end, thread: None };
         }
         let (shared, flag) = (Arc::clone(progress), Arc::clone(&end));

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 /// The program with these arguments, not started.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tensorseal"));
-    command.args(args).env("NO_COLOR", "1");
+    command.args(args).env("NO_COLOR", "1").env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 

@@ -389,7 +389,7 @@ fn flips_are_put_back(path: &Path, flips: &[(usize, u8)]) {
     let ran = run(&["repair", arg(path), "-o", arg(&out), "--device", "cpu"]);
     assert_eq!(ran.code, 0, "{}: {}{}", path.display(), ran.stdout, ran.stderr);
     let said =
-        format!(": {} byte{} put back", flips.len(), if flips.len() == 1 { "" } else { "s" });
+        format!(": {} byte{} restored", flips.len(), if flips.len() == 1 { "" } else { "s" });
     assert!(ran.stdout.contains(&said), "{said}: {}", ran.stdout);
     assert!(fs::read(&out).unwrap() == sound, "{}", path.display());
     let left = fs::read_dir(path.parent().unwrap()).unwrap();

@@ -29,6 +29,7 @@ mod common {
 
 mod arrows;
 mod compare;
+mod configuration;
 mod gate;
 mod golden;
 mod llama;

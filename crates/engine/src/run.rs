@@ -54,6 +54,7 @@ pub fn run_observed(
     let bytes = plan.bytes();
     progress.expect(bytes);
     let (takers, selector) = choose_device(&options.device, bytes);
+    log_plan(files, plan, &options.device);
     let small = options.device == DeviceChoice::Auto && selector.is_none();
     // A device that was asked for by name must be there before anything is read.
     let must_open = !matches!(options.device, DeviceChoice::Auto);
@@ -118,6 +119,15 @@ pub fn run_observed(
     let broken_checksums = failed_checksums(&shared.checksum_verifiers);
     let outcome = outcome.unwrap_or_default();
     let by_device = shared.device_bytes.load(Relaxed);
+    tracing::debug!(
+        threads,
+        adapter = ?outcome.adapter,
+        bytes_on_device = by_device,
+        choice = ?outcome.choice,
+        fallback = ?outcome.fallback,
+        seconds = started.elapsed().as_secs_f64(),
+        "finished measuring"
+    );
     let device = match by_device {
         0 => "cpu",
         _ if takers == TileConsumers::Device => "gpu",
@@ -146,6 +156,24 @@ pub fn run_observed(
             &mut *whole_files.lock().unwrap_or_else(PoisonError::into_inner),
         ),
     })
+}
+
+/// Logs how much is read of each file.
+fn log_plan(files: &[ModelFile], plan: &Plan, device: &DeviceChoice) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut read: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for object in &plan.objects {
+        let (objects, bytes) = read.entry(object.file).or_default();
+        *objects += 1;
+        *bytes = bytes.saturating_add(object.bytes);
+    }
+    tracing::debug!(%device, files = read.len(), bytes = plan.bytes(), "measuring");
+    for (file, (objects, bytes)) in read {
+        let path = files.get(file).map(|file| &file.path);
+        tracing::debug!(file = ?path, objects, bytes, "reading");
+    }
 }
 
 /// The sums of the files that a plan reads from.

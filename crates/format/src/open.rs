@@ -62,14 +62,16 @@ impl Checkpoint {
     /// while it was being read.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
         let metadata = fs::metadata(path).map_err(|error| OpenError::new(path, error))?;
-        if metadata.is_dir() {
+        let model = if metadata.is_dir() {
             open_directory(path, options)
         } else if metadata.is_file() {
             open_file(path, options)
         } else {
             let what = kind_of_special(metadata.file_type());
             Err(OpenError::Special { path: path.to_owned(), what })
-        }
+        }?;
+        log(&model);
+        Ok(model)
     }
 
     /// Opens a model on another machine: its files by their paths in it, separated by `/`. They are what
@@ -92,7 +94,25 @@ impl Checkpoint {
         }
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
         let tree = listing::tree(files, options);
-        assemble(path, path.to_owned(), tree, options, OpenRecord::for_remote())
+        let model = assemble(path, path.to_owned(), tree, options, OpenRecord::for_remote())?;
+        log(&model);
+        Ok(model)
+    }
+}
+
+/// Logs which files a model has and how they are read.
+fn log(model: &Checkpoint) {
+    let (files, tensors) = (model.files.len(), model.tensors.len());
+    let problems = model.problems.len();
+    tracing::debug!(path = ?model.path, files, tensors, problems, "opened the model");
+    for file in &model.files {
+        let ModelFile { path, bytes, kind, .. } = file;
+        match file.format {
+            Some(format) => {
+                tracing::debug!(file = ?path, bytes, ?format, ?kind, "file with tensors");
+            }
+            None => tracing::trace!(file = ?path, bytes, ?kind, "other file"),
+        }
     }
 }
 

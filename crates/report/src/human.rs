@@ -2,7 +2,7 @@
 
 pub use super::safe_text::word as shown;
 use super::units::{bytes, count, grouped};
-use super::{Coverage, ModelSummary, Report, policy};
+use super::{Coverage, ModelSummary, Report, policy, table};
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 use tensorseal_core::judge::finding::Disposition;
@@ -14,6 +14,20 @@ const LISTED: usize = 50;
 
 /// Greatest width of the column that names the rules of a policy, in characters.
 const WIDEST: usize = 40;
+
+/// How much of a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The lowest severity of which findings are printed in full. Findings that fail the report always are.
+    pub show: Severity,
+}
+
+impl Default for Options {
+    /// Every finding but those of severity info.
+    fn default() -> Self {
+        Self { show: Severity::Low }
+    }
+}
 
 /// How text is emphasised: with colours, or not at all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -158,11 +172,11 @@ pub fn rules(
         writeln!(out, "policy    {}\n", shown(policy.title()))?;
     }
     let titles: Vec<String> = listed.iter().map(|rule| shown(&rule.title())).collect();
-    let width = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).min(WIDEST);
+    let width = titles.iter().map(|title| table::width(title)).max().unwrap_or(0).min(WIDEST);
     for (rule, title) in listed.iter().zip(&titles) {
         let outcome = palette.outcome(rule.outcome);
         let evidence = super::safe_text::clipped(&rule.evidence, super::safe_text::MESSAGE);
-        writeln!(out, "{outcome}  {title:<width$}  {}", palette.dim(&evidence))?;
+        writeln!(out, "{outcome}  {}  {}", table::padded(title, width), palette.dim(&evidence))?;
     }
     Ok(())
 }
@@ -171,9 +185,14 @@ pub fn rules(
 ///
 /// # Errors
 /// Returns an error if writing to `out` fails.
-pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
-    let listed: Vec<&Finding> = report.findings.iter().filter(|f| is_listed(f, report)).collect();
-    let infos = report.findings.len() - listed.len();
+pub fn findings(
+    report: &Report,
+    options: Options,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (listed, hidden): (Vec<&Finding>, Vec<&Finding>) =
+        report.findings.iter().partition(|f| f.severity >= options.show || report.fails(f));
     if !listed.is_empty() {
         writeln!(out)?;
     }
@@ -187,15 +206,8 @@ pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::R
             grouped((listed.len() - LISTED) as u64)
         )?;
     }
-    if infos > 0 {
-        writeln!(
-            out,
-            "{}",
-            palette.dim(&format!(
-                "{} not shown (use --show info)",
-                count(infos as u64, "info finding")
-            ))
-        )?;
+    if let Some(line) = not_shown(hidden.iter().map(|f| (f.severity, 1))) {
+        writeln!(out, "{}", palette.dim(&line))?;
     }
     writeln!(out)?;
     let verdict = palette.verdict(report.verdict);
@@ -204,7 +216,8 @@ pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::R
         Some(words) => format!("{verdict} ({words})"),
         None => verdict,
     };
-    match (&report.error, listed.len()) {
+    let counted = report.findings.iter().filter(|f| is_counted(f, report)).count();
+    match (&report.error, counted) {
         (Some(error), _) => writeln!(out, "{verdict}  {error}"),
         (None, _) if report.policy.is_some() => {
             writeln!(out, "{verdict}  {}", super::summary::sentence(report))
@@ -214,8 +227,21 @@ pub fn findings(report: &Report, palette: Palette, out: &mut dyn Write) -> io::R
     }
 }
 
-/// Returns whether a finding is shown: it is above info severity, or a policy fails on it.
-fn is_listed(finding: &Finding, report: &Report) -> bool {
+/// How many findings were left out, by severity, and how to see them.
+pub(crate) fn not_shown(hidden: impl Iterator<Item = (Severity, u64)>) -> Option<String> {
+    let mut by_severity = std::collections::BTreeMap::<Severity, u64>::new();
+    hidden.for_each(|(severity, n)| *by_severity.entry(severity).or_default() += n);
+    by_severity.retain(|_, n| *n > 0);
+    let lowest = by_severity.keys().next()?.name();
+    let total: u64 = by_severity.values().sum();
+    let what: Vec<String> =
+        by_severity.iter().rev().map(|(severity, n)| format!("{n} {}", severity.name())).collect();
+    let (findings, them) = if total == 1 { ("finding", "it") } else { ("findings", "them") };
+    Some(format!("{} {findings} not shown; show {them} with --show {lowest}", what.join(", ")))
+}
+
+/// Whether the verdict counts a finding: it is more than information, or fails all the same.
+fn is_counted(finding: &Finding, report: &Report) -> bool {
     finding.severity > Severity::Info || report.fails(finding)
 }
 

@@ -16,6 +16,7 @@ pub mod sarif;
 pub mod statement;
 pub mod summary;
 pub mod svr;
+pub mod table;
 pub mod vsa;
 
 pub use tensorseal_core::document::coverage::{self, Coverage, UnrecognisedFile};

@@ -12,7 +12,7 @@ use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
-/// Whoever signs the statements. Asked for before the model is read, not after.
+/// The key that signs the statements. Its passphrase is prompted for before the model is read, not after.
 pub(super) fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)>, Failure> {
     let Some(key) = &args.key else { return Ok(None) };
     keys::signer(&SignerArgs {
@@ -24,10 +24,10 @@ pub(super) fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, Signing
     .map(Some)
 }
 
-/// A statement, and where it is to be.
+/// A statement and the path to write it to.
 pub(super) type StatementFile<'a> = (&'a Path, Vec<u8>);
 
-/// Makes every statement that was asked for.
+/// Builds every statement that the options name.
 pub(super) fn make<'a>(
     args: &'a StatementArgs,
     subject: StatementSubject,

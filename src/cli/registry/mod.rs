@@ -10,17 +10,18 @@ mod scan;
 mod status;
 mod values;
 
+use super::args::General;
 use super::{CommandResult, Failure, exit};
 use crate::registry::state::StateError;
 use args::RegistryCommand;
 
 /// Runs a command on registries.
-pub(super) fn run(command: &RegistryCommand) -> CommandResult {
+pub(super) fn run(command: &RegistryCommand, general: &General) -> CommandResult {
     match command {
-        RegistryCommand::Scan(args) => scan::run(args),
+        RegistryCommand::Scan(args) => scan::run(args, general),
         RegistryCommand::Status(args) => status::run(args),
         RegistryCommand::History(args) => history::run(args),
-        RegistryCommand::Accept(args) => accept::run(args),
+        RegistryCommand::Accept(args) => accept::run(args, general),
     }
 }
 

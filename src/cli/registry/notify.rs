@@ -1,6 +1,6 @@
-//! Telling everyone who was named: files, messages, a command, a URL.
+//! Notifications of a scan: files, messages, a command, a URL.
 
-use super::args::NotificationArgs;
+use super::args::Notifications;
 use super::reports::Reports;
 use crate::cli::output;
 use crate::judge::Verdict;
@@ -11,55 +11,58 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Whether everyone was told.
+/// What became of the notifications.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NotificationResult {
-    pub all: bool,
+pub(super) struct Delivery {
+    /// Whether all of them could be written or sent.
+    pub complete: bool,
 }
 
-/// A scan begins.
-pub(super) fn scan_started(telling: &NotificationArgs) {
-    ping(telling, "/start");
+/// Announces that a scan begins.
+pub(super) fn scan_started(notifications: &Notifications) {
+    ping(notifications, "/start");
 }
 
-/// A scan ended without a result.
-pub(super) fn scan_failed(telling: &NotificationArgs) {
-    ping(telling, "/fail");
+/// Announces that a scan ended without a result.
+pub(super) fn failed(notifications: &Notifications) {
+    ping(notifications, "/fail");
 }
 
-/// A scan has ended: whoever was not reached is said on standard error, and the others are told all the same.
+/// Sends the results of a scan. A notification that fails is reported on standard error and does not stop the others.
 pub(super) fn scan_finished(
-    telling: &NotificationArgs,
+    notifications: &Notifications,
     overview: &Overview<'_>,
     reports: Option<&Reports>,
-) -> NotificationResult {
+) -> Delivery {
     let file = |path: &Path, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
         write_whole(path, write).with_context(|| format!("cannot write {}", path.display()))
     };
-    let mut told = NotificationResult { all: true };
+    let mut delivery = Delivery { complete: true };
     let mut done = |result: anyhow::Result<()>| {
         if let Err(error) = result {
             output::error(&error);
-            told.all = false;
+            delivery.complete = false;
         }
     };
-    if let Some(path) = &telling.prometheus {
+    if let Some(path) = &notifications.prometheus {
         done(file(path, &|out| prometheus::write(overview, &prometheus::registry_of(path), out)));
     }
-    if let Some(path) = &telling.ocsf {
+    if let Some(path) = &notifications.ocsf {
         done(file(path, &|out| ocsf::write(overview, out)));
     }
-    if let Some(target) = &telling.syslog {
+    if let Some(target) = &notifications.syslog {
         done(syslog::send(overview, target).map(|_| ()).map_err(Into::into));
     }
     if let Some(reports) = reports {
         done(reports.index(overview));
     }
-    if let Some(command) = telling.notify.as_ref().filter(|_| overview.verdict != Verdict::Pass) {
+    if let Some(command) =
+        notifications.notify.as_ref().filter(|_| overview.verdict != Verdict::Pass)
+    {
         done(notify(command, overview));
     }
-    ping(telling, if overview.verdict == Verdict::Pass { "" } else { "/fail" });
-    told
+    ping(notifications, if overview.verdict == Verdict::Pass { "" } else { "/fail" });
+    delivery
 }
 
 /// Runs the operator's command, with the JSON of the scan on its standard input.
@@ -74,30 +77,30 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
         .env("TENSORSEAL_VERDICT", verdict)
         .env("TENSORSEAL_SUMMARY", summary_line(overview))
         .stdin(Stdio::piped())
-        // What it prints is not part of the report.
+        // Its output is not part of the report.
         .stdout(Stdio::null())
         .spawn()
-        .context("the command of --notify cannot be run")?;
+        .context("the command of --notify could not be run")?;
     if let Some(mut input) = child.stdin.take() {
-        // It need not read it.
+        // The command may ignore its input.
         let _ = json::write(overview, &mut input);
     }
-    let status = child.wait().context("the command of --notify")?;
+    let status = child.wait().context("the command of --notify failed")?;
     match status.success() {
         true => Ok(()),
         false => Err(anyhow!("the command of --notify failed: {status}")),
     }
 }
 
-/// Whoever waits for it hears of a scan that did not reach him, too: by silence.
+/// Requests a URL. A monitor that gets no request raises the alarm by itself, so a failure is only a note.
 #[cfg(feature = "remote")]
-fn ping(telling: &NotificationArgs, end: &str) {
-    let Some(url) = &telling.ping else { return };
+fn ping(notifications: &Notifications, end: &str) {
+    let Some(url) = &notifications.ping else { return };
     if let Err(error) = crate::registry::source::remote::ping(&format!("{url}{end}")) {
-        output::note(false, &format!("the URL of --ping did not answer: {error}"));
+        output::note(false, &format!("the request to the URL of --ping failed: {error}"));
     }
 }
 
-/// No URL is taken by a build that cannot ask for it.
+/// A build without a network refuses --ping.
 #[cfg(not(feature = "remote"))]
-fn ping(_: &NotificationArgs, _: &str) {}
+fn ping(_: &Notifications, _: &str) {}

@@ -2,6 +2,7 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
+use crate::cli::args::Showing;
 use crate::cli::{CommandResult, Failure, exit, output};
 use crate::judge::Verdict;
 use crate::registry::record::{RegistrySummary, RunOutcome};
@@ -14,14 +15,14 @@ use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
-/// Tells what is known of all models.
+/// Prints the state of all models.
 pub(super) fn run(args: &StatusArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
     let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let summary = database.summary().map_err(state_failure)?;
     let overview = Overview {
         command: "registry status",
-        verdict: verdict(&summary, args.fail_on, Database::has_writer(&path)),
+        verdict: verdict(&summary, args.listing.fail_on, Database::has_writer(&path)),
         now: verbs::now()?,
         summary: &summary,
         records: &database,
@@ -33,12 +34,12 @@ pub(super) fn run(args: &StatusArgs) -> CommandResult {
             .map_err(Failure::incomplete)?;
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
+    let written = match args.listing.format {
         ListFormat::Json => json::write(&overview, &mut out),
         ListFormat::Csv => inventory::write(&overview, &mut out),
         ListFormat::Human => {
             let models = if args.problems { human::Models::Problems } else { human::Models::All };
-            print(&overview, models, &mut out)
+            print(&overview, models, args.listing.showing, &mut out)
         }
     };
     finish(written.and_then(|()| out.flush()))?;
@@ -50,19 +51,20 @@ pub(super) fn run(args: &StatusArgs) -> CommandResult {
     })
 }
 
-/// The table, the findings, and one line of all.
+/// Prints the table, the findings and a summary line.
 pub(super) fn print(
     overview: &Overview<'_>,
     models: human::Models,
+    showing: Showing,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let palette = Palette::new(output::colour());
     human::table(overview, models, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, showing.options(), palette, out)?;
     human::ending(overview, palette, out)
 }
 
-/// What a summary comes to. A scan that did not end, and is not `at_work`, was killed.
+/// The verdict of a summary. A scan that did not end and is not `at_work` was killed.
 fn verdict(summary: &RegistrySummary, fail_on: Severity, at_work: bool) -> Verdict {
     let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
     let last = summary.last_run.as_ref();
@@ -78,7 +80,7 @@ fn verdict(summary: &RegistrySummary, fail_on: Severity, at_work: bool) -> Verdi
     }
 }
 
-/// Whoever closed the pipe has read enough.
+/// A reader that closed the pipe has read enough.
 pub(super) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

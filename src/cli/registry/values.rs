@@ -5,15 +5,15 @@ use crate::registry::scan::RotationPart;
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rotation {
-    /// This one.
+    /// A fixed part.
     Part(RotationPart),
-    /// The next of so many.
+    /// The next of this many parts.
     Next(u32),
 }
 
 /// Bytes a second: a number, with k, M, G or T for powers of 1000, with or without B.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || "a rate is a number of bytes a second, at least 1: 200M, 1.5G, 500k".to_owned();
+    let wrong = || "expected a number of bytes per second, such as 200M, 1.5G or 500k".to_owned();
     let digits = text.trim_end_matches('B');
     let (digits, factor) = match digits.chars().next_back() {
         Some('k' | 'K') => (&digits[..digits.len() - 1], 1e3),
@@ -33,7 +33,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 
 /// `K/N`, from 1/N to N/N, or `auto/N`.
 pub(super) fn rotation(text: &str) -> Result<Rotation, String> {
-    let wrong = || "a part is K/N with K from 1 to N, or auto/N: 1/7".to_owned();
+    let wrong = || "expected K/N with K from 1 to N, such as 1/7, or auto/N".to_owned();
     let (part, of) = text.split_once('/').ok_or_else(wrong)?;
     let of: u32 = of.parse().ok().filter(|of| *of > 0).ok_or_else(wrong)?;
     if part == "auto" {
@@ -46,25 +46,25 @@ pub(super) fn rotation(text: &str) -> Result<Rotation, String> {
     }
 }
 
-/// A reason that says something.
+/// A reason that is not empty.
 pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("say why: it is all that whoever asks later will find".to_owned()),
-        text if text.len() > 2000 => Err("a reason has at most 2,000 bytes".to_owned()),
+        "" => Err("the reason is empty; say why the model is accepted".to_owned()),
+        text if text.len() > 2000 => Err("the reason is longer than 2,000 bytes".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
 
-/// A URL to ask for.
+/// A URL to request.
 pub(super) fn ping(text: &str) -> Result<String, String> {
     if cfg!(not(feature = "remote")) {
         return Err(
-            "this build of tensorseal has no network; build it with the feature remote".to_owned()
+            "not supported by this build; build tensorseal with the feature `remote`".to_owned()
         );
     }
     match text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(text.trim_end_matches('/').to_owned()),
-        false => Err("a URL begins with https:// or http://".to_owned()),
+        false => Err("expected a URL that begins with https:// or http://".to_owned()),
     }
 }
 

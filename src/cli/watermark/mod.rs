@@ -7,6 +7,7 @@ mod embed;
 mod keygen;
 mod marking;
 
+use super::args::General;
 use super::{CommandResult, Failure, exit, running};
 use crate::watermark::claim::ClaimError;
 use crate::watermark::detect::DetectError;
@@ -15,12 +16,12 @@ use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
 
-pub(super) fn run(command: &WatermarkCommand) -> CommandResult {
+pub(super) fn run(command: &WatermarkCommand, general: &General) -> CommandResult {
     match command {
-        WatermarkCommand::Keygen(args) => keygen::run(args),
-        WatermarkCommand::Claim(args) => claim::run(args),
-        WatermarkCommand::Embed(args) => embed::run(args),
-        WatermarkCommand::Detect(args) => detect::run(args),
+        WatermarkCommand::Keygen(args) => keygen::run(args, general),
+        WatermarkCommand::Claim(args) => claim::run(args, general),
+        WatermarkCommand::Embed(args) => embed::run(args, general),
+        WatermarkCommand::Detect(args) => detect::run(args, general),
     }
 }
 
@@ -37,7 +38,7 @@ fn key_failure(error: WatermarkKeyError) -> Failure {
     }
 }
 
-/// A claim that is not there is a mistake of the caller; one that cannot be read is not.
+/// The exit code of a claim that cannot be used. One that does not exist is a usage error; one that cannot be read is not.
 pub(super) fn claim_failure(error: ClaimError) -> Failure {
     match error {
         ClaimError::Missing(_) => Failure::usage(error),
@@ -53,10 +54,10 @@ fn detect_failure(error: DetectError) -> Failure {
     }
 }
 
-/// A model in which nothing carries chips.
+/// A model without a tensor that can carry a watermark.
 fn no_carriers(model: &Path) -> Failure {
     let error = anyhow!(
-        "{}: nothing carries chips: no floating-point tensor of at most 32 bits an element, two or more dimensions and 65,536 or more elements",
+        "{}: no tensor can carry a watermark; it takes floating-point elements of at most 32 bits, two or more dimensions and at least 65,536 elements",
         model.display()
     );
     Failure { code: exit::NOTHING, error }

@@ -32,7 +32,7 @@ pub(super) fn sequences() -> Vec<Sequence> {
     ];
     let empty = |dir: &Path| dir.to_owned();
     let mut help = Sequence::new("help", empty).text("version", "--version");
-    for verb in VERBS.into_iter().chain(["explain", "completions"]) {
+    for verb in VERBS.into_iter().chain(["explain", "completions", "man"]) {
         help = help.text(&format!("{verb} --help"), &format!("{verb} --help"));
         help = help.text(&format!("{verb} -h"), &format!("{verb} -h"));
     }

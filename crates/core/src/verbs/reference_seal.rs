@@ -35,11 +35,17 @@ pub fn read(
     };
     match seal::read::read(&path) {
         Ok((seal, digest)) => {
-            used(Some(document::root_text(&digest)));
+            let digest = document::root_text(&digest);
+            tracing::debug!(seal = ?path, digest, root = seal.model.root, "read the seal");
+            used(Some(digest));
             Ok(Some(seal))
         }
-        Err(SealError::Missing(_)) if optional => Ok(None),
+        Err(SealError::Missing(_)) if optional => {
+            tracing::debug!(seal = ?path, "there is no seal; none is required");
+            Ok(None)
+        }
         Err(error) if error.is_content() => {
+            tracing::debug!(seal = ?path, %error, "the seal cannot be used");
             used(None);
             let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
             let finding = Finding::new("integrity/seal-invalid", message);

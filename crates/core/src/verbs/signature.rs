@@ -92,10 +92,19 @@ pub fn read(
     let (opened, trust, manifest) = match verify_bundle(&bundle, &options.trusted) {
         Ok(read) => read,
         Err(finding) => {
+            let (rule, why) = (finding.rule, &finding.message);
+            tracing::debug!(bundle = ?path, rule, why, "the signature is not accepted");
             report.findings.push(finding.in_file(&name));
             return Ok(None);
         }
     };
+    tracing::debug!(
+        bundle = ?path,
+        signer = ?opened.signer.to_string(),
+        resources = manifest.resources.len(),
+        hash = ?manifest.hashing.algorithm,
+        "verified the signature"
+    );
     for remark in &opened.remarks {
         let finding = Finding::new("signature/unusual-bundle", remark.to_string());
         report.findings.push(finding.in_file(&name));
@@ -168,7 +177,11 @@ impl VerifiedSignature {
         }
         for (number, line) in (1..).zip(lines) {
             match self.attestation(line, trust) {
-                Ok(attestation) => self.attestations.push(attestation),
+                Ok(attestation) => {
+                    let kind = attestation.kind.name();
+                    tracing::debug!(file = ?path, number, kind, "verified an attestation");
+                    self.attestations.push(attestation);
+                }
                 Err(error) => {
                     refuse(format!("attestation {number} is not used: {}", chain(&error)))
                 }

@@ -173,6 +173,7 @@ impl ActiveScan<'_, '_> {
         seen: &mut Vec<OwnedModelRow>,
     ) -> Result<(), StateError> {
         if let Some(reason) = self.skip_reason(source, &listed)? {
+            tracing::debug!(name = ?listed.name, reason = ?reason, "skipped");
             self.passed_over.add(source.name(), listed.name, reason);
             return Ok(());
         }
@@ -215,6 +216,7 @@ impl ActiveScan<'_, '_> {
         if let Some(known) = &known
             && !self.scan.schedule.is_due(known, source.name(), &marks, now)
         {
+            tracing::debug!(model = ?listed.name, "unchanged and not due: skipped");
             seen.push(OwnedModelRow::new(known.id, &listed, &marks));
             return Ok(());
         }
@@ -229,6 +231,8 @@ impl ActiveScan<'_, '_> {
                 database.add(self.run.id, &row.row(source.name()), now)?
             }
         };
+        let files = listed.files.len();
+        tracing::debug!(model = ?listed.name, files, new = known.is_none(), "reading");
         let model = CheckTarget {
             source,
             listed: &listed,

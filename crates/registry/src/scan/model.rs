@@ -103,6 +103,8 @@ impl ActiveScan<'_, '_> {
             None => before.iter().filter(|found| found.contradicts_digest()).count(),
         };
         let verdict = verdict(model, (&deep.seal, &file_marks), broken, baseline.as_ref());
+        let state = verdict.state.name();
+        tracing::debug!(model = ?listed.name, state, bytes = deep.bytes_read, "checked");
         let (recorded, judged) = match &deep.content_findings {
             Some(found) => findings(found, &verdict),
             None => (carried_findings(before, &verdict), Vec::new()),

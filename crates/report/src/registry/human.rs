@@ -2,11 +2,11 @@
 
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
-use crate::human::Palette;
+use crate::human::{Options, Palette, not_shown};
 use crate::safe_text::{MESSAGE, clipped, name as shown};
-use crate::units::{count, grouped};
+use crate::table::{Align, Cell, Table};
+use crate::units::grouped;
 use std::io::{self, Write};
-use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, ModelState, RecordedFinding, SkippedItems};
 
 /// Largest number of findings, and of errors, that are listed. The rest is counted.
@@ -43,10 +43,15 @@ pub fn table(
     palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut width = 0;
+    let mut table = Table::new()
+        .column("", Align::Left)
+        .column_up_to("", Align::Left, WIDEST)
+        .column("", Align::Left)
+        .column("", Align::Left)
+        .indented(2);
     overview.records.each(&mut |model| {
         if models.has(model) {
-            width = width.max(title(model).chars().count().min(WIDEST));
+            table.measure(&row(overview, model, palette));
         }
         Ok(())
     })?;
@@ -60,20 +65,20 @@ pub fn table(
             writeln!(out, "{gap}{}", palette.bold(&shown(&model.source)))?;
             source = Some(model.source.clone());
         }
-        writeln!(out, "{}", row(overview, model, width, palette).trim_end())
+        table.write_row(&row(overview, model, palette), out)
     })?;
     if source.is_some() { writeln!(out) } else { Ok(()) }
 }
 
-fn row(overview: &Overview<'_>, model: &ModelRecord, width: usize, palette: Palette) -> String {
+fn row(overview: &Overview<'_>, model: &ModelRecord, palette: Palette) -> [Cell; 4] {
     let checked = match model.last_deep_check {
         Some(time) => format!("{} ago", overview.age(time)),
         None => "never".to_owned(),
     };
-    let state = palette.state(model.state);
-    let checked = palette.dim(&format!("{checked:<14}"));
+    let state = Cell::styled(model.state.name(), palette.state(model.state));
+    let dim = palette.dim(&checked);
     let said = sentence::findings(model).unwrap_or_default();
-    format!("  {state}  {:<width$}  {checked}  {said}", title(model))
+    [state, title(model).into(), Cell::styled(checked, dim), said.into()]
 }
 
 /// Returns the name and the version of a model.
@@ -86,18 +91,23 @@ fn title(model: &ModelRecord) -> String {
     }
 }
 
-/// Writes the findings above info, those of the most urgent models first.
+/// The findings of the models, those above need attention first.
 ///
 /// # Errors
 /// Returns an error if writing to `out` or reading the models fails.
-pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+pub fn findings(
+    overview: &Overview<'_>,
+    options: Options,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let (mut listed, mut more) = (0, 0u64);
     for group in [Group::Alarm, Group::Review, Group::Rest] {
         overview.records.each(&mut |model| {
             if Group::of(model) != group {
                 return Ok(());
             }
-            let said = model.findings.iter().filter(|f| f.severity > Severity::Info);
+            let said = model.findings.iter().filter(|f| f.severity >= options.show);
             for finding in said {
                 if listed < LISTED {
                     listed += 1;
@@ -112,17 +122,12 @@ pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) 
     if more > 0 {
         writeln!(out, "… and {} more (use --format json to list all)", grouped(more))?;
     }
-    let infos: u64 = overview
-        .summary
-        .findings
-        .iter()
-        .filter_map(|((severity, _), number)| (*severity == Severity::Info).then_some(number))
-        .sum();
-    if infos > 0 {
-        let line = format!("{} not shown (use --format json)", count(infos, "info finding"));
-        writeln!(out, "{}", palette.dim(&line))?;
+    let hidden = overview.summary.findings.iter().map(|((severity, _), n)| (*severity, *n));
+    let hidden = not_shown(hidden.filter(|(severity, _)| *severity < options.show));
+    if let Some(line) = &hidden {
+        writeln!(out, "{}", palette.dim(line))?;
     }
-    if listed > 0 || infos > 0 { writeln!(out) } else { Ok(()) }
+    if listed > 0 || hidden.is_some() { writeln!(out) } else { Ok(()) }
 }
 
 fn finding_lines(
@@ -180,12 +185,12 @@ fn skipped(passed_over: &SkippedItems, out: &mut dyn Write) -> io::Result<()> {
 impl Palette {
     /// Returns the name of a state in its colour, padded to the longest.
     fn state(self, state: ModelState) -> String {
-        let name = format!("{:<10}", state.name());
+        let name = state.name();
         match state {
-            ModelState::Ok => self.dim(&name),
-            ModelState::New => name,
-            ModelState::Modified | ModelState::BitRot | ModelState::Replaced => self.bad(&name),
-            ModelState::Missing | ModelState::Incomplete => self.bold(&name),
+            ModelState::Ok => self.dim(name),
+            ModelState::New => name.to_owned(),
+            ModelState::Modified | ModelState::BitRot | ModelState::Replaced => self.bad(name),
+            ModelState::Missing | ModelState::Incomplete => self.bold(name),
         }
     }
 }
@@ -194,12 +199,13 @@ impl Palette {
 mod tests {
     use super::*;
     use crate::registry::sample_registry;
+    use tensorseal_base::severity::Severity;
     use tensorseal_core::record::RegistrySummary;
 
     fn plain(name: &str, models: Models) -> String {
         sample_registry::written(name, |overview, out| {
             table(overview, models, Palette::default(), out)?;
-            findings(overview, Palette::default(), out)?;
+            findings(overview, Options::default(), Palette::default(), out)?;
             ending(overview, Palette::default(), out)
         })
     }
@@ -210,8 +216,8 @@ mod tests {
         let expected = "\
 /models
   ok          a    60 min ago
-  bit-rot     b    60 min ago      1 critical
-  modified    c c  60 min ago      1 critical
+  bit-rot     b    60 min ago   1 critical
+  modified    c c  60 min ago   1 critical
 
 s3://bucket/models
   new         d    29 days ago
@@ -224,7 +230,7 @@ critical  integrity/tensor-changed  b  layers.0.weight
 critical  integrity/tensor-changed  c  c
           c
           bytes 16..18
-1 info finding not shown (use --format json)
+1 info finding not shown; show it with --show info
 
 not checked  s3://bucket/models/f: timed out
 FAIL  registry  6 models: ";
@@ -245,7 +251,7 @@ FAIL  registry  6 models: ";
         let overview = sample_registry::overview(&summary, &models);
         let mut out = Vec::new();
         table(&overview, Models::All, Palette::default(), &mut out).unwrap();
-        findings(&overview, Palette::default(), &mut out).unwrap();
+        findings(&overview, Options::default(), Palette::default(), &mut out).unwrap();
         ending(&overview, Palette::default(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "FAIL  registry  0 models\n");
     }
@@ -283,8 +289,13 @@ FAIL  registry  6 models: ";
         let models = vec![model];
         let summary = sample_registry::summary(&models);
         let mut out = Vec::new();
-        findings(&sample_registry::overview(&summary, &models), Palette::default(), &mut out)
-            .unwrap();
+        findings(
+            &sample_registry::overview(&summary, &models),
+            Options::default(),
+            Palette::default(),
+            &mut out,
+        )
+        .unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("… and 7 more (use --format json to list all)"), "{text}");
     }

@@ -1,7 +1,8 @@
-//! Marks of our own scheme.
+//! Watermarks of the scheme of this program.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
 use crate::cli::{CommandResult, Failure, running};
@@ -23,10 +24,10 @@ use crate::watermark::unreadable::UnreadableWeights;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
-pub(super) fn run(args: &DetectArgs) -> CommandResult {
+pub(super) fn run(args: &DetectArgs, general: &General) -> CommandResult {
     if !args.key_id.is_empty() {
         return Err(Failure::usage(anyhow!(
-            "--key-id is for keys of other schemes: a key of this one is committed to with --claim"
+            "--key-id is for other schemes; commit to a key of this scheme with --claim"
         )));
     }
     let keys = read_keys(args)?;
@@ -35,37 +36,37 @@ pub(super) fn run(args: &DetectArgs) -> CommandResult {
     let open = |path| open::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
-    let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let (measured, difference) = running::watched(general, |progress| {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
         if measured.carriers.has_no_candidates() {
             return Err(no_carriers(&args.model));
         }
-        let beside = original
+        let difference = original
             .as_ref()
-            .map(|original| {
-                compare_with_original(original, &model, &measured, &keys, args, progress)
-            })
+            .map(|original| difference(original, &model, &measured, &keys, args, progress))
             .transpose()?;
-        Ok((measured, beside))
+        Ok((measured, difference))
     })?;
     report.fill(&model, &measured.model, &measured.run);
     report.findings.extend(structure::weight_findings(&model));
     report
         .findings
         .extend(structure::unknown_quantisation(&model, &Weights::from_checkpoint(&model)));
-    let beside = match beside.transpose() {
-        Ok(beside) => beside,
+    let difference = match difference.transpose() {
+        Ok(difference) => difference,
         Err(why) => {
             report.findings.push(Finding::new("watermark/other-original", why));
             None
         }
     };
-    report
-        .findings
-        .extend(beside.as_ref().and_then(|beside| presence::unreadable_original(&beside.not_read)));
-    let informed = beside.as_ref().map(|beside| &beside.groups[..]);
+    report.findings.extend(
+        difference
+            .as_ref()
+            .and_then(|difference| presence::unreadable_original(&difference.not_read)),
+    );
+    let informed = difference.as_ref().map(|difference| &difference.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
         .enumerate()
@@ -88,20 +89,20 @@ pub(super) fn run(args: &DetectArgs) -> CommandResult {
         })
         .collect();
     for detection in &detections {
-        let original = beside.as_ref().map(|beside| beside.original);
+        let original = difference.as_ref().map(|difference| difference.original);
         let expected = args.expect.map(Into::into).unwrap_or_default();
         report.findings.extend(presence::findings(detection, expected, original));
     }
     let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
-    conclude(&models, report, detections, &args.common)
+    conclude(&models, report, detections, (&args.common, general))
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     if args.key.len() > MAX_KEYS {
-        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be looked for at once")));
+        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be tested at once")));
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
@@ -109,7 +110,7 @@ fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     Ok(keys)
 }
 
-/// Reads the claim. What is wrong with it is a finding; that it is not there is not.
+/// Reads the claim. A claim that is invalid is a finding, one that does not exist is an error.
 fn read_claim(
     args: &DetectArgs,
     keys: &[WatermarkKey],
@@ -121,7 +122,7 @@ fn read_claim(
         Ok(claim) if keys.iter().any(|key| claim.is_opened_by(key)) => Ok(Some(claim)),
         Ok(claim) => {
             let message = format!(
-                "no key that was given opens this claim, which is of key {}: it says nothing for them",
+                "the claim belongs to key {}, which is not among the given keys; it is no evidence for them",
                 claim.key_id
             );
             findings.push(Finding::new("watermark/claim-not-opened", message).in_file(&name));
@@ -136,24 +137,24 @@ fn read_claim(
     }
 }
 
-/// What was measured beside an original.
-struct OriginalComparison {
+/// The difference of a model from its original, correlated with the keys.
+struct Difference {
     groups: Vec<GroupSums>,
     original: OriginalProvenance,
-    /// What of the original could not be read.
+    /// The weights of the original that could not be read.
     not_read: UnreadableWeights,
 }
 
-/// Digests the original, and correlates the difference from it. One that is another than the published
-/// one, or has nothing in common with the model, is not used: that is said instead.
-fn compare_with_original(
+/// Digests the original and correlates the difference from it. Returns the reason if the original is not the
+/// published one or has nothing in common with the model; it is not used then.
+fn difference(
     original: &Checkpoint,
     model: &Checkpoint,
     measured: &WatermarkMeasurement,
     keys: &[WatermarkKey],
     args: &DetectArgs,
     progress: &Progress,
-) -> Result<Result<OriginalComparison, String>, Failure> {
+) -> Result<Result<Difference, String>, Failure> {
     let options = running::run_options(&args.measuring);
     let (seal, _) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
@@ -161,14 +162,15 @@ fn compare_with_original(
     let published = args.original_root.map(|root| root_text(&root));
     if let Some(root) = published.as_ref().filter(|root| **root != found) {
         return Ok(Err(format!(
-            "the original has root {found}, the published one {root}: not used"
+            "the original has root {found}, but the published root is {root}; the original was not used"
         )));
     }
     let informed =
         informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
-        let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
+        let mut why =
+            "the original has no carrier with the same name and shape; it was not used".to_owned();
         if !informed.unreadable.is_empty() {
             why += &format!("; {} in it", informed.unreadable.summary());
         }
@@ -176,5 +178,5 @@ fn compare_with_original(
     }
     let original =
         published.map_or(OriginalProvenance::Unpublished, |_| OriginalProvenance::Published);
-    Ok(Ok(OriginalComparison { groups: informed.groups, original, not_read: informed.unreadable }))
+    Ok(Ok(Difference { groups: informed.groups, original, not_read: informed.unreadable }))
 }

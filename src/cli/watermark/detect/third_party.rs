@@ -1,7 +1,8 @@
-//! Marks of other schemes.
+//! Watermarks of published schemes.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{CommandResult, Failure, exit, running};
 use crate::judge::Finding;
@@ -25,39 +26,38 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
-pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme) -> CommandResult {
+pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme, general: &General) -> CommandResult {
     refuse_native_options(args, true)?;
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let model = open::open_weights(&args.model, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, run, detections) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let keys: Vec<ThirdPartyKey> = args
-                .key
-                .iter()
-                .map(|path| {
-                    let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
-                    check_scheme(path, &key, scheme)?;
-                    Ok(key)
-                })
-                .collect::<Result<_, Failure>>()?;
-            refuse_duplicate_keys(keys.iter().map(ThirdPartyKey::id))?;
-            // Every byte, so that the report says which model it speaks of.
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
-            for key in &keys {
-                let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
-                let committed = args.key_id.iter().any(|id| id == key.id());
-                let context = ThirdPartyContext { keys: keys.len(), committed };
-                let found = judge(key.id(), &measured, &context);
-                detections.push(found.with_unreadable(&not_read(&model, &measured)));
-            }
-            Ok((seal, run, detections))
-        })?;
+    let (seal, run, detections) = running::watched(general, |progress| {
+        let keys: Vec<ThirdPartyKey> = args
+            .key
+            .iter()
+            .map(|path| {
+                let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
+                check_scheme(path, &key, scheme)?;
+                Ok(key)
+            })
+            .collect::<Result<_, Failure>>()?;
+        refuse_duplicate_keys(keys.iter().map(ThirdPartyKey::id))?;
+        // All bytes are digested, so that the report identifies the model.
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
+            let committed = args.key_id.iter().any(|id| id == key.id());
+            let context = ThirdPartyContext { keys: keys.len(), committed };
+            let found = judge(key.id(), &measured, &context);
+            detections.push(found.with_unreadable(&not_read(&model, &measured)));
+        }
+        Ok((seal, run, detections))
+    })?;
     report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::weight_findings(&model));
     report
@@ -67,11 +67,11 @@ pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme) -> CommandResult 
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(&[&model], report, detections, &args.common)
+    conclude(&[&model], report, detections, (&args.common, general))
 }
 
 /// Looks for changes inside quantisation intervals.
-pub(super) fn compare(args: &DetectArgs) -> CommandResult {
+pub(super) fn compare(args: &DetectArgs, general: &General) -> CommandResult {
     refuse_native_options(args, false)?;
     let usage = |text: &str| Err(Failure::usage(anyhow!("--scheme interval {text}")));
     if !args.key.is_empty() || !args.key_id.is_empty() {
@@ -87,16 +87,15 @@ pub(super) fn compare(args: &DetectArgs) -> CommandResult {
     let model = open::open_weights(&args.model, args.opening.options())?;
     let base = open::open_weights(base, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, base_seal, run, measured) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let (base_seal, _) =
-                build::measure(&base, false, &options, progress).map_err(running::failure)?;
-            let measured =
-                interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
-            Ok((seal, base_seal, run, measured))
-        })?;
+    let (seal, base_seal, run, measured) = running::watched(general, |progress| {
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let (base_seal, _) =
+            build::measure(&base, false, &options, progress).map_err(running::failure)?;
+        let measured =
+            interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
+        Ok((seal, base_seal, run, measured))
+    })?;
     report.fill(&model, &seal.model, &run);
     report.findings.extend(structure::weight_findings(&model));
     if measured.tensors.is_empty() {
@@ -110,14 +109,14 @@ pub(super) fn compare(args: &DetectArgs) -> CommandResult {
     let was_absent = detection.verdict == Presence::Absent;
     let detection = detection.with_unreadable(&UnreadableWeights::from_model(&model, &weights));
     if was_absent && let Some(why) = detection.not_looked_for() {
-        let message = format!("nothing can be said of intervals: {why}");
+        let message = format!("the result is inconclusive: {why}");
         report.findings.push(Finding::new("watermark/inconclusive", message));
     }
-    conclude(&[&model, &base], report, vec![detection], &args.common)
+    conclude(&[&model, &base], report, vec![detection], (&args.common, general))
 }
 
-/// What the key names and nobody can read: codes that were taken for the numbers they are stored as. A scheme that
-/// marks codes reads them as they are.
+/// The tensors of the key that could not be decoded, so that their codes were taken for numbers. A scheme that marks
+/// codes reads the codes themselves.
 fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasurement) -> UnreadableWeights {
     if measured.scheme == ThirdPartyScheme::EmMark {
         return UnreadableWeights::default();
@@ -130,7 +129,7 @@ fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasurement) -> UnreadableW
     UnreadableWeights::from_weights(model, &Weights { readable: Vec::new(), unreadable: unread })
 }
 
-/// Options that mean something for our own scheme only.
+/// Refuses options of the scheme of this program.
 fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), Failure> {
     for (given, name) in [
         (args.claim.is_some(), "--claim"),
@@ -139,7 +138,7 @@ fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), F
     ] {
         if given {
             return Err(Failure::usage(anyhow!(
-                "{name} is for {SCHEME}: a key of another scheme is committed to by its id (--key-id)"
+                "{name} is for {SCHEME}; commit to a key of another scheme with --key-id"
             )));
         }
     }
@@ -151,7 +150,7 @@ fn check_scheme(path: &Path, key: &ThirdPartyKey, scheme: ThirdPartyScheme) -> R
         return Ok(());
     }
     Err(Failure::usage(anyhow!(
-        "{}: it is a key of scheme {}, not {scheme}: give --scheme {}",
+        "{}: this is a key of scheme {}, not {scheme}; use --scheme {}",
         path.display(),
         key.scheme(),
         key.scheme()
@@ -165,7 +164,7 @@ fn key_failure(error: ThirdPartyKeyError) -> Failure {
     }
 }
 
-/// A key that is for no tensor of this model matched nothing.
+/// The exit code of a measurement that failed. A key that names no tensor of this model matched nothing.
 fn failure(error: ThirdPartyError) -> Failure {
     match error {
         ThirdPartyError::Run(error) => running::failure(error),

@@ -121,6 +121,10 @@ pub fn gate(
     let now = now()?;
     let evidence = evidence::gather(&asked, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
+    for rule in &judgement.rules {
+        let title = rule.title();
+        tracing::debug!(rule = ?title, outcome = ?rule.outcome, "judged a rule of the policy");
+    }
     let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     report.fail_on = options.fail_on;
     report.judge_by(PolicyUsed::new(policy, now, &judgement), judgement.findings);

@@ -97,6 +97,12 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
         report.judge(options.fail_on);
         return Ok(report);
     }
+    tracing::debug!(
+        seal = sealed.is_some(),
+        signature = signature.is_some(),
+        expected_root = options.expect_root.is_some(),
+        "comparing the model"
+    );
     let asked = VerifyRequest { path, options, sealed, signature };
     let model = asked.open()?;
     let model = match &asked.signature {
