@@ -10,15 +10,15 @@ use tensorseal::dtype::Dtype;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::engine::{self, RunOptions};
 use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::codes::Codes;
-use tensorseal::measure::correlation::{Carrier, Correlation, Elements};
+use tensorseal::measure::codes::CodeCounts;
+use tensorseal::measure::correlation::{Carrier, Correlation, ElementFormat};
 use tensorseal::measure::dequantise::dequantise;
-use tensorseal::measure::histogram::{Histogram, Table};
-use tensorseal::measure::structure::{Layout, Structure};
-use tensorseal::measure::summary::Summary;
+use tensorseal::measure::histogram::{CounterTable, Histogram};
+use tensorseal::measure::structure::{Structure, StructureLayout};
+use tensorseal::measure::summary::WordSummary;
 use tensorseal::measure::windows::CLASSES;
-use tensorseal::measure::{Words, digest};
-use tensorseal::quantised::{self, Scale};
+use tensorseal::measure::{WordFormat, digest};
+use tensorseal::quantised::{self, ScaleEncoding};
 use tensorseal::stream::hashing::{FileHashing, HashAlgorithm};
 use tensorseal::stream::progress::Progress;
 use tensorseal::stream::source::PIECE_LEN;
@@ -46,8 +46,8 @@ fn weights(width: usize) -> Vec<u8> {
 fn blocks(dtype: Dtype) -> Vec<u8> {
     let mut bytes = weights(1);
     let size = dtype.granule().0 as usize;
-    let at = match quantised::format(dtype).map(|format| format.scale) {
-        Some(Scale::F16(at)) => at,
+    let at = match quantised::block_format(dtype).map(|format| format.scale) {
+        Some(ScaleEncoding::F16(at)) => at,
         _ => 0,
     };
     for block in bytes.chunks_exact_mut(size) {
@@ -72,13 +72,13 @@ fn kernels(criterion: &mut Criterion) {
         });
     });
     for (name, words) in [
-        ("histogram 8 bit", Words::Bits8),
-        ("histogram 16 bit", Words::Bits16),
-        ("histogram 32 bit", Words::F32),
-        ("histogram 64 bit", Words::F64),
+        ("histogram 8 bit", WordFormat::Bits8),
+        ("histogram 16 bit", WordFormat::Bits16),
+        ("histogram 32 bit", WordFormat::F32),
+        ("histogram 64 bit", WordFormat::F64),
     ] {
         let bytes = weights(words.width());
-        let mut table = Table::new();
+        let mut table = CounterTable::new();
         let mut sum = Histogram::new(words);
         group.bench_function(name, |bench| {
             bench.iter(|| {
@@ -87,9 +87,10 @@ fn kernels(criterion: &mut Criterion) {
             });
         });
     }
-    for (name, words) in [("summary 32 bit", Words::F32), ("summary 64 bit", Words::F64)] {
+    for (name, words) in [("summary 32 bit", WordFormat::F32), ("summary 64 bit", WordFormat::F64)]
+    {
         let bytes = weights(words.width());
-        let mut summary = Summary::new(words);
+        let mut summary = WordSummary::new(words);
         group.bench_function(name, |bench| bench.iter(|| summary.add(black_box(&bytes))));
     }
     for (name, dtype, keys) in [
@@ -99,7 +100,7 @@ fn kernels(criterion: &mut Criterion) {
         ("correlation F32, 1 key", Dtype::F32, 1),
     ] {
         let bytes = weights(dtype.bits() as usize / 8);
-        let carrier = Carrier::of(dtype, [1; 12]).expect("a type that carries");
+        let carrier = Carrier::from_dtype(dtype, [1; 12]).expect("a type that carries");
         let keys: Vec<ChipKey> = (0..keys).map(|i| ChipKey([i; 32])).collect();
         let mut sums = Correlation::new(keys.len());
         group.bench_function(name, |bench| {
@@ -111,7 +112,7 @@ fn kernels(criterion: &mut Criterion) {
     }
     for dtype in [Dtype::Q4_0, Dtype::Q8_0, Dtype::Q4_K, Dtype::Q6_K, Dtype::IQ2_XS, Dtype::TQ1_0] {
         let bytes = blocks(dtype);
-        let mut codes = Codes::new(dtype);
+        let mut codes = CodeCounts::new(dtype);
         group.bench_function(format!("codes {dtype}"), |bench| {
             bench.iter(|| bytes.chunks(PIECE_LEN).for_each(|piece| codes.add(black_box(piece))));
         });
@@ -127,9 +128,9 @@ fn kernels(criterion: &mut Criterion) {
     }
     for dtype in [Dtype::BF16, Dtype::F32] {
         let bytes = weights(dtype.bits() as usize / 8);
-        let elements = Elements::of(dtype).expect("a floating-point type");
-        let all = Layout { phase: 64, elements: Some(elements), columns: 1024 };
-        let whole = Structure::touched(&all, 0, LEN as u64);
+        let elements = ElementFormat::from_dtype(dtype).expect("a floating-point type");
+        let all = StructureLayout { phase: 64, elements: Some(elements), columns: 1024 };
+        let whole = Structure::for_range(&all, 0, LEN as u64);
         let mut only = |name: &str, mut part: Structure| {
             group.bench_function(format!("{name} {dtype}"), |bench| {
                 bench.iter(|| {

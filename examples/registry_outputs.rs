@@ -13,9 +13,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tensorseal::judge::{Finding, Verdict};
 use tensorseal::registry::record::{
-    ModelRecord, PassedOver, RecordedFinding, Records, RunOutcome, RunRecord, State, Summary,
+    ModelRecord, ModelRecords, ModelState, RecordedFinding, RegistrySummary, RunOutcome, RunRecord,
+    SkippedItems,
 };
-use tensorseal::report::human::Palette;
+use tensorseal::report::human::{Options, Palette};
 use tensorseal::report::registry::syslog::{self, Facility, Origin, Target};
 use tensorseal::report::registry::{Overview, html, human, inventory, json, ocsf, prometheus};
 
@@ -35,13 +36,13 @@ struct Made {
     name: &'static str,
     models: u64,
     /// Called with the number of a model.
-    problems: fn(u64) -> Option<State>,
+    problems: fn(u64) -> Option<ModelState>,
 }
 
 impl Made {
     fn model(&self, index: u64) -> ModelRecord {
         let noise = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let state = (self.problems)(index).unwrap_or(State::Ok);
+        let state = (self.problems)(index).unwrap_or(ModelState::Ok);
         let source = SOURCES[(index * SOURCES.len() as u64 / self.models.max(1)) as usize];
         let mut model = ModelRecord {
             source: source.to_owned(),
@@ -62,7 +63,7 @@ impl Made {
             last_deep_check: Some(before(noise % (29 * 86_400))),
             findings: findings(state).iter().map(RecordedFinding::from).collect(),
         };
-        if state == State::Incomplete {
+        if state == ModelState::Incomplete {
             model.last_deep_check = None;
             model.root = None;
         }
@@ -74,31 +75,31 @@ impl Made {
     }
 }
 
-impl Records for Made {
+impl ModelRecords for Made {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
         (0..self.models).try_for_each(|index| each(&self.model(index)))
     }
 }
 
-fn detail(state: State) -> &'static str {
+fn detail(state: ModelState) -> &'static str {
     match state {
-        State::Ok => "as accepted",
-        State::New => "seen for the first time",
-        State::Modified => {
+        ModelState::Ok => "as accepted",
+        ModelState::New => "seen for the first time",
+        ModelState::Modified => {
             "model.safetensors was written on 2026-11-30 and has other content than was accepted"
         }
-        State::BitRot => {
+        ModelState::BitRot => {
             "model.safetensors has other content than was accepted, and nothing was written"
         }
-        State::Replaced => "version 41b2… was replaced by 9c07…, with other content",
-        State::Missing => "it was there on 2026-11-29 and is no longer listed",
-        State::Incomplete => "model-00002-of-00004.safetensors is not there",
+        ModelState::Replaced => "version 41b2… was replaced by 9c07…, with other content",
+        ModelState::Missing => "it was there on 2026-11-29 and is no longer listed",
+        ModelState::Incomplete => "model-00002-of-00004.safetensors is not there",
     }
 }
 
-fn findings(state: State) -> Vec<Finding> {
+fn findings(state: ModelState) -> Vec<Finding> {
     match state {
-        State::Modified => vec![
+        ModelState::Modified => vec![
             Finding::new(
                 "integrity/tensor-changed",
                 "1,048,576 of 33,554,432 bytes differ from what was accepted",
@@ -115,7 +116,7 @@ fn findings(state: State) -> Vec<Finding> {
             .in_tensor("model.layers.11.mlp.down_proj.weight")
             .with("exponent_gap", 125),
         ],
-        State::BitRot => {
+        ModelState::BitRot => {
             let mut finding =
                 Finding::new("integrity/tensor-changed", "2 bits differ from what was accepted")
                     .in_file("model.safetensors")
@@ -123,10 +124,12 @@ fn findings(state: State) -> Vec<Finding> {
             finding.byte_range = Some([4_194_304, 4_194_306]);
             vec![finding]
         }
-        State::Replaced => {
+        ModelState::Replaced => {
             vec![Finding::new("integrity/other-model", "no tensor is the accepted one")]
         }
-        State::Ok | State::New | State::Missing | State::Incomplete => Vec::new(),
+        ModelState::Ok | ModelState::New | ModelState::Missing | ModelState::Incomplete => {
+            Vec::new()
+        }
     }
 }
 
@@ -144,7 +147,7 @@ fn hostile() -> Vec<ModelRecord> {
     ];
     let long = "n".repeat(70_000);
     let names = names.into_iter().chain([long.as_str(), ""]);
-    let made = Made { name: "hostile", models: 10, problems: |_| Some(State::Modified) };
+    let made = Made { name: "hostile", models: 10, problems: |_| Some(ModelState::Modified) };
     let hostile = |(index, name): (usize, &str)| {
         let mut model = made.model(index as u64);
         model.name = name.to_owned();
@@ -162,12 +165,12 @@ fn hostile() -> Vec<ModelRecord> {
     names.enumerate().map(hostile).collect()
 }
 
-fn summary(records: &dyn Records, run: Option<RunRecord>) -> io::Result<Summary> {
-    let known = Summary {
+fn summary(records: &dyn ModelRecords, run: Option<RunRecord>) -> io::Result<RegistrySummary> {
+    let known = RegistrySummary {
         last_complete: run.as_ref().map(|_| before(86_400)),
         bytes_read: 40_000_000_000_000,
         last_run: run,
-        ..Summary::empty()
+        ..RegistrySummary::empty()
     };
     known.count(records)
 }
@@ -190,7 +193,7 @@ fn run(models: u64, errors: &[&str]) -> RunRecord {
 fn terminal(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::table(overview, human::Models::All, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, Options::default(), palette, out)?;
     human::ending(overview, palette, out)
 }
 
@@ -212,7 +215,7 @@ fn write_all(name: &str, overview: &Overview<'_>, out: &Path) -> io::Result<()> 
         file.flush()
     };
     let report = |model: &ModelRecord| match model.state {
-        State::Modified | State::BitRot | State::Replaced => {
+        ModelState::Modified | ModelState::BitRot | ModelState::Replaced => {
             Some(format!("reports/{}.html", model.name.chars().take(40).collect::<String>()))
         }
         _ => None,
@@ -236,15 +239,19 @@ fn main() -> io::Result<()> {
     let targets = targets.map_err(io::Error::other)?;
     fs::create_dir_all(&out)?;
     let some = |index: u64| match index % 500 {
-        81 => Some(State::Modified),
-        222 => Some(State::BitRot),
-        301 => Some(State::New),
-        444 => Some(State::Incomplete),
+        81 => Some(ModelState::Modified),
+        222 => Some(ModelState::BitRot),
+        301 => Some(ModelState::New),
+        444 => Some(ModelState::Incomplete),
         _ => None,
     };
     let registries = [
         Made { name: "empty", models: 0, problems: |_| None },
-        Made { name: "few", models: 7, problems: |index| State::ALL.get(index as usize).copied() },
+        Made {
+            name: "few",
+            models: 7,
+            problems: |index| ModelState::ALL.get(index as usize).copied(),
+        },
         Made { name: "five-hundred", models: 500, problems: some },
         Made { name: "five-thousand", models: 5000, problems: some },
     ];
@@ -274,14 +281,14 @@ fn main() -> io::Result<()> {
 fn tell(
     name: &str,
     verdict: Verdict,
-    records: &dyn Records,
+    records: &dyn ModelRecords,
     run: Option<RunRecord>,
     out: &Path,
     targets: &[Target],
 ) -> io::Result<()> {
     let summary = summary(records, run)?;
     let command = if summary.last_run.is_some() { "registry scan" } else { "registry status" };
-    let mut passed_over = PassedOver::default();
+    let mut passed_over = SkippedItems::default();
     passed_over.add("/srv/models", "datasets--org--name".to_owned(), "a data set".to_owned());
     let passed_over = summary.last_run.is_some().then_some(&passed_over);
     let now = before(0);

@@ -10,20 +10,21 @@ use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tensorseal::checkpoint::{Content, ContentClass};
-use tensorseal::code::Code;
+use tensorseal::checkpoint::{ContentClass, FileContent};
+use tensorseal::code::CodeReport;
 use tensorseal::engine::EngineUse;
 use tensorseal::judge::watermark::{Detection, Presence, judge as judge_mark};
 use tensorseal::judge::{Finding, Severity};
 use tensorseal::policy::PolicyFile;
 use tensorseal::policy::gate::{
-    Evidence, FileSeen, Looked, Measured, SignatureState, Signed, Signer, judge,
+    CoverageEvidence, Evidence, FileEvidence, Observation, SignatureEvidence, SignatureState,
+    SignerEvidence, judge,
 };
 use tensorseal::report::human::Palette;
 use tensorseal::report::inventory::InventoryFile;
-use tensorseal::report::profile::{LowBits, Profile};
-use tensorseal::report::statement::{Input, Stated, StatedError};
-use tensorseal::report::{Model, PolicyUsed, Report, SealUsed};
+use tensorseal::report::profile::{LowBitCounts, Profile};
+use tensorseal::report::statement::{StatementContext, StatementInput, VerdictStatementError};
+use tensorseal::report::{ModelSummary, PolicyUsed, Report, SealUsed};
 use tensorseal::report::{cyclonedx, github, html, human, json, junit, markdown, sarif, svr, vsa};
 use tensorseal::signing::Statement;
 use tensorseal::stream::hashing::HashAlgorithm;
@@ -52,7 +53,7 @@ fn exponents(spread: i32) -> Vec<(i32, u64)> {
 }
 
 /// Bytes of low-bit streams: even, or those of a text.
-fn low_bits(text: bool) -> Vec<LowBits> {
+fn low_bits(text: bool) -> Vec<LowBitCounts> {
     let bytes = |bits: u32| {
         (0..256u64)
             .map(|byte| match byte {
@@ -62,7 +63,7 @@ fn low_bits(text: bool) -> Vec<LowBits> {
             })
             .collect()
     };
-    [1, 2, 4].into_iter().map(|bits| LowBits { bits, bytes: bytes(bits) }).collect()
+    [1, 2, 4].into_iter().map(|bits| LowBitCounts { bits, bytes: bytes(bits) }).collect()
 }
 
 fn report(path: &str, layers: u64, experts: u64, every: usize) -> Report {
@@ -97,7 +98,7 @@ fn report(path: &str, layers: u64, experts: u64, every: usize) -> Report {
         });
     }
     let tensors = report.profiles.len() as u64;
-    report.model = Model {
+    report.model = ModelSummary {
         format: "safetensors".to_owned(),
         files: 12,
         tensors,
@@ -239,8 +240,8 @@ expires = 2027-01-31
     report.command = "gate";
     report.findings.retain(|finding| !passes || finding.rule == "weights/row-outlier");
     let now: Timestamp = "2026-12-01T08:00:00Z".parse().map_err(io::Error::other)?;
-    let signed = Signed {
-        by: Signer { name: "P-256 key 00".to_owned(), identities: Vec::new() },
+    let signed = SignatureEvidence {
+        by: SignerEvidence { name: "P-256 key 00".to_owned(), identities: Vec::new() },
         hash: HashAlgorithm::Sha256,
         files: 12,
         ignored: Vec::new(),
@@ -248,28 +249,28 @@ expires = 2027-01-31
         links: Vec::new(),
     };
     let mut evidence = Evidence {
-        coverage: Looked::At(Measured::default()),
-        files: Looked::At(vec![FileSeen {
+        coverage: Observation::Observed(CoverageEvidence::default()),
+        files: Observation::Observed(vec![FileEvidence {
             path: "model-00001-of-00004.safetensors".to_owned(),
             bytes: 12,
-            content: Content::new(ContentClass::Safetensors),
+            content: FileContent::new(ContentClass::Safetensors),
             readable: true,
             unread: false,
         }]),
-        code: Looked::At(Code::default()),
-        audit: Looked::At(57),
+        code: Observation::Observed(CodeReport::default()),
+        audit: Observation::Observed(57),
         findings: report.findings.clone(),
-        ..Evidence::nothing(now)
+        ..Evidence::empty(now)
     };
     if passes {
-        evidence.signature = Looked::At(SignatureState::Verified(signed));
-        evidence.watermarks = vec![Looked::At(Detection {
+        evidence.signature = Observation::Observed(SignatureState::Verified(signed));
+        evidence.watermarks = vec![Observation::Observed(Detection {
             verdict: Presence::Absent,
             ..judge_mark("key", &[], &Default::default())
         })];
     }
     let judgement = judge(&file.policy, &evidence);
-    let used = PolicyUsed::of(&file, now, &judgement);
+    let used = PolicyUsed::new(&file, now, &judgement);
     report.judge_by(used, judgement.findings);
     let digests =
         vec![(HashAlgorithm::Sha256, "0".repeat(64)), (HashAlgorithm::Blake3, "1".repeat(64))];
@@ -281,15 +282,15 @@ expires = 2027-01-31
 
 /// Writes the statements of a gate.
 fn statements(report: &Report, name: &str, out: &Path) -> io::Result<()> {
-    let stated = Stated {
+    let stated = StatementContext {
         subject: "small".to_owned(),
         sha256: [7; 32],
         resource_uri: None,
         policy_uri: None,
         verifier: None,
-        inputs: vec![Input { name: "model.sig".to_owned(), sha256: [9; 32] }],
+        inputs: vec![StatementInput { name: "model.sig".to_owned(), sha256: [9; 32] }],
     };
-    let write = |ending: &str, statement: Result<Statement, StatedError>| {
+    let write = |ending: &str, statement: Result<Statement, VerdictStatementError>| {
         let text = statement.map_err(io::Error::other)?.to_json();
         fs::write(out.join(format!("{name}.{ending}.json")), text)
     };
@@ -302,7 +303,7 @@ fn terminal(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let palette = Palette::default();
     human::head(report, palette, out)?;
     human::rules(report, false, palette, out)?;
-    human::findings(report, palette, out)
+    human::findings(report, human::Options::default(), palette, out)
 }
 
 fn main() -> io::Result<()> {

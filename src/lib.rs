@@ -74,9 +74,9 @@ pub use tensorseal_core::verbs::compare::compare;
 pub use tensorseal_core::verbs::repair::repair;
 pub use tensorseal_core::verbs::seal::seal;
 pub use tensorseal_core::verbs::{
-    AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, Gated, InspectOptions, Opening,
-    RepairOptions, Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions, gate,
-    inspect, sign, verify,
+    AuditOptions, CompareOptions, Error, ErrorKind, GateOptions, GateResult, InspectOptions,
+    ModelScope, RepairOptions, Report, SealOptions, SignOptions, SignatureOptions, VerifyOptions,
+    gate, inspect, sign, verify,
 };
 
 /// What tensors stand for, in any container and quantisation.

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Judges every model that is given, as a hook before a commit, a copy or a start:
+# Judges every model on its command line, as a hook before a commit, a copy or a start:
 #
 #     contrib/shell/gate.sh POLICY MODEL...
 #
-# Ends with 0 only when every model was judged and meets the policy. A model that was not judged does not stop
-# the others, and the worst outcome is the one that is returned: 3 (could not be completed) and whatever else
-# is not 1 over 1 (does not meet the policy).
+# Exits with 0 only if every model was judged and meets the policy. A model that could not be judged does not stop the
+# others. The worst exit code is returned: any other code, such as 3 (could not be completed), over 1 (does not meet the
+# policy).
 #
-# TENSORSEAL names the program, where it is not on the PATH.
+# Set TENSORSEAL to the path of the program if it is not on the PATH.
 set -u
 
 if [ $# -lt 2 ]; then
@@ -24,7 +24,7 @@ for model in "$@"; do
     case $code in
     0) echo "gate: $model: passed" ;;
     1) echo "gate: $model: does not meet the policy" >&2 ;;
-    *) echo "gate: $model: was not judged (exit code $code)" >&2 ;;
+    *) echo "gate: $model: could not be judged (exit code $code)" >&2 ;;
     esac
     case $worst,$code in
     0,*) worst=$code ;;

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Display;
-use tensorseal::signing::{Certificate, Manifest, PrivateKey, PublicKey, Statement, Trust, open};
+use tensorseal::signing::{Certificate, Manifest, PrivateKey, PublicKey, Statement, TrustAnchors, verify};
 
 const KEY: &[u8] = b"-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0SRBY/nWV0jO99jCSTxGxwTMxSUO
@@ -23,8 +23,8 @@ fuzz_target!(|input: &[u8]| {
     match kind % 4 {
         0 => {
             let key = PublicKey::from_pem(KEY).expect("it is a point of P-256");
-            one_line(open(text, &Trust::Key(key), now));
-            one_line(open(text, &Trust::Roots(Vec::new()), now));
+            one_line(verify(text, &TrustAnchors::Key(key), now));
+            one_line(verify(text, &TrustAnchors::Roots(Vec::new()), now));
         }
         1 => {
             one_line(Statement::parse(text));
@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
             for certificate in one_line(Certificate::parse_all(text)).unwrap_or_default() {
                 let _ = (certificate.names(), certificate.not_after());
                 let itself = std::slice::from_ref(&certificate);
-                one_line(tensorseal::signing::certificates::check(
+                one_line(tensorseal::signing::certificates::verify_chain(
                     &certificate,
                     itself,
                     itself,

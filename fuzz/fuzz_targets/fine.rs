@@ -1,4 +1,4 @@
-//! Fine sidecars from nobody in particular: refused, or values that count only if they merge.
+//! Chunk-digest sidecars from nobody in particular: refused, or values that count only if they merge.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 use tensorseal::dtype::Dtype;
 use tensorseal::measure::BLOCK_LEN;
-use tensorseal::pinpoint::fine::Fine;
+use tensorseal::pinpoint::chunk_digests::ChunkDigests;
 use tensorseal::pinpoint::{Subtree, chunk_values, explain};
 use tensorseal::seal::document::root_text;
 use tensorseal::seal::{ModelSeal, Seal, TensorSeal};
@@ -67,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
         bytes[24..56].copy_from_slice(&seal.root());
     }
     let len = bytes.len() as u64;
-    let Ok(fine) = Fine::new(Box::new(Memory(bytes)), len, seal) else { return };
+    let Ok(fine) = ChunkDigests::from_source(Box::new(Memory(bytes)), len, seal) else { return };
     let found = vec![0; 3000];
     for tensor in 0..4 {
         for offset in [0, BLOCK_LEN as u64, u64::MAX] {

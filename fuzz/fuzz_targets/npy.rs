@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     }
     start.extend_from_slice(rest);
     start.truncate(npy::START_LEN);
-    if let Ok(header) = npy::parse_any(&start, file_bytes) {
+    if let Ok(header) = npy::parse_any_order(&start, file_bytes) {
         let elements = header.shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
         let bytes = elements.and_then(|elements| header.dtype.byte_len(elements));
         assert_eq!(bytes, Some(header.bytes), "the shape is not that of the data");

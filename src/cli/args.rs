@@ -1,37 +1,40 @@
 //! Arguments that commands share, and those of the small ones, as documented by `--help`.
 
+use super::heading;
 use crate::engine::Threads;
 use crate::engine::device::DeviceChoice;
 use crate::judge::Severity;
 use crate::pinpoint::search::DEFAULT_LIMIT;
-use clap::{Args, ValueEnum};
+use crate::report::human;
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
+pub(super) enum OutputFormat {
+    /// Plain text
     Human,
-    /// For machines
+    /// JSON
     Json,
 }
 
-/// What a report can be printed as.
+/// The output formats of a report on the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Printed {
-    /// For people
+pub(super) enum PrintFormat {
+    /// Plain text
     Human,
-    /// For machines
+    /// JSON
     Json,
-    /// Annotations of GitHub Actions
+    /// GitHub Actions annotations
     Github,
 }
 
-/// What a report can be written as.
+/// The formats that a report can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For machines
+pub(super) enum ReportFormat {
+    /// JSON
     Json,
-    /// As on the terminal
+    /// Plain text, as on the terminal
     Human,
     /// One self-contained page
     Html,
@@ -41,45 +44,92 @@ pub enum ReportFormat {
     Junit,
     /// A summary for pull requests and job pages
     Markdown,
-    /// Annotations of GitHub Actions
+    /// GitHub Actions annotations
     Github,
     /// CycloneDX 1.6, a bill of materials
     Cyclonedx,
 }
 
-/// What every verb understands.
+/// Options of every verb; they stand last in their groups.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = heading::OUTPUT)]
+pub struct General {
+    /// Print only findings and errors
+    #[arg(long, short, global = true, env = "TENSORSEAL_QUIET", hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    #[arg(display_order = 900)]
+    pub quiet: bool,
+    /// Log each step to standard error; -vv logs more
+    #[arg(long, short, global = true, env = "TENSORSEAL_VERBOSE", hide_env_values = true)]
+    #[arg(action = ArgAction::Count)]
+    #[arg(display_order = 901)]
+    pub verbose: u8,
+    /// Disable the progress bar
+    #[arg(long, global = true, env = "TENSORSEAL_NO_PROGRESS", hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    #[arg(display_order = 902)]
+    pub no_progress: bool,
+    /// Read defaults from this configuration file
+    #[arg(long, value_name = "FILE", global = true, help_heading = heading::CONFIGURATION)]
+    #[arg(display_order = 903)]
+    pub config: Option<PathBuf>,
+    /// Ignore configuration files
+    #[arg(long, global = true, help_heading = heading::CONFIGURATION, conflicts_with = "config")]
+    #[arg(display_order = 904)]
+    pub no_config: bool,
+}
+
+/// Options of every verb that writes a report.
 #[derive(Debug, Args)]
-pub struct Common {
-    /// What is printed on standard output
+#[command(next_help_heading = heading::OUTPUT)]
+pub(super) struct Common {
+    /// Output format
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Printed,
-    /// Also write a report to a file, as json, human, html, sarif, junit, markdown, github or cyclonedx
-    /// (repeatable)
+    #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
+    pub format: PrintFormat,
+    /// Also write a report as json, human, html, sarif, junit, markdown, github or cyclonedx (repeatable)
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_target)]
     pub report: Vec<(ReportFormat, PathBuf)>,
-    /// Print only findings and errors
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Lowest severity that makes the command fail: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium")]
+    #[command(flatten)]
+    pub showing: Showing,
+    /// Lowest severity that fails the command: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY", default_value = "medium", help_heading = heading::FAILURE)]
     pub fail_on: Severity,
+}
+
+/// Which findings are printed.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = heading::OUTPUT)]
+pub struct Showing {
+    /// Lowest severity of findings to print in full: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY", default_value = "low")]
+    #[arg(env = "TENSORSEAL_SHOW", hide_env_values = true)]
+    show: Severity,
+}
+
+impl Showing {
+    /// The options of the plain text report.
+    pub fn options(self) -> human::Options {
+        human::Options { show: self.show }
+    }
 }
 
 /// What belongs to a model.
 #[derive(Debug, Args)]
-pub struct Opening {
-    /// Follow links out of the model
+#[command(next_help_heading = heading::MODEL)]
+pub(super) struct OpenArgs {
+    /// Follow symbolic links that lead out of the model
     #[arg(long)]
     pub allow_symlinks: bool,
-    /// Take .git, .gitignore, .gitattributes and .github as part of the model
+    /// Treat .git, .gitignore, .gitattributes and .github as part of the model
     #[arg(long)]
     pub no_ignore_git_paths: bool,
 }
 
-impl Opening {
-    /// As the library knows it.
-    pub fn options(&self) -> crate::verbs::Opening {
-        crate::verbs::Opening {
+impl OpenArgs {
+    /// The options of the library.
+    pub(super) fn options(&self) -> crate::verbs::ModelScope {
+        crate::verbs::ModelScope {
             allow_symlinks: self.allow_symlinks,
             include_git_paths: self.no_ignore_git_paths,
         }
@@ -88,159 +138,169 @@ impl Opening {
 
 /// How a model is measured.
 #[derive(Debug, Args)]
-pub struct Measuring {
-    /// Who measures: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
+#[command(next_help_heading = heading::MEASUREMENT)]
+pub(super) struct MeasurementArgs {
+    /// Compute device: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(env = "TENSORSEAL_DEVICE", hide_env_values = true)]
     pub device: DeviceChoice,
-    /// CPU threads (default: all)
+    /// Number of CPU threads [default: all]
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = threads)]
+    #[arg(env = "TENSORSEAL_THREADS", hide_env_values = true)]
     pub threads: Threads,
-    /// Share of the tiles that the other engine measures again, in percent
+    /// Percentage of tiles to measure again on the other engine [default: 0]
     #[arg(long, value_name = "PERCENT", default_value = "0", hide_default_value = true, value_parser = percent)]
+    #[arg(env = "TENSORSEAL_CROSS_CHECK", hide_env_values = true)]
     pub cross_check: f64,
-    /// Draw no progress
-    #[arg(long)]
-    pub no_progress: bool,
 }
 
 #[derive(Debug, Args)]
-pub struct CompareArgs {
-    /// A file or a directory
+pub(super) struct CompareArgs {
+    /// Model file or directory
     #[arg(value_name = "A")]
     pub model: PathBuf,
-    /// Another, in any format
+    /// Model to compare it with, in any format
     #[arg(value_name = "B")]
     pub other: PathBuf,
+    #[command(flatten)]
+    pub opening: OpenArgs,
+    #[command(flatten)]
+    pub measuring: MeasurementArgs,
     /// List every weight, in the order of the first model
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     pub full: bool,
-    #[command(flatten)]
-    pub opening: Opening,
-    #[command(flatten)]
-    pub measuring: Measuring,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Debug, Args)]
-pub struct SealArgs {
-    /// A file or a directory
+pub(super) struct SealArgs {
+    /// Model file or directory
     pub model: PathBuf,
-    /// Where to write the seal (default: MODEL/tensorseal.seal.json, or MODEL.seal.json beside a file)
+    /// Seal file to write [default: MODEL/tensorseal.seal.json, or MODEL.seal.json for a single file]
     #[arg(short, long, value_name = "SEAL")]
     pub output: Option<PathBuf>,
-    /// Leave the statistics of the values out
+    /// Omit the statistics of the values
     #[arg(long)]
     pub digest_only: bool,
-    /// Also keep signed sums of the weights: an audit beside this seal can then say how far they moved
+    /// Also store sketches of the weights, so that `audit --baseline` can tell how far they moved
     #[arg(long, conflicts_with = "digest_only")]
     pub sketch: bool,
-    /// Also digest each file whole, with BLAKE3 and SHA-256
+    /// Also store BLAKE3 and SHA-256 digests of whole files
     #[arg(long)]
     pub file_digests: bool,
-    /// Also write the value of every KiB of the tensors beside the seal (.fine, 3.2 % of the model):
-    /// changes are then found to the KiB, and small ones to the bit
+    /// Also write chunk digests to a .fine sidecar (3.2 % of the model), to locate changes to 1 KiB and
+    /// bit flips to the bit
     #[arg(long)]
     pub fine: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// How much is searched for flipped bits.
 #[derive(Debug, Args)]
-pub struct Pinpointing {
-    /// Changed blocks, or KiB where those are known, that are searched for flipped bits at most; after
-    /// an eighth of that many without a hit the rest is given up
+#[command(next_help_heading = heading::VERIFICATION)]
+pub(super) struct PinpointArgs {
+    /// Maximum number of changed blocks, or of changed KiB with a .fine sidecar, to search for bit flips;
+    /// the search ends early after an eighth of them without a hit
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     pub pinpoint_limit: usize,
 }
 
 #[derive(Debug, Args)]
-pub struct RepairArgs {
-    /// A file or a directory
+pub(super) struct RepairArgs {
+    /// Damaged model: a file or a directory
     pub model: PathBuf,
-    /// The seal that says what it was (default: where `seal` writes it)
+    /// Seal of the undamaged model [default: where `seal` writes it]
     #[arg(long, value_name = "SEAL")]
     pub seal: Option<PathBuf>,
     /// Where to write the repaired copy; must not exist
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     #[command(flatten)]
-    pub pinpointing: Pinpointing,
+    pub pinpointing: PinpointArgs,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Debug, Args)]
-pub struct AuditArgs {
-    /// A file or a directory
+pub(super) struct AuditArgs {
+    /// Model file or directory
     pub model: PathBuf,
-    /// A seal, or another model, that these weights are compared with
+    /// Seal or model to compare the weights with
     #[arg(long, value_name = "SEAL|MODEL")]
     pub baseline: Option<PathBuf>,
-    /// Write suspicious streams of low bits, as found, into this new directory: for responders; nothing
-    /// is run
+    /// Write suspicious low-bit streams into this new directory for analysis; nothing is executed
     #[arg(long, value_name = "DIR")]
     pub extract: Option<PathBuf>,
-    /// End with exit code 3, unless all weights were audited and every file is understood
-    #[arg(long)]
+    #[command(flatten)]
+    pub opening: OpenArgs,
+    #[command(flatten)]
+    pub measuring: MeasurementArgs,
+    /// List the measurements of every tensor in the JSON report
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub full: bool,
+    #[command(flatten)]
+    pub common: Common,
+    /// Exit with 3 unless all weights were audited and every file was understood
+    #[arg(long, help_heading = heading::FAILURE)]
     pub require_all: bool,
-    #[command(flatten)]
-    pub opening: Opening,
-    /// List the facts of every tensor in the JSON report
-    #[arg(long)]
-    pub full: bool,
-    #[command(flatten)]
-    pub measuring: Measuring,
-    #[command(flatten)]
-    pub common: Common,
 }
 
 #[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// A file or a directory
+pub(super) struct InspectArgs {
+    /// Model file or directory
     pub model: PathBuf,
-    /// List every tensor instead of groups of alike ones
-    #[arg(long)]
-    pub full: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
+    /// List every tensor instead of grouping similar ones
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub full: bool,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Debug, Args)]
-pub struct DevicesArgs {
-    /// List only: no self-test, no timing
+pub(super) struct DevicesArgs {
+    /// List the devices without testing and timing them
     #[arg(long)]
     pub list: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    /// Output format
+    #[arg(long, value_enum, default_value = "human", help_heading = heading::OUTPUT)]
+    #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
+    pub format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
-    /// A rule, as it stands in a report, or an area: format, integrity, signature, policy, watermark, weights,
-    /// payload, lineage (default: list all)
+pub(super) struct ExplainArgs {
+    /// Rule id from a report, or an area: format, integrity, signature, policy, watermark, weights, payload,
+    /// lineage [default: list all rules]
     pub rule: Option<String>,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    /// Output format
+    #[arg(long, value_enum, default_value = "human", help_heading = heading::OUTPUT)]
+    #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
+    pub format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell
+pub(super) struct CompletionsArgs {
+    /// Shell to generate completions for
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Directory to write a page for every command to [default: print tensorseal(1)]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
@@ -249,14 +309,14 @@ fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
         Some((name, path)) => match ReportFormat::from_str(name, false) {
             Ok(format) => Ok((format, path.into())),
             Err(_) => Err(format!(
-                "unknown report format {name:?}: json, human, html, sarif, junit, markdown, github and cyclonedx can be written"
+                "unknown report format {name:?}: expected json, human, html, sarif, junit, markdown, github or cyclonedx"
             )),
         },
         None => Err("expected FORMAT=PATH, such as html=report.html".to_owned()),
     }
 }
 
-fn threads(text: &str) -> Result<Threads, String> {
+pub fn threads(text: &str) -> Result<Threads, String> {
     match text.parse() {
         // 0: the default, spelled out.
         Ok(threads @ 0..=1024) => Ok(Threads::new(threads)),
@@ -264,7 +324,7 @@ fn threads(text: &str) -> Result<Threads, String> {
     }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').parse::<f64>();
     number
         .ok()
@@ -272,8 +332,8 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok_or("expected a number from 0 to 100".to_owned())
 }
 
-pub fn root(text: &str) -> Result<[u8; 32], String> {
+pub(super) fn root(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("blake3:")
         .and_then(crate::seal::canonical::unhex)
-        .ok_or("expected blake3: and 64 lower-case hexadecimal digits".to_owned())
+        .ok_or("expected blake3: followed by 64 lower-case hexadecimal digits".to_owned())
 }

@@ -1,16 +1,14 @@
 //! `tensorseal audit`: what is wrong with the weights of a model, without trusting anything.
 
-use super::args::AuditArgs;
-use super::{Outcome, output, running};
-use crate::judge::Severity;
+use super::args::{AuditArgs, General};
+use super::{CommandResult, output, running};
 use crate::report::Report;
-use crate::report::human::Palette;
 use crate::report::units::count;
 use crate::verbs::{AuditOptions, audit};
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &AuditArgs) -> Outcome {
+pub(super) fn run(args: &AuditArgs, general: &General) -> CommandResult {
     let mut options = AuditOptions {
         baseline: args.baseline.clone(),
         extract: args.extract.clone(),
@@ -21,15 +19,15 @@ pub fn run(args: &AuditArgs) -> Outcome {
         fail_on: args.common.fail_on,
         ..AuditOptions::default()
     };
-    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(audit(&args.model, &options)?)
     })?;
-    output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
+    output::finish(&report, (&args.common, general), &|out, _| summary(out, &report))
 }
 
-/// What was looked at, and what the remarks are.
-fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
+/// What was audited.
+fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let Some(audited) = report.audited else { return Ok(()) };
     let and = match audited.others {
         0 => String::new(),
@@ -38,12 +36,10 @@ fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result
     writeln!(out, "audited   {}{and}", count(audited.weights, "weight tensor"))?;
     if audited.page_share < 1.0 {
         let rate = 1.0 / audited.page_share;
-        writeln!(out, "pages     one of {rate:.0} doubled pages is found in a model of this size")?;
-    }
-    let remarks = report.findings.iter().filter(|f| f.severity == Severity::Info).count();
-    if report.findings.len() > remarks {
-        let hint = "what a finding means and what to do: tensorseal explain RULE";
-        writeln!(out, "{}", palette.dim(hint))?;
+        writeln!(
+            out,
+            "pages     a model of this size is sampled: 1 in {rate:.0} duplicated pages is found"
+        )?;
     }
     Ok(())
 }

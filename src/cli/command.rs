@@ -1,58 +1,67 @@
 //! The commands, as documented by `--help`.
 
 use super::args::{
-    AuditArgs, CompareArgs, CompletionsArgs, DevicesArgs, ExplainArgs, InspectArgs, RepairArgs,
-    SealArgs,
+    AuditArgs, CompareArgs, CompletionsArgs, DevicesArgs, ExplainArgs, General, InspectArgs,
+    ManArgs, RepairArgs, SealArgs,
 };
 use super::gate::args::GateArgs;
+use super::help;
 use super::registry::args::RegistryCommand;
 use super::signing::args::SignArgs;
 use super::verify::VerifyArgs;
 use super::watermark::args::WatermarkCommand;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Are these the weights you trust?
 ///
-/// Seals, verifies and examines model checkpoints, tensor by tensor.
+/// Seals, verifies and audits model checkpoints, tensor by tensor.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    propagate_version = true,
-    after_help = "Exit codes: 0 passed, 1 findings, 2 usage or nothing to verify against, 3 could not be completed, 4 nothing matched, 11 locked by another scan, 130 interrupted."
-)]
-pub struct Arguments {
+#[command(version, propagate_version = true)]
+pub(super) struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub general: General,
+}
+
+/// The command line with the exit codes and examples of every verb.
+pub fn command() -> clap::Command {
+    help::add(Arguments::command())
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Write a seal: a digest and the statistics of every tensor, and a digest of all other bytes
+pub(super) enum Command {
+    /// Seal a model: record digests and statistics of all its tensors and files
     Seal(SealArgs),
-    /// Compare a model with its seal or its signature, and say what changed, where, and what it looks like
+    /// Verify a model against its seal, its signature or a known root
     Verify(Box<VerifyArgs>),
-    /// Sign every file of a model (OpenSSF Model Signing), and facts of it
+    /// Sign a model (OpenSSF Model Signing), optionally with attestations
     Sign(Box<SignArgs>),
-    /// Judge a model by a policy: the verdict of a deployment, closed to what could not be checked
+    /// Decide by a policy whether a model may be deployed; fails closed
+    ///
+    /// A check that the policy requires and that could not be made counts as failed. Only the policy decides:
+    /// --fail-on has no effect on the verdict.
     Gate(Box<GateArgs>),
-    /// Find what is wrong with the weights of a model, without trusting anything
+    /// Audit weights for tampering, hidden data and damage; needs no seal
     Audit(AuditArgs),
-    /// Write a copy of a damaged model with the flipped bits put back, held to its seal
+    /// Write a repaired copy of a model that has bit flips
     Repair(RepairArgs),
-    /// List what is in a model, reading headers only
+    /// List the tensors of a model; reads headers only
     Inspect(InspectArgs),
-    /// Say which weights of two models differ, and how: across formats, names and quantisations
+    /// Compare the weights of two models, across formats and quantisations
     Compare(CompareArgs),
-    /// Embed a keyed mark in weights, prove its presence later, commit to it before a release
+    /// Embed, detect and claim keyed watermarks
     #[command(subcommand)]
     Watermark(WatermarkCommand),
-    /// Check the models of registries on a schedule: scan, remember, tell
+    /// Scan model registries on a schedule and track changes
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// List the devices that can measure, test them and time their kernels
+    /// List compute devices, test them and time their kernels
     Devices(DevicesArgs),
-    /// Say what a rule means, how it is measured, how often it is wrong, and what to do
+    /// Explain a rule: what it means, how it is measured, what to do
     Explain(ExplainArgs),
-    /// Print completions for a shell
+    /// Generate shell completions
     Completions(CompletionsArgs),
+    /// Generate man pages
+    Man(ManArgs),
 }

@@ -1,10 +1,11 @@
 //! `tensorseal compare`: which weights of two models differ, and how.
 
-use super::args::CompareArgs;
-use super::{Outcome, output, running};
-use crate::judge::compare::{Class, Row};
-use crate::report::Compared;
+use super::args::{CompareArgs, General};
+use super::{CommandResult, output, running};
+use crate::judge::compare::{Class, WeightRow};
+use crate::report::ComparisonUsed;
 use crate::report::human::{Palette, shown};
+use crate::report::table::{Align, Cell, Table};
 use crate::report::units::count;
 use crate::verbs::{CompareOptions, compare};
 use std::io::{self, Write};
@@ -13,18 +14,18 @@ use std::io::{self, Write};
 const LISTED: usize = 40;
 
 /// Runs the verb.
-pub fn run(args: &CompareArgs) -> Outcome {
+pub(super) fn run(args: &CompareArgs, general: &General) -> CommandResult {
     let mut options = CompareOptions {
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..CompareOptions::default()
     };
-    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(compare(&args.model, &args.other, &options)?)
     })?;
-    output::finish(&report, &args.common, &|out, palette| match &report.comparison {
+    output::finish(&report, (&args.common, general), &|out, palette| match &report.comparison {
         Some(compared) => human(out, palette, compared, args),
         None => Ok(()),
     })
@@ -33,10 +34,10 @@ pub fn run(args: &CompareArgs) -> Outcome {
 fn human(
     out: &mut dyn Write,
     palette: Palette,
-    compared: &Compared,
+    compared: &ComparisonUsed,
     args: &CompareArgs,
 ) -> io::Result<()> {
-    let Compared { other, comparison } = compared;
+    let ComparisonUsed { other, comparison } = compared;
     writeln!(out, "{}  {}", palette.bold(&shown(&other.path)), other.content())?;
     writeln!(out, "relation  {}", comparison.words())?;
     let classes: Vec<String> =
@@ -45,28 +46,28 @@ fn human(
     if let (Some(relative), Some(cosine)) = (comparison.relative, comparison.cosine) {
         writeln!(
             out,
-            "values    differ by {:.4} % of their norm, cosine {cosine:.6} (of those that differ)",
+            "values    differing weights: {:.4} % of their norm, cosine {cosine:.6}",
             relative * 100.0
         )?;
     }
-    let mut rows: Vec<&Row> = comparison
+    let mut rows: Vec<&WeightRow> = comparison
         .weights
         .iter()
         .filter(|row| args.full || row.class > Class::Identical && row.relative.is_some())
         .collect();
     // The worst first; with --full in the order of the model.
     if !args.full {
-        let far = |row: &Row| row.relative.unwrap_or(0.0);
+        let far = |row: &WeightRow| row.relative.unwrap_or(0.0);
         rows.sort_by(|a, b| b.class.cmp(&a.class).then(far(b).total_cmp(&far(a))));
     }
     let most = if args.full { rows.len() } else { LISTED };
     let number = |value: Option<f64>, digits: usize| {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let table = rows.iter().take(most).map(|row| {
+    let cells = rows.iter().take(most).map(|row| {
         let [one, other] = row.stored_as.clone().map(|name| name.unwrap_or("-".to_owned()));
         let stored = if one == other { one } else { format!("{one} → {other}") };
-        vec![
+        let cells = [
             shown(&row.name),
             row.class.name().to_owned(),
             stored,
@@ -74,11 +75,18 @@ fn human(
             number(row.cosine, 6),
             row.largest.map_or("-".to_owned(), |largest| format!("{largest:.2e}")),
             row.changed_share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0)),
-        ]
+        ];
+        cells.map(Cell::from).to_vec()
     });
-    let header = ["weight", "", "stored as", "relative", "cosine", "largest", "changed"];
-    let right = [false, false, false, true, true, true, true];
-    output::table(&header, &right, table.collect(), out)?;
+    let table = Table::new()
+        .column("weight", Align::Left)
+        .column("", Align::Left)
+        .column("stored as", Align::Left)
+        .column("relative", Align::Right)
+        .column("cosine", Align::Right)
+        .column("largest", Align::Right)
+        .column("changed", Align::Right);
+    output::table(table, &cells.collect::<Vec<_>>(), out)?;
     if rows.len() > most {
         let rest = count((rows.len() - most) as u64, "weight");
         writeln!(out, "{}", palette.dim(&format!("… and {rest} more (all with --full)")))?;

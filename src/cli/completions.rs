@@ -1,13 +1,11 @@
 //! `tensorseal completions`: completions for a shell.
 
-use super::Outcome;
+use super::CommandResult;
 use super::args::CompletionsArgs;
-use super::command::Arguments;
+use super::command::command;
 use super::exit;
-use clap::CommandFactory;
 
-pub fn run(args: &CompletionsArgs) -> Outcome {
-    let mut command = Arguments::command();
-    clap_complete::generate(args.shell, &mut command, "tensorseal", &mut std::io::stdout());
+pub(super) fn run(args: &CompletionsArgs) -> CommandResult {
+    clap_complete::generate(args.shell, &mut command(), "tensorseal", &mut std::io::stdout());
     Ok(exit::PASS)
 }

@@ -1,30 +1,31 @@
-//! `tensorseal devices`: what can measure here, whether it measures rightly, and how fast.
+//! `tensorseal devices`: the compute devices of this machine, whether they measure correctly, and how fast.
 
-use super::args::{DevicesArgs, Format};
-use super::{Failure, Outcome, exit};
+use super::args::{DevicesArgs, OutputFormat};
+use super::{CommandResult, Failure, exit};
 use crate::engine::Threads;
-use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Rate, adapters};
+use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Throughput, adapters};
+use crate::report::table::{Align, Table};
 use crate::report::units::bytes;
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// One device in the list.
 #[derive(Serialize)]
-struct Listed {
+struct DeviceStatus {
     #[serde(flatten)]
     adapter: AdapterDescription,
-    /// `passed`, or why not; null when it was not asked for.
+    /// `passed`, or the error; null with `--list`.
     self_test: Option<String>,
-    rates: Vec<Rate>,
+    rates: Vec<Throughput>,
 }
 
-pub fn run(args: &DevicesArgs) -> Outcome {
-    let listed: Vec<Listed> =
+pub(super) fn run(args: &DevicesArgs) -> CommandResult {
+    let listed: Vec<DeviceStatus> =
         adapters().into_iter().map(|adapter| examine(adapter, args)).collect();
     let failed = listed.iter().any(|d| d.self_test.as_deref().is_some_and(|text| text != "passed"));
     let printed = match args.format {
-        Format::Json => json(&listed),
-        Format::Human => human(&listed),
+        OutputFormat::Json => json(&listed),
+        OutputFormat::Human => human(&listed),
     };
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
@@ -33,14 +34,14 @@ pub fn run(args: &DevicesArgs) -> Outcome {
     }
 }
 
-fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
-    let mut listed = Listed { adapter, self_test: None, rates: Vec::new() };
+fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> DeviceStatus {
+    let mut listed = DeviceStatus { adapter, self_test: None, rates: Vec::new() };
     if args.list {
         return listed;
     }
     let selector = DeviceSelector::Named(listed.adapter.name.clone());
     let threads = Threads::default();
-    let pool = threads.feeding().ok().flatten();
+    let pool = threads.feeder_pool().ok().flatten();
     let tested = Gpu::open(&selector).and_then(|gpu| gpu.benchmark(pool));
     listed.self_test = Some(match tested {
         Ok(rates) => {
@@ -52,25 +53,25 @@ fn examine(adapter: AdapterDescription, args: &DevicesArgs) -> Listed {
     listed
 }
 
-fn json(listed: &[Listed]) -> io::Result<()> {
+fn json(listed: &[DeviceStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "devices": listed }))?;
     writeln!(out)
 }
 
-fn human(listed: &[Listed]) -> io::Result<()> {
+fn human(listed: &[DeviceStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "cpu  always there; --device cpu")?;
+    writeln!(out, "cpu  always available; --device cpu")?;
     if listed.is_empty() {
         match cfg!(feature = "gpu") {
             true => writeln!(
                 out,
-                "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for the software one"
+                "no GPU found: install its Vulkan driver, or mesa-vulkan-drivers for a software device"
             )?,
             false => writeln!(out, "{}", GpuError::NotBuiltIn)?,
         }
     }
-    for Listed { adapter, self_test, rates } in listed {
+    for DeviceStatus { adapter, self_test, rates } in listed {
         writeln!(out, "\n{}", adapter.name)?;
         writeln!(out, "  {}, {}, {}", adapter.kind, adapter.backend, adapter.driver)?;
         writeln!(
@@ -82,11 +83,14 @@ fn human(listed: &[Listed]) -> io::Result<()> {
         if let Some(text) = self_test {
             writeln!(out, "  self-test {text}")?;
         }
-        for rate in rates {
-            writeln!(out, "  {:>9.2} GB/s  {}", rate.bytes_per_second / 1e9, rate.what)?;
-        }
+        let rows = rates.iter().map(|rate| {
+            let speed = format!("{:.2} GB/s", rate.bytes_per_second / 1e9);
+            vec![speed.into(), rate.what.to_string().into()]
+        });
+        let table = Table::new().column("", Align::Right).column("", Align::Left).indented(2);
+        table.write(&rows.collect::<Vec<_>>(), &mut out)?;
         if adapter.is_software() {
-            writeln!(out, "  a software device: for tests; `auto` never uses it")?;
+            writeln!(out, "  software device, for tests; never used by `--device auto`")?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! `tensorseal explain`: what a rule means.
 
-use super::args::{ExplainArgs, Format};
-use super::{Failure, Outcome, exit, output};
+use super::args::{ExplainArgs, OutputFormat};
+use super::{CommandResult, Failure, exit, output};
 use crate::judge::rules::{self, Rule, catalogue_of, rules};
 use crate::report::human::Palette;
+use crate::report::table::{Align, Cell, Table};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::io::{self, Write};
@@ -14,13 +15,15 @@ const WIDTH: usize = 96;
 /// Ids that are suggested for one that does not exist.
 const SUGGESTED: usize = 3;
 
-pub fn run(args: &ExplainArgs) -> Outcome {
+pub(super) fn run(args: &ExplainArgs) -> CommandResult {
     let chosen = chosen(args.rule.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match (args.format, &chosen) {
-        (Format::Json, _) => machine(&chosen, &mut out),
-        (Format::Human, Chosen::One(rule)) => page(rule, Palette::new(output::colour()), &mut out),
-        (Format::Human, Chosen::Several(all)) => {
+        (OutputFormat::Json, _) => machine(&chosen, &mut out),
+        (OutputFormat::Human, Chosen::One(rule)) => {
+            page(rule, Palette::new(output::colour()), &mut out)
+        }
+        (OutputFormat::Human, Chosen::Several(all)) => {
             list(all, Palette::new(output::colour()), &mut out)
         }
     };
@@ -41,29 +44,36 @@ enum Chosen {
 /// The rule of an id, the rules of an area, or all.
 fn chosen(wanted: Option<&str>) -> Result<Chosen, Failure> {
     let Some(wanted) = wanted else { return Ok(Chosen::Several(rules().all.iter().collect())) };
-    if let Some(rule) = rules::rule_of(wanted) {
+    if let Some(rule) = rules::find_rule(wanted) {
         return Ok(Chosen::One(rule));
     }
     let area = wanted.trim_end_matches('/');
     let of_area: Vec<_> = rules().all.iter().filter(|rule| rule.area() == area).collect();
     if of_area.is_empty() {
         let nearest = rules::nearest(wanted, SUGGESTED).join(", ");
-        let error = anyhow!("no rule is called {wanted:?}; the nearest are {nearest}");
+        let error = anyhow!("there is no rule {wanted:?}; similar rules are {nearest}");
         return Err(Failure::usage(error));
     }
     Ok(Chosen::Several(of_area))
 }
 
 fn list(all: &[&Rule], palette: Palette, out: &mut dyn Write) -> io::Result<()> {
-    let width = all.iter().map(|rule| rule.id.len()).max().unwrap_or_default();
+    let row = |rule: &Rule| {
+        let severity = format!("{:<8}", rule.severity.name());
+        let severity = Cell::styled(severity, palette.severity(rule.severity));
+        let title = Cell::styled(rule.title, palette.dim(rule.title));
+        [severity, rule.id.into(), title]
+    };
+    let columns = Table::new().column("", Align::Left).column("", Align::Left);
+    let mut table = columns.column("", Align::Left);
+    all.iter().for_each(|rule| table.measure(&row(rule)));
     let mut area = "";
     for rule in all {
         if !area.is_empty() && area != rule.area() {
             writeln!(out)?;
         }
         area = rule.area();
-        let severity = palette.severity(rule.severity);
-        writeln!(out, "{severity}  {:<width$}  {}", rule.id, palette.dim(rule.title))?;
+        table.write_row(&row(rule), out)?;
     }
     Ok(())
 }
@@ -73,7 +83,7 @@ fn page(rule: &Rule, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "usually {}", palette.severity(rule.severity).trim_end())?;
     for (heading, text) in [
         ("What it means", rule.meaning),
-        ("What it does not say", rule.limits),
+        ("What it does not mean", rule.limits),
         ("How it is measured", rule.measured),
         ("False alarms", rule.false_alarms),
         ("What to do", rule.action),
@@ -84,7 +94,7 @@ fn page(rule: &Rule, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     if !rule.references.is_empty() {
-        writeln!(out, "\n{}", palette.bold("Public ids"))?;
+        writeln!(out, "\n{}", palette.bold("References"))?;
         for (title, ids) in by_catalogue(rule) {
             writeln!(out, "  {title}: {}", ids.join(", "))?;
         }

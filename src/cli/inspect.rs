@@ -1,20 +1,20 @@
 //! `tensorseal inspect`: what is in a model, from its headers alone.
 
-use super::args::InspectArgs;
-use super::output::table;
-use super::{Outcome, output};
+use super::args::{General, InspectArgs};
+use super::{CommandResult, output};
 use crate::checkpoint::Checkpoint;
 use crate::report::human::{Palette, shown};
+use crate::report::table::{Align, Cell, Table};
 use crate::report::units::{bytes, grouped};
-use crate::verbs::inspect::{InspectOptions, Inspected, inspect, pattern};
+use crate::verbs::inspect::{InspectOptions, Inspection, inspect, pattern};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &InspectArgs) -> Outcome {
+pub(super) fn run(args: &InspectArgs, general: &General) -> CommandResult {
     let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
-    let Inspected { report, model } = inspect(&args.model, &options)?;
-    output::finish(&report, &args.common, &|out, palette| {
+    let Inspection { report, model } = inspect(&args.model, &options)?;
+    output::finish(&report, (&args.common, general), &|out, palette| {
         dtypes(&model, out)?;
         if args.full { listed(&model, out) } else { groups(&model, palette, out) }
     })
@@ -24,28 +24,35 @@ fn dtypes(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let mut by_dtype: BTreeMap<&str, (u64, Vec<usize>)> = BTreeMap::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
         let (elements, tensors) = by_dtype.entry(tensor.dtype.name()).or_default();
-        *elements += tensor.stored_elements();
+        *elements += tensor.stored_element_count();
         tensors.push(index);
     }
     let rows = by_dtype.into_iter().map(|(dtype, (elements, tensors))| {
-        let (count, size) = (tensors.len() as u64, model.bytes_of(tensors));
-        vec![dtype.to_owned(), grouped(count), grouped(elements), bytes(size)]
+        let (count, size) = (tensors.len() as u64, model.distinct_bytes(tensors));
+        vec![dtype.into(), grouped(count).into(), grouped(elements).into(), bytes(size).into()]
     });
-    table(
-        &["dtype", "tensors", "elements", "size"],
-        &[false, true, true, true],
-        rows.collect(),
-        out,
-    )
+    let table = Table::new()
+        .column("dtype", Align::Left)
+        .column("tensors", Align::Right)
+        .column("elements", Align::Right)
+        .column("size", Align::Right);
+    output::table(table, &rows.collect::<Vec<Vec<Cell>>>(), out)
 }
 
 fn listed(model: &Checkpoint, out: &mut dyn Write) -> io::Result<()> {
     let rows = model.tensors.iter().map(|t| {
         let file = &model.files[t.file].path;
-        vec![shown(&t.name), t.dtype.to_string(), shape(&t.shape), bytes(t.bytes), shown(file)]
+        let cells =
+            [shown(&t.name), t.dtype.to_string(), shape(&t.shape), bytes(t.bytes), shown(file)];
+        cells.map(Cell::from).to_vec()
     });
-    let header = ["tensor", "dtype", "shape", "size", "file"];
-    table(&header, &[false, false, false, true, false], rows.collect(), out)
+    let table = Table::new()
+        .column("tensor", Align::Left)
+        .column("dtype", Align::Left)
+        .column("shape", Align::Left)
+        .column("size", Align::Right)
+        .column("file", Align::Left);
+    output::table(table, &rows.collect::<Vec<_>>(), out)
 }
 
 /// Tensors whose names differ in numbers only, and that have the same type and shape, are one line.
@@ -64,14 +71,20 @@ fn groups(model: &Checkpoint, palette: Palette, out: &mut dyn Write) -> io::Resu
     order.sort();
     let rows = order.into_iter().filter_map(|key| {
         let tensors = alike.get(&key)?;
-        let (count, size) = (tensors.len(), model.bytes_of(tensors.iter().copied()));
+        let (count, size) = (tensors.len(), model.distinct_bytes(tensors.iter().copied()));
         let times = if count > 1 { format!("× {count}") } else { String::new() };
-        Some(vec![shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)])
+        let cells = [shown(&key.0), key.1.clone(), key.2.clone(), times, bytes(size)];
+        Some(cells.map(Cell::from).to_vec())
     });
-    let header = ["tensor", "dtype", "shape", "", "size"];
-    table(&header, &[false, false, false, false, true], rows.collect(), out)?;
+    let table = Table::new()
+        .column("tensor", Align::Left)
+        .column("dtype", Align::Left)
+        .column("shape", Align::Left)
+        .column("", Align::Left)
+        .column("size", Align::Right);
+    output::table(table, &rows.collect::<Vec<_>>(), out)?;
     if model.tensors.iter().any(|t| pattern(&t.name) != t.name) {
-        writeln!(out, "{}", palette.dim("* stands for a number; --full lists every tensor"))?;
+        writeln!(out, "{}", palette.dim("* matches any number; --full lists every tensor"))?;
     }
     Ok(())
 }

@@ -1,14 +1,19 @@
-//! The command line: one file a verb, each from arguments to a library call to a report.
+//! The command line. Each verb has a file, which turns arguments into a library call and prints the report.
 
 mod args;
 mod audit;
 mod command;
 mod compare;
 mod completions;
+mod config;
 mod devices;
 mod explain;
 mod gate;
+mod heading;
+mod help;
 mod inspect;
+mod logging;
+mod man;
 mod output;
 mod progress;
 #[cfg(not(feature = "registry"))]
@@ -24,32 +29,33 @@ mod verify;
 mod watermark;
 
 use crate::checkpoint::OpenError;
-use crate::verbs::{Error, ErrorKind, opening};
-use clap::Parser;
+use crate::verbs::{Error, ErrorKind, open};
+use clap::FromArgMatches;
 use command::{Arguments, Command};
+use config::ConfigFile;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exit codes, as documented in the README.
+/// Exit codes, as documented by [`help`].
 mod exit {
     /// Nothing at or above `--fail-on`.
-    pub const PASS: u8 = 0;
+    pub(super) const PASS: u8 = 0;
     /// Findings at or above `--fail-on`.
-    pub const FINDINGS: u8 = 1;
+    pub(super) const FINDINGS: u8 = 1;
     /// Usage, configuration, device, or nothing to verify against.
-    pub const USAGE: u8 = 2;
+    pub(super) const USAGE: u8 = 2;
     /// Could not be completed.
-    pub const INCOMPLETE: u8 = 3;
+    pub(super) const INCOMPLETE: u8 = 3;
     /// Nothing matched.
-    pub const NOTHING: u8 = 4;
-    /// Another process is at work with the same state.
+    pub(super) const NOTHING: u8 = 4;
+    /// Another process is using the same state database.
     #[cfg(feature = "registry")]
-    pub const LOCKED: u8 = 11;
+    pub(super) const LOCKED: u8 = 11;
     /// Interrupted.
-    pub const INTERRUPTED: u8 = 130;
+    pub(super) const INTERRUPTED: u8 = 130;
 }
 
-/// Why a command ends without a verdict: the exit code and the line that says why.
+/// An error that ends a command without a verdict, and its exit code.
 #[derive(Debug)]
 struct Failure {
     code: u8,
@@ -84,9 +90,9 @@ impl From<OpenError> for Failure {
     }
 }
 
-type Outcome = Result<u8, Failure>;
+type CommandResult = Result<u8, Failure>;
 
-/// What a command is given as a model.
+/// The paths that a command takes as models.
 fn models(command: &Command) -> Vec<&PathBuf> {
     let (model, other) = match command {
         Command::Seal(args) => (Some(&args.model), None),
@@ -101,34 +107,61 @@ fn models(command: &Command) -> Vec<&PathBuf> {
         Command::Registry(_)
         | Command::Devices(_)
         | Command::Explain(_)
-        | Command::Completions(_) => (None, None),
+        | Command::Completions(_)
+        | Command::Man(_) => (None, None),
     };
     model.into_iter().chain(other).collect()
 }
 
-/// Refuses places with many models before anything else is read.
+/// Refuses directories that hold many models, before anything else is read.
 fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
-    Ok(models.iter().try_for_each(|model| opening::refuse_cache(model))?)
+    Ok(models.iter().try_for_each(|model| open::refuse_cache(model))?)
+}
+
+/// Parses the arguments of the process with the defaults of a configuration file, and starts the log.
+fn arguments() -> Result<Arguments, Failure> {
+    let parse = |command: clap::Command| {
+        Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    };
+    let mut arguments = parse(command::command());
+    let file = ConfigFile::find(&arguments.general, &|name| std::env::var_os(name))?;
+    if let Some(file) = &file {
+        arguments = parse(file.apply(command::command()));
+    }
+    logging::start(arguments.general.verbose)?;
+    match &file {
+        Some(file) => tracing::debug!(file = ?file.path(), "read the configuration file"),
+        None => tracing::debug!("no configuration file"),
+    }
+    Ok(arguments)
 }
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(failure) => {
+            output::error(&failure.error);
+            return ExitCode::from(failure.code);
+        }
+    };
+    let general = &arguments.general;
     let models = models(&arguments.command);
     let outcome = refuse_caches(&models).and_then(|()| match &arguments.command {
-        Command::Seal(args) => seal::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Sign(args) => signing::sign(args),
-        Command::Gate(args) => gate::run(args),
-        Command::Audit(args) => audit::run(args),
-        Command::Repair(args) => repair::run(args),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Compare(args) => compare::run(args),
-        Command::Watermark(command) => watermark::run(command),
-        Command::Registry(command) => registry::run(command),
+        Command::Seal(args) => seal::run(args, general),
+        Command::Verify(args) => verify::run(args, general),
+        Command::Sign(args) => signing::sign(args, general),
+        Command::Gate(args) => gate::run(args, general),
+        Command::Audit(args) => audit::run(args, general),
+        Command::Repair(args) => repair::run(args, general),
+        Command::Inspect(args) => inspect::run(args, general),
+        Command::Compare(args) => compare::run(args, general),
+        Command::Watermark(command) => watermark::run(command, general),
+        Command::Registry(command) => registry::run(command, general),
         Command::Devices(args) => devices::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, general),
     });
     ExitCode::from(outcome.unwrap_or_else(|failure| {
         output::error(&failure.error);
@@ -145,7 +178,8 @@ pub fn main() -> ExitCode {
             Command::Registry(_)
             | Command::Devices(_)
             | Command::Explain(_)
-            | Command::Completions(_) => None,
+            | Command::Completions(_)
+            | Command::Man(_) => None,
         };
         if let Some((command, model, common)) = reported {
             output::incomplete(command, model, common, &failure);

@@ -1,29 +1,30 @@
 //! `registry` in a build without it.
 
-use super::{Failure, Outcome};
+use self::args::RegistryCommand;
+use super::args::General;
+use super::{CommandResult, Failure};
 use crate::checkpoint::display_name;
 use anyhow::anyhow;
-use args::RegistryCommand;
 
 /// Arguments of `registry`.
 pub mod args {
     use clap::Subcommand;
     use std::ffi::OsString;
 
-    /// Nothing is known of them.
+    /// Any subcommand; none is supported.
     #[derive(Debug, Subcommand)]
     pub enum RegistryCommand {
-        /// Any, with its arguments.
+        /// A subcommand and its arguments.
         #[command(external_subcommand)]
         Any(Vec<OsString>),
     }
 }
 
 /// Refuses the command.
-pub fn run(RegistryCommand::Any(words): &RegistryCommand) -> Outcome {
+pub fn run(RegistryCommand::Any(words): &RegistryCommand, _: &General) -> CommandResult {
     let command = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     Err(Failure::usage(anyhow!(
-        "registry {}: this build of tensorseal has no registries; build it with the feature registry",
+        "registry {}: not supported by this build; build tensorseal with the feature `registry`",
         display_name(&command)
     )))
 }

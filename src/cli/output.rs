@@ -1,9 +1,11 @@
 //! Where results, messages and reports go.
 
 use super::Failure;
-use super::args::{Common, Printed, ReportFormat};
+use super::args::{Common, General, PrintFormat, ReportFormat};
+use crate::checkpoint::display_name;
 use crate::judge::Verdict;
 use crate::report::human::Palette;
+use crate::report::table::{Cell, Table};
 use crate::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
 use crate::verbs::output::write_whole;
 use anyhow::Context;
@@ -11,20 +13,30 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 /// Writes the body of a command between the head of the report and its findings.
-pub type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
+pub(super) type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;
 
-/// Whether a person with a colour terminal reads standard output.
-pub fn colour() -> bool {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    wanted && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+/// Whether standard output is printed in colour.
+pub(super) fn colour() -> bool {
+    colour_on(&io::stdout())
 }
 
-/// Says on standard error why the command ends. The whole chain, in one line.
-pub fn error(error: &anyhow::Error) {
+/// Whether a stream is printed in colour: on a terminal, unless NO_COLOR or TERM says otherwise; with CLICOLOR_FORCE
+/// anywhere.
+pub fn colour_on(stream: &impl IsTerminal) -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    let forced = set("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    forced || stream.is_terminal() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Prints on standard error why the command ends. The whole chain, in one line.
+pub(super) fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "tensorseal: error: {}", one_line(error));
 }
 
-/// The whole chain, each cause once: many errors tell their cause themselves.
+/// The whole chain, each cause once: many errors include their cause.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -38,41 +50,67 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// A message for people on standard error.
-pub fn note(quiet: bool, text: &str) {
+pub(super) fn note(quiet: bool, text: &str) {
     if !quiet {
         let _ = writeln!(io::stderr(), "tensorseal: {text}");
     }
 }
 
-/// Tells the report everywhere it was asked for and gives the exit code of its verdict.
-pub fn finish(report: &Report, common: &Common, body: Body<'_>) -> Result<u8, Failure> {
-    report.notes.iter().for_each(|text| note(common.quiet, text));
+/// A hint on standard error what to do next, behind a report for people.
+pub fn next(common: &Common, general: &General, text: &str) {
+    note(general.quiet || common.format != PrintFormat::Human, &format!("next: {text}"));
+}
+
+/// A path as it would be written in a shell.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", display_name(&text).replace('\'', r"'\''"))
+}
+
+/// Writes the report everywhere it is wanted and returns the exit code of its verdict.
+pub(super) fn finish(
+    report: &Report,
+    (common, general): (&Common, &General),
+    body: Body<'_>,
+) -> Result<u8, Failure> {
+    let (verdict, code) = (report.verdict, report.exit_code);
+    tracing::debug!(?verdict, code, findings = report.findings.len(), "writing the report");
+    report.notes.iter().for_each(|text| note(general.quiet, text));
     for (format, path) in &common.report {
-        write_whole(path, &|out| write_as(report, *format, body, out))
+        write_whole(path, &|out| write_as(report, *format, common, body, out))
             .with_context(|| format!("cannot write the report to {}", path.display()))
             .map_err(Failure::incomplete)?;
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let printed =
-        write(report, common.format, common.quiet, Palette::new(colour()), body, &mut out)
-            .and_then(|()| out.flush());
+    let palette = Palette::new(colour());
+    let printed = write(report, (common, common.format), general.quiet, palette, body, &mut out)
+        .and_then(|()| out.flush());
     match printed {
-        // Whoever closed the pipe has read enough; the verdict stands.
+        // The reader closed the pipe; the verdict stands.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other.context("cannot write to standard output").map_err(Failure::incomplete)?,
+    }
+    if let Some(finding) = report.findings.iter().find(|finding| report.fails(finding)) {
+        let text =
+            format!("`tensorseal explain {}` says what it means and what to do", finding.rule);
+        next(common, general, &text);
     }
     Ok(report.exit_code)
 }
 
-/// Reports, to whoever asked for JSON or for a file, that a command has no verdict: a report of an
-/// earlier run must not stand in for this one.
-pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
+/// Writes to files and as JSON that a command has no verdict: the report of an earlier run must not be taken for
+/// that of this one.
+pub(super) fn incomplete(command: &'static str, model: &Path, common: &Common, failure: &Failure) {
     let mut report = Report::new(command, &model.display().to_string());
     report.error = Some(one_line(&failure.error));
     report.exit_code = failure.code;
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
-        let written = write_whole(path, &|out| write_as(&report, *format, body, out));
+        let written = write_whole(path, &|out| write_as(&report, *format, common, body, out));
         if let Err(failed) = written {
             error(
                 &anyhow::Error::from(failed)
@@ -80,23 +118,26 @@ pub fn incomplete(command: &'static str, model: &Path, common: &Common, failure:
             );
         }
     }
-    // The exit code says it all, should this fail.
+    // If this fails, the exit code still says so.
     let _ = match common.format {
-        Printed::Human => Ok(()),
-        Printed::Json => json::write(&report, &mut io::stdout().lock()),
-        Printed::Github => github::write(&report, &mut io::stdout().lock()),
+        PrintFormat::Human => Ok(()),
+        PrintFormat::Json => json::write(&report, &mut io::stdout().lock()),
+        PrintFormat::Github => github::write(&report, &mut io::stdout().lock()),
     };
 }
 
 fn write_as(
     report: &Report,
     format: ReportFormat,
+    common: &Common,
     body: Body<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match format {
         ReportFormat::Json => json::write(report, out),
-        ReportFormat::Human => write(report, Printed::Human, false, Palette::default(), body, out),
+        ReportFormat::Human => {
+            write(report, (common, PrintFormat::Human), false, Palette::default(), body, out)
+        }
         ReportFormat::Html => html::write(report, out),
         ReportFormat::Sarif => sarif::write(report, out),
         ReportFormat::Junit => junit::write(report, out),
@@ -108,54 +149,37 @@ fn write_as(
 
 fn write(
     report: &Report,
-    format: Printed,
+    (common, format): (&Common, PrintFormat),
     quiet: bool,
     palette: Palette,
     body: Body<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match format {
-        Printed::Json => return json::write(report, out),
-        Printed::Github => return github::write(report, out),
-        Printed::Human => {}
+        PrintFormat::Json => return json::write(report, out),
+        PrintFormat::Github => return github::write(report, out),
+        PrintFormat::Human => {}
     }
     if quiet {
         if report.verdict == Verdict::Pass {
             return Ok(());
         }
         human::rules(report, true, palette, out)?;
-        return human::findings(report, palette, out);
+        return human::findings(report, common.showing.options(), palette, out);
     }
     human::head(report, palette, out)?;
     body(out, palette)?;
     human::rules(report, false, palette, out)?;
-    human::findings(report, palette, out)
+    human::findings(report, common.showing.options(), palette, out)
 }
 
-/// A plain table: columns as wide as they need to be, numbers to the right.
-pub fn table(
-    header: &[&str],
-    right: &[bool],
-    rows: Vec<Vec<String>>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+/// Writes a table behind an empty line, or nothing where it has no rows.
+pub(super) fn table(table: Table, rows: &[Vec<Cell>], out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(&rows).collect();
-    let width =
-        |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
     writeln!(out)?;
-    for row in all {
-        let cells = row.iter().zip(&widths).zip(right).map(|((cell, width), right)| match right {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:<width$}"),
-        });
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    table.write(rows, out)
 }
 
 #[cfg(test)]
@@ -164,11 +188,20 @@ mod tests {
     use anyhow::anyhow;
 
     #[test]
-    fn a_cause_is_told_once_and_in_one_line() {
+    fn a_cause_is_printed_once_and_in_one_line() {
         let cause = io::Error::other("not a regular file");
         let told = anyhow!(cause).context("key: cannot be read: not a regular file");
         assert_eq!(one_line(&told), "key: cannot be read: not a regular file");
         let untold = anyhow!("no\nspace").context("cannot write");
         assert_eq!(one_line(&untold), "cannot write: no space");
+    }
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        let quoted = |text: &str| quoted(Path::new(text));
+        assert_eq!(quoted("models/llama-3.1"), "models/llama-3.1");
+        assert_eq!(quoted("my model"), "'my model'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert!(!quoted("\u{1b}[2J").contains('\u{1b}'));
     }
 }

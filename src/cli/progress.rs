@@ -1,6 +1,7 @@
 //! The progress line: rate and time left, on standard error, when that is a terminal.
 
-use super::args::Measuring;
+use super::args::General;
+use super::logging;
 use crate::stream::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
@@ -10,25 +11,27 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Draws until it is dropped.
-pub struct Drawn {
+pub(super) struct ProgressLine {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drawn {
+impl ProgressLine {
     /// Starts to draw `progress`, or nothing.
-    pub fn start(progress: &Arc<Progress>, measuring: &Measuring, quiet: bool) -> Drawn {
+    pub(super) fn start(progress: &Arc<Progress>, general: &General) -> ProgressLine {
         let end = Arc::new(AtomicBool::new(false));
-        if measuring.no_progress || quiet || !stderr().is_terminal() {
-            return Drawn { end, thread: None };
+        let unwanted = general.no_progress || general.quiet;
+        // The lines of a log and a progress bar would overwrite each other.
+        if unwanted || logging::is_on() || !stderr().is_terminal() {
+            return ProgressLine { end, thread: None };
         }
         let (shared, flag) = (Arc::clone(progress), Arc::clone(&end));
         let thread = std::thread::spawn(move || draw(&shared, &flag));
-        Drawn { end, thread: Some(thread) }
+        ProgressLine { end, thread: Some(thread) }
     }
 }
 
-impl Drop for Drawn {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.end.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {

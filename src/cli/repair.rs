@@ -1,26 +1,25 @@
-//! `tensorseal repair`: a copy of a damaged model with the flipped bits put back.
+//! `tensorseal repair`: a copy of a damaged model with the flipped bits restored.
 
-use super::args::RepairArgs;
-use super::{Outcome, output, running};
-use crate::pinpoint::search::Limits;
+use super::args::{General, RepairArgs};
+use super::{CommandResult, output, running};
+use crate::pinpoint::search::SearchLimits;
 use crate::report::units::count;
-use crate::verbs::repair::{RepairOptions, RepairOutcome, Repaired, repair};
+use crate::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
 
 /// Runs the verb.
-pub fn run(args: &RepairArgs) -> Outcome {
+pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {
     let mut options = RepairOptions {
         seal: args.seal.clone(),
-        limits: Limits { searches: args.pinpointing.pinpoint_limit },
+        limits: SearchLimits { searches: args.pinpointing.pinpoint_limit },
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..RepairOptions::new(&args.output)
     };
-    let Repaired { report, outcome } =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            options.progress = progress.clone();
-            Ok(repair(&args.model, &options)?)
-        })?;
+    let Repair { report, outcome } = running::watched(general, |progress| {
+        options.progress = progress.clone();
+        Ok(repair(&args.model, &options)?)
+    })?;
     let repaired: Vec<String> = report
         .findings
         .iter()
@@ -30,27 +29,27 @@ pub fn run(args: &RepairArgs) -> Outcome {
             format!("{}: {}", place.cloned().unwrap_or_default(), finding.message)
         })
         .collect();
-    output::finish(&report, &args.common, &|out, palette| match outcome {
+    output::finish(&report, (&args.common, general), &|out, palette| match outcome {
         RepairOutcome::NoSeal => Ok(()),
         RepairOutcome::Intact => {
             writeln!(
                 out,
-                "intact    nothing to repair: the model is the sealed one; nothing was written"
+                "intact    nothing to repair: the model matches its seal; nothing was written"
             )
         }
         RepairOutcome::Unknown => writeln!(
             out,
-            "repaired  nothing: not all changes are known to the bit; nothing was written"
+            "repaired  nothing: not every change could be traced to bit flips; nothing was written"
         ),
         RepairOutcome::Written { bytes } => {
             let path = palette.bold(&args.output.display().to_string());
             for line in &repaired {
-                writeln!(out, "put back  {line}")?;
+                writeln!(out, "restored  {line}")?;
             }
-            writeln!(out, "repaired  {path}: {} put back", count(bytes as u64, "byte"))?;
+            writeln!(out, "repaired  {path}: {} restored", count(bytes as u64, "byte"))?;
             writeln!(
                 out,
-                "verified  the copy is the sealed model, every byte of it; the seal was not copied"
+                "verified  every byte of the copy matches the seal; the seal was not copied"
             )
         }
     })

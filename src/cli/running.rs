@@ -1,40 +1,39 @@
-//! What all measuring verbs do: run the engines, draw progress, stop on Ctrl-C.
+//! What all measuring verbs share: engine options, the progress bar, and Ctrl-C.
 
-use super::args::Measuring;
-use super::progress::Drawn;
+use super::args::{General, MeasurementArgs};
+use super::progress::ProgressLine;
 use super::{Failure, exit, output};
 use crate::engine::{RunError, RunOptions, RunReport};
 use crate::stream::progress::Progress;
 use crate::verbs::Error;
 use std::sync::Arc;
 
-/// Works while progress is drawn and Ctrl-C is heard. Everything a command measures happens in one
-/// call: signals are handled once in a process.
-pub fn watched<T>(
-    measuring: &Measuring,
-    quiet: bool,
+/// Runs `work` with a progress bar, and stops it on Ctrl-C. A command does all its measuring in one call, because
+/// signal handlers are installed once per process.
+pub(super) fn watched<T>(
+    general: &General,
     work: impl FnOnce(&Arc<Progress>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let progress = Arc::new(Progress::default());
     stop_on_signals(&progress)?;
-    let drawn = Drawn::start(&progress, measuring, quiet);
+    let drawn = ProgressLine::start(&progress, general);
     let done = work(&progress);
     drop(drawn);
     done
 }
 
-/// Says on standard error what `auto` chose, and that a device was left: for verbs without a report.
-pub fn say_who_measured(run: &RunReport, quiet: bool) {
+/// Prints on standard error which device `auto` chose, and that one failed: for verbs without a report.
+pub(super) fn note_device(run: &RunReport, quiet: bool) {
     if let Some(choice) = &run.choice {
-        output::note(quiet, &format!("measured by {choice}"));
+        output::note(quiet, &format!("measured on {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
-        output::note(quiet, &format!("the device was left: {fallback}"));
+        output::note(quiet, &format!("the device failed: {fallback}"));
     }
 }
 
 /// The options of a run.
-pub fn run_options(measuring: &Measuring) -> RunOptions {
+pub(super) fn run_options(measuring: &MeasurementArgs) -> RunOptions {
     RunOptions {
         device: measuring.device.clone(),
         threads: measuring.threads.clone(),
@@ -43,7 +42,7 @@ pub fn run_options(measuring: &Measuring) -> RunOptions {
     }
 }
 
-/// The first Ctrl-C ends the run in order, the second at once.
+/// The first Ctrl-C ends the run in an orderly way, the second at once.
 fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     for signal in [SIGINT, SIGTERM] {
@@ -59,7 +58,7 @@ fn stop_on_signals(progress: &Progress) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The exit code of a run that did not complete.
-pub fn failure(error: RunError) -> Failure {
+/// The failure of a run that did not complete.
+pub(super) fn failure(error: RunError) -> Failure {
     Error::from(error).into()
 }

@@ -1,37 +1,55 @@
 //! `tensorseal seal`: measure a model once and write what it is.
 
-use super::args::SealArgs;
-use super::{Outcome, output, running};
-use crate::pinpoint::fine;
+use super::args::{General, SealArgs};
+use super::{CommandResult, exit, output, running};
+use crate::pinpoint::chunk_digests;
 use crate::verbs::{SealOptions, seal};
 use std::path::Path;
 
 /// Runs the verb.
-pub fn run(args: &SealArgs) -> Outcome {
+pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {
     let mut options = SealOptions {
         output: args.output.clone(),
         distributions: !args.digest_only,
         sketch: args.sketch,
         file_digests: args.file_digests,
-        fine: args.fine,
+        chunk_digests: args.fine,
         opening: args.opening.options(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..SealOptions::default()
     };
-    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(seal(&args.model, &options)?)
     })?;
-    output::finish(&report, &args.common, &|out, palette| {
+    let code = output::finish(&report, (&args.common, general), &|out, palette| {
         let Some(seal) = &report.seal else { return Ok(()) };
         writeln!(out, "sealed    {}", palette.bold(&seal.source))?;
         if args.fine {
-            writeln!(out, "fine      {}", fine::path_of(Path::new(&seal.source)).display())?;
+            writeln!(
+                out,
+                "fine      {}",
+                chunk_digests::path_of(Path::new(&seal.source)).display()
+            )?;
         }
         writeln!(
             out,
-            "unsigned  whoever can write the model can write this seal: keep the root elsewhere"
+            "unsigned  anyone who can change the model can replace this seal: sign it, or keep the root elsewhere"
         )
-    })
+    })?;
+    if code == exit::PASS {
+        output::next(&args.common, general, &next(args));
+    }
+    Ok(code)
+}
+
+/// How to sign what was sealed.
+fn next(args: &SealArgs) -> String {
+    let seal = args.output.as_deref().map(|path| format!(" --seal {}", output::quoted(path)));
+    format!(
+        "sign the model and its seal with `tensorseal sign {} --attest seal{} --key KEY.pem`",
+        output::quoted(&args.model),
+        seal.unwrap_or_default()
+    )
 }

@@ -1,10 +1,10 @@
 //! `tensorseal verify`: compare a model with its seal, its signature, or both.
 
-use super::args::{Common, Measuring, Opening, Pinpointing, root};
+use super::args::{Common, General, MeasurementArgs, OpenArgs, PinpointArgs, root};
 use super::signing::args::SignatureArgs;
 use super::signing::signed;
-use super::{Outcome, output, running};
-use crate::pinpoint::search::Limits;
+use super::{CommandResult, heading, output, running};
+use crate::pinpoint::search::SearchLimits;
 use crate::report::Report;
 use crate::report::human::Palette;
 use crate::report::units::count;
@@ -16,42 +16,42 @@ use std::path::PathBuf;
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// A file or a directory
+pub(super) struct VerifyArgs {
+    /// Model file or directory
     pub model: PathBuf,
-    /// The seal to compare with (default: where `seal` writes it)
-    #[arg(long, value_name = "SEAL")]
+    /// Seal to compare with [default: where `seal` writes it]
+    #[arg(long, value_name = "SEAL", help_heading = heading::VERIFICATION)]
     pub seal: Option<PathBuf>,
     #[command(flatten)]
     pub signature: SignatureArgs,
-    /// The model root that is expected, known from elsewhere; alone, no seal is needed
-    #[arg(long, value_name = "blake3:HEX", value_parser = root)]
+    /// Expected model root, from a source that you trust; without --seal no seal is needed
+    #[arg(long, value_name = "blake3:HEX", value_parser = root, help_heading = heading::VERIFICATION)]
     pub expect_root: Option<[u8; 32]>,
     /// Ignore the container layout: sharding, order, header text
-    #[arg(long)]
+    #[arg(long, help_heading = heading::VERIFICATION)]
     pub content_only: bool,
-    /// Also compare the SHA-256 of whole files, where the seal has it
-    #[arg(long)]
+    /// Also compare the SHA-256 digests of whole files, where the seal has them
+    #[arg(long, help_heading = heading::VERIFICATION)]
     pub file_digests: bool,
-    /// Do not search changed blocks for flipped bits
-    #[arg(long)]
+    /// Do not search changed blocks for bit flips
+    #[arg(long, help_heading = heading::VERIFICATION)]
     pub no_pinpoint: bool,
     #[command(flatten)]
-    pub pinpointing: Pinpointing,
+    pub pinpointing: PinpointArgs,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
+    #[command(flatten)]
+    pub measuring: MeasurementArgs,
     /// List every tensor in the JSON report
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     pub full: bool,
-    #[command(flatten)]
-    pub measuring: Measuring,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// Runs the verb.
-pub fn run(args: &VerifyArgs) -> Outcome {
-    let limits = Limits { searches: args.pinpointing.pinpoint_limit };
+pub(super) fn run(args: &VerifyArgs, general: &General) -> CommandResult {
+    let limits = SearchLimits { searches: args.pinpointing.pinpoint_limit };
     let mut options = VerifyOptions {
         seal: args.seal.clone(),
         signature: args.signature.options()?,
@@ -65,11 +65,13 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         fail_on: args.common.fail_on,
         ..VerifyOptions::default()
     };
-    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(verify(&args.model, &options)?)
     })?;
-    output::finish(&report, &args.common, &|out, palette| summary(out, palette, args, &report))
+    output::finish(&report, (&args.common, general), &|out, palette| {
+        summary(out, palette, args, &report)
+    })
 }
 
 fn summary(
@@ -78,7 +80,7 @@ fn summary(
     args: &VerifyArgs,
     report: &Report,
 ) -> io::Result<()> {
-    // What cannot be trusted says nothing of the model, and nothing was measured.
+    // Without a trusted seal or signature, nothing was measured.
     if report.engine.is_none() {
         return Ok(());
     }
@@ -87,12 +89,8 @@ fn summary(
     writeln!(out, "seal      {}", seal.source)?;
     let words = match (&seal.signed_by, args.expect_root) {
         (Some(signer), _) => format!("signed by {signer}"),
-        (None, Some(_)) => {
-            "unsigned seal: its tensors are held to the expected root, its other files only to the seal".to_owned()
-        }
-        (None, None) => {
-            "unsigned seal: it proves nothing against someone who can write both; sign it, or pin the root with --expect-root".to_owned()
-        }
+        (None, Some(_)) => "unsigned seal: tensors were compared with the expected root, other files only with the seal".to_owned(),
+        (None, None) => "unsigned seal: no proof against someone who can change both model and seal; sign it, or pass --expect-root".to_owned(),
     };
     writeln!(out, "          {}", palette.dim(&words))?;
     let clean = report.findings.iter().all(|finding| finding.severity <= Severity::Info);

@@ -2,7 +2,7 @@
 
 /// What one of the two headers of a member says.
 #[derive(Debug, Clone)]
-pub struct Header {
+pub(crate) struct Header {
     pub name: Vec<u8>,
     pub flags: u16,
     pub method: u16,
@@ -14,7 +14,7 @@ pub struct Header {
 
 /// A member: what the directory and its own header say, and its data.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub(crate) struct Member {
     pub central: Header,
     pub local: Header,
     pub data: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Member {
 
 impl Member {
     /// Stored as it is.
-    pub fn new(name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Member {
+    pub(crate) fn new(name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Member {
         let data = data.as_ref().to_vec();
         let header = Header {
             name: name.as_ref().to_vec(),
@@ -46,7 +46,7 @@ impl Member {
 
 /// An archive.
 #[derive(Debug, Clone, Default)]
-pub struct Zip {
+pub(crate) struct Zip {
     pub prefix: Vec<u8>,
     /// Whether offsets count from behind the prefix.
     pub shifted: bool,
@@ -65,15 +65,15 @@ pub struct Zip {
 }
 
 impl Zip {
-    pub fn of(members: Vec<Member>) -> Zip {
+    pub(crate) fn of(members: Vec<Member>) -> Zip {
         Zip { members, ..Zip::default() }
     }
 
-    pub fn member(&mut self, name: &str) -> &mut Member {
+    pub(crate) fn member(&mut self, name: &str) -> &mut Member {
         self.members.iter_mut().find(|member| member.local.name == name.as_bytes()).unwrap()
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = self.prefix.clone();
         let base = if self.shifted { self.prefix.len() } else { 0 } as i64;
         let mut central = Vec::new();
@@ -142,44 +142,44 @@ impl Zip {
 }
 
 /// Pickles of protocol 2, put together from parts.
-pub mod pickled {
-    pub fn text(text: &str) -> Vec<u8> {
+pub(crate) mod pickled {
+    pub(crate) fn text(text: &str) -> Vec<u8> {
         [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
     }
 
-    pub fn int(value: i64) -> Vec<u8> {
+    pub(crate) fn int(value: i64) -> Vec<u8> {
         [&b"\x8a\x08"[..], &value.to_le_bytes()].concat()
     }
 
-    pub fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
         [b"(".to_vec(), items.concat(), b"t".to_vec()].concat()
     }
 
-    pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    pub(crate) fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let entries = entries.iter().map(|(key, value)| [text(key), value.clone()].concat());
         [b"}(".to_vec(), entries.collect::<Vec<_>>().concat(), b"u".to_vec()].concat()
     }
 
-    pub fn global(module: &str, name: &str) -> Vec<u8> {
+    pub(crate) fn global(module: &str, name: &str) -> Vec<u8> {
         format!("c{module}\n{name}\n").into_bytes()
     }
 
     /// What is called, with a tuple of arguments.
-    pub fn call(module: &str, name: &str, arguments: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn call(module: &str, name: &str, arguments: &[Vec<u8>]) -> Vec<u8> {
         [global(module, name), tuple(arguments), b"R".to_vec()].concat()
     }
 
-    pub fn whole(value: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn whole(value: Vec<u8>) -> Vec<u8> {
         [b"\x80\x02".to_vec(), value, b".".to_vec()].concat()
     }
 
-    pub fn storage(class: &str, key: &str, elements: i64) -> Vec<u8> {
+    pub(crate) fn storage(class: &str, key: &str, elements: i64) -> Vec<u8> {
         let id = [text("storage"), global("torch", class), text(key), text("cpu"), int(elements)];
         [tuple(&id), b"Q".to_vec()].concat()
     }
 
     /// A tensor of a storage.
-    pub fn view(storage: Vec<u8>, offset: i64, shape: &[i64], stride: &[i64]) -> Vec<u8> {
+    pub(crate) fn view(storage: Vec<u8>, offset: i64, shape: &[i64], stride: &[i64]) -> Vec<u8> {
         let ints = |values: &[i64]| tuple(&values.iter().map(|v| int(*v)).collect::<Vec<_>>());
         let hooks = call("collections", "OrderedDict", &[]);
         let arguments = [storage, int(offset), ints(shape), ints(stride), b"\x89".to_vec(), hooks];
@@ -187,13 +187,13 @@ pub mod pickled {
     }
 
     /// A tensor of F32 that fills its storage.
-    pub fn tensor(key: &str, elements: i64) -> Vec<u8> {
+    pub(crate) fn tensor(key: &str, elements: i64) -> Vec<u8> {
         view(storage("FloatStorage", key, elements), 0, &[elements], &[1])
     }
 }
 
 /// An archive of `torch.save` with this pickle and these storages.
-pub fn torch_zip(pickle: Vec<u8>, storages: &[(&str, Vec<u8>)]) -> Zip {
+pub(crate) fn torch_zip(pickle: Vec<u8>, storages: &[(&str, Vec<u8>)]) -> Zip {
     let mut members = vec![Member::new("m/data.pkl", pickle), Member::new("m/byteorder", "little")];
     let storage = |(key, data): &(&str, Vec<u8>)| Member::new(format!("m/data/{key}"), data);
     members.extend(storages.iter().map(storage));

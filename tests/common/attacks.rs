@@ -1,18 +1,18 @@
 //! Attacks on weights and accidents that happen to them: each done to one tensor of a sound model, with
 //! what it must be found as.
 
-pub mod accidents;
-pub mod hidden;
-pub mod payloads;
-pub mod tampering;
-pub mod victim;
+pub(crate) mod accidents;
+pub(crate) mod hidden;
+pub(crate) mod payloads;
+pub(crate) mod tampering;
+pub(crate) mod victim;
 
 use std::ops::Range;
 use victim::{Float, Placed, Target, Victim};
 
 /// What a report must say of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
+pub(crate) enum Demand {
     /// It must be found.
     Always,
     /// It is tried for the record: without a baseline nothing tells it from sound weights for certain.
@@ -36,7 +36,7 @@ impl Demand {
 type Deed = Box<dyn Fn(&mut Target) -> Range<usize> + Send + Sync>;
 
 /// An attack at a strength.
-pub struct Attack {
+pub(crate) struct Attack {
     pub name: &'static str,
     pub strength: String,
     /// Any of these rules counts as caught.
@@ -50,7 +50,7 @@ pub struct Attack {
 }
 
 /// What was done.
-pub struct Done {
+pub(crate) struct Done {
     pub tensor: String,
     /// The bytes that were attacked, from the start of the tensor's data.
     pub range: Range<usize>,
@@ -93,7 +93,7 @@ impl Attack {
     }
 
     /// Attacks a tensor; `sibling` is another one, of the same type and shape.
-    pub fn apply(&self, file: &mut Victim, tensor: &str, sibling: &str) -> Done {
+    pub(crate) fn apply(&self, file: &mut Victim, tensor: &str, sibling: &str) -> Done {
         let sibling_start = file.placed(sibling).range.start;
         let sibling = file.data(sibling).to_vec();
         let placed = file.placed(tensor).clone();
@@ -107,7 +107,7 @@ impl Attack {
 
 impl Done {
     /// Puts the tensor right again.
-    pub fn undo(self, file: &mut Victim) {
+    pub(crate) fn undo(self, file: &mut Victim) {
         let range = file.placed(&self.tensor).range.clone();
         file.bytes[range].copy_from_slice(&self.before);
     }

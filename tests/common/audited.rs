@@ -10,10 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The tensor that is damaged in most ways.
-pub const DENSE: &str = "encoder.layer.2.intermediate.dense.weight";
+pub(crate) const DENSE: &str = "encoder.layer.2.intermediate.dense.weight";
 
 /// The real model with its vocabulary cut short, as BF16.
-pub fn real(dir: &Path) -> PathBuf {
+pub(crate) fn real(dir: &Path) -> PathBuf {
     let mut weights = read(&real_model().join("model.safetensors"));
     let words = weights.iter_mut().find(|w| w.name == "embeddings.word_embeddings.weight").unwrap();
     words.shape[0] = 4096;
@@ -24,7 +24,7 @@ pub fn real(dir: &Path) -> PathBuf {
 }
 
 /// Where a tensor's data begins in a file.
-pub fn start_of(path: &Path, tensor: &str) -> usize {
+pub(crate) fn start_of(path: &Path, tensor: &str) -> usize {
     let bytes = fs::read(path).unwrap();
     let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
@@ -32,7 +32,7 @@ pub fn start_of(path: &Path, tensor: &str) -> usize {
 }
 
 /// Damages a file in many ways at once.
-pub fn damage(path: &Path) {
+pub(crate) fn damage(path: &Path) {
     let start = start_of(path, DENSE);
     let mut bytes = fs::read(path).unwrap();
     // The highest exponent bit of one value, a page of zeros, a page that occurs twice, a script.
@@ -49,13 +49,13 @@ pub fn damage(path: &Path) {
 }
 
 /// What is hidden in low bits.
-pub fn script() -> Vec<u8> {
+pub(crate) fn script() -> Vec<u8> {
     b"#!/bin/sh\n# a payload of some length\necho this is not run by anyone, it is only found\n"
         .repeat(50)
 }
 
 /// A report without what depends on the machine.
-pub fn judged(path: &Path, options: &[&str]) -> (i32, Value) {
+pub(crate) fn judged(path: &Path, options: &[&str]) -> (i32, Value) {
     let args = [&["audit", arg(path), "--format", "json", "--full"], options].concat();
     let ran = run(&args);
     let mut report: Value =

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::isa::Isa;
-use tensorseal::measure::{self, BLOCK_LEN, TileMeasurement, Wanted};
+use tensorseal::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement};
 
 /// One device and one test at a time: several instances in a process hang some drivers.
-pub fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
+pub(crate) fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     let guard = alone();
     let open = || {
@@ -18,18 +18,18 @@ pub fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {
     (GPU.get_or_init(open), guard)
 }
 
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the CPU twins measure of the first `len` bytes, by every instruction set of this processor: all the
 /// same.
-pub fn twins(
+pub(crate) fn twins(
     all: &[u8],
     len: usize,
     offset: u64,
-    wanted: Wanted,
+    wanted: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
     let measured = |isa: Isa| {
@@ -44,7 +44,7 @@ pub fn twins(
 }
 
 /// Words where classes begin and end, in all positions of a 16-byte unit.
-pub fn edges(len: usize) -> Vec<u8> {
+pub(crate) fn edges(len: usize) -> Vec<u8> {
     let words: [u64; 16] = [
         0,
         1,
@@ -73,11 +73,11 @@ pub fn edges(len: usize) -> Vec<u8> {
 }
 
 /// Tiles from memory, by number.
-pub struct Feed<'a> {
+pub(crate) struct Feed<'a> {
     pub bytes: &'a [u8],
     pub next: Mutex<usize>,
     pub tiles: usize,
-    pub wanted: Wanted,
+    pub wanted: KernelSet,
     pub keys: Vec<ChipKey>,
     pub done: Mutex<Vec<(usize, TileMeasurement)>>,
     /// Called before each tile is given out.
@@ -98,7 +98,7 @@ impl TileFeed for Feed<'_> {
     fn spec(&self, job: &usize) -> TileSpec {
         {
             let offset = (*job * BLOCK_LEN) as u64;
-            TileSpec { offset, len: BLOCK_LEN, halo: 0, wanted: self.wanted }
+            TileSpec { offset, len: BLOCK_LEN, halo: 0, kernels: self.wanted }
         }
     }
 
@@ -129,6 +129,6 @@ impl TileFeed for Feed<'_> {
 }
 
 /// Whether a wrong shader is tried: every fourth, with `TENSORSEAL_EVERY_MUTATION=1` (in `scripts/test-slow`) all.
-pub fn is_tried(index: usize) -> bool {
+pub(crate) fn is_tried(index: usize) -> bool {
     index.is_multiple_of(4) || std::env::var_os("TENSORSEAL_EVERY_MUTATION").is_some()
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The golden keys: scheme, model, key, bits that match of how many.
-pub fn golden() -> Vec<(&'static str, Model, KeyFiles, u64, u64)> {
+pub(crate) fn golden() -> Vec<(&'static str, Model, KeyFiles, u64, u64)> {
     let weights = Npy::golden("third_party/uchida_W_hwio.npy");
     let (x, b) = ("third_party/uchida_X.npy", "third_party/uchida_b.npy");
     let uchida = |scheme| {
@@ -42,14 +42,14 @@ pub fn golden() -> Vec<(&'static str, Model, KeyFiles, u64, u64)> {
 }
 
 /// Looks for the mark of a scheme.
-pub fn detect(model: &Path, scheme: &str, extra: &[&str]) -> Ran {
+pub(crate) fn detect(model: &Path, scheme: &str, extra: &[&str]) -> Ran {
     let mut args = vec!["watermark", "detect", arg(model), "--scheme", scheme];
     args.extend(extra);
     run(&args)
 }
 
 /// The report of a run.
-pub fn parsed(ran: &Ran) -> Value {
+pub(crate) fn parsed(ran: &Ran) -> Value {
     let report: Value = serde_json::from_str(&ran.stdout)
         .unwrap_or_else(|error| panic!("{error}: {} {}", ran.stdout, ran.stderr));
     validate("tensorseal.report.2", &report);
@@ -57,7 +57,7 @@ pub fn parsed(ran: &Ran) -> Value {
 }
 
 /// Writes the descriptor of a key.
-pub fn write_key(key: &KeyFiles) -> String {
+pub(crate) fn write_key(key: &KeyFiles) -> String {
     fs::write(key.path(), key.descriptor.to_string()).unwrap();
     arg(&key.path()).to_owned()
 }

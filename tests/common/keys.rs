@@ -9,19 +9,19 @@ use tensorseal::watermark::third_party::ThirdPartyKey;
 
 /// An `.npy` array: NumPy's name of its type, its shape, its bytes.
 #[derive(Debug, Clone)]
-pub struct Npy {
+pub(crate) struct Npy {
     pub descr: String,
     pub shape: Vec<u64>,
     pub bytes: Vec<u8>,
 }
 
 impl Npy {
-    pub fn new(descr: &str, shape: &[u64], bytes: Vec<u8>) -> Npy {
+    pub(crate) fn new(descr: &str, shape: &[u64], bytes: Vec<u8>) -> Npy {
         Npy { descr: descr.to_owned(), shape: shape.to_vec(), bytes }
     }
 
     /// One that NumPy wrote into `testdata/watermark`.
-    pub fn golden(path: &str) -> Npy {
+    pub(crate) fn golden(path: &str) -> Npy {
         let file = tensorseal_testing::bytes(&format!("watermark/{path}"));
         let end = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
         let text = std::str::from_utf8(&file[10..end]).unwrap();
@@ -36,7 +36,7 @@ impl Npy {
     }
 
     /// As a tensor of a safetensors file.
-    pub fn tensor<'a>(&'a self, name: &'a str) -> Tensor<'a> {
+    pub(crate) fn tensor<'a>(&'a self, name: &'a str) -> Tensor<'a> {
         let dtype = match self.descr.as_str() {
             "|u1" => "U8",
             "|i1" => "I8",
@@ -50,7 +50,7 @@ impl Npy {
     }
 
     /// The file.
-    pub fn file(&self) -> Vec<u8> {
+    pub(crate) fn file(&self) -> Vec<u8> {
         let shape: String = self.shape.iter().map(|d| format!("{d},")).collect();
         let text = format!(
             "{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}\n",
@@ -65,14 +65,14 @@ impl Npy {
 }
 
 /// The directory of a key, and its descriptor.
-pub struct KeyFiles {
+pub(crate) struct KeyFiles {
     pub dir: tempfile::TempDir,
     pub descriptor: Value,
 }
 
 impl KeyFiles {
     /// Of this scheme, with these parts and arrays.
-    pub fn new(scheme: &str, parts: Value, arrays: &[(&str, &Npy)]) -> KeyFiles {
+    pub(crate) fn new(scheme: &str, parts: Value, arrays: &[(&str, &Npy)]) -> KeyFiles {
         let dir = tempfile::tempdir().unwrap();
         for (name, array) in arrays {
             fs::write(dir.path().join(name), array.file()).unwrap();
@@ -83,32 +83,32 @@ impl KeyFiles {
         KeyFiles { dir, descriptor }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("key.json")
     }
 
-    pub fn read(&self) -> ThirdPartyKey {
+    pub(crate) fn read(&self) -> ThirdPartyKey {
         fs::write(self.path(), self.descriptor.to_string()).unwrap();
         ThirdPartyKey::read(&self.path()).unwrap()
     }
 }
 
 /// A model of these tensors in a directory of its own.
-pub struct Model {
+pub(crate) struct Model {
     pub dir: tempfile::TempDir,
     /// As it was opened when it was made.
     pub checkpoint: Checkpoint,
 }
 
 impl Model {
-    pub fn new(tensors: &[Tensor]) -> Model {
+    pub(crate) fn new(tensors: &[Tensor]) -> Model {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         fs::write(&path, safetensors(tensors)).unwrap();
         Model { checkpoint: open(&path), dir }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.checkpoint.files[0].path)
     }
 }

@@ -1,13 +1,13 @@
 //! Malformed models and legal oddities, made by code into an empty directory.
 
-pub mod gguf;
-pub mod torch;
+pub(crate) mod gguf;
+pub(crate) mod torch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A malformed model.
-pub struct Case {
+pub(crate) struct Case {
     /// Unique, a file name.
     pub name: &'static str,
     /// Makes the model in an empty directory and gives its path.
@@ -19,7 +19,7 @@ pub struct Case {
 }
 
 /// A legal model that looks odd.
-pub struct Legal {
+pub(crate) struct Legal {
     /// Unique, a file name.
     pub name: &'static str,
     /// Makes the model in an empty directory and gives its path.
@@ -29,29 +29,29 @@ pub struct Legal {
 }
 
 /// The file most cases are about.
-pub const MODEL: &str = "model.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
 /// The index of the sharded cases.
-pub const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// The bytes of a safetensors file with this header text, padded to 8 bytes, and this data.
-pub fn safetensors(header: impl AsRef<[u8]>, data: &[u8]) -> Vec<u8> {
+pub(crate) fn safetensors(header: impl AsRef<[u8]>, data: &[u8]) -> Vec<u8> {
     let mut header = header.as_ref().to_vec();
     header.resize(header.len().next_multiple_of(8), b' ');
     raw(header.len() as u64, &header, data)
 }
 
 /// The bytes of a safetensors file that states this header length.
-pub fn raw(length: u64, header: &[u8], data: &[u8]) -> Vec<u8> {
+pub(crate) fn raw(length: u64, header: &[u8], data: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes(), header, data].concat()
 }
 
 /// An entry of a header.
-pub fn entry(name: &str, dtype: &str, shape: &str, start: u64, end: u64) -> String {
+pub(crate) fn entry(name: &str, dtype: &str, shape: &str, start: u64, end: u64) -> String {
     format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#)
 }
 
 /// A sound file with F32 tensors of two elements each.
-pub fn sound(names: &[&str]) -> Vec<u8> {
+pub(crate) fn sound(names: &[&str]) -> Vec<u8> {
     let entries: Vec<String> = names
         .iter()
         .enumerate()
@@ -61,7 +61,7 @@ pub fn sound(names: &[&str]) -> Vec<u8> {
 }
 
 /// Writes a file, with the directories on the way to it.
-pub fn write(dir: &Path, path: &str, bytes: impl AsRef<[u8]>) {
+pub(crate) fn write(dir: &Path, path: &str, bytes: impl AsRef<[u8]>) {
     let path = dir.join(path);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).unwrap();
@@ -117,7 +117,7 @@ fn link(dir: &Path, path: &str, target: impl AsRef<Path>) {
 
 /// A named pipe, made by the tool every Unix has.
 #[cfg(unix)]
-pub fn fifo(path: &Path) {
+pub(crate) fn fifo(path: &Path) {
     let status = std::process::Command::new("mkfifo").arg(path).status().unwrap();
     assert!(status.success());
 }
@@ -138,7 +138,7 @@ macro_rules! case {
 }
 
 /// All malformed models.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = container_cases();
     cases.extend(header_cases());
     cases.extend(entry_cases());
@@ -627,7 +627,7 @@ macro_rules! legal {
 }
 
 /// Legal models that look odd.
-pub fn legal() -> Vec<Legal> {
+pub(crate) fn legal() -> Vec<Legal> {
     let mut legal = vec![
         legal!("plain", 2, |d| model(d, sound(&["a", "b"]))),
         legal!("no-tensors", 0, |d| header(d, "{}", 0)),

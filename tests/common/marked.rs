@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What marks say.
-pub const PAYLOAD: &str = "00c0ffee00c0ffee";
+pub(crate) const PAYLOAD: &str = "00c0ffee00c0ffee";
 
 /// Elements of half precision that look like weights: no infinities, nothing far above the others.
 fn weights(seed: u64, elements: usize) -> Vec<f32> {
@@ -17,7 +17,7 @@ fn weights(seed: u64, elements: usize) -> Vec<f32> {
 }
 
 /// The same in F32.
-pub fn f32s(seed: u64, elements: usize) -> Vec<u8> {
+pub(crate) fn f32s(seed: u64, elements: usize) -> Vec<u8> {
     weights(seed, elements).iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
@@ -35,7 +35,7 @@ fn f8s(seed: u64, elements: usize) -> Vec<u8> {
 }
 
 /// 3.6 million elements in every type that carries, a rest shorter than a block, and small tensors.
-pub fn tensors() -> Vec<Tensor<'static>> {
+pub(crate) fn tensors() -> Vec<Tensor<'static>> {
     vec![
         ("model.embed_tokens.weight", "BF16", &[1100, 1001], bf16s(1, 1_101_100)),
         ("model.layers.0.q_proj.weight", "F32", &[1000, 1000], f32s(2, 1_000_000)),
@@ -48,26 +48,26 @@ pub fn tensors() -> Vec<Tensor<'static>> {
 }
 
 /// A directory with a model and a key.
-pub struct World {
+pub(crate) struct World {
     pub dir: TempDir,
     pub model: PathBuf,
     pub key: PathBuf,
 }
 
 impl World {
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A key of this name.
-    pub fn key(&self, name: &str) -> PathBuf {
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         write_key(&path, name);
         path
     }
 
     /// Embeds, to `out`; gives the exit code and the report.
-    pub fn embed(&self, model: &Path, out: &str, extra: &[&str]) -> (i32, Value) {
+    pub(crate) fn embed(&self, model: &Path, out: &str, extra: &[&str]) -> (i32, Value) {
         let out = self.path(out);
         let mut args = vec!["watermark", "embed", arg(model), "--key", arg(&self.key)];
         args.extend(["-o", arg(&out)]);
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Detects, not necessarily with a report.
-    pub fn try_detect(&self, model: &Path, extra: &[&str]) -> Ran {
+    pub(crate) fn try_detect(&self, model: &Path, extra: &[&str]) -> Ran {
         let mut args = vec!["watermark", "detect", arg(model), "--key", arg(&self.key)];
         args.extend(extra);
         run(&args)
@@ -84,7 +84,7 @@ impl World {
 }
 
 /// A new one.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     let dir = TempDir::new().unwrap();
     let model = write_model(&dir.path().join("model"), &tensors());
     let key = dir.path().join("key.json");

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A tensor to be written: name, dtype, shape, bytes.
-pub type Tensor<'a> = (&'a str, &'a str, &'a [u64], Vec<u8>);
+pub(crate) type Tensor<'a> = (&'a str, &'a str, &'a [u64], Vec<u8>);
 
 /// Bytes that look like nothing in particular, the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// The text of a header, with the tensors laid out in the order given.
-pub fn header(tensors: &[Tensor], metadata: Option<Value>) -> String {
+pub(crate) fn header(tensors: &[Tensor], metadata: Option<Value>) -> String {
     let mut members = Vec::new();
     if let Some(metadata) = metadata {
         members.push(format!("\"__metadata__\":{metadata}"));
@@ -34,7 +34,7 @@ pub fn header(tensors: &[Tensor], metadata: Option<Value>) -> String {
 }
 
 /// A safetensors file with this header text and this data.
-pub fn file_of(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn file_of(header: &str, data: &[u8]) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
     file.extend_from_slice(data);
@@ -42,13 +42,13 @@ pub fn file_of(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A safetensors file.
-pub fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
+pub(crate) fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     let data: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.3.clone()).collect();
     file_of(&header(tensors, Some(json!({"format": "pt"}))), &data)
 }
 
 /// A model directory: `model.safetensors`, `config.json` and an empty file.
-pub fn write_model(directory: &Path, tensors: &[Tensor]) -> PathBuf {
+pub(crate) fn write_model(directory: &Path, tensors: &[Tensor]) -> PathBuf {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("config.json"), "{\"model_type\": \"test\"}\n").unwrap();
     fs::write(directory.join("empty.txt"), "").unwrap();

@@ -6,10 +6,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// The fixtures: keys, certificates, models and the bundles of them.
-pub struct Fixtures(pub(super) TempDir);
+pub(crate) struct Fixtures(pub(super) TempDir);
 
 /// Unpacks them into a directory.
-pub fn unpack(dir: &Path) {
+pub(crate) fn unpack(dir: &Path) {
     let archive = tensorseal_testing::testdata("oms/fixtures.tar.gz");
     let unpacked = Command::new("tar")
         .args(["-xzf", arg(&archive), "-C", arg(dir), "--warning=no-unknown-keyword"])
@@ -19,14 +19,14 @@ pub fn unpack(dir: &Path) {
 
 impl Fixtures {
     /// Unpacks them.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         unpack(dir.path());
         Self(dir)
     }
 
     /// The path of one of them.
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 impl Fixtures {
     /// A copy of them all, and of what was made beside them.
-    pub fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         let dir = TempDir::new().unwrap();
         let all = format!("{}/.", self.0.path().display());
         let copied = Command::new("cp").args(["-a", &all, arg(dir.path())]).status();
@@ -17,7 +17,7 @@ impl Fixtures {
     }
 
     /// A copy of a model that may be changed.
-    pub fn copy(&self, model: &str) -> PathBuf {
+    pub(crate) fn copy(&self, model: &str) -> PathBuf {
         let copy = self.path(&format!("copy-of-{model}"));
         let copied = Command::new("cp")
             .args(["-a", arg(&self.path("models").join(model)), arg(&copy)])

@@ -4,26 +4,26 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// The program with these arguments, not started.
-pub fn program(args: &[&str]) -> Command {
+pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tensorseal"));
-    command.args(args).env("NO_COLOR", "1");
+    command.args(args).env("NO_COLOR", "1").env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 
 /// A finished run of the program.
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
 /// Runs the program.
-pub fn run(args: &[&str]) -> Ran {
+pub(crate) fn run(args: &[&str]) -> Ran {
     finished(program(args).output().expect("the program starts"))
 }
 
 /// What a finished process said. A panic of the program is never an outcome.
-pub fn finished(output: Output) -> Ran {
+pub(crate) fn finished(output: Output) -> Ran {
     let ran = Ran {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
@@ -35,6 +35,6 @@ pub fn finished(output: Output) -> Ran {
 }
 
 /// A path as an argument.
-pub fn arg(path: &Path) -> &str {
+pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }

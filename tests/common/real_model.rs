@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The directory of the real model: `scripts/test` fetches it; `TENSORSEAL_TESTDATA` says where to.
-pub fn real_model() -> PathBuf {
+pub(crate) fn real_model() -> PathBuf {
     let data = std::env::var_os("TENSORSEAL_TESTDATA")
         .map_or_else(|| tensorseal_testing::workspace().join(".testdata"), PathBuf::from);
     let model = data.join("all-MiniLM-L6-v2");

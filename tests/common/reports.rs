@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Runs a verb with `--format json` and gives the exit code and the report, checked against the
 /// published schema.
-pub fn report(args: &[&str]) -> (i32, Value) {
+pub(crate) fn report(args: &[&str]) -> (i32, Value) {
     let mut all = args.to_vec();
     all.extend(["--format", "json", "--device", "cpu"]);
     if args[0] == "inspect" {

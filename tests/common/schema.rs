@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Holds a document to its published schema.
-pub fn validate(schema: &str, document: &Value) {
+pub(crate) fn validate(schema: &str, document: &Value) {
     // Compiling a schema takes longer than most runs of the program.
     static COMPILED: Mutex<BTreeMap<String, Arc<jsonschema::Validator>>> =
         Mutex::new(BTreeMap::new());

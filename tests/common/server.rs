@@ -9,7 +9,7 @@ use std::thread;
 
 /// A request.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// Path and query.
     pub target: String,
     /// Headers by lower-case names.
@@ -18,7 +18,7 @@ pub struct Request {
 
 impl Request {
     /// The range that is asked for, half-open.
-    pub fn range(&self) -> Option<[usize; 2]> {
+    pub(crate) fn range(&self) -> Option<[usize; 2]> {
         let (first, last) = self.headers.get("range")?.strip_prefix("bytes=")?.split_once('-')?;
         Some([first.parse().unwrap(), last.parse::<usize>().unwrap() + 1])
     }
@@ -26,7 +26,7 @@ impl Request {
 
 /// An answer.
 #[derive(Debug, Clone, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -36,23 +36,23 @@ pub struct Answer {
 
 impl Answer {
     /// All is well.
-    pub fn of(body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn of(body: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, body: body.into(), ..Self::default() }
     }
 
     /// No more than a status.
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
     /// With a header.
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
     /// The part of a file that is asked for, or all of it.
-    pub fn part(request: &Request, file: &[u8]) -> Self {
+    pub(crate) fn part(request: &Request, file: &[u8]) -> Self {
         let Some([first, end]) = request.range() else { return Self::of(file) };
         if first >= file.len() {
             return Self::status(416);
@@ -66,7 +66,7 @@ impl Answer {
 type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
 
 /// A server; it ends when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     ended: Arc<AtomicBool>,
     log: Arc<Mutex<Vec<(String, usize)>>>,
@@ -74,7 +74,7 @@ pub struct Server {
 
 impl Server {
     /// Answers every request by `handler`.
-    pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ended = Arc::new(AtomicBool::new(false));
@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// What was asked for, and how many bytes were given, since the last time.
-    pub fn asked(&self) -> Vec<(String, usize)> {
+    pub(crate) fn asked(&self) -> Vec<(String, usize)> {
         std::mem::take(&mut self.log.lock().unwrap())
     }
 }

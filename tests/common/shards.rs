@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// Writes tensors as shards with an index.
-pub fn write_shards(directory: &Path, tensors: &[Tensor], shards: usize) {
+pub(crate) fn write_shards(directory: &Path, tensors: &[Tensor], shards: usize) {
     let mut map = Map::new();
     let mut total = 0;
     for shard in 0..shards {

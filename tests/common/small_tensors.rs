@@ -3,7 +3,7 @@
 use super::models::{Tensor, noise};
 
 /// A small model of several dtypes, with one tensor of more than two blocks.
-pub fn small_tensors(seed: u64) -> Vec<Tensor<'static>> {
+pub(crate) fn small_tensors(seed: u64) -> Vec<Tensor<'static>> {
     vec![
         ("embed.weight", "BF16", &[700, 1000], noise(seed, 1_400_000)),
         ("layers.0.weight", "F32", &[300, 1000], noise(seed + 1, 1_200_000)),

@@ -4,7 +4,7 @@ use super::archives::{Header, Member, Zip, pickled, torch_zip};
 
 impl Member {
     /// Compressed.
-    pub fn deflated(name: &str, data: &[u8]) -> Member {
+    pub(crate) fn deflated(name: &str, data: &[u8]) -> Member {
         use std::io::Write;
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Default::default());
         encoder.write_all(data).unwrap();
@@ -19,14 +19,14 @@ impl Member {
     }
 
     /// Changes both headers.
-    pub fn both(&mut self, change: impl Fn(&mut Header)) {
+    pub(crate) fn both(&mut self, change: impl Fn(&mut Header)) {
         change(&mut self.central);
         change(&mut self.local);
     }
 }
 
 /// A sound archive: tensors `a` and `b` of 4 elements each.
-pub fn sound_torch() -> Zip {
+pub(crate) fn sound_torch() -> Zip {
     let pickle = pickled::whole(pickled::dict(&[
         ("a", pickled::tensor("0", 4)),
         ("b", pickled::tensor("1", 4)),
@@ -35,11 +35,11 @@ pub fn sound_torch() -> Zip {
 }
 
 /// An `.npy` file of version 1 with this header text.
-pub fn npy(text: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(text: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\0", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), data].concat()
 }
 
 /// An `.npy` file of two F32.
-pub fn sound_npy() -> Vec<u8> {
+pub(crate) fn sound_npy() -> Vec<u8> {
     npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", &[5; 8])
 }

@@ -1,10 +1,10 @@
 //! Registries as they list their models.
 
 use std::ops::ControlFlow;
-use tensorseal::registry::source::{Listed, Source, SourceError};
+use tensorseal::registry::source::{ListedModel, Source, SourceError};
 
 /// The models of a source, as it lists them.
-pub fn listed(source: &dyn Source) -> Result<Vec<Listed>, SourceError> {
+pub(crate) fn listed(source: &dyn Source) -> Result<Vec<ListedModel>, SourceError> {
     let mut all = Vec::new();
     source.list(&mut |model| {
         all.push(model);

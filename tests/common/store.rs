@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// An object.
 #[derive(Debug, Clone)]
-pub struct Object {
+pub(crate) struct Object {
     pub bytes: Vec<u8>,
     pub modified: String,
     /// What it says of its SHA-256 to who asks: the checksum and its type, as header lines.
@@ -18,7 +18,7 @@ pub struct Object {
 }
 
 impl Object {
-    pub fn new(bytes: Vec<u8>) -> Object {
+    pub(crate) fn new(bytes: Vec<u8>) -> Object {
         let modified = "2026-01-02T03:04:05.000Z".to_owned();
         Object { bytes, modified, checksum: String::new() }
     }
@@ -30,7 +30,7 @@ impl Object {
 
 /// How it behaves badly.
 #[derive(Debug, Clone, Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Answers 503 to so many requests first.
     pub busy: u32,
     /// Cuts so many bodies in the middle.
@@ -68,7 +68,7 @@ struct State {
 }
 
 /// The store: it ends with the value.
-pub struct Store {
+pub(crate) struct Store {
     address: SocketAddr,
     state: Arc<State>,
 }
@@ -82,7 +82,7 @@ impl Drop for Store {
 
 impl Store {
     /// With these objects in bucket `models`.
-    pub fn new(objects: impl IntoIterator<Item = (String, Vec<u8>)>) -> Store {
+    pub(crate) fn new(objects: impl IntoIterator<Item = (String, Vec<u8>)>) -> Store {
         let objects = objects.into_iter().map(|(key, bytes)| (key, Object::new(bytes)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = Arc::new(State {
@@ -106,7 +106,7 @@ impl Store {
     }
 
     /// With the files below a directory, below a prefix.
-    pub fn of_directory(root: &Path, prefix: &str) -> Store {
+    pub(crate) fn of_directory(root: &Path, prefix: &str) -> Store {
         let mut files = Vec::new();
         let mut pending = vec![root.to_owned()];
         while let Some(directory) = pending.pop() {
@@ -124,7 +124,7 @@ impl Store {
     }
 
     /// What a client is told by its environment.
-    pub fn settings(&self) -> Vec<(String, String)> {
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let settings = [
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "hunter2"),
@@ -134,22 +134,22 @@ impl Store {
         settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
-    pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+    pub(crate) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.state.behaviour.lock().unwrap());
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Object>)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Object>)) {
         change(&mut self.state.objects.lock().unwrap());
     }
 
     /// The first key with this ending.
-    pub fn key_of(&self, ending: &str) -> String {
+    pub(crate) fn key_of(&self, ending: &str) -> String {
         let objects = self.state.objects.lock().unwrap();
         objects.keys().find(|key| key.ends_with(ending)).unwrap().clone()
     }
 
     /// What was asked since the last call.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
     }
 }

@@ -2,59 +2,62 @@
 
 use super::keys::{KeyFiles, Model, Npy};
 use std::fs;
-use tensorseal::judge::third_party::{Context, judge};
+use tensorseal::judge::third_party::{ThirdPartyContext, judge};
 use tensorseal::judge::watermark::Detection;
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::third_party::{
-    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasured, measure,
+    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, measure,
 };
 
 impl Npy {
-    pub fn bytes(values: &[u8]) -> Npy {
+    pub(crate) fn bytes(values: &[u8]) -> Npy {
         Npy::new("|u1", &[values.len() as u64], values.to_vec())
     }
 
-    pub fn signs(values: &[i8]) -> Npy {
+    pub(crate) fn signs(values: &[i8]) -> Npy {
         let bytes = values.iter().map(|sign| *sign as u8).collect();
         Npy::new("|i1", &[values.len() as u64], bytes)
     }
 
-    pub fn floats(shape: &[u64], values: &[f32]) -> Npy {
+    pub(crate) fn floats(shape: &[u64], values: &[f32]) -> Npy {
         Npy::new("<f4", shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
-    pub fn integers(values: &[i64]) -> Npy {
+    pub(crate) fn integers(values: &[i64]) -> Npy {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Npy::new("<i8", &[values.len() as u64], bytes)
     }
 
     /// As 32-bit floats.
-    pub fn as_floats(&self) -> Vec<f32> {
+    pub(crate) fn as_floats(&self) -> Vec<f32> {
         assert_eq!(self.descr, "<f4");
         self.bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
     }
 }
 
 impl KeyFiles {
-    pub fn try_read(&self) -> Result<ThirdPartyKey, ThirdPartyKeyError> {
+    pub(crate) fn try_read(&self) -> Result<ThirdPartyKey, ThirdPartyKeyError> {
         fs::write(self.path(), self.descriptor.to_string()).unwrap();
         ThirdPartyKey::read(&self.path())
     }
 
     /// Why it is refused.
-    pub fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         self.try_read().unwrap_err().to_string()
     }
 }
 
 impl Model {
-    pub fn measure(&self, key: &ThirdPartyKey) -> Result<ThirdPartyMeasured, ThirdPartyError> {
+    pub(crate) fn measure(
+        &self,
+        key: &ThirdPartyKey,
+    ) -> Result<ThirdPartyMeasurement, ThirdPartyError> {
         measure(&self.checkpoint, key, &2.into(), &Progress::default())
     }
 
     /// What is said of it with one key.
-    pub fn judge(&self, key: &ThirdPartyKey) -> Detection {
-        let context = Context { keys: 1, committed: false };
+    pub(crate) fn judge(&self, key: &ThirdPartyKey) -> Detection {
+        let context = ThirdPartyContext { keys: 1, committed: false };
         judge(key.id(), &self.measure(key).unwrap(), &context)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions, RemoteError, RemoteFile};
 
 /// Threads that have read, with their names.
-pub type Readers = Arc<Mutex<HashMap<ThreadId, Option<String>>>>;
+pub(crate) type Readers = Arc<Mutex<HashMap<ThreadId, Option<String>>>>;
 
 #[derive(Debug)]
 struct Watched {
@@ -39,7 +39,7 @@ impl RemoteFile for Watched {
 }
 
 /// The files of a directory as a model that is read from elsewhere.
-pub fn watched(directory: &Path, readers: &Readers) -> Checkpoint {
+pub(crate) fn watched(directory: &Path, readers: &Readers) -> Checkpoint {
     let file = |path: &Path| -> (String, Arc<dyn RemoteFile>) {
         let file = File::open(path).unwrap();
         let bytes = file.metadata().unwrap().len();
@@ -52,7 +52,7 @@ pub fn watched(directory: &Path, readers: &Readers) -> Checkpoint {
 }
 
 /// The names of those that have read, but for the thread of the caller, sorted.
-pub fn others(readers: &Readers) -> Vec<Option<String>> {
+pub(crate) fn others(readers: &Readers) -> Vec<Option<String>> {
     let readers = readers.lock().unwrap();
     let here = thread::current().id();
     let others = readers.iter().filter(|(id, _)| **id != here);

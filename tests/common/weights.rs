@@ -8,14 +8,14 @@ use std::path::Path;
 
 /// A tensor of F32 weights.
 #[derive(Clone)]
-pub struct Weights {
+pub(crate) struct Weights {
     pub name: String,
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
 
 /// The F32 tensors of a file.
-pub fn read(path: &Path) -> Vec<Weights> {
+pub(crate) fn read(path: &Path) -> Vec<Weights> {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let floats = file.iter().filter(|(_, tensor)| tensor.dtype() == Dtype::F32);
@@ -37,7 +37,7 @@ pub fn read(path: &Path) -> Vec<Weights> {
 }
 
 /// Writes a file of these weights in another type.
-pub fn write_as(path: &Path, weights: &[Weights], dtype: Dtype) {
+pub(crate) fn write_as(path: &Path, weights: &[Weights], dtype: Dtype) {
     let data: BTreeMap<&str, Vec<u8>> =
         weights.iter().map(|w| (w.name.as_str(), encode(&w.values, dtype))).collect();
     let views = weights.iter().map(|w| {

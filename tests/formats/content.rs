@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, ContentClass, FileKind, Format, OpenOptions, Role};
+use tensorseal::checkpoint::{Checkpoint, ContentClass, FileKind, FileRole, Format, OpenOptions};
 use tensorseal::severity::Severity;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
@@ -45,7 +45,7 @@ fn small() -> Vec<u8> {
 }
 
 /// What a file of a directory is.
-fn content(model: &Checkpoint, path: &str) -> (ContentClass, Role, FileKind) {
+fn content(model: &Checkpoint, path: &str) -> (ContentClass, FileRole, FileKind) {
     let file = model.files.iter().find(|file| file.path == path).unwrap();
     (file.content.class, file.content.role, file.kind)
 }
@@ -76,7 +76,7 @@ fn files_are_read_whatever_they_are_called() {
             assert_eq!(problems(&model), [], "{name}");
             assert_eq!((model.format, model.tensors.len()), (Some(format), tensors), "{name}");
             let (class, role, kind) = content(&model, name);
-            assert_eq!((class.format(), role), (Some(format), Role::Weights), "{name}");
+            assert_eq!((class.format(), role), (Some(format), FileRole::Weights), "{name}");
             assert_eq!(kind, FileKind::Tensors, "{name}");
         }
     }
@@ -167,13 +167,13 @@ fn raw_weights_are_those_that_another_file_describes() {
         let expected = match *path {
             _ if *bytes != raw => continue,
             "openvino/other.bin" | "tf/lonely.data-00000-of-00001" => {
-                (ContentClass::Unknown, Role::NotUnderstood)
+                (ContentClass::Unknown, FileRole::Unknown)
             }
-            _ => (ContentClass::RawWeights, Role::Weights),
+            _ => (ContentClass::RawWeights, FileRole::Weights),
         };
         assert_eq!(((class, role), kind), (expected, FileKind::Other), "{path}");
     }
-    let weights = model.files.iter().filter(|file| file.content.role == Role::Weights);
+    let weights = model.files.iter().filter(|file| file.content.role == FileRole::Weights);
     let weights: Vec<_> = weights.map(|file| ("format/not-read", &*file.path)).collect();
     assert_eq!(remarks(&model), weights);
     let said =
@@ -228,7 +228,7 @@ fn a_pickle_without_weights_stops_nothing_and_is_judged() {
     assert_eq!(problems(&model), high);
     assert!(model.problems[0].companion);
     for path in ["training_args.bin", "scheduler.pt"] {
-        let expected = (ContentClass::Pickle, Role::Companion, FileKind::Other);
+        let expected = (ContentClass::Pickle, FileRole::Companion, FileKind::Other);
         assert_eq!(content(&model, path), expected, "{path}");
     }
     assert_eq!(model.format, Some(Format::Safetensors));
@@ -292,7 +292,7 @@ fn a_list_of_labels_is_text() {
     let model = open(dir.path());
     assert_eq!(problems(&model), []);
     for path in ["labels.txt", "labels.bin"] {
-        let expected = (ContentClass::Text, Role::Companion, FileKind::Other);
+        let expected = (ContentClass::Text, FileRole::Companion, FileKind::Other);
         assert_eq!(content(&model, path), expected);
     }
 }

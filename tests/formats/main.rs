@@ -3,33 +3,33 @@
 
 #[path = "../common"]
 mod common {
-    pub mod archives;
+    pub(crate) mod archives;
     #[allow(dead_code)] // a part of it
-    pub mod attacks;
-    pub mod contents;
+    pub(crate) mod attacks;
+    pub(crate) mod contents;
     mod findings;
     #[allow(dead_code)] // a part of it
-    pub mod keys;
-    pub mod malformed;
+    pub(crate) mod keys;
+    pub(crate) mod malformed;
     mod models;
-    pub mod oms;
+    pub(crate) mod oms;
     mod program;
-    pub mod random;
+    pub(crate) mod random;
     mod reports;
     mod schema;
     mod shards;
     mod small_tensors;
-    pub mod sound_files;
+    pub(crate) mod sound_files;
     mod watermark_key;
 
-    pub use findings::*;
-    pub use models::*;
-    pub use program::*;
-    pub use reports::*;
-    pub use schema::*;
-    pub use shards::*;
-    pub use small_tensors::*;
-    pub use watermark_key::*;
+    pub(crate) use findings::*;
+    pub(crate) use models::*;
+    pub(crate) use program::*;
+    pub(crate) use reports::*;
+    pub(crate) use schema::*;
+    pub(crate) use shards::*;
+    pub(crate) use small_tensors::*;
+    pub(crate) use watermark_key::*;
 }
 
 mod accounting;

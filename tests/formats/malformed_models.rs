@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tensorseal::checkpoint::{
-    Checkpoint, FileKind, LeftOut, LinkTarget, ModelFile, OpenError, OpenOptions,
+    Checkpoint, FileKind, LinkTarget, ModelFile, OpenError, OpenOptions, SkipReason,
 };
 use tensorseal::severity::Severity;
 
@@ -30,10 +30,10 @@ fn check_invariants(name: &str, model: &Checkpoint) {
         assert_eq!(file.kind, FileKind::Tensors, "{name}");
         last = (tensor.file, tensor.offset + tensor.bytes);
     }
-    assert!(model.own_files().is_sorted_by(|a, b| a.path < b.path), "{name}");
+    assert!(model.model_files().is_sorted_by(|a, b| a.path < b.path), "{name}");
     for (at, file) in model.files.iter().enumerate() {
         let inside: u64 = model.tensors_of(at).iter().map(|tensor| tensor.bytes).sum();
-        let outside: u64 = model.outside(at).iter().map(|[from, to]| to - from).sum();
+        let outside: u64 = model.gaps(at).iter().map(|[from, to]| to - from).sum();
         assert_eq!(inside + outside, file.bytes, "{name}: {}", file.path);
     }
     for problem in model.problems.iter().chain(&model.remarks) {
@@ -204,7 +204,7 @@ fn what_is_left_out_is_listed() {
     write(d, "tensorseal.seal.json", "{}");
     let exclude = vec!["tensorseal.seal.json".to_owned(), "absent".to_owned()];
     let model = Checkpoint::open(d, &OpenOptions { exclude, ..OpenOptions::default() }).unwrap();
-    let left: Vec<_> = model.not_covered.iter().map(|left| left.path.as_str()).collect();
+    let left: Vec<_> = model.skipped.iter().map(|left| left.path.as_str()).collect();
     assert_eq!(left, [".cache/huggingface", ".git", "tensorseal.seal.json"]);
     let files: Vec<_> = model.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, [".cache/y", MODEL, "sub/.git/config"]);
@@ -228,31 +228,32 @@ fn what_is_beside_the_model_is_listed_when_asked_for() {
         ..OpenOptions::default()
     };
     let plain = Checkpoint::open(d, &options).unwrap();
-    let model = Checkpoint::open(d, &OpenOptions { list_beside: true, ..options }).unwrap();
+    let model = Checkpoint::open(d, &OpenOptions { list_signed_only: true, ..options }).unwrap();
     check_invariants("beside", &model);
     assert_eq!((&model.problems, &model.remarks), (&plain.problems, &plain.remarks));
-    assert_eq!((&model.tensors, &model.not_covered), (&plain.tensors, &plain.not_covered));
+    assert_eq!((&model.tensors, &model.skipped), (&plain.tensors, &plain.skipped));
     let paths = |files: &[ModelFile]| files.iter().map(|f| f.path.clone()).collect::<Vec<_>>();
-    assert_eq!(paths(model.own_files()), ["config.json", MODEL]);
-    assert_eq!(paths(&plain.files), paths(model.own_files()));
-    let beside: Vec<_> = model.files[2..].iter().map(|f| (&*f.path, f.beside, f.kind)).collect();
-    let notes = Some(LeftOut::Downloader);
+    assert_eq!(paths(model.model_files()), ["config.json", MODEL]);
+    assert_eq!(paths(&plain.files), paths(model.model_files()));
+    let beside: Vec<_> =
+        model.files[2..].iter().map(|f| (&*f.path, f.signed_only, f.kind)).collect();
+    let notes = Some(SkipReason::Downloader);
     assert_eq!(
         beside,
         [
             (".cache/huggingface/download/x.safetensors", notes, FileKind::Other),
             (".cache/huggingface/model.safetensors.index.json", notes, FileKind::Other),
-            ("tensorseal.seal.json", Some(LeftOut::Seal), FileKind::Other),
+            ("tensorseal.seal.json", Some(SkipReason::Seal), FileKind::Other),
         ]
     );
-    let kinds: Vec<_> = model.not_covered.iter().map(|left| (&*left.path, left.kind)).collect();
+    let kinds: Vec<_> = model.skipped.iter().map(|left| (&*left.path, left.kind)).collect();
     assert_eq!(
         kinds,
         [
-            (".cache/huggingface", LeftOut::Downloader),
-            (".gitattributes", LeftOut::Git),
-            ("model.sig", LeftOut::Excluded),
-            ("tensorseal.seal.json", LeftOut::Seal),
+            (".cache/huggingface", SkipReason::Downloader),
+            (".gitattributes", SkipReason::Git),
+            ("model.sig", SkipReason::Excluded),
+            ("tensorseal.seal.json", SkipReason::Seal),
         ]
     );
 }
@@ -310,7 +311,7 @@ fn links_out_are_followed_when_allowed() {
     // `more/up` leads to a directory that it stands in.
     assert_eq!(model.problems.len(), 1, "{:?}", model.problems);
     assert_eq!(model.problems[0].rule, "format/link-cycle");
-    assert!(model.not_covered.iter().any(|left| left.path == "once-more"));
+    assert!(model.skipped.iter().any(|left| left.path == "once-more"));
     let links: Vec<_> = model.links.iter().map(|link| (&*link.path, &*link.target)).collect();
     assert_eq!(links, [("once-more", "more")], "a directory that is covered under another path");
 }

@@ -122,7 +122,7 @@ fn what_is_not_read_is_named_and_sealed_as_bytes() {
         assert_eq!(unread, open(&path).unread_bytes(0), "{found:#}");
         assert_eq!(report(&["audit", arg(&path), "--require-all"]).0, 3, "{name}");
         let model = open(&path);
-        let [from, to] = *model.outside(0).iter().max_by_key(|[from, to]| to - from).unwrap();
+        let [from, to] = *model.gaps(0).iter().max_by_key(|[from, to]| to - from).unwrap();
         bytes[(from + to) as usize / 2] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let (code, found) = report(&["verify", arg(&path)]);
@@ -137,11 +137,11 @@ fn bytes_of_views_count_once() {
     let model = open(&path);
     let whole = model.tensors.iter().find(|tensor| tensor.name == "whole").unwrap();
     assert_eq!(model.tensors.len(), 4);
-    assert_eq!(model.bytes_of(0..4), whole.bytes);
+    assert_eq!(model.distinct_bytes(0..4), whole.bytes);
     // Those that overlap, and those that do not.
     let place = |name| model.tensors.iter().position(|tensor| tensor.name == name).unwrap();
-    assert_eq!(model.bytes_of([place("part"), place("other")]), 200_000 * 4);
-    assert_eq!(model.bytes_of([]), 0);
+    assert_eq!(model.distinct_bytes([place("part"), place("other")]), 200_000 * 4);
+    assert_eq!(model.distinct_bytes([]), 0);
     let total = fs::metadata(&path).unwrap().len();
     let seal = dir.path().join("seal.json");
     assert_eq!(run(&["seal", arg(&path), "-o", arg(&seal), "--device", "cpu"]).code, 0);
@@ -199,15 +199,16 @@ fn check_invariants(name: &str, model: &Checkpoint) {
         assert!(names.insert(&tensor.name), "{name}: {} twice", tensor.name);
         let file = &model.files[tensor.file];
         assert!(tensor.offset + tensor.bytes <= file.bytes, "{name}: {tensor:?}");
-        let elements = tensor.stored_elements();
+        let elements = tensor.stored_element_count();
         assert_eq!(tensor.dtype.byte_len(elements), Some(tensor.bytes), "{name}: {tensor:?}");
         let listed: u64 = tensor.storage_shape().iter().product();
         assert_eq!(listed, elements, "{name}: {tensor:?}");
     }
     assert!(model.tensors.is_sorted_by_key(|t| (t.file, t.offset)), "{name}");
     for file in &model.files {
-        let apart =
-            |pair: &[tensorseal::checkpoint::Checksum]| pair[0].range[1] <= pair[1].range[0];
+        let apart = |pair: &[tensorseal::checkpoint::ChecksummedRange]| {
+            pair[0].range[1] <= pair[1].range[0]
+        };
         assert!(file.checksums.windows(2).all(apart), "{name}");
         assert!(file.checksums.iter().all(|sum| sum.range[1] <= file.bytes), "{name}");
     }
@@ -388,7 +389,7 @@ fn flips_are_put_back(path: &Path, flips: &[(usize, u8)]) {
     let ran = run(&["repair", arg(path), "-o", arg(&out), "--device", "cpu"]);
     assert_eq!(ran.code, 0, "{}: {}{}", path.display(), ran.stdout, ran.stderr);
     let said =
-        format!(": {} byte{} put back", flips.len(), if flips.len() == 1 { "" } else { "s" });
+        format!(": {} byte{} restored", flips.len(), if flips.len() == 1 { "" } else { "s" });
     assert!(ran.stdout.contains(&said), "{said}: {}", ran.stdout);
     assert!(fs::read(&out).unwrap() == sound, "{}", path.display());
     let left = fs::read_dir(path.parent().unwrap()).unwrap();

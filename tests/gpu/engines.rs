@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::dtype::Dtype;
-use tensorseal::engine::collect::Finished;
+use tensorseal::engine::collect::ObjectMeasurement;
 use tensorseal::engine::device::DeviceChoice;
 use tensorseal::engine::{self, EngineUse, RunOptions};
 use tensorseal::measure::BLOCK_LEN;
@@ -23,7 +23,8 @@ use tensorseal::stream::progress::Progress;
 
 /// A model with a tensor of every dtype: some blocks and a rest, or less than one.
 fn every_dtype(directory: &Path) -> PathBuf {
-    let names: Vec<(String, Dtype)> = Dtype::plain().map(|d| (format!("{d}.weight"), d)).collect();
+    let names: Vec<(String, Dtype)> =
+        Dtype::safetensors_types().map(|d| (format!("{d}.weight"), d)).collect();
     let shapes: Vec<[u64; 2]> = names
         .iter()
         .enumerate()
@@ -153,7 +154,7 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
 fn structures(model: &Checkpoint, options: &RunOptions) -> (Vec<Option<Structure>>, EngineUse) {
     let plan = Plan::everything(model, true).with_structure(model);
     let found: Mutex<Vec<Option<Structure>>> = Mutex::new(vec![None; plan.objects.len()]);
-    let finish = |finished: Finished<'_>| {
+    let finish = |finished: ObjectMeasurement<'_>| {
         found.lock().unwrap()[finished.object] = finished.structure;
     };
     let report = engine::run(&model.files, &plan, options, &Progress::default(), &finish)
@@ -168,7 +169,7 @@ fn expected_structures(path: &Path, model: &Checkpoint) -> Vec<Option<Structure>
         model.files.iter().map(|file| fs::read(path.join(&file.path)).unwrap()).collect();
     let of = |object: &Object| {
         object.layout.map(|layout| {
-            let mut structure = Structure::touched(&layout, 0, object.bytes);
+            let mut structure = Structure::for_range(&layout, 0, object.bytes);
             let start = object.offset as usize;
             let bytes = &files[object.file][start..start + object.bytes as usize];
             for (index, block) in bytes.chunks(BLOCK_LEN).enumerate() {

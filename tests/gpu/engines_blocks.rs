@@ -9,7 +9,7 @@ use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::dtype::Dtype;
 use tensorseal::engine::{self, RunOptions};
 use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::codes::Codes;
+use tensorseal::measure::codes::CodeCounts;
 use tensorseal::measure::correlation::Carrier;
 use tensorseal::measure::slots::SlotSums;
 use tensorseal::seal::build::{self, FILE_DIGESTS};
@@ -22,7 +22,7 @@ use tensorseal::stream::progress::Progress;
 /// reads blocks from files is not the subject here.
 fn model(dir: &TempDir) -> Checkpoint {
     let mut tensors = Vec::new();
-    for (i, dtype) in Dtype::blocks().enumerate() {
+    for (i, dtype) in Dtype::block_quantised().enumerate() {
         let (size, elements) = dtype.granule();
         let bytes = if i % 6 == 0 { 1_300_000 } else { 300_000 + 1000 * i as u64 };
         tensors.push((dtype, dtype.name(), bytes / size * size, bytes / size * elements));
@@ -100,11 +100,11 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
         if object.bytes > 4 << 20 {
             continue;
         }
-        let carrier = Carrier::of(model.tensors[index].dtype, [5; 12]).unwrap();
+        let carrier = Carrier::from_dtype(model.tensors[index].dtype, [5; 12]).unwrap();
         object.carrier = Some(plan.carriers.len());
         plan.carriers.push(PlannedCarrier { carrier, offsets: vec![3] });
     }
-    let mut expected: Option<Vec<(Option<Codes>, Vec<SlotSums>)>> = None;
+    let mut expected: Option<Vec<(Option<CodeCounts>, Vec<SlotSums>)>> = None;
     let all = [("cpu", 1, 0.0, false), ("gpu", 2, 100.0, false), ("cpu", 2, 50.0, true)];
     for (name, options, hashing) in engines(&all) {
         plan.file_hashing = hashing.to_vec().into();
@@ -117,7 +117,7 @@ fn blocks_are_counted_and_correlated_alike_by_every_engine() {
         for (object, (codes, _)) in plan.objects.iter().zip(&found) {
             let ObjectKind::Tensor(index) = object.kind else { continue };
             let size = model.tensors[index].dtype.granule().0;
-            assert_eq!(codes.as_ref().unwrap().counts.blocks, object.bytes / size);
+            assert_eq!(codes.as_ref().unwrap().special_blocks.blocks, object.bytes / size);
         }
         assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{name}");
     }

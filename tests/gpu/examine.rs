@@ -13,21 +13,21 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tempfile::TempDir;
-use tensorseal::audit::{self, Audited, stored};
-use tensorseal::checkpoint::{Checkpoint, LeftOut, OpenOptions};
+use tensorseal::audit::{self, AuditMeasurements, facts_storage};
+use tensorseal::checkpoint::{Checkpoint, OpenOptions, SkipReason};
 use tensorseal::compare;
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{self, FinishedFile, RunError, RunOptions, Threads};
+use tensorseal::engine::{self, FileMeasurement, RunError, RunOptions, Threads};
 use tensorseal::examine::journal::{Journal, MeasuredObject};
-use tensorseal::examine::{self, Examined, Request};
+use tensorseal::examine::{self, Examination, Request};
 use tensorseal::judge;
 use tensorseal::seal::build::{self, FILE_DIGESTS};
 use tensorseal::seal::{Seal, canonical};
 use tensorseal::stream::files::FileError;
-use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, Hashings};
+use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, HashingPlan};
 use tensorseal::stream::plan::{Object, Plan};
 use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::detect::{self, Measured};
+use tensorseal::watermark::detect::{self, WatermarkMeasurement};
 use tensorseal::watermark::key::WatermarkKey;
 
 /// A model with tied weights, values that are not finite, and files beside it.
@@ -52,7 +52,7 @@ fn generated(directory: &Path) -> PathBuf {
 /// With what is beside it.
 fn open(path: &Path) -> Checkpoint {
     let seals = vec!["tensorseal.seal.json".to_owned()];
-    let options = OpenOptions { seals, list_beside: true, ..OpenOptions::default() };
+    let options = OpenOptions { seals, list_signed_only: true, ..OpenOptions::default() };
     Checkpoint::open(path, &options).unwrap()
 }
 
@@ -70,11 +70,11 @@ fn text(seal: &Seal) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn findings(model: &Checkpoint, audited: &Audited) -> String {
+fn findings(model: &Checkpoint, audited: &AuditMeasurements) -> String {
     serde_json::to_string_pretty(&judge::audit::judge(model, audited)).unwrap()
 }
 
-fn assert_same_marks(found: &Measured, expected: &Measured) {
+fn assert_same_marks(found: &WatermarkMeasurement, expected: &WatermarkMeasurement) {
     assert_eq!(found.model, expected.model);
     let names: Vec<_> = found.carriers.names().collect();
     assert!(!names.is_empty());
@@ -88,7 +88,10 @@ fn assert_same_marks(found: &Measured, expected: &Measured) {
 }
 
 /// Everything at once, with these devices, against each by itself on the CPU. Gives the sums of marks.
-fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> Measured {
+fn one_pass_is_as_good_as_four(
+    model: &Checkpoint,
+    devices: &[(&str, bool)],
+) -> WatermarkMeasurement {
     let _alone = alone();
     let progress = Progress::default();
     let keys = keys();
@@ -114,12 +117,12 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
         let again = found.audited.unwrap();
         assert_eq!(again.model, audited.model);
         assert_eq!(findings(model, &again), findings(model, &audited));
-        let facts = |audited: &Audited| serde_json::to_string(&audited.facts).unwrap();
+        let facts = |audited: &AuditMeasurements| serde_json::to_string(&audited.facts).unwrap();
         assert!(facts(&again) == facts(&audited), "{options:?}");
-        assert_same_marks(&found.marks.unwrap(), &marks);
+        assert_same_marks(&found.correlations.unwrap(), &marks);
         assert_eq!(found.run.file_digests, digests.file_digests);
-        let beside = model.files.iter().filter(|file| file.beside.is_some()).map(|f| f.bytes);
-        assert_eq!(found.run.bytes_beside, beside.sum::<u64>());
+        let beside = model.files.iter().filter(|file| file.signed_only.is_some()).map(|f| f.bytes);
+        assert_eq!(found.run.signed_only_bytes, beside.sum::<u64>());
     }
     marks
 }
@@ -128,7 +131,7 @@ fn one_pass_is_as_good_as_four(model: &Checkpoint, devices: &[(&str, bool)]) -> 
 fn everything_is_measured_in_one_pass() {
     let dir = TempDir::new().unwrap();
     let model = open(&generated(&dir.path().join("model")));
-    assert_eq!(model.files.len(), model.own_files().len() + 2);
+    assert_eq!(model.files.len(), model.model_files().len() + 2);
     let devices = [("cpu", false), ("cpu+llvmpipe", true)];
     let marks = one_pass_is_as_good_as_four(&model, &devices);
     assert_eq!(marks.carriers.tied.len(), 1);
@@ -150,10 +153,10 @@ fn nothing_more_is_measured_than_was_asked_for() {
     let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
     let progress = Progress::default();
     let found = examine::measure(&model, &Request::default(), &options, &progress).unwrap();
-    assert!(found.audited.is_none() && found.marks.is_none());
+    assert!(found.audited.is_none() && found.correlations.is_none());
     assert_eq!(found.run.file_digests, []);
-    let own: u64 = model.own_files().iter().map(|file| file.bytes).sum();
-    assert_eq!((found.run.bytes_beside, found.run.engine.bytes_read), (0, own));
+    let own: u64 = model.model_files().iter().map(|file| file.bytes).sum();
+    assert_eq!((found.run.signed_only_bytes, found.run.engine.bytes_read), (0, own));
     assert_eq!(found.seal.model.files, 3);
     let (alone, _) = build::measure(&model, false, &options, &progress).unwrap();
     assert_eq!(text(&found.seal), text(&alone));
@@ -187,7 +190,7 @@ fn files_are_digested_as_they_are() {
     fs::write(path.join("large.bin"), noise(7, (65 << 20) + 17)).unwrap();
     let model = open(&path);
     assert!(model.files.iter().any(|file| !file.big_endian.is_empty()));
-    assert!(model.files.iter().any(|file| file.beside == Some(LeftOut::Downloader)));
+    assert!(model.files.iter().any(|file| file.signed_only == Some(SkipReason::Downloader)));
     let [sha256, blake2b, blake3] =
         [HashAlgorithm::Sha256, HashAlgorithm::Blake2b, HashAlgorithm::Blake3];
     let whole = FileHashing::whole;
@@ -206,12 +209,13 @@ fn files_are_digested_as_they_are() {
         let report = engine::hash_files(&model.files, hashings, &options, &progress).unwrap();
         let total: u64 = model.files.iter().map(|file| file.bytes).sum();
         assert_eq!(report.engine.bytes_read, total);
-        assert_eq!(report.bytes_beside, 3002);
+        assert_eq!(report.signed_only_bytes, 3002);
         assert_eq!(progress.position(), (total, total));
         for ((file, digests), bytes) in model.files.iter().zip(&report.file_digests).zip(&bytes) {
             let digests: &FileDigests = digests.as_ref().unwrap();
             for hashing in hashings {
-                let found: Vec<_> = digests.of(*hashing).unwrap().map(<[u8]>::to_vec).collect();
+                let found: Vec<_> =
+                    digests.shard_digests(*hashing).unwrap().map(<[u8]>::to_vec).collect();
                 assert!(found == expected(bytes, *hashing), "{} {hashing:?}", file.path);
             }
         }
@@ -249,7 +253,7 @@ type Stored = (MeasuredObject, Option<Vec<u8>>);
 struct Remembered {
     /// By file, offset and length; facts as they are kept.
     objects: Mutex<HashMap<(usize, u64, u64), Stored>>,
-    files: Mutex<HashMap<usize, FinishedFile>>,
+    files: Mutex<HashMap<usize, FileMeasurement>>,
 }
 
 impl Remembered {
@@ -263,31 +267,31 @@ impl Journal for Remembered {
     fn object(&self, object: &Object) -> Option<MeasuredObject> {
         let objects = self.objects.lock().unwrap();
         let (measured, facts) = objects.get(&(object.file, object.offset, object.bytes))?;
-        let facts = facts.as_ref().map(|bytes| stored::restore(bytes).unwrap());
+        let facts = facts.as_ref().map(|bytes| facts_storage::restore(bytes).unwrap());
         Some(MeasuredObject { facts, ..measured.clone() })
     }
 
-    fn file(&self, file: usize) -> Option<FinishedFile> {
+    fn file(&self, file: usize) -> Option<FileMeasurement> {
         self.files.lock().unwrap().get(&file).cloned()
     }
 
     fn keep_object(&self, object: &Object, measured: &MeasuredObject) {
-        let facts = measured.facts.as_ref().map(|facts| stored::store(facts).unwrap());
+        let facts = measured.facts.as_ref().map(|facts| facts_storage::store(facts).unwrap());
         let measured = MeasuredObject { facts: None, ..measured.clone() };
         let at = (object.file, object.offset, object.bytes);
         self.objects.lock().unwrap().insert(at, (measured, facts));
     }
 
-    fn keep_file(&self, file: usize, finished: &FinishedFile) {
+    fn keep_file(&self, file: usize, finished: &FileMeasurement) {
         self.files.lock().unwrap().insert(file, finished.clone());
     }
 }
 
 /// Also what a report leaves out, to the last bit.
-fn everything(found: &Examined) -> String {
-    let Examined { seal, audited, run, .. } = found;
+fn everything(found: &Examination) -> String {
+    let Examination { seal, audited, run, .. } = found;
     let audited = audited.as_ref().unwrap();
-    let (facts, doubled) = (&audited.facts, &audited.doubled);
+    let (facts, doubled) = (&audited.facts, &audited.duplicate_pages);
     let of_files = (&run.file_digests, &run.broken_checksums);
     format!("{}{facts:?}{doubled:?}{of_files:?}", text(seal))
 }
@@ -317,7 +321,7 @@ fn a_run_that_goes_on_finds_what_one_run_finds() {
         _ => vec![FileHashing::whole(HashAlgorithm::Sha256), cut(HashAlgorithm::Blake3, 99_999)],
     };
     let by_file = model.files.iter().map(|file| claimed(&file.path)).collect();
-    let file_hashing = Hashings::ByFile(by_file);
+    let file_hashing = HashingPlan::PerFile(by_file);
     let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
     let measure = |journal: Option<&dyn Journal>| {
         let file_hashing = file_hashing.clone();
@@ -327,7 +331,7 @@ fn a_run_that_goes_on_finds_what_one_run_finds() {
     let whole = measure(None);
     let expected = everything(&whole);
     assert_eq!(whole.run.broken_checksums.len(), 1);
-    assert!(!whole.audited.unwrap().doubled.is_empty());
+    assert!(!whole.audited.unwrap().duplicate_pages.is_empty());
     let mut random = noise(11, 1000).into_iter().map(|byte| f64::from(byte) / 256.0);
     for share in [0.0, 0.1, 0.5, 0.9, 1.0] {
         let journal = Remembered::default();

@@ -6,29 +6,29 @@
 
 #[path = "../common"]
 mod common {
-    pub mod archives;
-    pub mod audited;
-    pub mod device;
+    pub(crate) mod archives;
+    pub(crate) mod audited;
+    pub(crate) mod device;
     mod findings;
-    pub mod golden_marks;
-    pub mod keys;
-    pub mod marked;
+    pub(crate) mod golden_marks;
+    pub(crate) mod keys;
+    pub(crate) mod marked;
     mod models;
     mod program;
     mod real_model;
     mod reports;
     mod schema;
     mod small_tensors;
-    pub mod watched;
+    pub(crate) mod watched;
     mod watermark_key;
-    pub mod weights;
+    pub(crate) mod weights;
 
-    pub use findings::*;
-    pub use models::*;
-    pub use program::*;
-    pub use real_model::*;
-    pub use schema::*;
-    pub use small_tensors::*;
+    pub(crate) use findings::*;
+    pub(crate) use models::*;
+    pub(crate) use program::*;
+    pub(crate) use real_model::*;
+    pub(crate) use schema::*;
+    pub(crate) use small_tensors::*;
 }
 
 mod engines;

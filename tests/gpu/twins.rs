@@ -9,11 +9,11 @@ use tensorseal::dtype::Dtype;
 use tensorseal::engine::gpu::pipelines::KERNELS;
 use tensorseal::engine::gpu::{DeviceSelector, Gpu};
 use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::correlation::{Carrier, Elements};
-use tensorseal::measure::{self, BLOCK_LEN, Wanted, Words};
+use tensorseal::measure::correlation::{Carrier, ElementFormat};
+use tensorseal::measure::{self, BLOCK_LEN, KernelSet, WordFormat};
 
-fn kinds() -> impl Iterator<Item = Wanted> {
-    std::iter::once(Wanted::DIGEST).chain(Words::ALL.into_iter().map(Wanted::from))
+fn kinds() -> impl Iterator<Item = KernelSet> {
+    std::iter::once(KernelSet::DIGEST).chain(WordFormat::ALL.into_iter().map(KernelSet::from))
 }
 
 const CARRIER_DTYPES: [Dtype; 7] = [
@@ -29,13 +29,13 @@ const CARRIER_DTYPES: [Dtype; 7] = [
 const NONCE: [u8; 12] = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 255, 254];
 
 /// Every type that carries chips.
-fn carriers() -> Vec<Wanted> {
+fn carriers() -> Vec<KernelSet> {
     CARRIER_DTYPES
         .into_iter()
-        .filter_map(Elements::of)
-        .map(|elements| Wanted {
+        .filter_map(ElementFormat::from_dtype)
+        .map(|elements| KernelSet {
             carrier: Some(Carrier { elements, nonce: NONCE, blocks: None }),
-            ..Wanted::DIGEST
+            ..KernelSet::DIGEST
         })
         .collect()
 }
@@ -128,7 +128,7 @@ fn correlations_and_counts_share_a_tile_of_any_length_anywhere() {
     let (bytes, keys) = (noise(8, 32 * BLOCK_LEN), keys());
     for mut wanted in carriers() {
         let block_bytes = wanted.carrier.unwrap().elements.block_bytes() as u64;
-        wanted.words = Some(Words::Bits16);
+        wanted.words = Some(WordFormat::Bits16);
         // Nearly to the end of the counter of chips.
         for (blocks, offset) in [(32, 0), (3, 5 << 20), (2, (block_bytes << 32) - (3 << 20))] {
             let tile = &bytes[..blocks * BLOCK_LEN];
@@ -171,8 +171,8 @@ fn chips_are_the_golden_ones_on_every_engine() {
             .collect()
     };
     let key = [ChipKey(bytes("key_hex").try_into().unwrap())];
-    let carrier = Carrier::of(Dtype::F32, bytes("nonce_hex").try_into().unwrap()).unwrap();
-    let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
+    let carrier = Carrier::from_dtype(Dtype::F32, bytes("nonce_hex").try_into().unwrap()).unwrap();
+    let wanted = KernelSet { carrier: Some(carrier), ..KernelSet::DIGEST };
     // What is kept of an element has 14 bits below the largest one: that many signs at a time.
     const AT_ONCE: usize = 14;
     let mut chips = [String::new(), String::new()];
@@ -210,19 +210,19 @@ fn lengths_and_offsets_do_not_matter() {
         // Chunk counters below, across and beyond 32 bits.
         for offset in [0, (1u64 << 42) - BLOCK_LEN as u64, 1 << 50] {
             let tile = &bytes[..blocks * BLOCK_LEN];
-            let expected = measure::measure_tile(tile, offset, Wanted::DIGEST, &[]);
+            let expected = measure::measure_tile(tile, offset, KernelSet::DIGEST, &[]);
             assert!(
-                gpu.measure_tile(tile, offset, Wanted::DIGEST, &[]).unwrap() == expected,
+                gpu.measure_tile(tile, offset, KernelSet::DIGEST, &[]).unwrap() == expected,
                 "{blocks} at {offset}"
             );
         }
     }
-    let words = Words::F32.into();
+    let words = WordFormat::F32.into();
     let expected = measure::measure_tile(&bytes, 0, words, &[]);
     assert!(gpu.measure_tile(&bytes, 0, words, &[]).unwrap() == expected);
     for bad in [0, 1, BLOCK_LEN - 1, BLOCK_LEN + 4, 33 * BLOCK_LEN] {
         assert!(
-            gpu.measure_tile(&noise(0, bad), 0, Wanted::DIGEST, &[]).is_err(),
+            gpu.measure_tile(&noise(0, bad), 0, KernelSet::DIGEST, &[]).is_err(),
             "{bad} bytes are no tile"
         );
     }
@@ -232,7 +232,7 @@ fn lengths_and_offsets_do_not_matter() {
 fn a_stream_measures_every_tile_once() {
     let (gpu, _alone) = gpu();
     let bytes = noise(3, 11 * BLOCK_LEN);
-    let wanted = Wanted { words: Some(Words::Bits16), ..carriers()[0] };
+    let wanted = KernelSet { words: Some(WordFormat::Bits16), ..carriers()[0] };
     let feed = Feed {
         bytes: &bytes,
         next: Mutex::new(0),
@@ -262,7 +262,7 @@ fn a_device_that_is_lost_gives_back_what_it_did_not_measure() {
         bytes: &bytes,
         next: Mutex::new(0),
         tiles: 9,
-        wanted: Wanted::DIGEST,
+        wanted: KernelSet::DIGEST,
         keys: Vec::new(),
         done: Mutex::default(),
         before: &|tile| {
@@ -280,11 +280,12 @@ fn a_device_that_is_lost_gives_back_what_it_did_not_measure() {
     for (job, measured) in done {
         let tile = &bytes[job * BLOCK_LEN..(job + 1) * BLOCK_LEN];
         assert!(
-            measured == measure::measure_tile(tile, (job * BLOCK_LEN) as u64, Wanted::DIGEST, &[])
+            measured
+                == measure::measure_tile(tile, (job * BLOCK_LEN) as u64, KernelSet::DIGEST, &[])
         );
     }
     // And a new device works.
-    assert!(gpu.measure_tile(&bytes[..BLOCK_LEN], 0, Wanted::DIGEST, &[]).is_err());
+    assert!(gpu.measure_tile(&bytes[..BLOCK_LEN], 0, KernelSet::DIGEST, &[]).is_err());
     assert!(Gpu::open(&DeviceSelector::Any).is_ok());
 }
 
@@ -298,7 +299,7 @@ struct Mutation {
 
 /// What a mutated kernel is given to measure.
 enum Measured {
-    Words(Words),
+    Words(WordFormat),
     Carrier(Dtype),
 }
 
@@ -308,106 +309,116 @@ const MUTATIONS: &[Mutation] = &[
         kernel: 0,
         from: "*b ^ *c, 7u",
         to: "*b ^ *c, 8u",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // The chunk counter dropped, its carry dropped.
     Mutation {
         kernel: 0,
         from: "params.first_chunk.x + chunk",
         to: "params.first_chunk.x",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     Mutation {
         kernel: 0,
         from: "params.first_chunk.y + carry",
         to: "params.first_chunk.y",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // The last compression of a chunk not marked as the last.
-    Mutation { kernel: 0, from: "i == 15u", to: "i == 16u", wanted: Measured::Words(Words::Bits8) },
+    Mutation {
+        kernel: 0,
+        from: "i == 15u",
+        to: "i == 16u",
+        wanted: Measured::Words(WordFormat::Bits8),
+    },
     // A tile that is one chunk too short: the poison shows.
     Mutation {
         kernel: 0,
         from: "chunk >= params.chunks",
         to: "chunk + 1u >= params.chunks",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // The order of children.
     Mutation {
         kernel: 0,
         from: "parent(level[2u * thread], level[2u * thread + 1u])",
         to: "parent(level[2u * thread + 1u], level[2u * thread])",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // The reduction without its last step, as a missing barrier would leave it.
     Mutation {
         kernel: 0,
         from: "width > 0u; width /= 2u",
         to: "width > 1u; width /= 2u",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // Counts: one unit left out, a half taken for the other, a replica forgotten, bytes misplaced.
     Mutation {
         kernel: 1,
         from: "params.chunks * UNITS_A_CHUNK;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
         to: "params.chunks * UNITS_A_CHUNK - 1u;\n    for (var unit = group.x * THREADS + thread; unit < units; unit += groups.x * THREADS) {\n        let v = tile[unit];\n        if params.words",
-        wanted: Measured::Words(Words::Bits16),
+        wanted: Measured::Words(WordFormat::Bits16),
     },
     Mutation {
         kernel: 1,
         from: "count_high(group.x, v[i] >> 16u);\n                count_low",
         to: "count_high(group.x, v[i] & 0xFFFFu);\n                count_low",
-        wanted: Measured::Words(Words::F32),
+        wanted: Measured::Words(WordFormat::F32),
     },
     Mutation {
         kernel: 1,
         from: "var tables = HIGH_REPLICAS;",
         to: "var tables = HIGH_REPLICAS - 1u;",
-        wanted: Measured::Words(Words::Bits16),
+        wanted: Measured::Words(WordFormat::Bits16),
     },
     Mutation {
         kernel: 1,
         from: "shift < 32u",
         to: "shift < 24u",
-        wanted: Measured::Words(Words::Bits8),
+        wanted: Measured::Words(WordFormat::Bits8),
     },
     // Summary: the bound of a class, the carry of a sum, the order of keys, a row of one workgroup.
     Mutation {
         kernel: 2,
         from: "magnitude < exponent",
         to: "magnitude <= exponent",
-        wanted: Measured::Words(Words::F32),
+        wanted: Measured::Words(WordFormat::F32),
     },
     Mutation {
         kernel: 2,
         from: "magnitude < exponent",
         to: "magnitude <= exponent",
-        wanted: Measured::Words(Words::F64),
+        wanted: Measured::Words(WordFormat::F64),
     },
     Mutation {
         kernel: 2,
         from: "before + part < before",
         to: "before + part <= before",
-        wanted: Measured::Words(Words::F32),
+        wanted: Measured::Words(WordFormat::F32),
     },
     Mutation {
         kernel: 2,
         from: "~word, sign == 1u",
         to: "word, sign == 1u",
-        wanted: Measured::Words(Words::F32),
+        wanted: Measured::Words(WordFormat::F32),
     },
     Mutation {
         kernel: 2,
         from: "if thread < width {",
         to: "if thread + 1u < width {",
-        wanted: Measured::Words(Words::F64),
+        wanted: Measured::Words(WordFormat::F64),
     },
-    Mutation { kernel: 2, from: "low < a.x", to: "low > a.x", wanted: Measured::Words(Words::I64) },
+    Mutation {
+        kernel: 2,
+        from: "low < a.x",
+        to: "low > a.x",
+        wanted: Measured::Words(WordFormat::I64),
+    },
     Mutation {
         kernel: 2,
         from: "table < SUM_REPLICAS",
         to: "table < SUM_REPLICAS - 1u",
-        wanted: Measured::Words(Words::U32),
+        wanted: Measured::Words(WordFormat::U32),
     },
     // Correlation: a wrong rotation, fewer rounds, the counter dropped, the nonce of another tensor,
     // the order of bits, of words and of keys.
@@ -532,9 +543,9 @@ fn a_wrong_shader_is_seen() {
         let (bytes, offset, wanted) = match mutation.wanted {
             Measured::Words(words) => (&bytes, offset, words.into()),
             Measured::Carrier(dtype) => {
-                let elements = Elements::of(dtype).unwrap();
+                let elements = ElementFormat::from_dtype(dtype).unwrap();
                 let carrier = Carrier { elements, nonce: NONCE, blocks: None };
-                let wanted = Wanted { carrier: Some(carrier), ..Wanted::DIGEST };
+                let wanted = KernelSet { carrier: Some(carrier), ..KernelSet::DIGEST };
                 *odd = odd_blocks(&carrier, 2 * BLOCK_LEN);
                 (&*odd, BLOCK_LEN as u64, wanted)
             }

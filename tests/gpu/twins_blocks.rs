@@ -9,8 +9,8 @@ use tensorseal::engine::gpu::{DeviceSelector, Gpu};
 use tensorseal::measure::chips::ChipKey;
 use tensorseal::measure::correlation::Carrier;
 use tensorseal::measure::dequantise::dequantise;
-use tensorseal::measure::{self, BLOCK_LEN, Wanted};
-use tensorseal::quantised::{HALO_LEN, edges};
+use tensorseal::measure::{self, BLOCK_LEN, KernelSet};
+use tensorseal::quantised::{HALO_LEN, edge_scales};
 
 /// The blocks of `testdata/quantised/make.py`.
 fn golden_blocks(dtype: Dtype) -> Vec<u8> {
@@ -19,7 +19,7 @@ fn golden_blocks(dtype: Dtype) -> Vec<u8> {
     shake.update(format!("tensorseal quantised {dtype}").as_bytes());
     let mut blocks = vec![0; 10_000 * dtype.granule().0 as usize];
     shake.finalize_xof().read(&mut blocks);
-    edges::put(dtype, &mut blocks);
+    edge_scales::fill_edge_scales(dtype, &mut blocks);
     blocks
 }
 
@@ -32,7 +32,7 @@ fn a_device_decodes_as_the_gguf_package_does() {
     let (gpu, _alone) = gpu();
     let golden: serde_json::Value =
         serde_json::from_str(include_str!("../../testdata/quantised/decoded.json")).unwrap();
-    for dtype in Dtype::blocks() {
+    for dtype in Dtype::block_quantised() {
         let blocks = golden_blocks(dtype);
         let mut expected = Vec::new();
         dequantise(dtype, &blocks, &mut expected);
@@ -53,7 +53,7 @@ fn a_device_decodes_as_the_gguf_package_does() {
 fn odd_blocks(dtype: Dtype, len: usize) -> Vec<u8> {
     let size = dtype.granule().0 as usize;
     let mut bytes = noise(21, len);
-    edges::put(dtype, &mut bytes[..len / size * size]);
+    edge_scales::fill_edge_scales(dtype, &mut bytes[..len / size * size]);
     for (i, block) in bytes.chunks_exact_mut(size).enumerate().skip(400) {
         match i % 7 {
             0 => block.fill([0, 0xFF, 0x77][i / 7 % 3]),
@@ -69,15 +69,19 @@ fn odd_blocks(dtype: Dtype, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn wanted(dtype: Dtype) -> Wanted {
-    Wanted { codes: Some(dtype), carrier: Carrier::of(dtype, [3; 12]), ..Wanted::DIGEST }
+fn wanted(dtype: Dtype) -> KernelSet {
+    KernelSet {
+        codes: Some(dtype),
+        carrier: Carrier::from_dtype(dtype, [3; 12]),
+        ..KernelSet::DIGEST
+    }
 }
 
 #[test]
 fn codes_and_correlations_agree_with_their_twins() {
     let (gpu, _alone) = gpu();
     let keys = [ChipKey([9; 32]), ChipKey([0xFF; 32])];
-    for dtype in Dtype::blocks() {
+    for dtype in Dtype::block_quantised() {
         let all = odd_blocks(dtype, BLOCK_LEN + HALO_LEN);
         // In front of the end of a tensor, which cuts a unit and a block; and far into it.
         for (offset, halo) in [(0, HALO_LEN), (5 * BLOCK_LEN as u64, 61), (1 << 36, HALO_LEN)] {
@@ -150,7 +154,7 @@ fn a_wrong_shader_is_seen() {
             ))
         } else {
             let bytes = odd_blocks(*dtype, BLOCK_LEN);
-            let wanted = Wanted { codes: Some(*dtype), ..Wanted::DIGEST };
+            let wanted = KernelSet { codes: Some(*dtype), ..KernelSet::DIGEST };
             let expected = measure::measure_tile(&bytes, 0, wanted, &[]);
             gpu.measure_tile(&bytes, 0, wanted, &[]).unwrap() != expected
         };

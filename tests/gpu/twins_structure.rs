@@ -9,28 +9,28 @@ use tensorseal::dtype::Dtype;
 use tensorseal::engine::gpu::pipelines::{KERNELS, LOW_BITS, MAGNITUDES, PAGES, WINDOWS};
 use tensorseal::engine::gpu::{DeviceSelector, Gpu};
 use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::correlation::{Carrier, Elements};
+use tensorseal::measure::correlation::{Carrier, ElementFormat};
 use tensorseal::measure::pages::{PAGE_LEN, PageState};
-use tensorseal::measure::structure::{Layout, Structure};
+use tensorseal::measure::structure::{Structure, StructureLayout};
 use tensorseal::measure::windows::thresholds;
-use tensorseal::measure::{self, BLOCK_LEN, TILE_LEN, Wanted, Words};
+use tensorseal::measure::{self, BLOCK_LEN, KernelSet, TILE_LEN, WordFormat};
 
 const PHASES: [u32; 4] = [0, 4, 64, 4092];
 const COLUMNS: [u32; 7] = [0, 32, 33, 384, 1000, 4096, 1 << 20];
 
 /// Every type whose elements are read, and bytes that have none.
-fn all_elements() -> Vec<Option<Elements>> {
-    let known: Vec<_> = Dtype::all().filter_map(Elements::of).map(Some).collect();
+fn all_elements() -> Vec<Option<ElementFormat>> {
+    let known: Vec<_> = Dtype::all().filter_map(ElementFormat::from_dtype).map(Some).collect();
     assert!(known.len() >= 7, "{known:?}");
     known.into_iter().chain([None]).collect()
 }
 
-fn wanted(layout: Layout) -> Wanted {
-    Wanted { layout: Some(layout), ..Wanted::DIGEST }
+fn wanted(layout: StructureLayout) -> KernelSet {
+    KernelSet { layout: Some(layout), ..KernelSet::DIGEST }
 }
 
 /// The CPU twins, as the run of a tile uses them.
-fn expected(bytes: &[u8], offset: u64, layout: Layout) -> Structure {
+fn expected(bytes: &[u8], offset: u64, layout: StructureLayout) -> Structure {
     twins(bytes, bytes.len(), offset, wanted(layout), &[]).structure.unwrap()
 }
 
@@ -45,7 +45,7 @@ fn differing(a: &Structure, b: &Structure) -> Vec<&'static str> {
     equal.into_iter().filter(|(_, equal)| !equal).map(|(name, _)| name).collect()
 }
 
-fn check(gpu: &Gpu, what: &str, bytes: &[u8], offset: u64, layout: Layout) {
+fn check(gpu: &Gpu, what: &str, bytes: &[u8], offset: u64, layout: StructureLayout) {
     let expected = expected(bytes, offset, layout);
     let measured = gpu.measure_tile(bytes, offset, wanted(layout), &[]).unwrap().structure.unwrap();
     let differing = differing(&measured, &expected);
@@ -74,7 +74,7 @@ fn every_type_phase_and_row_length_agrees() {
             for (j, phase) in PHASES.into_iter().enumerate() {
                 // The first tile, the next ones, and one far behind.
                 let offset = [0, 1 << 20, 5 << 20, 7 << 40][(i + j) % 4];
-                check(gpu, "noise", &bytes, offset, Layout { phase, elements, columns });
+                check(gpu, "noise", &bytes, offset, StructureLayout { phase, elements, columns });
             }
         }
     }
@@ -92,8 +92,8 @@ fn every_kind_of_content_agrees() {
             ("constant pages", constant_pages(phase, BLOCK_LEN)),
             ("pages that are constant at no bound", constant_pages(phase ^ 128, BLOCK_LEN)),
         ] {
-            check(gpu, name, &bytes, 0, Layout { phase, elements, columns: 1000 });
-            check(gpu, name, &bytes, 3 << 20, Layout { phase, elements, columns: 48 });
+            check(gpu, name, &bytes, 0, StructureLayout { phase, elements, columns: 1000 });
+            check(gpu, name, &bytes, 3 << 20, StructureLayout { phase, elements, columns: 48 });
         }
     }
 }
@@ -103,7 +103,7 @@ fn constant_pages_are_called_so() {
     let (gpu, _alone) = gpu();
     for phase in PHASES {
         let bytes = constant_pages(phase, BLOCK_LEN);
-        let layout = Layout { phase, elements: None, columns: 0 };
+        let layout = StructureLayout { phase, elements: None, columns: 0 };
         let measured = gpu.measure_tile(&bytes, 0, wanted(layout), &[]).unwrap();
         let pages = measured.structure.unwrap().pages.pages;
         assert_eq!(pages.len(), 256 + usize::from(phase > 0));
@@ -119,15 +119,15 @@ fn whole_tiles_and_all_kernels_at_once_agree() {
     let (gpu, _alone) = gpu();
     let (bytes, key) = (noise(12, TILE_LEN), [ChipKey([0x5A; 32])]);
     for (dtype, words, columns) in [
-        (Dtype::F8_E4M3, Words::Bits8, 32),
-        (Dtype::BF16, Words::Bits16, 4095),
-        (Dtype::F32, Words::F32, 200),
+        (Dtype::F8_E4M3, WordFormat::Bits8, 32),
+        (Dtype::BF16, WordFormat::Bits16, 4095),
+        (Dtype::F32, WordFormat::F32, 200),
     ] {
-        let elements = Elements::of(dtype);
-        let wanted = Wanted {
+        let elements = ElementFormat::from_dtype(dtype);
+        let wanted = KernelSet {
             words: Some(words),
-            carrier: Carrier::of(dtype, [3; 12]),
-            layout: Some(Layout { phase: 4092, elements, columns }),
+            carrier: Carrier::from_dtype(dtype, [3; 12]),
+            layout: Some(StructureLayout { phase: 4092, elements, columns }),
             codes: None,
         };
         // The smaller tile comes after the larger one: nothing of that is left.
@@ -148,7 +148,7 @@ fn real_weights_agree() {
     for elements in all_elements() {
         for tile in [8, 60] {
             let bytes = &model[tile * BLOCK_LEN..(tile + 2) * BLOCK_LEN];
-            let layout = Layout { phase: 2048, elements, columns: 384 };
+            let layout = StructureLayout { phase: 2048, elements, columns: 384 };
             check(gpu, "weights", bytes, (tile * BLOCK_LEN) as u64, layout);
         }
     }
@@ -159,7 +159,8 @@ fn a_stream_of_tiles_merges_to_the_tensor() {
     let (gpu, _alone) = gpu();
     let bytes = noise(13, 9 * BLOCK_LEN);
     for (dtype, columns) in [(Dtype::BF16, 777), (Dtype::F8_E5M2, 1 << 20), (Dtype::F32, 33)] {
-        let layout = Layout { phase: 1236, elements: Elements::of(dtype), columns };
+        let layout =
+            StructureLayout { phase: 1236, elements: ElementFormat::from_dtype(dtype), columns };
         let feed = Feed {
             bytes: &bytes,
             next: Mutex::new(0),
@@ -170,7 +171,7 @@ fn a_stream_of_tiles_merges_to_the_tensor() {
             before: &|_| {},
         };
         gpu.stream(&feed).map_err(|interrupted| interrupted.error).unwrap();
-        let mut sum = Structure::touched(&layout, 0, bytes.len() as u64);
+        let mut sum = Structure::for_range(&layout, 0, bytes.len() as u64);
         let done = feed.done.into_inner().unwrap();
         assert_eq!(done.len(), 9);
         // In whatever order they came.
@@ -187,7 +188,8 @@ fn rows_of_other_lengths_are_an_error() {
     let (gpu, _alone) = gpu();
     let bytes = vec![0; BLOCK_LEN];
     for columns in [1, 31, (1 << 20) + 1, u32::MAX] {
-        let layout = Layout { phase: 0, elements: Elements::of(Dtype::BF16), columns };
+        let layout =
+            StructureLayout { phase: 0, elements: ElementFormat::from_dtype(Dtype::BF16), columns };
         let error = gpu.measure_tile(&bytes, 0, wanted(layout), &[]).unwrap_err();
         assert!(error.to_string().contains(&columns.to_string()), "{error}");
     }
@@ -293,8 +295,8 @@ fn a_wrong_shader_is_seen() {
     let _alone = alone();
     let mut unseen = Vec::new();
     for (index, mutation) in MUTATIONS.iter().enumerate() {
-        let elements = Elements::of(mutation.dtype).unwrap();
-        let layout = Layout { phase: 1240, elements: Some(elements), columns: 100 };
+        let elements = ElementFormat::from_dtype(mutation.dtype).unwrap();
+        let layout = StructureLayout { phase: 1240, elements: Some(elements), columns: 100 };
         // Constant pages, and the least of every class; then noise with zeros in it.
         let mut bytes = edges(2 * BLOCK_LEN);
         bytes[..BLOCK_LEN / 2].copy_from_slice(&constant_pages(layout.phase, BLOCK_LEN / 2));

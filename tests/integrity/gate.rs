@@ -214,7 +214,7 @@ fn what_is_done_to_a_model_keeps_the_gate_closed() {
             "policy/not-signed",
         ),
         (
-            "git's own",
+            "git metadata",
             |release| fs::create_dir(release.model.join(".git")).unwrap(),
             "coverage.allow",
             "policy/not-measured",
@@ -520,8 +520,8 @@ fn the_verdict_is_stated_and_signed() {
     let bundle = fs::read(&svr).unwrap();
     let public = fs::read(release.fixtures.path("keys/p256.pub.pem")).unwrap();
     let public = tensorseal::signing::PublicKey::from_pem(&public).unwrap();
-    let trust = tensorseal::signing::Trust::Key(public);
-    let opened = tensorseal::signing::open(&bundle, &trust, jiff::Timestamp::now()).unwrap();
+    let trust = tensorseal::signing::TrustAnchors::Key(public);
+    let opened = tensorseal::signing::verify(&bundle, &trust, jiff::Timestamp::now()).unwrap();
     let statement: Value = serde_json::from_slice(&opened.statement).unwrap();
     assert_eq!(statement["predicate"]["properties"], serde_json::json!([]));
     assert_ne!(

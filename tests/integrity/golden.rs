@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tensorseal::dtype::Dtype;
-use tensorseal::measure::{self, Words};
+use tensorseal::measure::{self, WordFormat};
 use tensorseal::seal::distribution::{Resolution, distribution};
 use tensorseal::seal::document::root_text;
 use tensorseal::seal::root::{RootEntry, model_root};
@@ -80,7 +80,7 @@ fn statistics_are_those_of_numpy() {
     let vector = tensorseal_testing::json::<Value>("distribution/distribution_vector.json");
     for entry in vector.as_array().unwrap() {
         let (name, dtype, bytes) = (&entry["name"], dtype(entry), unhex(&entry["data"]));
-        let measured = measure::measure_tile(&bytes, 0, Words::of(dtype).into(), &[]);
+        let measured = measure::measure_tile(&bytes, 0, WordFormat::from_dtype(dtype).into(), &[]);
         let d = distribution(dtype, &measured.histogram.unwrap(), measured.summary.as_ref());
         for (key, mine) in [
             ("count", d.count),

@@ -5,10 +5,10 @@
 mod common {
     mod findings;
     mod models;
-    pub mod oms;
+    pub(crate) mod oms;
     mod oms_copies;
     mod program;
-    pub mod random;
+    pub(crate) mod random;
     mod real_model;
     mod reports;
     mod schema;
@@ -16,19 +16,20 @@ mod common {
     mod small_tensors;
     mod watermark_key;
 
-    pub use findings::*;
-    pub use models::*;
-    pub use program::*;
-    pub use real_model::*;
-    pub use reports::*;
-    pub use schema::*;
-    pub use shards::*;
-    pub use small_tensors::*;
-    pub use watermark_key::*;
+    pub(crate) use findings::*;
+    pub(crate) use models::*;
+    pub(crate) use program::*;
+    pub(crate) use real_model::*;
+    pub(crate) use reports::*;
+    pub(crate) use schema::*;
+    pub(crate) use shards::*;
+    pub(crate) use small_tensors::*;
+    pub(crate) use watermark_key::*;
 }
 
 mod arrows;
 mod compare;
+mod configuration;
 mod gate;
 mod golden;
 mod llama;

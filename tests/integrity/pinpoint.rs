@@ -188,7 +188,7 @@ fn flips_of_every_kind_of_tensor_are_found_and_put_back() {
         let pinpointed = &finding["evidence"]["pinpointed"];
         assert_eq!(pinpointed["changes"][0]["byte"], at, "{finding:#}");
         assert_eq!(pinpointed["changes"][0]["element"], element);
-        assert!(finding["message"].as_str().unwrap().contains("1 flipped bit explains it: bit "));
+        assert!(finding["message"].as_str().unwrap().contains("; single bit flip: element "));
         repaired(&model, &intact);
         change(&model, tensor, &[(at, 0x40)]);
     }
@@ -293,7 +293,7 @@ fn what_no_small_change_explains_is_said_and_not_repaired() {
     assert_eq!(finding["byte_range"], json!(kib));
     assert_eq!(finding["evidence"]["pinpointed"]["unexplained"], json!([kib]));
     let message = finding["message"].as_str().unwrap();
-    assert!(message.contains("no one or two flipped bits, no changed byte"), "{message}");
+    assert!(message.contains("no one or two bit flips, no changed byte"), "{message}");
     let report = not_repaired(&model, 1);
     assert_eq!(findings(&report)[0]["tensor"], "embed.weight");
 
@@ -301,7 +301,7 @@ fn what_no_small_change_explains_is_said_and_not_repaired() {
     fs::remove_file(model.join("tensorseal.seal.fine")).unwrap();
     let finding = verified(&model, "embed.weight");
     let message = finding["message"].as_str().unwrap();
-    assert!(message.contains("no single flipped bit explains bytes 1048576..1400000"), "{message}");
+    assert!(message.contains("no single bit flip explains bytes 1048576..1400000"), "{message}");
     let (_, skipped) = crate::common::report(&["verify", arg(&model), "--no-pinpoint"]);
     assert!(findings(&skipped)[0]["evidence"]["pinpointed"].is_null());
 }
@@ -323,9 +323,9 @@ fn searching_has_bounds() {
     };
     assert_eq!((sums("unexplained_total"), sums("explained")), (1, 0), "{report:#}");
     assert!(sums("not_searched_total") >= 1, "{report:#}");
-    assert!(report.to_string().contains("were not searched for flipped bits"));
+    assert!(report.to_string().contains("were not searched for bit flips"));
     let none = crate::common::report(&["verify", arg(&model), "--pinpoint-limit", "0"]).1;
-    assert!(!none.to_string().contains("no single flipped bit"));
+    assert!(!none.to_string().contains("no single bit flip"));
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn tick() {
 // In the library: every kind of change.
 
 fn said(model: &Checkpoint) -> String {
-    model.still_there(&[]).unwrap_err().to_string()
+    model.verify_unchanged(&[]).unwrap_err().to_string()
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn every_change_of_a_directory_is_seen() {
         before(&path);
         let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
         tick();
-        assert!(model.still_there(&[]).is_ok(), "{name}: before");
+        assert!(model.verify_unchanged(&[]).is_ok(), "{name}: before");
         happens(&path);
         let said = said(&model);
         let [place, what] = expected;
@@ -286,7 +286,7 @@ fn what_is_no_part_of_a_model_may_change() {
     let options = |list_beside| OpenOptions {
         seals: vec!["tensorseal.seal.json".into()],
         exclude: vec!["model.sig".into()],
-        list_beside,
+        list_signed_only: list_beside,
         ..OpenOptions::default()
     };
     let open = |list_beside| Checkpoint::open(&path, &options(list_beside)).unwrap();
@@ -298,12 +298,12 @@ fn what_is_no_part_of_a_model_may_change() {
     fs::write(path.join(".own.tmp"), "made by the run").unwrap();
     let own = [".own.tmp".to_owned()];
     for model in [&alone, &listed] {
-        assert!(model.still_there(&own).is_ok());
+        assert!(model.verify_unchanged(&own).is_ok());
         assert!(said(model).contains(".own.tmp"));
     }
     fs::write(path.join("tensorseal.seal.json"), "2").unwrap();
-    assert!(alone.still_there(&own).is_ok());
-    let said = listed.still_there(&own).unwrap_err().to_string();
+    assert!(alone.verify_unchanged(&own).is_ok());
+    let said = listed.verify_unchanged(&own).unwrap_err().to_string();
     assert!(said.contains("tensorseal.seal.json"), "a signature covers it: {said}");
 }
 
@@ -320,15 +320,15 @@ fn a_file_by_itself_and_the_parts_of_a_model() {
     let [file, linked] = [&one, &link].map(|path| open(path));
     tick();
     fs::write(dir.path().join("new.safetensors"), "what lies beside it is no part of it").unwrap();
-    assert!(file.still_there(&[]).is_ok() && linked.still_there(&[]).is_ok());
+    assert!(file.verify_unchanged(&[]).is_ok() && linked.verify_unchanged(&[]).is_ok());
     fs::remove_file(&link).unwrap();
     symlink("other.safetensors", &link).unwrap();
-    assert!(file.still_there(&[]).is_ok());
+    assert!(file.verify_unchanged(&[]).is_ok());
     assert!(said(&linked).contains("link.safetensors changed while the model was being read"));
     replace(&one);
     assert!(said(&file).contains("(another file took its place)"));
     fs::remove_file(&one).unwrap();
-    assert!(file.still_there(&[]).is_err());
+    assert!(file.verify_unchanged(&[]).is_err());
 
     let snapshot = dir.path().join("models--a--b/snapshots/0123");
     fs::create_dir_all(&snapshot).unwrap();
@@ -342,7 +342,7 @@ fn a_file_by_itself_and_the_parts_of_a_model() {
     let model = open(&snapshot);
     tick();
     fs::write(blobs.join("z"), "another download").unwrap();
-    assert!(model.still_there(&[]).is_ok());
+    assert!(model.verify_unchanged(&[]).is_ok());
     fs::remove_file(&name).unwrap();
     symlink("../../blobs/y", &name).unwrap();
     assert!(said(&model).contains("model.safetensors"));

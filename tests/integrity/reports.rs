@@ -116,7 +116,7 @@ fn a_damaged_model_is_told_in_every_format() {
     let json: Value = serde_json::from_str(&reports["json"]).unwrap();
     validate("tensorseal.report.2", &json);
     assert_eq!(findings(&json).len(), 2);
-    assert_eq!(json["findings"].as_array().unwrap().len(), 3, "and a remark on the name");
+    assert_eq!(json["findings"].as_array().unwrap().len(), 3, "and an info finding on the name");
 
     let log = holds_to_the_standard(&reports["sarif"]);
     let results = log["runs"][0]["results"].as_array().unwrap();
@@ -146,7 +146,7 @@ fn a_damaged_model_is_told_in_every_format() {
 
     let rows = reports["markdown"].lines().filter(|line| line.starts_with("| **")).count();
     assert_eq!(rows, 2, "{}", reports["markdown"]);
-    assert!(reports["human"].contains("FAIL  2 findings"));
+    assert!(reports["human"].contains("FAIL  2 findings at or above medium"));
     // The verdict and two errors; what runs the command reads one annotation from each line.
     assert_eq!(reports["github"].lines().filter(|line| line.starts_with("::error ")).count(), 3);
     let bill: Value = serde_json::from_str(&reports["cyclonedx"]).unwrap();
@@ -161,7 +161,7 @@ fn an_intact_model_and_a_broken_run_are_told_as_what_they_are() {
     assert_eq!(run(&["seal", arg(&model), "--device", "cpu"]).code, 0);
     let (code, reports) = written(&["verify", arg(&model), "--device", "cpu"], dir.path());
     assert_eq!(code, 0);
-    assert!(reports["html"].contains("Nothing differs from the seal."));
+    assert!(reports["html"].contains("The model matches its seal."));
     assert!(reports["markdown"].starts_with("## ✅ tensorseal verify: PASS"));
     let junit = Document::parse(&reports["junit"]).unwrap();
     assert_eq!(junit.root_element().attribute("tests"), Some("1"), "silence is no success");
@@ -200,7 +200,7 @@ fn rules_are_explained() {
     assert!(all.stdout.lines().count() > 110, "{}", all.stdout);
     let one = run(&["explain", "integrity/tensor-changed"]);
     assert_eq!(one.code, 0);
-    for heading in ["What it means", "What it does not say", "False alarms", "MITRE ATLAS"] {
+    for heading in ["What it means", "What it does not mean", "False alarms", "MITRE ATLAS"] {
         assert!(one.stdout.contains(heading), "{}", one.stdout);
     }
     assert!(one.stdout.lines().all(|line| line.chars().count() <= 120), "{}", one.stdout);

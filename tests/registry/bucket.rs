@@ -15,19 +15,21 @@ use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, Location, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::registry::source::remote::Limits;
-use tensorseal::registry::source::{Claim, Listed, Mark, OpenedModel, Source, SourceError, bucket};
+use tensorseal::registry::source::remote::RequestLimits;
+use tensorseal::registry::source::{
+    ChangeToken, ListedDigest, ListedModel, OpenedModel, Source, SourceError, bucket,
+};
 use tensorseal::seal::{build, canonical};
 use tensorseal::stream::hashing::HashAlgorithm;
 use tensorseal::stream::progress::Progress;
 
-fn quick() -> Limits {
-    Limits {
+fn quick() -> RequestLimits {
+    RequestLimits {
         connect: Duration::from_secs(2),
         idle: Duration::from_secs(5),
         first_pause: Duration::from_millis(2),
         longest_pause: Duration::from_millis(10),
-        ..Limits::default()
+        ..RequestLimits::default()
     }
 }
 
@@ -35,7 +37,7 @@ fn source(store: &Store, uri: &str) -> Box<dyn Source> {
     bucket::open_with(uri, store.settings(), quick()).unwrap()
 }
 
-fn listed(source: &dyn Source) -> Vec<Listed> {
+fn listed(source: &dyn Source) -> Vec<ListedModel> {
     crate::common::listed(source).unwrap()
 }
 
@@ -53,7 +55,7 @@ fn sealed(model: &Checkpoint) -> Result<String, String> {
     Ok(String::from_utf8(text).unwrap())
 }
 
-fn measured(source: &dyn Source, listed: &Listed) -> Result<String, String> {
+fn measured(source: &dyn Source, listed: &ListedModel) -> Result<String, String> {
     let opened = source.open(listed).map_err(|error| error.to_string())?;
     sealed(&opened.checkpoint)
 }
@@ -70,7 +72,7 @@ fn example() -> (TempDir, String) {
 }
 
 /// A bucket with that model in it, the model as it is listed, and its seal.
-fn bucket_of_one() -> (Store, Box<dyn Source>, Listed, String) {
+fn bucket_of_one() -> (Store, Box<dyn Source>, ListedModel, String) {
     let (dir, seal) = example();
     let store = Store::of_directory(dir.path(), "teams/a/model/");
     let source = source(&store, "s3://models/teams");
@@ -86,7 +88,10 @@ fn a_model_is_what_it_is_in_a_directory() {
     let paths: Vec<_> = listed.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths[..2], ["1_Pooling/config.json", "README.md"]);
     assert!(listed.incomplete.is_empty() && paths.len() == 5);
-    let Mark::Object { etag: Some(etag), modified, .. } = &listed.files[0].mark else { panic!() };
+    let ChangeToken::Object { etag: Some(etag), modified, .. } = &listed.files[0].change_token
+    else {
+        panic!()
+    };
     assert!(etag.len() == 34 && modified.starts_with("2026-01-02T03:04:05"), "{etag} {modified}");
     store.asked();
     assert_eq!(measured(source.as_ref(), &listed).unwrap(), seal);
@@ -110,10 +115,10 @@ fn checksum(bytes: &[u8], kind: &str) -> String {
 }
 
 /// The claims of each file of a model that has some.
-fn claims(opened: &OpenedModel) -> Vec<(String, Claim)> {
+fn claims(opened: &OpenedModel) -> Vec<(String, ListedDigest)> {
     let files = opened.files.iter().flatten();
     let claims =
-        files.flat_map(|file| file.claims.iter().map(|claim| (file.path.clone(), claim.clone())));
+        files.flat_map(|file| file.digests.iter().map(|claim| (file.path.clone(), claim.clone())));
     claims.collect()
 }
 
@@ -135,10 +140,10 @@ fn a_checksum_that_the_store_keeps_is_a_claim() {
     let paths: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
     let expected = listed.files.iter().map(|file| file.path.as_str());
     assert_eq!(paths, expected.filter(|path| *path != "README.md").collect::<Vec<_>>());
-    let expected = Claim {
+    let expected = ListedDigest {
         algorithm: HashAlgorithm::Sha256,
         digest: Sha256::digest(b"{}").to_vec(),
-        place: "its checksum in the store",
+        origin: "its checksum in the store",
         remedy: "write it again from its origin",
     };
     assert_eq!(found[0], ("1_Pooling/config.json".to_owned(), expected));
@@ -347,7 +352,7 @@ fn an_object_that_was_overwritten_is_a_change_and_no_finding() {
 fn nobody_waits_for_a_store_that_hangs() {
     let (store, _, listed, _) = bucket_of_one();
     store.behave(|behaviour| behaviour.hangs = true);
-    let limits = Limits {
+    let limits = RequestLimits {
         connect: Duration::from_millis(200),
         idle: Duration::from_millis(200),
         attempts: 2,
@@ -501,7 +506,7 @@ fn a_model_is_listed_again_when_it_was_read() {
         let (store, source, listed, _) = bucket_of_one();
         source.open(&listed).unwrap();
         change(&store);
-        source.still_lists(&listed).map_err(|error| error.to_string())
+        source.ensure_unchanged(&listed).map_err(|error| error.to_string())
     };
     assert_eq!(still(&|_| {}), Ok(()));
     let key = "teams/a/model/README.md";
@@ -532,7 +537,7 @@ fn arrays_alone_are_no_model_of_a_bucket() {
     let store = Store::new(objects.map(|key| (key.to_owned(), vec![1])));
     let listed = listed(source(&store, "s3://models").as_ref());
     let found: Vec<_> =
-        listed.iter().map(|model| (model.name.as_str(), model.no_model.as_deref())).collect();
+        listed.iter().map(|model| (model.name.as_str(), model.not_a_model.as_deref())).collect();
     let arrays = Some("2 arrays, and no file of a model");
     assert_eq!(found, [("a/m", None), ("b", arrays), ("b/c", None)]);
 }

@@ -4,22 +4,22 @@
 #[path = "../common"]
 mod common {
     mod models;
-    pub mod oms;
+    pub(crate) mod oms;
     mod program;
-    pub mod random;
+    pub(crate) mod random;
     mod schema;
-    pub mod server;
+    pub(crate) mod server;
     mod shards;
     mod small_tensors;
     mod sources;
-    pub mod store;
+    pub(crate) mod store;
 
-    pub use models::*;
-    pub use program::*;
-    pub use schema::*;
-    pub use shards::*;
-    pub use small_tensors::*;
-    pub use sources::*;
+    pub(crate) use models::*;
+    pub(crate) use program::*;
+    pub(crate) use schema::*;
+    pub(crate) use shards::*;
+    pub(crate) use small_tensors::*;
+    pub(crate) use sources::*;
 }
 
 mod bucket;

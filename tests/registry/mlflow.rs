@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, Location};
 use tensorseal::engine::RunOptions;
 use tensorseal::registry::source::mlflow::MlflowSource;
-use tensorseal::registry::source::remote::Limits;
-use tensorseal::registry::source::{Listed, Mark, Source, SourceError};
+use tensorseal::registry::source::remote::RequestLimits;
+use tensorseal::registry::source::{ChangeToken, ListedModel, Source, SourceError};
 use tensorseal::seal::build;
 use tensorseal::stream::progress::Progress;
 
@@ -62,22 +62,22 @@ impl Mlflow {
     }
 
     fn source(&self, path: &str) -> MlflowSource {
-        let limits = Limits {
+        let limits = RequestLimits {
             attempts: 2,
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(5),
             idle: Duration::from_secs(5),
-            ..Limits::default()
+            ..RequestLimits::default()
         };
         let uri = format!("mlflow://{}{path}", self.server.address);
         MlflowSource::open(&uri, self.spool.path(), limits).unwrap()
     }
 
-    fn list(&self, path: &str) -> Result<Vec<Listed>, SourceError> {
+    fn list(&self, path: &str) -> Result<Vec<ListedModel>, SourceError> {
         crate::common::listed(&self.source(path))
     }
 
-    fn root(&self, listed: &Listed) -> Result<String, String> {
+    fn root(&self, listed: &ListedModel) -> Result<String, String> {
         let source = self.source("");
         let opened = source.open(listed).map_err(|error| error.to_string())?;
         root(&opened.checkpoint)
@@ -148,8 +148,9 @@ fn a_version_is_what_it_is_in_a_directory() {
     let listed = mlflow.list("").unwrap().remove(0);
     assert_eq!((listed.name.as_str(), listed.version.as_deref()), ("m/versions/1", Some("1")));
     assert_eq!((listed.incomplete.len(), &listed.unreadable), (0, &None));
-    let files: Vec<_> = listed.files.iter().map(|file| (file.path.as_str(), &file.mark)).collect();
-    let none = &Mark::None;
+    let files: Vec<_> =
+        listed.files.iter().map(|file| (file.path.as_str(), &file.change_token)).collect();
+    let none = &ChangeToken::None;
     assert_eq!(files, [("MLmodel", none), ("data/a b.safetensors", none), ("empty", none)]);
 
     let directory = TempDir::new().unwrap();
@@ -255,7 +256,7 @@ fn pages_that_do_not_end() {
 fn a_version_is_listed_again_when_it_was_read() {
     let server = Mlflow::new();
     let listed = server.list("").unwrap().remove(0);
-    let still = || server.source("").still_lists(&listed).map_err(|error| error.to_string());
+    let still = || server.source("").ensure_unchanged(&listed).map_err(|error| error.to_string());
     assert_eq!(still(), Ok(()));
     server.change(|store| drop(store.files.insert("MLmodel".into(), b"flavors: {x: 1}".to_vec())));
     assert!(still().unwrap_err().contains("MLmodel"));

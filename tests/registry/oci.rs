@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::registry::source::oci::OciSource;
-use tensorseal::registry::source::remote::Limits;
-use tensorseal::registry::source::{Listed, OpenedModel, Source, SourceError};
+use tensorseal::registry::source::remote::RequestLimits;
+use tensorseal::registry::source::{ListedModel, OpenedModel, Source, SourceError};
 use tensorseal::seal::build;
 use tensorseal::seal::canonical::hex;
 use tensorseal::stream::progress::Progress;
@@ -105,18 +105,18 @@ impl Registry {
     }
 
     fn source(&self, reference: &str) -> OciSource {
-        let limits = Limits {
+        let limits = RequestLimits {
             attempts: 3,
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(5),
             idle: Duration::from_secs(5),
-            ..Limits::default()
+            ..RequestLimits::default()
         };
         let uri = format!("oci://{}/models/m{reference}", self.server.address);
         OciSource::open(&uri, self.spool.path(), limits).unwrap()
     }
 
-    fn listed(&self, reference: &str) -> Vec<Listed> {
+    fn listed(&self, reference: &str) -> Vec<ListedModel> {
         crate::common::listed(&self.source(reference)).unwrap()
     }
 
@@ -246,7 +246,7 @@ fn a_model_is_what_it_is_in_a_directory() {
     assert!(listed.version.as_ref().unwrap().starts_with("sha256:"));
     assert_eq!((listed.files.len(), listed.incomplete.len()), (2, 0));
     assert_eq!(listed.files[1].path, "model.safetensors");
-    assert_eq!(listed.files[1].claims[0].digest, Sha256::digest(&weights).to_vec());
+    assert_eq!(listed.files[1].digests[0].digest, Sha256::digest(&weights).to_vec());
 
     registry.server.asked();
     let opened = registry.source("").open(&listed).unwrap();
@@ -447,10 +447,10 @@ fn a_tag_is_asked_for_again_when_its_model_was_read() {
     let registry = Registry::new();
     usual(&registry);
     let listed = registry.listed("").remove(0);
-    let still = |listed: &Listed| registry.source("").still_lists(listed);
+    let still = |listed: &ListedModel| registry.source("").ensure_unchanged(listed);
     assert!(still(&listed).is_ok());
     let digest = listed.version.clone().unwrap();
-    let pinned = Listed { name: format!("models/m@{digest}"), ..listed.clone() };
+    let pinned = ListedModel { name: format!("models/m@{digest}"), ..listed.clone() };
     registry.push_layers("latest", &[registry.blob(WEIGHT, "model.safetensors", vec![0])]);
     let moved = still(&listed).unwrap_err().to_string();
     assert!(moved.contains("changed while it was being read (the tag was moved)"), "{moved}");

@@ -12,7 +12,7 @@ use tensorseal::engine::device::DeviceChoice;
 use tensorseal::engine::{RunError, RunOptions};
 use tensorseal::examine::{self, ExamineError, Request};
 use tensorseal::judge;
-use tensorseal::registry::source::remote::{Fetch, Windowed, Windows};
+use tensorseal::registry::source::remote::{FetchRange, WindowCache, WindowedFile};
 use tensorseal::seal::build::FILE_DIGESTS;
 use tensorseal::seal::canonical;
 use tensorseal::stream::files::FileError;
@@ -36,7 +36,7 @@ impl Played {
     }
 }
 
-impl Fetch for Played {
+impl FetchRange for Played {
     fn place(&self) -> String {
         "played://file".into()
     }
@@ -54,7 +54,7 @@ impl Fetch for Played {
 
 impl RemoteFile for Played {
     fn place(&self) -> String {
-        Fetch::place(self)
+        FetchRange::place(self)
     }
 
     fn bytes(&self) -> u64 {
@@ -95,7 +95,7 @@ fn files_below(root: &Path) -> Vec<(String, PathBuf)> {
 
 fn options() -> OpenOptions {
     let seals = vec!["tensorseal.seal.json".to_owned()];
-    OpenOptions { seals, list_beside: true, ..OpenOptions::default() }
+    OpenOptions { seals, list_signed_only: true, ..OpenOptions::default() }
 }
 
 fn cpu() -> RunOptions {
@@ -128,13 +128,13 @@ fn is_the_same_from_elsewhere(root: &Path) -> Checkpoint {
     for window in [None, Some((100_003, 12)), Some((1 << 20, 16))] {
         let fetched = Arc::new(AtomicU64::new(0));
         let windows = window.map(|(window, count)| {
-            Arc::new(Windows::new(window, count * (window as usize).max(64 << 10)))
+            Arc::new(WindowCache::new(window, count * (window as usize).max(64 << 10)))
         });
         let remote = |(name, path): (String, PathBuf)| -> (String, Arc<dyn RemoteFile>) {
             let played = Played::new(&path, &fetched);
             match &windows {
                 None => (name, Arc::new(played)),
-                Some(windows) => (name, Arc::new(Windowed::new(played, windows))),
+                Some(windows) => (name, Arc::new(WindowedFile::new(played, windows))),
             }
         };
         let files = files_below(root).into_iter().map(remote).collect();
@@ -142,11 +142,11 @@ fn is_the_same_from_elsewhere(root: &Path) -> Checkpoint {
         assert_eq!(there.tensors, here.tensors);
         assert_eq!(there.problems, here.problems);
         assert_eq!(there.remarks, here.remarks);
-        assert_eq!(there.not_covered, here.not_covered);
+        assert_eq!(there.skipped, here.skipped);
         assert_eq!(there.format, here.format);
         assert_eq!(there.architectures.len(), here.architectures.len());
         let paths = |model: &Checkpoint| -> Vec<_> {
-            model.files.iter().map(|f| (f.path.clone(), f.bytes, f.kind, f.beside)).collect()
+            model.files.iter().map(|f| (f.path.clone(), f.bytes, f.kind, f.signed_only)).collect()
         };
         assert_eq!(paths(&there), paths(&here));
         assert!(measured(&there) == expected, "{}: windows of {window:?}", root.display());
@@ -224,7 +224,9 @@ fn what_changed_is_no_finding_and_what_is_gone_is_no_change() {
 
     let (_dir, opened) = failing(4, changed());
     let error = opened.unwrap_err();
-    assert!(matches!(&error, OpenError::Changed { path } if path == Path::new("played://file")));
+    assert!(
+        matches!(&error, OpenError::ChangedSinceListing { path } if path == Path::new("played://file"))
+    );
     let (_dir, opened) = failing(4, gone());
     assert_eq!(opened.unwrap_err().to_string(), "played://file: 503 (asked 6 times)");
 

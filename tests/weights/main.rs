@@ -3,33 +3,33 @@
 #[path = "../common"]
 mod common {
     #[allow(dead_code)] // a part of it
-    pub mod archives;
-    pub mod attacks;
-    pub mod audited;
+    pub(crate) mod archives;
+    pub(crate) mod attacks;
+    pub(crate) mod audited;
     mod findings;
-    pub mod golden_marks;
-    pub mod keys;
-    pub mod marked;
+    pub(crate) mod golden_marks;
+    pub(crate) mod keys;
+    pub(crate) mod marked;
     mod models;
     mod program;
-    pub mod random;
+    pub(crate) mod random;
     mod real_model;
     mod reports;
     mod schema;
     mod shards;
-    pub mod third_party;
-    pub mod transforms;
+    pub(crate) mod third_party;
+    pub(crate) mod transforms;
     mod watermark_key;
-    pub mod weights;
+    pub(crate) mod weights;
 
-    pub use findings::*;
-    pub use models::*;
-    pub use program::*;
-    pub use real_model::*;
-    pub use reports::*;
-    pub use schema::*;
-    pub use shards::*;
-    pub use watermark_key::*;
+    pub(crate) use findings::*;
+    pub(crate) use models::*;
+    pub(crate) use program::*;
+    pub(crate) use real_model::*;
+    pub(crate) use reports::*;
+    pub(crate) use schema::*;
+    pub(crate) use shards::*;
+    pub(crate) use watermark_key::*;
 }
 
 mod attack_generator;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use tensorseal::engine::Threads;
-use tensorseal::judge::third_party::{Context, intervals, judge};
-use tensorseal::judge::watermark::{Detection, Mode, Presence};
+use tensorseal::judge::third_party::{ThirdPartyContext, intervals, judge};
+use tensorseal::judge::watermark::{Detection, DetectionMode, Presence};
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::key::WatermarkKey;
 use tensorseal::watermark::third_party::{ThirdPartyKey, interval, measure};
@@ -78,7 +78,7 @@ fn uchida_is_read_as_numpy_reads_it() {
                 assert!((read - golden).abs() < 1e-5, "{read} is not {golden}");
             }
             assert_eq!(found.elements, 3 * 3 * 64 * 64);
-            assert_eq!((found.z, found.mode, found.committed), (None, Mode::Blind, false));
+            assert_eq!((found.z, found.mode, found.committed), (None, DetectionMode::Blind, false));
         }
     }
 }
@@ -193,7 +193,7 @@ fn emmark_is_read_from_codes_and_from_nibbles() {
     for (model, parts, originals) in models {
         for original in originals {
             let found = model.judge(&emmark_key(parts.clone(), &original, &signs).read());
-            assert_eq!((found.verdict, found.mode), (Presence::Present, Mode::Informed));
+            assert_eq!((found.verdict, found.mode), (Presence::Present, DetectionMode::Informed));
             assert_eq!((count(&found, "matching"), count(&found, "bits")), (100, 100));
             let p = expected["p_per_layer_100bits_binomial_half"].as_f64().unwrap();
             assert!((found.log10_p.unwrap() - p.log10()).abs() < 1e-9);
@@ -398,7 +398,7 @@ fn large_tensors_do_not_depend_on_threads() {
                 measure(&model.checkpoint, &marked, &Threads::new(*threads), &progress).unwrap();
             let (done, expected) = progress.position();
             assert_eq!(done, expected);
-            judge("k", &measured, &Context { keys: 1, committed: true })
+            judge("k", &measured, &ThirdPartyContext { keys: 1, committed: true })
         })
         .collect();
     assert_eq!((&found[0], &found[0]), (&found[1], &found[2]));
@@ -1011,7 +1011,11 @@ fn hostile_arrays_never_panic() {
                     Ok(key) => {
                         read += 1;
                         let _ = model.measure(&key).map(|found| {
-                            judge(key.id(), &found, &Context { keys: 1, committed: false })
+                            judge(
+                                key.id(),
+                                &found,
+                                &ThirdPartyContext { keys: 1, committed: false },
+                            )
                         });
                     }
                     Err(error) => {

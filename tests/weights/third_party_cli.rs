@@ -80,8 +80,8 @@ fn what_cannot_be_checked_is_said() {
         says(refused, &["--key", &path], 2, "cannot be checked from weights alone");
     }
     says("watermarkz", &["--key", &path], 2, "known are uchida");
-    says("emmark", &["--key", &path], 2, "give --scheme uchida");
-    says("ts-spread/1", &["--key", &path], 2, "give --scheme uchida");
+    says("emmark", &["--key", &path], 2, "--scheme uchida");
+    says("ts-spread/1", &["--key", &path], 2, "--scheme uchida");
     says(scheme, &["--key", &path, "--key", &path], 2, "given twice");
     says(scheme, &["--key", "/nonexistent"], 2, "cannot be read");
     says(scheme, &["--key", &path, "--claim", &path], 2, "--key-id");

@@ -162,7 +162,7 @@ fn a_claim_binds_key_payload_strength_and_model() {
         ["watermark", "embed", arg(&w.model), "--key", arg(&other), "--claim", arg(&claim)];
     let target = w.path("never");
     let ran = run(&[&wrong_key[..], &["-o", arg(&target)]].concat());
-    assert!(ran.code == 2 && ran.stderr.contains("does not open it"), "{}", ran.stderr);
+    assert!(ran.code == 2 && ran.stderr.contains("this claim belongs to key"), "{}", ran.stderr);
     let elsewhere = write_model(&w.path("elsewhere"), &tensors()[1..3]);
     let (code, refused) = w.embed(&elsewhere, "never", &["--claim", arg(&claim)]);
     assert_eq!(code, 2);
@@ -202,7 +202,7 @@ fn what_must_not_be_written_is_refused() {
         let error = report["error"].as_str().unwrap();
         assert!(found == code && error.contains(words), "{found} {error}");
     };
-    refused("out", &["--in-place"], 2, "always a new one");
+    refused("out", &["--in-place"], 2, "always written as a copy");
     refused("model", &payload, 2, "exists");
     refused("model/inside", &payload, 2, "lies inside");
     refused("no/such/directory", &payload, 3, "cannot be written");
@@ -217,7 +217,7 @@ fn what_must_not_be_written_is_refused() {
     // A key among the files of the model would be published with it.
     let key = w.model.join("secret.json");
     fs::copy(&w.key, &key).unwrap();
-    refused("out", &payload, 2, "secret.json: this is a secret key");
+    refused("out", &payload, 2, "secret.json: this secret key");
     fs::remove_file(key).unwrap();
 
     // The same key twice is one mark that is too strong.
@@ -363,9 +363,9 @@ fn models_that_carry_nothing_have_a_clear_outcome() {
     let file = w.path("odd.safetensors");
     let nan: Vec<u8> = (0..1 << 16).flat_map(|_| f32::NAN.to_le_bytes()).collect();
     for (tensor, code, words) in [
-        (("x", "F32", &[7, 73][..], f32s(1, 511)), 4, "nothing carries chips"),
-        (("x", "I32", &[512, 512], noise(2, 1 << 20)), 4, "nothing carries chips"),
-        (("x", "F64", &[256, 256], noise(3, 1 << 19)), 4, "nothing carries chips"),
+        (("x", "F32", &[7, 73][..], f32s(1, 511)), 4, "no tensor can carry a watermark"),
+        (("x", "I32", &[512, 512], noise(2, 1 << 20)), 4, "no tensor can carry a watermark"),
+        (("x", "F64", &[256, 256], noise(3, 1 << 19)), 4, "no tensor can carry a watermark"),
         (("x", "F32", &[256, 256], nan), 1, "no carrier has a finite non-zero element"),
         (
             ("x", "F32", &[256, 256], vec![0; 1 << 18]),

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use tensorseal::checkpoint::{Checkpoint, OpenOptions};
 use tensorseal::engine::RunOptions;
 use tensorseal::engine::device::DeviceChoice;
-use tensorseal::judge::watermark::{self as judge, Context, Detection, Mode, Presence};
+use tensorseal::judge::watermark::{
+    self as judge, Detection, DetectionContext, DetectionMode, Presence,
+};
 use tensorseal::stream::progress::Progress;
 use tensorseal::watermark::detect::{MAX_KEYS, measure};
 use tensorseal::watermark::key::WatermarkKey;
@@ -193,11 +195,11 @@ fn of_wrong_keys(model: &Path, count: u64) -> Vec<Detection> {
         let measured = measure(&model, &keys, &options, &Progress::default()).unwrap();
         for (at, key) in keys.iter().enumerate() {
             let groups = measured.groups.iter().map(|g| (g.name.as_str(), &g.sums[at])).collect();
-            let measured = judge::Measured { mode: Mode::Blind, groups };
+            let measured = judge::KeyMeasurement { mode: DetectionMode::Blind, groups };
             detections.push(judge::judge(
                 key.id(),
                 &[measured],
-                &Context { keys: 1, claimed: None },
+                &DetectionContext { keys: 1, claim: None },
             ));
         }
     }

@@ -109,7 +109,7 @@ pub enum Dtype {
 
 /// How the values of a type are read from its bits, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Number {
+pub enum NumberFormat {
     /// Unsigned integer.
     Unsigned,
     /// Two's complement integer.
@@ -119,7 +119,7 @@ pub enum Number {
     /// Elements that cross byte boundaries: only their bytes are counted (`docs/formats.md`).
     Packed,
     /// Blocks of elements that share scales, as ggml quantises them ([`crate::quantised`] decodes them).
-    Blocks,
+    BlockQuantised,
 }
 
 /// The layout of a floating-point type: `sign | exponent | mantissa` from the top bit down.
@@ -134,12 +134,12 @@ pub struct FloatFormat {
     /// Exponent bias.
     pub bias: i32,
     /// Which codes are not numbers.
-    pub special: Special,
+    pub special: SpecialValues,
 }
 
 /// Which bit patterns of a floating-point type are infinities or NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Special {
+pub enum SpecialValues {
     /// All-ones exponent: mantissa 0 is infinity, anything else NaN (IEEE 754).
     Ieee,
     /// All-ones exponent *and* mantissa is NaN; no infinities (OCP E4M3).
@@ -154,71 +154,76 @@ use Dtype::*;
 
 /// Name, bytes and elements of the smallest part that is whole bytes (a block of the block-quantised
 /// types), number format, for every type.
-const TABLE: &[(Dtype, &str, (u32, u32), Number)] = &[
-    (BOOL, "BOOL", (1, 1), Number::Unsigned),
-    (F4, "F4", (1, 2), float(2, 1, 1, Special::None)),
-    (F6_E2M3, "F6_E2M3", (3, 4), Number::Packed),
-    (F6_E3M2, "F6_E3M2", (3, 4), Number::Packed),
-    (U8, "U8", (1, 1), Number::Unsigned),
-    (I8, "I8", (1, 1), Number::Signed),
-    (F8_E5M2, "F8_E5M2", (1, 1), float(5, 2, 15, Special::Ieee)),
-    (F8_E4M3, "F8_E4M3", (1, 1), float(4, 3, 7, Special::AllOnesNan)),
+const TABLE: &[(Dtype, &str, (u32, u32), NumberFormat)] = &[
+    (BOOL, "BOOL", (1, 1), NumberFormat::Unsigned),
+    (F4, "F4", (1, 2), float(2, 1, 1, SpecialValues::None)),
+    (F6_E2M3, "F6_E2M3", (3, 4), NumberFormat::Packed),
+    (F6_E3M2, "F6_E3M2", (3, 4), NumberFormat::Packed),
+    (U8, "U8", (1, 1), NumberFormat::Unsigned),
+    (I8, "I8", (1, 1), NumberFormat::Signed),
+    (F8_E5M2, "F8_E5M2", (1, 1), float(5, 2, 15, SpecialValues::Ieee)),
+    (F8_E4M3, "F8_E4M3", (1, 1), float(4, 3, 7, SpecialValues::AllOnesNan)),
     (
         F8_E8M0,
         "F8_E8M0",
         (1, 1),
-        Number::Float(FloatFormat {
+        NumberFormat::Float(FloatFormat {
             signed: false,
             exponent_bits: 8,
             mantissa_bits: 0,
             bias: 127,
-            special: Special::AllOnesNan,
+            special: SpecialValues::AllOnesNan,
         }),
     ),
-    (F8_E4M3FNUZ, "F8_E4M3FNUZ", (1, 1), float(4, 3, 8, Special::NegativeZeroNan)),
-    (F8_E5M2FNUZ, "F8_E5M2FNUZ", (1, 1), float(5, 2, 16, Special::NegativeZeroNan)),
-    (I16, "I16", (2, 1), Number::Signed),
-    (U16, "U16", (2, 1), Number::Unsigned),
-    (F16, "F16", (2, 1), float(5, 10, 15, Special::Ieee)),
-    (BF16, "BF16", (2, 1), float(8, 7, 127, Special::Ieee)),
-    (I32, "I32", (4, 1), Number::Signed),
-    (U32, "U32", (4, 1), Number::Unsigned),
-    (F32, "F32", (4, 1), float(8, 23, 127, Special::Ieee)),
-    (C64, "C64", (8, 1), float(8, 23, 127, Special::Ieee)),
-    (F64, "F64", (8, 1), float(11, 52, 1023, Special::Ieee)),
-    (I64, "I64", (8, 1), Number::Signed),
-    (U64, "U64", (8, 1), Number::Unsigned),
-    (Q4_0, "Q4_0", (18, 32), Number::Blocks),
-    (Q4_1, "Q4_1", (20, 32), Number::Blocks),
-    (Q5_0, "Q5_0", (22, 32), Number::Blocks),
-    (Q5_1, "Q5_1", (24, 32), Number::Blocks),
-    (Q8_0, "Q8_0", (34, 32), Number::Blocks),
-    (Q8_1, "Q8_1", (36, 32), Number::Blocks),
-    (Q2_K, "Q2_K", (84, 256), Number::Blocks),
-    (Q3_K, "Q3_K", (110, 256), Number::Blocks),
-    (Q4_K, "Q4_K", (144, 256), Number::Blocks),
-    (Q5_K, "Q5_K", (176, 256), Number::Blocks),
-    (Q6_K, "Q6_K", (210, 256), Number::Blocks),
-    (Q8_K, "Q8_K", (292, 256), Number::Blocks),
-    (IQ2_XXS, "IQ2_XXS", (66, 256), Number::Blocks),
-    (IQ2_XS, "IQ2_XS", (74, 256), Number::Blocks),
-    (IQ3_XXS, "IQ3_XXS", (98, 256), Number::Blocks),
-    (IQ1_S, "IQ1_S", (50, 256), Number::Blocks),
-    (IQ4_NL, "IQ4_NL", (18, 32), Number::Blocks),
-    (IQ3_S, "IQ3_S", (110, 256), Number::Blocks),
-    (IQ2_S, "IQ2_S", (82, 256), Number::Blocks),
-    (IQ4_XS, "IQ4_XS", (136, 256), Number::Blocks),
-    (IQ1_M, "IQ1_M", (56, 256), Number::Blocks),
-    (TQ1_0, "TQ1_0", (54, 256), Number::Blocks),
-    (TQ2_0, "TQ2_0", (66, 256), Number::Blocks),
-    (MXFP4, "MXFP4", (17, 32), Number::Blocks),
-    (NVFP4, "NVFP4", (36, 64), Number::Blocks),
-    (Q1_0, "Q1_0", (18, 128), Number::Blocks),
-    (Q2_0, "Q2_0", (18, 64), Number::Blocks),
+    (F8_E4M3FNUZ, "F8_E4M3FNUZ", (1, 1), float(4, 3, 8, SpecialValues::NegativeZeroNan)),
+    (F8_E5M2FNUZ, "F8_E5M2FNUZ", (1, 1), float(5, 2, 16, SpecialValues::NegativeZeroNan)),
+    (I16, "I16", (2, 1), NumberFormat::Signed),
+    (U16, "U16", (2, 1), NumberFormat::Unsigned),
+    (F16, "F16", (2, 1), float(5, 10, 15, SpecialValues::Ieee)),
+    (BF16, "BF16", (2, 1), float(8, 7, 127, SpecialValues::Ieee)),
+    (I32, "I32", (4, 1), NumberFormat::Signed),
+    (U32, "U32", (4, 1), NumberFormat::Unsigned),
+    (F32, "F32", (4, 1), float(8, 23, 127, SpecialValues::Ieee)),
+    (C64, "C64", (8, 1), float(8, 23, 127, SpecialValues::Ieee)),
+    (F64, "F64", (8, 1), float(11, 52, 1023, SpecialValues::Ieee)),
+    (I64, "I64", (8, 1), NumberFormat::Signed),
+    (U64, "U64", (8, 1), NumberFormat::Unsigned),
+    (Q4_0, "Q4_0", (18, 32), NumberFormat::BlockQuantised),
+    (Q4_1, "Q4_1", (20, 32), NumberFormat::BlockQuantised),
+    (Q5_0, "Q5_0", (22, 32), NumberFormat::BlockQuantised),
+    (Q5_1, "Q5_1", (24, 32), NumberFormat::BlockQuantised),
+    (Q8_0, "Q8_0", (34, 32), NumberFormat::BlockQuantised),
+    (Q8_1, "Q8_1", (36, 32), NumberFormat::BlockQuantised),
+    (Q2_K, "Q2_K", (84, 256), NumberFormat::BlockQuantised),
+    (Q3_K, "Q3_K", (110, 256), NumberFormat::BlockQuantised),
+    (Q4_K, "Q4_K", (144, 256), NumberFormat::BlockQuantised),
+    (Q5_K, "Q5_K", (176, 256), NumberFormat::BlockQuantised),
+    (Q6_K, "Q6_K", (210, 256), NumberFormat::BlockQuantised),
+    (Q8_K, "Q8_K", (292, 256), NumberFormat::BlockQuantised),
+    (IQ2_XXS, "IQ2_XXS", (66, 256), NumberFormat::BlockQuantised),
+    (IQ2_XS, "IQ2_XS", (74, 256), NumberFormat::BlockQuantised),
+    (IQ3_XXS, "IQ3_XXS", (98, 256), NumberFormat::BlockQuantised),
+    (IQ1_S, "IQ1_S", (50, 256), NumberFormat::BlockQuantised),
+    (IQ4_NL, "IQ4_NL", (18, 32), NumberFormat::BlockQuantised),
+    (IQ3_S, "IQ3_S", (110, 256), NumberFormat::BlockQuantised),
+    (IQ2_S, "IQ2_S", (82, 256), NumberFormat::BlockQuantised),
+    (IQ4_XS, "IQ4_XS", (136, 256), NumberFormat::BlockQuantised),
+    (IQ1_M, "IQ1_M", (56, 256), NumberFormat::BlockQuantised),
+    (TQ1_0, "TQ1_0", (54, 256), NumberFormat::BlockQuantised),
+    (TQ2_0, "TQ2_0", (66, 256), NumberFormat::BlockQuantised),
+    (MXFP4, "MXFP4", (17, 32), NumberFormat::BlockQuantised),
+    (NVFP4, "NVFP4", (36, 64), NumberFormat::BlockQuantised),
+    (Q1_0, "Q1_0", (18, 128), NumberFormat::BlockQuantised),
+    (Q2_0, "Q2_0", (18, 64), NumberFormat::BlockQuantised),
 ];
 
-const fn float(exponent_bits: u32, mantissa_bits: u32, bias: i32, special: Special) -> Number {
-    Number::Float(FloatFormat { signed: true, exponent_bits, mantissa_bits, bias, special })
+const fn float(
+    exponent_bits: u32,
+    mantissa_bits: u32,
+    bias: i32,
+    special: SpecialValues,
+) -> NumberFormat {
+    NumberFormat::Float(FloatFormat { signed: true, exponent_bits, mantissa_bits, bias, special })
 }
 
 impl Dtype {
@@ -228,16 +233,16 @@ impl Dtype {
     }
 
     /// The types that a safetensors header can name.
-    pub fn plain() -> impl Iterator<Item = Dtype> {
-        Dtype::all().filter(|dtype| !dtype.is_blocks())
+    pub fn safetensors_types() -> impl Iterator<Item = Dtype> {
+        Dtype::all().filter(|dtype| !dtype.is_block_quantised())
     }
 
     /// The block-quantised types.
-    pub fn blocks() -> impl Iterator<Item = Dtype> {
-        Dtype::all().filter(|dtype| dtype.is_blocks())
+    pub fn block_quantised() -> impl Iterator<Item = Dtype> {
+        Dtype::all().filter(|dtype| dtype.is_block_quantised())
     }
 
-    fn row(self) -> &'static (Dtype, &'static str, (u32, u32), Number) {
+    fn row(self) -> &'static (Dtype, &'static str, (u32, u32), NumberFormat) {
         // The table is in the order of the enum; `the_table_is_in_enum_order` holds it there.
         &TABLE[self as usize]
     }
@@ -249,12 +254,15 @@ impl Dtype {
 
     /// Whether its elements are real numbers: floating-point or block-quantised.
     pub fn is_float(self) -> bool {
-        matches!(self.number(), Number::Float(_) | Number::Packed | Number::Blocks)
+        matches!(
+            self.number_format(),
+            NumberFormat::Float(_) | NumberFormat::Packed | NumberFormat::BlockQuantised
+        )
     }
 
     /// Whether elements share scales in blocks.
-    pub fn is_blocks(self) -> bool {
-        self.number() == Number::Blocks
+    pub fn is_block_quantised(self) -> bool {
+        self.number_format() == NumberFormat::BlockQuantised
     }
 
     /// Bits one element takes; of a block-quantised type, of its block by element, rounded down.
@@ -264,7 +272,7 @@ impl Dtype {
     }
 
     /// How values are read from bits. Of [`Dtype::C64`]: of each of its two parts.
-    pub fn number(self) -> Number {
+    pub fn number_format(self) -> NumberFormat {
         self.row().3
     }
 
@@ -288,7 +296,7 @@ impl Dtype {
     /// The elements that the bytes `range` of a tensor of this type touch, half-open.
     pub fn elements_in(self, range: [u64; 2]) -> [u64; 2] {
         let (bytes, elements) = self.granule();
-        if self.is_blocks() {
+        if self.is_block_quantised() {
             return [range[0] / bytes * elements, range[1].div_ceil(bytes) * elements];
         }
         let bits = u64::from(self.bits());
@@ -298,7 +306,7 @@ impl Dtype {
 
 /// What a code of a floating-point type stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Decoded {
+pub enum FloatValue {
     /// Not a number.
     Nan,
     /// An infinity, and whether it is negative.
@@ -317,17 +325,17 @@ impl FloatFormat {
     }
 
     /// The value of a code (IEEE 754-2019 section 3.4 and the OCP specifications for the rest).
-    pub fn decode(&self, code: u64) -> Decoded {
+    pub fn decode(&self, code: u64) -> FloatValue {
         let (sign, exponent, mantissa) = self.fields(code);
         let top = exponent == (1 << self.exponent_bits) - 1;
         match self.special {
-            Special::Ieee if top && mantissa == 0 => return Decoded::Infinity(sign),
-            Special::Ieee if top => return Decoded::Nan,
-            Special::AllOnesNan if top && mantissa == (1 << self.mantissa_bits) - 1 => {
-                return Decoded::Nan;
+            SpecialValues::Ieee if top && mantissa == 0 => return FloatValue::Infinity(sign),
+            SpecialValues::Ieee if top => return FloatValue::Nan,
+            SpecialValues::AllOnesNan if top && mantissa == (1 << self.mantissa_bits) - 1 => {
+                return FloatValue::Nan;
             }
-            Special::NegativeZeroNan if sign && exponent == 0 && mantissa == 0 => {
-                return Decoded::Nan;
+            SpecialValues::NegativeZeroNan if sign && exponent == 0 && mantissa == 0 => {
+                return FloatValue::Nan;
             }
             _ => {}
         }
@@ -336,7 +344,7 @@ impl FloatFormat {
         let exponent = if self.signed { exponent.max(1) } else { exponent };
         let scale = exponent as i32 - self.bias - self.mantissa_bits as i32;
         let magnitude = libm::ldexp((mantissa | implicit) as f64, scale);
-        Decoded::Finite(if sign { -magnitude } else { magnitude })
+        FloatValue::Finite(if sign { -magnitude } else { magnitude })
     }
 
     /// Whether a code is a non-zero number with the smallest exponent field.
@@ -380,7 +388,7 @@ mod tests {
 
     #[test]
     fn sizes_agree_with_the_safetensors_crate() {
-        for dtype in Dtype::plain() {
+        for dtype in Dtype::safetensors_types() {
             let theirs: safetensors::Dtype =
                 serde_json::from_value(serde_json::Value::String(dtype.name().into())).unwrap();
             assert_eq!(theirs.bitsize() as u32, dtype.bits(), "{dtype}");
@@ -388,8 +396,8 @@ mod tests {
     }
 
     fn format(dtype: Dtype) -> FloatFormat {
-        match dtype.number() {
-            Number::Float(format) => format,
+        match dtype.number_format() {
+            NumberFormat::Float(format) => format,
             _ => panic!("{dtype} is no float"),
         }
     }
@@ -402,11 +410,11 @@ mod tests {
                 (BF16, half::bf16::from_bits(code).to_f64()),
             ] {
                 match format(dtype).decode(code.into()) {
-                    Decoded::Nan => assert!(theirs.is_nan()),
-                    Decoded::Infinity(negative) => {
+                    FloatValue::Nan => assert!(theirs.is_nan()),
+                    FloatValue::Infinity(negative) => {
                         assert!(theirs.is_infinite() && theirs.is_sign_negative() == negative);
                     }
-                    Decoded::Finite(value) => assert_eq!(value.to_bits(), theirs.to_bits()),
+                    FloatValue::Finite(value) => assert_eq!(value.to_bits(), theirs.to_bits()),
                 }
             }
         }
@@ -425,12 +433,12 @@ mod tests {
             (F4, 0x7, 6.0),
             (F4, 0x9, -0.5),
         ] {
-            assert_eq!(format(dtype).decode(code), Decoded::Finite(value), "{dtype} {code:#x}");
+            assert_eq!(format(dtype).decode(code), FloatValue::Finite(value), "{dtype} {code:#x}");
         }
-        assert_eq!(format(F8_E4M3).decode(0x7F), Decoded::Nan);
-        assert_eq!(format(F8_E8M0).decode(0xFF), Decoded::Nan);
-        assert_eq!(format(F8_E4M3FNUZ).decode(0x80), Decoded::Nan);
-        assert_eq!(format(F8_E5M2).decode(0xFC), Decoded::Infinity(true));
+        assert_eq!(format(F8_E4M3).decode(0x7F), FloatValue::Nan);
+        assert_eq!(format(F8_E8M0).decode(0xFF), FloatValue::Nan);
+        assert_eq!(format(F8_E4M3FNUZ).decode(0x80), FloatValue::Nan);
+        assert_eq!(format(F8_E5M2).decode(0xFC), FloatValue::Infinity(true));
     }
 
     #[test]

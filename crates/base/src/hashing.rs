@@ -40,7 +40,7 @@ impl HashAlgorithm {
     }
 
     /// The one of this name in signatures.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
@@ -71,47 +71,47 @@ impl FileHashing {
 
     /// How many digests a file of so many bytes has. An empty file is one shard when hashed whole and
     /// none when it is cut.
-    pub fn digests(&self, bytes: u64) -> u64 {
+    pub fn digest_count(&self, bytes: u64) -> u64 {
         self.shard.map_or(1, |shard| bytes.div_ceil(shard.get()))
     }
 }
 
 /// How the files of a model are hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hashings {
+pub enum HashingPlan {
     /// All alike, also those beside the model.
-    Alike(Vec<FileHashing>),
+    Uniform(Vec<FileHashing>),
     /// Each in its own way, by index of the file.
-    ByFile(Vec<Vec<FileHashing>>),
+    PerFile(Vec<Vec<FileHashing>>),
 }
 
-impl Default for Hashings {
+impl Default for HashingPlan {
     /// None is.
     fn default() -> Self {
-        Self::Alike(Vec::new())
+        Self::Uniform(Vec::new())
     }
 }
 
-impl From<Vec<FileHashing>> for Hashings {
+impl From<Vec<FileHashing>> for HashingPlan {
     fn from(hashings: Vec<FileHashing>) -> Self {
-        Self::Alike(hashings)
+        Self::Uniform(hashings)
     }
 }
 
-impl Hashings {
+impl HashingPlan {
     /// Those of a file.
-    pub fn of(&self, file: usize) -> &[FileHashing] {
+    pub fn for_file(&self, file: usize) -> &[FileHashing] {
         match self {
-            Self::Alike(hashings) => hashings,
-            Self::ByFile(hashings) => hashings.get(file).map_or(&[], Vec::as_slice),
+            Self::Uniform(hashings) => hashings,
+            Self::PerFile(hashings) => hashings.get(file).map_or(&[], Vec::as_slice),
         }
     }
 
     /// Whether no file is hashed.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Alike(hashings) => hashings.is_empty(),
-            Self::ByFile(hashings) => hashings.iter().all(Vec::is_empty),
+            Self::Uniform(hashings) => hashings.is_empty(),
+            Self::PerFile(hashings) => hashings.iter().all(Vec::is_empty),
         }
     }
 }
@@ -167,34 +167,34 @@ impl Hasher {
 
 /// The digests of one file: for each hashing that was asked for, those of its shards in order. What is
 /// kept grows with the number of shards: whoever takes that from a file of others bounds it
-/// ([`FileHashing::digests`]).
+/// ([`FileHashing::digest_count`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileDigests(Vec<(FileHashing, Vec<u8>)>);
 
 impl FileDigests {
     /// The digests by this hashing, in the order of the shards; `None`: it was not asked for.
-    pub fn of(&self, hashing: FileHashing) -> Option<ChunksExact<'_, u8>> {
+    pub fn shard_digests(&self, hashing: FileHashing) -> Option<ChunksExact<'_, u8>> {
         let (_, digests) = self.0.iter().find(|(asked, _)| *asked == hashing)?;
         Some(digests.chunks_exact(hashing.algorithm.digest_len()))
     }
 
     /// The digest of the whole file by this function; `None`: it was not asked for.
     pub fn whole(&self, algorithm: HashAlgorithm) -> Option<&[u8]> {
-        self.of(FileHashing::whole(algorithm))?.next()
+        self.shard_digests(FileHashing::whole(algorithm))?.next()
     }
 
     /// Whether these are digests of a file of `bytes` bytes by all `hashings`.
-    pub fn are_of(&self, hashings: &[FileHashing], bytes: u64) -> bool {
+    pub fn matches(&self, hashings: &[FileHashing], bytes: u64) -> bool {
         let has = |hashing: &FileHashing| {
-            self.of(*hashing).is_some_and(|found| {
-                found.remainder().is_empty() && found.len() as u64 == hashing.digests(bytes)
+            self.shard_digests(*hashing).is_some_and(|found| {
+                found.remainder().is_empty() && found.len() as u64 == hashing.digest_count(bytes)
             })
         };
         hashings.iter().all(has)
     }
 
     /// One digest of a whole file.
-    pub fn of_one(hashing: FileHashing, digest: Vec<u8>) -> Self {
+    pub fn from_single(hashing: FileHashing, digest: Vec<u8>) -> Self {
         Self(vec![(hashing, digest)])
     }
 
@@ -213,12 +213,12 @@ impl FileDigests {
 /// The bytes of a file, in order, through all hashings that were asked for.
 #[derive(Debug, Clone)]
 pub struct FileHasher {
-    parts: Vec<Part>,
+    parts: Vec<ShardHasher>,
 }
 
 /// One of them.
 #[derive(Debug, Clone)]
-struct Part {
+struct ShardHasher {
     hashing: FileHashing,
     hasher: Hasher,
     /// Length of the file.
@@ -231,7 +231,7 @@ struct Part {
 impl FileHasher {
     /// At the start of a file of `bytes` bytes, or of a shard of all `hashings`.
     pub fn new(hashings: &[FileHashing], bytes: u64) -> Self {
-        let part = |hashing: &FileHashing| Part {
+        let part = |hashing: &FileHashing| ShardHasher {
             hashing: *hashing,
             hasher: Hasher::new(hashing.algorithm, bytes),
             bytes,
@@ -248,11 +248,11 @@ impl FileHasher {
 
     /// The digests.
     pub fn finish(self) -> FileDigests {
-        FileDigests(self.parts.into_iter().map(Part::finish).collect())
+        FileDigests(self.parts.into_iter().map(ShardHasher::finish).collect())
     }
 }
 
-impl Part {
+impl ShardHasher {
     fn update(&mut self, mut bytes: &[u8]) {
         let Some(shard) = self.hashing.shard else { return self.hasher.update(bytes) };
         while !bytes.is_empty() {
@@ -301,7 +301,7 @@ mod tests {
             let digest = hasher.finish();
             assert_eq!(digest.len(), algorithm.digest_len());
             assert_eq!(hex(&digest), expected, "{}", algorithm.name());
-            assert_eq!(HashAlgorithm::of_name(algorithm.name()), Some(algorithm));
+            assert_eq!(HashAlgorithm::from_name(algorithm.name()), Some(algorithm));
         }
     }
 
@@ -315,7 +315,7 @@ mod tests {
         };
         assert_eq!(id(b"abc"), "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
         assert_eq!(id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-        assert_eq!(HashAlgorithm::of_name("git-blob"), None, "no signature is made with it");
+        assert_eq!(HashAlgorithm::from_name("git-blob"), None, "no signature is made with it");
     }
 
     /// Whatever pieces the bytes come in, each digest is that of its shard alone.
@@ -344,8 +344,8 @@ mod tests {
                 if len == 0 && hashing.shard.is_none() {
                     expected.push(Hasher::new(hashing.algorithm, 0).finish());
                 }
-                let found = digests.of(hashing).unwrap();
-                assert_eq!(found.len() as u64, hashing.digests(len as u64));
+                let found = digests.shard_digests(hashing).unwrap();
+                assert_eq!(found.len() as u64, hashing.digest_count(len as u64));
                 assert!(found.eq(expected.iter().map(Vec::as_slice)), "{len} {hashing:?}");
             }
             assert_eq!(digests.whole(HashAlgorithm::Blake2b), None);
@@ -358,7 +358,7 @@ mod tests {
             shard: NonZeroU64::new(shard),
             ..FileHashing::whole(HashAlgorithm::Sha256)
         };
-        assert_eq!([0, 1, 10, 11].map(|bytes| cut(10).digests(bytes)), [0, 1, 1, 2]);
-        assert_eq!([0, 7].map(|bytes| cut(0).digests(bytes)), [1, 1]);
+        assert_eq!([0, 1, 10, 11].map(|bytes| cut(10).digest_count(bytes)), [0, 1, 1, 2]);
+        assert_eq!([0, 7].map(|bytes| cut(0).digest_count(bytes)), [1, 1]);
     }
 }

@@ -1,31 +1,44 @@
-//! Hexadecimal, as digests are written: lower-case, two digits a byte.
+//! Hexadecimal as digests are written: lower-case, two digits a byte.
+//!
+//! `base16ct` does the work: unlike most crates for hexadecimal it can refuse upper-case digits, so a digest has one
+//! spelling only.
 
-/// Lower-case hexadecimal, as digests are written.
+use base16ct::{lower, mixed};
+
+/// Encodes bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    lower::encode_string(bytes)
 }
 
-/// 32 bytes from 64 lower-case hexadecimal digits.
+/// Decodes exactly 64 lower-case hexadecimal digits; `None` if `text` is anything else.
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
     unhex_to(text)
 }
 
-/// `N` bytes from twice as many lower-case hexadecimal digits.
+/// Decodes exactly `2 * N` lower-case hexadecimal digits; `None` if `text` is anything else.
 pub fn unhex_to<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        for digit in pair {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            *byte = *byte << 4 | value;
+    let decoded = lower::decode(text, &mut bytes).ok()?.len();
+    (decoded == N).then_some(bytes)
+}
+
+/// Decodes hexadecimal digits in either case, for documents of other programs; `None` if `text` is anything else.
+pub fn unhex_any_case(text: &str) -> Option<Vec<u8>> {
+    mixed::decode_vec(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        assert_eq!(hex(&[0x00, 0xab, 0xff]), "00abff");
+        assert_eq!(unhex_to("00abff"), Some([0x00, 0xab, 0xff]));
+        for text in ["00ABff", "00abf", "00ab", "00abff00", "00abfg", " 0abff", "00abf\u{e9}", ""] {
+            assert_eq!(unhex_to::<3>(text), None, "{text}");
         }
+        assert_eq!(unhex_any_case("00ABff"), Some(vec![0x00, 0xab, 0xff]));
+        assert_eq!(unhex_any_case("00abf"), None);
     }
-    Some(bytes)
 }

@@ -4,7 +4,7 @@
 //! - [`severity`] is how bad something is.
 //! - [`hashing`] and [`hex`] are the digests of files and how they are written.
 //! - [`json`] reads JSON that nobody vouches for; [`display`] shows names that nobody vouches for.
-//! - [`small`] opens small files beside a model: keys, policies, signatures.
+//! - [`regular_file`] opens small files beside a model: keys, policies, signatures.
 //! - [`system`] is what differs from one operating system to the next.
 
 pub mod display;
@@ -13,6 +13,6 @@ pub mod hashing;
 pub mod hex;
 pub mod json;
 pub mod quantised;
+pub mod regular_file;
 pub mod severity;
-pub mod small;
 pub mod system;

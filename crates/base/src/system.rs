@@ -8,7 +8,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Those of opening a file.
-pub fn open_to_read(path: &Path) -> io::Result<File> {
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -75,7 +75,7 @@ fn all_at(
 }
 
 /// What is made gets these permissions, less the umask, where there are such.
-pub fn permit(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
+pub fn set_mode(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -86,7 +86,7 @@ pub fn permit(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
 }
 
 /// The permission bits of a file; `None`: this system has others.
-pub fn mode_of(metadata: &Metadata) -> Option<u32> {
+pub fn permission_mode(metadata: &Metadata) -> Option<u32> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -103,7 +103,7 @@ pub fn mode_of(metadata: &Metadata) -> Option<u32> {
 ///
 /// # Errors
 /// Those of making it.
-pub fn link_to_directory(target: &str, link: &Path) -> io::Result<()> {
+pub fn symlink_directory(target: &str, link: &Path) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::symlink(target, link);
     #[cfg(windows)]
@@ -147,7 +147,7 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Bytes that are free on the file system of a file; `None`: it does not tell.
-pub fn free_beside(file: &File) -> Option<u64> {
+pub fn free_space(file: &File) -> Option<u64> {
     #[cfg(unix)]
     {
         use std::os::fd::AsRawFd;
@@ -170,7 +170,7 @@ pub fn free_beside(file: &File) -> Option<u64> {
 }
 
 /// What the system calls the user who runs this; `None`: it has no numbers for them.
-pub fn user_number() -> Option<u32> {
+pub fn user_id() -> Option<u32> {
     #[cfg(unix)]
     // SAFETY: it has no preconditions.
     return Some(unsafe { libc::getuid() });

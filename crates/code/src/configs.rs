@@ -1,10 +1,12 @@
 //! Configurations in JSON and YAML: what they make a loader import and call.
 
 use super::error::CodeError;
-use super::found::Found;
-use super::json::{self, Step};
-use super::read::Source;
-use super::{Whole, file_name, keras, pairs, pipelines, sentence_transformers, templates, yaml};
+use super::findings::FileFindings;
+use super::json::{self, PathStep};
+use super::lazy_file::LazyFile;
+use super::{
+    ModelPaths, file_name, json_members, keras, pipelines, sentence_transformers, templates, yaml,
+};
 use tensorseal_base::display::display_name;
 use tensorseal_format::OpenError;
 
@@ -36,29 +38,29 @@ const CALLING: [&str; 6] = [
 ];
 
 /// Looks into a document in JSON.
-pub(super) fn look_into_json(
-    source: &Source<'_>,
-    beside: &Whole<'_>,
-    found: &mut Found,
+pub(super) fn scan_json(
+    source: &LazyFile<'_>,
+    beside: &ModelPaths<'_>,
+    found: &mut FileFindings,
 ) -> Result<(), OpenError> {
     let Some(bytes) = source.whole()? else {
         found.too_long(source.file.bytes);
         return Ok(());
     };
     let path = &source.file.path;
-    let plain = json::without_python(bytes);
+    let plain = json::without_python_numbers(bytes);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let bytes = plain.as_deref().unwrap_or(bytes);
-    let read = json::strings(bytes, &mut |way, text| {
+    let read = json::each_string(bytes, &mut |way, text| {
         class_names(way, text, found);
-        pipelines::look(path, way, text, beside, found);
-        sentence_transformers::look(path, way, text, found);
-        templates::member(way, text, found);
+        pipelines::scan_string(path, way, text, beside, found);
+        sentence_transformers::scan_string(path, way, text, found);
+        templates::scan_member(way, text, found);
         keras::layer(json::innermost(way).unwrap_or_default(), text, found);
     });
     if let Err(error) = read {
         let names: Vec<&'static str> =
-            CALLING.iter().copied().filter(|name| pairs::has_name(bytes, name)).collect();
+            CALLING.iter().copied().filter(|name| json_members::has_name(bytes, name)).collect();
         if names.is_empty() {
             found.not_examined(error.to_string());
             return Ok(());
@@ -73,7 +75,7 @@ pub(super) fn look_into_json(
 }
 
 /// What any configuration may have.
-fn class_names(way: &[Step<'_>], text: &str, found: &mut Found) {
+fn class_names(way: &[PathStep<'_>], text: &str, found: &mut FileFindings) {
     let Some(name) = json::innermost(way) else { return };
     let shown = display_name(text);
     if json::through(way, "auto_map") {
@@ -111,7 +113,7 @@ fn is_class_path(name: &str, text: &str) -> bool {
 }
 
 /// Whether a member is the implementation of attention: one, or one for each part of a model.
-fn names_kernels(way: &[Step<'_>]) -> bool {
+fn names_kernels(way: &[PathStep<'_>]) -> bool {
     way.iter().any(|step| step.name().is_some_and(|name| name.ends_with("attn_implementation")))
 }
 
@@ -125,25 +127,25 @@ pub(super) fn root(name: &str) -> &str {
 }
 
 /// Looks into a document in YAML.
-pub(super) fn look_into_yaml(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+pub(super) fn scan_yaml(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
     match source.whole()? {
-        Some(bytes) => yaml(&source.file.path, &String::from_utf8_lossy(bytes), found),
+        Some(bytes) => scan_yaml_text(&source.file.path, &String::from_utf8_lossy(bytes), found),
         None => found.too_long(source.file.bytes),
     }
     Ok(())
 }
 
 /// A document in YAML: settings of Hydra and NeMo anywhere, and what MLflow keeps beside its models.
-pub(super) fn yaml(path: &str, text: &str, found: &mut Found) {
-    yaml::each(text, &["_target_", "_instantiator_", "_instantiator"], |name, value| {
+pub(super) fn scan_yaml_text(path: &str, text: &str, found: &mut FileFindings) {
+    yaml::each_member(text, &["_target_", "_instantiator_", "_instantiator"], |name, value| {
         found.code.push(format!("`{name}` calls {}", display_name(value)));
     });
-    yaml::each(text, &CLASS_PATHS, |name, value| {
+    yaml::each_member(text, &CLASS_PATHS, |name, value| {
         if is_class_path(name, value) {
             found.code.push(format!("`{name}` names {}", display_name(value)));
         }
     });
-    if yaml::is_indirect(text) {
+    if yaml::has_indirection(text) {
         found
             .code
             .push("its names or tags are written by reference, and are not resolved".to_owned());
@@ -155,7 +157,7 @@ pub(super) fn yaml(path: &str, text: &str, found: &mut Found) {
         return;
     }
     const MEMBERS: [&str; 4] = ["loader_module", "model_code_path", "python_model", "code"];
-    yaml::each(text, &MEMBERS, |name, value| {
+    yaml::each_member(text, &MEMBERS, |name, value| {
         let shown = display_name(value);
         let is_nothing = value.is_empty() || matches!(value, "null" | "~");
         let why = match name {
@@ -176,11 +178,11 @@ mod tests {
     use super::*;
 
     fn of_json(text: &str) -> (Vec<String>, Vec<String>) {
-        let mut found = Found::default();
-        json::strings(text.as_bytes(), &mut |way, text| class_names(way, text, &mut found))
+        let mut found = FileFindings::default();
+        json::each_string(text.as_bytes(), &mut |way, text| class_names(way, text, &mut found))
             .unwrap();
         let all =
-            |reasons: &super::super::found::Reasons| reasons.iter().map(str::to_owned).collect();
+            |reasons: &super::super::findings::Reasons| reasons.iter().map(str::to_owned).collect();
         (all(&found.code), all(&found.remote))
     }
 
@@ -221,8 +223,8 @@ mod tests {
     #[test]
     fn what_mlflow_loads_is_told() {
         let of = |text: &str| {
-            let mut found = Found::default();
-            yaml("a/MLmodel", text, &mut found);
+            let mut found = FileFindings::default();
+            scan_yaml_text("a/MLmodel", text, &mut found);
             found.code.iter().map(str::to_owned).collect::<Vec<_>>()
         };
         let own =

@@ -2,11 +2,11 @@
 
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
-use tensorseal_format::Named;
+use tensorseal_format::StructureError;
 
 /// Something that a loader would execute, or that goes along with the weights unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CodeError {
+pub(crate) enum CodeError {
     /// A file that is code, or makes a loader call something.
     #[error("{what}")]
     Code { what: String },
@@ -42,7 +42,7 @@ pub enum CodeError {
     Private { what: String },
 }
 
-impl Named for CodeError {
+impl StructureError for CodeError {
     fn rule(&self) -> (&'static str, Severity) {
         use Severity::*;
         match self {

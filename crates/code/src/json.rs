@@ -3,52 +3,52 @@
 use serde::de::{MapAccess, SeqAccess};
 use std::borrow::Cow;
 use tensorseal_base::json::JsonError;
-use tensorseal_base::json::{self, Key, Offer, Scalar, Sink};
+use tensorseal_base::json::{self, JsonScalar, JsonSink, KeySink, SinkSeed};
 
 /// A step on the way to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(super) enum PathStep<'a> {
     /// The member of an object.
     Member(Cow<'a, str>),
     /// The element of an array.
     Element(usize),
 }
 
-impl Step<'_> {
+impl PathStep<'_> {
     /// The name of a member.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
-            Step::Member(name) => Some(name),
-            Step::Element(_) => None,
+            PathStep::Member(name) => Some(name),
+            PathStep::Element(_) => None,
         }
     }
 }
 
 /// Whether the way leads through a member of this name.
-pub(super) fn through(way: &[Step<'_>], name: &str) -> bool {
+pub(super) fn through(way: &[PathStep<'_>], name: &str) -> bool {
     way.iter().any(|step| step.name() == Some(name))
 }
 
 /// The name of the innermost member on the way.
-pub(super) fn innermost<'w>(way: &'w [Step<'_>]) -> Option<&'w str> {
-    way.iter().rev().find_map(Step::name)
+pub(super) fn innermost<'w>(way: &'w [PathStep<'_>]) -> Option<&'w str> {
+    way.iter().rev().find_map(PathStep::name)
 }
 
 /// Shows every string of a document to `look`, with the way to it from the top.
 ///
 /// # Errors
 /// Of a text that is not JSON: what stands before the fault was shown.
-pub(super) fn strings<'a>(
+pub(super) fn each_string<'a>(
     bytes: &'a [u8],
-    look: &mut dyn FnMut(&[Step<'a>], &str),
+    look: &mut dyn FnMut(&[PathStep<'a>], &str),
 ) -> Result<(), JsonError> {
     let mut way = Vec::new();
-    json::parse(bytes, Strings { way: &mut way, look })
+    json::parse(bytes, StringSink { way: &mut way, look })
 }
 
 /// The document as strict readers take it: Python writes and reads numbers that JSON does not have.
 /// `None`: there are none.
-pub(super) fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without_python_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
     const WORDS: [(&[u8], &[u8]); 3] =
         [(b"-Infinity", b"0        "), (b"Infinity", b"0       "), (b"NaN", b"0  ")];
     let mut text: Option<Vec<u8>> = None;
@@ -73,26 +73,26 @@ pub(super) fn without_python(bytes: &[u8]) -> Option<Vec<u8>> {
     text
 }
 
-struct Strings<'w, 'a> {
-    way: &'w mut Vec<Step<'a>>,
-    look: &'w mut dyn FnMut(&[Step<'a>], &str),
+struct StringSink<'w, 'a> {
+    way: &'w mut Vec<PathStep<'a>>,
+    look: &'w mut dyn FnMut(&[PathStep<'a>], &str),
 }
 
-impl<'w, 'a> Sink<'a> for Strings<'w, 'a> {
+impl<'w, 'a> JsonSink<'a> for StringSink<'w, 'a> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
-        if let Scalar::Text(text) = value {
+    fn scalar(self, value: JsonScalar<'a>) {
+        if let JsonScalar::Text(text) = value {
             (self.look)(self.way, &text);
         }
     }
 
     fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        let Strings { way, look } = self;
+        let StringSink { way, look } = self;
         for at in 0.. {
-            way.push(Step::Element(at));
+            way.push(PathStep::Element(at));
             if list
-                .next_element_seed(Offer(Strings { way: &mut *way, look: &mut *look }))?
+                .next_element_seed(SinkSeed(StringSink { way: &mut *way, look: &mut *look }))?
                 .is_none()
             {
                 break;
@@ -104,10 +104,10 @@ impl<'w, 'a> Sink<'a> for Strings<'w, 'a> {
     }
 
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
-        let Strings { way, look } = self;
-        while let Some(key) = object.next_key_seed(Offer(Key))? {
-            way.push(Step::Member(key));
-            object.next_value_seed(Offer(Strings { way: &mut *way, look: &mut *look }))?;
+        let StringSink { way, look } = self;
+        while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
+            way.push(PathStep::Member(key));
+            object.next_value_seed(SinkSeed(StringSink { way: &mut *way, look: &mut *look }))?;
             way.pop();
         }
         Ok(())
@@ -121,12 +121,12 @@ mod tests {
 
     fn shown(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        let _ = strings(text.as_bytes(), &mut |way, text| {
+        let _ = each_string(text.as_bytes(), &mut |way, text| {
             let way: Vec<String> = way
                 .iter()
                 .map(|step| match step {
-                    Step::Member(name) => name.to_string(),
-                    Step::Element(at) => at.to_string(),
+                    PathStep::Member(name) => name.to_string(),
+                    PathStep::Element(at) => at.to_string(),
                 })
                 .collect();
             all.push(format!("{}={text}", way.join(".")));
@@ -146,18 +146,18 @@ mod tests {
     #[test]
     fn numbers_of_python_are_taken() {
         let text = br#"{"a": [0.0, Infinity, -Infinity], "NaN": NaN, "s": "Infinity \" NaN"}"#;
-        let plain = without_python(text).unwrap();
+        let plain = without_python_numbers(text).unwrap();
         assert_eq!(plain.len(), text.len());
         assert_eq!(shown(std::str::from_utf8(&plain).unwrap()), ["s=Infinity \" NaN"]);
-        assert_eq!(without_python(b"{\"a\": -1, \"b\": \"NaN\"}"), None);
+        assert_eq!(without_python_numbers(b"{\"a\": -1, \"b\": \"NaN\"}"), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\",:a\\\\NIn-]{0,80}") {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
-                let _ = strings(bytes, &mut |_, _| {});
-                let _ = without_python(bytes);
+                let _ = each_string(bytes, &mut |_, _| {});
+                let _ = without_python_numbers(bytes);
             }
         }
     }

@@ -1,16 +1,16 @@
 //! Keras: layers that are Python code, and classes that it imports for a model.
 
 use super::file_name;
-use super::found::Found;
+use super::findings::FileFindings;
 use super::json;
-use super::pairs;
-use super::read::{MOST, Source};
+use super::json_members;
+use super::lazy_file::{LazyFile, MOST};
 use tensorseal_base::display::display_name;
 use tensorseal_format::{ContentClass, ModelFile, OpenError, zip};
 
 /// How a file holds the configuration of a model.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ConfigContainer {
     /// As a member of a zip archive.
     Archive,
     /// As text in the midst of other bytes.
@@ -18,45 +18,47 @@ pub(super) enum Form {
 }
 
 /// Whether, and how.
-pub(super) fn form(file: &ModelFile) -> Option<Form> {
+pub(super) fn form(file: &ModelFile) -> Option<ConfigContainer> {
     let name = file_name(&file.path);
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     match file.content.class {
-        ContentClass::Keras => Some(Form::Archive),
-        ContentClass::Hdf5 => Some(Form::Within),
-        _ if ends(&[".keras"]) => Some(Form::Archive),
-        _ if ends(&[".h5", ".hdf5"]) => Some(Form::Within),
-        _ if matches!(name, "saved_model.pb" | "keras_metadata.pb") => Some(Form::Within),
+        ContentClass::Keras => Some(ConfigContainer::Archive),
+        ContentClass::Hdf5 => Some(ConfigContainer::Within),
+        _ if ends(&[".keras"]) => Some(ConfigContainer::Archive),
+        _ if ends(&[".h5", ".hdf5"]) => Some(ConfigContainer::Within),
+        _ if matches!(name, "saved_model.pb" | "keras_metadata.pb") => {
+            Some(ConfigContainer::Within)
+        }
         _ => None,
     }
 }
 
 /// Looks into the configuration of a model.
-pub(super) fn look_into(
-    source: &Source<'_>,
-    form: Form,
-    found: &mut Found,
+pub(super) fn scan(
+    source: &LazyFile<'_>,
+    form: ConfigContainer,
+    found: &mut FileFindings,
 ) -> Result<(), OpenError> {
     match form {
-        Form::Archive => {
+        ConfigContainer::Archive => {
             let mut start = [0; 4];
             let is_archive = source.file.bytes >= 4 && {
                 source.fill(0, &mut start)?;
-                zip::starts(&start)
+                zip::is_archive_start(&start)
             };
             if is_archive {
                 return archive(source, found);
             }
         }
-        Form::Within => {}
+        ConfigContainer::Within => {}
     }
     source.whole()?;
-    source.each(pairs::LONGEST, |piece, _| {
-        pairs::each(piece, |name, value| member(name, value, found));
+    source.each(json_members::LONGEST, |piece, _| {
+        json_members::each_string_member(piece, |name, value| member(name, value, found));
     })
 }
 
-fn archive(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+fn archive(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
     let failed = |error| source.failed(error);
     let opened = source.opened()?;
     let archive = zip::read(opened).map_err(failed)?;
@@ -74,27 +76,27 @@ fn archive(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn document(bytes: &[u8], found: &mut Found) {
-    let plain = json::without_python(bytes);
+fn document(bytes: &[u8], found: &mut FileFindings) {
+    let plain = json::without_python_numbers(bytes);
     let bytes = plain.as_deref().unwrap_or(bytes);
-    let read = json::strings(bytes, &mut |way, text| {
+    let read = json::each_string(bytes, &mut |way, text| {
         member(json::innermost(way).unwrap_or_default(), text, found);
     });
     if let Err(error) = read {
         found.not_examined(error.to_string());
-        pairs::each(bytes, |name, value| member(name, value, found));
+        json_members::each_string_member(bytes, |name, value| member(name, value, found));
     }
 }
 
 /// A layer that is code, wherever its configuration stands.
-pub(super) fn layer(name: &str, value: &str, found: &mut Found) {
+pub(super) fn layer(name: &str, value: &str, found: &mut FileFindings) {
     if name == "class_name" && matches!(value, "Lambda" | "__lambda__") {
         found.code.push("has a Lambda layer: Keras runs the Python code in it".to_owned());
     }
 }
 
 /// A member of the configuration of a model.
-fn member(name: &str, value: &str, found: &mut Found) {
+fn member(name: &str, value: &str, found: &mut FileFindings) {
     layer(name, value, found);
     let package = match name {
         "module" => value.split('.').next(),
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<String> {
-        let mut found = Found::default();
+        let mut found = FileFindings::default();
         document(text.as_bytes(), &mut found);
         found.code.iter().map(str::to_owned).collect()
     }

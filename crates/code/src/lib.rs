@@ -5,32 +5,32 @@
 
 mod configs;
 mod error;
-mod found;
+mod findings;
 mod json;
+mod json_members;
 mod keras;
+mod lazy_file;
 mod nemo;
 mod onnx;
-mod pairs;
 mod pipelines;
-mod private;
 mod protobuf;
 mod python;
-mod read;
 mod requirements;
+mod secrets;
 mod sentence_transformers;
 mod templates;
 mod tensorflow;
 mod yaml;
 
 use error::CodeError;
-use found::Found;
-use read::Source;
+use findings::FileFindings;
+use lazy_file::LazyFile;
 use std::collections::{BTreeMap, BTreeSet};
-use tensorseal_format::{Checkpoint, ContentClass, Format, Named, OpenError, Problem};
+use tensorseal_format::{Checkpoint, ContentClass, Format, OpenError, Problem, StructureError};
 
 /// What of a model is code, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
-pub struct Code {
+pub struct CodeReport {
     /// Files that are code, or that make a loader call something, in order of their paths, each once.
     pub files: Vec<CodeFile>,
     /// Code that the model has from elsewhere: nothing that is measured here covers it.
@@ -63,14 +63,14 @@ pub struct RemoteCode {
 ///
 /// # Errors
 /// When a file cannot be read, or changed since the model was opened.
-pub fn examine(model: &Checkpoint) -> Result<Code, OpenError> {
-    let whole = Whole::of(model.own_files().iter().map(|file| file.path.as_str()));
+pub fn examine(model: &Checkpoint) -> Result<CodeReport, OpenError> {
+    let whole = ModelPaths::new(model.model_files().iter().map(|file| file.path.as_str()));
     let pickles = pickles(model);
-    let mut code = Code::default();
-    for file in model.own_files() {
-        let source = Source::new(file);
-        let mut found = Found::default();
-        look_into(&source, &whole, &mut found)?;
+    let mut code = CodeReport::default();
+    for file in model.model_files() {
+        let source = LazyFile::new(file);
+        let mut found = FileFindings::default();
+        scan_file(&source, &whole, &mut found)?;
         code.add(&source, found, pickles.get(file.path.as_str()).copied())?;
     }
     Ok(code)
@@ -78,41 +78,45 @@ pub fn examine(model: &Checkpoint) -> Result<Code, OpenError> {
 
 /// Asks every place whether the file is one of its own: by its bytes whatever it is called, and by its name where
 /// text says nothing of what it is.
-fn look_into(source: &Source<'_>, whole: &Whole<'_>, found: &mut Found) -> Result<(), OpenError> {
+fn scan_file(
+    source: &LazyFile<'_>,
+    whole: &ModelPaths<'_>,
+    found: &mut FileFindings,
+) -> Result<(), OpenError> {
     let file = source.file;
     let path = file.path.as_str();
     let class = file.content.class;
-    let texts = |format: Option<Format>| format.and_then(Format::texts);
+    let texts = |format: Option<Format>| format.and_then(Format::metadata_texts);
     if let Some(texts) = texts(class.format()) {
-        templates::look_into_metadata(source, texts, found)?;
+        templates::scan_metadata(source, texts, found)?;
     } else if class == ContentClass::Onnx {
-        onnx::look_into(source, found)?;
+        onnx::scan(source, found)?;
     } else if configs::is_json(path) {
-        configs::look_into_json(source, whole, found)?;
+        configs::scan_json(source, whole, found)?;
     } else if configs::is_yaml(path) {
-        configs::look_into_yaml(source, found)?;
+        configs::scan_yaml(source, found)?;
     } else if templates::is_template(path) {
-        templates::look_into_file(source, found)?;
+        templates::scan_file(source, found)?;
     } else if python::is_python(path) {
-        python::look_into(source, found)?;
+        python::scan(source, found)?;
     } else if requirements::is_requirements(path) {
-        requirements::look_into(source, found)?;
+        requirements::scan(source, found)?;
     } else if nemo::is_nemo(path) {
-        nemo::look_into(source, found)?;
-    } else if let Some(texts) = texts(Format::of_path(path)) {
-        templates::look_into_metadata(source, texts, found)?;
+        nemo::scan(source, found)?;
+    } else if let Some(texts) = texts(Format::from_path(path)) {
+        templates::scan_metadata(source, texts, found)?;
     } else if onnx::is_onnx(file) {
-        onnx::look_into(source, found)?;
-    } else if private::may_hold_token(path) {
-        private::look_for_tokens(source, found)?;
-    } else if private::is_exported(path) {
-        private::look_into_exported(source, found)?;
+        onnx::scan(source, found)?;
+    } else if secrets::may_hold_token(path) {
+        secrets::scan_for_tokens(source, found)?;
+    } else if secrets::is_exported(path) {
+        secrets::scan_exported_program(source, found)?;
     }
     if tensorflow::is_graph(file) {
-        tensorflow::look_into(source, found)?;
+        tensorflow::scan(source, found)?;
     }
     if let Some(form) = keras::form(file) {
-        keras::look_into(source, form, found)?;
+        keras::scan(source, form, found)?;
     }
     Ok(())
 }
@@ -143,20 +147,20 @@ fn pickles(model: &Checkpoint) -> BTreeMap<&str, &Problem> {
     worst
 }
 
-impl Code {
+impl CodeReport {
     /// Adds what was found in a file.
     fn add(
         &mut self,
-        source: &Source<'_>,
-        found: Found,
+        source: &LazyFile<'_>,
+        found: FileFindings,
         pickle: Option<&Problem>,
     ) -> Result<(), OpenError> {
         let path = &source.file.path;
-        let Found { code, remote, other, unseen } = found;
+        let FileFindings { code, remote, other, not_examined: unseen } = found;
         let escapes = other.iter().any(|error| matches!(error, CodeError::Escape { .. }));
         if !code.is_empty() {
-            let what = code.told();
-            self.findings.push(CodeError::Code { what: what.clone() }.problem(path));
+            let what = code.summary();
+            self.findings.push(CodeError::Code { what: what.clone() }.to_problem(path));
             let blake3 = Some(source.digest()?);
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
         } else if escapes {
@@ -172,7 +176,7 @@ impl Code {
             self.files.push(CodeFile { path: path.clone(), what, blake3: None });
         }
         if !remote.is_empty() {
-            self.findings.push(CodeError::Remote { what: remote.told() }.problem(path));
+            self.findings.push(CodeError::Remote { what: remote.summary() }.to_problem(path));
             let named = |what: &str| RemoteCode { path: path.clone(), what: what.to_owned() };
             self.remote.extend(remote.iter().map(named));
         }
@@ -182,17 +186,17 @@ impl Code {
 }
 
 /// The files of a model by their paths.
-struct Whole<'a> {
+struct ModelPaths<'a> {
     paths: BTreeSet<&'a str>,
 }
 
-impl<'a> Whole<'a> {
-    fn of(paths: impl Iterator<Item = &'a str>) -> Whole<'a> {
-        Whole { paths: paths.collect() }
+impl<'a> ModelPaths<'a> {
+    fn new(paths: impl Iterator<Item = &'a str>) -> ModelPaths<'a> {
+        ModelPaths { paths: paths.collect() }
     }
 
     /// Whether there is one of this path.
-    fn has(&self, path: &str) -> bool {
+    fn contains(&self, path: &str) -> bool {
         self.paths.contains(path)
     }
 }

@@ -1,8 +1,8 @@
 //! NeMo: a tar archive of weights and of the configuration that they are built from.
 
 use super::configs;
-use super::found::Found;
-use super::read::{MOST, Source};
+use super::findings::FileFindings;
+use super::lazy_file::{LazyFile, MOST};
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 use tensorseal_format::OpenError;
@@ -16,7 +16,7 @@ pub(super) fn is_nemo(path: &str) -> bool {
 }
 
 /// Looks into the configurations in an archive.
-pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
     let failed = RefCell::new(None);
     let read = archive(Reader { source, at: 0, failed: &failed }, found);
     match (failed.into_inner(), read) {
@@ -29,7 +29,7 @@ pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), Op
     }
 }
 
-fn archive(reader: impl Read + Seek, found: &mut Found) -> io::Result<()> {
+fn archive(reader: impl Read + Seek, found: &mut FileFindings) -> io::Result<()> {
     let mut left = MOST;
     let mut archive = tar::Archive::new(reader);
     // Records that rename a member are as long as they like: names are those of the headers, and what is short
@@ -47,14 +47,14 @@ fn archive(reader: impl Read + Seek, found: &mut Found) -> io::Result<()> {
         left -= entry.size();
         let mut text = Vec::new();
         entry.by_ref().take(MOST).read_to_end(&mut text)?;
-        configs::yaml("model_config.yaml", &String::from_utf8_lossy(&text), found);
+        configs::scan_yaml_text("model_config.yaml", &String::from_utf8_lossy(&text), found);
     }
     Ok(())
 }
 
 /// The file as something to be read from; what fails for good is kept.
 struct Reader<'s, 'a> {
-    source: &'s Source<'a>,
+    source: &'s LazyFile<'a>,
     at: u64,
     failed: &'s RefCell<Option<OpenError>>,
 }
@@ -91,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(bytes: &[u8]) -> (Vec<String>, bool) {
-        let mut found = Found::default();
+        let mut found = FileFindings::default();
         let read = archive(io::Cursor::new(bytes), &mut found);
         (found.code.iter().map(str::to_owned).collect(), read.is_ok())
     }

@@ -1,8 +1,8 @@
 //! ONNX: operators that a library of its own must bring, and weights outside of the model.
 
 use super::error::CodeError;
-use super::found::Found;
-use super::protobuf::{Bytes, Event, Field, Message, walk};
+use super::findings::FileFindings;
+use super::protobuf::{ByteReader, FieldSchema, MessageEvent, MessageSchema, walk};
 use std::collections::BTreeSet;
 use tensorseal_base::display::display_name;
 use tensorseal_format::{ContentClass, ModelFile, OpenError};
@@ -14,19 +14,21 @@ pub(super) fn is_onnx(file: &ModelFile) -> bool {
         || file.path.ends_with(".ort")
 }
 
-use Field::{Message as Sub, Text};
+use FieldSchema::{Message as Sub, Text};
 
-static MODEL: Message = Message {
+static MODEL: MessageSchema = MessageSchema {
     name: "model",
     fields: &[(7, Sub(&GRAPH)), (20, Sub(&TRAINING)), (25, Sub(&FUNCTION))],
 };
-static TRAINING: Message =
-    Message { name: "training", fields: &[(1, Sub(&GRAPH)), (2, Sub(&GRAPH))] };
-static GRAPH: Message =
-    Message { name: "graph", fields: &[(1, Sub(&NODE)), (5, Sub(&TENSOR)), (15, Sub(&SPARSE))] };
-static NODE: Message =
-    Message { name: "node", fields: &[(4, Text), (5, Sub(&ATTRIBUTE)), (7, Text)] };
-static ATTRIBUTE: Message = Message {
+static TRAINING: MessageSchema =
+    MessageSchema { name: "training", fields: &[(1, Sub(&GRAPH)), (2, Sub(&GRAPH))] };
+static GRAPH: MessageSchema = MessageSchema {
+    name: "graph",
+    fields: &[(1, Sub(&NODE)), (5, Sub(&TENSOR)), (15, Sub(&SPARSE))],
+};
+static NODE: MessageSchema =
+    MessageSchema { name: "node", fields: &[(4, Text), (5, Sub(&ATTRIBUTE)), (7, Text)] };
+static ATTRIBUTE: MessageSchema = MessageSchema {
     name: "attribute",
     fields: &[
         (5, Sub(&TENSOR)),
@@ -37,11 +39,11 @@ static ATTRIBUTE: Message = Message {
         (23, Sub(&SPARSE)),
     ],
 };
-static SPARSE: Message =
-    Message { name: "sparse", fields: &[(1, Sub(&TENSOR)), (2, Sub(&TENSOR))] };
-static TENSOR: Message = Message { name: "tensor", fields: &[(13, Sub(&ENTRY))] };
-static ENTRY: Message = Message { name: "entry", fields: &[(1, Text), (2, Text)] };
-static FUNCTION: Message = Message {
+static SPARSE: MessageSchema =
+    MessageSchema { name: "sparse", fields: &[(1, Sub(&TENSOR)), (2, Sub(&TENSOR))] };
+static TENSOR: MessageSchema = MessageSchema { name: "tensor", fields: &[(13, Sub(&ENTRY))] };
+static ENTRY: MessageSchema = MessageSchema { name: "entry", fields: &[(1, Text), (2, Text)] };
+static FUNCTION: MessageSchema = MessageSchema {
     name: "function",
     fields: &[(1, Text), (7, Sub(&NODE)), (10, Text), (11, Sub(&ATTRIBUTE))],
 };
@@ -66,7 +68,7 @@ fn is_known(domain: &str) -> bool {
 const KEPT: usize = 16_384;
 
 #[derive(Default)]
-struct Seen {
+struct GraphScan {
     /// The nodes that are open: operator and domain.
     nodes: Vec<[String; 2]>,
     /// The entry that is open: key and value.
@@ -82,8 +84,8 @@ struct Seen {
 }
 
 /// Looks for operators and places.
-pub(super) fn look_into(bytes: &dyn Bytes, found: &mut Found) -> Result<(), OpenError> {
-    let mut seen = Seen::default();
+pub(super) fn scan(bytes: &dyn ByteReader, found: &mut FileFindings) -> Result<(), OpenError> {
+    let mut seen = GraphScan::default();
     let fault = walk(bytes, &MODEL, &mut |event| seen.event(event, found))?;
     for [operator, domain] in seen.custom.difference(&seen.own) {
         let (operator, domain) = (display_name(operator), display_name(domain));
@@ -98,36 +100,36 @@ pub(super) fn look_into(bytes: &dyn Bytes, found: &mut Found) -> Result<(), Open
     Ok(())
 }
 
-impl Seen {
-    fn event(&mut self, event: Event<'_>, found: &mut Found) {
+impl GraphScan {
+    fn event(&mut self, event: MessageEvent<'_>, found: &mut FileFindings) {
         match event {
-            Event::Start("node") => self.nodes.push(Default::default()),
-            Event::Text("node", field, text) => {
+            MessageEvent::Start("node") => self.nodes.push(Default::default()),
+            MessageEvent::Text("node", field, text) => {
                 if let Some([operator, domain]) = self.nodes.last_mut() {
                     *(if field == 7 { domain } else { operator }) = text.to_owned();
                 }
             }
-            Event::End("node") => {
+            MessageEvent::End("node") => {
                 let node = self.nodes.pop().unwrap_or_default();
                 if !is_known(&node[1]) {
                     self.more |= !keep(&mut self.custom, node);
                 }
             }
-            Event::Start("function") => self.function = Default::default(),
-            Event::Text("function", field, text) => {
+            MessageEvent::Start("function") => self.function = Default::default(),
+            MessageEvent::Text("function", field, text) => {
                 let [name, domain] = &mut self.function;
                 *(if field == 1 { name } else { domain }) = text.to_owned();
             }
-            Event::End("function") => {
+            MessageEvent::End("function") => {
                 let function = std::mem::take(&mut self.function);
                 self.more |= !keep(&mut self.own, function);
             }
-            Event::Start("entry") => self.entry = Default::default(),
-            Event::Text("entry", field, text) => {
+            MessageEvent::Start("entry") => self.entry = Default::default(),
+            MessageEvent::Text("entry", field, text) => {
                 let [key, value] = &mut self.entry;
                 *(if field == 1 { key } else { value }) = text.to_owned();
             }
-            Event::End("entry") => {
+            MessageEvent::End("entry") => {
                 let [key, location] = std::mem::take(&mut self.entry);
                 if key == "location" && leads_out(&location) {
                     found.other.push(CodeError::ExternalPath { location });
@@ -158,11 +160,11 @@ fn leads_out(path: &str) -> bool {
 mod tests {
     use super::super::protobuf::tests::field;
     use super::*;
-    use tensorseal_format::Named;
+    use tensorseal_format::StructureError;
 
     fn of(bytes: &[u8]) -> (Vec<String>, Vec<&'static str>) {
-        let mut found = Found::default();
-        look_into(&bytes, &mut found).unwrap();
+        let mut found = FileFindings::default();
+        scan(&bytes, &mut found).unwrap();
         let other = found.other.iter().map(|error| error.rule().0).collect();
         (found.code.iter().map(str::to_owned).collect(), other)
     }

@@ -1,8 +1,8 @@
 //! Pipelines of diffusers: the classes of their parts.
 
-use super::found::Found;
-use super::json::Step;
-use super::{Whole, file_name};
+use super::findings::FileFindings;
+use super::json::PathStep;
+use super::{ModelPaths, file_name};
 use tensorseal_base::display::display_name;
 
 /// Modules that parts of pipelines come from without a file of the model: libraries, and those of diffusers
@@ -36,15 +36,15 @@ const LIBRARIES: [&str; 24] = [
 
 /// Looks at a string of a document: the index of a pipeline names its own class, and of every part a module
 /// and a class. `["module", "Class"]` instead of a class is one of a file, or of another repository.
-pub(super) fn look(
+pub(super) fn scan_string(
     path: &str,
-    way: &[Step<'_>],
+    way: &[PathStep<'_>],
     text: &str,
-    beside: &Whole<'_>,
-    found: &mut Found,
+    beside: &ModelPaths<'_>,
+    found: &mut FileFindings,
 ) {
     let shown = display_name(text);
-    if let [Step::Member(name), Step::Element(at)] = way
+    if let [PathStep::Member(name), PathStep::Element(at)] = way
         && name == "_class_name"
     {
         if *at == 0 {
@@ -59,10 +59,10 @@ pub(super) fn look(
     if !matches!(file_name(path), "model_index.json" | "modular_model_index.json") {
         return;
     }
-    let [Step::Member(part), Step::Element(0)] = way else { return };
+    let [PathStep::Member(part), PathStep::Element(0)] = way else { return };
     let folder = path.strip_suffix(file_name(path)).unwrap_or_default();
     let own = format!("{folder}{part}/{text}.py");
-    if beside.has(&own) {
+    if beside.contains(&own) {
         found.code.push(format!(
             "diffusers loads {} from {}",
             display_name(part),
@@ -82,12 +82,14 @@ mod tests {
     use crate::json;
 
     fn of(path: &str, text: &str, files: &[&str]) -> (Vec<String>, Vec<String>) {
-        let mut found = Found::default();
-        let whole = Whole::of(files.iter().copied());
-        json::strings(text.as_bytes(), &mut |way, text| look(path, way, text, &whole, &mut found))
-            .unwrap();
+        let mut found = FileFindings::default();
+        let whole = ModelPaths::new(files.iter().copied());
+        json::each_string(text.as_bytes(), &mut |way, text| {
+            scan_string(path, way, text, &whole, &mut found)
+        })
+        .unwrap();
         let all =
-            |reasons: &super::super::found::Reasons| reasons.iter().map(str::to_owned).collect();
+            |reasons: &super::super::findings::Reasons| reasons.iter().map(str::to_owned).collect();
         (all(&found.code), all(&found.remote))
     }
 

@@ -1,27 +1,27 @@
 //! Walking through a message of protobuf, of which only some fields matter: the others, weights among them,
 //! are passed over unread.
 
-use super::read::Source;
+use super::lazy_file::LazyFile;
 use tensorseal_format::OpenError;
 
 /// A message, as far as it is looked at.
-pub(super) struct Message {
+pub(super) struct MessageSchema {
     /// What visitors call it.
     pub name: &'static str,
     /// The fields that matter, by number.
-    pub fields: &'static [(u64, Field)],
+    pub fields: &'static [(u64, FieldSchema)],
 }
 
 /// A field that matters.
-pub(super) enum Field {
+pub(super) enum FieldSchema {
     /// A message in it.
-    Message(&'static Message),
+    Message(&'static MessageSchema),
     /// A short text.
     Text,
 }
 
 /// What is met on the way.
-pub(super) enum Event<'e> {
+pub(super) enum MessageEvent<'e> {
     /// A message begins.
     Start(&'static str),
     /// A text of a message: its field and the text, of a long one the start.
@@ -38,29 +38,29 @@ const MOST_TEXT: u64 = 4096;
 const WINDOW: u64 = 64 << 10;
 
 /// Where bytes come from.
-pub(super) trait Bytes {
+pub(super) trait ByteReader {
     fn len(&self) -> u64;
     fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError>;
 }
 
-impl Bytes for Source<'_> {
+impl ByteReader for LazyFile<'_> {
     fn len(&self) -> u64 {
         self.file.bytes
     }
 
     fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError> {
         self.whole()?;
-        Source::fill(self, at, buffer)
+        LazyFile::fill(self, at, buffer)
     }
 }
 
-struct Window<'b> {
-    bytes: &'b dyn Bytes,
+struct ReadBuffer<'b> {
+    bytes: &'b dyn ByteReader,
     held: Vec<u8>,
     start: u64,
 }
 
-impl Window<'_> {
+impl ReadBuffer<'_> {
     /// The bytes from `at` on, as many as there are of `wanted`, at most [`WINDOW`].
     fn get(&mut self, at: u64, wanted: u64) -> Result<&[u8], OpenError> {
         let wanted = wanted.min(WINDOW).min(self.bytes.len().saturating_sub(at));
@@ -92,19 +92,19 @@ impl Window<'_> {
 /// Walks through a file that is one message. The first byte is given at which something is no message: such a
 /// part is passed over.
 pub(super) fn walk(
-    bytes: &dyn Bytes,
-    message: &'static Message,
-    visit: &mut dyn FnMut(Event<'_>),
+    bytes: &dyn ByteReader,
+    message: &'static MessageSchema,
+    visit: &mut dyn FnMut(MessageEvent<'_>),
 ) -> Result<Option<u64>, OpenError> {
-    let mut window = Window { bytes, held: Vec::new(), start: 0 };
+    let mut window = ReadBuffer { bytes, held: Vec::new(), start: 0 };
     let mut fault = None;
     let mut open = vec![(bytes.len(), message)];
     let mut at = 0;
-    visit(Event::Start(message.name));
+    visit(MessageEvent::Start(message.name));
     while let Some(&(end, message)) = open.last() {
         if at >= end {
             open.pop();
-            visit(Event::End(message.name));
+            visit(MessageEvent::End(message.name));
             continue;
         }
         let Some(field) = field(&mut window, at, end)? else {
@@ -118,17 +118,17 @@ pub(super) fn walk(
         }
         let [start, data_end] = field.data;
         match message.fields.iter().find(|(number, _)| *number == field.number) {
-            Some((_, Field::Message(_))) if open.len() == MOST_DEPTH => {
+            Some((_, FieldSchema::Message(_))) if open.len() == MOST_DEPTH => {
                 fault.get_or_insert(start);
             }
-            Some((_, Field::Message(inner))) => {
+            Some((_, FieldSchema::Message(inner))) => {
                 open.push((data_end, *inner));
-                visit(Event::Start(inner.name));
+                visit(MessageEvent::Start(inner.name));
                 at = start;
             }
-            Some((number, Field::Text)) => {
+            Some((number, FieldSchema::Text)) => {
                 let text = window.get(start, (data_end - start).min(MOST_TEXT))?;
-                visit(Event::Text(message.name, *number, &String::from_utf8_lossy(text)));
+                visit(MessageEvent::Text(message.name, *number, &String::from_utf8_lossy(text)));
             }
             None => {}
         }
@@ -136,7 +136,7 @@ pub(super) fn walk(
     Ok(fault)
 }
 
-struct Found {
+struct FieldSpan {
     number: u64,
     has_length: bool,
     /// The bytes of its value.
@@ -144,7 +144,7 @@ struct Found {
 }
 
 /// The field that begins at `at`; `None`: there is none.
-fn field(window: &mut Window<'_>, at: u64, end: u64) -> Result<Option<Found>, OpenError> {
+fn field(window: &mut ReadBuffer<'_>, at: u64, end: u64) -> Result<Option<FieldSpan>, OpenError> {
     let Some((tag, at)) = window.varint(at, end)? else { return Ok(None) };
     let number = tag >> 3;
     let (start, length) = match tag & 7 {
@@ -161,7 +161,7 @@ fn field(window: &mut Window<'_>, at: u64, end: u64) -> Result<Option<Found>, Op
         _ => return Ok(None),
     };
     let fits = start.checked_add(length).filter(|data_end| number > 0 && *data_end <= end);
-    Ok(fits.map(|data_end| Found { number, has_length: tag & 7 == 2, data: [start, data_end] }))
+    Ok(fits.map(|data_end| FieldSpan { number, has_length: tag & 7 == 2, data: [start, data_end] }))
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    impl Bytes for &[u8] {
+    impl ByteReader for &[u8] {
         fn len(&self) -> u64 {
             <[u8]>::len(self) as u64
         }
@@ -191,20 +191,22 @@ pub(super) mod tests {
     }
 
     /// A field with these bytes.
-    pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
         [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
     }
 
-    static NODE: Message =
-        Message { name: "node", fields: &[(1, Field::Text), (2, Field::Message(&NODE))] };
+    static NODE: MessageSchema = MessageSchema {
+        name: "node",
+        fields: &[(1, FieldSchema::Text), (2, FieldSchema::Message(&NODE))],
+    };
 
     fn texts(bytes: &[u8]) -> (Vec<String>, Option<u64>) {
         let mut texts = Vec::new();
         let mut open = 0i64;
         let fault = walk(&bytes, &NODE, &mut |event| match event {
-            Event::Start(_) => open += 1,
-            Event::Text(_, _, text) => texts.push(format!("{open}{text}")),
-            Event::End(_) => open -= 1,
+            MessageEvent::Start(_) => open += 1,
+            MessageEvent::Text(_, _, text) => texts.push(format!("{open}{text}")),
+            MessageEvent::End(_) => open -= 1,
         });
         assert_eq!(open, 0);
         (texts, fault.unwrap())

@@ -1,8 +1,8 @@
 //! Python beside the weights: what of it runs as soon as it is imported.
 
 use super::file_name;
-use super::found::{Found, Reasons};
-use super::read::Source;
+use super::findings::{FileFindings, Reasons};
+use super::lazy_file::LazyFile;
 use tensorseal_base::display::display_name;
 use tensorseal_format::OpenError;
 
@@ -12,7 +12,7 @@ pub(super) fn is_python(path: &str) -> bool {
 }
 
 /// Looks into a file of Python.
-pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
     let path = &source.file.path;
     found.code.push(role(path).to_owned());
     let Some(bytes) = source.whole()? else {
@@ -24,7 +24,7 @@ pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), Op
         calls.push(format!("{} in line {line}", display_name(&String::from_utf8_lossy(name))));
     });
     if !calls.is_empty() {
-        found.code.push(format!("when it is imported it calls {}", calls.told()));
+        found.code.push(format!("when it is imported it calls {}", calls.summary()));
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ const KEYWORDS: [&[u8]; 27] = [
 /// Shows each call that runs when a module is imported: not those in functions, and not those that only a
 /// program runs. The name is the one before the bracket; the line is counted from 1.
 fn imported(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
-    let mut lexer = Lexer { text, at: 0, line: 1 };
+    let mut lexer = PythonLexer { text, at: 0, line: 1 };
     // Statements that are deeper than this do not run.
     let mut body: Option<usize> = None;
     while let Some(indent) = lexer.statement() {
@@ -59,7 +59,7 @@ fn imported(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
             lexer.each_word(&mut |_| true);
             continue;
         }
-        let mut statement = Statement { text, ..Statement::default() };
+        let mut statement = PythonStatement { text, ..PythonStatement::default() };
         lexer.each_word(&mut |word| statement.word(word, call));
         body = statement.is_not_run.then_some(indent);
     }
@@ -67,7 +67,7 @@ fn imported(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
 
 /// A word of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum PythonToken {
     /// A name: where it stands, and its line.
     Name([usize; 2], u64),
     /// A string or a number.
@@ -77,10 +77,10 @@ enum Word {
 }
 
 #[derive(Default)]
-struct Statement<'t> {
+struct PythonStatement<'t> {
     text: &'t [u8],
     words: u64,
-    last: Option<Word>,
+    last: Option<PythonToken>,
     /// The dotted name that ends here: where it begins and ends, and its line.
     name: Option<([usize; 2], u64)>,
     /// The next name is being defined.
@@ -92,14 +92,14 @@ struct Statement<'t> {
     starts_with_if: bool,
 }
 
-impl Statement<'_> {
+impl PythonStatement<'_> {
     /// Takes the next word; `false`: the rest of the statement is not run.
-    fn word(&mut self, word: Word, call: &mut dyn FnMut(&[u8], u64)) -> bool {
+    fn word(&mut self, word: PythonToken, call: &mut dyn FnMut(&[u8], u64)) -> bool {
         let is_first = self.words == 0;
         self.words += 1;
         match word {
-            Word::Name(place, line) => self.name(place, line, is_first),
-            Word::Sign(sign) => {
+            PythonToken::Name(place, line) => self.name(place, line, is_first),
+            PythonToken::Sign(sign) => {
                 if sign == b'('
                     && let Some((place, line)) = self.name.take()
                 {
@@ -115,7 +115,7 @@ impl Statement<'_> {
                     self.name = None;
                 }
             }
-            Word::Value => self.name = None,
+            PythonToken::Value => self.name = None,
         }
         self.last = Some(word);
         !self.is_not_run
@@ -130,7 +130,7 @@ impl Statement<'_> {
         let is_def = name == b"def" && (is_first || self.words == 2);
         let is_keyword = KEYWORDS.contains(&name);
         let is_if = is_first && name == b"if";
-        let dotted = self.last == Some(Word::Sign(b'.'));
+        let dotted = self.last == Some(PythonToken::Sign(b'.'));
         let start = self.name.filter(|_| dotted).map_or(place[0], |(whole, _)| whole[0]);
         self.is_definition |= is_def;
         self.starts_with_if |= is_if;
@@ -145,13 +145,13 @@ impl Statement<'_> {
     }
 }
 
-struct Lexer<'t> {
+struct PythonLexer<'t> {
     text: &'t [u8],
     at: usize,
     line: u64,
 }
 
-impl Lexer<'_> {
+impl PythonLexer<'_> {
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
     }
@@ -191,7 +191,7 @@ impl Lexer<'_> {
     }
 
     /// Shows the words up to the end of the statement; when `take` says no, the rest is passed over.
-    fn each_word(&mut self, take: &mut dyn FnMut(Word) -> bool) {
+    fn each_word(&mut self, take: &mut dyn FnMut(PythonToken) -> bool) {
         let mut open = 0usize;
         let mut wanted = true;
         while let Some(byte) = self.peek(0) {
@@ -212,7 +212,7 @@ impl Lexer<'_> {
                 }
                 b'\'' | b'"' => {
                     self.string(byte);
-                    Word::Value
+                    PythonToken::Value
                 }
                 byte if is_part(byte) => self.name_or_number(byte),
                 sign => {
@@ -222,14 +222,14 @@ impl Lexer<'_> {
                         _ => {}
                     }
                     self.pass();
-                    Word::Sign(sign)
+                    PythonToken::Sign(sign)
                 }
             };
             wanted = wanted && take(word);
         }
     }
 
-    fn name_or_number(&mut self, first: u8) -> Word {
+    fn name_or_number(&mut self, first: u8) -> PythonToken {
         let (start, line) = (self.at, self.line);
         while self.peek(0).is_some_and(is_part) {
             self.pass();
@@ -239,10 +239,10 @@ impl Lexer<'_> {
         match self.peek(0) {
             Some(quote @ (b'\'' | b'"')) if is_prefix => {
                 self.string(quote);
-                Word::Value
+                PythonToken::Value
             }
-            _ if first.is_ascii_digit() => Word::Value,
-            _ => Word::Name([start, self.at], line),
+            _ if first.is_ascii_digit() => PythonToken::Value,
+            _ => PythonToken::Name([start, self.at], line),
         }
     }
 

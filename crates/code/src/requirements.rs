@@ -1,8 +1,8 @@
 //! Packages that a loader installs before it loads.
 
 use super::file_name;
-use super::found::{Found, Reasons};
-use super::read::Source;
+use super::findings::{FileFindings, Reasons};
+use super::lazy_file::LazyFile;
 use tensorseal_base::display::display_name;
 use tensorseal_format::OpenError;
 
@@ -12,7 +12,7 @@ pub(super) fn is_requirements(path: &str) -> bool {
 }
 
 /// Looks into a list of packages.
-pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), OpenError> {
+pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
     let Some(bytes) = source.whole()? else {
         found.code.push("packages to be installed".to_owned());
         found.too_long(source.file.bytes);
@@ -23,7 +23,7 @@ pub(super) fn look_into(source: &Source<'_>, found: &mut Found) -> Result<(), Op
         found.code.push(format!("packages to be installed: {packages}"));
     }
     if !elsewhere.is_empty() {
-        found.code.push(format!("not from the usual index: {}", elsewhere.told()));
+        found.code.push(format!("not from the usual index: {}", elsewhere.summary()));
     }
     Ok(())
 }

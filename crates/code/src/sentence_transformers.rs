@@ -1,15 +1,17 @@
 //! What sentence-transformers imports: the modules of a model, and functions between them.
 
 use super::file_name;
-use super::found::Found;
-use super::json::{self, Step};
+use super::findings::FileFindings;
+use super::json::{self, PathStep};
 use tensorseal_base::display::display_name;
 
 /// Looks at a string of a document.
-pub(super) fn look(path: &str, way: &[Step<'_>], text: &str, found: &mut Found) {
+pub(super) fn scan_string(path: &str, way: &[PathStep<'_>], text: &str, found: &mut FileFindings) {
     let Some(name) = json::innermost(way) else { return };
     let is_module = match file_name(path) {
-        "modules.json" => matches!(way, [Step::Element(_), Step::Member(name)] if name == "type"),
+        "modules.json" => {
+            matches!(way, [PathStep::Element(_), PathStep::Member(name)] if name == "type")
+        }
         "router_config.json" => json::through(way, "types"),
         _ => false,
     };
@@ -33,8 +35,11 @@ mod tests {
     use super::*;
 
     fn of(path: &str, text: &str) -> (usize, usize) {
-        let mut found = Found::default();
-        json::strings(text.as_bytes(), &mut |way, text| look(path, way, text, &mut found)).unwrap();
+        let mut found = FileFindings::default();
+        json::each_string(text.as_bytes(), &mut |way, text| {
+            scan_string(path, way, text, &mut found)
+        })
+        .unwrap();
         (found.code.iter().count(), found.remote.iter().count())
     }
 

@@ -1,8 +1,8 @@
 //! Graphs of TensorFlow: operations that reach out of the graph.
 
 use super::file_name;
-use super::found::Found;
-use super::protobuf::{Bytes, Event, Field, Message, walk};
+use super::findings::FileFindings;
+use super::protobuf::{ByteReader, FieldSchema, MessageEvent, MessageSchema, walk};
 use tensorseal_format::{ContentClass, ModelFile, OpenError};
 
 /// Operations that read, write or list files, call Python, or load libraries.
@@ -42,22 +42,31 @@ pub(super) fn is_graph(file: &ModelFile) -> bool {
 
 /// A saved model has a meta graph in field 2, this a graph in 2, and a graph nodes in 1 and a library of
 /// functions in 2. One message stands for all of them: what is taken for another is no operation by its name.
-static TOP: Message =
-    Message { name: "top", fields: &[(1, Field::Message(&HOLDER)), (2, Field::Message(&SECOND))] };
-static SECOND: Message =
-    Message { name: "top", fields: &[(1, Field::Message(&HOLDER)), (2, Field::Message(&THIRD))] };
-static THIRD: Message =
-    Message { name: "top", fields: &[(1, Field::Message(&HOLDER)), (2, Field::Message(&LIBRARY))] };
-static LIBRARY: Message = Message { name: "top", fields: &[(1, Field::Message(&HOLDER))] };
+static TOP: MessageSchema = MessageSchema {
+    name: "top",
+    fields: &[(1, FieldSchema::Message(&HOLDER)), (2, FieldSchema::Message(&SECOND))],
+};
+static SECOND: MessageSchema = MessageSchema {
+    name: "top",
+    fields: &[(1, FieldSchema::Message(&HOLDER)), (2, FieldSchema::Message(&THIRD))],
+};
+static THIRD: MessageSchema = MessageSchema {
+    name: "top",
+    fields: &[(1, FieldSchema::Message(&HOLDER)), (2, FieldSchema::Message(&LIBRARY))],
+};
+static LIBRARY: MessageSchema =
+    MessageSchema { name: "top", fields: &[(1, FieldSchema::Message(&HOLDER))] };
 /// A node with its operation in field 2, or a function with nodes in 3.
-static HOLDER: Message =
-    Message { name: "node", fields: &[(2, Field::Text), (3, Field::Message(&NODE))] };
-static NODE: Message = Message { name: "node", fields: &[(2, Field::Text)] };
+static HOLDER: MessageSchema = MessageSchema {
+    name: "node",
+    fields: &[(2, FieldSchema::Text), (3, FieldSchema::Message(&NODE))],
+};
+static NODE: MessageSchema = MessageSchema { name: "node", fields: &[(2, FieldSchema::Text)] };
 
 /// Looks for operations.
-pub(super) fn look_into(bytes: &dyn Bytes, found: &mut Found) -> Result<(), OpenError> {
+pub(super) fn scan(bytes: &dyn ByteReader, found: &mut FileFindings) -> Result<(), OpenError> {
     walk(bytes, &TOP, &mut |event| {
-        if let Event::Text("node", 2, operation) = event
+        if let MessageEvent::Text("node", 2, operation) = event
             && OPERATIONS.contains(&operation)
         {
             found.code.push(format!("its graph has the operation {operation}"));
@@ -72,8 +81,8 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> Vec<String> {
-        let mut found = Found::default();
-        look_into(&bytes, &mut found).unwrap();
+        let mut found = FileFindings::default();
+        scan(&bytes, &mut found).unwrap();
         found.code.iter().map(str::to_owned).collect()
     }
 

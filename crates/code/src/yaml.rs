@@ -8,7 +8,7 @@ const MOST_SHOWN: usize = 4096;
 
 /// Shows every member that has one of `names`: the name and the value behind it, as far as it is a scalar.
 /// A value on a line of its own is taken, too.
-pub(super) fn each(text: &str, names: &[&str], mut look: impl FnMut(&str, &str)) {
+pub(super) fn each_member(text: &str, names: &[&str], mut look: impl FnMut(&str, &str)) {
     let mut lines = text.lines().peekable();
     let mut left = MOST_SHOWN;
     while let Some(line) = lines.next() {
@@ -37,7 +37,7 @@ pub(super) fn python_tags(text: &str, mut look: impl FnMut(&str)) {
 
 /// Whether names or tags are there that only a reader of the whole document resolves: an alias as a key, a key
 /// that is marked as one and quoted, a handle for tags, a tag with escapes.
-pub(super) fn is_indirect(text: &str) -> bool {
+pub(super) fn has_indirection(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches(['-', ' ', '\t']);
         let is_alias = line.strip_prefix('*').is_some_and(|rest| {
@@ -147,7 +147,7 @@ mod tests {
 
     fn all(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        each(text, &["_target_", "loader_module"], |name, value| {
+        each_member(text, &["_target_", "loader_module"], |name, value| {
             all.push(format!("{name}={value}"))
         });
         all
@@ -181,10 +181,10 @@ mod tests {
             "%TAG !x! tag:yaml.org,2002:\n---\na: 1",
             "a: !!p%79thon/name:x",
         ] {
-            assert!(is_indirect(text), "{text}");
+            assert!(has_indirection(text), "{text}");
         }
         for text in ["a: *b", "- *b", "x: 100 % y", "a: 'b: *c'", "? plain\n: 1", "say: hi! 5%"] {
-            assert!(!is_indirect(text), "{text}");
+            assert!(!has_indirection(text), "{text}");
         }
     }
 

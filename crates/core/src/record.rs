@@ -12,7 +12,7 @@ use tensorseal_base::severity::Severity;
 /// whoever can write a file can set its times, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ModelState {
     /// Its content is the accepted one, and what its source says of it holds.
     Ok,
     /// It was not there before: its content is accepted as first seen.
@@ -29,9 +29,9 @@ pub enum State {
     Incomplete,
 }
 
-impl State {
+impl ModelState {
     /// All of them, in the order of tables.
-    pub const ALL: [State; 7] = [
+    pub const ALL: [ModelState; 7] = [
         Self::Ok,
         Self::New,
         Self::Modified,
@@ -55,7 +55,7 @@ impl State {
     }
 
     /// The one of this name.
-    pub fn of_name(name: &str) -> Option<State> {
+    pub fn from_name(name: &str) -> Option<ModelState> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
@@ -70,7 +70,7 @@ pub struct ModelRecord {
     /// Its version as the source knows it: a commit, the digest of a manifest, a number.
     pub version: Option<String>,
     /// What became of it.
-    pub state: State,
+    pub state: ModelState,
     /// The same in a sentence.
     pub detail: String,
     /// Number of its files.
@@ -128,7 +128,7 @@ impl ModelRecord {
 
 impl RecordedFinding {
     /// Whether it says that a file does not have a digest that is claimed of it.
-    pub fn breaks_claim(&self) -> bool {
+    pub fn contradicts_digest(&self) -> bool {
         self.rule == "registry/blob-differs"
     }
 }
@@ -181,16 +181,16 @@ impl RunRecord {
 
 /// What a scan came upon and did not read.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PassedOver {
+pub struct SkippedItems {
     /// How much there was of it.
     pub count: u64,
-    /// The first [`PassedOver::MOST`] of it.
-    pub first: Vec<Passed>,
+    /// The first [`SkippedItems::MOST`] of it.
+    pub first: Vec<SkippedItem>,
 }
 
 /// One thing that was not read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Passed {
+pub struct SkippedItem {
     /// The source it is in.
     pub source: String,
     /// Where it is there: its path, or the name that it would have as a model.
@@ -199,7 +199,7 @@ pub struct Passed {
     pub reason: String,
 }
 
-impl PassedOver {
+impl SkippedItems {
     /// As many are named.
     pub const MOST: usize = 1000;
 
@@ -207,7 +207,7 @@ impl PassedOver {
     pub fn add(&mut self, source: &str, path: String, reason: String) {
         self.count += 1;
         if self.first.len() < Self::MOST {
-            self.first.push(Passed { source: source.to_owned(), path, reason });
+            self.first.push(SkippedItem { source: source.to_owned(), path, reason });
         }
     }
 }
@@ -245,20 +245,20 @@ impl RunOutcome {
     }
 
     /// The one of this name.
-    pub fn of_name(name: &str) -> Option<RunOutcome> {
+    pub fn from_name(name: &str) -> Option<RunOutcome> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
 
 /// What is known in sum.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
+pub struct RegistrySummary {
     /// The last scan.
     pub last_run: Option<RunRecord>,
     /// When a scan last checked everything that was due, whatever it found.
     pub last_complete: Option<Timestamp>,
     /// Number of models by state; every state is there.
-    pub models: BTreeMap<State, u64>,
+    pub models: BTreeMap<ModelState, u64>,
     /// Number of findings that stand, by severity and rule.
     pub findings: BTreeMap<(Severity, String), u64>,
     /// The oldest of the last deep checks; null: a model was never deeply checked, or there is none.
@@ -273,13 +273,13 @@ pub struct Summary {
     pub bytes_read: u64,
 }
 
-impl Summary {
+impl RegistrySummary {
     /// Nothing is known.
-    pub fn empty() -> Summary {
-        Summary {
+    pub fn empty() -> RegistrySummary {
+        RegistrySummary {
             last_run: None,
             last_complete: None,
-            models: State::ALL.into_iter().map(|state| (state, 0)).collect(),
+            models: ModelState::ALL.into_iter().map(|state| (state, 0)).collect(),
             findings: BTreeMap::new(),
             oldest_deep_check: None,
             never_deep_checked: 0,
@@ -293,7 +293,7 @@ impl Summary {
     ///
     /// # Errors
     /// Those of reading.
-    pub fn count(mut self, records: &dyn Records) -> io::Result<Summary> {
+    pub fn count(mut self, records: &dyn ModelRecords) -> io::Result<RegistrySummary> {
         records.each(&mut |model| {
             *self.models.entry(model.state).or_default() += 1;
             for finding in &model.findings {
@@ -313,7 +313,7 @@ impl Summary {
     }
 
     /// Number of models in this state.
-    pub fn in_state(&self, state: State) -> u64 {
+    pub fn in_state(&self, state: ModelState) -> u64 {
         self.models.get(&state).copied().unwrap_or(0)
     }
 
@@ -324,7 +324,7 @@ impl Summary {
 }
 
 /// The models that reports are written from, one after the other: there may be more than fit in memory.
-pub trait Records {
+pub trait ModelRecords {
     /// Gives each model to `each`, ordered by source and name.
     ///
     /// # Errors
@@ -332,13 +332,13 @@ pub trait Records {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()>;
 }
 
-impl Records for Vec<ModelRecord> {
+impl ModelRecords for Vec<ModelRecord> {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
         self.iter().try_for_each(each)
     }
 }
 
-impl Records for [ModelRecord] {
+impl ModelRecords for [ModelRecord] {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
         self.iter().try_for_each(each)
     }
@@ -350,8 +350,8 @@ mod tests {
 
     #[test]
     fn names_are_told_apart_and_found_again() {
-        for state in State::ALL {
-            assert_eq!(State::of_name(state.name()), Some(state));
+        for state in ModelState::ALL {
+            assert_eq!(ModelState::from_name(state.name()), Some(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
         }
         for outcome in RunOutcome::ALL {

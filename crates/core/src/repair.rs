@@ -3,16 +3,16 @@
 //! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
 //! on the copy, not concluded.
 
-use crate::judge::integrity::{self, Options};
+use crate::judge::integrity::{self, IntegrityOptions};
 use crate::judge::{Finding, Severity};
-use crate::pinpoint::explain::Difference;
-use crate::pinpoint::search::Pinpointed;
-use crate::seal::layout::{self, Damaged};
+use crate::pinpoint::explain::ByteDifference;
+use crate::pinpoint::search::PinpointedRange;
+use crate::seal::layout::{self, DamagedFiles};
 use crate::seal::{LinkSeal, Seal, build};
 use std::fs;
 use std::path::Path;
-use tensorseal_base::system::link_to_directory;
-use tensorseal_engine::stream::copy::{CopyError, Copying, Piece};
+use tensorseal_base::system::symlink_directory;
+use tensorseal_engine::stream::copy::{CopyError, CopyPiece, ModelCopy};
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions, RunReport};
@@ -57,14 +57,14 @@ impl From<CopyError> for RepairError {
 }
 
 /// The bytes that make `model` as it was sealed, as far as they are known, in order.
-pub fn patches(model: &Checkpoint, found: &[Pinpointed<'_>]) -> Vec<Patch> {
+pub fn patches(model: &Checkpoint, found: &[PinpointedRange<'_>]) -> Vec<Patch> {
     let mut all: Vec<Patch> = Vec::new();
-    for Pinpointed { place, explanations, .. } in found {
-        let Some(file) = model.own_files().iter().position(|file| file.path == place.file) else {
+    for PinpointedRange { range: place, explanations, .. } in found {
+        let Some(file) = model.model_files().iter().position(|file| file.path == place.file) else {
             continue;
         };
         let differences = explanations.iter().flat_map(|explanation| &explanation.differences);
-        all.extend(differences.flat_map(Difference::bytes).map(|(at, sealed, _)| Patch {
+        all.extend(differences.flat_map(ByteDifference::bytes).map(|(at, sealed, _)| Patch {
             file,
             position: place.object + at,
             sealed,
@@ -93,15 +93,15 @@ pub fn write(
     let plan = Plan::everything(model, false);
     progress.expect(plan.bytes());
     let pool = options.threads.pool()?;
-    let copying = Copying { model, plan: &plan, pool, progress };
+    let copying = ModelCopy { model, plan: &plan, pool, progress };
     let mut measured = None;
     copying.write(
         out,
-        &|piece, bytes, ()| put_back(piece, bytes, patches),
+        &|piece, bytes, ()| apply_patches(piece, bytes, patches),
         &mut |()| {},
         |copy| {
             link(model, sealed, copy)?;
-            measured = Some(accept(model, sealed, copy, options, progress)?);
+            measured = Some(verify_copy(model, sealed, copy, options, progress)?);
             settled().map_err(RepairError::Open)
         },
     )?;
@@ -117,7 +117,7 @@ fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError>
         place
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| link_to_directory(&format!("{up}{target}"), &place))
+            .and_then(|()| symlink_directory(&format!("{up}{target}"), &place))
             .map_err(|source| CopyError::Write { path: place, source })?;
     }
     Ok(())
@@ -125,7 +125,7 @@ fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError>
 
 /// Patches by their place in the file, not by their tensor: of tensors that share bytes, each is written,
 /// and each of them writes the sealed ones.
-fn put_back(piece: &Piece<'_>, bytes: &mut [u8], patches: &[Patch]) {
+fn apply_patches(piece: &CopyPiece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     let start = piece.object.offset + piece.start;
     let key = |position| (piece.object.file, position);
     let from = patches.partition_point(|p| (p.file, p.position) < key(start));
@@ -152,7 +152,7 @@ pub fn measure_as_sealed(
 }
 
 /// Opens the copy as anyone would, measures it and compares it with the seal.
-fn accept(
+fn verify_copy(
     model: &Checkpoint,
     sealed: &Seal,
     copy: &Path,
@@ -168,13 +168,14 @@ fn accept(
     let mut copied = Checkpoint::open(copy, &opening)?;
     // A single file still has the name of a temporary one.
     if let ([copied], [original], true) =
-        (&mut copied.files[..], &model.files[..], model.is_one_file())
+        (&mut copied.files[..], &model.files[..], model.is_single_file())
     {
         copied.path.clone_from(&original.path);
     }
-    layout::as_bytes(&mut copied, sealed);
+    layout::treat_as_bytes(&mut copied, sealed);
     let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
-    let mut remaining = integrity::compare(sealed, &found, &Damaged::default(), Options::default());
+    let mut remaining =
+        integrity::compare(sealed, &found, &DamagedFiles::default(), IntegrityOptions::default());
     let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
     let grave = copied.problems.iter().filter(is_grave);
     remaining.findings.extend(

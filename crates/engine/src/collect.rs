@@ -1,13 +1,13 @@
 //! Merging the measurements of tiles to those of their objects, whoever made them and in any order.
 
-use crate::measure::codes::Codes;
+use crate::measure::codes::CodeCounts;
 use crate::measure::correlation::Correlation;
 use crate::measure::digest::{self, ChainingValue};
 use crate::measure::histogram::Histogram;
 use crate::measure::slots::SlotSums;
 use crate::measure::structure::Structure;
-use crate::measure::summary::Summary;
-use crate::measure::{BLOCK_LEN, TileMeasurement, Words};
+use crate::measure::summary::WordSummary;
+use crate::measure::{BLOCK_LEN, TileMeasurement, WordFormat};
 use crate::stream::plan::{Object, Plan};
 use crate::stream::queue::Tile;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The measurements of one whole object.
 #[derive(Debug)]
-pub struct Finished<'a> {
+pub struct ObjectMeasurement<'a> {
     /// Index into [`Plan::objects`].
     pub object: usize,
     /// Plain BLAKE3 of its bytes.
@@ -26,13 +26,13 @@ pub struct Finished<'a> {
     /// Counts of its words, when asked for.
     pub histogram: Option<&'a Histogram>,
     /// Summary of its words, when asked for and wide enough.
-    pub summary: Option<&'a Summary>,
+    pub summary: Option<&'a WordSummary>,
     /// By key of the plan: the sums of its correlations; empty when it is no carrier.
     pub slots: Vec<SlotSums>,
     /// Its structure, when asked for.
     pub structure: Option<Structure>,
     /// What its blocks are made of, when asked for.
-    pub codes: Option<Codes>,
+    pub codes: Option<CodeCounts>,
 }
 
 /// The digest of a tile.
@@ -49,25 +49,25 @@ pub enum TileDigest {
 pub struct Accumulator {
     blocks: Vec<ChainingValue>,
     whole: Option<ChainingValue>,
-    parts: Parts,
+    parts: MergedMeasurements,
 }
 
 /// What has been merged besides the digest.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct MergedMeasurements {
     /// Counting tables, when words are counted.
-    pub tables: Option<Tables>,
+    pub tables: Option<ObjectTables>,
     /// By key: sums of correlations.
     pub slots: Vec<SlotSums>,
     /// The structure, when it is measured.
     pub structure: Option<Structure>,
     /// Codes and scales, when blocks are counted.
-    pub codes: Option<Codes>,
+    pub codes: Option<CodeCounts>,
     /// By key: which block carries what.
     offsets: Vec<u32>,
 }
 
-impl Parts {
+impl MergedMeasurements {
     /// Adds the correlations of consecutive carrier blocks, from number `first` on.
     pub fn correlate(&mut self, first: u64, correlation: &Correlation) {
         let keys = self.slots.iter_mut().zip(&self.offsets).zip(&correlation.sums);
@@ -79,18 +79,18 @@ impl Parts {
 
 /// The counting tables of one object.
 #[derive(Debug)]
-pub struct Tables {
+pub struct ObjectTables {
     /// Counts of its words.
     pub histogram: Histogram,
     /// Summary of its words, when they are wide enough.
-    pub summary: Option<Summary>,
+    pub summary: Option<WordSummary>,
 }
 
-impl Tables {
-    fn new(words: Words) -> Self {
+impl ObjectTables {
+    fn new(words: WordFormat) -> Self {
         Self {
             histogram: Histogram::new(words),
-            summary: words.has_summary().then(|| Summary::new(words)),
+            summary: words.has_summary().then(|| WordSummary::new(words)),
         }
     }
 
@@ -105,28 +105,33 @@ impl Tables {
 /// Tables kept for the next object of the same kind of words; more are given back to the system.
 const POOLED: usize = 8;
 
-type Slot = Mutex<(u64, Option<Box<Accumulator>>)>;
+type SharedAccumulator = Mutex<(u64, Option<Box<Accumulator>>)>;
 
 /// See the module. `finish` is called once for every object, from whichever thread measured its
 /// last tile.
 pub struct Collector<'a> {
     plan: &'a Plan,
-    slots: Vec<Slot>,
-    pool: Mutex<HashMap<Words, Vec<Tables>>>,
-    finish: &'a (dyn Fn(Finished<'_>) + Sync),
+    slots: Vec<SharedAccumulator>,
+    pool: Mutex<HashMap<WordFormat, Vec<ObjectTables>>>,
+    finish: &'a (dyn Fn(ObjectMeasurement<'_>) + Sync),
     finished: AtomicUsize,
 }
 
 impl<'a> Collector<'a> {
     /// Nothing measured yet.
-    pub fn new(plan: &'a Plan, finish: &'a (dyn Fn(Finished<'_>) + Sync)) -> Self {
+    pub fn new(plan: &'a Plan, finish: &'a (dyn Fn(ObjectMeasurement<'_>) + Sync)) -> Self {
         let slots = plan.objects.iter().map(|object| Mutex::new((object.bytes, None))).collect();
         Self { plan, slots, pool: Mutex::default(), finish, finished: AtomicUsize::new(0) }
     }
 
     /// Adds a tile. `merge` adds what was measured besides its digest to that of its object. Returns
     /// whether that was the object's last tile.
-    pub fn add(&self, tile: Tile, digest: TileDigest, merge: impl FnOnce(&mut Parts)) -> bool {
+    pub fn add(
+        &self,
+        tile: Tile,
+        digest: TileDigest,
+        merge: impl FnOnce(&mut MergedMeasurements),
+    ) -> bool {
         let object = &self.plan.objects[tile.object];
         let mut slot = self.slots[tile.object].lock().unwrap_or_else(PoisonError::into_inner);
         let open = slot.1.get_or_insert_with(|| Box::new(self.open(object)));
@@ -154,7 +159,7 @@ impl<'a> Collector<'a> {
     pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
         let TileMeasurement { blocks, histogram, summary, correlation, structure, codes } =
             measured;
-        let wanted = self.plan.wanted(&self.plan.objects[tile.object]);
+        let wanted = self.plan.kernels_for(&self.plan.objects[tile.object]);
         self.add(tile, TileDigest::Blocks(blocks), |parts| {
             if let Some(tables) = &mut parts.tables {
                 if let Some(histogram) = &histogram {
@@ -185,25 +190,28 @@ impl<'a> Collector<'a> {
         let count = digest::block_count(object.bytes) as usize;
         let tables = object.words.map(|words| {
             let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-            pool.get_mut(&words).and_then(Vec::pop).unwrap_or_else(|| Tables::new(words))
+            pool.get_mut(&words).and_then(Vec::pop).unwrap_or_else(|| ObjectTables::new(words))
         });
         let blocks = if count > 1 { vec![[0; 32]; count] } else { Vec::new() };
         let planned = object.carrier.and_then(|index| self.plan.carriers.get(index));
         let offsets = planned.map(|planned| planned.offsets.clone()).unwrap_or_default();
         let slots = vec![SlotSums::default(); offsets.len()];
-        let structure = object.layout.map(|layout| Structure::touched(&layout, 0, object.bytes));
-        let codes = object.codes.map(Codes::new);
-        let parts = Parts { tables, slots, structure, codes, offsets };
+        let structure = object.layout.map(|layout| Structure::for_range(&layout, 0, object.bytes));
+        let codes = object.codes.map(CodeCounts::new);
+        let parts = MergedMeasurements { tables, slots, structure, codes, offsets };
         Accumulator { blocks, whole: None, parts }
     }
 
     fn close(&self, index: usize, object: &Object, done: Accumulator) {
-        let Accumulator { blocks, whole, parts: Parts { tables, slots, structure, codes, .. } } =
-            done;
+        let Accumulator {
+            blocks,
+            whole,
+            parts: MergedMeasurements { tables, slots, structure, codes, .. },
+        } = done;
         let digest = whole
             .or_else(|| digest::root(&blocks, object.bytes))
             .expect("an object has one digest or all of its blocks");
-        (self.finish)(Finished {
+        (self.finish)(ObjectMeasurement {
             object: index,
             digest,
             blocks,

@@ -1,16 +1,16 @@
 //! The CPU engine: one worker a thread, all kernels over the same private copy of each piece.
 
 use super::collect::TileDigest;
-use super::cross_check::Checked;
+use super::cross_check::CrossCheckOutcome;
 use super::error::RunError;
-use super::shared::Shared;
-use crate::measure::codes::Codes;
+use super::run_state::RunState;
+use crate::measure::codes::CodeCounts;
 use crate::measure::correlation::Correlation;
 use crate::measure::digest::ChainingValue;
-use crate::measure::histogram::Table;
+use crate::measure::histogram::CounterTable;
 use crate::measure::structure::Structure;
-use crate::measure::summary::Summary;
-use crate::measure::{BLOCK_LEN, Words, owned_bytes};
+use crate::measure::summary::WordSummary;
+use crate::measure::{BLOCK_LEN, WordFormat, owned_bytes};
 use crate::stream::plan::Object;
 use crate::stream::queue::Tile;
 use crate::stream::source::{ByteSource, PIECE_LEN};
@@ -24,10 +24,10 @@ const READ_AHEAD: usize = 32 << 20;
 
 /// One thread's tables and buffers.
 pub struct Worker<'a> {
-    shared: &'a Shared<'a>,
-    table: Table,
-    summaries: HashMap<Words, Summary>,
-    codes: HashMap<Dtype, Codes>,
+    shared: &'a RunState<'a>,
+    table: CounterTable,
+    summaries: HashMap<WordFormat, WordSummary>,
+    codes: HashMap<Dtype, CodeCounts>,
     correlation: Correlation,
     /// Of the tile at hand.
     structure: Option<Structure>,
@@ -39,10 +39,10 @@ pub struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// A worker on the queue of `shared`.
-    pub(super) fn new(shared: &'a Shared<'a>) -> Self {
+    pub(super) fn new(shared: &'a RunState<'a>) -> Self {
         Self {
             shared,
-            table: Table::new(),
+            table: CounterTable::new(),
             summaries: HashMap::new(),
             codes: HashMap::new(),
             correlation: Correlation::new(shared.plan.keys.len()),
@@ -71,7 +71,7 @@ impl<'a> Worker<'a> {
     fn measure(&mut self, tile: Tile) -> Result<(), RunError> {
         self.shared.check_interrupt()?;
         let object = self.shared.plan.objects[tile.object];
-        if self.shared.cross_check.takes(&object, tile) {
+        if self.shared.cross_check.selects(&object, tile) {
             return self.measure_twice(tile, &object);
         }
         if self.shared.needs_copy(object.file) {
@@ -96,7 +96,7 @@ impl<'a> Worker<'a> {
         position: u64,
     ) -> Result<(), RunError> {
         self.structure =
-            object.layout.map(|layout| Structure::touched(&layout, tile.start, tile.len as u64));
+            object.layout.map(|layout| Structure::for_range(&layout, tile.start, tile.len as u64));
         self.ahead = 0;
         let mut blocks = Vec::with_capacity(tile.len.div_ceil(BLOCK_LEN));
         let mut whole = None;
@@ -130,8 +130,8 @@ impl<'a> Worker<'a> {
     ) -> Result<(), RunError> {
         let shared = self.shared;
         let named = |error| RunError::from(shared.files.name_error(object.file, error));
-        let wanted = shared.plan.wanted(object);
-        if wanted.only_digest() {
+        let wanted = shared.plan.kernels_for(object);
+        if wanted.is_digest_only() {
             // A single kernel reads each byte once, wherever it lies: no copy is needed.
             let mut sink = |bytes: &[u8]| {
                 hasher.update(bytes);
@@ -141,9 +141,10 @@ impl<'a> Worker<'a> {
         let mut summary = wanted
             .words
             .filter(|words| words.has_summary())
-            .map(|words| self.summaries.entry(words).or_insert_with(|| Summary::new(words)));
-        let mut codes =
-            wanted.codes.map(|dtype| self.codes.entry(dtype).or_insert_with(|| Codes::new(dtype)));
+            .map(|words| self.summaries.entry(words).or_insert_with(|| WordSummary::new(words)));
+        let mut codes = wanted
+            .codes
+            .map(|dtype| self.codes.entry(dtype).or_insert_with(|| CodeCounts::new(dtype)));
         let (table, all, ahead) = (&mut self.table, &mut self.piece, &mut self.ahead);
         let mut done = 0;
         while done < len {
@@ -190,7 +191,7 @@ impl<'a> Worker<'a> {
         let digest = whole.map_or(TileDigest::Blocks(blocks), TileDigest::Whole);
         let (table, summaries, correlation, codes) =
             (&mut self.table, &mut self.summaries, &mut self.correlation, &mut self.codes);
-        let wanted = self.shared.plan.wanted(object);
+        let wanted = self.shared.plan.kernels_for(object);
         let structure = self.structure.take();
         let last = self.shared.collector.add(tile, digest, |parts| {
             if let (Some(words), Some(tables)) = (wanted.words, &mut parts.tables) {
@@ -222,7 +223,9 @@ impl<'a> Worker<'a> {
         let copy = self.shared.copy(tile)?;
         let measured = self.shared.measure_copy(&copy, tile, object);
         let (check, plan) = (&self.shared.cross_check, self.shared.plan);
-        if let Checked::Disagree(adapter) = check.on_device(&copy, tile, object, &measured, plan)? {
+        if let CrossCheckOutcome::Disagree(adapter) =
+            check.compare_on_device(&copy, tile, object, &measured, plan)?
+        {
             return Err(self.shared.disagreement(adapter, tile, object));
         }
         let last = self.shared.collector.add_measured(tile, measured);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a check found.
-pub(super) enum Checked<'a> {
+pub(super) enum CrossCheckOutcome<'a> {
     /// Both engines measured the same.
     Agree,
     /// They did not; the name of the device.
@@ -25,7 +25,7 @@ pub(super) struct CrossCheck {
 
 impl CrossCheck {
     /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
-    pub fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
+    pub(crate) fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
         let gpu = match gpu {
             None if percent > 0.0 => {
                 let gpu = Gpu::open(&DeviceSelector::Any)?;
@@ -39,7 +39,7 @@ impl CrossCheck {
 
     /// Whether this tile is one of the share. Evenly spaced, so that any share of a long run has
     /// tiles from all of it.
-    pub fn takes(&self, object: &Object, tile: Tile) -> bool {
+    pub(crate) fn selects(&self, object: &Object, tile: Tile) -> bool {
         let whole = tile.len.is_multiple_of(BLOCK_LEN) && object.bytes > BLOCK_LEN as u64;
         if self.percent <= 0.0 || !whole {
             return false;
@@ -50,31 +50,31 @@ impl CrossCheck {
     }
 
     /// Measures `copy` on the device and compares with what the CPU found.
-    pub fn on_device(
+    pub(crate) fn compare_on_device(
         &self,
         copy: &[u8],
         tile: Tile,
         object: &Object,
         measured: &TileMeasurement,
         plan: &Plan,
-    ) -> Result<Checked<'_>, GpuError> {
-        let Some(gpu) = &self.gpu else { return Ok(Checked::Agree) };
-        if gpu.measure_part(copy, tile.len, tile.start, plan.wanted(object), &plan.keys)?
+    ) -> Result<CrossCheckOutcome<'_>, GpuError> {
+        let Some(gpu) = &self.gpu else { return Ok(CrossCheckOutcome::Agree) };
+        if gpu.measure_part(copy, tile.len, tile.start, plan.kernels_for(object), &plan.keys)?
             != *measured
         {
-            return Ok(Checked::Disagree(&gpu.description().name));
+            return Ok(CrossCheckOutcome::Disagree(&gpu.description().name));
         }
-        self.agree();
-        Ok(Checked::Agree)
+        self.record_agreement();
+        Ok(CrossCheckOutcome::Agree)
     }
 
     /// Counts a tile that both engines agree on.
-    pub fn agree(&self) {
+    pub(crate) fn record_agreement(&self) {
         self.agreed.fetch_add(1, Relaxed);
     }
 
     /// Tiles that both engines agreed on.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.agreed.load(Relaxed)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::error::RunError;
 use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
-use super::shared::Shared;
+use super::run_state::RunState;
 use super::threads::Threads;
 use crate::measure::TileMeasurement;
 use crate::measure::chips::ChipKey;
@@ -23,7 +23,7 @@ pub(super) struct DeviceOutcome {
 
 /// Runs the device until the queue is empty or the device fails.
 pub(super) fn drive_device(
-    shared: &Shared<'_>,
+    shared: &RunState<'_>,
     selector: &DeviceSelector,
     opened: Option<Arc<Gpu>>,
     threads: &Threads,
@@ -50,14 +50,14 @@ pub(super) fn drive_device(
     };
     let name = gpu.description().name.clone();
     let plan = shared.plan;
-    let only_digests = plan.objects.iter().all(|object| plan.wanted(object).only_digest());
+    let only_digests = plan.objects.iter().all(|object| plan.kernels_for(object).is_digest_only());
     if automatic && only_digests && gpu.description().is_discrete() {
         // Digests alone cost less than sending the bytes over the bus.
         shared.queue.device_ended([]);
         let choice = Some(format!("CPU (digests alone are not worth the copy to {name})"));
         return DeviceOutcome { choice, ..DeviceOutcome::default() };
     }
-    let pool = match threads.feeding() {
+    let pool = match threads.feeder_pool() {
         Ok(pool) => pool,
         Err(error) => {
             shared.fail(error);
@@ -93,7 +93,7 @@ pub(super) fn drive_device(
 }
 
 /// A tile on its way through the device.
-pub(super) struct Job {
+pub(super) struct DeviceJob {
     tile: Tile,
     object: Object,
     /// A private copy in main memory, where something besides the device needs the bytes, too.
@@ -102,7 +102,7 @@ pub(super) struct Job {
 }
 
 struct DeviceFeed<'a> {
-    shared: &'a Shared<'a>,
+    shared: &'a RunState<'a>,
     gpu: &'a Gpu,
     pool: Option<&'a rayon::ThreadPool>,
     tiles: AtomicU64,
@@ -110,7 +110,7 @@ struct DeviceFeed<'a> {
 }
 
 impl DeviceFeed<'_> {
-    fn collect(&self, job: &Job, measured: TileMeasurement, by_device: bool) {
+    fn collect(&self, job: &DeviceJob, measured: TileMeasurement, by_device: bool) {
         let last = self.shared.collector.add_measured(job.tile, measured);
         if let Err(error) = self.shared.tile_done(job.tile, &job.object, last, by_device) {
             self.shared.fail(error);
@@ -119,10 +119,10 @@ impl DeviceFeed<'_> {
 }
 
 impl TileFeed for DeviceFeed<'_> {
-    type Job = Job;
+    type Job = DeviceJob;
     type Error = RunError;
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<DeviceJob> {
         if let Err(error) = self.shared.check_interrupt() {
             self.shared.fail(error);
         }
@@ -131,7 +131,7 @@ impl TileFeed for DeviceFeed<'_> {
         }
         let tile = self.shared.queue.next_device()?;
         let object = self.shared.plan.objects[tile.object];
-        let checked = self.shared.cross_check.takes(&object, tile);
+        let checked = self.shared.cross_check.selects(&object, tile);
         let copy = if checked || self.shared.needs_copy(object.file) {
             match self.shared.copy(tile) {
                 Ok(copy) => Some(copy),
@@ -143,13 +143,13 @@ impl TileFeed for DeviceFeed<'_> {
         } else {
             None
         };
-        Some(Job { tile, object, copy, checked })
+        Some(DeviceJob { tile, object, copy, checked })
     }
 
-    fn spec(&self, job: &Job) -> TileSpec {
-        let wanted = self.shared.plan.wanted(&job.object);
+    fn spec(&self, job: &DeviceJob) -> TileSpec {
+        let wanted = self.shared.plan.kernels_for(&job.object);
         let halo = self.shared.plan.halo(&job.object, job.tile.end());
-        TileSpec { offset: job.tile.start, len: job.tile.len, halo, wanted }
+        TileSpec { offset: job.tile.start, len: job.tile.len, halo, kernels: wanted }
     }
 
     fn pool(&self) -> Option<&rayon::ThreadPool> {
@@ -162,7 +162,7 @@ impl TileFeed for DeviceFeed<'_> {
 
     fn read(
         &self,
-        job: &Job,
+        job: &DeviceJob,
         range: Range<usize>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), RunError> {
@@ -178,7 +178,7 @@ impl TileFeed for DeviceFeed<'_> {
             .map_err(|error| files.name_error(job.object.file, error).into())
     }
 
-    fn done(&self, job: Job, measured: TileMeasurement) {
+    fn done(&self, job: DeviceJob, measured: TileMeasurement) {
         if job.checked
             && let Some(copy) = &job.copy
         {
@@ -188,12 +188,12 @@ impl TileFeed for DeviceFeed<'_> {
                 let error = self.shared.disagreement(adapter, job.tile, &job.object);
                 return self.shared.fail(error);
             }
-            self.shared.cross_check.agree();
+            self.shared.cross_check.record_agreement();
         }
         self.collect(&job, measured, true);
     }
 
-    fn failed(&self, _job: Job, error: RunError) {
+    fn failed(&self, _job: DeviceJob, error: RunError) {
         self.shared.fail(error);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::device::DeviceChoice;
 use super::threads::Threads;
-use crate::stream::pace::Pace;
+use crate::stream::rate_limiter::RateLimiter;
 use std::sync::Arc;
 
 /// How to run.
@@ -15,7 +15,7 @@ pub struct RunOptions {
     /// Percentage of tiles, 0 to 100, that the other engine measures again.
     pub cross_check: f64,
     /// A bound on the bytes that are read in a second.
-    pub pace: Option<Arc<Pace>>,
+    pub rate_limiter: Option<Arc<RateLimiter>>,
     /// Destroys the device after this many tiles: the test of a device that is lost.
     #[doc(hidden)]
     pub lose_device_after: Option<u64>,

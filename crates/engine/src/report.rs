@@ -1,6 +1,6 @@
 //! What a run says of itself, and whom it tells of what it measured.
 
-use super::collect::Finished;
+use super::collect::ObjectMeasurement;
 use crate::measure::digest::ChainingValue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub struct RunReport {
     /// BLAKE3 of the files that were measured whole, by index of the file.
     pub whole_files: BTreeMap<usize, ChainingValue>,
     /// Bytes that were measured and are not part of the model.
-    pub bytes_beside: u64,
+    pub signed_only_bytes: u64,
     /// Stretches whose bytes were all read and do not have the checksum that their file states.
     pub broken_checksums: Vec<BrokenChecksum>,
 }
@@ -55,7 +55,7 @@ pub struct BrokenChecksum {
 
 /// What was found of a file besides its objects, when the last of those was measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinishedFile {
+pub struct FileMeasurement {
     /// Its digests, when [asked for](crate::stream::plan::Plan::file_hashing).
     pub digests: Option<FileDigests>,
     /// Of [`ModelFile::checksums`](tensorseal_format::ModelFile::checksums), those that do not hold.
@@ -64,9 +64,9 @@ pub struct FinishedFile {
 
 /// Who is told of what was measured, once of each, from any thread.
 #[derive(Clone, Copy)]
-pub struct Told<'a> {
+pub struct RunObserver<'a> {
     /// Of an object.
-    pub object: &'a (dyn Fn(Finished<'_>) + Sync),
+    pub object: &'a (dyn Fn(ObjectMeasurement<'_>) + Sync),
     /// Of a file, by its index, when all its objects in the plan were told of: it did not change meanwhile.
-    pub file: &'a (dyn Fn(usize, FinishedFile) + Sync),
+    pub file: &'a (dyn Fn(usize, FileMeasurement) + Sync),
 }

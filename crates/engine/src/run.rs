@@ -1,6 +1,6 @@
 //! One run: every object of a plan measured once, by the engines that were asked for.
 
-use super::collect::{Collector, Finished};
+use super::collect::{Collector, ObjectMeasurement};
 use super::cpu::Worker;
 use super::cross_check::CrossCheck;
 use super::device::DeviceChoice;
@@ -8,14 +8,14 @@ use super::driver::drive_device;
 use super::error::RunError;
 use super::gpu::{DeviceSelector, Gpu};
 use super::options::RunOptions;
-use super::report::{BrokenChecksum, EngineUse, RunReport, Told};
-use super::shared::Shared;
+use super::report::{BrokenChecksum, EngineUse, RunObserver, RunReport};
+use super::run_state::RunState;
+use crate::stream::checksums::ChecksumVerifier;
 use crate::stream::files::FileSet;
-use crate::stream::lane::Lane;
 use crate::stream::plan::{ObjectKind, Plan};
 use crate::stream::progress::Progress;
-use crate::stream::queue::{Takers, TileQueue};
-use crate::stream::sums::Sums;
+use crate::stream::queue::{TileConsumers, TileQueue};
+use crate::stream::sequential_hasher::SequentialHasher;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,26 +34,27 @@ pub fn run(
     plan: &Plan,
     options: &RunOptions,
     progress: &Progress,
-    finish: &(dyn Fn(Finished<'_>) + Sync),
+    finish: &(dyn Fn(ObjectMeasurement<'_>) + Sync),
 ) -> Result<RunReport, RunError> {
-    run_told(files, plan, options, progress, Told { object: finish, file: &|_, _| {} })
+    run_observed(files, plan, options, progress, RunObserver { object: finish, file: &|_, _| {} })
 }
 
 /// As [`run()`], and also tells when a file is done.
 ///
 /// # Errors
 /// As there; what was told of an object or a file that is done is true all the same.
-pub fn run_told(
+pub fn run_observed(
     files: &[ModelFile],
     plan: &Plan,
     options: &RunOptions,
     progress: &Progress,
-    told: Told<'_>,
+    told: RunObserver<'_>,
 ) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let bytes = plan.bytes();
     progress.expect(bytes);
-    let (takers, selector) = choose(&options.device, bytes);
+    let (takers, selector) = choose_device(&options.device, bytes);
+    log_plan(files, plan, &options.device);
     let small = options.device == DeviceChoice::Auto && selector.is_none();
     // A device that was asked for by name must be there before anything is read.
     let must_open = !matches!(options.device, DeviceChoice::Auto);
@@ -70,12 +71,12 @@ pub fn run_told(
     let threads = pool.current_num_threads();
     let hashes = !plan.file_hashing.is_empty();
     let lane = |(index, file): (usize, &ModelFile)| {
-        let hashings = plan.file_hashing.of(index);
-        (!hashings.is_empty()).then(|| Lane::new(hashings, file.bytes))
+        let hashings = plan.file_hashing.for_file(index);
+        (!hashings.is_empty()).then(|| SequentialHasher::new(hashings, file.bytes))
     };
     let whole_files = Mutex::new(BTreeMap::new());
-    let keep = |finished: Finished<'_>| {
-        if let ObjectKind::File(file) | ObjectKind::Beside(file) =
+    let keep = |finished: ObjectMeasurement<'_>| {
+        if let ObjectKind::File(file) | ObjectKind::SignedOnly(file) =
             plan.objects[finished.object].kind
         {
             let mut whole = whole_files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,17 +84,17 @@ pub fn run_told(
         }
         (told.object)(finished);
     };
-    let shared = Shared {
+    let shared = RunState {
         plan,
         files: FileSet::new(files, plan),
         queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
         collector: Collector::new(plan, &keep),
-        sums: sums(files, plan),
-        lanes: files.iter().enumerate().map(lane).collect(),
+        checksum_verifiers: checksum_verifiers(files, plan),
+        hashers: files.iter().enumerate().map(lane).collect(),
         cross_check,
         names: files,
         progress,
-        pace: options.pace.as_deref(),
+        rate_limiter: options.rate_limiter.as_deref(),
         file_done: told.file,
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
@@ -102,7 +103,7 @@ pub fn run_told(
         let device = selector.as_ref().map(|selector| {
             let (shared, opened) = (&shared, opened.clone());
             scope.spawn(move || {
-                let _end = EndDevice(&shared.queue);
+                let _end = DeviceEndGuard(&shared.queue);
                 drive_device(shared, selector, opened, &options.threads, options.lose_device_after)
             })
         });
@@ -115,12 +116,21 @@ pub fn run_told(
     if !shared.collector.is_complete() {
         return Err(RunError::Unmeasured);
     }
-    let broken_checksums = broken(&shared.sums);
+    let broken_checksums = failed_checksums(&shared.checksum_verifiers);
     let outcome = outcome.unwrap_or_default();
     let by_device = shared.device_bytes.load(Relaxed);
+    tracing::debug!(
+        threads,
+        adapter = ?outcome.adapter,
+        bytes_on_device = by_device,
+        choice = ?outcome.choice,
+        fallback = ?outcome.fallback,
+        seconds = started.elapsed().as_secs_f64(),
+        "finished measuring"
+    );
     let device = match by_device {
         0 => "cpu",
-        _ if takers == Takers::Device => "gpu",
+        _ if takers == TileConsumers::Device => "gpu",
         _ => "cpu+gpu",
     };
     Ok(RunReport {
@@ -136,10 +146,10 @@ pub fn run_told(
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: match hashes {
-            true => shared.lanes.iter().map(|lane| lane.as_ref()?.digests()).collect(),
+            true => shared.hashers.iter().map(|lane| lane.as_ref()?.digests()).collect(),
             false => Vec::new(),
         },
-        bytes_beside: plan.bytes_beside(),
+        signed_only_bytes: plan.signed_only_bytes(),
         broken_checksums,
         // Nobody measures any more.
         whole_files: std::mem::take(
@@ -148,21 +158,42 @@ pub fn run_told(
     })
 }
 
+/// Logs how much is read of each file.
+fn log_plan(files: &[ModelFile], plan: &Plan, device: &DeviceChoice) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut read: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for object in &plan.objects {
+        let (objects, bytes) = read.entry(object.file).or_default();
+        *objects += 1;
+        *bytes = bytes.saturating_add(object.bytes);
+    }
+    tracing::debug!(%device, files = read.len(), bytes = plan.bytes(), "measuring");
+    for (file, (objects, bytes)) in read {
+        let path = files.get(file).map(|file| &file.path);
+        tracing::debug!(file = ?path, objects, bytes, "reading");
+    }
+}
+
 /// The sums of the files that a plan reads from.
-fn sums<'a>(files: &'a [ModelFile], plan: &Plan) -> Vec<Option<Sums<'a>>> {
+fn checksum_verifiers<'a>(
+    files: &'a [ModelFile],
+    plan: &Plan,
+) -> Vec<Option<ChecksumVerifier<'a>>> {
     let mut read = vec![false; files.len()];
     for object in &plan.objects {
         read[object.file] = true;
     }
     let of = |(file, read): (&'a ModelFile, bool)| {
-        (read && !file.checksums.is_empty()).then(|| Sums::new(&file.checksums))
+        (read && !file.checksums.is_empty()).then(|| ChecksumVerifier::new(&file.checksums))
     };
     files.iter().zip(read).map(of).collect()
 }
 
-fn broken(sums: &[Option<Sums<'_>>]) -> Vec<BrokenChecksum> {
-    let of = |(file, sums): (usize, &Option<Sums<'_>>)| {
-        let broken = sums.as_ref().map(Sums::broken).unwrap_or_default();
+fn failed_checksums(sums: &[Option<ChecksumVerifier<'_>>]) -> Vec<BrokenChecksum> {
+    let of = |(file, sums): (usize, &Option<ChecksumVerifier<'_>>)| {
+        let broken = sums.as_ref().map(ChecksumVerifier::failed).unwrap_or_default();
         broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
     };
     sums.iter().enumerate().flat_map(of).collect()
@@ -170,22 +201,26 @@ fn broken(sums: &[Option<Sums<'_>>]) -> Vec<BrokenChecksum> {
 
 /// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it
 /// might give back.
-struct EndDevice<'a>(&'a TileQueue<'a>);
+struct DeviceEndGuard<'a>(&'a TileQueue<'a>);
 
-impl Drop for EndDevice<'_> {
+impl Drop for DeviceEndGuard<'_> {
     fn drop(&mut self) {
         self.0.device_ended([]);
     }
 }
 
 /// Who takes whole blocks, and which device to open.
-fn choose(device: &DeviceChoice, bytes: u64) -> (Takers, Option<DeviceSelector>) {
+fn choose_device(device: &DeviceChoice, bytes: u64) -> (TileConsumers, Option<DeviceSelector>) {
     match device {
-        DeviceChoice::Cpu => (Takers::Cpu, None),
-        DeviceChoice::Auto if bytes < AUTO_DEVICE_FROM => (Takers::Cpu, None),
-        DeviceChoice::Auto => (Takers::Shared, Some(DeviceSelector::Hardware)),
-        DeviceChoice::Gpu => (Takers::Device, Some(DeviceSelector::Any)),
-        DeviceChoice::Named(name) => (Takers::Device, Some(DeviceSelector::Named(name.clone()))),
-        DeviceChoice::CpuAnd(name) => (Takers::Shared, Some(DeviceSelector::Named(name.clone()))),
+        DeviceChoice::Cpu => (TileConsumers::Cpu, None),
+        DeviceChoice::Auto if bytes < AUTO_DEVICE_FROM => (TileConsumers::Cpu, None),
+        DeviceChoice::Auto => (TileConsumers::Shared, Some(DeviceSelector::Hardware)),
+        DeviceChoice::Gpu => (TileConsumers::Device, Some(DeviceSelector::Any)),
+        DeviceChoice::Named(name) => {
+            (TileConsumers::Device, Some(DeviceSelector::Named(name.clone())))
+        }
+        DeviceChoice::CpuAnd(name) => {
+            (TileConsumers::Shared, Some(DeviceSelector::Named(name.clone())))
+        }
     }
 }

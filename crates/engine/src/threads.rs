@@ -8,12 +8,12 @@ use std::sync::{Arc, OnceLock};
 /// CPU threads that measure. Clones share them: whatever is measured for one command takes one of these
 /// along, so that its phases have the same threads, and no others.
 #[derive(Clone, Default)]
-pub struct Threads(Arc<Inner>);
+pub struct Threads(Arc<ThreadPools>);
 
 #[derive(Default)]
-struct Inner {
+struct ThreadPools {
     /// 0: as many as the system offers.
-    asked: usize,
+    requested: usize,
     measuring: OnceLock<Result<ThreadPool, String>>,
     feeding: OnceLock<Result<ThreadPool, String>>,
 }
@@ -21,12 +21,12 @@ struct Inner {
 impl Threads {
     /// So many; 0: as many as the system offers.
     pub fn new(count: usize) -> Self {
-        Self(Arc::new(Inner { asked: count, ..Inner::default() }))
+        Self(Arc::new(ThreadPools { requested: count, ..ThreadPools::default() }))
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        match self.0.asked {
+        match self.0.requested {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         }
@@ -46,7 +46,7 @@ impl Threads {
     ///
     /// # Errors
     /// [`RunError::Threads`].
-    pub fn feeding(&self) -> Result<Option<&ThreadPool>, RunError> {
+    pub fn feeder_pool(&self) -> Result<Option<&ThreadPool>, RunError> {
         match self.count() {
             1 => Ok(None),
             count => {
@@ -73,6 +73,6 @@ impl From<usize> for Threads {
 
 impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Threads").field(&self.0.asked).finish()
+        f.debug_tuple("Threads").field(&self.0.requested).finish()
     }
 }

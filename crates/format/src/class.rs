@@ -3,7 +3,7 @@
 
 /// What part a file plays in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum FileRole {
     /// It holds weights, or is loaded as if it did.
     Weights,
     /// It goes with weights: configuration, text, tokenizers, pictures, data sets.
@@ -11,7 +11,7 @@ pub enum Role {
     /// A machine runs it: programs and libraries.
     Executable,
     /// Nobody here knows what it is.
-    NotUnderstood,
+    Unknown,
 }
 
 macro_rules! classes {
@@ -32,8 +32,8 @@ macro_rules! classes {
             }
 
             /// The part that a file of this class plays, unless what lies beside it says otherwise.
-            pub fn role(self) -> Role {
-                match self { $(ContentClass::$variant => Role::$role,)* }
+            pub fn role(self) -> FileRole {
+                match self { $(ContentClass::$variant => FileRole::$role,)* }
             }
         }
     };
@@ -83,13 +83,13 @@ classes! {
     /// Raw weights that a file beside it names.
     RawWeights "raw-weights" Weights,
     /// A zip archive that is none of the above.
-    Zip "zip" NotUnderstood,
+    Zip "zip" Unknown,
     /// A tar archive.
-    Tar "tar" NotUnderstood,
+    Tar "tar" Unknown,
     /// A 7z or RAR archive.
-    SevenZip "7z" NotUnderstood,
+    SevenZip "7z" Unknown,
     /// A compressed stream: gzip, zlib, bzip2, xz, zstd, lz4.
-    Compressed "compressed" NotUnderstood,
+    Compressed "compressed" Unknown,
     /// A program or library of Unix.
     Elf "elf" Executable,
     /// A program or library of Windows.
@@ -133,14 +133,14 @@ classes! {
     /// Nothing.
     Empty "empty" Companion,
     /// Only zeros.
-    Zeros "zeros" NotUnderstood,
+    Zeros "zeros" Unknown,
     /// None of these.
-    Unknown "unknown" NotUnderstood,
+    Unknown "unknown" Unknown,
 }
 
 impl ContentClass {
     /// What a file of this class is, in words.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         use ContentClass::*;
         match self {
             Safetensors => "a safetensors file",
@@ -195,31 +195,31 @@ impl ContentClass {
     /// Whether a reader of weights takes a file of this class for its own, whatever it is called.
     pub fn is_loadable(self) -> bool {
         use ContentClass::*;
-        self.role() == Role::Weights || matches!(self, Pickle | Zip | Tar)
+        self.role() == FileRole::Weights || matches!(self, Pickle | Zip | Tar)
     }
 }
 
 /// What a file was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
+pub struct FileContent {
     /// What its bytes are.
     pub class: ContentClass,
     /// What else they are, of a file that two kinds of readers take for theirs.
     pub also: Option<ContentClass>,
     /// What part it plays in the model. That of its class, unless what is in it or beside it says otherwise.
-    pub role: Role,
+    pub role: FileRole,
 }
 
-impl Content {
+impl FileContent {
     /// Of a file that is this and nothing else.
-    pub fn new(class: ContentClass) -> Content {
-        Content { class, also: None, role: class.role() }
+    pub fn new(class: ContentClass) -> FileContent {
+        FileContent { class, also: None, role: class.role() }
     }
 }
 
-impl Default for Content {
+impl Default for FileContent {
     fn default() -> Self {
-        Content::new(ContentClass::Unknown)
+        FileContent::new(ContentClass::Unknown)
     }
 }
 

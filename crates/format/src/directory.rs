@@ -3,10 +3,10 @@
 
 use super::error::{OpenError, is_name_too_long};
 use super::file::kind_of_special;
-use super::links::{Bounds, DirectoryLink, LinkTarget, TreeError, TreeRemark};
+use super::links::{DirectoryLink, LinkBounds, LinkTarget, TreeError, TreeRemark};
 use super::location::Location;
 use super::options::OpenOptions;
-use super::problem::{LeftOut, Named, NotCovered, Problem};
+use super::problem::{Problem, SkipReason, SkippedPath, StructureError};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -21,29 +21,29 @@ pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A file that is part of the model, or is listed beside it; not opened yet.
 #[derive(Debug)]
-pub struct Found {
+pub struct DiscoveredFile {
     /// Its path in the model.
     pub path: String,
     /// Where it is opened.
     pub location: Location,
     /// How its path was come to.
-    pub reached: Reached,
+    pub origin: PathOrigin,
 }
 
 /// How a path was come to.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reached {
+pub struct PathOrigin {
     /// The farthest that a link on the way leads.
     pub link: Option<LinkTarget>,
     /// Why it, or a directory on the way, is beside the model.
-    pub beside: Option<LeftOut>,
+    pub signed_only: Option<SkipReason>,
 }
 
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// The files that are part of the model, or listed beside it.
-    pub files: Vec<Found>,
+    pub files: Vec<DiscoveredFile>,
     /// Paths of the directories.
     pub directories: BTreeSet<String>,
     /// Where the links to directories lead, by path.
@@ -53,72 +53,72 @@ pub struct Tree {
     /// What is legal, and worth saying.
     pub remarks: Vec<Problem>,
     /// What is left out, and why.
-    pub not_covered: Vec<NotCovered>,
+    pub skipped: Vec<SkippedPath>,
     /// Links to directories.
     pub links: Vec<DirectoryLink>,
 }
 
 impl Tree {
     /// Adds a file.
-    pub fn file(&mut self, path: String, location: Location, reached: Reached) {
+    pub fn add_file(&mut self, path: String, location: Location, reached: PathOrigin) {
         if path.chars().any(tensorseal_base::display::is_hidden) {
-            self.remarks.push(TreeRemark::UnusualName.problem(&path));
+            self.remarks.push(TreeRemark::UnusualName.to_problem(&path));
         }
-        self.files.push(Found { path, location, reached });
+        self.files.push(DiscoveredFile { path, location, origin: reached });
     }
 
     /// A problem, of something that therefore nothing covers.
-    pub fn problem(&mut self, path: &str, error: TreeError) {
-        self.problems.push(error.problem(path));
-        self.not_covered(path, error.to_string(), LeftOut::Problem);
+    pub fn add_problem(&mut self, path: &str, error: TreeError) {
+        self.problems.push(error.to_problem(path));
+        self.add_skipped(path, error.to_string(), SkipReason::Problem);
     }
 
     /// Something that is not part of the model.
-    pub fn leave_out(&mut self, path: &str, kind: LeftOut) {
-        self.not_covered(path, kind.words().to_owned(), kind);
+    pub fn skip(&mut self, path: &str, kind: SkipReason) {
+        self.add_skipped(path, kind.description().to_owned(), kind);
     }
 
     /// A path that leads into a directory which is covered under another path.
-    fn link(&mut self, path: &str, target: &str) {
+    fn add_link(&mut self, path: &str, target: &str) {
         let target = if target.is_empty() { "." } else { target };
         self.links.push(DirectoryLink { path: path.to_owned(), target: target.to_owned() });
     }
 
-    fn not_covered(&mut self, path: &str, reason: String, kind: LeftOut) {
-        self.not_covered.push(NotCovered { path: path.to_owned(), reason, kind });
+    fn add_skipped(&mut self, path: &str, reason: String, kind: SkipReason) {
+        self.skipped.push(SkippedPath { path: path.to_owned(), reason, kind });
     }
 
     /// Everything by its path; what is beside the model comes behind it.
-    pub fn in_order(mut self) -> Tree {
-        let place = |file: &Found| (file.reached.beside.is_some(), file.path.clone());
+    pub fn sorted(mut self) -> Tree {
+        let place = |file: &DiscoveredFile| (file.origin.signed_only.is_some(), file.path.clone());
         self.files.sort_by_cached_key(place);
         self.problems.sort_by(|a, b| a.file.cmp(&b.file));
         self.remarks.sort_by(|a, b| a.file.cmp(&b.file));
-        self.not_covered.sort_by(|a, b| a.path.cmp(&b.path));
+        self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         self.links.sort();
         self
     }
 }
 
 /// A directory that was found and is to be listed.
-struct Pending {
+struct PendingDirectory {
     /// Path relative to the root, empty for the root itself.
     path: String,
     location: PathBuf,
     depth: usize,
-    reached: Reached,
+    reached: PathOrigin,
 }
 
-struct Walk<'o> {
+struct DirectoryWalk<'o> {
     options: &'o OpenOptions,
     /// What is looked at, by its name; nothing else is listed.
     only: &'o dyn Fn(&str) -> bool,
-    bounds: Bounds,
+    bounds: LinkBounds,
     /// By their identity, the paths of the directories that were listed.
     visited: HashMap<(u64, u64), String>,
-    pending: Vec<Pending>,
+    pending: Vec<PendingDirectory>,
     /// Directories beside the model: listed last, so that they change nothing of what is in it.
-    pending_beside: Vec<Pending>,
+    pending_signed_only: Vec<PendingDirectory>,
     tree: Tree,
 }
 
@@ -134,49 +134,49 @@ pub(crate) fn walk_only(
     only: &dyn Fn(&str) -> bool,
 ) -> Result<Tree, OpenError> {
     let resolved = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
-    let mut walk = Walk {
+    let mut walk = DirectoryWalk {
         options,
         only,
-        bounds: Bounds::new(resolved),
+        bounds: LinkBounds::new(resolved),
         visited: HashMap::new(),
         pending: Vec::new(),
-        pending_beside: Vec::new(),
+        pending_signed_only: Vec::new(),
         tree: Tree::default(),
     };
-    walk.pending.push(Pending {
+    walk.pending.push(PendingDirectory {
         path: String::new(),
         location: root.to_owned(),
         depth: 0,
-        reached: Reached::default(),
+        reached: PathOrigin::default(),
     });
-    while let Some(directory) = walk.pending.pop().or_else(|| walk.pending_beside.pop()) {
+    while let Some(directory) = walk.pending.pop().or_else(|| walk.pending_signed_only.pop()) {
         walk.list(directory)?;
     }
-    Ok(walk.tree.in_order())
+    Ok(walk.tree.sorted())
 }
 
 /// Why a path is not part of the model, when it is not.
-pub(super) fn left_out(path: &str, options: &OpenOptions) -> Option<LeftOut> {
+pub(super) fn skip_reason(path: &str, options: &OpenOptions) -> Option<SkipReason> {
     let is_in = |paths: &[String]| paths.iter().any(|listed| listed == path);
     if is_in(&options.exclude) {
-        return Some(LeftOut::Excluded);
+        return Some(SkipReason::Excluded);
     }
     if is_in(&options.seals) {
-        return Some(LeftOut::Seal);
+        return Some(SkipReason::Seal);
     }
     match path {
-        git if GIT_NAMES.contains(&git) && !options.include_git_paths => Some(LeftOut::Git),
-        ".cache/huggingface" => Some(LeftOut::Downloader),
+        git if GIT_NAMES.contains(&git) && !options.include_git_paths => Some(SkipReason::Git),
+        ".cache/huggingface" => Some(SkipReason::Downloader),
         _ => None,
     }
 }
 
-impl Walk<'_> {
-    fn list(&mut self, directory: Pending) -> Result<(), OpenError> {
-        let Pending { path, location, depth, reached } = directory;
+impl DirectoryWalk<'_> {
+    fn list(&mut self, directory: PendingDirectory) -> Result<(), OpenError> {
+        let PendingDirectory { path, location, depth, reached } = directory;
         let failed = |error| match path.is_empty() {
             true => OpenError::new(&location, error),
-            false => OpenError::of_found(&location, error),
+            false => OpenError::for_found_path(&location, error),
         };
         let metadata = match fs::metadata(&location) {
             Err(error) if is_name_too_long(&error) => return self.too_deep(&path),
@@ -184,10 +184,10 @@ impl Walk<'_> {
         };
         match self.visited.entry(identity(&metadata)) {
             Entry::Occupied(first) if !path.is_empty() => {
-                if reached.beside.is_none() {
-                    self.tree.link(&path, first.get());
+                if reached.signed_only.is_none() {
+                    self.tree.add_link(&path, first.get());
                 }
-                self.tree.leave_out(&path, LeftOut::SeenBefore);
+                self.tree.skip(&path, SkipReason::AlreadyListed);
                 return Ok(());
             }
             Entry::Occupied(_) => {}
@@ -215,7 +215,7 @@ impl Walk<'_> {
                 false => format!("{path}/{name}"),
             };
             let Some(name) = name.to_str() else {
-                self.tree.problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
+                self.tree.add_problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
                 continue;
             };
             self.entry(join(name), at, kind, depth, reached)?;
@@ -231,35 +231,35 @@ impl Walk<'_> {
         location: PathBuf,
         kind: fs::FileType,
         depth: usize,
-        mut reached: Reached,
+        mut reached: PathOrigin,
     ) -> Result<(), OpenError> {
-        if let Some(reason) = left_out(&path, self.options) {
+        if let Some(reason) = skip_reason(&path, self.options) {
             // What lies in a directory that is left out needs no entry of its own.
-            if reached.beside.is_none() {
-                self.tree.leave_out(&path, reason);
+            if reached.signed_only.is_none() {
+                self.tree.skip(&path, reason);
             }
-            if !self.options.list_beside || !reason.is_beside() {
+            if !self.options.list_signed_only || !reason.is_signed_only() {
                 return Ok(());
             }
-            reached.beside.get_or_insert(reason);
+            reached.signed_only.get_or_insert(reason);
         }
         if kind.is_symlink() {
             self.link(path, location, depth, reached)?;
         } else if kind.is_dir() {
             self.tree.directories.insert(path.clone());
-            self.directory(Pending { path, location, depth: depth + 1, reached });
+            self.directory(PendingDirectory { path, location, depth: depth + 1, reached });
         } else if kind.is_file() {
-            self.tree.file(path, location.into(), reached);
+            self.tree.add_file(path, location.into(), reached);
         } else {
-            self.tree.problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
+            self.tree.add_problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
         }
         Ok(())
     }
 
-    fn directory(&mut self, directory: Pending) {
-        match directory.reached.beside {
+    fn directory(&mut self, directory: PendingDirectory) {
+        match directory.reached.signed_only {
             None => self.pending.push(directory),
-            Some(_) => self.pending_beside.push(directory),
+            Some(_) => self.pending_signed_only.push(directory),
         }
     }
 
@@ -268,11 +268,11 @@ impl Walk<'_> {
         path: String,
         location: PathBuf,
         depth: usize,
-        mut reached: Reached,
+        mut reached: PathOrigin,
     ) -> Result<(), OpenError> {
         let (target, leads) = match self.bounds.resolve(&location) {
             Err(error) => {
-                self.tree.problem(&path, error);
+                self.tree.add_problem(&path, error);
                 return Ok(());
             }
             Ok(resolved) => resolved,
@@ -281,59 +281,63 @@ impl Walk<'_> {
         reached.link = reached.link.max(Some(leads));
         let shown = target.to_string_lossy().into_owned();
         if !inside && !self.options.allow_symlinks {
-            self.tree.problem(&path, TreeError::LinkOut { target: shown });
+            self.tree.add_problem(&path, TreeError::LinkOut { target: shown });
             return Ok(());
         }
         let metadata =
-            fs::metadata(&target).map_err(|error| OpenError::of_found(&target, error))?;
+            fs::metadata(&target).map_err(|error| OpenError::for_found_path(&target, error))?;
         if metadata.is_dir() {
             if location
                 .parent()
                 .and_then(|dir| fs::canonicalize(dir).ok())
                 .is_some_and(|dir| dir.starts_with(&target))
             {
-                self.tree.problem(&path, TreeError::LinkCycle);
+                self.tree.add_problem(&path, TreeError::LinkCycle);
                 return Ok(());
             }
             self.tree.directories.insert(path.clone());
             self.tree.link_targets.insert(path.clone(), target.clone());
             if !inside {
-                self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
+                self.tree
+                    .remarks
+                    .push(TreeRemark::LinkFollowed { target: shown }.to_problem(&path));
                 let depth = depth + 1;
-                self.directory(Pending { path, location: target, depth, reached });
-            } else if self.is_left_out(&target) {
-                self.tree.problem(&path, TreeError::LinkToLeftOut { target: shown });
+                self.directory(PendingDirectory { path, location: target, depth, reached });
+            } else if self.is_skipped(&target) {
+                self.tree.add_problem(&path, TreeError::LinkToSkipped { target: shown });
             } else {
-                if reached.beside.is_none() {
-                    self.tree.link(&path, &self.bounds.inside(&target));
+                if reached.signed_only.is_none() {
+                    self.tree.add_link(&path, &self.bounds.relative_path(&target));
                 }
-                self.tree.leave_out(&path, LeftOut::DirectoryLink);
+                self.tree.skip(&path, SkipReason::DirectoryLink);
             }
         } else if metadata.is_file() {
             if !inside {
-                self.tree.remarks.push(TreeRemark::LinkFollowed { target: shown }.problem(&path));
+                self.tree
+                    .remarks
+                    .push(TreeRemark::LinkFollowed { target: shown }.to_problem(&path));
             }
-            self.tree.file(path, target.into(), reached);
+            self.tree.add_file(path, target.into(), reached);
         } else {
             let what = kind_of_special(metadata.file_type());
-            self.tree.problem(&path, TreeError::SpecialFile { what });
+            self.tree.add_problem(&path, TreeError::SpecialFile { what });
         }
         Ok(())
     }
 
     /// Whether a directory in the root is, or is below, something that is left out.
-    fn is_left_out(&self, target: &Path) -> bool {
+    fn is_skipped(&self, target: &Path) -> bool {
         let Ok(relative) = target.strip_prefix(&self.bounds.root) else { return true };
         relative.ancestors().any(|part| {
             part.to_str().is_none_or(|part| {
                 let part = part.replace(std::path::MAIN_SEPARATOR, "/");
-                left_out(&part, self.options).is_some()
+                skip_reason(&part, self.options).is_some()
             })
         })
     }
 
     fn too_deep(&mut self, path: &str) -> Result<(), OpenError> {
-        self.tree.problem(path, TreeError::TooDeep(MAX_DEPTH));
+        self.tree.add_problem(path, TreeError::TooDeep(MAX_DEPTH));
         Ok(())
     }
 }

@@ -22,13 +22,13 @@ pub enum OpenError {
     Special { path: PathBuf, what: &'static str },
     /// It is not what it was a moment ago.
     #[error("{}: changed while it was being read", shown(path))]
-    Changed { path: PathBuf },
+    ChangedSinceListing { path: PathBuf },
     /// At the end of a run it is not what it was at the start.
     #[error(
         "{} changed while the model was being read ({what}): nothing can be said of it; try again when it is at rest",
         shown(path)
     )]
-    Unsettled { path: PathBuf, what: &'static str },
+    ChangedDuringRun { path: PathBuf, what: &'static str },
     /// A list of files that no model has.
     #[error("{}: has {files} files; no more than {} are looked at", shown(path), MAX_FILES)]
     TooManyFiles { path: PathBuf, files: usize },
@@ -53,15 +53,17 @@ impl OpenError {
     }
 
     /// Of an error on something that was found a moment ago.
-    pub fn of_found(path: &Path, source: io::Error) -> OpenError {
-        if let Some(RemoteError::Changed(_)) = RemoteError::within(&source) {
-            return OpenError::Changed { path: path.to_owned() };
+    pub fn for_found_path(path: &Path, source: io::Error) -> OpenError {
+        if let Some(RemoteError::Changed(_)) = RemoteError::from_io_error(&source) {
+            return OpenError::ChangedSinceListing { path: path.to_owned() };
         }
         match source.kind() {
             io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
-            | io::ErrorKind::UnexpectedEof => OpenError::Changed { path: path.to_owned() },
-            _ if is_loop(&source) => OpenError::Changed { path: path.to_owned() },
+            | io::ErrorKind::UnexpectedEof => {
+                OpenError::ChangedSinceListing { path: path.to_owned() }
+            }
+            _ if is_loop(&source) => OpenError::ChangedSinceListing { path: path.to_owned() },
             _ => OpenError::new(path, source),
         }
     }

@@ -13,46 +13,46 @@ use tensorseal_base::system::read_exact_at;
 
 /// The bytes of an opened file.
 #[derive(Debug)]
-pub enum Handle {
+pub enum FileHandle {
     /// A file of this machine.
     Local(File),
     /// A file of another one.
     Remote(Arc<dyn RemoteFile>),
 }
 
-impl Handle {
+impl FileHandle {
     /// Another handle of the same bytes.
-    pub fn share(&self) -> io::Result<Handle> {
+    pub fn try_clone(&self) -> io::Result<FileHandle> {
         Ok(match self {
-            Handle::Local(file) => Handle::Local(file.try_clone()?),
-            Handle::Remote(file) => Handle::Remote(Arc::clone(file)),
+            FileHandle::Local(file) => FileHandle::Local(file.try_clone()?),
+            FileHandle::Remote(file) => FileHandle::Remote(Arc::clone(file)),
         })
     }
 }
 
 /// An opened regular file.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFile {
     /// What it is read through.
-    pub file: Handle,
+    pub file: FileHandle,
     /// Which file it was when it was opened.
     pub identity: FileIdentity,
 }
 
 /// Opens a file that was found. Nothing is asked of another machine yet.
-pub fn open(location: &Location) -> Result<Opened, OpenError> {
+pub fn open(location: &Location) -> Result<OpenedFile, OpenError> {
     match location {
         Location::Path(path) => open_local(path),
-        Location::Remote(file) => Ok(Opened {
-            file: Handle::Remote(Arc::clone(file)),
-            identity: FileIdentity::of_length(file.bytes()),
+        Location::Remote(file) => Ok(OpenedFile {
+            file: FileHandle::Remote(Arc::clone(file)),
+            identity: FileIdentity::from_length(file.bytes()),
         }),
     }
 }
 
 /// Opens a path that was found to be a regular file, all links resolved. Something else swapped in
 /// since cannot make it hang or be followed.
-fn open_local(location: &Path) -> Result<Opened, OpenError> {
+fn open_local(location: &Path) -> Result<OpenedFile, OpenError> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
@@ -60,26 +60,27 @@ fn open_local(location: &Path) -> Result<Opened, OpenError> {
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC);
     }
-    let file = options.open(location).map_err(|error| OpenError::of_found(location, error))?;
-    let metadata = file.metadata().map_err(|error| OpenError::of_found(location, error))?;
+    let file =
+        options.open(location).map_err(|error| OpenError::for_found_path(location, error))?;
+    let metadata = file.metadata().map_err(|error| OpenError::for_found_path(location, error))?;
     if !metadata.is_file() {
-        return Err(OpenError::Changed { path: location.to_owned() });
+        return Err(OpenError::ChangedSinceListing { path: location.to_owned() });
     }
-    Ok(Opened { file: Handle::Local(file), identity: FileIdentity::of(&metadata) })
+    Ok(OpenedFile { file: FileHandle::Local(file), identity: FileIdentity::of(&metadata) })
 }
 
 /// Reads exactly `bytes` bytes from `offset` on.
-pub(crate) fn read_at(file: &Handle, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at(file: &FileHandle, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; bytes];
     fill(file, offset, &mut buffer)?;
     Ok(buffer)
 }
 
 /// Fills `buffer` with the bytes from `offset` on.
-pub fn fill(file: &Handle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+pub fn fill(file: &FileHandle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     match file {
-        Handle::Local(file) => read_exact_at(file, buffer, offset),
-        Handle::Remote(file) => {
+        FileHandle::Local(file) => read_exact_at(file, buffer, offset),
+        FileHandle::Remote(file) => {
             let end = offset.checked_add(buffer.len() as u64);
             if end.is_none_or(|end| end > file.bytes()) {
                 return Err(io::ErrorKind::UnexpectedEof.into());

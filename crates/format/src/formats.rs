@@ -9,7 +9,7 @@
 //!   knows of formats that nobody reads, too;
 //! - the endings of names that promise it, and those that its loaders share with other programs;
 //! - how a file is read: its tensors, what is wrong with it, and what its metadata say of the model
-//!   ([`Contents::architecture`]), which names of tensors are translated by;
+//!   ([`ParsedFile::architecture`]), which names of tensors are translated by;
 //! - whether readers see an archive behind it, whether an unknown zip archive may be one of its files, whether
 //!   its files are mere arrays, and whether the bytes outside its tensors are obeyed;
 //! - whether files say by their metadata that they are parts of one model;
@@ -18,12 +18,12 @@
 //! Nothing else asks which format a file has, but to judge: marks are embedded in safetensors alone.
 
 use super::class::{ContentClass, Format};
-use super::contents::Contents;
-use super::file::Opened;
+use super::file::OpenedFile;
 use super::gguf::Gguf;
 use super::model_file::ModelFile;
 use super::numpy::Numpy;
-use super::reader::{FormatReader, Texts};
+use super::parsed_file::ParsedFile;
+use super::reader::{FormatReader, ReadMetadataTexts};
 use super::safetensors::Safetensors;
 use super::shard_name::ShardName;
 use super::torch::Torch;
@@ -50,38 +50,38 @@ impl Format {
 
     /// What the name of a file promises: it is held to that where its bytes are damaged. Endings that other
     /// programs use, too, promise nothing.
-    pub fn of_path(path: &str) -> Option<Format> {
+    pub fn from_path(path: &str) -> Option<Format> {
         let (_, ending) = path.rsplit_once('.')?;
-        Format::of_ending(ending)
+        Format::from_extension(ending)
     }
 
     /// What an ending, without the dot, promises.
-    pub fn of_ending(ending: &str) -> Option<Format> {
-        let promised = |reader: &&&dyn FormatReader| reader.endings().contains(&ending);
+    pub fn from_extension(ending: &str) -> Option<Format> {
+        let promised = |reader: &&&dyn FormatReader| reader.extensions().contains(&ending);
         READERS.iter().find(promised).map(|reader| reader.format())
     }
 
     /// Whether its loaders go by a name such as this one.
-    pub(crate) fn goes_by(self, path: &str) -> bool {
+    pub(crate) fn accepts_name(self, path: &str) -> bool {
         let Some((_, ending)) = path.rsplit_once('.') else { return false };
         let reader = self.reader();
-        reader.endings().contains(&ending) || reader.shared_endings().contains(&ending)
+        reader.extensions().contains(&ending) || reader.shared_extensions().contains(&ending)
     }
 
     /// Whether its files are arrays, which may be data as well as weights.
-    pub fn is_of_arrays(self) -> bool {
-        self.reader().is_of_arrays()
+    pub fn holds_arrays(self) -> bool {
+        self.reader().holds_arrays()
     }
 
     /// Whether the bytes outside the tensors of its files are more than a list of them: a pickle is a program,
     /// and the header of an array a text of Python.
-    pub fn is_obeyed(self) -> bool {
-        self.reader().is_obeyed()
+    pub fn executes_metadata(self) -> bool {
+        self.reader().executes_metadata()
     }
 
     /// What gives the long texts in the metadata of its files; `None`: there are none.
-    pub fn texts(self) -> Option<Texts> {
-        self.reader().texts()
+    pub fn metadata_texts(self) -> Option<ReadMetadataTexts> {
+        self.reader().metadata_texts()
     }
 }
 
@@ -98,14 +98,14 @@ pub(crate) fn read(
     format: Format,
     class: ContentClass,
     path: &str,
-    opened: &Opened,
-) -> io::Result<Contents> {
+    opened: &OpenedFile,
+) -> io::Result<ParsedFile> {
     format.reader().read(path, class, opened)
 }
 
 /// What people call them: `a, b or c`.
-pub(super) fn words() -> String {
-    let words: Vec<&str> = READERS.iter().map(|reader| reader.words()).collect();
+pub(super) fn supported_formats() -> String {
+    let words: Vec<&str> = READERS.iter().map(|reader| reader.display_name()).collect();
     match words.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
@@ -115,13 +115,13 @@ pub(super) fn words() -> String {
 
 /// What the path of a part of a model says, of a format whose parts are opened together.
 pub(super) fn part_name(path: &str) -> Option<ShardName<'_>> {
-    let mut parts = READERS.iter().filter_map(|reader| reader.parts());
-    ShardName::of(path).filter(|name| parts.any(|parts| parts.is_part(name)))
+    let mut parts = READERS.iter().filter_map(|reader| reader.split_format());
+    ShardName::parse(path).filter(|name| parts.any(|parts| parts.is_part(name)))
 }
 
 /// Checks all models in parts among these files, and notes what is wrong with the files concerned.
-pub(super) fn check_parts(files: &[ModelFile], contents: &mut [Option<Contents>]) {
-    for parts in READERS.iter().filter_map(|reader| reader.parts()) {
+pub(super) fn check_parts(files: &[ModelFile], contents: &mut [Option<ParsedFile>]) {
+    for parts in READERS.iter().filter_map(|reader| reader.split_format()) {
         parts.check(files, contents);
     }
 }
@@ -138,13 +138,15 @@ mod tests {
             assert_eq!(format as usize, at, "{}", reader.name());
             assert_eq!(Format::from_name(format.name()), Some(format));
             assert!(reader.classes().iter().all(|class| class.format() == Some(format)));
-            assert!(reader.endings().iter().all(|it| Format::of_ending(it) == Some(format)));
+            assert!(
+                reader.extensions().iter().all(|it| Format::from_extension(it) == Some(format))
+            );
         }
         let names: BTreeSet<&str> = READERS.iter().map(|reader| reader.name()).collect();
         assert_eq!(names.len(), READERS.len());
-        assert_eq!(words(), "safetensors, GGUF, PyTorch or NumPy");
-        assert_eq!(Format::of_path("a.b/model"), None);
-        assert!(Format::Torch.goes_by("x.ckpt") && Format::of_path("x.ckpt").is_none());
+        assert_eq!(supported_formats(), "safetensors, GGUF, PyTorch or NumPy");
+        assert_eq!(Format::from_path("a.b/model"), None);
+        assert!(Format::Torch.accepts_name("x.ckpt") && Format::from_path("x.ckpt").is_none());
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl FileIdentity {
 
 impl FileIdentity {
     /// The identity of a file of which nothing but the length is known.
-    pub(crate) fn of_length(bytes: u64) -> FileIdentity {
+    pub(crate) fn from_length(bytes: u64) -> FileIdentity {
         FileIdentity { device: 0, inode: 0, bytes, modified: (0, 0), changed: (0, 0) }
     }
 

@@ -1,6 +1,6 @@
 //! Pointers that git-lfs leaves where a file was not fetched.
 
-use super::file::{self, Opened};
+use super::file::{self, OpenedFile};
 use std::io;
 
 /// What every pointer file starts with.
@@ -9,7 +9,7 @@ pub(crate) const START: &[u8] = b"version https://git-lfs.github.com/";
 pub(crate) const MAX: u64 = 1024;
 
 /// Whether a file is a pointer, and the size that it states for the file it stands for.
-pub(crate) fn pointer(opened: &Opened) -> io::Result<Option<Option<u64>>> {
+pub(crate) fn pointer(opened: &OpenedFile) -> io::Result<Option<Option<u64>>> {
     let bytes = opened.identity.bytes;
     if bytes < START.len() as u64 || bytes > MAX {
         return Ok(None);

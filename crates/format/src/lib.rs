@@ -3,16 +3,15 @@
 //! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
 //! that could be read, so that a verifier can go on and a producer can refuse.
 
-pub mod cache;
 pub mod canonical;
 mod class;
 pub mod content;
-mod contents;
 pub mod directory;
 mod error;
 mod file;
 mod formats;
 pub mod gguf;
+pub mod hub_cache;
 mod identity;
 mod lfs;
 mod links;
@@ -23,8 +22,9 @@ mod model_file;
 mod naming;
 pub mod numpy;
 mod open;
+mod open_record;
 mod options;
-pub mod order;
+mod parsed_file;
 mod paths;
 #[doc(hidden)]
 pub mod pickle;
@@ -32,22 +32,21 @@ mod problem;
 mod reader;
 mod remote;
 pub mod safetensors;
-mod settled;
 pub mod shard_index;
 mod shard_name;
 mod shards;
-mod start;
+pub mod strides;
 mod tensor;
 mod torch;
+mod unchanged;
 #[doc(hidden)]
 pub mod zip;
 
-pub use cache::Snapshots;
-pub use class::{Content, ContentClass, Format, Role};
-pub use contents::{Architecture, StoredTensor};
+pub use class::{ContentClass, FileContent, FileRole, Format};
 pub use directory::GIT_NAMES;
 pub use error::OpenError;
-pub use file::{Opened, fill, open};
+pub use file::{OpenedFile, fill, open};
+pub use hub_cache::CacheSnapshots;
 pub use identity::FileIdentity;
 pub use links::{DirectoryLink, LinkTarget};
 pub use location::Location;
@@ -56,11 +55,12 @@ pub use model::read_whole;
 pub use model_file::read_range;
 pub use model_file::{FileKind, ModelFile};
 pub use options::OpenOptions;
-pub use problem::{Gathered, Named};
-pub use problem::{LeftOut, NotCovered, Problem};
-pub use reader::Texts;
-pub use remote::{InOrder, RemoteError, RemoteFile};
+pub use parsed_file::{ArchitectureMetadata, StoredTensor};
+pub use problem::{BoundedErrors, StructureError};
+pub use problem::{Problem, SkipReason, SkippedPath};
+pub use reader::ReadMetadataTexts;
+pub use remote::{RemoteError, RemoteFile, SequentialReader};
 pub use safetensors::HeaderError;
-pub use tensor::{BigEndian, Checksum, Tensor};
+pub use tensor::{BigEndianRange, ChecksummedRange, Tensor};
 pub use tensorseal_base::display::display_name;
-pub use tensorseal_base::json::{JsonError, Place};
+pub use tensorseal_base::json::{JsonError, TextPosition};

@@ -1,7 +1,7 @@
 //! Where the symbolic links of a model may lead.
 
 use super::error::is_loop;
-use super::problem::Named;
+use super::problem::StructureError;
 use std::io;
 use std::path::{Path, PathBuf};
 use tensorseal_base::display::{display_name, quoted};
@@ -22,7 +22,7 @@ pub enum TreeError {
         "is a link to {}, a part of the directory that is not part of the model",
         quoted(target)
     )]
-    LinkToLeftOut { target: String },
+    LinkToSkipped { target: String },
     #[error("is a link that leads nowhere ({reason})")]
     LinkDangling { reason: String },
     #[error("is a link that leads back to itself")]
@@ -35,7 +35,7 @@ pub enum TreeError {
     ListedTwice,
 }
 
-impl Named for TreeError {
+impl StructureError for TreeError {
     fn rule(&self) -> (&'static str, Severity) {
         use Severity::*;
         match self {
@@ -43,7 +43,7 @@ impl Named for TreeError {
             TreeError::SpecialFile { .. } => ("format/special-file", High),
             TreeError::TooDeep(_) => ("format/directory-too-deep", Medium),
             TreeError::LinkOut { .. } => ("format/link-out", High),
-            TreeError::LinkToLeftOut { .. } => ("format/link-to-left-out", High),
+            TreeError::LinkToSkipped { .. } => ("format/link-to-left-out", High),
             TreeError::LinkDangling { .. } => ("format/link-dangling", Medium),
             TreeError::LinkCycle => ("format/link-cycle", Medium),
             TreeError::UnsafePath => ("format/unsafe-path", High),
@@ -72,7 +72,7 @@ pub(crate) enum TreeRemark {
     SharedNames { path: String },
 }
 
-impl Named for TreeRemark {
+impl StructureError for TreeRemark {
     fn rule(&self) -> (&'static str, Severity) {
         let rule = match self {
             TreeRemark::LinkFollowed { .. } => "format/link-followed",
@@ -106,34 +106,34 @@ pub struct DirectoryLink {
 }
 
 /// The places that links of one model may lead to.
-pub(crate) struct Bounds {
+pub(crate) struct LinkBounds {
     /// The root, all links resolved.
     pub root: PathBuf,
     blobs: Option<PathBuf>,
 }
 
-impl Bounds {
+impl LinkBounds {
     /// Of a root whose links are resolved.
-    pub fn new(root: PathBuf) -> Bounds {
+    pub(crate) fn new(root: PathBuf) -> LinkBounds {
         let blobs = blobs_of(&root);
-        Bounds { root, blobs }
+        LinkBounds { root, blobs }
     }
 
     /// Resolves a link completely.
-    pub fn resolve(&self, link: &Path) -> Result<(PathBuf, LinkTarget), TreeError> {
+    pub(crate) fn resolve(&self, link: &Path) -> Result<(PathBuf, LinkTarget), TreeError> {
         let target = std::fs::canonicalize(link).map_err(|error| unresolved(&error))?;
-        let kind = self.kind(&target);
+        let kind = self.target_kind(&target);
         Ok((target, kind))
     }
 
     /// A resolved path in the root, relative to it.
-    pub fn inside(&self, resolved: &Path) -> String {
+    pub(crate) fn relative_path(&self, resolved: &Path) -> String {
         let relative = resolved.strip_prefix(&self.root).unwrap_or(resolved);
         relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
     }
 
     /// Where a resolved path lies.
-    pub fn kind(&self, resolved: &Path) -> LinkTarget {
+    pub(crate) fn target_kind(&self, resolved: &Path) -> LinkTarget {
         if resolved.starts_with(&self.root) {
             LinkTarget::Inside
         } else if self.blobs.as_ref().is_some_and(|blobs| resolved.starts_with(blobs)) {

@@ -3,7 +3,7 @@
 //! The list comes from another machine, which may put anything in it. A path is a name here and nothing
 //! else: no file of this machine is looked at.
 
-use super::directory::{MAX_DEPTH, Reached, Tree, left_out};
+use super::directory::{MAX_DEPTH, PathOrigin, Tree, skip_reason};
 pub use super::error::MAX_FILES;
 use super::links::TreeError;
 use super::location::Location;
@@ -18,47 +18,54 @@ const MAX_NAME: usize = 255;
 
 /// What a directory with these files would hold.
 pub(crate) fn tree(files: impl Iterator<Item = (String, Location)>, options: &OpenOptions) -> Tree {
-    let mut listing =
-        Listing { options, tree: Tree::default(), seen: BTreeSet::new(), told: BTreeSet::new() };
+    let mut listing = ListedTreeBuilder {
+        options,
+        tree: Tree::default(),
+        seen: BTreeSet::new(),
+        reported: BTreeSet::new(),
+    };
     for (path, location) in files {
         listing.add(path, location);
     }
-    listing.tree.in_order()
+    listing.tree.sorted()
 }
 
 /// What a path of a list is to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum PathMembership {
     /// One of its own files.
-    Own,
+    ModelFile,
     /// Not part of it, or in a directory that is not.
-    LeftOut,
+    Skipped,
     /// No path of a file in a model.
     Refused,
 }
 
 /// What `tree` does with a path that is listed once.
-pub fn standing(path: &str, options: &OpenOptions) -> Standing {
+pub fn path_membership(path: &str, options: &OpenOptions) -> PathMembership {
     let directories = path.match_indices('/').map(|(end, _)| end);
     if refusal(path).is_some() {
-        Standing::Refused
-    } else if directories.chain([path.len()]).any(|end| left_out(&path[..end], options).is_some()) {
-        Standing::LeftOut
+        PathMembership::Refused
+    } else if directories
+        .chain([path.len()])
+        .any(|end| skip_reason(&path[..end], options).is_some())
+    {
+        PathMembership::Skipped
     } else {
-        Standing::Own
+        PathMembership::ModelFile
     }
 }
 
-struct Listing<'o> {
+struct ListedTreeBuilder<'o> {
     options: &'o OpenOptions,
     tree: Tree,
     /// Paths of the files.
     seen: BTreeSet<String>,
     /// Paths, also of directories, that there is a problem with or that are left out.
-    told: BTreeSet<String>,
+    reported: BTreeSet<String>,
 }
 
-impl Listing<'_> {
+impl ListedTreeBuilder<'_> {
     fn add(&mut self, path: String, location: Location) {
         if let Some((part, error)) = refusal(&path) {
             return self.problem(part, error);
@@ -68,23 +75,23 @@ impl Listing<'_> {
         }
         let Some(reached) = self.reach(&path) else { return };
         self.seen.insert(path.clone());
-        self.tree.file(path, location, reached);
+        self.tree.add_file(path, location, reached);
     }
 
     /// Comes to a file through the directories it is in; `None`: one of them, or it, is left out.
-    fn reach(&mut self, path: &str) -> Option<Reached> {
-        let mut reached = Reached::default();
+    fn reach(&mut self, path: &str) -> Option<PathOrigin> {
+        let mut reached = PathOrigin::default();
         let directories = path.match_indices('/').map(|(end, _)| end);
         for end in directories.chain([path.len()]) {
             let part = &path[..end];
-            if let Some(reason) = left_out(part, self.options) {
-                if reached.beside.is_none() && self.told.insert(part.to_owned()) {
-                    self.tree.leave_out(part, reason);
+            if let Some(reason) = skip_reason(part, self.options) {
+                if reached.signed_only.is_none() && self.reported.insert(part.to_owned()) {
+                    self.tree.skip(part, reason);
                 }
-                if !self.options.list_beside || !reason.is_beside() {
+                if !self.options.list_signed_only || !reason.is_signed_only() {
                     return None;
                 }
-                reached.beside.get_or_insert(reason);
+                reached.signed_only.get_or_insert(reason);
             }
             if end < path.len() && !self.tree.directories.contains(part) {
                 self.tree.directories.insert(part.to_owned());
@@ -94,8 +101,8 @@ impl Listing<'_> {
     }
 
     fn problem(&mut self, path: &str, error: TreeError) {
-        if self.told.insert(path.to_owned()) {
-            self.tree.problem(path, error);
+        if self.reported.insert(path.to_owned()) {
+            self.tree.add_problem(path, error);
         }
     }
 }
@@ -138,7 +145,7 @@ mod tests {
             let tree = listed(&[path, "model.gguf", path], &OpenOptions::default());
             let paths: Vec<_> = tree.files.iter().map(|file| &*file.path).collect();
             assert_eq!(paths, ["model.gguf"], "{path:?}");
-            assert_eq!((tree.problems.len(), tree.not_covered.len()), (1, 1), "{path:?}");
+            assert_eq!((tree.problems.len(), tree.skipped.len()), (1, 1), "{path:?}");
         }
     }
 
@@ -167,7 +174,7 @@ mod tests {
             }
             let options = OpenOptions {
                 include_git_paths: git,
-                list_beside: beside,
+                list_signed_only: beside,
                 seals: vec!["tensorseal.seal.json".into()],
                 exclude: vec!["model.sig".into(), ".cache/huggingface/b".into()],
                 ..OpenOptions::default()
@@ -175,13 +182,13 @@ mod tests {
             let there = directory::walk(root.path(), &options).unwrap();
             let here = listed(&picked, &options);
             let files = |tree: &Tree| -> Vec<_> {
-                tree.files.iter().map(|f| (f.path.clone(), f.reached.beside)).collect()
+                tree.files.iter().map(|f| (f.path.clone(), f.origin.signed_only)).collect()
             };
             prop_assert_eq!(files(&here), files(&there));
-            let own = picked.iter().filter(|path| standing(path, &options) == Standing::Own);
-            let expected = there.files.iter().filter(|file| file.reached.beside.is_none());
+            let own = picked.iter().filter(|path| path_membership(path, &options) == PathMembership::ModelFile);
+            let expected = there.files.iter().filter(|file| file.origin.signed_only.is_none());
             prop_assert_eq!(own.count(), expected.count());
-            prop_assert_eq!(&here.not_covered, &there.not_covered);
+            prop_assert_eq!(&here.skipped, &there.skipped);
             prop_assert_eq!(&here.problems, &there.problems);
             prop_assert_eq!(&here.remarks, &there.remarks);
             prop_assert_eq!(&here.directories, &there.directories);

@@ -30,7 +30,7 @@ impl Location {
     }
 
     /// What messages call it: a path, or a URI without credentials.
-    pub fn shown(&self) -> PathBuf {
+    pub fn display_path(&self) -> PathBuf {
         match self {
             Location::Path(path) => path.clone(),
             Location::Remote(file) => PathBuf::from(file.place()),

@@ -1,12 +1,12 @@
 //! One file of a model.
 
-use super::class::{Content, Format};
+use super::class::{FileContent, Format};
 use super::file;
 use super::identity::FileIdentity;
 use super::links::LinkTarget;
 use super::location::Location;
-use super::problem::LeftOut;
-use super::tensor::{BigEndian, Checksum};
+use super::problem::SkipReason;
+use super::tensor::{BigEndianRange, ChecksummedRange};
 
 /// One file of a model.
 #[derive(Debug, Clone)]
@@ -22,21 +22,21 @@ pub struct ModelFile {
     /// What it holds.
     pub kind: FileKind,
     /// What its bytes are, and what part it plays. Of files [beside](ModelFile::beside) the model, too.
-    pub content: Content,
+    pub content: FileContent,
     /// The symbolic link that it was reached through: of several, the one that leads farthest.
     pub link: Option<LinkTarget>,
     /// Why it is not part of the model, though a signature of the model's files covers it
     /// ([`super::OpenOptions::list_beside`]): it is digested when files are, and goes into no seal, root or count.
-    pub beside: Option<LeftOut>,
+    pub signed_only: Option<SkipReason>,
     /// Its container format, of a file of tensors (or what should be one).
     pub format: Option<Format>,
     /// Tensors that it holds and that are not read, of types or kinds that are known by name alone, beside those
     /// that are: under the names that they would have in [`Checkpoint::tensors`](super::Checkpoint::tensors).
     pub unread: Vec<String>,
     /// Stretches whose checksum the file states, in order: the members of a zip archive.
-    pub checksums: Vec<Checksum>,
+    pub checksums: Vec<ChecksummedRange>,
     /// Stretches in big-endian byte order, in order: they are read as if they were little-endian.
-    pub big_endian: Vec<BigEndian>,
+    pub big_endian: Vec<BigEndianRange>,
 }
 
 /// What a file holds.

@@ -1,18 +1,18 @@
 //! What tensors are called when a model has several files, so that every name is there once and
 //! does not depend on what else was put beside it.
 
-use super::contents::Contents;
 use super::links::TreeRemark;
 use super::model_file::ModelFile;
+use super::parsed_file::ParsedFile;
 use super::paths::directory_of;
-use super::problem::{Located, Named, Problem};
+use super::problem::{ErrorLocation, Problem, StructureError};
 use super::shard_index::ShardIndex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// An index file that was read.
-pub(crate) struct Indexed {
+pub(crate) struct ParsedIndex {
     pub path: String,
     pub index: ShardIndex,
 }
@@ -27,18 +27,18 @@ struct AmbiguousName {
     tensor: String,
 }
 
-impl Named for AmbiguousName {
+impl StructureError for AmbiguousName {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/ambiguous-name", Severity::High)
     }
 
-    fn located(&self) -> Located<'_> {
-        Located { tensor: Some(&self.tensor), ..Located::default() }
+    fn location(&self) -> ErrorLocation<'_> {
+        ErrorLocation { tensor: Some(&self.tensor), ..ErrorLocation::default() }
     }
 }
 
 /// The names given.
-pub(crate) struct Naming {
+pub(crate) struct TensorNaming {
     /// What stands before the names of each file.
     prefixes: Vec<String>,
     /// Names that are not prefix and name, by file and name in the header; `None`: no name was
@@ -48,9 +48,9 @@ pub(crate) struct Naming {
     pub remarks: Vec<Problem>,
 }
 
-impl Naming {
+impl TensorNaming {
     /// The name that the model knows a tensor of a file by.
-    pub fn name(&self, file: usize, tensor: &str) -> Option<String> {
+    pub(crate) fn name(&self, file: usize, tensor: &str) -> Option<String> {
         if !self.exceptions.is_empty()
             && let Some(name) = self.exceptions.get(&(file, tensor.to_owned()))
         {
@@ -60,14 +60,14 @@ impl Naming {
     }
 }
 
-struct Files<'m> {
+struct NamingInput<'m> {
     files: &'m [ModelFile],
-    reports: &'m [Option<Contents>],
-    indexes: &'m [Indexed],
+    reports: &'m [Option<ParsedFile>],
+    indexes: &'m [ParsedIndex],
     expected: Option<&'m BTreeSet<String>>,
 }
 
-impl<'m> Files<'m> {
+impl<'m> NamingInput<'m> {
     fn is_expected(&self, path: &str) -> bool {
         self.expected.is_none_or(|expected| expected.contains(path))
     }
@@ -83,7 +83,7 @@ impl<'m> Files<'m> {
     }
 
     fn names(&self, file: usize) -> impl Iterator<Item = &'m str> + use<'m> {
-        self.reports[file].iter().flat_map(Contents::names)
+        self.reports[file].iter().flat_map(ParsedFile::names)
     }
 
     /// The first index of each directory, by directory.
@@ -112,11 +112,11 @@ impl<'m> Files<'m> {
 /// Names the tensors of all files. `files` are in byte order of their paths.
 pub(crate) fn name_all(
     files: &[ModelFile],
-    reports: &[Option<Contents>],
-    indexes: &[Indexed],
+    reports: &[Option<ParsedFile>],
+    indexes: &[ParsedIndex],
     expected: Option<&BTreeSet<String>>,
-) -> Naming {
-    let model = Files { files, reports, indexes, expected };
+) -> TensorNaming {
+    let model = NamingInput { files, reports, indexes, expected };
     let by_path: HashMap<&str, usize> =
         files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
     let primaries = model.primaries();
@@ -134,7 +134,7 @@ pub(crate) fn name_all(
         }
     }
 
-    let mut naming = Naming {
+    let mut naming = TensorNaming {
         prefixes: files.iter().map(|file| directory_of(&file.path).to_owned()).collect(),
         exceptions: HashMap::new(),
         problems: Vec::new(),
@@ -151,7 +151,7 @@ pub(crate) fn name_all(
             (None, Some(&index)) if model.may_group(index, file) => {
                 naming.prefixes[file] = format!("{path}:");
                 let remark = TreeRemark::NotInIndex { path: path.clone() };
-                naming.remarks.push(remark.problem(path));
+                naming.remarks.push(remark.to_problem(path));
             }
             _ => loose.entry(directory).or_default().push(file),
         }
@@ -161,7 +161,7 @@ pub(crate) fn name_all(
             let path = &files[file].path;
             naming.prefixes[file] = format!("{path}:");
             let remark = TreeRemark::SharedNames { path: path.clone() };
-            naming.remarks.push(remark.problem(path));
+            naming.remarks.push(remark.to_problem(path));
         }
     }
     refuse_joined(&model, &mut naming);
@@ -171,7 +171,7 @@ pub(crate) fn name_all(
 
 /// Refuses names that a file gives its own tensors and that another file's tensors would have by where they lie:
 /// `text_encoder/w` beside the files of `text_encoder/`. One root would stand for two models.
-fn refuse_joined(model: &Files<'_>, naming: &mut Naming) {
+fn refuse_joined(model: &NamingInput<'_>, naming: &mut TensorNaming) {
     let mut directories: BTreeSet<&str> = BTreeSet::new();
     let mut paths: BTreeSet<&str> = BTreeSet::new();
     for file in model.tensor_files() {
@@ -190,7 +190,7 @@ fn refuse_joined(model: &Files<'_>, naming: &mut Naming) {
             });
             if is_joined {
                 let path = &model.files[file].path;
-                naming.problems.push(AmbiguousName { tensor: name }.problem(path));
+                naming.problems.push(AmbiguousName { tensor: name }.to_problem(path));
                 break;
             }
         }
@@ -199,7 +199,7 @@ fn refuse_joined(model: &Files<'_>, naming: &mut Naming) {
 
 /// Of files in one directory without an index, those with a tensor that another of the same format has
 /// too, and those with one that a file of a preferred format or an expected file has.
-fn sharing_names(model: &Files<'_>, together: &[usize]) -> BTreeSet<usize> {
+fn sharing_names(model: &NamingInput<'_>, together: &[usize]) -> BTreeSet<usize> {
     let mut sharing = BTreeSet::new();
     if together.len() < 2 {
         return sharing;
@@ -224,7 +224,7 @@ fn sharing_names(model: &Files<'_>, together: &[usize]) -> BTreeSet<usize> {
 }
 
 /// Gives a name of its own to every tensor whose name is taken.
-fn make_unique(model: &Files<'_>, group: &[Option<usize>], naming: &mut Naming) {
+fn make_unique(model: &NamingInput<'_>, group: &[Option<usize>], naming: &mut TensorNaming) {
     let mut order: Vec<usize> = model.tensor_files().collect();
     if order.len() < 2 {
         return;
@@ -235,7 +235,7 @@ fn make_unique(model: &Files<'_>, group: &[Option<usize>], naming: &mut Naming) 
     // Of a tensor in two shards, the one that the index means comes first.
     let is_meant = |file: usize, tensor: &str| {
         group[file].is_none_or(|index| {
-            let Indexed { path, index } = &model.indexes[index];
+            let ParsedIndex { path, index } = &model.indexes[index];
             index.weight_map.get(tensor).is_some_and(|shard| {
                 let file = &model.files[file].path;
                 file.strip_prefix(directory_of(path)) == Some(shard)
@@ -263,7 +263,7 @@ fn make_unique(model: &Files<'_>, group: &[Option<usize>], naming: &mut Naming) 
         let name = if taken.insert(qualified.clone()) {
             Some(qualified)
         } else {
-            naming.problems.push(AmbiguousName { tensor: plain }.problem(path));
+            naming.problems.push(AmbiguousName { tensor: plain }.to_problem(path));
             None
         };
         naming.exceptions.insert((file, tensor.to_owned()), name);

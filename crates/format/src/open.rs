@@ -1,23 +1,25 @@
 //! From a path to a [`Checkpoint`].
 
 use super::class::Format;
-use super::content::{self, Account, Content, ContentClass, NotRead, Role};
-use super::contents::{Contents, StoredTensor};
-use super::directory::{self, Found, Reached, Tree};
+use super::content::{
+    self, ContentClass, ContentReport, FileContent, FileRole, UnsupportedSingleFile,
+};
+use super::directory::{self, DiscoveredFile, PathOrigin, Tree};
 use super::error::{MAX_FILES, OpenError, is_name_too_long};
-use super::file::{self, Opened, kind_of_special};
+use super::file::{self, OpenedFile, kind_of_special};
 use super::formats::{self, part_name};
-use super::links::{Bounds, LinkTarget, TreeError};
+use super::links::{LinkBounds, LinkTarget, TreeError};
 use super::location::Location;
 use super::model::Checkpoint;
 use super::model_file::{FileKind, ModelFile};
-use super::naming::{self, Indexed};
+use super::naming::{self, ParsedIndex};
+use super::open_record::OpenRecord;
 use super::options::OpenOptions;
+use super::parsed_file::{ParsedFile, StoredTensor};
 use super::paths::directory_of;
-use super::problem::{Gathered, Named, Problem};
+use super::problem::{BoundedErrors, Problem, StructureError};
 use super::remote::RemoteFile;
-use super::shard_index::{self, IndexError, MAX_INDEX, Shard, ShardIndex};
-use super::start::Start;
+use super::shard_index::{self, IndexError, ListedShard, MAX_INDEX, ShardIndex};
 use super::tensor::Tensor;
 use super::{listing, shards};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +34,7 @@ use tensorseal_base::severity::Severity;
 enum SingleError {
     #[error(
         "not a checkpoint: neither its name nor its first bytes are those of {}",
-        formats::words()
+        formats::supported_formats()
     )]
     UnknownFormat,
     #[error("is empty: no checkpoint is")]
@@ -41,7 +43,7 @@ enum SingleError {
     IsIndex,
 }
 
-impl Named for SingleError {
+impl StructureError for SingleError {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
             SingleError::UnknownFormat | SingleError::Empty => ("format/unknown", Severity::High),
@@ -60,14 +62,16 @@ impl Checkpoint {
     /// while it was being read.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
         let metadata = fs::metadata(path).map_err(|error| OpenError::new(path, error))?;
-        if metadata.is_dir() {
+        let model = if metadata.is_dir() {
             open_directory(path, options)
         } else if metadata.is_file() {
             open_file(path, options)
         } else {
             let what = kind_of_special(metadata.file_type());
             Err(OpenError::Special { path: path.to_owned(), what })
-        }
+        }?;
+        log(&model);
+        Ok(model)
     }
 
     /// Opens a model on another machine: its files by their paths in it, separated by `/`. They are what
@@ -90,7 +94,25 @@ impl Checkpoint {
         }
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
         let tree = listing::tree(files, options);
-        assemble(path, path.to_owned(), tree, options, Start::elsewhere())
+        let model = assemble(path, path.to_owned(), tree, options, OpenRecord::for_remote())?;
+        log(&model);
+        Ok(model)
+    }
+}
+
+/// Logs which files a model has and how they are read.
+fn log(model: &Checkpoint) {
+    let (files, tensors) = (model.files.len(), model.tensors.len());
+    let problems = model.problems.len();
+    tracing::debug!(path = ?model.path, files, tensors, problems, "opened the model");
+    for file in &model.files {
+        let ModelFile { path, bytes, kind, .. } = file;
+        match file.format {
+            Some(format) => {
+                tracing::debug!(file = ?path, bytes, ?format, ?kind, "file with tensors");
+            }
+            None => tracing::trace!(file = ?path, bytes, ?kind, "other file"),
+        }
     }
 }
 
@@ -103,42 +125,42 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         Some(name) => name.to_owned(),
         None => {
             let shown = name.to_string_lossy().into_owned();
-            problems.push(TreeError::NameNotUtf8.problem(&shown));
+            problems.push(TreeError::NameNotUtf8.to_problem(&shown));
             shown
         }
     };
-    let failed = |error| OpenError::of_found(&location, error);
-    let content::Examined { content, format, problems: inside } =
+    let failed = |error| OpenError::for_found_path(&location, error);
+    let content::ContentExamination { content, format, problems: inside } =
         content::examine(&name, &opened).map_err(failed)?;
     problems.extend(inside);
     let mut held = None;
-    let is_index = shard_index::is_named(&name);
+    let is_index = shard_index::is_index_name(&name);
     if is_index {
-        problems.push(SingleError::IsIndex.problem(&name));
+        problems.push(SingleError::IsIndex.to_problem(&name));
     } else if let Some(format) = format {
         held = Some(formats::read(format, content.class, &name, &opened).map_err(failed)?);
     } else if content.class == ContentClass::Empty {
-        problems.push(SingleError::Empty.problem(&name));
+        problems.push(SingleError::Empty.to_problem(&name));
     } else if content.class == ContentClass::Unknown {
-        problems.push(SingleError::UnknownFormat.problem(&name));
+        problems.push(SingleError::UnknownFormat.to_problem(&name));
     }
     if held.as_ref().is_some_and(|held| held.part.is_some())
         && let Some(all) = open_parts(path, &location, options)?
     {
         return Ok(all);
     }
-    let reached = Reached { link: link_of(path, &location)?, beside: None };
+    let reached = PathOrigin { link: link_of(path, &location)?, signed_only: None };
     let mut file = model_file(name, location.into(), reached, &opened);
     (file.content, file.format) = (content, format.filter(|_| !is_index));
     // By itself it is what was asked for: what cannot be read of it is damage.
     file.kind = FileKind::Damaged;
     let (mut files, mut held, mut remarks) = ([file], [held], Vec::new());
-    set_aside(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
+    demote_companions(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
     formats::check_parts(&files, &mut held);
     for contents in held.iter_mut().flatten() {
         problems.append(&mut contents.problems);
     }
-    let account = Account::of(&mut files, &held, &BTreeSet::new(), &mut problems)?;
+    let account = ContentReport::new(&mut files, &held, &BTreeSet::new(), &mut problems)?;
     // That it is empty was said.
     let said = problems.iter().any(|problem| problem.rule == "format/unknown");
     problems.extend(account.problems.into_iter().filter(|_| !said));
@@ -149,10 +171,10 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         remarks.append(&mut contents.remarks);
         tensors = std::mem::take(&mut contents.tensors);
         architectures.extend(contents.architecture.take().map(|model| (0, model)));
-        file.hold(contents);
+        file.apply_parsed(contents);
     } else if problems.is_empty() && file.kind == FileKind::Damaged {
         file.kind = FileKind::Other;
-        remarks.extend(NotRead::remark(&file));
+        remarks.extend(UnsupportedSingleFile::remark(&file));
     }
     let format = file.format;
     let files = vec![file];
@@ -165,8 +187,8 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         problems,
         remarks,
         architectures,
-        not_covered: Vec::new(),
-        start: Start::of_files(),
+        skipped: Vec::new(),
+        opened_as: OpenRecord::for_files(),
         links: Vec::new(),
     })
 }
@@ -178,7 +200,7 @@ fn link_of(path: &Path, location: &Path) -> Result<Option<LinkTarget>, OpenError
         return Ok(None);
     }
     let root = fs::canonicalize(parent_of(path)).map_err(failed)?;
-    Ok(Some(Bounds::new(root).kind(location)))
+    Ok(Some(LinkBounds::new(root).target_kind(location)))
 }
 
 /// Opens all parts of the model that a file is a part of, as if they were alone in their directory; `None`
@@ -195,9 +217,10 @@ fn open_parts(
             continue;
         };
         let root = parent_of(place);
-        let is_part = |name: &str| part_name(name).is_some_and(|name| name.set() == part.set());
+        let is_part =
+            |name: &str| part_name(name).is_some_and(|name| name.set_key() == part.set_key());
         let tree = directory::walk_only(&root, options, &is_part)?;
-        let start = Start::of_parts(options, name, &tree);
+        let start = OpenRecord::for_parts(options, name, &tree);
         return assemble(path, root, tree, options, start).map(Some);
     }
     Ok(None)
@@ -212,7 +235,12 @@ fn parent_of(path: &Path) -> PathBuf {
 }
 
 /// A file of which nothing is known yet.
-fn model_file(path: String, location: Location, reached: Reached, opened: &Opened) -> ModelFile {
+fn model_file(
+    path: String,
+    location: Location,
+    reached: PathOrigin,
+    opened: &OpenedFile,
+) -> ModelFile {
     let identity = opened.identity.clone();
     ModelFile {
         path,
@@ -220,9 +248,9 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
         bytes: identity.bytes,
         identity,
         kind: FileKind::Other,
-        content: Content::default(),
+        content: FileContent::default(),
         link: reached.link,
-        beside: reached.beside,
+        signed_only: reached.signed_only,
         format: None,
         unread: Vec::new(),
         checksums: Vec::new(),
@@ -232,7 +260,7 @@ fn model_file(path: String, location: Location, reached: Reached, opened: &Opene
 
 impl ModelFile {
     /// It was read, and found to hold this.
-    fn hold(&mut self, contents: Contents) {
+    fn apply_parsed(&mut self, contents: ParsedFile) {
         self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
         self.unread = if contents.unread { contents.unreadable } else { Vec::new() };
         self.checksums = contents.checksums;
@@ -255,11 +283,11 @@ fn tensor(found: StoredTensor, file: usize, name: Option<String>) -> Tensor {
 
 /// A directory while it is being read.
 #[derive(Default)]
-struct Reading {
+struct ModelReader {
     files: Vec<ModelFile>,
     /// Beside each file, what it holds when it is a tensor file.
-    contents: Vec<Option<Contents>>,
-    indexes: Vec<Indexed>,
+    contents: Vec<Option<ParsedFile>>,
+    indexes: Vec<ParsedIndex>,
     /// What pickles ask for that are no files of weights.
     problems: Vec<Problem>,
     remarks: Vec<Problem>,
@@ -268,9 +296,9 @@ struct Reading {
 /// Takes what holds no weights out of the files of tensors: what goes along with a model, such as pickles of
 /// objects or plain data. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
 /// with the model, and says nothing of how far its weights can be read.
-fn set_aside(
+fn demote_companions(
     files: &mut [ModelFile],
-    contents: &mut [Option<Contents>],
+    contents: &mut [Option<ParsedFile>],
     listed: &BTreeSet<String>,
     problems: &mut Vec<Problem>,
     remarks: &mut Vec<Problem>,
@@ -292,7 +320,7 @@ fn set_aside(
 
 fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let tree = directory::walk(path, options)?;
-    let start = Start::of_directory(options, &tree);
+    let start = OpenRecord::for_directory(options, &tree);
     assemble(path, path.to_owned(), tree, options, start)
 }
 
@@ -302,19 +330,19 @@ fn assemble(
     root: PathBuf,
     mut tree: Tree,
     options: &OpenOptions,
-    mut start: Start,
+    mut start: OpenRecord,
 ) -> Result<Checkpoint, OpenError> {
-    let mut reading = Reading::default();
+    let mut reading = ModelReader::default();
     for found in std::mem::take(&mut tree.files) {
         reading.add(found, &mut tree, &mut start)?;
     }
     let listed = reading.listed();
     reading.read_other_shards(&listed)?;
     reading.read_once(&listed);
-    let Reading { mut files, mut contents, indexes, problems, remarks } = reading;
+    let ModelReader { mut files, mut contents, indexes, problems, remarks } = reading;
     tree.problems.extend(problems);
     tree.remarks.extend(remarks);
-    set_aside(&mut files, &mut contents, &listed, &mut tree.problems, &mut tree.remarks);
+    demote_companions(&mut files, &mut contents, &listed, &mut tree.problems, &mut tree.remarks);
 
     formats::check_parts(&files, &mut contents);
     let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
@@ -328,7 +356,7 @@ fn assemble(
         problems.extend(renamed(held.problems.clone(), name));
     }
     for (at, compared) in compare_indexes(&indexes, &files, &contents, &tree, &problems) {
-        let Indexed { path, index } = &indexes[at];
+        let ParsedIndex { path, index } = &indexes[at];
         let name = |name: &str| format!("{}{name}", directory_of(path));
         problems.extend(renamed(index.errors.problems(path), name));
         problems.extend(renamed(compared.problems(path), name));
@@ -336,7 +364,7 @@ fn assemble(
     problems.extend(shards::check(&files, &contents, &listed));
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
-    let account = Account::of(&mut files, &contents, &listed, &mut problems)?;
+    let account = ContentReport::new(&mut files, &contents, &listed, &mut problems)?;
     problems.extend(account.problems);
     remarks.extend(account.remarks);
     problems.sort_by(|a, b| a.file.cmp(&b.file));
@@ -356,7 +384,7 @@ fn assemble(
             }
         }
         architectures.extend(held.architecture.take().map(|model| (at, model)));
-        files[at].hold(held);
+        files[at].apply_parsed(held);
     }
     let mut formats = files.iter().filter_map(|file| file.format);
     let format = formats.next().filter(|first| formats.all(|other| other == *first));
@@ -369,8 +397,8 @@ fn assemble(
         problems,
         remarks,
         architectures,
-        not_covered: tree.not_covered,
-        start,
+        skipped: tree.skipped,
+        opened_as: start,
         links: tree.links,
     })
 }
@@ -388,27 +416,32 @@ fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Pro
     problems
 }
 
-impl Reading {
-    fn add(&mut self, found: Found, tree: &mut Tree, start: &mut Start) -> Result<(), OpenError> {
-        let Found { path, location, reached } = found;
+impl ModelReader {
+    fn add(
+        &mut self,
+        found: DiscoveredFile,
+        tree: &mut Tree,
+        start: &mut OpenRecord,
+    ) -> Result<(), OpenError> {
+        let DiscoveredFile { path, location, origin: reached } = found;
         let opened = match file::open(&location) {
             Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
-                tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).problem(&path));
+                tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).to_problem(&path));
                 start.unopened(&path);
                 return Ok(());
             }
             other => other?,
         };
-        let failed = |error| OpenError::of_found(&location.shown(), error);
-        let content::Examined { content, mut format, problems } =
+        let failed = |error| OpenError::for_found_path(&location.display_path(), error);
+        let content::ContentExamination { content, mut format, problems } =
             content::examine(&path, &opened).map_err(failed)?;
         self.problems.extend(problems);
-        if reached.beside.is_some() {
+        if reached.signed_only.is_some() {
             // Whatever it is called, it is bytes; but a pickle is one wherever it lies.
             format = format.filter(|_| content.class == ContentClass::Pickle);
-        } else if shard_index::is_named(&path) {
+        } else if shard_index::is_index_name(&path) {
             let index = read_index(&opened).map_err(failed)?;
-            self.indexes.push(Indexed { path: path.clone(), index });
+            self.indexes.push(ParsedIndex { path: path.clone(), index });
             format = None;
         }
         let read = |format| formats::read(format, content.class, &path, &opened);
@@ -423,7 +456,7 @@ impl Reading {
     /// The files that indexes list.
     fn listed(&self) -> BTreeSet<String> {
         let mut listed = BTreeSet::new();
-        for Indexed { path, index } in &self.indexes {
+        for ParsedIndex { path, index } in &self.indexes {
             let directory = directory_of(path);
             listed.extend(index.shards().into_iter().map(|shard| format!("{directory}{shard}")));
         }
@@ -435,15 +468,16 @@ impl Reading {
     fn read_once(&mut self, listed: &BTreeSet<String>) {
         let mut together: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         for (at, (file, held)) in self.files.iter().zip(&self.contents).enumerate() {
-            if let (Some(_), Location::Path(place), None) = (held, &file.location, file.beside) {
+            if let (Some(_), Location::Path(place), None) = (held, &file.location, file.signed_only)
+            {
                 together.entry(place.clone()).or_default().push(at);
             }
         }
         for same in together.into_values().filter(|same| same.len() > 1) {
             let is_named = |at: &usize| {
                 let Some(file) = self.files.get(*at) else { return false };
-                file.format.is_some_and(|format| format.goes_by(&file.path))
-                    || Format::of_path(&file.path).is_some()
+                file.format.is_some_and(|format| format.accepts_name(&file.path))
+                    || Format::from_path(&file.path).is_some()
                     || listed.contains(&file.path)
             };
             let mut kept: Vec<usize> = same.iter().copied().filter(is_named).collect();
@@ -454,7 +488,7 @@ impl Reading {
                 if let (Some(file), Some(held)) =
                     (self.files.get_mut(at), self.contents.get_mut(at))
                 {
-                    (*held, file.format, file.content.role) = (None, None, Role::Companion);
+                    (*held, file.format, file.content.role) = (None, None, FileRole::Companion);
                 }
             }
         }
@@ -463,11 +497,11 @@ impl Reading {
     /// Reads the shards whose names do not tell that they hold tensors: a loader would.
     fn read_other_shards(&mut self, listed: &BTreeSet<String>) -> Result<(), OpenError> {
         for (file, held) in self.files.iter_mut().zip(&mut self.contents) {
-            if held.is_some() || file.beside.is_some() || !listed.contains(&file.path) {
+            if held.is_some() || file.signed_only.is_some() || !listed.contains(&file.path) {
                 continue;
             }
             let opened = file::open(&file.location)?;
-            let failed = |error| OpenError::of_found(&file.location.shown(), error);
+            let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
             let (content, format, contents) =
                 content::read_listed(&file.path, &opened).map_err(failed)?;
             (file.content, file.format, *held) = (content, Some(format), Some(contents));
@@ -478,7 +512,7 @@ impl Reading {
     }
 }
 
-fn read_index(opened: &Opened) -> std::io::Result<ShardIndex> {
+fn read_index(opened: &OpenedFile) -> std::io::Result<ShardIndex> {
     let bytes = opened.identity.bytes;
     if bytes > MAX_INDEX {
         let mut index = ShardIndex::default();
@@ -490,37 +524,37 @@ fn read_index(opened: &Opened) -> std::io::Result<ShardIndex> {
 
 /// Compares every index with the files it lists.
 fn compare_indexes(
-    indexes: &[Indexed],
+    indexes: &[ParsedIndex],
     files: &[ModelFile],
-    contents: &[Option<Contents>],
+    contents: &[Option<ParsedFile>],
     tree: &Tree,
     problems: &[Problem],
-) -> Vec<(usize, Gathered<IndexError>)> {
+) -> Vec<(usize, BoundedErrors<IndexError>)> {
     let by_path: BTreeMap<&str, usize> =
         files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
     let reported: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
     let left_out: BTreeMap<&str, &str> =
-        tree.not_covered.iter().map(|left| (left.path.as_str(), left.reason.as_str())).collect();
+        tree.skipped.iter().map(|left| (left.path.as_str(), left.reason.as_str())).collect();
     let find = |path: &str| {
         if let Some(held) = by_path.get(path).and_then(|&at| contents[at].as_ref()) {
-            return Shard::File(held);
+            return ListedShard::File(held);
         }
         // The path itself or a directory on the way to it.
         let on_the_way = path.match_indices('/').map(|(end, _)| &path[..end]);
         for part in std::iter::once(path).chain(on_the_way) {
             if reported.contains(part) {
-                return Shard::Reported;
+                return ListedShard::Reported;
             }
             if let Some(reason) = left_out.get(part) {
-                return Shard::NotCovered(display_name(reason));
+                return ListedShard::Skipped(display_name(reason));
             }
         }
-        if tree.directories.contains(path) { Shard::Directory } else { Shard::Missing }
+        if tree.directories.contains(path) { ListedShard::Directory } else { ListedShard::Missing }
     };
     indexes
         .iter()
         .enumerate()
-        .map(|(at, Indexed { path, index })| {
+        .map(|(at, ParsedIndex { path, index })| {
             let directory = directory_of(path);
             (at, shard_index::compare(index, |shard| find(&format!("{directory}{shard}"))))
         })

@@ -17,7 +17,7 @@ pub struct OpenOptions {
     pub seals: Vec<String>,
     /// Also list the files that a signature covers although they are not part of the model: seals, and the
     /// notes of the downloader. See [`super::ModelFile::beside`].
-    pub list_beside: bool,
+    pub list_signed_only: bool,
     /// The files that are known to belong to the model (those of a seal): files beside them cannot
     /// change what their tensors are called.
     pub expected_files: Option<BTreeSet<String>>,

@@ -6,7 +6,7 @@ pub(crate) fn directory_of(path: &str) -> &str {
 }
 
 /// The ending of a name, without the dot and in small letters; empty: it has none.
-pub(crate) fn ending(path: &str) -> String {
+pub(crate) fn extension(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default()
 }

@@ -30,19 +30,19 @@ pub struct Problem {
 
 /// Something that exists under the path and is not part of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotCovered {
+pub struct SkippedPath {
     /// Path relative to the root.
     pub path: String,
     /// Why it is left out.
     pub reason: String,
     /// The same, for programs.
     #[serde(skip)]
-    pub kind: LeftOut,
+    pub kind: SkipReason,
 }
 
 /// Why something is not part of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LeftOut {
+pub enum SkipReason {
     /// Named in [`super::OpenOptions::exclude`]: the signature itself.
     Excluded,
     /// Named in [`super::OpenOptions::seals`].
@@ -52,53 +52,53 @@ pub enum LeftOut {
     /// Notes of the downloader.
     Downloader,
     /// A directory whose files are listed under another path: it was reached twice.
-    SeenBefore,
+    AlreadyListed,
     /// A symbolic link to a directory inside the model; its files are listed under their own paths.
     DirectoryLink,
     /// There is something wrong with it, which [`super::Checkpoint::problems`] tells.
     Problem,
     /// Part of the model, but not of what it was compared with: a model root covers tensors alone.
-    BesideRoot,
+    NotInModelRoot,
     /// A signature ignores it, and says so.
     Ignored,
     /// Nobody signed it, and that was allowed.
     Unsigned,
 }
 
-impl LeftOut {
+impl SkipReason {
     /// In words.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            LeftOut::Excluded | LeftOut::Seal => {
-                "excluded: a seal or signature is not part of what it covers"
+            SkipReason::Excluded | SkipReason::Seal => {
+                "seal or signature, not part of what it covers"
             }
-            LeftOut::Git => "git's own, not part of the model",
-            LeftOut::Downloader => "notes of the downloader, not part of the model",
-            LeftOut::SeenBefore => "the same directory is covered under another path",
-            LeftOut::DirectoryLink => {
-                "link to a directory inside the model; its files are covered under their own paths"
+            SkipReason::Git => "git metadata",
+            SkipReason::Downloader => "download metadata",
+            SkipReason::AlreadyListed => "directory already covered under another path",
+            SkipReason::DirectoryLink => {
+                "link to a directory whose files are covered under their own paths"
             }
-            LeftOut::Problem => "there is something wrong with it",
-            LeftOut::BesideRoot => "not part of the model root",
-            LeftOut::Ignored => "ignored by the signature",
-            LeftOut::Unsigned => "not signed",
+            SkipReason::Problem => "see its finding",
+            SkipReason::NotInModelRoot => "not covered by the model root",
+            SkipReason::Ignored => "ignored by the signature",
+            SkipReason::Unsigned => "not signed",
         }
     }
 
     /// Whether a signature of the files covers it although it is not part of the model.
-    pub fn is_beside(self) -> bool {
-        matches!(self, LeftOut::Seal | LeftOut::Downloader)
+    pub fn is_signed_only(self) -> bool {
+        matches!(self, SkipReason::Seal | SkipReason::Downloader)
     }
 }
 
 /// How every message on a file begins.
-pub(crate) fn stated_of(file: &str) -> String {
+pub(crate) fn message_prefix(file: &str) -> String {
     format!("{}: ", display_name(file))
 }
 
 /// Where an error of structure is.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Located<'e> {
+pub struct ErrorLocation<'e> {
     /// The tensor concerned, under its name in the file.
     pub tensor: Option<&'e str>,
     /// The bytes of the file concerned.
@@ -108,19 +108,19 @@ pub struct Located<'e> {
 }
 
 /// A named error of structure: every variant has a rule of its own.
-pub trait Named: std::fmt::Display {
+pub trait StructureError: std::fmt::Display {
     /// Rule identifier and severity.
     fn rule(&self) -> (&'static str, Severity);
 
     /// Where it is, as far as it is about a part of the file.
-    fn located(&self) -> Located<'_> {
-        Located::default()
+    fn location(&self) -> ErrorLocation<'_> {
+        ErrorLocation::default()
     }
 
     /// The problem that this error is, of `file`.
-    fn problem(&self, file: &str) -> Problem {
+    fn to_problem(&self, file: &str) -> Problem {
         let (rule, severity) = self.rule();
-        let Located { tensor, bytes, affected } = self.located();
+        let ErrorLocation { tensor, bytes, affected } = self.location();
         Problem {
             rule,
             severity,
@@ -128,13 +128,13 @@ pub trait Named: std::fmt::Display {
             tensor: tensor.map(str::to_owned),
             byte_range: bytes,
             affected: affected.to_vec(),
-            message: format!("{}{self}", stated_of(file)),
+            message: format!("{}{self}", message_prefix(file)),
             companion: false,
         }
     }
 }
 
-/// An enum of [`Named`] errors with every fault in one place: what is said of it, what it holds, its rule and
+/// An enum of [`StructureError`] errors with every fault in one place: what is said of it, what it holds, its rule and
 /// severity. Where it is follows from the names of its fields: `tensor`; `range`, `missing` or `at` (one byte)
 /// in the file; `tensors` that cannot be read because of it. Bytes that no field tells stand behind the rule:
 /// `=> ("format/gguf-magic", High) at [0, 4]`.
@@ -154,7 +154,7 @@ macro_rules! faults {
             $($(#[$said])* $fault $({ $($field: $type),* })?,)*
         }
 
-        impl Named for $name {
+        impl StructureError for $name {
             fn rule(&self) -> (&'static str, Severity) {
                 use Severity::*;
                 match self {
@@ -162,11 +162,11 @@ macro_rules! faults {
                 }
             }
 
-            fn located(&self) -> Located<'_> {
+            fn location(&self) -> ErrorLocation<'_> {
                 match self {
                     $($name::$fault $({ $($field),* })? => {
                         #[allow(unused_mut)]
-                        let mut located = Located::default();
+                        let mut located = ErrorLocation::default();
                         $($(faults!(@field located $field $field);)*)?
                         $(located.bytes = Some($bytes);)?
                         located
@@ -192,7 +192,7 @@ pub(crate) use faults;
 /// Errors of one file: the first few of each rule are kept, the others counted, so that a hostile
 /// file with a million faults gives a report of bounded size.
 #[derive(Debug, Clone)]
-pub struct Gathered<E> {
+pub struct BoundedErrors<E> {
     kept: Vec<E>,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -200,18 +200,18 @@ pub struct Gathered<E> {
 /// How many errors of one rule are kept for one file.
 const KEPT: u64 = 16;
 
-impl<E> Default for Gathered<E> {
+impl<E> Default for BoundedErrors<E> {
     fn default() -> Self {
-        Gathered { kept: Vec::new(), counts: BTreeMap::new() }
+        BoundedErrors { kept: Vec::new(), counts: BTreeMap::new() }
     }
 }
 
-impl<E: Named> Gathered<E> {
+impl<E: StructureError> BoundedErrors<E> {
     /// Adds an error, unless the one before it is of the same tensor.
     pub fn push(&mut self, error: E) {
         // An entry that is wrong in several ways is one fault: the first says what to look at.
-        let last = self.kept.last().and_then(|last| last.located().tensor);
-        if last.is_some() && error.located().tensor == last {
+        let last = self.kept.last().and_then(|last| last.location().tensor);
+        if last.is_some() && error.location().tensor == last {
             return;
         }
         let count = self.counts.entry(error.rule().0).or_insert(0);
@@ -226,7 +226,7 @@ impl<E: Named> Gathered<E> {
     }
 
     /// Adds those of another part of the same file.
-    pub(crate) fn append(&mut self, other: Gathered<E>) {
+    pub(crate) fn append(&mut self, other: BoundedErrors<E>) {
         let mut more = other.counts;
         for error in other.kept {
             if let Some(count) = more.get_mut(error.rule().0) {
@@ -246,7 +246,7 @@ impl<E: Named> Gathered<E> {
 
     /// All as problems of `file`; one more for each rule of which errors were only counted.
     pub fn problems(&self, file: &str) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.kept.iter().map(|error| error.problem(file)).collect();
+        let mut problems: Vec<_> = self.kept.iter().map(|error| error.to_problem(file)).collect();
         for (&rule, &count) in self.counts.iter().filter(|(_, count)| **count > KEPT) {
             let severity = problems.iter().find(|p| p.rule == rule).map(|p| p.severity);
             problems.push(Problem {

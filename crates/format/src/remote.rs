@@ -35,33 +35,33 @@ pub enum RemoteError {
 
 impl RemoteError {
     /// The one that an error of reading came from.
-    pub fn within(error: &io::Error) -> Option<&RemoteError> {
+    pub fn from_io_error(error: &io::Error) -> Option<&RemoteError> {
         error.get_ref()?.downcast_ref()
     }
 }
 
 /// The bytes of a remote file, in order.
 #[derive(Debug)]
-pub struct InOrder<'f> {
+pub struct SequentialReader<'f> {
     file: &'f dyn RemoteFile,
     at: u64,
     ahead: bool,
 }
 
-impl<'f> InOrder<'f> {
+impl<'f> SequentialReader<'f> {
     /// From the first byte on. It asks for as much as it is asked for: put a buffer around it.
     pub fn new(file: &'f dyn RemoteFile) -> Self {
         Self { file, at: 0, ahead: false }
     }
 
     /// The same, and whatever follows is asked for ahead: the file is read to its end.
-    pub fn to_the_end(file: &'f dyn RemoteFile) -> Self {
+    pub fn with_read_ahead(file: &'f dyn RemoteFile) -> Self {
         Self { ahead: true, ..Self::new(file) }
     }
 }
 
-impl Read for InOrder<'_> {
-    /// An error holds the [`RemoteError`]: see [`RemoteError::within`].
+impl Read for SequentialReader<'_> {
+    /// An error holds the [`RemoteError`]: see [`RemoteError::from_io_error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.file.bytes().saturating_sub(self.at);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());

@@ -1,11 +1,13 @@
 //! The index of a sharded checkpoint, `*.safetensors.index.json` or `*.bin.index.json`: which file holds which tensor.
 
-use super::contents::{Contents, MAX_TENSORS};
-use super::problem::{Gathered, Located, Named, faults};
+use super::parsed_file::{MAX_TENSORS, ParsedFile};
+use super::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
 use serde::de::{Error as _, MapAccess};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::display::quoted;
-use tensorseal_base::json::{self, Duplicates, JsonError, Key, Offer, Plain, Scalar, Sink};
+use tensorseal_base::json::{
+    self, DuplicateKeySink, JsonError, JsonScalar, JsonSink, KeySink, ScalarSink, SinkSeed,
+};
 use tensorseal_base::severity::Severity;
 
 /// What stands in the names of indexes: behind it the variant of the weights, if any, and `.json`.
@@ -17,7 +19,7 @@ pub const MAX_INDEX: u64 = 100_000_000;
 const MAX_PATH: usize = 4096;
 
 /// Whether a file is an index, by its name: `model.safetensors.index.json`, `model.safetensors.index.fp16.json`.
-pub fn is_named(path: &str) -> bool {
+pub fn is_index_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     INFIXES.iter().any(|infix| {
         name.split_once(infix).is_some_and(|(_, rest)| {
@@ -35,13 +37,13 @@ faults! {
         #[error("starts with a byte-order mark; loaders refuse that")]
         ByteOrderMark => ("format/index-byte-order-mark", High) at [0, 3],
         #[error("is {error}")]
-        NotUtf8 { error: JsonError } => ("format/index-not-utf8", High) at [error.at(), error.at() + 1],
+        NotUtf8 { error: JsonError } => ("format/index-not-utf8", High) at [error.offset(), error.offset() + 1],
         #[error("is {error}")]
-        NotJson { error: JsonError } => ("format/index-not-json", High) at [error.at(), error.at() + 1],
+        NotJson { error: JsonError } => ("format/index-not-json", High) at [error.offset(), error.offset() + 1],
         #[error("is {error}")]
-        TooDeep { error: JsonError } => ("format/index-too-deep", High) at [error.at(), error.at() + 1],
+        TooDeep { error: JsonError } => ("format/index-too-deep", High) at [error.offset(), error.offset() + 1],
         #[error("has {error}")]
-        Junk { error: JsonError } => ("format/index-junk", High) at [error.at(), error.at() + 1],
+        Junk { error: JsonError } => ("format/index-junk", High) at [error.offset(), error.offset() + 1],
         #[error("is {found}, not a JSON object")]
         NotAnObject { found: String } => ("format/index-not-object", High),
         #[error("has the key {} twice in one object", quoted(key))]
@@ -113,7 +115,7 @@ pub struct ShardIndex {
     total_size: Option<TotalSize>,
     /// Whether there was a usable `weight_map`.
     pub readable: bool,
-    pub(crate) errors: Gathered<IndexError>,
+    pub(crate) errors: BoundedErrors<IndexError>,
 }
 
 impl ShardIndex {
@@ -193,25 +195,25 @@ struct Top {
     has_map: bool,
 }
 
-impl<'a> Sink<'a> for &mut Top {
+impl<'a> JsonSink<'a> for &mut Top {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
+    fn scalar(self, value: JsonScalar<'a>) {
         self.index.errors.push(IndexError::NotAnObject { found: value.to_string() });
     }
 
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         self.is_object = true;
         let mut seen = HashSet::new();
-        while let Some(key) = object.next_key_seed(Offer(Key))? {
+        while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
             match &*key {
                 "weight_map" => {
                     self.has_map = true;
-                    object.next_value_seed(Offer(WeightMap(self)))?;
+                    object.next_value_seed(SinkSeed(WeightMap(self)))?;
                 }
-                "metadata" => object.next_value_seed(Offer(Metadata(self)))?,
+                "metadata" => object.next_value_seed(SinkSeed(Metadata(self)))?,
                 _ => {
-                    object.next_value_seed(Offer(Duplicates(&mut self.duplicates)))?;
+                    object.next_value_seed(SinkSeed(DuplicateKeySink(&mut self.duplicates)))?;
                 }
             }
             if let Some(key) = seen.replace(key) {
@@ -224,10 +226,10 @@ impl<'a> Sink<'a> for &mut Top {
 
 struct WeightMap<'t>(&'t mut Top);
 
-impl<'a> Sink<'a> for WeightMap<'_> {
+impl<'a> JsonSink<'a> for WeightMap<'_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
+    fn scalar(self, value: JsonScalar<'a>) {
         let found = value.to_string();
         self.0.index.errors.push(IndexError::WeightMapNotAnObject { found });
     }
@@ -236,14 +238,14 @@ impl<'a> Sink<'a> for WeightMap<'_> {
         let Top { index, duplicates, too_many, .. } = self.0;
         index.readable = true;
         let mut count = 0;
-        while let Some(tensor) = object.next_key_seed(Offer(Key))? {
+        while let Some(tensor) = object.next_key_seed(SinkSeed(KeySink))? {
             count += 1;
             if count > MAX_TENSORS {
                 *too_many = true;
                 return Err(A::Error::custom("too many tensors"));
             }
-            match object.next_value_seed(Offer(Plain))? {
-                Scalar::Text(shard) => {
+            match object.next_value_seed(SinkSeed(ScalarSink))? {
+                JsonScalar::Text(shard) => {
                     let tensor = tensor.into_owned();
                     if index.weight_map.insert(tensor.clone(), shard.into()).is_some() {
                         duplicates.push(tensor);
@@ -261,11 +263,11 @@ impl<'a> Sink<'a> for WeightMap<'_> {
 
 struct Metadata<'t>(&'t mut Top);
 
-impl<'a> Sink<'a> for Metadata<'_> {
+impl<'a> JsonSink<'a> for Metadata<'_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
-        if value != Scalar::Null {
+    fn scalar(self, value: JsonScalar<'a>) {
+        if value != JsonScalar::Null {
             let found = value.to_string();
             self.0.index.errors.push(IndexError::MetadataNotAnObject { found });
         }
@@ -274,12 +276,12 @@ impl<'a> Sink<'a> for Metadata<'_> {
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         let Top { index, duplicates, .. } = self.0;
         let mut seen = HashSet::new();
-        while let Some(key) = object.next_key_seed(Offer(Key))? {
-            let value = object.next_value_seed(Offer(Duplicates(duplicates)))?;
+        while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
+            let value = object.next_value_seed(SinkSeed(DuplicateKeySink(duplicates)))?;
             if key == "total_size" {
                 index.total_size = match value {
-                    Scalar::Unsigned(n) => Some(TotalSize::Integer(n)),
-                    Scalar::Float(x) if x >= 0.0 => Some(TotalSize::Float(x)),
+                    JsonScalar::Unsigned(n) => Some(TotalSize::Integer(n)),
+                    JsonScalar::Float(x) if x >= 0.0 => Some(TotalSize::Float(x)),
                     other => {
                         let found = other.to_string();
                         index.errors.push(IndexError::BadTotalSize { found });
@@ -296,14 +298,14 @@ impl<'a> Sink<'a> for Metadata<'_> {
 }
 
 /// What a listed shard turned out to be.
-pub(crate) enum Shard<'r> {
+pub(crate) enum ListedShard<'r> {
     /// A file whose header was read.
-    File(&'r Contents),
+    File(&'r ParsedFile),
     /// Nothing of that name.
     Missing,
     Directory,
     /// Left out of the model.
-    NotCovered(String),
+    Skipped(String),
     /// Something that a problem of its own was reported for.
     Reported,
 }
@@ -311,10 +313,10 @@ pub(crate) enum Shard<'r> {
 /// Compares an index with its shards; `find` gives each by the path the index lists.
 pub(crate) fn compare<'r>(
     index: &ShardIndex,
-    find: impl Fn(&str) -> Shard<'r>,
-) -> Gathered<IndexError> {
-    let mut errors = Gathered::default();
-    let mut reports: BTreeMap<&str, &Contents> = BTreeMap::new();
+    find: impl Fn(&str) -> ListedShard<'r>,
+) -> BoundedErrors<IndexError> {
+    let mut errors = BoundedErrors::default();
+    let mut reports: BTreeMap<&str, &ParsedFile> = BTreeMap::new();
     let mut all_sound = index.errors.is_empty();
     let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
     for shard in index.weight_map.values() {
@@ -323,21 +325,21 @@ pub(crate) fn compare<'r>(
     for (shard, tensors) in listed {
         let name = shard.to_owned();
         match find(shard) {
-            Shard::File(report) => {
+            ListedShard::File(report) => {
                 all_sound &= report.problems.is_empty();
                 if report.readable {
                     reports.insert(shard, report);
                 }
                 continue;
             }
-            Shard::Missing => {
+            ListedShard::Missing => {
                 errors.push(IndexError::ShardMissing { shard: name, count: tensors });
             }
-            Shard::Directory => errors.push(IndexError::ShardIsDirectory { shard: name }),
-            Shard::NotCovered(reason) => {
+            ListedShard::Directory => errors.push(IndexError::ShardIsDirectory { shard: name }),
+            ListedShard::Skipped(reason) => {
                 errors.push(IndexError::ShardNotCovered { shard: name, reason });
             }
-            Shard::Reported => {}
+            ListedShard::Reported => {}
         }
         all_sound = false;
     }
@@ -453,7 +455,7 @@ mod tests {
                 br#"{"metadata":{"total_size":12},"weight_map":{"a":"1.safetensors","b":"2"},"y":[]}"#
                     .to_vec();
             text[at] = byte;
-            let _ = compare(&parse_index(&text), |_| Shard::Missing);
+            let _ = compare(&parse_index(&text), |_| ListedShard::Missing);
         }
     }
 }

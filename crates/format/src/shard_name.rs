@@ -6,7 +6,7 @@ pub(crate) struct ShardName<'a> {
     /// What stands before the numbers, directories included.
     pub stem: &'a str,
     /// The ending, without the dot.
-    pub ending: &'a str,
+    pub extension: &'a str,
     /// How many there are.
     pub count: u64,
     /// Which it is: from 1 on, or from 0 on.
@@ -15,7 +15,7 @@ pub(crate) struct ShardName<'a> {
 
 impl<'a> ShardName<'a> {
     /// Of the path of a shard.
-    pub fn of(path: &'a str) -> Option<ShardName<'a>> {
+    pub(crate) fn parse(path: &'a str) -> Option<ShardName<'a>> {
         let numbers = |text: &str| match text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
         {
             true => text.parse().ok(),
@@ -25,19 +25,19 @@ impl<'a> ShardName<'a> {
         let (front, count) = front.rsplit_once("-of-")?;
         let (stem, number) = front.rsplit_once('-')?;
         let (number, count) = (numbers(number)?, numbers(count)?);
-        (number <= count).then_some(ShardName { stem, ending, count, number })
+        (number <= count).then_some(ShardName { stem, extension: ending, count, number })
     }
 
     /// The name of another one.
-    pub fn sibling(&self, number: u64) -> String {
-        let ShardName { stem, ending, count, .. } = self;
+    pub(crate) fn sibling(&self, number: u64) -> String {
+        let ShardName { stem, extension: ending, count, .. } = self;
         let stem = stem.rsplit('/').next().unwrap_or(stem);
         format!("{stem}-{number:05}-of-{count:05}.{ending}")
     }
 
     /// What all of a set have in common.
-    pub fn set(&self) -> (&'a str, &'a str, u64) {
-        (self.stem, self.ending, self.count)
+    pub(crate) fn set_key(&self) -> (&'a str, &'a str, u64) {
+        (self.stem, self.extension, self.count)
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn names_say_how_many_there_are() {
-        let of = |path| ShardName::of(path).map(|name| (name.stem, name.number, name.count));
+        let of = |path| ShardName::parse(path).map(|name| (name.stem, name.number, name.count));
         assert_eq!(of("a/model-00001-of-00002.safetensors"), Some(("a/model", 1, 2)));
         assert_eq!(of("model-00000-of-00002.bin"), Some(("model", 0, 2)));
         for path in ["model.bin", "model-1-of-2.bin", "model-00003-of-00002.bin", "-of-.bin", "x"] {

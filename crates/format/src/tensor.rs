@@ -1,6 +1,6 @@
 //! Tensors as byte ranges of files, and what else is known of stretches of a file.
 
-use super::order;
+use super::strides;
 use std::borrow::Cow;
 use tensorseal_base::dtype::Dtype;
 
@@ -14,7 +14,7 @@ pub struct Tensor {
     /// Dimensions, as a loader has them.
     pub shape: Vec<u64>,
     /// Elements from one index to the next, by dimension, where the elements do not lie row-major: see
-    /// [`order`].
+    /// [`strides`].
     pub strides: Option<Vec<u64>>,
     /// Index into [`Checkpoint::files`](super::Checkpoint::files).
     pub file: usize,
@@ -25,20 +25,20 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Its dimensions in the order of the file, of which its bytes are: see [`order::storage_shape`].
+    /// Its dimensions in the order of the file, of which its bytes are: see [`strides::storage_shape`].
     pub fn storage_shape(&self) -> Cow<'_, [u64]> {
-        order::storage_shape(&self.shape, self.strides.as_deref())
+        strides::storage_shape(&self.shape, self.strides.as_deref())
     }
 
     /// How many elements its bytes hold.
-    pub fn stored_elements(&self) -> u64 {
-        order::stored_elements(&self.shape, self.strides.as_deref()).unwrap_or(u64::MAX)
+    pub fn stored_element_count(&self) -> u64 {
+        strides::stored_element_count(&self.shape, self.strides.as_deref()).unwrap_or(u64::MAX)
     }
 }
 
 /// A stretch of a file and what its bytes should sum up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checksum {
+pub struct ChecksummedRange {
     /// What it is called: the name of a member of an archive.
     pub name: String,
     /// The bytes of the file, half-open.
@@ -49,7 +49,7 @@ pub struct Checksum {
 
 /// A stretch of a file that holds numbers in big-endian byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BigEndian {
+pub struct BigEndianRange {
     /// The bytes of the file, half-open.
     pub range: [u64; 2],
     /// What they hold.

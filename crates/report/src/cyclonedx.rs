@@ -1,8 +1,8 @@
-//! CycloneDX 1.6, as a bill of materials of a model: the model is a component of machine learning, its
-//! files are components with those digests that were made.
+//! CycloneDX 1.6: a bill of materials in which the model is a machine-learning component and each file is a component
+//! with the digests that the run computed.
 //!
-//! Equal models give equal documents but for the time, which is there only when a policy was judged by: the
-//! serial number is drawn from everything else.
+//! Equal models give equal documents, except that a report of `gate` has a timestamp. The serial number is derived
+//! from everything else.
 
 use super::Report;
 use super::inventory::InventoryFile;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use tensorseal_base::hashing::HashAlgorithm;
 
-/// Version of the standard.
+/// The version of the standard.
 const VERSION: &str = "1.6";
 
-/// What the model is called inside the document.
+/// The reference of the model inside the document.
 const MODEL: &str = "model";
 
 /// Writes the document.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &document(report))?;
     out.write_all(b"\n")
@@ -91,7 +91,7 @@ fn file((number, file): (usize, &InventoryFile)) -> Value {
             HashAlgorithm::Sha256 => "SHA-256",
             HashAlgorithm::Blake2b => "BLAKE2b-512",
             HashAlgorithm::Blake3 => "BLAKE3",
-            // Bills of materials do not know it.
+            // CycloneDX has no name for it.
             HashAlgorithm::GitBlob => return None,
         };
         Some(json!({ "alg": name, "content": digest }))
@@ -108,7 +108,7 @@ fn file((number, file): (usize, &InventoryFile)) -> Value {
     component
 }
 
-/// A UUID of version 8 (RFC 9562, section 5.8) of the document without it.
+/// Derives a version 8 UUID (RFC 9562, section 5.8) from the document without its serial number.
 fn serial_number(document: &Value) -> String {
     let mut hasher =
         blake3::Hasher::new_derive_key("tensorseal 2026-11-28 CycloneDX serial number v1");

@@ -1,97 +1,206 @@
-//! The evidence of a finding: numbers as people read them, before and after side by side.
+//! The evidence of a finding, prepared for people: numbers in words, values before and after side by side, and lists
+//! of records as tables.
 
-use super::shown;
+use super::safe_text;
 use super::units::grouped;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Longest value that is shown, in characters.
+/// Greatest length of a value, in characters.
 const VALUE: usize = 240;
 
-/// Endings of keys that belong side by side.
+/// Largest number of items of a list that are shown. The rest is counted.
+const ITEMS: usize = 32;
+
+/// Largest number of columns of a table.
+const COLUMNS: usize = 8;
+
+/// Endings of keys whose values are shown side by side.
 const PAIRS: [[&str; 2]; 3] = [["sealed", "found"], ["before", "after"], ["baseline", "now"]];
 
-/// What a finding rests on.
+/// Columns that come first in a table, in this order. The others follow by name.
+const FIRST: [&str; 4] = ["tensor", "element", "byte", "bits"];
+
+/// Columns that come last in a table, in this order.
+const LAST: [&str; 2] = ["sealed", "found"];
+
+/// Keys of lists of two numbers that are the start and the end of a byte range.
+const RANGES: [&str; 1] = ["same_as"];
+
+/// The evidence of a finding.
 #[derive(Debug, Default)]
-pub struct Evidence {
-    /// Values that are there before and after.
-    pub pairs: Vec<Pairs>,
-    /// Label and value of all others.
+pub struct EvidenceTables {
+    /// Tables: of values before and after, and of records.
+    pub tables: Vec<Table>,
+    /// Label and value of everything else.
     pub single: Vec<(String, String)>,
 }
 
-/// A table of two columns.
-#[derive(Debug)]
-pub struct Pairs {
-    /// Its headings.
-    pub columns: [&'static str; 2],
-    /// Label and values.
-    pub rows: Vec<(String, [String; 2])>,
+/// A table of evidence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What the rows are. A table of values before and after has no title.
+    pub title: Option<String>,
+    /// The column headings. The first column of a table without a title is the label of its row, and has none.
+    pub columns: Vec<String>,
+    /// The cells of each row, as many as there are columns.
+    pub rows: Vec<Vec<String>>,
+    /// Number of rows that were left out.
+    pub more: usize,
 }
 
-impl Evidence {
-    /// Of the evidence of a finding.
+impl EvidenceTables {
+    /// Prepares the evidence of a finding.
     pub fn of(evidence: &BTreeMap<&'static str, Value>) -> Self {
-        let mut pairs = PAIRS.map(|columns| Pairs { columns, rows: Vec::new() });
-        let mut single = Vec::new();
-        for (key, value) in evidence {
-            let paired = pairs.iter_mut().any(|table| {
-                let [first, second] = table.columns;
-                let partner = |from: &str, to: &str| {
-                    let stem = key.strip_suffix(from)?.strip_suffix('_')?;
-                    Some((stem, evidence.get(format!("{stem}_{to}").as_str())?))
-                };
-                if let Some((stem, after)) = partner(first, second) {
-                    table.rows.push((label(stem), [shown_value(value), shown_value(after)]));
-                    return true;
-                }
-                // Its partner says it.
-                partner(second, first).is_some()
-            });
-            if !paired {
-                single.push((label(key), shown_value(value)));
+        let mut prepared = Self::default();
+        prepared.pairs(evidence);
+        prepared.add(evidence.iter().map(|(key, value)| (*key, value)).collect());
+        prepared
+    }
+
+    /// Adds a table for each kind of pair.
+    fn pairs(&mut self, evidence: &BTreeMap<&'static str, Value>) {
+        for columns @ [first, _] in PAIRS {
+            let rows: Vec<Vec<String>> = evidence
+                .iter()
+                .filter_map(|(key, before)| {
+                    let stem = stem(key, first)?;
+                    let after = evidence.get(partner(key)?.as_str())?;
+                    Some(vec![label(stem), shown_value(before), shown_value(after)])
+                })
+                .collect();
+            if !rows.is_empty() {
+                let columns = ["", columns[0], columns[1]].map(str::to_owned).to_vec();
+                self.tables.push(Table { title: None, columns, rows, more: 0 });
             }
         }
-        let pairs = pairs.into_iter().filter(|table| !table.rows.is_empty()).collect();
-        Self { pairs, single }
+    }
+
+    /// Adds everything that is not one of a pair.
+    fn add(&mut self, entries: BTreeMap<&str, &Value>) {
+        for (key, value) in &entries {
+            if partner(key).is_some_and(|partner| entries.contains_key(partner.as_str())) {
+                continue;
+            }
+            // The total of a list says nothing new if all of the list is shown.
+            let list = |key: &str| entries.get(key).and_then(|value| value.as_array());
+            let listed = key.strip_suffix("_total").and_then(list).map(Vec::len);
+            if listed.is_some_and(|listed| listed <= ITEMS && value.as_u64() == Some(listed as u64))
+            {
+                continue;
+            }
+            match value {
+                Value::Array(items) if items.is_empty() => {}
+                Value::Array(items) => match table(key, items) {
+                    Some(table) => self.tables.push(table),
+                    None if RANGES.contains(key) => {
+                        self.single
+                            .push((label(key), safe_text::clipped(&range_or_list(value), VALUE)));
+                    }
+                    None => self.single.push((label(key), shown_value(value))),
+                },
+                Value::Object(fields) => {
+                    self.add(fields.iter().map(|(key, value)| (key.as_str(), value)).collect());
+                }
+                _ => self.single.push((label(key), shown_value(value))),
+            }
+        }
     }
 }
 
-fn label(key: &str) -> String {
-    key.replace('_', " ")
+/// Returns a key without an ending.
+fn stem<'a>(key: &'a str, ending: &str) -> Option<&'a str> {
+    key.strip_suffix(ending)?.strip_suffix('_')
 }
 
-/// A value as people read it.
+/// Returns the key of the value that belongs next to the one of `key`.
+fn partner(key: &str) -> Option<String> {
+    PAIRS.iter().find_map(|[first, second]| {
+        let other = |from, to| stem(key, from).map(|stem| format!("{stem}_{to}"));
+        other(first, second).or_else(|| other(second, first))
+    })
+}
+
+/// Returns a list of records as a table, or `None` if its items are no records.
+fn table(key: &str, items: &[Value]) -> Option<Table> {
+    let records: Vec<&Map<String, Value>> =
+        items.iter().map(Value::as_object).collect::<Option<_>>()?;
+    let mut keys: Vec<&str> = Vec::new();
+    for key in records.iter().take(ITEMS).flat_map(|record| record.keys()) {
+        if !keys.contains(&key.as_str()) && keys.len() < COLUMNS {
+            keys.push(key);
+        }
+    }
+    let rank = |key: &str| {
+        let first = FIRST.iter().position(|first| *first == key);
+        let last = LAST.iter().position(|last| *last == key).map(|at| FIRST.len() + 1 + at);
+        first.or(last).unwrap_or(FIRST.len())
+    };
+    keys.sort_by_key(|key| (rank(key), *key));
+    let cell = |record: &Map<String, Value>, key: &str| {
+        record.get(key).map_or_else(String::new, shown_value)
+    };
+    let rows = records.iter().take(ITEMS);
+    Some(Table {
+        title: Some(label(key)),
+        columns: keys.iter().map(|key| label(key)).collect(),
+        rows: rows.map(|record| keys.iter().map(|key| cell(record, key)).collect()).collect(),
+        more: records.len().saturating_sub(ITEMS),
+    })
+}
+
+fn label(key: &str) -> String {
+    safe_text::clipped(&key.replace('_', " "), VALUE)
+}
+
+/// Returns a value as people read it.
 fn shown_value(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => shown::clipped(text, VALUE),
+        Value::String(text) => safe_text::clipped(text, VALUE),
         Value::Number(number) => match (number.as_u64(), number.as_f64()) {
             (Some(count), _) => grouped(count),
             (None, Some(real)) => real_number(real),
             (None, None) => number.to_string(),
         },
-        Value::Array(items) if items.iter().all(|item| item.is_array()) && !items.is_empty() => {
-            let parts: Vec<String> = items.iter().map(range_or_list).collect();
-            shown::clipped(&parts.join("; "), VALUE)
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Object(fields) if fields.is_empty() => "none".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_array) => {
+            safe_text::clipped(&joined(items, "; ", range_or_list), VALUE)
         }
-        other => shown::clipped(&other.to_string(), VALUE),
+        Value::Array(items) => safe_text::clipped(&joined(items, ", ", shown_value), VALUE),
+        Value::Object(fields) => {
+            let parts = fields.iter().take(ITEMS);
+            let parts: Vec<String> = parts
+                .map(|(key, value)| format!("{} {}", label(key), shown_value(value)))
+                .collect();
+            safe_text::clipped(&parts.join(", "), VALUE)
+        }
     }
 }
 
-/// Two integers as a range, all else as a list.
+/// Joins the first items of a list, and says how many there are in all if some are left out.
+fn joined(items: &[Value], separator: &str, shown: fn(&Value) -> String) -> String {
+    let mut text = items.iter().take(ITEMS).map(shown).collect::<Vec<_>>().join(separator);
+    if items.len() > ITEMS {
+        text += &format!("{separator}… ({} in all)", grouped(items.len() as u64));
+    }
+    text
+}
+
+/// Returns two integers as a half-open range, and everything else as a list.
 fn range_or_list(item: &Value) -> String {
     match item.as_array().map(Vec::as_slice) {
         Some([start, end]) if start.is_u64() && end.is_u64() => {
             format!("{}..{}", shown_value(start), shown_value(end))
         }
-        _ => item.to_string(),
+        _ => shown_value(item),
     }
 }
 
-/// Six digits that count.
+/// Returns a number with six significant digits.
 fn real_number(real: f64) -> String {
     let size = real.abs();
     if real == 0.0 {
@@ -128,12 +237,56 @@ mod tests {
             ("nan_found", json!(3)),
             ("ranges", json!([[0, 1_048_576], [4, 5]])),
         ]);
-        let Evidence { pairs, single } = Evidence::of(&evidence);
-        assert_eq!(pairs.len(), 1);
-        assert_eq!(pairs[0].columns, ["sealed", "found"]);
-        assert_eq!(pairs[0].rows, [("mean".into(), ["-1.5e-7".into(), "0.25".into()])]);
+        let EvidenceTables { tables, single } = EvidenceTables::of(&evidence);
+        assert_eq!(tables.len(), 1);
+        assert_eq!((&tables[0].title, tables[0].more), (&None, 0));
+        assert_eq!(tables[0].columns, ["", "sealed", "found"]);
+        assert_eq!(tables[0].rows, [["mean", "-1.5e-7", "0.25"]]);
         let expected = [("blocks", "12,345"), ("nan found", "3"), ("ranges", "0..1,048,576; 4..5")];
         assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
+    }
+
+    #[test]
+    fn a_pinpointed_change_is_a_table() {
+        let change = json!({"bits": [30], "byte": 207_659, "element": 51_914, "found": 2.381_557e36, "sealed": 0.007});
+        let evidence = BTreeMap::from([
+            (
+                "pinpointed",
+                json!({
+                    "bits_flipped": 1, "changes": [change], "changes_total": 1, "explained": 1,
+                    "not_searched": [], "not_searched_total": 0,
+                    "unexplained": [[0, 1024], [2048, 3072]], "unexplained_total": 90,
+                }),
+            ),
+            ("same_as", json!([4096, 8192])),
+        ]);
+        let EvidenceTables { tables, single } = EvidenceTables::of(&evidence);
+        let [changes] = &tables[..] else { panic!("{tables:?}") };
+        assert_eq!((changes.title.as_deref(), changes.more), (Some("changes"), 0));
+        assert_eq!(changes.columns, ["element", "byte", "bits", "sealed", "found"]);
+        assert_eq!(changes.rows, [["51,914", "207,659", "30", "0.007", "2.38156e36"]]);
+        let expected = [
+            ("bits flipped", "1"),
+            ("explained", "1"),
+            ("unexplained", "0..1,024; 2,048..3,072"),
+            ("unexplained total", "90"),
+            ("same as", "4,096..8,192"),
+        ];
+        assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
+    }
+
+    #[test]
+    fn no_value_is_shown_as_json() {
+        let nested = json!({"a_b": [1, [2, {"c": null}], "text"], "d": {}});
+        assert_eq!(shown_value(&nested), "a b 1, 2, c –, text, d none");
+        let (record, odd) = (json!({"x": 1}), json!([{"x": 1}, 2]));
+        let many = Value::Array(vec![record; ITEMS + 5]);
+        let evidence = BTreeMap::from([("many", many), ("odd", odd), ("none", json!([]))]);
+        let EvidenceTables { tables, single } = EvidenceTables::of(&evidence);
+        assert_eq!((tables.len(), tables[0].rows.len(), tables[0].more), (1, ITEMS, 5));
+        assert_eq!(single, [("odd".to_owned(), "x 1, 2".to_owned())]);
+        let long = Value::Array(vec![json!(7); 1000]);
+        assert!(shown_value(&long).ends_with("7, … (1,000 in all)"));
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! Annotations of GitHub Actions: workflow commands on standard output, one a line.
+//! Annotations for GitHub Actions: one workflow command per line.
 //!
-//! A job shows ten errors, ten warnings and ten notices of a step. The verdict comes first, and the
-//! findings worst first; the rest is counted.
+//! GitHub shows ten errors, ten warnings and ten notices of a step. The verdict comes first, then the most severe
+//! findings. The rest is counted.
 
 use super::units::count;
-use super::{Report, shown, summary};
+use super::{Report, safe_text, summary};
 use std::io::{self, Write};
 use tensorseal_base::display::is_hidden;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
 
-/// Annotations of each level that a step shows, less the verdict and the line that counts the rest.
+/// Number of findings of each level: ten, less the verdict and the line that counts the rest.
 const SHOWN: usize = 8;
 
 /// Writes the commands.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let verdict = summary::verdict(report.verdict);
     let title = format!("tensorseal {}: {verdict}", report.command);
     let level = if report.verdict == Verdict::Pass { "notice" } else { "error" };
-    let model = shown::name(&report.model.path);
+    let model = safe_text::name(&report.model.path);
     command(level, None, &title, &format!("{model}: {}", summary::sentence(report)), out)?;
     for level in ["error", "warning", "notice"] {
         let of_level: Vec<&Finding> = report
@@ -30,23 +30,23 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         for finding in of_level.iter().take(SHOWN) {
             let file = finding.file.as_deref().and_then(|file| path(report, file));
-            let message = shown::clipped(&finding.message, shown::MESSAGE);
+            let message = safe_text::clipped(&finding.message, safe_text::MESSAGE);
             let message = match &finding.tensor {
-                Some(tensor) => format!("{}: {message}", shown::name(tensor)),
+                Some(tensor) => format!("{}: {message}", safe_text::name(tensor)),
                 None => message,
             };
             command(level, file.as_deref(), finding.rule, &message, out)?;
         }
         let more = of_level.len().saturating_sub(SHOWN) as u64;
         if more > 0 {
-            let message = format!("and {} more", count(more, "finding"));
+            let message = format!("… and {}", count(more, "more finding"));
             command(level, None, "tensorseal", &message, out)?;
         }
     }
     Ok(())
 }
 
-/// What fails is an error, whatever its severity.
+/// Returns the level of a finding, or `None` for info findings. A finding that fails the run is always an error.
 fn level_of(finding: &Finding, report: &Report) -> Option<&'static str> {
     match finding.severity {
         _ if report.fails(finding) => Some("error"),
@@ -56,8 +56,8 @@ fn level_of(finding: &Finding, report: &Report) -> Option<&'static str> {
     }
 }
 
-/// The path of a file of the model relative to where the command was started; `None`: it is
-/// elsewhere, or cannot be shown as it is.
+/// Returns the path of a model file relative to the working directory, or `None` if the file is outside of it or its
+/// name has hidden characters.
 fn path(report: &Report, file: &str) -> Option<String> {
     let directory = summary::directory_of_model(report);
     let outside = directory.starts_with('/') || directory.split('/').any(|part| part == "..");
@@ -81,12 +81,12 @@ fn command(
     writeln!(out, "::{level} {file}title={}::{}", property(title), data(message))
 }
 
-/// The message of a command, as the runner reads it back.
+/// Escapes the message of a workflow command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A property of a command.
+/// Escapes a property of a workflow command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -107,19 +107,24 @@ mod tests {
         let changed = Finding::new("integrity/tensor-changed", "100% other: bytes, really");
         report.findings.push(changed.in_file("a,b.safetensors").in_tensor("w"));
         report.findings.push(Finding::new("integrity/tensor-moved", "m"));
-        report.findings.push(Finding::new("format/misaligned", "a remark is no annotation"));
+        report
+            .findings
+            .push(Finding::new("format/misaligned", "an info finding is not an annotation"));
         report.judge(Severity::High);
         report
     }
 
     #[test]
     fn what_fails_is_an_error_at_its_file() {
+        let sentence = summary::sentence(&report("./models/m"));
+        assert!(sentence.starts_with("1 finding at or above high: "), "{sentence}");
         assert_eq!(
             written(&report("./models/m")),
-            "::error title=tensorseal verify%3A FAIL::./models/m: 1 finding at or above the limit (high), \
-             critical: tensor bytes changed.\n\
+            format!(
+                "::error title=tensorseal verify%3A FAIL::./models/m: {sentence}\n\
              ::error file=models/m/a%2Cb.safetensors,title=integrity/tensor-changed::w: 100%25 other: bytes, really\n\
              ::warning title=integrity/tensor-moved::m\n"
+            )
         );
         for path in ["/models/m", "../m"] {
             assert!(!written(&report(path)).contains("file="), "{path}");
@@ -138,7 +143,7 @@ mod tests {
         report.judge(Severity::Medium);
         let text = written(&report);
         assert_eq!(text.lines().count(), 1 + SHOWN + 1);
-        assert!(text.ends_with("::error title=tensorseal::and 52 findings more\n"), "{text}");
+        assert!(text.ends_with("::error title=tensorseal::… and 52 more findings\n"), "{text}");
     }
 
     /// What the runner makes of a line: level, properties, message.
@@ -170,7 +175,7 @@ mod tests {
             prop_assert_eq!(level, "error");
             prop_assert_eq!(properties.last().unwrap(), &("title".to_owned(), "integrity/tensor-changed".to_owned()));
             prop_assert!(properties.len() <= 2);
-            prop_assert_eq!(message, format!("{}: {}", shown::name(&name), shown::clipped(&name, shown::MESSAGE)));
+            prop_assert_eq!(message, format!("{}: {}", safe_text::name(&name), safe_text::clipped(&name, safe_text::MESSAGE)));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The report for machines: one JSON document.
+//! The JSON report, for scripts.
 
 use super::Report;
 use std::io::{self, Write};
 
-/// Writes the report, indented.
+/// Writes the report as indented JSON.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     out.write_all(b"\n")

@@ -1,23 +1,23 @@
 //! JUnit XML, for the test views of CI systems.
 //!
-//! One suite for the command itself, whose only case is that it was completed, and one for each area
-//! with findings, whose cases are the findings: failures at or above the limit, passed ones below it. Of a
-//! gate, one more suite has a case for each rule of the policy.
+//! The first suite is named after the command and has one case, which says whether the run was completed. Each area
+//! with findings is a suite and each finding a case, which fails at or above the failure threshold. With a policy,
+//! another suite has a case for each of its rules.
 
 use super::summary;
-use super::{Report, policy, shown};
+use super::{Report, policy, safe_text};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use tensorseal_core::judge::rules::rule_of;
+use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Verdict};
 use tensorseal_core::policy::gate::RuleOutcome;
 
 /// Writes the document.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut areas: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     for finding in &report.findings {
@@ -49,7 +49,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
     if !rules.is_empty() {
         let mut suite = BytesStart::new("testsuite");
-        suite.push_attribute(("name", "rules of the policy"));
+        suite.push_attribute(("name", "policy rules"));
         counts(&mut suite, rules.len(), unmet, 0, "0.000");
         xml.write_event(Event::Start(suite))?;
         rules.iter().try_for_each(|rule| rule_case(rule, &mut xml))?;
@@ -96,13 +96,13 @@ fn properties(report: &Report, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     for (name, value) in known.into_iter().chain(root).chain(unaudited) {
         let mut property = BytesStart::new("property");
         property.push_attribute(("name", name));
-        property.push_attribute(("value", shown::name(value).as_str()));
+        property.push_attribute(("value", safe_text::name(value).as_str()));
         xml.write_event(Event::Empty(property))?;
     }
     xml.write_event(Event::End(BytesEnd::new("properties")))
 }
 
-/// The case that the command was completed: without it, silence would look like success.
+/// Writes the case that says whether the run was completed. Without it, a run without a verdict would look like success.
 fn completed(report: &Report, seconds: &str, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", report.command));
@@ -123,11 +123,11 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     let place = summary::place(finding).unwrap_or(&report.model.path);
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", finding.rule));
-    case.push_attribute(("name", shown::name(place).as_str()));
+    case.push_attribute(("name", safe_text::name(place).as_str()));
     case.push_attribute(("time", "0.000"));
     xml.write_event(Event::Start(case))?;
     let (name, message) = if report.fails(finding) {
-        ("failure", Some(shown::clipped(&finding.message, shown::MESSAGE)))
+        ("failure", Some(safe_text::clipped(&finding.message, safe_text::MESSAGE)))
     } else {
         ("system-out", None)
     };
@@ -142,14 +142,14 @@ fn case(finding: &Finding, report: &Report, xml: &mut Xml<'_, '_>) -> io::Result
     xml.write_event(Event::End(BytesEnd::new("testcase")))
 }
 
-/// A rule of the policy: what could not be checked fails as well.
+/// Writes the case of a policy rule. A rule that could not be checked fails.
 fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     case.push_attribute(("classname", "policy"));
-    case.push_attribute(("name", shown::name(&rule.title()).as_str()));
+    case.push_attribute(("name", safe_text::name(&rule.title()).as_str()));
     case.push_attribute(("time", "0.000"));
     xml.write_event(Event::Start(case))?;
-    let evidence = shown::clipped(&rule.evidence, shown::MESSAGE);
+    let evidence = safe_text::clipped(&rule.evidence, safe_text::MESSAGE);
     let name = if rule.outcome.fails() { "failure" } else { "system-out" };
     let mut outcome = BytesStart::new(name);
     if rule.outcome.fails() {
@@ -163,18 +163,18 @@ fn rule_case(rule: &RuleOutcome, xml: &mut Xml<'_, '_>) -> io::Result<()> {
     xml.write_event(Event::End(BytesEnd::new("testcase")))
 }
 
-/// Everything a person needs in the log of a job.
+/// Returns the full description of a finding, for the log of a job.
 fn details(finding: &Finding) -> String {
     let mut lines = vec![
         format!("{} {}", finding.severity.name(), finding.rule),
-        shown::clipped(&finding.message, shown::MESSAGE),
+        safe_text::clipped(&finding.message, safe_text::MESSAGE),
     ];
     if let Some(file) = &finding.file {
-        lines.push(format!("file: {}", shown::name(file)));
+        lines.push(format!("file: {}", safe_text::name(file)));
     }
     lines.extend(summary::ranges(finding));
     lines.extend(summary::standing(finding));
-    if let Some(rule) = rule_of(finding.rule) {
+    if let Some(rule) = find_rule(finding.rule) {
         lines.push(rule.meaning.to_owned());
         lines.push(rule.action.to_owned());
     }
@@ -240,8 +240,7 @@ mod tests {
         let document = Document::parse(&text).unwrap();
         let root = document.root_element();
         assert_eq!((root.attribute("tests"), root.attribute("failures")), (Some("8"), Some("3")));
-        let rules =
-            root.children().find(|suite| suite.attribute("name") == Some("rules of the policy"));
+        let rules = root.children().find(|suite| suite.attribute("name") == Some("policy rules"));
         let cases: Vec<_> = rules.unwrap().children().filter(|case| case.is_element()).collect();
         let failed =
             |case: &&roxmltree::Node| case.children().any(|node| node.has_tag_name("failure"));
@@ -271,7 +270,7 @@ mod tests {
             let document = Document::parse(&text).unwrap();
             let class = Some("integrity/tensor-changed");
             let case = document.descendants().find(|node| node.attribute("classname") == class);
-            let shown = shown::name(&name);
+            let shown = safe_text::name(&name);
             prop_assert_eq!(case.and_then(|node| node.attribute("name")), Some(shown.as_str()));
             let plain = written(&super::tests::report());
             prop_assert_eq!(elements(&document), elements(&Document::parse(&plain).unwrap()));

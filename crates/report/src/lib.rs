@@ -1,6 +1,6 @@
-//! Reports: the same facts for machines ([`json`], [`sarif`], [`junit`], [`github`], [`cyclonedx`]) and for
-//! people ([`human`], [`html`], [`markdown`]), and as statements to be signed ([`vsa`], [`svr`]). All are written
-//! from one [document](tensorseal_core::document).
+//! Report formats of tensorseal: for people ([`human`], [`html`], [`markdown`]), for machines ([`json`], [`sarif`],
+//! [`junit`], [`github`], [`cyclonedx`]), and as in-toto statements to be signed ([`vsa`], [`svr`]). All of them are
+//! written from one [document](tensorseal_core::document). The reports of registry scans are in [`registry`].
 
 pub mod cyclonedx;
 pub mod evidence;
@@ -16,11 +16,13 @@ pub mod sarif;
 pub mod statement;
 pub mod summary;
 pub mod svr;
+pub mod table;
 pub mod vsa;
 
-pub use tensorseal_core::document::coverage::{self, Coverage, NotUnderstood};
+pub use tensorseal_core::document::coverage::{self, Coverage, UnrecognisedFile};
 pub use tensorseal_core::document::policy::PolicyUsed;
 pub use tensorseal_core::document::signature::{self, SignatureUsed};
 pub use tensorseal_core::document::{
-    Compared, Model, Report, SCHEMA, SealUsed, Tool, Watermark, inventory, profile, shown, units,
+    ComparisonUsed, ModelSummary, Report, SCHEMA, SealUsed, Tool, WatermarkReport, inventory,
+    profile, safe_text, units,
 };

@@ -1,20 +1,20 @@
-//! A summary in Markdown, for pull requests and the job pages of CI systems.
+//! The Markdown summary, for pull requests and the job pages of CI systems.
 
 use super::summary;
 use super::units::{count, grouped};
-use super::{Report, shown};
+use super::{Report, safe_text};
 use std::io::{self, Write};
-use tensorseal_core::judge::finding::Standing;
+use tensorseal_core::judge::finding::Disposition;
 use tensorseal_core::judge::{Severity, Verdict};
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
-/// Findings that are listed one by one; the rest is counted.
+/// Largest number of findings that are listed. The rest is counted.
 const LISTED: usize = 50;
 
 /// Writes the summary.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let sign = match report.verdict {
         Verdict::Pass => "✅",
@@ -42,7 +42,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if let Some(signature) = &report.signature {
         let signer = match &signature.signer {
             Some(signer) => format!("signed by {}", code(&signer.to_string())),
-            None => "not of anybody who is trusted".to_owned(),
+            None => "no trusted signer".to_owned(),
         };
         writeln!(out, "| signature | {}, {signer} |", code(&signature.source))?;
     }
@@ -60,26 +60,26 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if unknown > 0 {
         writeln!(out, "| not understood | {} |", count(unknown, "file"))?;
     }
-    let left = report.coverage.not_covered.len() as u64;
-    if left > 0 {
-        writeln!(out, "| not covered | {} |", count(left, "path"))?;
+    let skipped = report.coverage.not_covered.len() as u64;
+    if skipped > 0 {
+        writeln!(out, "| skipped | {} |", count(skipped, "path"))?;
     }
     Ok(())
 }
 
-/// The rules of the policy.
+/// Writes the outcome of each rule of the policy.
 fn rules(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(policy) = &report.policy else { return Ok(()) };
     writeln!(out, "| policy | {} |", code(policy.title()))?;
-    writeln!(out, "\n| | rule of the policy | evidence |\n|---|---|---|")?;
+    writeln!(out, "\n| outcome | policy rule | evidence |\n|---|---|---|")?;
     for rule in &policy.rules {
         let sign = match rule.outcome {
-            Outcome::Pass => "✅ pass",
-            Outcome::Allowed => "☑️ allowed",
-            Outcome::NotChecked => "❌ **not checked**",
-            Outcome::Fail => "❌ **fail**",
+            RuleStatus::Pass => "✅ pass",
+            RuleStatus::Allowed => "☑️ allowed",
+            RuleStatus::NotChecked => "❌ **not checked**",
+            RuleStatus::Fail => "❌ **fail**",
         };
-        let evidence = text(&shown::clipped(&rule.evidence, shown::MESSAGE));
+        let evidence = text(&safe_text::clipped(&rule.evidence, safe_text::MESSAGE));
         writeln!(out, "| {sign} | {} | {evidence} |", code(&rule.title()))?;
     }
     Ok(())
@@ -89,9 +89,9 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut listed: Vec<_> =
         report.findings.iter().filter(|f| f.severity > Severity::Info || report.fails(f)).collect();
     listed.sort_by_key(|finding| (!report.fails(finding), std::cmp::Reverse(finding.severity)));
-    let remarks = report.findings.len() - listed.len();
+    let infos = report.findings.len() - listed.len();
     if !listed.is_empty() {
-        writeln!(out, "\n| severity | rule | where | what |\n|---|---|---|---|")?;
+        writeln!(out, "\n| severity | rule | location | finding |\n|---|---|---|---|")?;
     }
     for finding in listed.iter().take(LISTED) {
         let place = summary::place(finding).map(code).unwrap_or_default();
@@ -99,33 +99,37 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             severity if report.fails(finding) => format!("**{}**", severity.name()),
             severity => severity.name().to_owned(),
         };
-        let mut what = text(&shown::clipped(&finding.message, shown::MESSAGE));
-        if let Some(Standing::Allowed { .. }) = &finding.standing {
+        let mut what = text(&safe_text::clipped(&finding.message, safe_text::MESSAGE));
+        if let Some(Disposition::Allowed { .. }) = &finding.standing {
             what += &text(&format!(" ({})", summary::standing(finding).unwrap_or_default()));
         }
         writeln!(out, "| {severity} | {} | {place} | {what} |", finding.rule)?;
     }
     if listed.len() > LISTED {
-        writeln!(out, "\n… and {} more.", grouped((listed.len() - LISTED) as u64))?;
+        writeln!(
+            out,
+            "\n… and {} more (see the JSON report).",
+            grouped((listed.len() - LISTED) as u64)
+        )?;
     }
-    if remarks > 0 {
-        writeln!(out, "\n{} not listed.", count(remarks as u64, "remark"))?;
+    if infos > 0 {
+        writeln!(out, "\n{} not listed.", count(infos as u64, "info finding"))?;
     }
     Ok(())
 }
 
-/// A name in `<code>`: unlike a code span it can hold every character, by number.
+/// Returns a name in a `<code>` element, which unlike a code span can hold any character as a numeric reference.
 fn code(name: &str) -> String {
-    format!("<code>{}</code>", escaped(&shown::name(name), "&#64;"))
+    format!("<code>{}</code>", escaped(&safe_text::name(name), "&#64;"))
 }
 
-/// Text in which nothing is markup, a link, or a person.
+/// Escapes text so that nothing in it is markup, a link or a mention.
 fn text(text: &str) -> String {
-    // An at sign by itself calls nobody.
+    // An at sign in an element of its own mentions nobody.
     escaped(text, "<span>&#64;</span>")
 }
 
-/// Every character that means something to Markdown or HTML, by its number.
+/// Replaces every character with a meaning in Markdown or HTML by a numeric reference.
 fn escaped(text: &str, at: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -166,15 +170,16 @@ mod tests {
         );
         report.findings.push(Finding::new("format/misaligned", "x"));
         report.judge(Severity::Medium);
-        assert_eq!(
-            written(&report),
+        let sentence = summary::sentence(&report);
+        let expected = format!(
             "## ❌ tensorseal verify: FAIL\n\n\
-             1 finding at or above the limit (medium), critical: tensor bytes changed.\n\n\
+             {sentence}\n\n\
              | | |\n|---|---|\n| model | <code>model</code> |\n\n\
-             | severity | rule | where | what |\n|---|---|---|---|\n\
+             | severity | rule | location | finding |\n|---|---|---|---|\n\
              | **critical** | integrity/tensor-changed | <code>layers.0.weight</code> | its bytes are not the sealed ones |\n\n\
-             1 remark not listed.\n"
+             1 info finding not listed.\n"
         );
+        assert_eq!(written(&report), expected);
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
         report.judge(Severity::Medium);
         let text = written(&report);
         assert_eq!(text.matches("integrity/file-changed").count(), LISTED);
-        assert!(text.contains("… and 10 more."), "{text}");
+        assert!(text.contains("… and 10 more (see the JSON report)."), "{text}");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The rules of a policy in words.
+//! The outcomes of policy rules in words.
 
 pub use tensorseal_core::document::policy::PolicyUsed;
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
-/// An outcome for people.
-pub fn words(outcome: Outcome) -> &'static str {
+/// Returns the outcome of a policy rule in words.
+pub fn words(outcome: RuleStatus) -> &'static str {
     match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Allowed => "allowed",
-        Outcome::NotChecked => "not checked",
-        Outcome::Fail => "fail",
+        RuleStatus::Pass => "pass",
+        RuleStatus::Allowed => "allowed",
+        RuleStatus::NotChecked => "not checked",
+        RuleStatus::Fail => "fail",
     }
 }
 
@@ -19,12 +19,12 @@ pub(super) mod tests {
     use crate::Report;
     use jiff::Timestamp;
     use proptest::prelude::*;
-    use tensorseal_core::judge::finding::Standing;
+    use tensorseal_core::judge::finding::Disposition;
     use tensorseal_core::judge::{Finding, Severity};
     use tensorseal_core::policy::gate::{ExceptionUse, RuleOutcome};
 
     /// A gate that is closed, with every outcome and every standing, and `name` wherever a name can be.
-    pub fn report(name: &str) -> Report {
+    pub(crate) fn report(name: &str) -> Report {
         let rule = |rule, outcome| RuleOutcome {
             rule,
             of: Some(name.to_owned()),
@@ -39,10 +39,10 @@ pub(super) mod tests {
             time: Timestamp::UNIX_EPOCH,
             passed: false,
             rules: vec![
-                rule("signature.required", Outcome::Pass),
-                rule("severity.weights", Outcome::Allowed),
-                rule("watermark.expect", Outcome::NotChecked),
-                rule("severity.payload", Outcome::Fail),
+                rule("signature.required", RuleStatus::Pass),
+                rule("severity.weights", RuleStatus::Allowed),
+                rule("watermark.expect", RuleStatus::NotChecked),
+                rule("severity.payload", RuleStatus::Fail),
             ],
             exceptions: vec![ExceptionUse {
                 rule: "weights/row-outlier",
@@ -60,19 +60,19 @@ pub(super) mod tests {
             ..Finding::new(rule, "m").in_tensor(name)
         };
         let expires = jiff::civil::date(1970, 1, 31);
-        let allowed = Standing::Allowed { reason: name.to_owned(), expires };
+        let allowed = Disposition::Allowed { reason: name.to_owned(), expires };
         let mut report = Report::new("gate", "model");
         let findings = vec![
             finding("weights/row-outlier", Severity::High, allowed),
             finding(
                 "format/misaligned",
                 Severity::Low,
-                Standing::Within { rule: "severity.format" },
+                Disposition::Within { rule: "severity.format" },
             ),
             finding(
                 "payload/low-bits",
                 Severity::Info,
-                Standing::Violates { rule: "severity.payload" },
+                Disposition::Violates { rule: "severity.payload" },
             ),
         ];
         report.judge_by(policy, findings);
@@ -88,10 +88,13 @@ pub(super) mod tests {
                 report.findings.iter().filter(|f| report.fails(f)).map(|f| f.rule).collect();
             assert_eq!(failing, ["payload/low-bits"]);
         }
-        assert_eq!(report.findings[0].rule, "payload/low-bits", "first, though only a remark");
+        assert_eq!(
+            report.findings[0].rule, "payload/low-bits",
+            "first, although its severity is info"
+        );
         assert_eq!(
             crate::summary::sentence(&report),
-            "The policy is not met, 2 of 4 rules: watermark.expect (n), severity.payload (n)."
+            "The policy is not met: 2 of 4 rules failed (watermark.expect (n), severity.payload (n))."
         );
     }
 

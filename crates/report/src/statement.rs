@@ -1,4 +1,4 @@
-//! What the statements about a judged model share: the model, the policy, and what was met.
+//! The parts that attestations of a gate verdict share: the model, the policy, and the rules that were met.
 
 use super::PolicyUsed;
 use super::Report;
@@ -6,35 +6,38 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-pub use tensorseal_core::document::statement::{Input, Stated};
+pub use tensorseal_core::document::statement::{StatementContext, StatementInput};
 use tensorseal_core::judge::Verdict;
-use tensorseal_core::policy::gate::Outcome;
+use tensorseal_core::policy::gate::RuleStatus;
 
-/// Nothing can be stated of a model.
+/// Why a report cannot be turned into a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StatedError {
-    /// It was judged by no policy.
-    #[error("no policy was judged by: there is no verdict to state")]
+pub enum VerdictStatementError {
+    /// The report was not judged by a policy.
+    #[error("the report has no policy verdict to attest; use `gate` with a policy")]
     NoPolicy,
-    /// It was not judged to the end.
-    #[error("the run was not completed: there is no verdict to state")]
+    /// The run was not completed.
+    #[error("the run was not completed, so there is no verdict to attest")]
     Incomplete,
 }
 
-/// The policy of a report whose verdict can be stated.
-pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, StatedError> {
+/// Returns the policy of a report that has a verdict.
+///
+/// # Errors
+/// Returns an error if the report has no policy, or if the run was not completed and the policy is not known to have failed.
+pub(super) fn policy_of(report: &Report) -> Result<&PolicyUsed, VerdictStatementError> {
     match (&report.policy, report.verdict) {
-        // That a policy is not met stands, whatever kept the run from a verdict of its own.
+        // A policy that failed has failed, even if the run was not completed.
         (Some(policy), Verdict::Incomplete) if !policy.passed => Ok(policy),
-        (_, Verdict::Incomplete) => Err(StatedError::Incomplete),
-        (None, _) => Err(StatedError::NoPolicy),
+        (_, Verdict::Incomplete) => Err(VerdictStatementError::Incomplete),
+        (None, _) => Err(VerdictStatementError::NoPolicy),
         (Some(policy), _) => Ok(policy),
     }
 }
 
-/// What was met, as names: of a policy that is met, itself and each of its rules, in order of the names.
-/// Nothing is stated in favour of a model that did not meet it. A rule that only an exception let through
-/// is not named, and neither is one that is a list of exceptions itself.
+/// Returns the names of the rules that the model met, sorted, and one name for the policy as a whole. The list is empty
+/// if the policy failed. A rule that passed only because of an exception is not named, and neither is a rule that is
+/// itself a list of exceptions.
 pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
     if !policy.passed {
         return Vec::new();
@@ -47,32 +50,32 @@ pub(super) fn met(policy: &PolicyUsed) -> Vec<String> {
     {
         let name = rule.rule.replace(['.', '-'], "_").to_uppercase();
         let all = rules.entry(format!("TENSORSEAL_{name}")).or_insert(true);
-        *all &= rule.outcome == Outcome::Pass;
+        *all &= rule.outcome == RuleStatus::Pass;
     }
     rules.insert("TENSORSEAL_GATE_PASSED".to_owned(), true);
     rules.into_iter().filter(|(_, met)| *met).map(|(name, _)| name).collect()
 }
 
-/// Who verified.
-pub(super) fn verifier(stated: &Stated, report: &Report) -> String {
+/// Returns the id of the verifier.
+pub(super) fn verifier(stated: &StatementContext, report: &Report) -> String {
     let tool = &report.tool;
     let own = || format!("pkg:cargo/{}@{}", tool.name, tool.version);
     stated.verifier.clone().unwrap_or_else(own)
 }
 
-/// The model.
-pub(super) fn resource_uri(stated: &Stated) -> String {
+/// Returns the URI of the model.
+pub(super) fn resource_uri(stated: &StatementContext) -> String {
     stated.resource_uri.clone().unwrap_or_else(|| of_digest(&stated.sha256))
 }
 
-/// The policy, as in-toto describes a resource.
-pub(super) fn policy(stated: &Stated, policy: &PolicyUsed) -> Value {
+/// Returns the policy as an in-toto resource descriptor.
+pub(super) fn policy(stated: &StatementContext, policy: &PolicyUsed) -> Value {
     let digest = tensorseal_base::hex::unhex(&policy.sha256).unwrap_or_default();
     let uri = stated.policy_uri.clone().unwrap_or_else(|| of_digest(&digest));
     json!({ "uri": uri, "digest": { "sha256": policy.sha256 } })
 }
 
-/// A URI that names something by its SHA-256 (RFC 6920).
+/// Returns the URI that names a resource by its SHA-256 (RFC 6920).
 pub(super) fn of_digest(digest: &[u8; 32]) -> String {
     format!("ni:///sha-256;{}", URL_SAFE_NO_PAD.encode(digest))
 }

@@ -1,18 +1,23 @@
-//! A simple verification result (in-toto SVR, v0.2): what of a policy a model was found to meet.
+//! in-toto Simple Verification Result (v0.2): the policy rules that a model met.
 
 use super::Report;
-use super::statement::{self as stating, Stated, StatedError, met, policy_of, verifier};
+use super::statement::{
+    self as stating, StatementContext, VerdictStatementError, met, policy_of, verifier,
+};
 use serde_json::json;
 use tensorseal_signing::Statement;
 
-/// Its predicate type.
+/// The predicate type of the statement.
 pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.2";
 
-/// The statement of what was met, to be signed. Of a model that did not pass it names nothing.
+/// Returns the statement of the rules that were met, ready to be signed. For a model that failed it names none.
 ///
 /// # Errors
-/// There is no verdict by a policy.
-pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedError> {
+/// Returns an error if the report has no verdict of a policy.
+pub fn statement(
+    report: &Report,
+    stated: &StatementContext,
+) -> Result<Statement, VerdictStatementError> {
     let policy = policy_of(report)?;
     let predicate = json!({
         "verifier": { "id": verifier(stated, report), "policies": [stating::policy(stated, policy)] },
@@ -33,11 +38,13 @@ mod tests {
     use crate::{PolicyUsed, vsa};
     use std::fs;
     use tensorseal_core::policy::PolicyFile;
-    use tensorseal_core::policy::gate::{Evidence, FileSeen, Looked, Measured, judge};
-    use tensorseal_format::{Content, ContentClass};
+    use tensorseal_core::policy::gate::{
+        CoverageEvidence, Evidence, FileEvidence, Observation, judge,
+    };
+    use tensorseal_format::{ContentClass, FileContent};
 
-    fn stated() -> Stated {
-        Stated {
+    fn stated() -> StatementContext {
+        StatementContext {
             subject: "demo".to_owned(),
             sha256: [7; 32],
             resource_uri: None,
@@ -55,21 +62,21 @@ mod tests {
             "schema = \"tensorseal.policy/1\"\naudit.required = true\nseverity.format = \"low\"";
         fs::write(&path, text).unwrap();
         let file = PolicyFile::read(&path).unwrap();
-        let mut evidence = Evidence::nothing("2027-01-01T00:00:00Z".parse().unwrap());
+        let mut evidence = Evidence::empty("2027-01-01T00:00:00Z".parse().unwrap());
         if measured {
-            evidence.coverage = Looked::At(Measured::default());
-            evidence.audit = Looked::At(3);
-            let model = FileSeen {
+            evidence.coverage = Observation::Observed(CoverageEvidence::default());
+            evidence.audit = Observation::Observed(3);
+            let model = FileEvidence {
                 path: "model.safetensors".to_owned(),
                 bytes: 8,
-                content: Content::new(ContentClass::Safetensors),
+                content: FileContent::new(ContentClass::Safetensors),
                 readable: true,
                 unread: false,
             };
-            evidence.files = Looked::At(vec![model]);
+            evidence.files = Observation::Observed(vec![model]);
         }
         let judgement = judge(&file.policy, &evidence);
-        let used = PolicyUsed::of(&file, evidence.now, &judgement);
+        let used = PolicyUsed::new(&file, evidence.now, &judgement);
         let mut report = Report::new("gate", "demo");
         report.judge_by(used, judgement.findings);
         report
@@ -103,11 +110,14 @@ mod tests {
     #[test]
     fn without_a_verdict_nothing_is_stated() {
         let mut judged = Report::new("verify", "demo");
-        assert_eq!(statement(&judged, &stated()).unwrap_err(), StatedError::Incomplete);
+        assert_eq!(statement(&judged, &stated()).unwrap_err(), VerdictStatementError::Incomplete);
         judged.judge(tensorseal_core::judge::Severity::Medium);
-        assert_eq!(statement(&judged, &stated()).unwrap_err(), StatedError::NoPolicy);
+        assert_eq!(statement(&judged, &stated()).unwrap_err(), VerdictStatementError::NoPolicy);
         let mut broken = report(true);
         broken.verdict = tensorseal_core::judge::Verdict::Incomplete;
-        assert_eq!(vsa::statement(&broken, &stated()).unwrap_err(), StatedError::Incomplete);
+        assert_eq!(
+            vsa::statement(&broken, &stated()).unwrap_err(),
+            VerdictStatementError::Incomplete
+        );
     }
 }

@@ -1,24 +1,28 @@
-//! A verification summary (SLSA Verification Summary Attestation, v1): the verdict of a gate for whoever
-//! trusts its signer.
+//! SLSA Verification Summary Attestation (v1): the verdict of a gate, for consumers who trust its signer.
 //!
-//! No level of SLSA is claimed, for none was looked at: the levels are names of what the policy asked for.
+//! The attestation claims no SLSA level, because none was checked. Its `verifiedLevels` name the policy rules that the
+//! model met.
 
 use super::Report;
 use super::statement::{
-    self as stating, Stated, StatedError, met, of_digest, policy_of, resource_uri, verifier,
+    self as stating, StatementContext, VerdictStatementError, met, of_digest, policy_of,
+    resource_uri, verifier,
 };
 use serde_json::{Value, json};
 use tensorseal_base::hex::hex;
 use tensorseal_signing::Statement;
 
-/// Its predicate type.
+/// The predicate type of the statement.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/verification_summary/v1";
 
-/// The statement of a verdict, to be signed.
+/// Returns the statement of the verdict, ready to be signed.
 ///
 /// # Errors
-/// There is no verdict by a policy.
-pub fn statement(report: &Report, stated: &Stated) -> Result<Statement, StatedError> {
+/// Returns an error if the report has no verdict of a policy.
+pub fn statement(
+    report: &Report,
+    stated: &StatementContext,
+) -> Result<Statement, VerdictStatementError> {
     let policy = policy_of(report)?;
     let levels = match met(policy) {
         levels if policy.passed => levels,

@@ -20,7 +20,7 @@ pub const MAX_ATTESTATIONS: usize = 64;
 /// What an attestation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum AttestationKind {
     /// The seal of the model.
     Seal,
     /// What an audit found.
@@ -29,9 +29,9 @@ pub enum Kind {
     WatermarkClaim,
 }
 
-impl Kind {
+impl AttestationKind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Self::Seal, Self::Audit, Self::WatermarkClaim];
+    pub const ALL: [AttestationKind; 3] = [Self::Seal, Self::Audit, Self::WatermarkClaim];
 
     /// Its name in options and reports.
     pub fn name(self) -> &'static str {
@@ -55,7 +55,7 @@ impl Kind {
 /// The predicate of every kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct AttestationPredicate {
     /// Root of the model, `blake3:` and 64 hexadecimal digits.
     pub model_root: String,
     /// When it was signed, by the signer's own clock (RFC 3339). Nobody else vouches for it.
@@ -67,13 +67,13 @@ pub struct Facts {
     pub document: Option<String>,
     /// Of an audit: what it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audit: Option<AuditFacts>,
+    pub audit: Option<AttestedAudit>,
 }
 
 /// What an audit found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AuditFacts {
+pub struct AttestedAudit {
     /// Version of the rules.
     pub rules: String,
     /// Findings by severity and rule: how many.
@@ -84,9 +84,9 @@ pub struct AuditFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attestation {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: AttestationKind,
     /// What it states.
-    pub facts: Facts,
+    pub predicate: AttestationPredicate,
 }
 
 /// A statement is not an attestation of the model at hand.
@@ -112,7 +112,7 @@ impl Attestation {
     /// The statement to sign, about the subject of a model signature.
     pub fn statement(&self, subject: &str, digest: [u8; 32]) -> Statement {
         // Facts are strings, numbers and maps of strings: they always become JSON.
-        let predicate = serde_json::to_value(&self.facts).unwrap_or_default();
+        let predicate = serde_json::to_value(&self.predicate).unwrap_or_default();
         Statement {
             subject: subject.to_owned(),
             sha256: digest,
@@ -125,8 +125,13 @@ impl Attestation {
     ///
     /// # Errors
     /// See [`AttestationError`].
-    pub fn of(statement: Statement, digest: [u8; 32]) -> Result<Self, AttestationError> {
-        let kind = Kind::ALL.into_iter().find(|k| k.predicate_type() == statement.predicate_type);
+    pub fn from_statement(
+        statement: Statement,
+        digest: [u8; 32],
+    ) -> Result<Self, AttestationError> {
+        let kind = AttestationKind::ALL
+            .into_iter()
+            .find(|k| k.predicate_type() == statement.predicate_type);
         let Some(kind) = kind else {
             let shown = statement.predicate_type.chars().take(120).collect();
             return Err(AttestationError::UnknownType(shown));
@@ -136,15 +141,15 @@ impl Attestation {
             let (found, expected) = (hex(&statement.sha256), hex(&digest));
             return Err(AttestationError::OtherSubject { found, expected });
         }
-        let facts: Facts = serde_json::from_value(statement.predicate)
+        let facts: AttestationPredicate = serde_json::from_value(statement.predicate)
             .map_err(|error| AttestationError::Predicate(error.to_string()))?;
         let wrong = |what: &str| Err(AttestationError::Predicate(what.to_owned()));
         match kind {
-            Kind::Audit if facts.audit.is_none() => wrong("`audit` is missing"),
-            Kind::Seal | Kind::WatermarkClaim if facts.document.is_none() => {
+            AttestationKind::Audit if facts.audit.is_none() => wrong("`audit` is missing"),
+            AttestationKind::Seal | AttestationKind::WatermarkClaim if facts.document.is_none() => {
                 wrong("`document` is missing")
             }
-            _ => Ok(Self { kind, facts }),
+            _ => Ok(Self { kind, predicate: facts }),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! what is needed to check it.
 
 use super::dsse::{Envelope, EnvelopeError, WrittenEnvelope};
-use super::json::{self, JsonError};
+use super::json::{self, StrictJsonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
@@ -28,7 +28,7 @@ pub enum BundleError {
     TooLong(usize),
     /// Not the JSON of a bundle.
     #[error("not a signature bundle: {0}")]
-    Json(#[from] JsonError),
+    Json(#[from] StrictJsonError),
     /// Another format, or another version of it.
     #[error("not a signature bundle of version 0.3: its media type is '{}'", tensorseal_base::display::display_name(.0))]
     MediaType(String),
@@ -53,15 +53,15 @@ pub enum BundleError {
 
 /// A bundle that could be read; nothing in it was checked.
 pub(super) struct Bundle {
-    pub method: Material,
+    pub material: VerificationMaterial,
     pub envelope: Envelope,
     /// Whether it carries entries of a transparency log.
-    pub logged: bool,
+    pub has_log_entries: bool,
 }
 
 /// Who a bundle says signed it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Material {
+pub(super) enum VerificationMaterial {
     /// A key, by the [fingerprint](super::keys::PublicKey::hint); bundles of old programs do not tell it.
     Key { hint: Option<String> },
     /// A chain of certificates in DER, the leaf first.
@@ -119,7 +119,7 @@ impl Serialize for Opaque {
 
 impl Bundle {
     /// Reads a bundle.
-    pub fn read(text: &[u8]) -> Result<Self, BundleError> {
+    pub(crate) fn parse_unverified(text: &[u8]) -> Result<Self, BundleError> {
         if text.len() > MAX_LEN {
             return Err(BundleError::TooLong(text.len()));
         }
@@ -132,23 +132,23 @@ impl Bundle {
         }
         let material = written.verification_material;
         let logged = material.tlog_entries.as_ref().is_some_and(|entries| !entries.is_empty());
-        let method = Material::read(material)?;
-        let envelope = Envelope::read(written.dsse_envelope.ok_or(BundleError::NoEnvelope)?)?;
-        Ok(Self { method, envelope, logged })
+        let method = VerificationMaterial::read(material)?;
+        let envelope = Envelope::from_json(written.dsse_envelope.ok_or(BundleError::NoEnvelope)?)?;
+        Ok(Self { material: method, envelope, has_log_entries: logged })
     }
 
     /// The text of the bundle, on one line.
-    pub fn write(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         let written = WrittenBundle {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: self.method.write(),
-            dsse_envelope: Some(self.envelope.write()),
+            verification_material: self.material.write(),
+            dsse_envelope: Some(self.envelope.to_json()),
         };
         serde_json::to_vec(&written).expect("strings and lists of them can be written")
     }
 }
 
-impl Material {
+impl VerificationMaterial {
     fn read(written: WrittenMaterial) -> Result<Self, BundleError> {
         match (written.public_key, written.x509_certificate_chain, written.certificate) {
             (Some(key), None, None) => {

@@ -54,7 +54,7 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
-    pub fn read(written: WrittenEnvelope) -> Result<Self, EnvelopeError> {
+    pub(crate) fn from_json(written: WrittenEnvelope) -> Result<Self, EnvelopeError> {
         if written.payload_type != IN_TOTO {
             return Err(EnvelopeError::PayloadType(written.payload_type));
         }
@@ -72,7 +72,7 @@ impl Envelope {
         })
     }
 
-    pub fn write(&self) -> WrittenEnvelope {
+    pub(crate) fn to_json(&self) -> WrittenEnvelope {
         WrittenEnvelope {
             payload: STANDARD.encode(&self.payload),
             payload_type: IN_TOTO.to_owned(),
@@ -84,19 +84,19 @@ impl Envelope {
     }
 
     /// How the signature is one of `key` over the payload, if it is.
-    pub fn signed_by(&self, key: &PublicKey) -> Option<Encoding> {
+    pub(crate) fn verify_signature(&self, key: &PublicKey) -> Option<PayloadEncoding> {
         let head = pae_head(IN_TOTO, self.payload.len());
         if key.verify_parts(&[&head, &self.payload], &self.signature) {
-            return Some(Encoding::Pae);
+            return Some(PayloadEncoding::Pae);
         }
         let hash = legacy_hash(&self.payload);
-        key.verify_hash(&hash, &self.signature).then_some(Encoding::Legacy)
+        key.verify_hash(&hash, &self.signature).then_some(PayloadEncoding::Legacy)
     }
 }
 
 /// What was signed for a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum PayloadEncoding {
     /// The pre-authentication encoding of DSSE.
     Pae,
     /// What `model_signing` 0.2 made of it.

@@ -2,11 +2,11 @@
 
 use serde::de::DeserializeOwned;
 use tensorseal_base::display::display_name;
-use tensorseal_base::json::{self, Duplicates};
+use tensorseal_base::json::{self, DuplicateKeySink};
 
 /// Why a text is not the JSON that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JsonError {
+pub enum StrictJsonError {
     /// Not JSON, or nested too deeply.
     #[error(transparent)]
     Syntax(#[from] tensorseal_base::json::JsonError),
@@ -19,22 +19,23 @@ pub enum JsonError {
 }
 
 /// Reads a value.
-pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
+pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, StrictJsonError> {
     check(text)?;
     shape(text)
 }
 
 /// Whether a text is one JSON value in which no member occurs twice.
-pub(super) fn check(text: &[u8]) -> Result<(), JsonError> {
+pub(super) fn check(text: &[u8]) -> Result<(), StrictJsonError> {
     let mut duplicates = Vec::new();
-    json::parse(text, Duplicates(&mut duplicates))?;
+    json::parse(text, DuplicateKeySink(&mut duplicates))?;
     match duplicates.into_iter().next() {
-        Some(name) => Err(JsonError::DuplicateMember(name)),
+        Some(name) => Err(StrictJsonError::DuplicateMember(name)),
         None => Ok(()),
     }
 }
 
 /// Reads a value from a text that was [checked](check). Members that are not wanted are passed over.
-pub(super) fn shape<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
-    serde_json::from_slice(text).map_err(|error| JsonError::Shape(display_name(&error.to_string())))
+pub(super) fn shape<T: DeserializeOwned>(text: &[u8]) -> Result<T, StrictJsonError> {
+    serde_json::from_slice(text)
+        .map_err(|error| StrictJsonError::Shape(display_name(&error.to_string())))
 }

@@ -10,8 +10,8 @@
 //!
 //! [`attestation`] is about other facts of a model, which the same key signs.
 //!
-//! [`open()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
-//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. [`stated()`] reads a manifest that
+//! [`verify()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
+//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. [`parse_unverified()`] reads a manifest that
 //! nobody vouches for. Everything here is a function of bytes and of a time that is given: no files, no clock,
 //! no output.
 
@@ -22,22 +22,24 @@ pub mod dsse;
 mod json;
 pub mod keys;
 pub mod oms;
-mod open;
 mod pem;
 mod sign;
-mod stated;
 pub mod statement;
 #[cfg(test)]
 mod tests;
+mod unverified;
+mod verify;
 
 pub use bundle::BundleError;
 pub use certificates::{Certificate, CertificateError};
 pub use dsse::EnvelopeError;
-pub use json::JsonError;
+pub use json::StrictJsonError;
 pub use keys::{Curve, KeyError, PrivateKey, PublicKey};
 pub use oms::{Manifest, ManifestError, Resource};
-pub use open::{Opened, Remark, SignatureError, Signer, Trust, UntrustedError, open};
 pub use pem::PemError;
-pub use sign::{Method, SignError, sign_statement};
-pub use stated::{StatedError, stated};
+pub use sign::{SignError, SigningMethod, sign_statement};
 pub use statement::{Statement, StatementError};
+pub use unverified::{UnverifiedManifestError, parse_unverified};
+pub use verify::{
+    BundleWarning, SignatureError, Signer, TrustAnchors, UntrustedError, VerifiedBundle, verify,
+};

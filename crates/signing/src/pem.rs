@@ -38,7 +38,7 @@ pub enum PemError {
 }
 
 /// A block. What it holds may be secret, so its memory is overwritten.
-pub(super) struct Block {
+pub(super) struct PemBlock {
     /// Between `BEGIN` and the dashes.
     pub label: String,
     /// What the base64 says.
@@ -49,22 +49,22 @@ pub(super) struct Block {
 }
 
 /// A text of blocks.
-pub(super) struct Document {
+pub(super) struct PemDocument {
     /// In order.
-    pub blocks: Vec<Block>,
+    pub blocks: Vec<PemBlock>,
     /// Whether anything but white space follows the last block.
     pub trailing: bool,
 }
 
-impl Document {
+impl PemDocument {
     /// Reads all blocks of a text.
-    pub fn parse(text: &[u8]) -> Result<Self, PemError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, PemError> {
         if text.len() > MAX_LEN {
             return Err(PemError::TooLong);
         }
         let text = std::str::from_utf8(text).map_err(|_| PemError::NotText)?;
         let mut lines = text.lines();
-        let mut document = Document { blocks: Vec::new(), trailing: false };
+        let mut document = PemDocument { blocks: Vec::new(), trailing: false };
         while let Some(line) = lines.next() {
             match label(line, BEGIN) {
                 Some(label) => {
@@ -87,7 +87,7 @@ fn label<'a>(line: &'a str, before: &str) -> Option<&'a str> {
 }
 
 /// The rest of the block with this label.
-fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<Block, PemError> {
+fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<PemBlock, PemError> {
     let mut body = Zeroizing::new(String::new());
     let mut headers = false;
     let mut encrypted = false;
@@ -107,13 +107,13 @@ fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<B
     }
     let label = label.to_owned();
     if encrypted {
-        return Ok(Block { label, der: Zeroizing::default(), encrypted });
+        return Ok(PemBlock { label, der: Zeroizing::default(), encrypted });
     }
     if headers {
         return Err(PemError::Headers(label));
     }
     let der = decode(&label, &body).ok_or_else(|| PemError::Base64(label.clone()))?;
-    Ok(Block { label, der, encrypted })
+    Ok(PemBlock { label, der, encrypted })
 }
 
 /// Decodes base64 in time that does not depend on what it says: the decoder takes lines of 64.
@@ -145,8 +145,8 @@ fn decode(label: &str, body: &str) -> Option<Zeroizing<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Document, PemError> {
-        Document::parse(text.as_bytes())
+    fn parse(text: &str) -> Result<PemDocument, PemError> {
+        PemDocument::parse(text.as_bytes())
     }
 
     #[test]
@@ -173,8 +173,8 @@ mod tests {
         let error = |text: &str| parse(text).err().unwrap();
         assert_eq!(error(""), PemError::NoBlock);
         assert_eq!(error("ssh-ed25519 AAAA"), PemError::NoBlock);
-        assert_eq!(Document::parse(b"\xff").err(), Some(PemError::NotText));
-        assert_eq!(Document::parse(&vec![b' '; MAX_LEN + 1]).err(), Some(PemError::TooLong));
+        assert_eq!(PemDocument::parse(b"\xff").err(), Some(PemError::NotText));
+        assert_eq!(PemDocument::parse(&vec![b' '; MAX_LEN + 1]).err(), Some(PemError::TooLong));
         let x = || "X".to_owned();
         assert_eq!(error("-----BEGIN X-----\nAQID\n"), PemError::Unfinished(x()));
         assert_eq!(error("-----BEGIN X-----\nAQID\n-----END Y-----\n"), PemError::Unfinished(x()));

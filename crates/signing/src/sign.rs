@@ -1,13 +1,13 @@
 //! Signing a statement.
 
-use super::bundle::{self, Bundle, Material};
+use super::bundle::{self, Bundle, VerificationMaterial};
 use super::certificates::Certificate;
 use super::dsse::{Envelope, IN_TOTO, pae_head};
 use super::keys::PrivateKey;
 
 /// How a bundle names who signed it.
 #[derive(Debug, Clone)]
-pub enum Method {
+pub enum SigningMethod {
     /// By the key: whoever checks the bundle needs the public key.
     Key,
     /// By a certificate of the key: whoever checks the bundle needs the root.
@@ -41,21 +41,23 @@ pub enum SignError {
 pub fn sign_statement(
     statement: &[u8],
     key: &PrivateKey,
-    method: &Method,
+    method: &SigningMethod,
 ) -> Result<Vec<u8>, SignError> {
     let method = match method {
-        Method::Key => Material::Key { hint: Some(key.public().hint()) },
-        Method::Certificate { leaf, chain } => {
+        SigningMethod::Key => VerificationMaterial::Key { hint: Some(key.public().hint()) },
+        SigningMethod::Certificate { leaf, chain } => {
             if leaf.public_key().ok() != Some(key.public()) {
                 return Err(SignError::OtherKey { subject: leaf.subject() });
             }
             let others = chain.iter().filter(|certificate| *certificate != leaf);
             let all = std::iter::once(leaf).chain(others);
-            Material::Certificates(all.map(|certificate| certificate.der().to_vec()).collect())
+            VerificationMaterial::Certificates(
+                all.map(|certificate| certificate.der().to_vec()).collect(),
+            )
         }
     };
     let signature = key.sign_parts(&[&pae_head(IN_TOTO, statement.len()), statement]);
     let envelope = Envelope { payload: statement.to_vec(), signature };
-    let text = Bundle { method, envelope, logged: false }.write();
+    let text = Bundle { material: method, envelope, has_log_entries: false }.to_json();
     if text.len() > bundle::MAX_LEN { Err(SignError::TooLong) } else { Ok(text) }
 }

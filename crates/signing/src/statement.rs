@@ -1,12 +1,12 @@
 //! in-toto Statement v1: a predicate about a subject that is named by its digest.
 
-use super::json::{self, JsonError};
+use super::json::{self, StrictJsonError};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
-use tensorseal_base::hex::hex;
+use tensorseal_base::hex::{hex, unhex_any_case};
 
 /// What every statement says it is.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -29,7 +29,7 @@ pub struct Statement {
 pub enum StatementError {
     /// Not the JSON of a statement.
     #[error("the signed statement is malformed: {0}")]
-    Json(#[from] JsonError),
+    Json(#[from] StrictJsonError),
     /// Something else than a Statement v1.
     #[error("the signed statement is not an in-toto Statement v1: its type is '{}'", display_name(.0))]
     Type(String),
@@ -64,17 +64,17 @@ pub(super) struct WrittenSubject {
 }
 
 /// The members of a statement but for its predicate, of which only the names of its own are kept.
-pub(super) struct Head {
+pub(super) struct StatementHeader {
     pub subject: Vec<WrittenSubject>,
     pub predicate_type: String,
     pub members: Vec<String>,
 }
 
-impl Head {
+impl StatementHeader {
     /// Reads them, from a text that is [checked](json::check) on the way.
-    pub fn read(text: &[u8]) -> Result<Self, StatementError> {
+    pub(crate) fn read(text: &[u8]) -> Result<Self, StatementError> {
         json::check(text)?;
-        let written: WrittenStatement<Option<Members>> = json::shape(text)?;
+        let written: WrittenStatement<Option<PredicateMembers>> = json::shape(text)?;
         if written.statement_type != STATEMENT_TYPE {
             return Err(StatementError::Type(written.statement_type));
         }
@@ -83,20 +83,20 @@ impl Head {
     }
 
     /// The one subject: its name and its SHA-256.
-    pub fn one_subject(self) -> Result<(Option<String>, [u8; 32]), StatementError> {
+    pub(crate) fn one_subject(self) -> Result<(Option<String>, [u8; 32]), StatementError> {
         let count = self.subject.len();
         let mut subjects = self.subject.into_iter();
         let (Some(subject), 1) = (subjects.next(), count) else {
             return Err(StatementError::Subjects(count));
         };
-        let digest = subject.digest.get("sha256").and_then(|text| bytes_of_hex(text));
+        let digest = subject.digest.get("sha256").and_then(|text| unhex_any_case(text));
         let digest = digest.and_then(|bytes| bytes.try_into().ok());
         Ok((subject.name, digest.ok_or(StatementError::SubjectDigest)?))
     }
 }
 
 #[derive(Default, Deserialize)]
-struct Members(BTreeMap<String, IgnoredAny>);
+struct PredicateMembers(BTreeMap<String, IgnoredAny>);
 
 impl Statement {
     /// Reads a statement about exactly one subject.
@@ -104,7 +104,7 @@ impl Statement {
     /// # Errors
     /// See [`StatementError`].
     pub fn parse(text: &[u8]) -> Result<Self, StatementError> {
-        let head = Head::read(text)?;
+        let head = StatementHeader::read(text)?;
         let predicate_type = head.predicate_type.clone();
         let (name, sha256) = head.one_subject()?;
         let written: WrittenStatement<Value> = json::shape(text)?;
@@ -137,11 +137,4 @@ pub(super) fn write<P: Serialize>(
         predicate,
     };
     serde_json::to_vec(&written).expect("values without maps of odd keys can be written")
-}
-
-/// Bytes from hexadecimal digits in any case.
-pub(super) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    pairs.iter().map(|&[high, low]| Some((digit(high)? << 4 | digit(low)?) as u8)).collect()
 }

@@ -7,7 +7,7 @@
 //! first, as if the table had been kept; it takes no other name, so that no text in a header makes one weight of a
 //! model pass for another.
 
-use super::beside::{Beside, directory_of};
+use super::companion_config::{CompanionConfig, directory_of};
 use super::{Weight, unqualified};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_format::canonical::canonical_name;
@@ -128,7 +128,7 @@ fn tied_by_config(model: &Checkpoint, head: &Weight, names: &BTreeSet<String>) -
     let (_, table) = BY_LAYER.iter().find(|(layer, _)| has(layer))?;
     let file = model.tensors[*head.tensors().first()?].file;
     let directory = directory_of(&model.files[file].path);
-    Beside::read(model, directory).is_tied.then(|| (*table).to_owned())
+    CompanionConfig::read(model, directory).is_tied.then(|| (*table).to_owned())
 }
 
 /// Whether a name is that of a table of embeddings.
@@ -141,15 +141,19 @@ fn is_table(canonical: &str) -> bool {
 mod tests {
     use super::*;
     use crate::Weights;
-    use crate::testing::{Written, numbers};
+    use crate::testing::{TestModel, numbers};
 
     /// The canonical names of the weights of a model with these tensors and this `__metadata__`.
     fn called(tensors: &[&str], metadata: &[(&str, &str)], config: &str) -> Vec<String> {
-        let made = Written::new();
+        let made = TestModel::new();
         let tensors: Vec<_> = tensors.iter().map(|name| (*name, vec![2, 3], numbers(6))).collect();
         made.file("model.safetensors", &tensors, metadata);
         made.text("config.json", config);
-        Weights::of(&made.open()).weights.into_iter().map(|weight| weight.canonical).collect()
+        Weights::from_checkpoint(&made.open())
+            .readable
+            .into_iter()
+            .map(|weight| weight.canonical)
+            .collect()
     }
 
     #[test]
@@ -169,7 +173,7 @@ mod tests {
         let out = ["encoder.embed_tokens.weight", "lm_head.weight", "shared.weight"];
         let tied = out.map(|name| (name, kept));
         assert_eq!(called(&[kept], &tied, ""), ["shared.weight"]);
-        let made = Written::new();
+        let made = TestModel::new();
         made.file("model.safetensors", &[(kept, vec![2, 3], numbers(6))], &tied);
         assert_eq!(names(&made.open())[&0], out);
     }
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn names_in_a_directory_have_it() {
-        let made = Written::new();
+        let made = TestModel::new();
         let tied = [("wte.weight", "lm_head.weight")];
         made.file("part/model.safetensors", &[("lm_head.weight", vec![2, 3], numbers(6))], &tied);
         assert_eq!(names(&made.open())[&0], ["part/wte.weight"]);

@@ -8,9 +8,9 @@
 //!
 //! MLX keeps a stack for each projection, `switch_mlp.gate_proj.weight` and its like (`switch_layers.py` of `mlx_lm`).
 
-use super::arranged::MAX_EXPERTS;
-use super::beside::{Beside, directory_of};
-use super::{Form, Weight, unqualified};
+use super::companion_config::{CompanionConfig, directory_of};
+use super::tensor_view::MAX_EXPERTS;
+use super::{Weight, WeightStorage, unqualified};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_format::Checkpoint;
 
@@ -18,14 +18,14 @@ use tensorseal_format::Checkpoint;
 const MAX_WEIGHTS: u64 = 1 << 20;
 
 /// What the projections of single experts are called: gate, up, down.
-type Names = [&'static str; 3];
+type ProjectionNames = [&'static str; 3];
 
-const PLAIN: Names = ["gate_proj", "up_proj", "down_proj"];
-const NUMBERED: Names = ["w1", "w3", "w2"];
+const PLAIN: ProjectionNames = ["gate_proj", "up_proj", "down_proj"];
+const NUMBERED: ProjectionNames = ["w1", "w3", "w2"];
 
 /// Types of models whose experts are called otherwise one by one: what stands for `mlp` in their names, and the
 /// names.
-const OTHERS: &[(&[&str], &str, Names)] = &[
+const OTHERS: &[(&[&str], &str, ProjectionNames)] = &[
     (&["mixtral", "minimax", "minimax_m2", "phimoe"], "block_sparse_moe", NUMBERED),
     (&["lfm2_moe"], "mlp", NUMBERED),
 ];
@@ -34,37 +34,43 @@ const OTHERS: &[(&[&str], &str, Names)] = &[
 const EXCHANGED: &[&str] = &["qwen3_vl_moe", "qwen3_vl_moe_text"];
 
 /// A stack of matrices: of each expert one, or two on top of one another.
-struct Stack<'w> {
+struct ExpertStack<'w> {
     weight: &'w Weight,
     experts: u64,
     rows: u64,
     columns: u64,
 }
 
-impl<'w> Stack<'w> {
-    fn of(model: &Checkpoint, weight: &'w Weight) -> Option<Stack<'w>> {
+impl<'w> ExpertStack<'w> {
+    fn from_weight(model: &Checkpoint, weight: &'w Weight) -> Option<ExpertStack<'w>> {
         let [experts, rows, columns] = weight.shape[..].try_into().ok()?;
-        let is_real = match &weight.form {
-            Form::Arranged(arranged) => {
-                arranged.is_whole() && model.tensors[arranged.tensor].dtype.is_float()
+        let is_real = match &weight.storage {
+            WeightStorage::View(arranged) => {
+                arranged.is_whole_tensor() && model.tensors[arranged.tensor].dtype.is_float()
             }
-            Form::Joined(joined) => joined.dtype().is_float(),
-            Form::Scheme(_) => !weight.flattened,
+            WeightStorage::Joined(joined) => joined.dtype().is_float(),
+            WeightStorage::Quantised(_) => !weight.flattened,
         };
         let fits = (1..=MAX_EXPERTS).contains(&experts) && rows > 0 && columns > 0;
-        (fits && is_real).then_some(Stack { weight, experts, rows, columns })
+        (fits && is_real).then_some(ExpertStack { weight, experts, rows, columns })
     }
 
     /// The matrix that begins with an element of one expert.
-    fn matrix(&self, expert: u64, first: u64, shape: [u64; 2], is_exchanged: bool) -> Form {
+    fn matrix(
+        &self,
+        expert: u64,
+        first: u64,
+        shape: [u64; 2],
+        is_exchanged: bool,
+    ) -> WeightStorage {
         let first = expert * self.rows * self.columns + first;
-        match &self.weight.form {
-            Form::Joined(joined) => Form::Joined(joined.from(first)),
-            Form::Arranged(arranged) if is_exchanged => {
-                Form::Arranged(arranged.columns(first, shape, self.columns))
+        match &self.weight.storage {
+            WeightStorage::Joined(joined) => WeightStorage::Joined(joined.starting_at(first)),
+            WeightStorage::View(arranged) if is_exchanged => {
+                WeightStorage::View(arranged.transposed(first, shape, self.columns))
             }
-            Form::Arranged(arranged) => Form::Arranged(arranged.matrix(first, shape)),
-            Form::Scheme(part) => Form::Scheme(part.from(first)),
+            WeightStorage::View(arranged) => WeightStorage::View(arranged.matrix(first, shape)),
+            WeightStorage::Quantised(part) => WeightStorage::Quantised(part.starting_at(first)),
         }
     }
 }
@@ -83,41 +89,43 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
             }
         }
     }
-    let mut configs: HashMap<&str, Beside> = HashMap::new();
+    let mut configs: HashMap<&str, CompanionConfig> = HashMap::new();
     let (mut split, mut gone, mut count) = (Vec::new(), Vec::new(), 0);
     let mut renamed: HashMap<String, String> = HashMap::new();
     for (at, weight) in weights.iter().enumerate() {
-        let Some((stem, which)) = switched(&weight.canonical) else { continue };
-        let Some(stack) = Stack::of(model, weight) else { continue };
+        let Some((stem, which)) = mlx_projection(&weight.canonical) else { continue };
+        let Some(stack) = ExpertStack::from_weight(model, weight) else { continue };
         let Some(config) = config_of(model, weight, &mut configs) else { continue };
         count += stack.experts;
         if count > MAX_WEIGHTS {
             break;
         }
-        let name = others(config).map_or(PLAIN, |(_, names)| names)[which];
+        let name = projection_naming(config).map_or(PLAIN, |(_, names)| names)[which];
         let shape = [stack.rows, stack.columns];
         split.extend((0..stack.experts).map(|expert| Weight {
             canonical: format!("{stem}experts.{expert}.{name}.weight"),
             name: weight.name.clone(),
             shape: shape.to_vec(),
             flattened: false,
-            form: stack.matrix(expert, 0, shape, false),
+            storage: stack.matrix(expert, 0, shape, false),
         }));
         gone.push(at);
     }
     for ((stem, _), pair) in &pairs {
         let [Some(both), Some(down)] = *pair else { continue };
-        let stacks = [both, down].map(|at| Stack::of(model, &weights[at]));
+        let stacks = [both, down].map(|at| ExpertStack::from_weight(model, &weights[at]));
         let [Some(both_stack), Some(down_stack)] = &stacks else { continue };
         if both_stack.experts != down_stack.experts {
             continue;
         }
         let Some(config) = config_of(model, &weights[both], &mut configs) else { continue };
-        let is_exchanged = match sizes(both_stack, down_stack) {
-            Some(Lying::Rows) => false,
-            Some(Lying::Columns) if config.is_of(EXCHANGED) => {
+        let is_exchanged = match orientation(both_stack, down_stack) {
+            Some(MatrixOrientation::OutputsByInputs) => false,
+            Some(MatrixOrientation::InputsByOutputs) if config.has_model_type(EXCHANGED) => {
                 // Of parts and codes only whole rows are stretches.
-                let is_one = |stack: &&Stack<'_>| matches!(stack.weight.form, Form::Arranged(_));
+                let is_one = |stack: &&ExpertStack<'_>| {
+                    matches!(stack.weight.storage, WeightStorage::View(_))
+                };
                 if ![both_stack, down_stack].iter().all(is_one) {
                     continue;
                 }
@@ -129,10 +137,10 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         if count > MAX_WEIGHTS {
             break;
         }
-        one_by_one(stem, config, both_stack, down_stack, is_exchanged, &mut split);
+        add_projections(stem, config, both_stack, down_stack, is_exchanged, &mut split);
         gone.extend([both, down]);
         // What stands beside the experts is called so, too: the router.
-        if let Some((place, _)) = others(config)
+        if let Some((place, _)) = projection_naming(config)
             && let Some(before) = stem.strip_suffix("mlp.")
         {
             renamed.insert((*stem).to_owned(), format!("{before}{place}."));
@@ -154,7 +162,7 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
 }
 
 /// What stands before the stack of one projection of MLX, and which of the three it is.
-fn switched(canonical: &str) -> Option<(&str, usize)> {
+fn mlx_projection(canonical: &str) -> Option<(&str, usize)> {
     let stem = canonical.strip_suffix(".weight")?;
     let which = PLAIN.iter().position(|name| stem.ends_with(name))?;
     let stem = stem.strip_suffix(PLAIN[which])?.strip_suffix("switch_mlp.")?;
@@ -165,46 +173,46 @@ fn switched(canonical: &str) -> Option<(&str, usize)> {
 fn config_of<'m, 'c>(
     model: &'m Checkpoint,
     weight: &Weight,
-    configs: &'c mut HashMap<&'m str, Beside>,
-) -> Option<&'c Beside> {
+    configs: &'c mut HashMap<&'m str, CompanionConfig>,
+) -> Option<&'c CompanionConfig> {
     let file = model.tensors[*weight.tensors().first()?].file;
     let directory = directory_of(&model.files[file].path);
-    Some(configs.entry(directory).or_insert_with(|| Beside::read(model, directory)))
+    Some(configs.entry(directory).or_insert_with(|| CompanionConfig::read(model, directory)))
 }
 
 /// What stands for `mlp` in the names of single experts, and the names of their projections, where they are others.
-fn others(config: &Beside) -> Option<(&'static str, Names)> {
-    let found = OTHERS.iter().find(|(types, _, _)| config.is_of(types));
+fn projection_naming(config: &CompanionConfig) -> Option<(&'static str, ProjectionNames)> {
+    let found = OTHERS.iter().find(|(types, _, _)| config.has_model_type(types));
     found.map(|(_, place, names)| (*place, *names))
 }
 
 /// How the matrices of a layer lie.
-enum Lying {
+enum MatrixOrientation {
     /// Outputs by inputs, as everywhere.
-    Rows,
+    OutputsByInputs,
     /// Inputs by outputs.
-    Columns,
+    InputsByOutputs,
 }
 
 /// How two stacks lie that are those of one layer; `None`: they are not.
-fn sizes(both: &Stack<'_>, down: &Stack<'_>) -> Option<Lying> {
+fn orientation(both: &ExpertStack<'_>, down: &ExpertStack<'_>) -> Option<MatrixOrientation> {
     if both.columns == down.rows && Some(both.rows) == down.columns.checked_mul(2) {
-        return Some(Lying::Rows);
+        return Some(MatrixOrientation::OutputsByInputs);
     }
     let exchanged = both.rows == down.columns && Some(both.columns) == down.rows.checked_mul(2);
-    exchanged.then_some(Lying::Columns)
+    exchanged.then_some(MatrixOrientation::InputsByOutputs)
 }
 
 /// Adds the projections of each expert.
-fn one_by_one(
+fn add_projections(
     stem: &str,
-    config: &Beside,
-    both: &Stack<'_>,
-    down: &Stack<'_>,
+    config: &CompanionConfig,
+    both: &ExpertStack<'_>,
+    down: &ExpertStack<'_>,
     is_exchanged: bool,
     weights: &mut Vec<Weight>,
 ) {
-    let (stem, [gate, up, low]) = match others(config) {
+    let (stem, [gate, up, low]) = match projection_naming(config) {
         Some((place, names)) => match stem.strip_suffix("mlp.") {
             Some(before) => (format!("{before}{place}."), names),
             None => (stem.to_owned(), names),
@@ -219,13 +227,13 @@ fn one_by_one(
     // Where the second begins: below the first, or beside it.
     let second = if is_exchanged { inner } else { inner * hidden };
     for expert in 0..both.experts {
-        let mut add = |name: &str, stack: &Stack<'_>, first: u64, shape: [u64; 2]| {
+        let mut add = |name: &str, stack: &ExpertStack<'_>, first: u64, shape: [u64; 2]| {
             weights.push(Weight {
                 canonical: format!("{stem}experts.{expert}.{name}.weight"),
                 name: stack.weight.name.clone(),
                 shape: shape.to_vec(),
                 flattened: false,
-                form: stack.matrix(expert, first, shape, is_exchanged),
+                storage: stack.matrix(expert, first, shape, is_exchanged),
             });
         };
         add(gate, both, 0, [inner, hidden]);
@@ -237,9 +245,9 @@ fn one_by_one(
 /// What stands before the name of a tensor where two files have tensors of one name. The parts of ranks have none:
 /// they are one tensor.
 fn qualifier<'m>(model: &'m Checkpoint, weight: &Weight) -> &'m str {
-    let tensor = match &weight.form {
-        Form::Joined(_) => None,
-        Form::Arranged(_) | Form::Scheme(_) => weight.tensors().first().copied(),
+    let tensor = match &weight.storage {
+        WeightStorage::Joined(_) => None,
+        WeightStorage::View(_) | WeightStorage::Quantised(_) => weight.tensors().first().copied(),
     };
     let Some(tensor) = tensor else { return "" };
     let (name, rest) = (&model.tensors[tensor].name, unqualified(model, tensor));
@@ -250,15 +258,15 @@ fn qualifier<'m>(model: &'m Checkpoint, weight: &Weight) -> &'m str {
 mod tests {
     use super::*;
     use crate::Weights;
-    use crate::testing::{Written, numbers, values, weight};
+    use crate::testing::{TestModel, numbers, values, weight};
 
     const EXPERTS: usize = 3;
     const INNER: usize = 2;
     const HIDDEN: usize = 5;
 
     /// A layer with its experts in stacks of these dimensions, and what else there is.
-    fn layer(both: [usize; 3], down: [usize; 3], others: &[&str], config: &str) -> Written {
-        let made = Written::new();
+    fn layer(both: [usize; 3], down: [usize; 3], others: &[&str], config: &str) -> TestModel {
+        let made = TestModel::new();
         let stack = |name: &'static str, shape: [usize; 3]| {
             (name, shape.to_vec(), numbers(shape.iter().product()))
         };
@@ -272,8 +280,12 @@ mod tests {
         made
     }
 
-    fn names(made: &Written) -> Vec<String> {
-        Weights::of(&made.open()).weights.into_iter().map(|weight| weight.canonical).collect()
+    fn names(made: &TestModel) -> Vec<String> {
+        Weights::from_checkpoint(&made.open())
+            .readable
+            .into_iter()
+            .map(|weight| weight.canonical)
+            .collect()
     }
 
     #[test]
@@ -282,13 +294,13 @@ mod tests {
             layer([EXPERTS, 2 * INNER, HIDDEN], [EXPERTS, HIDDEN, INNER], &["norm.weight"], "");
         for path in ["", "model.safetensors"] {
             let model = made.open_at(path);
-            let weights = Weights::of(&model);
-            assert_eq!(weights.weights.len(), 3 * EXPERTS + 1);
+            let weights = Weights::from_checkpoint(&model);
+            assert_eq!(weights.readable.len(), 3 * EXPERTS + 1);
             for expert in 0..EXPERTS {
                 let of = |name: &str, shape: [usize; 2], first: usize| {
                     let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
                     let found = weight(&weights, &name);
-                    assert_eq!((found.tensor(), found.whole()), (None, None));
+                    assert_eq!((found.row_major_tensor(), found.whole_tensor()), (None, None));
                     assert_eq!(found.shape, shape.map(|len| len as u64));
                     let expected: Vec<f64> =
                         (first..first + INNER * HIDDEN).map(|number| number as f64).collect();
@@ -305,7 +317,7 @@ mod tests {
     #[test]
     fn mlx_has_a_stack_for_each_projection() {
         let of = |name: &'static str, kind: &str| {
-            let made = Written::new();
+            let made = TestModel::new();
             let tensors = [
                 (name, vec![2, INNER, HIDDEN], numbers(2 * INNER * HIDDEN)),
                 ("model.layers.0.mlp.switch_mlp.gate.weight", vec![2, 1, 1], numbers(2)),
@@ -317,14 +329,14 @@ mod tests {
         };
         let made = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
         let model = made.open();
-        let weights = Weights::of(&model);
+        let weights = Weights::from_checkpoint(&model);
         let second = weight(&weights, "layers.0.mlp.experts.1.down_proj.weight");
         assert_eq!(second.shape, [INNER as u64, HIDDEN as u64]);
         let expected: Vec<f64> = (10..20).map(f64::from).collect();
         assert_eq!(values(&model, second, 3), expected);
         // What only looks like one stays as it is.
         let whole = ["layers.0.mlp.switch_mlp.gate.weight", "x.switch_mlp.up_proj.weight"];
-        assert!(whole.iter().all(|name| weights.weights.iter().any(|w| w.canonical == *name)));
+        assert!(whole.iter().all(|name| weights.readable.iter().any(|w| w.canonical == *name)));
         let made = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
         assert!(names(&made).contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned()));
     }
@@ -374,7 +386,7 @@ mod tests {
         let many = MAX_EXPERTS as usize + 1;
         assert_eq!(names(&layer([many, 2, 1], [many, 1, 1], &[], "")), WHOLE);
         // One of the two alone.
-        let made = Written::new();
+        let made = TestModel::new();
         made.file("a.safetensors", &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))], &[]);
         assert_eq!(names(&made), ["x.experts.gate_up_proj"]);
     }
@@ -385,8 +397,8 @@ mod tests {
         let (both, down) = ([EXPERTS, HIDDEN, 2 * INNER], [EXPERTS, INNER, HIDDEN]);
         let made = layer(both, down, &[], config);
         let model = made.open();
-        let weights = Weights::of(&model);
-        assert_eq!(weights.weights.len(), 3 * EXPERTS);
+        let weights = Weights::from_checkpoint(&model);
+        assert_eq!(weights.readable.len(), 3 * EXPERTS);
         let expected = |stack: usize, rows: usize, columns: usize, apart: usize, first: usize| {
             let of_row = |row: usize| {
                 (0..columns).map(move |column| (stack + column * apart + row + first) as f64)
@@ -407,7 +419,7 @@ mod tests {
 
     #[test]
     fn variants_are_split_each() {
-        let made = Written::new();
+        let made = TestModel::new();
         for file in ["model.safetensors", "model.fp16.safetensors"] {
             let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
             made.file(file, &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))], &[]);

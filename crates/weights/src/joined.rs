@@ -4,18 +4,18 @@
 //! What PyTorch's distributed checkpoints write as safetensors (`HuggingFaceStorageWriter`) says in `__metadata__` of
 //! every file where in the whole each of its tensors begins. Parts are joined when they fill the whole exactly.
 
-use super::beside::directory_of;
-use super::stored::Stored;
-use super::{Form, Unread, Weight, schemes, unqualified};
+use super::companion_config::directory_of;
+use super::element_reader::ElementReader;
+use super::{UnreadableWeight, Weight, WeightStorage, schemes, unqualified};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::json::{self, Duplicates};
+use tensorseal_base::json::{self, DuplicateKeySink};
 use tensorseal_engine::stream::files::FileError;
 use tensorseal_format::canonical::canonical_name;
 use tensorseal_format::safetensors::metadata;
-use tensorseal_format::{Checkpoint, Format, order};
+use tensorseal_format::{Checkpoint, Format, strides};
 
 /// The entry of `__metadata__` that tells where parts belong.
 const KEY: &str = "DCP_SHARDING_INFO";
@@ -26,22 +26,22 @@ const MAX_PAIRS: usize = 1 << 24;
 
 /// A weight in parts, or a stretch of one.
 #[derive(Debug, Clone)]
-pub struct Joined {
-    whole: Arc<Whole>,
+pub struct JoinedWeight {
+    whole: Arc<JoinedTensor>,
     /// Its first element in the whole: other weights may be stacked before it.
     first: u64,
 }
 
 #[derive(Debug)]
-struct Whole {
+struct JoinedTensor {
     dtype: Dtype,
     shape: Vec<u64>,
-    parts: Vec<Part>,
+    parts: Vec<TensorPart>,
 }
 
 /// A part of a weight: a tensor, and where in the whole its first element is.
 #[derive(Debug, Clone)]
-struct Part {
+struct TensorPart {
     tensor: usize,
     shape: Vec<u64>,
     offsets: Vec<u64>,
@@ -49,17 +49,18 @@ struct Part {
 
 /// What was found in parts.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct JoinedWeights {
     pub weights: Vec<Weight>,
     /// Parts that do not make a whole.
-    pub unread: Vec<Unread>,
+    pub unreadable: Vec<UnreadableWeight>,
 }
 
-impl Found {
+impl JoinedWeights {
     /// Adds what was found to the schemes of a model, and gives all tensors that are parts. What is put together of
     /// codes or scales that are parts themselves is not read: a scheme knows nothing of ranks.
-    pub fn settle(self, schemes: &mut schemes::Found) -> Vec<usize> {
-        let unread = self.unread.iter().flat_map(|of| of.parts.iter().copied().chain([of.tensor]));
+    pub(crate) fn merge_into(self, schemes: &mut schemes::SchemeMatches) -> Vec<usize> {
+        let unread =
+            self.unreadable.iter().flat_map(|of| of.parts.iter().copied().chain([of.tensor]));
         let parts: BTreeSet<usize> =
             self.weights.iter().flat_map(Weight::tensors).chain(unread).collect();
         if parts.is_empty() {
@@ -73,17 +74,23 @@ impl Found {
             if let Some((codes, scales)) = tensors.split_first().filter(|_| !keep) {
                 left.extend(&tensors);
                 let reason = "its codes and scales are parts that several ranks wrote".to_owned();
-                schemes.unread.push(Unread { tensor: *codes, parts: scales.to_vec(), reason });
+                schemes.unreadable.push(UnreadableWeight {
+                    tensor: *codes,
+                    parts: scales.to_vec(),
+                    reason,
+                });
             }
             keep
         });
         let known: BTreeSet<usize> = schemes
-            .unread
+            .unreadable
             .iter()
             .flat_map(|of| of.parts.iter().copied().chain([of.tensor]))
             .collect();
         // What is told of as part of a scheme is not told of again.
-        schemes.unread.extend(self.unread.into_iter().filter(|of| !known.contains(&of.tensor)));
+        schemes
+            .unreadable
+            .extend(self.unreadable.into_iter().filter(|of| !known.contains(&of.tensor)));
         let is_free = |weight: &Weight| !weight.tensors().iter().any(|index| known.contains(index));
         schemes.weights.extend(self.weights.into_iter().filter(is_free));
         parts.into_iter().chain(left).collect()
@@ -92,13 +99,13 @@ impl Found {
 
 /// What the file says of a tensor.
 #[derive(Deserialize)]
-struct Place {
+struct ShardingInfo {
     saved_offsets: Vec<u64>,
 }
 
 /// The weights of a model that lie in parts. Headers are read again only where there may be some.
-pub(super) fn find(model: &Checkpoint) -> Found {
-    let mut found = Found::default();
+pub(super) fn find(model: &Checkpoint) -> JoinedWeights {
+    let mut found = JoinedWeights::default();
     let named_so =
         |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("shard-"));
     let is_shared =
@@ -108,9 +115,9 @@ pub(super) fn find(model: &Checkpoint) -> Found {
     {
         return found;
     }
-    let places: BTreeMap<usize, Option<HashMap<String, Place>>> = (0..model.files.len())
+    let places: BTreeMap<usize, Option<HashMap<String, ShardingInfo>>> = (0..model.files.len())
         .filter(|file| model.files[*file].format == Some(Format::Safetensors))
-        .filter_map(|file| Some((file, places(model, file)?)))
+        .filter_map(|file| Some((file, sharding_info(model, file)?)))
         .collect();
     if places.is_empty() {
         return found;
@@ -137,12 +144,12 @@ pub(super) fn find(model: &Checkpoint) -> Found {
                 name: model.tensors[whole.parts[0].tensor].name.clone(),
                 shape: whole.shape.clone(),
                 flattened: false,
-                form: Form::Joined(Joined { whole: Arc::new(whole), first: 0 }),
+                storage: WeightStorage::Joined(JoinedWeight { whole: Arc::new(whole), first: 0 }),
             }),
             Err(reason) => {
                 let reason = format!("it is a part of a tensor that several ranks wrote: {reason}");
                 let (tensor, parts) = (tensors[0], tensors[1..].to_vec());
-                found.unread.push(Unread { tensor, parts, reason });
+                found.unreadable.push(UnreadableWeight { tensor, parts, reason });
             }
         }
     }
@@ -150,11 +157,12 @@ pub(super) fn find(model: &Checkpoint) -> Found {
 }
 
 /// Where the tensors of a file belong; `None`: it does not say; inner `None`: what it says is nothing of the kind.
-fn places(model: &Checkpoint, file: usize) -> Option<Option<HashMap<String, Place>>> {
+fn sharding_info(model: &Checkpoint, file: usize) -> Option<Option<HashMap<String, ShardingInfo>>> {
     let mut texts = metadata(&model.files[file], &|key| key == KEY).ok()?;
     let text = texts.remove(KEY)?;
     let mut twice = Vec::new();
-    let is_sound = json::parse(text.as_bytes(), Duplicates(&mut twice)).is_ok() && twice.is_empty();
+    let is_sound =
+        json::parse(text.as_bytes(), DuplicateKeySink(&mut twice)).is_ok() && twice.is_empty();
     Some(serde_json::from_str(&text).ok().filter(|_| is_sound))
 }
 
@@ -164,7 +172,7 @@ fn join(
     tensors: &[usize],
     offsets: impl Fn(usize) -> Option<Vec<u64>>,
     pairs: &mut usize,
-) -> Result<Option<Whole>, &'static str> {
+) -> Result<Option<JoinedTensor>, &'static str> {
     const TOO_LARGE: &str = "the whole is larger than 64 bits count";
     let first = &model.tensors[tensors[0]];
     let mut parts = Vec::new();
@@ -178,7 +186,7 @@ fn join(
         if tensor.dtype != first.dtype {
             return Err("parts of it are of other types");
         }
-        parts.push(Part { tensor: *index, shape: tensor.shape.clone(), offsets });
+        parts.push(TensorPart { tensor: *index, shape: tensor.shape.clone(), offsets });
     }
     if let [alone] = &parts[..]
         && alone.offsets.iter().all(|offset| *offset == 0)
@@ -194,10 +202,10 @@ fn join(
         for ((whole, offset), len) in shape.iter_mut().zip(&part.offsets).zip(&part.shape) {
             *whole = offset.checked_add(*len).ok_or(TOO_LARGE)?.max(*whole);
         }
-        let elements = order::elements(&part.shape).ok_or(TOO_LARGE)?;
+        let elements = strides::element_count(&part.shape).ok_or(TOO_LARGE)?;
         filled = filled.checked_add(elements).ok_or(TOO_LARGE)?;
     }
-    let elements = order::elements(&shape).ok_or(TOO_LARGE)?;
+    let elements = strides::element_count(&shape).ok_or(TOO_LARGE)?;
     // Those at the same place lie side by side, and those that begin first are first.
     parts.sort_by(|a, b| (&a.offsets, a.tensor).cmp(&(&b.offsets, b.tensor)));
     for (at, part) in parts.iter().enumerate() {
@@ -217,19 +225,19 @@ fn join(
     if filled != elements {
         return Err("parts of it are not there");
     }
-    Ok(Some(Whole { dtype: first.dtype, shape, parts }))
+    Ok(Some(JoinedTensor { dtype: first.dtype, shape, parts }))
 }
 
-impl Part {
+impl TensorPart {
     /// Whether another that begins no earlier, in the first dimension, begins behind its end.
-    fn ends_before(&self, other: &Part) -> bool {
+    fn ends_before(&self, other: &TensorPart) -> bool {
         match (self.offsets.first(), self.shape.first(), other.offsets.first()) {
             (Some(start), Some(len), Some(other)) => start.saturating_add(*len) <= *other,
             _ => false,
         }
     }
 
-    fn overlaps(&self, other: &Part) -> bool {
+    fn overlaps(&self, other: &TensorPart) -> bool {
         let sides =
             self.offsets.iter().zip(&self.shape).zip(other.offsets.iter().zip(&other.shape));
         self.has_elements()
@@ -244,7 +252,7 @@ impl Part {
     }
 
     /// The number in it of the element at these indexes of the whole, if it has it.
-    fn place(&self, indexes: &[u64]) -> Option<u64> {
+    fn position_of(&self, indexes: &[u64]) -> Option<u64> {
         let mut place = 0u64;
         for ((index, offset), len) in indexes.iter().zip(&self.offsets).zip(&self.shape) {
             let within = index.checked_sub(*offset).filter(|within| within < len)?;
@@ -254,7 +262,7 @@ impl Part {
     }
 }
 
-impl Joined {
+impl JoinedWeight {
     /// The type of its elements.
     pub fn dtype(&self) -> Dtype {
         self.whole.dtype
@@ -266,23 +274,23 @@ impl Joined {
     }
 
     /// A stretch of it that begins with that element.
-    pub(super) fn from(&self, first: u64) -> Joined {
-        Joined { whole: Arc::clone(&self.whole), first: self.first.saturating_add(first) }
+    pub(super) fn starting_at(&self, first: u64) -> JoinedWeight {
+        JoinedWeight { whole: Arc::clone(&self.whole), first: self.first.saturating_add(first) }
     }
 
     /// Elements that are best read at once.
-    pub(super) fn piece(&self) -> u64 {
+    pub(super) fn piece_len(&self) -> u64 {
         1 << 16
     }
 
     /// Elements `first..first + count` of the weight.
     pub(super) fn read(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         first: u64,
         count: usize,
     ) -> Result<Vec<f64>, FileError> {
-        let Whole { shape, parts, .. } = &*self.whole;
+        let JoinedTensor { shape, parts, .. } = &*self.whole;
         let mut values = Vec::with_capacity(count);
         let mut indexes = vec![0; shape.len()];
         let mut last = 0;
@@ -294,7 +302,7 @@ impl Joined {
             }
             // Neighbours mostly lie in the same part.
             let order = (last..parts.len()).chain(0..last);
-            let mut places = order.filter_map(|at| Some((at, parts[at].place(&indexes)?)));
+            let mut places = order.filter_map(|at| Some((at, parts[at].position_of(&indexes)?)));
             let Some((at, place)) = places.next().filter(|_| rest == 0) else {
                 // It has no more.
                 values.resize(count, 0.0);
@@ -302,16 +310,16 @@ impl Joined {
             };
             last = at;
             let part = &parts[at];
-            let take = part.stretch(shape, place).min((count - values.len()) as u64);
+            let take = part.contiguous_len(shape, place).min((count - values.len()) as u64);
             values.extend(stored.values(part.tensor, place, take as usize)?);
         }
         Ok(values)
     }
 }
 
-impl Part {
+impl TensorPart {
     /// How many elements from one of its own on lie in the whole as they lie in it.
-    fn stretch(&self, whole: &[u64], place: u64) -> u64 {
+    fn contiguous_len(&self, whole: &[u64], place: u64) -> u64 {
         // A part that is whole in its inner dimensions is one stretch.
         let mut run = 1u64;
         for (size, len) in whole.iter().zip(&self.shape).rev() {
@@ -328,21 +336,21 @@ impl Part {
 mod tests {
     use super::*;
     use crate::Weights;
-    use crate::testing::{Made, Written, numbers, values, weight};
+    use crate::testing::{TestModel, TestTensor, numbers, values, weight};
     use proptest::prelude::*;
     use serde_json::json;
 
     /// A file of a rank, as PyTorch names it, with tensors and where they belong.
-    fn rank(made: &Written, number: usize, parts: &[(Made<'_>, Vec<u64>)]) {
+    fn rank(made: &TestModel, number: usize, parts: &[(TestTensor<'_>, Vec<u64>)]) {
         let places: HashMap<&str, _> =
             parts.iter().map(|((name, ..), at)| (*name, json!({"saved_offsets": at}))).collect();
-        let tensors: Vec<Made<'_>> = parts.iter().map(|(tensor, _)| tensor.clone()).collect();
+        let tensors: Vec<TestTensor<'_>> = parts.iter().map(|(tensor, _)| tensor.clone()).collect();
         let path = format!("shard-{number:05}-model-00001-of-00001.safetensors");
         made.file(&path, &tensors, &[(KEY, &json!(places).to_string()), ("DCP_VERSION", "1.0")]);
     }
 
     /// The part of a matrix with this many columns that begins at a place, as a tensor.
-    fn part(columns: usize, at: [usize; 2], shape: [usize; 2]) -> (Made<'static>, Vec<u64>) {
+    fn part(columns: usize, at: [usize; 2], shape: [usize; 2]) -> (TestTensor<'static>, Vec<u64>) {
         let rows = at[0]..at[0] + shape[0];
         let of_row =
             |row: usize| (at[1]..at[1] + shape[1]).map(move |column| row * columns + column);
@@ -350,16 +358,16 @@ mod tests {
         (("model.w.weight", shape.to_vec(), values), at.iter().map(|at| *at as u64).collect())
     }
 
-    fn whole(parts: &[(Made<'_>, Vec<u64>)]) -> (Vec<u64>, Vec<f64>) {
-        let made = Written::new();
+    fn whole(parts: &[(TestTensor<'_>, Vec<u64>)]) -> (Vec<u64>, Vec<f64>) {
+        let made = TestModel::new();
         for (number, part) in parts.iter().enumerate() {
             rank(&made, number + 1, std::slice::from_ref(part));
         }
         let model = made.open();
-        let weights = Weights::of(&model);
-        assert!(weights.unread.is_empty(), "{:?}", weights.unread);
+        let weights = Weights::from_checkpoint(&model);
+        assert!(weights.unreadable.is_empty(), "{:?}", weights.unreadable);
         let found = weight(&weights, "w.weight");
-        assert_eq!((found.tensor(), found.stored_as(&model)), (None, "F32".into()));
+        assert_eq!((found.row_major_tensor(), found.stored_as(&model)), (None, "F32".into()));
         let values_in = |piece| values(&model, found, piece);
         assert_eq!(values_in(7), values_in(1000));
         (found.shape.clone(), values_in(1000))
@@ -384,29 +392,29 @@ mod tests {
 
     #[test]
     fn a_tensor_by_itself_stays_one() {
-        let made = Written::new();
+        let made = TestModel::new();
         let small = (("norm.weight", vec![3], numbers(3)), vec![0]);
         rank(&made, 1, &[part(5, [0, 0], [2, 5]), small]);
         rank(&made, 2, &[part(5, [2, 0], [3, 5])]);
         let model = made.open();
-        let weights = Weights::of(&model);
-        assert_eq!(weights.weights.len(), 2);
-        assert!(weight(&weights, "norm.weight").tensor().is_some());
+        let weights = Weights::from_checkpoint(&model);
+        assert_eq!(weights.readable.len(), 2);
+        assert!(weight(&weights, "norm.weight").row_major_tensor().is_some());
         assert_eq!(values(&model, weight(&weights, "w.weight"), 4), counted(5, 5).1);
     }
 
     /// Why the parts are not read; nothing of them is a weight.
-    fn refused(made: &Written) -> String {
-        let weights = Weights::of(&made.open());
-        assert!(weights.weights.is_empty(), "{:?}", weights.weights);
-        let [unread] = &weights.unread[..] else { panic!("{:?}", weights.unread) };
+    fn refused(made: &TestModel) -> String {
+        let weights = Weights::from_checkpoint(&made.open());
+        assert!(weights.readable.is_empty(), "{:?}", weights.readable);
+        let [unread] = &weights.unreadable[..] else { panic!("{:?}", weights.unreadable) };
         unread.reason.clone()
     }
 
     #[test]
     fn what_does_not_make_a_whole_is_not_read() {
-        let of = |parts: &[(Made<'_>, Vec<u64>)]| {
-            let made = Written::new();
+        let of = |parts: &[(TestTensor<'_>, Vec<u64>)]| {
+            let made = TestModel::new();
             for (number, part) in parts.iter().enumerate() {
                 rank(&made, number + 1, std::slice::from_ref(part));
             }
@@ -441,7 +449,7 @@ mod tests {
             r#"{"other":{"saved_offsets":[2,0]}}"#,
             r#"{"model.w.weight":{"saved_offsets":[2,0]},"model.w.weight":{"saved_offsets":[2,0]}}"#,
         ] {
-            let made = Written::new();
+            let made = TestModel::new();
             rank(&made, 1, &[part(5, [0, 0], [2, 5])]);
             let (tensor, _) = part(5, [2, 0], [3, 5]);
             let path = "shard-00002-model-00001-of-00001.safetensors";
@@ -449,16 +457,16 @@ mod tests {
             assert!(refused(&made).contains("does not say"), "{text}");
         }
         // Files of one name that say nothing are what they were: two variants.
-        let made = Written::new();
+        let made = TestModel::new();
         let (tensor, _) = part(5, [0, 0], [2, 5]);
         made.file("a.safetensors", std::slice::from_ref(&tensor), &[]);
         made.file("b.safetensors", &[tensor], &[]);
-        assert_eq!(Weights::of(&made.open()).weights.len(), 2);
+        assert_eq!(Weights::from_checkpoint(&made.open()).readable.len(), 2);
     }
 
     #[test]
     fn experts_in_parts_are_split() {
-        let made = Written::new();
+        let made = TestModel::new();
         // Two experts of one inner unit and three inputs.
         for rank_of in 0..2 {
             let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
@@ -466,8 +474,8 @@ mod tests {
             rank(&made, rank_of + 1, &[both, down].map(|made| (made, vec![rank_of as u64, 0, 0])));
         }
         let model = made.open();
-        let weights = Weights::of(&model);
-        assert_eq!(weights.weights.len(), 6);
+        let weights = Weights::from_checkpoint(&model);
+        assert_eq!(weights.readable.len(), 6);
         for expert in 0..2 {
             let of = |name: &str| {
                 values(&model, weight(&weights, &format!("mlp.experts.{expert}.{name}.weight")), 2)
@@ -503,11 +511,11 @@ mod tests {
         fn arbitrary_places_do_not_panic(
             places in prop::collection::vec(prop::collection::vec(any::<u64>(), 0..4), 1..4)
         ) {
-            let made = Written::new();
+            let made = TestModel::new();
             for (number, place) in places.into_iter().enumerate() {
                 rank(&made, number + 1, &[(part(5, [0, 0], [2, 5]).0, place)]);
             }
-            Weights::of(&made.open());
+            Weights::from_checkpoint(&made.open());
         }
     }
 }

@@ -2,27 +2,27 @@
 //!
 //! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [canonical](tensorseal_format::canonical)
 //! name, its shape, and the order of its elements. It may be stored as it is, with its rows in another order, beside
-//! others in one stack ([`arranged`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and
+//! others in one stack ([`tensor_view`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and
 //! scales in tensors of their own ([`schemes`]). Of tied weights one name stands for all ([`aliases`]). [`reader`] gives
 //! its values in any case; [`values`] are those of a single tensor.
 
 pub mod aliases;
-pub mod arranged;
-mod beside;
+mod companion_config;
+mod element_reader;
 mod fused;
 pub mod joined;
 pub mod reader;
 pub mod schemes;
-mod stored;
+pub mod tensor_view;
 #[cfg(test)]
 mod testing;
 pub mod values;
 
-use arranged::Arranged;
-use joined::Joined;
-use schemes::Part;
+use joined::JoinedWeight;
+use schemes::QuantisedPart;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use tensor_view::TensorView;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 
@@ -39,18 +39,18 @@ pub struct Weight {
     /// elements in the same order.
     pub flattened: bool,
     /// How it is stored.
-    pub form: Form,
+    pub storage: WeightStorage,
 }
 
 /// How a weight is stored.
 #[derive(Debug, Clone)]
-pub enum Form {
+pub enum WeightStorage {
     /// In one tensor, element by element.
-    Arranged(Arranged),
+    View(TensorView),
     /// In parts, each in a tensor of its own.
-    Joined(Joined),
+    Joined(JoinedWeight),
     /// As codes and scales in several tensors.
-    Scheme(Part),
+    Quantised(QuantisedPart),
 }
 
 impl Weight {
@@ -60,65 +60,70 @@ impl Weight {
     }
 
     /// The tensor that holds exactly its elements, in their order.
-    pub fn tensor(&self) -> Option<usize> {
-        match &self.form {
-            Form::Arranged(arranged) => arranged.is_plain().then_some(arranged.tensor),
-            Form::Joined(_) | Form::Scheme(_) => None,
+    pub fn row_major_tensor(&self) -> Option<usize> {
+        match &self.storage {
+            WeightStorage::View(arranged) => {
+                arranged.is_row_major_tensor().then_some(arranged.tensor)
+            }
+            WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
     /// The tensor that holds exactly its elements, in their order or with strides.
-    pub fn whole(&self) -> Option<usize> {
-        match &self.form {
-            Form::Arranged(arranged) => arranged.is_whole().then_some(arranged.tensor),
-            Form::Joined(_) | Form::Scheme(_) => None,
+    pub fn whole_tensor(&self) -> Option<usize> {
+        match &self.storage {
+            WeightStorage::View(arranged) => arranged.is_whole_tensor().then_some(arranged.tensor),
+            WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
     /// The tensor that holds its elements in their order, perhaps among those of other weights, and how many stand
     /// before its first.
-    pub fn stretch(&self) -> Option<(usize, u64)> {
-        match &self.form {
-            Form::Arranged(arranged) => Some((arranged.tensor, arranged.stretch()?)),
-            Form::Joined(_) | Form::Scheme(_) => None,
+    pub fn contiguous_start(&self) -> Option<(usize, u64)> {
+        match &self.storage {
+            WeightStorage::View(arranged) => Some((arranged.tensor, arranged.contiguous_start()?)),
+            WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
     /// All tensors it is read from; the first holds the codes.
     pub fn tensors(&self) -> Vec<usize> {
-        match &self.form {
-            Form::Arranged(arranged) => vec![arranged.tensor],
-            Form::Joined(joined) => joined.tensors(),
-            Form::Scheme(part) => part.quantised.tensors(),
+        match &self.storage {
+            WeightStorage::View(arranged) => vec![arranged.tensor],
+            WeightStorage::Joined(joined) => joined.tensors(),
+            WeightStorage::Quantised(part) => part.quantised.tensors(),
         }
     }
 
     /// Whether it is a matrix of integers that may be codes of an unknown quantisation, for all that its name
     /// says: as integers its values are what is stored, and as weights nobody can say.
     pub fn may_be_codes(&self, model: &Checkpoint) -> bool {
-        match &self.form {
-            Form::Arranged(arranged) => schemes::unread::is_of_integers(model, arranged.tensor),
-            Form::Joined(joined) => {
-                let first = joined.tensors().first().copied();
-                first.is_some_and(|first| schemes::unread::is_of_integers(model, first))
+        match &self.storage {
+            WeightStorage::View(arranged) => {
+                schemes::unknown_codes::may_be_integer_codes(model, arranged.tensor)
             }
-            Form::Scheme(_) => false,
+            WeightStorage::Joined(joined) => {
+                let first = joined.tensors().first().copied();
+                first
+                    .is_some_and(|first| schemes::unknown_codes::may_be_integer_codes(model, first))
+            }
+            WeightStorage::Quantised(_) => false,
         }
     }
 
     /// What it is stored as: the name of its type, or of its quantisation.
     pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
-        match &self.form {
-            Form::Arranged(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
-            Form::Joined(joined) => joined.dtype().name().into(),
-            Form::Scheme(part) => part.quantised.name().into(),
+        match &self.storage {
+            WeightStorage::View(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
+            WeightStorage::Joined(joined) => joined.dtype().name().into(),
+            WeightStorage::Quantised(part) => part.quantised.name().into(),
         }
     }
 }
 
 /// A weight that cannot be read: codes of a quantisation whose layout is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnreadableWeight {
     /// The tensor of the codes.
     pub tensor: usize,
     /// What belongs to it: scales, zero points, tables.
@@ -127,7 +132,7 @@ pub struct Unread {
     pub reason: String,
 }
 
-impl Unread {
+impl UnreadableWeight {
     /// The tensors that it is kept in: the codes, then what belongs to them.
     pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
         [self.tensor].into_iter().chain(self.parts.iter().copied())
@@ -135,7 +140,7 @@ impl Unread {
 
     /// Canonical names that the weight may have in a model that keeps it as it is: that of the codes first.
     pub fn canonical_names(&self, model: &Checkpoint) -> Vec<String> {
-        let names = schemes::unread::weight_names(unqualified(model, self.tensor));
+        let names = schemes::unknown_codes::weight_names(unqualified(model, self.tensor));
         names.iter().map(|name| canonical_name(name).into_owned()).collect()
     }
 }
@@ -144,18 +149,18 @@ impl Unread {
 #[derive(Debug, Default)]
 pub struct Weights {
     /// Those that can be read. Several may have one canonical name.
-    pub weights: Vec<Weight>,
+    pub readable: Vec<Weight>,
     /// Weights that cannot be read, as nothing here knows how they are quantised.
-    pub unread: Vec<Unread>,
+    pub unreadable: Vec<UnreadableWeight>,
 }
 
 impl Weights {
     /// Of a model. Its configuration is read, no tensor is. What belongs to weights that cannot be read is not
     /// among those that can: codes and scales of an unknown layout stand for nothing.
-    pub fn of(model: &Checkpoint) -> Weights {
+    pub fn from_checkpoint(model: &Checkpoint) -> Weights {
         let mut found = schemes::find(model);
-        let parts = joined::find(model).settle(&mut found);
-        let unread = found.unread.iter().flat_map(Unread::tensors);
+        let parts = joined::find(model).merge_into(&mut found);
+        let unread = found.unreadable.iter().flat_map(UnreadableWeight::tensors);
         let taken: BTreeSet<usize> = found
             .weights
             .iter()
@@ -167,13 +172,13 @@ impl Weights {
         let mut weights = found.weights;
         for index in 0..model.tensors.len() {
             if !taken.contains(&index) {
-                arranged::weights_of(model, index, &mut weights);
+                tensor_view::add_weights(model, index, &mut weights);
             }
         }
         fused::split(model, &mut weights);
         aliases::rename(model, &mut weights);
         weights.sort_by_key(|weight| weight.tensors().first().copied());
-        Weights { weights, unread: found.unread }
+        Weights { readable: weights, unreadable: found.unreadable }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Models that tests make.
 
-use super::reader::{self, Reader};
+use super::reader::{self, WeightReader};
 use super::{Weight, Weights};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::HashMap;
@@ -9,24 +9,24 @@ use tensorseal_engine::stream::files::FileSet;
 use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// A directory with a model.
-pub struct Written(tempfile::TempDir);
+pub(crate) struct TestModel(tempfile::TempDir);
 
 /// A tensor of F32: its name, dimensions, and values.
-pub type Made<'a> = (&'a str, Vec<usize>, Vec<f32>);
+pub(crate) type TestTensor<'a> = (&'a str, Vec<usize>, Vec<f32>);
 
 /// Numbers from zero on.
-pub fn numbers(count: usize) -> Vec<f32> {
+pub(crate) fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|number| number as f32).collect()
 }
 
-impl Written {
+impl TestModel {
     /// An empty one.
-    pub fn new() -> Self {
-        Written(tempfile::tempdir().unwrap())
+    pub(crate) fn new() -> Self {
+        TestModel(tempfile::tempdir().unwrap())
     }
 
     /// Adds a file of safetensors.
-    pub fn file(&self, path: &str, tensors: &[Made<'_>], metadata: &[(&str, &str)]) {
+    pub(crate) fn file(&self, path: &str, tensors: &[TestTensor<'_>], metadata: &[(&str, &str)]) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let data: Vec<Vec<u8>> = tensors
@@ -42,26 +42,26 @@ impl Written {
     }
 
     /// Adds a file of text.
-    pub fn text(&self, path: &str, text: &str) {
+    pub(crate) fn text(&self, path: &str, text: &str) {
         fs::write(self.0.path().join(path), text).unwrap();
     }
 
     /// The model in it.
-    pub fn open(&self) -> Checkpoint {
+    pub(crate) fn open(&self) -> Checkpoint {
         self.open_at("")
     }
 
     /// One of its files, as a model.
-    pub fn open_at(&self, path: &str) -> Checkpoint {
+    pub(crate) fn open_at(&self, path: &str) -> Checkpoint {
         Checkpoint::open(&self.0.path().join(path), &OpenOptions::default()).unwrap()
     }
 }
 
 /// The values of a weight, read in pieces of this many elements.
-pub fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
-    let plan = reader::plan(model, std::iter::once(weight));
+pub(crate) fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
+    let plan = reader::read_plan(model, std::iter::once(weight));
     let files = FileSet::new(&model.files, &plan);
-    let reader = Reader::new(model, &files);
+    let reader = WeightReader::new(model, &files);
     let count = weight.elements().unwrap() as usize;
     let mut values = Vec::new();
     while values.len() < count {
@@ -72,8 +72,8 @@ pub fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
 }
 
 /// The weight of a canonical name.
-pub fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
-    let mut found = weights.weights.iter().filter(|weight| weight.canonical == canonical);
+pub(crate) fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
+    let mut found = weights.readable.iter().filter(|weight| weight.canonical == canonical);
     let weight = found.next().unwrap_or_else(|| panic!("{canonical}"));
     assert!(found.next().is_none(), "{canonical} twice");
     weight

@@ -1,6 +1,6 @@
 //! The values of tensors and arrays, read piece by piece.
 
-use tensorseal_base::dtype::{Decoded, Dtype, Number};
+use tensorseal_base::dtype::{Dtype, FloatValue, NumberFormat};
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::Tensor;
 
@@ -17,27 +17,27 @@ pub struct Decoder {
 
 impl Decoder {
     /// Of floating-point types: their values, and zero for what is not finite.
-    pub fn of_weights(dtype: Dtype) -> Option<Self> {
-        let whole = matches!(dtype.number(), Number::Float(format) if format.signed)
+    pub fn for_weights(dtype: Dtype) -> Option<Self> {
+        let whole = matches!(dtype.number_format(), NumberFormat::Float(format) if format.signed)
             && matches!(dtype.bits(), 8 | 16 | 32 | 64);
         let decode: fn(Dtype, u64) -> f64 = match dtype {
             Dtype::C64 => return None,
-            Dtype::F32 => |_, code| finite(f64::from(f32::from_bits(code as u32))),
-            Dtype::BF16 => |_, code| finite(f64::from(f32::from_bits((code as u32) << 16))),
-            Dtype::F64 => |_, code| finite(f64::from_bits(code)),
-            _ => |dtype, code| finite(float(dtype, code)),
+            Dtype::F32 => |_, code| finite_or_zero(f64::from(f32::from_bits(code as u32))),
+            Dtype::BF16 => |_, code| finite_or_zero(f64::from(f32::from_bits((code as u32) << 16))),
+            Dtype::F64 => |_, code| finite_or_zero(f64::from_bits(code)),
+            _ => |dtype, code| finite_or_zero(float(dtype, code)),
         };
         whole.then_some(Self { dtype, width: dtype.bits() as usize / 8, decode })
     }
 
     /// Of floating-point types and integers: their values, rounded to an f64, as they are.
-    pub fn of_numbers(dtype: Dtype) -> Option<Self> {
-        match dtype.number() {
-            Number::Signed | Number::Unsigned => {
+    pub fn for_numbers(dtype: Dtype) -> Option<Self> {
+        match dtype.number_format() {
+            NumberFormat::Signed | NumberFormat::Unsigned => {
                 let decode = |dtype, code| integer(dtype, code) as f64;
                 Some(Self { dtype, width: dtype.bits() as usize / 8, decode })
             }
-            _ => Self::of_weights(dtype).map(|weights| Self { decode: float, ..weights }),
+            _ => Self::for_weights(dtype).map(|weights| Self { decode: float, ..weights }),
         }
     }
 
@@ -64,38 +64,38 @@ pub fn code(element: &[u8]) -> u64 {
 /// The value of a code of an integer type (a truth value is 0 or more).
 pub fn integer(dtype: Dtype, code: u64) -> i128 {
     let unused = 64 - dtype.bits().clamp(1, 64);
-    match dtype.number() {
-        Number::Signed => i128::from((code << unused) as i64 >> unused),
+    match dtype.number_format() {
+        NumberFormat::Signed => i128::from((code << unused) as i64 >> unused),
         _ => i128::from(code << unused >> unused),
     }
 }
 
 /// The value of a code of a floating-point type; of another type it is not a number.
 pub(crate) fn float(dtype: Dtype, code: u64) -> f64 {
-    match dtype.number() {
-        Number::Float(format) => match format.decode(code) {
-            Decoded::Finite(value) => value,
-            Decoded::Infinity(true) => f64::NEG_INFINITY,
-            Decoded::Infinity(false) => f64::INFINITY,
-            Decoded::Nan => f64::NAN,
+    match dtype.number_format() {
+        NumberFormat::Float(format) => match format.decode(code) {
+            FloatValue::Finite(value) => value,
+            FloatValue::Infinity(true) => f64::NEG_INFINITY,
+            FloatValue::Infinity(false) => f64::INFINITY,
+            FloatValue::Nan => f64::NAN,
         },
         _ => f64::NAN,
     }
 }
 
 /// Zero for what is not finite.
-pub fn finite(value: f64) -> f64 {
+pub fn finite_or_zero(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
 /// The values of one tensor.
-pub struct Values<'a> {
+pub struct TensorValues<'a> {
     files: &'a FileSet<'a>,
     tensor: &'a Tensor,
     decoder: Decoder,
 }
 
-impl<'a> Values<'a> {
+impl<'a> TensorValues<'a> {
     /// Of a tensor of the decoder's type, in one of the files.
     pub fn new(files: &'a FileSet<'a>, tensor: &'a Tensor, decoder: Decoder) -> Self {
         Self { files, tensor, decoder }
@@ -161,23 +161,24 @@ mod tests {
 
     #[test]
     fn every_float_type_of_whole_bytes_is_read() {
-        for dtype in Dtype::plain() {
-            let readable = Decoder::of_weights(dtype).is_some();
+        for dtype in Dtype::safetensors_types() {
+            let readable = Decoder::for_weights(dtype).is_some();
             let expected =
                 ["F8_E5M2", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F16", "BF16", "F32", "F64"];
             assert_eq!(readable, expected.contains(&dtype.name()), "{dtype}");
-            let is_integer = matches!(dtype.number(), Number::Signed | Number::Unsigned);
-            assert_eq!(Decoder::of_numbers(dtype).is_some(), readable || is_integer, "{dtype}");
+            let is_integer =
+                matches!(dtype.number_format(), NumberFormat::Signed | NumberFormat::Unsigned);
+            assert_eq!(Decoder::for_numbers(dtype).is_some(), readable || is_integer, "{dtype}");
         }
         let value = |decoder: Option<Decoder>, bytes: &[u8]| decoder.unwrap().value(bytes);
         let infinity = 0x7C00u16.to_le_bytes();
-        assert_eq!(value(Decoder::of_weights(Dtype::F16), &[0, 0x3C]), 1.0);
-        assert_eq!(value(Decoder::of_weights(Dtype::F16), &infinity), 0.0);
-        assert_eq!(value(Decoder::of_numbers(Dtype::F16), &infinity), f64::INFINITY);
+        assert_eq!(value(Decoder::for_weights(Dtype::F16), &[0, 0x3C]), 1.0);
+        assert_eq!(value(Decoder::for_weights(Dtype::F16), &infinity), 0.0);
+        assert_eq!(value(Decoder::for_numbers(Dtype::F16), &infinity), f64::INFINITY);
         for weights in [Dtype::F32, Dtype::F64, Dtype::BF16, Dtype::F8_E4M3] {
             let nan = &[0xFF; 8][..weights.bits() as usize / 8];
-            assert_eq!(value(Decoder::of_weights(weights), nan), 0.0);
-            assert!(value(Decoder::of_numbers(weights), nan).is_nan());
+            assert_eq!(value(Decoder::for_weights(weights), nan), 0.0);
+            assert!(value(Decoder::for_numbers(weights), nan).is_nan());
         }
     }
 
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(integer(Dtype::I64, u64::MAX), -1);
         assert_eq!(integer(Dtype::U64, u64::MAX), i128::from(u64::MAX));
         assert_eq!(integer(Dtype::BOOL, 1), 1);
-        let one = Decoder::of_numbers(Dtype::I32).unwrap();
+        let one = Decoder::for_numbers(Dtype::I32).unwrap();
         assert_eq!(one.value(&(-7i32).to_le_bytes()), -7.0);
     }
 
@@ -203,9 +204,9 @@ mod tests {
         serialize_to_file([("x", view)], None, &path).unwrap();
         let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
         let tensor = &model.tensors[0];
-        let plan = Plan::of_tensors([(0, tensor)].into_iter());
+        let plan = Plan::from_tensors([(0, tensor)].into_iter());
         let files = FileSet::new(&model.files, &plan);
-        let values = Values::new(&files, tensor, Decoder::of_weights(tensor.dtype).unwrap());
+        let values = TensorValues::new(&files, tensor, Decoder::for_weights(tensor.dtype).unwrap());
         assert_eq!(values.len(), 200_003);
         let pieces: Vec<Vec<f64>> =
             values.starts().map(|first| values.read(first, PIECE_LEN).unwrap()).collect();

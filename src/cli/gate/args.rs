@@ -1,78 +1,79 @@
 //! Arguments of the gate.
 
-use crate::cli::args::{Common, Measuring};
+use crate::cli::args::{Common, MeasurementArgs};
+use crate::cli::heading;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// Nothing is taken on trust: whatever the policy asks for and could not be checked fails. The policy says
-/// what is let through; --fail-on has no part in it.
+/// Arguments of `gate`.
 #[derive(Debug, Args)]
-pub struct GateArgs {
-    /// A file or a directory
+pub(crate) struct GateArgs {
+    /// Model file or directory
     #[arg(required_unless_present = "print_policy")]
     pub model: Option<PathBuf>,
-    /// What must be true of the model: a policy (TOML)
+    /// Policy (TOML) that the model must meet
     #[arg(long, value_name = "FILE", required_unless_present = "print_policy")]
     pub policy: Option<PathBuf>,
-    /// Print a policy with every key explained, to begin with
+    /// Print a policy to start from, with every key explained
     #[arg(long, exclusive = true)]
     pub print_policy: bool,
-    /// The signature of the model (default: where `sign` writes it)
-    #[arg(long, value_name = "BUNDLE")]
-    pub signature: Option<PathBuf>,
-    /// The attestations signed with the model (default: those beside the signature)
-    #[arg(long, value_name = "FILE")]
-    pub attestations: Option<PathBuf>,
-    /// The seal of the model (default: where `seal` writes it)
-    #[arg(long, value_name = "SEAL")]
+    /// Seal of the model [default: where `seal` writes it]
+    #[arg(long, value_name = "SEAL", help_heading = heading::VERIFICATION)]
     pub seal: Option<PathBuf>,
-    /// A seal, or another model, that these weights are compared with (default: the seal of the model)
-    #[arg(long, value_name = "SEAL|MODEL")]
+    /// Seal or model to compare the weights with [default: the seal of the model]
+    #[arg(long, value_name = "SEAL|MODEL", help_heading = heading::VERIFICATION)]
     pub baseline: Option<PathBuf>,
-    /// The state of registries that `registry scan` keeps, where the policy asks for it (default: the usual one)
-    #[arg(long, value_name = "DB")]
+    /// State database of `registry scan`, for policies that require one [default: as for `registry scan`]
+    #[arg(long, value_name = "DB", help_heading = heading::VERIFICATION)]
     pub state: Option<PathBuf>,
+    /// Signature of the model [default: where `sign` writes it]
+    #[arg(long, value_name = "BUNDLE", help_heading = heading::SIGNATURE)]
+    pub signature: Option<PathBuf>,
+    /// Attestations that were signed with the model [default: where `sign` writes them]
+    #[arg(long, value_name = "FILE", help_heading = heading::SIGNATURE)]
+    pub attestations: Option<PathBuf>,
     #[command(flatten)]
-    pub stating: Stating,
+    pub stating: StatementArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// Statements of the verdict for others.
 #[derive(Debug, Args)]
-pub struct Stating {
-    /// Also write the verdict as a statement: vsa (SLSA Verification Summary v1) or svr (in-toto Simple
-    /// Verification Result v0.2) (repeatable)
+#[command(next_help_heading = heading::STATEMENTS)]
+pub(crate) struct StatementArgs {
+    /// Also write the verdict as vsa (SLSA Verification Summary v1) or svr (in-toto Simple Verification
+    /// Result v0.2) (repeatable)
     #[arg(long, value_name = "KIND=PATH", value_parser = statement)]
     pub statement: Vec<(StatementKind, PathBuf)>,
-    /// Sign the statements with this private key, PEM: each is then a bundle with a DSSE envelope
+    /// Private key (PEM) to sign the statements with, each as a bundle with a DSSE envelope
     #[arg(long, value_name = "PEM", requires = "statement")]
     pub key: Option<PathBuf>,
-    /// A file whose first line is the passphrase of the key (default: it is asked for)
+    /// File whose first line is the passphrase of the key [default: prompt for it]
     #[arg(long, value_name = "FILE", requires = "key")]
     pub passphrase_file: Option<PathBuf>,
-    /// The certificate of the key, PEM
+    /// Certificate of the key, PEM
     #[arg(long, value_name = "PEM", requires = "key")]
     pub cert: Option<PathBuf>,
-    /// Certificates between it and the root, PEM (repeatable)
+    /// Intermediate certificates between --cert and the root, PEM (repeatable)
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub chain: Vec<PathBuf>,
-    /// What the statements call the model (default: its digest)
+    /// URI of the model in the statements [default: its digest]
     #[arg(long, value_name = "URI", requires = "statement", value_parser = uri)]
     pub resource_uri: Option<String>,
-    /// What the statements call the policy (default: its digest)
+    /// URI of the policy in the statements [default: its digest]
     #[arg(long, value_name = "URI", requires = "statement", value_parser = uri)]
     pub policy_uri: Option<String>,
-    /// What the statements call whoever verified (default: this program)
+    /// URI of the verifier in the statements [default: this program]
     #[arg(long, value_name = "URI", requires = "statement", value_parser = uri)]
     pub verifier_id: Option<String>,
 }
 
 /// A form that the verdict is stated in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatementKind {
+pub(crate) enum StatementKind {
     /// SLSA Verification Summary v1
     Vsa,
     /// in-toto Simple Verification Result v0.2

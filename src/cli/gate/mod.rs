@@ -1,21 +1,23 @@
 //! `tensorseal gate`: measure a model once, for everything that a policy asks for, and judge it.
 
-pub mod args;
+pub(super) mod args;
 mod statements;
 
-use super::args::ReportFormat;
+use super::args::{General, ReportFormat};
 use super::signing::signed;
-use super::{Failure, Outcome, exit, output, running};
+use super::{CommandResult, Failure, exit, output, running};
 use crate::policy::{self, PolicyFile};
 use crate::report::Report;
 use crate::report::human::Palette;
-use crate::verbs::{GateOptions, Gated, gate};
+use crate::verbs::{GateOptions, GateResult, gate};
 use args::GateArgs;
 use std::io::{self, Write};
 
 /// Runs the verb.
-pub fn run(args: &GateArgs) -> Outcome {
-    let (Some(model), Some(path)) = (&args.model, &args.policy) else { return print_policy() };
+pub(super) fn run(args: &GateArgs, general: &General) -> CommandResult {
+    let (Some(model), Some(path)) = (&args.model, &args.policy) else {
+        return print_policy(general);
+    };
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
     let registries = registries(args);
@@ -26,44 +28,50 @@ pub fn run(args: &GateArgs) -> Outcome {
         baseline: args.baseline.clone(),
         registries: &registries,
         sha256: args.common.report.iter().any(|(format, _)| *format == ReportFormat::Cyclonedx),
-        stated: !args.stating.statement.is_empty(),
+        for_statement: !args.stating.statement.is_empty(),
         run: running::run_options(&args.measuring),
         fail_on: args.common.fail_on,
         ..GateOptions::default()
     };
-    let Gated { report, subject } =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            options.progress = progress.clone();
-            Ok(gate(model, &policy, &options)?)
-        })?;
+    let GateResult { report, subject } = running::watched(general, |progress| {
+        options.progress = progress.clone();
+        Ok(gate(model, &policy, &options)?)
+    })?;
     if let Some(subject) = subject {
         statements::write(&statements::make(&args.stating, subject, key.as_ref(), &report)?)?;
     }
-    output::finish(&report, &args.common, &|out, palette| summary(out, palette, &report))
+    output::finish(&report, (&args.common, general), &|out, palette| summary(out, palette, &report))
 }
 
-/// What scans of registries remember.
+/// The state database of registry scans.
 #[cfg(feature = "registry")]
 fn registries(args: &GateArgs) -> crate::registry::state::StateFile {
     let place = super::registry::place::of(args.state.as_deref());
-    crate::registry::state::StateFile { place: place.map_err(|failure| failure.error.to_string()) }
+    crate::registry::state::StateFile { path: place.map_err(|failure| failure.error.to_string()) }
 }
 
-/// This build remembers nothing.
+/// This build has no state database.
 #[cfg(not(feature = "registry"))]
-fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistries {
-    crate::verbs::gate::NoRegistries
+fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistryLookup {
+    crate::verbs::gate::NoRegistryLookup
 }
 
-/// The policy to begin with.
-fn print_policy() -> Outcome {
+/// Prints the policy to start from.
+fn print_policy(general: &General) -> CommandResult {
     match io::stdout().lock().write_all(policy::DEFAULT.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::incomplete(error)),
-        _ => Ok(exit::PASS),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::incomplete(error));
+        }
+        _ => {}
     }
+    output::note(
+        general.quiet,
+        "next: save this as policy.toml, edit it, and run `tensorseal gate MODEL --policy policy.toml`",
+    );
+    Ok(exit::PASS)
 }
 
-/// Who signed, and which seal was used.
+/// Prints the signer and the seal.
 fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
     signed::summary(out, palette, report)?;
     if let Some(seal) = &report.seal {

@@ -1,19 +1,19 @@
 //! The verdict as statements for others, signed when a key is given.
 
-use super::args::{StatementKind, Stating};
+use super::args::{StatementArgs, StatementKind};
 use crate::cli::Failure;
 use crate::cli::signing::args::SignerArgs;
 use crate::cli::signing::keys;
-use crate::report::statement::Stated;
+use crate::report::statement::StatementContext;
 use crate::report::{Report, svr, vsa};
-use crate::signing::{Method, PrivateKey, sign_statement};
-use crate::verbs::gate::Subject;
+use crate::signing::{PrivateKey, SigningMethod, sign_statement};
+use crate::verbs::gate::StatementSubject;
 use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
-/// Whoever signs the statements. Asked for before the model is read, not after.
-pub fn signer(args: &Stating) -> Result<Option<(PrivateKey, Method)>, Failure> {
+/// The key that signs the statements. Its passphrase is prompted for before the model is read, not after.
+pub(super) fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)>, Failure> {
     let Some(key) = &args.key else { return Ok(None) };
     keys::signer(&SignerArgs {
         key: key.clone(),
@@ -24,17 +24,17 @@ pub fn signer(args: &Stating) -> Result<Option<(PrivateKey, Method)>, Failure> {
     .map(Some)
 }
 
-/// A statement, and where it is to be.
-pub type Made<'a> = (&'a Path, Vec<u8>);
+/// A statement and the path to write it to.
+pub(super) type StatementFile<'a> = (&'a Path, Vec<u8>);
 
-/// Makes every statement that was asked for.
-pub fn make<'a>(
-    args: &'a Stating,
-    subject: Subject,
-    key: Option<&(PrivateKey, Method)>,
+/// Builds every statement that the options name.
+pub(super) fn make<'a>(
+    args: &'a StatementArgs,
+    subject: StatementSubject,
+    key: Option<&(PrivateKey, SigningMethod)>,
     report: &Report,
-) -> Result<Vec<Made<'a>>, Failure> {
-    let stated = Stated {
+) -> Result<Vec<StatementFile<'a>>, Failure> {
+    let stated = StatementContext {
         subject: subject.name,
         sha256: subject.sha256,
         resource_uri: args.resource_uri.clone(),
@@ -58,7 +58,7 @@ pub fn make<'a>(
 }
 
 /// Writes them.
-pub fn write(statements: &[Made<'_>]) -> Result<(), Failure> {
+pub(super) fn write(statements: &[StatementFile<'_>]) -> Result<(), Failure> {
     statements.iter().try_for_each(|(path, text)| {
         write_whole(path, &|out| out.write_all(text))
             .with_context(|| format!("cannot write the statement to {}", path.display()))

@@ -1,7 +1,8 @@
 //! Arguments of `registry`.
 
 use super::values::{self, Rotation};
-use crate::cli::args::Measuring;
+use crate::cli::args::{MeasurementArgs, OutputFormat, Showing};
+use crate::cli::heading;
 use crate::judge::Severity;
 use crate::policy::{Age, Pattern};
 use crate::report::registry::syslog::Target;
@@ -9,160 +10,167 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
-pub enum RegistryCommand {
-    /// Check the models of registries, and remember them: what is new, moved or due is read, byte for byte
+pub(crate) enum RegistryCommand {
+    /// Scan registries: read models that are new, changed or due, and compare them with what was accepted
+    ///
+    /// A source is a directory (a Hugging Face cache is recognised by its layout) or a URI: s3://BUCKET/PREFIX,
+    /// gs://…, az://…, oci://HOST/REPOSITORY[:TAG], mlflow://HOST[:PORT][/MODEL]. Credentials are read from the
+    /// environment and from the configuration of the providers' tools, never from the command line.
     Scan(Box<ScanArgs>),
-    /// Say what is known of all models
+    /// Show the state of all models
     Status(StatusArgs),
-    /// Say what became of a model over time
+    /// Show what happened to a model over time
     History(HistoryArgs),
-    /// Accept what a model is now, or that it is gone: it is held to that from now on
+    /// Accept the current content of a model, or that it is gone, as its new baseline
     Accept(AcceptArgs),
 }
 
-/// A source is a directory (the Hugging Face cache is known by its layout) or a URI: s3://BUCKET/PREFIX,
-/// gs://…, az://…, oci://HOST/REPOSITORY[:TAG], mlflow://HOST[:PORT][/MODEL]. Credentials are taken from the
-/// environment and from the files of the providers' own tools, never from the command line.
+/// Arguments of `registry scan`.
 #[derive(Debug, Args)]
-pub struct ScanArgs {
-    /// Where models are
+pub(crate) struct ScanArgs {
+    /// Directories and URIs of registries
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
     #[command(flatten)]
-    pub remembering: Remembering,
-    /// Wait for another scan that is at work with the same state
-    #[arg(long)]
+    pub remembering: StateArgs,
+    /// Wait for another scan that is using the same state database
+    #[arg(long, help_heading = heading::SCAN)]
     pub wait_lock: bool,
-    /// Also read models whose last deep check is older: 30d, 12h, 90m, 4w
-    #[arg(long, value_name = "AGE")]
+    /// Also read models that were last read longer ago than this: 30d, 12h, 90m, 4w
+    #[arg(long, value_name = "AGE", help_heading = heading::SCAN)]
     pub max_age: Option<Age>,
-    /// Also read this part of all models: K/N, or auto/N for the next one each time
-    #[arg(long, value_name = "K/N", value_parser = values::rotation)]
+    /// Also read this part of all models: K/N, or auto/N for the next part with every scan
+    #[arg(long, value_name = "K/N", value_parser = values::rotation, help_heading = heading::SCAN)]
     pub read_subset: Option<Rotation>,
     /// Read every model
-    #[arg(long)]
+    #[arg(long, help_heading = heading::SCAN)]
     pub read_all: bool,
-    /// Pass over models of this name, as `registry status` lists it; * stands for any characters
-    /// (repeatable)
-    #[arg(long, value_name = "PATTERN")]
+    /// Skip models with this name, as listed by `registry status`; * matches any characters (repeatable)
+    #[arg(long, value_name = "PATTERN", help_heading = heading::SCAN)]
     pub exclude: Vec<Pattern>,
-    /// Read at most so many bytes a second: 200M, 1.5G
-    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    /// Maximum number of bytes to read per second: 200M, 1.5G
+    #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = heading::SCAN)]
     pub limit_rate: Option<u64>,
-    /// Directory for archives that must be unpacked to be read (default: the system's for temporary files)
-    #[arg(long, value_name = "DIR")]
+    /// Directory for archives that must be unpacked [default: the system's directory for temporary files]
+    #[arg(long, value_name = "DIR", help_heading = heading::SCAN)]
     pub spool: Option<PathBuf>,
     #[command(flatten)]
-    pub telling: Telling,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: ListFormat,
-    /// Print nothing unless something is wrong
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Lowest severity that makes the scan fail: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium")]
-    pub fail_on: Severity,
+    pub notifications: Notifications,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+/// How models are listed, and which findings fail.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::OUTPUT)]
+pub struct Listing {
+    /// Output format
+    #[arg(long, value_enum, default_value = "human")]
+    #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
+    pub format: ListFormat,
+    #[command(flatten)]
+    pub showing: Showing,
+    /// Lowest severity that fails the command: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY", default_value = "medium", help_heading = heading::FAILURE)]
+    pub fail_on: Severity,
 }
 
 /// Where models are remembered.
 #[derive(Debug, Args)]
-pub struct Remembering {
-    /// The database (default: tensorseal.db in $STATE_DIRECTORY, else tensorseal/registry.db in
-    /// $XDG_STATE_HOME or ~/.local/state)
+pub(crate) struct StateArgs {
+    /// State database [default: tensorseal.db in $STATE_DIRECTORY, or tensorseal/registry.db in
+    /// $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DB")]
     pub state: Option<PathBuf>,
 }
 
-/// Who else is told.
+/// Where the results of a scan are sent.
 #[derive(Debug, Args)]
-pub struct Telling {
-    /// Write metrics for Prometheus: a text file for node_exporter
+#[command(next_help_heading = heading::NOTIFICATION)]
+pub(crate) struct Notifications {
+    /// Write Prometheus metrics to this file, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,
-    /// Write events for security operations: OCSF 1.8, one a line
+    /// Write security events to this file: OCSF 1.8, one per line
     #[arg(long, value_name = "FILE")]
     pub ocsf: Option<PathBuf>,
-    /// Send messages (RFC 5424): udp://HOST:514, tcp://HOST:601, unix:///dev/log
+    /// Send syslog messages (RFC 5424) to udp://HOST:514, tcp://HOST:601 or unix:///dev/log
     #[arg(long, value_name = "URI")]
     pub syslog: Option<Target>,
-    /// Write index.html of all models, and a report of each model with findings, into this directory
+    /// Write an index.html of all models and a report of each model with findings into this directory
     #[arg(long, value_name = "DIR")]
     pub reports: Option<PathBuf>,
-    /// Run this command, by `sh -c`, when the scan does not pass: its standard input is the JSON of the scan,
-    /// $TENSORSEAL_VERDICT and $TENSORSEAL_SUMMARY tell the rest
+    /// Run this command with `sh -c` when the scan does not pass; it gets the JSON report on standard input,
+    /// $TENSORSEAL_VERDICT and $TENSORSEAL_SUMMARY
     #[arg(long, value_name = "COMMAND")]
     pub notify: Option<String>,
-    /// Ask for URL/start, and at the end for URL, or URL/fail when the scan does not pass
+    /// Request URL/start at the start and URL at the end, or URL/fail when the scan does not pass
     #[arg(long, value_name = "URL", value_parser = values::ping)]
     pub ping: Option<String>,
 }
 
 /// How models are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
-    /// For people
+pub(crate) enum ListFormat {
+    /// Plain text
     Human,
-    /// For machines
+    /// JSON
     Json,
-    /// For spreadsheets: an inventory
+    /// An inventory for spreadsheets
     Csv,
 }
 
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
-    pub remembering: Remembering,
-    /// List only models that are not ok
+    pub remembering: StateArgs,
+    /// List only models that need attention
     #[arg(long)]
     pub problems: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: ListFormat,
-    /// Lowest severity that makes the command fail: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium")]
-    pub fail_on: Severity,
-    /// Also write a page of all models
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    pub listing: Listing,
+    /// Also write an HTML page of all models to this file
+    #[arg(long, value_name = "FILE", help_heading = heading::OUTPUT)]
     pub html: Option<PathBuf>,
 }
 
 /// A model of this name.
 #[derive(Debug, Args)]
-pub struct Naming {
-    /// Its name, as `registry status` lists it
+pub(crate) struct ModelNameArgs {
+    /// Name of the model, as listed by `registry status`
     pub model: String,
-    /// The source it is in, where several have one of this name
+    /// Source of the model, if several sources have one with this name
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct HistoryArgs {
+pub(crate) struct HistoryArgs {
     #[command(flatten)]
-    pub naming: Naming,
+    pub naming: ModelNameArgs,
     #[command(flatten)]
-    pub remembering: Remembering,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: crate::cli::args::Format,
+    pub remembering: StateArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value = "human", help_heading = heading::OUTPUT)]
+    #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
+    pub format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
-pub struct AcceptArgs {
+pub(crate) struct AcceptArgs {
     #[command(flatten)]
-    pub naming: Naming,
-    /// Why: it is kept for ever
+    pub naming: ModelNameArgs,
+    /// Reason, kept in the history of the model
     #[arg(long, value_name = "TEXT", value_parser = values::reason)]
     pub reason: String,
-    /// Who accepts (default: the user of this process)
+    /// Name of the person who accepts [default: the current user]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     #[command(flatten)]
-    pub remembering: Remembering,
-    /// Wait for a scan that is at work with the same state
+    pub remembering: StateArgs,
+    /// Wait for a scan that is using the same state database
     #[arg(long)]
     pub wait_lock: bool,
 }

@@ -3,27 +3,28 @@
 use super::args::HistoryArgs;
 use super::{place, state_failure};
 use crate::checkpoint::display_name;
-use crate::cli::args::Format;
-use crate::cli::{Failure, Outcome, exit, output};
+use crate::cli::args::OutputFormat;
+use crate::cli::{CommandResult, Failure, exit, output};
 use crate::registry::state::{Database, History};
+use crate::report::table::{Align, Cell, Table};
 use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// Lists what became of a model.
-pub fn run(args: &HistoryArgs) -> Outcome {
+/// Prints the history of a model.
+pub(super) fn run(args: &HistoryArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
-    let database = Database::read_from(&path).map_err(state_failure)?;
+    let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let source = place::source_of(&database, &args.naming)?;
     let model = &args.naming.model;
     let found = database.history(&source, model).map_err(state_failure)?;
     let Some(history) = found else {
-        let error = anyhow!("{model}: was listed, and never checked");
+        let error = anyhow!("{model}: listed by its source, but never checked");
         return Err(Failure { code: exit::NOTHING, error });
     };
     let mut out = io::stdout().lock();
     let written = match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let document = json!({
                 "schema": "tensorseal.registry-history/1",
                 "source": source,
@@ -35,7 +36,7 @@ pub fn run(args: &HistoryArgs) -> Outcome {
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(out))
         }
-        Format::Human => write(&history, (&source, model), &mut out),
+        OutputFormat::Human => write(&history, (&source, model), &mut out),
     };
     written.map_err(Failure::incomplete)?;
     Ok(exit::PASS)
@@ -51,25 +52,38 @@ fn write(history: &History, (source, model): (&str, &str), out: &mut dyn Write) 
         let run = event.run.map_or(String::new(), |run| run.to_string());
         let version: String = event.version.iter().flat_map(|v| v.chars().take(19)).collect();
         let detail = display_name(&event.detail);
-        vec![
+        let cells = [
             event.at.to_string(),
             run,
             event.state.clone(),
             display_name(&version),
             short(&event.root),
             detail,
-        ]
+        ];
+        cells.map(Cell::from).to_vec()
     });
-    let header = ["when", "scan", "state", "version", "root", "what"];
-    output::table(&header, &[false, true, false, false, false, false], rows.collect(), out)?;
+    let table = Table::new()
+        .column("when", Align::Left)
+        .column("scan", Align::Right)
+        .column("state", Align::Left)
+        .column("version", Align::Left)
+        .column("root", Align::Left)
+        .column("what", Align::Left);
+    output::table(table, &rows.collect::<Vec<_>>(), out)?;
     let rows = history.baselines.iter().map(|accepted| {
         let by = display_name(&accepted.by);
-        vec![
+        let cells = [
             accepted.at.to_string(),
             by,
             short(&Some(accepted.root.clone())),
             display_name(&accepted.reason),
-        ]
+        ];
+        cells.map(Cell::from).to_vec()
     });
-    output::table(&["accepted", "by", "root", "reason"], &[false; 4], rows.collect(), out)
+    let table = Table::new()
+        .column("accepted", Align::Left)
+        .column("by", Align::Left)
+        .column("root", Align::Left)
+        .column("reason", Align::Left);
+    output::table(table, &rows.collect::<Vec<_>>(), out)
 }

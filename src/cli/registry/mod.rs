@@ -1,26 +1,27 @@
 //! `registry`: models of registries, remembered from scan to scan.
 
 mod accept;
-pub mod args;
+pub(super) mod args;
 mod history;
-pub mod place;
+mod notify;
+pub(super) mod place;
 mod reports;
 mod scan;
 mod status;
-mod tell;
 mod values;
 
-use super::{Failure, Outcome, exit};
+use super::args::General;
+use super::{CommandResult, Failure, exit};
 use crate::registry::state::StateError;
 use args::RegistryCommand;
 
 /// Runs a command on registries.
-pub fn run(command: &RegistryCommand) -> Outcome {
+pub(super) fn run(command: &RegistryCommand, general: &General) -> CommandResult {
     match command {
-        RegistryCommand::Scan(args) => scan::run(args),
+        RegistryCommand::Scan(args) => scan::run(args, general),
         RegistryCommand::Status(args) => status::run(args),
         RegistryCommand::History(args) => history::run(args),
-        RegistryCommand::Accept(args) => accept::run(args),
+        RegistryCommand::Accept(args) => accept::run(args, general),
     }
 }
 

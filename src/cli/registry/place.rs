@@ -1,6 +1,6 @@
-//! Where the state of registries is, and which model is meant.
+//! Where the state database is, and which model an argument names.
 
-use super::args::{Naming, Remembering};
+use super::args::{ModelNameArgs, StateArgs};
 use super::state_failure;
 use crate::cli::Failure;
 use crate::registry::state::{Database, StateError};
@@ -8,13 +8,13 @@ use anyhow::anyhow;
 use std::env::var_os;
 use std::path::{Path, PathBuf};
 
-/// The database that was named, or the usual one.
-pub fn state(remembering: &Remembering) -> Result<PathBuf, Failure> {
+/// The path of the state database: the one that is given, or the default.
+pub(crate) fn state(remembering: &StateArgs) -> Result<PathBuf, Failure> {
     of(remembering.state.as_deref())
 }
 
-/// The same.
-pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
+/// As [`state`], from the value of the option.
+pub(crate) fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -28,25 +28,25 @@ pub fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
         || set("XDG_STATE_HOME").or_else(home).map(|dir| dir.join("tensorseal/registry.db"));
     of_unit.or_else(of_user).ok_or_else(|| {
         Failure::usage(anyhow!(
-            "there is no home directory to keep the state in: name it with --state"
+            "there is no home directory for the state database; give its path with --state"
         ))
     })
 }
 
-/// The source of the model that is meant.
-pub fn source_of(database: &Database, naming: &Naming) -> Result<String, Failure> {
+/// The source of the model that an argument names.
+pub(crate) fn source_of(database: &Database, naming: &ModelNameArgs) -> Result<String, Failure> {
     let sources = database.sources_of(&naming.model).map_err(state_failure)?;
     let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);
     let mut found = sources.iter().filter(wanted);
     match (found.next(), found.next()) {
         (Some(source), None) => Ok(source.clone()),
         (Some(_), Some(_)) => Err(Failure::usage(anyhow!(
-            "{} is in several sources: name one with --source: {}",
+            "{} is in several sources; choose one with --source: {}",
             naming.model,
             sources.join(", ")
         ))),
         (None, _) => Err(state_failure(StateError::Unknown(format!(
-            "{}: no model of this name was ever seen{}",
+            "{}: no model with this name was found{}",
             naming.model,
             naming.source.as_ref().map(|source| format!(" in {source}")).unwrap_or_default()
         )))),

@@ -15,26 +15,26 @@ use std::path::{Path, PathBuf};
 /// Where the reports of models are, in the directory.
 const MODELS: &str = "models";
 
-/// Longest part of a name that its file is called by.
+/// Maximum number of characters of a model name in its file name.
 const MAX_NAME: usize = 80;
 
 /// See the module.
-pub struct Reports {
+pub(super) struct Reports {
     directory: PathBuf,
 }
 
 impl Reports {
-    /// In this directory, which is made if need be.
-    pub fn new(directory: &Path) -> Result<Reports, Failure> {
+    /// Writes reports into this directory, which is created if it does not exist.
+    pub(super) fn new(directory: &Path) -> Result<Reports, Failure> {
         let models = directory.join(MODELS);
         fs::create_dir_all(&models)
-            .with_context(|| format!("{}: cannot be made", models.display()))
+            .with_context(|| format!("cannot create {}", models.display()))
             .map_err(Failure::incomplete)?;
         Ok(Reports { directory: directory.to_owned() })
     }
 
-    /// The report of a model that was judged now; that of an earlier scan must not stand in for it.
-    pub fn write(&self, model: &CheckedModel<'_>) -> anyhow::Result<()> {
+    /// Writes or removes the report of a model, so that the report of an earlier scan is not taken for a current one.
+    pub(super) fn write(&self, model: &CheckedModel<'_>) -> anyhow::Result<()> {
         let base = self.directory.join(file_of(model.source, &model.listed.name));
         let [page, document] = ["html", "json"].map(|ending| {
             let mut path = base.clone().into_os_string();
@@ -54,8 +54,8 @@ impl Reports {
             }
             return Ok(());
         }
-        // Of content that was judged before, the report was written then.
-        if model.deep.found.is_none() && page.exists() {
+        // The report of content that was judged before was written then.
+        if model.deep.content_findings.is_none() && page.exists() {
             return Ok(());
         }
         let report = report(model);
@@ -66,7 +66,7 @@ impl Reports {
     }
 
     /// The page of all models.
-    pub fn index(&self, overview: &Overview<'_>) -> anyhow::Result<()> {
+    pub(super) fn index(&self, overview: &Overview<'_>) -> anyhow::Result<()> {
         let path = self.directory.join("index.html");
         let report = |model: &ModelRecord| {
             let file = format!("{}.html", file_of(&model.source, &model.name));
@@ -87,8 +87,8 @@ fn report(model: &CheckedModel<'_>) -> Report {
     report
 }
 
-/// The file of a model, without its ending: its name as far as a file system takes it, and what tells it from
-/// others.
+/// The path of the report of a model, without its extension: its name, reduced to safe characters, and a digest that
+/// makes it unique.
 fn file_of(source: &str, name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let shown: String = name.chars().map(plain).take(MAX_NAME).collect();

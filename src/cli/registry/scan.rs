@@ -1,39 +1,43 @@
 //! `registry scan`.
 
 use super::args::{ListFormat, ScanArgs};
+use super::notify::{self, Delivery};
 use super::reports::Reports;
-use super::tell::{self, Told};
 use super::values::Rotation;
 use super::{place, state_failure, status};
-use crate::cli::{Failure, Outcome, exit, output, running};
+use crate::cli::args::General;
+use crate::cli::{CommandResult, Failure, exit, output, running};
 use crate::judge::Verdict;
 use crate::policy::Age;
 use crate::registry::record::{RunOutcome, RunRecord};
-use crate::registry::scan::{CheckedModel, Checking, Due, Part, Scan, Scanned};
+use crate::registry::scan::{
+    CheckOptions, CheckedModel, DeepCheckSchedule, RotationPart, Scan, ScanResult,
+};
 use crate::registry::source::{self, Source};
 use crate::registry::state::Database;
 use crate::report::registry::{Overview, human, inventory, json};
-use crate::stream::pace::Pace;
+use crate::stream::rate_limiter::RateLimiter;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-/// Scans registries, and tells everyone who was named.
-pub fn run(args: &ScanArgs) -> Outcome {
+/// Scans registries and sends the notifications.
+pub(super) fn run(args: &ScanArgs, general: &General) -> CommandResult {
     let sources = open(args)?;
     let path = place::state(&args.remembering)?;
-    let (database, made) = Database::write_to(&path, args.wait_lock).map_err(state_failure)?;
+    let (database, made) =
+        Database::open_for_writing(&path, args.wait_lock).map_err(state_failure)?;
     if made {
-        let text = format!("{} was not there: every model is new to it", path.display());
-        output::note(args.quiet, &text);
+        let text = format!("created state database {}; every model is new to it", path.display());
+        output::note(general.quiet, &text);
     }
-    tell::begin(&args.telling);
-    let reports = args.telling.reports.as_deref().map(Reports::new).transpose()?;
-    let scanned = match scan(args, &database, &sources, reports.as_ref()) {
+    notify::scan_started(&args.notifications);
+    let reports = args.notifications.reports.as_deref().map(Reports::new).transpose()?;
+    let scanned = match scan((args, general), &database, &sources, reports.as_ref()) {
         Ok(scanned) => scanned,
         Err(failure) => {
-            tell::broke(&args.telling);
+            notify::failed(&args.notifications);
             return Err(failure);
         }
     };
@@ -46,9 +50,9 @@ pub fn run(args: &ScanArgs) -> Outcome {
         records: &database,
         passed_over: Some(&scanned.passed_over),
     };
-    let told = tell::all(&args.telling, &overview, reports.as_ref());
-    print(args, &overview)?;
-    code(&scanned, told)
+    let delivery = notify::scan_finished(&args.notifications, &overview, reports.as_ref());
+    print(args, general, &overview)?;
+    code(&scanned, delivery)
 }
 
 fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
@@ -57,7 +61,10 @@ fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
     for name in &args.sources {
         let opened = source::open(name, &spool).map_err(Failure::usage)?;
         if sources.iter().any(|other| other.name() == opened.name()) {
-            return Err(Failure::usage(anyhow!("{} is named twice", opened.name())));
+            return Err(Failure::usage(anyhow!(
+                "{} is given twice; give each source once",
+                opened.name()
+            )));
         }
         sources.push(opened);
     }
@@ -65,17 +72,21 @@ fn open(args: &ScanArgs) -> Result<Vec<Box<dyn Source>>, Failure> {
 }
 
 fn scan(
-    args: &ScanArgs,
+    (args, general): (&ScanArgs, &General),
     database: &Database,
     sources: &[Box<dyn Source>],
     reports: Option<&Reports>,
-) -> Result<Scanned, Failure> {
+) -> Result<ScanResult, Failure> {
     let mut run = running::run_options(&args.measuring);
-    run.pace = args.limit_rate.map(|rate| Arc::new(Pace::new(rate)));
+    run.rate_limiter = args.limit_rate.map(|rate| Arc::new(RateLimiter::new(rate)));
     let max_age = args.max_age.map(Age::duration);
-    let due = Due { max_age, part: part(args, database)?, everything: args.read_all };
+    let due = DeepCheckSchedule {
+        max_age,
+        part: part((args, general), database)?,
+        everything: args.read_all,
+    };
     let mut failed = None;
-    let scanned = running::watched(&args.measuring, args.quiet, |progress| {
+    let scanned = running::watched(general, |progress| {
         let mut each = |model: &CheckedModel<'_>| {
             if let Some(Err(error)) = reports.map(|reports| reports.write(model)) {
                 failed.get_or_insert(error);
@@ -83,13 +94,13 @@ fn scan(
         };
         let mut scan = Scan {
             database,
-            due,
-            checking: Checking { run, ..Checking::default() },
+            schedule: due,
+            check_options: CheckOptions { run, ..CheckOptions::default() },
             exclude: &args.exclude,
-            fail_on: args.fail_on,
+            fail_on: args.listing.fail_on,
             progress,
             clock: &Timestamp::now,
-            each: &mut each,
+            on_checked: &mut each,
         };
         scan.run(sources).map_err(state_failure)
     })?;
@@ -99,14 +110,17 @@ fn scan(
     }
 }
 
-fn part(args: &ScanArgs, database: &Database) -> Result<Option<Part>, Failure> {
+fn part(
+    (args, general): (&ScanArgs, &General),
+    database: &Database,
+) -> Result<Option<RotationPart>, Failure> {
     Ok(match args.read_subset {
         None => None,
         Some(Rotation::Part(part)) => Some(part),
         Some(Rotation::Next(of)) => {
             let index = database.next_part(of).map_err(state_failure)?;
-            output::note(args.quiet, &format!("part {}/{of} of all models is read", index + 1));
-            Some(Part { index, of })
+            output::note(general.quiet, &format!("reading part {}/{of} of all models", index + 1));
+            Some(RotationPart { index, count: of })
         }
     })
 }
@@ -121,25 +135,27 @@ fn verdict(outcome: RunOutcome) -> Verdict {
     }
 }
 
-fn print(args: &ScanArgs, overview: &Overview<'_>) -> Result<(), Failure> {
+fn print(args: &ScanArgs, general: &General, overview: &Overview<'_>) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
+    let written = match args.listing.format {
         ListFormat::Json => json::write(overview, &mut out),
         ListFormat::Csv => inventory::write(overview, &mut out),
-        ListFormat::Human if args.quiet && overview.verdict == Verdict::Pass => Ok(()),
-        ListFormat::Human => status::print(overview, human::Models::Problems, &mut out),
+        ListFormat::Human if general.quiet && overview.verdict == Verdict::Pass => Ok(()),
+        ListFormat::Human => {
+            status::print(overview, human::Models::Problems, args.listing.showing, &mut out)
+        }
     };
     status::finish(written.and_then(|()| out.flush()))
 }
 
-/// What fails comes first; then what was not done.
-fn code(scanned: &Scanned, told: Told) -> Outcome {
-    let Scanned { run: RunRecord { outcome, .. }, any, .. } = scanned;
+/// The exit code: findings come before everything that could not be done.
+fn code(scanned: &ScanResult, delivery: Delivery) -> CommandResult {
+    let ScanResult { run: RunRecord { outcome, .. }, any, .. } = scanned;
     Ok(match outcome {
         RunOutcome::Interrupted => exit::INTERRUPTED,
         RunOutcome::Fail => exit::FINDINGS,
         RunOutcome::Incomplete | RunOutcome::Running => exit::INCOMPLETE,
-        RunOutcome::Pass if !told.all => exit::INCOMPLETE,
+        RunOutcome::Pass if !delivery.complete => exit::INCOMPLETE,
         RunOutcome::Pass if !any => exit::NOTHING,
         RunOutcome::Pass => exit::PASS,
     })

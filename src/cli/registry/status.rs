@@ -2,9 +2,10 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
-use crate::cli::{Failure, Outcome, exit, output};
+use crate::cli::args::Showing;
+use crate::cli::{CommandResult, Failure, exit, output};
 use crate::judge::Verdict;
-use crate::registry::record::{RunOutcome, Summary};
+use crate::registry::record::{RegistrySummary, RunOutcome};
 use crate::registry::state::Database;
 use crate::report::human::Palette;
 use crate::report::registry::{Overview, html, human, inventory, json};
@@ -14,14 +15,14 @@ use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
 
-/// Tells what is known of all models.
-pub fn run(args: &StatusArgs) -> Outcome {
+/// Prints the state of all models.
+pub(super) fn run(args: &StatusArgs) -> CommandResult {
     let path = place::state(&args.remembering)?;
-    let database = Database::read_from(&path).map_err(state_failure)?;
+    let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let summary = database.summary().map_err(state_failure)?;
     let overview = Overview {
         command: "registry status",
-        verdict: verdict(&summary, args.fail_on, Database::is_at_work(&path)),
+        verdict: verdict(&summary, args.listing.fail_on, Database::has_writer(&path)),
         now: verbs::now()?,
         summary: &summary,
         records: &database,
@@ -33,12 +34,12 @@ pub fn run(args: &StatusArgs) -> Outcome {
             .map_err(Failure::incomplete)?;
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.format {
+    let written = match args.listing.format {
         ListFormat::Json => json::write(&overview, &mut out),
         ListFormat::Csv => inventory::write(&overview, &mut out),
         ListFormat::Human => {
             let models = if args.problems { human::Models::Problems } else { human::Models::All };
-            print(&overview, models, &mut out)
+            print(&overview, models, args.listing.showing, &mut out)
         }
     };
     finish(written.and_then(|()| out.flush()))?;
@@ -50,20 +51,21 @@ pub fn run(args: &StatusArgs) -> Outcome {
     })
 }
 
-/// The table, the findings, and one line of all.
-pub fn print(
+/// Prints the table, the findings and a summary line.
+pub(super) fn print(
     overview: &Overview<'_>,
     models: human::Models,
+    showing: Showing,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let palette = Palette::new(output::colour());
     human::table(overview, models, palette, out)?;
-    human::findings(overview, palette, out)?;
+    human::findings(overview, showing.options(), palette, out)?;
     human::ending(overview, palette, out)
 }
 
-/// What a summary comes to. A scan that did not end, and is not `at_work`, was killed.
-fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
+/// The verdict of a summary. A scan that did not end and is not `at_work` was killed.
+fn verdict(summary: &RegistrySummary, fail_on: Severity, at_work: bool) -> Verdict {
     let fails = summary.findings.keys().any(|(severity, _)| *severity >= fail_on);
     let last = summary.last_run.as_ref();
     let incomplete = last.is_some_and(|run| {
@@ -78,8 +80,8 @@ fn verdict(summary: &Summary, fail_on: Severity, at_work: bool) -> Verdict {
     }
 }
 
-/// Whoever closed the pipe has read enough.
-pub fn finish(written: io::Result<()>) -> Result<(), Failure> {
+/// A reader that closed the pipe has read enough.
+pub(super) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output").map_err(Failure::incomplete),

@@ -1,19 +1,19 @@
 //! Values of arguments: rates, parts, reasons.
 
-use crate::registry::scan::Part;
+use crate::registry::scan::RotationPart;
 
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
-    /// This one.
-    Part(Part),
-    /// The next of so many.
+pub(crate) enum Rotation {
+    /// A fixed part.
+    Part(RotationPart),
+    /// The next of this many parts.
     Next(u32),
 }
 
 /// Bytes a second: a number, with k, M, G or T for powers of 1000, with or without B.
-pub fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || "a rate is a number of bytes a second, at least 1: 200M, 1.5G, 500k".to_owned();
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number of bytes per second, such as 200M, 1.5G or 500k".to_owned();
     let digits = text.trim_end_matches('B');
     let (digits, factor) = match digits.chars().next_back() {
         Some('k' | 'K') => (&digits[..digits.len() - 1], 1e3),
@@ -32,8 +32,8 @@ pub fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `K/N`, from 1/N to N/N, or `auto/N`.
-pub fn rotation(text: &str) -> Result<Rotation, String> {
-    let wrong = || "a part is K/N with K from 1 to N, or auto/N: 1/7".to_owned();
+pub(super) fn rotation(text: &str) -> Result<Rotation, String> {
+    let wrong = || "expected K/N with K from 1 to N, such as 1/7, or auto/N".to_owned();
     let (part, of) = text.split_once('/').ok_or_else(wrong)?;
     let of: u32 = of.parse().ok().filter(|of| *of > 0).ok_or_else(wrong)?;
     if part == "auto" {
@@ -41,30 +41,30 @@ pub fn rotation(text: &str) -> Result<Rotation, String> {
     }
     let part: u32 = part.parse().map_err(|_| wrong())?;
     match (1..=of).contains(&part) {
-        true => Ok(Rotation::Part(Part { index: part - 1, of })),
+        true => Ok(Rotation::Part(RotationPart { index: part - 1, count: of })),
         false => Err(wrong()),
     }
 }
 
-/// A reason that says something.
-pub fn reason(text: &str) -> Result<String, String> {
+/// A reason that is not empty.
+pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("say why: it is all that whoever asks later will find".to_owned()),
-        text if text.len() > 2000 => Err("a reason has at most 2,000 bytes".to_owned()),
+        "" => Err("the reason is empty; say why the model is accepted".to_owned()),
+        text if text.len() > 2000 => Err("the reason is longer than 2,000 bytes".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
 
-/// A URL to ask for.
-pub fn ping(text: &str) -> Result<String, String> {
+/// A URL to request.
+pub(super) fn ping(text: &str) -> Result<String, String> {
     if cfg!(not(feature = "remote")) {
         return Err(
-            "this build of tensorseal has no network; build it with the feature remote".to_owned()
+            "not supported by this build; build tensorseal with the feature `remote`".to_owned()
         );
     }
     match text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(text.trim_end_matches('/').to_owned()),
-        false => Err("a URL begins with https:// or http://".to_owned()),
+        false => Err("expected a URL that begins with https:// or http://".to_owned()),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn parts() {
-        assert_eq!(rotation("1/7").unwrap(), Rotation::Part(Part { index: 0, of: 7 }));
+        assert_eq!(rotation("1/7").unwrap(), Rotation::Part(RotationPart { index: 0, count: 7 }));
         assert_eq!(rotation("auto/7").unwrap(), Rotation::Next(7));
         for text in ["", "0/7", "8/7", "1/0", "1", "a/7", "auto/0", "-1/7"] {
             assert!(rotation(text).is_err(), "{text}");

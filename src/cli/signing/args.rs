@@ -1,8 +1,9 @@
 //! Arguments of signatures, of those who make them and of those who check them.
 
 use crate::cli::Failure;
-use crate::cli::args::{Common, Measuring, Opening};
-use crate::signing::attestation::Kind;
+use crate::cli::args::{Common, MeasurementArgs, OpenArgs};
+use crate::cli::heading;
+use crate::signing::attestation::AttestationKind;
 use crate::stream::hashing::HashAlgorithm;
 use crate::verbs::{SignatureOptions, trust};
 use clap::{Args, ValueEnum};
@@ -10,71 +11,72 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
-pub struct SignArgs {
-    /// A file or a directory
+pub(crate) struct SignArgs {
+    /// Model file or directory
     pub model: PathBuf,
     #[command(flatten)]
     pub signer: SignerArgs,
-    /// Where to write the bundle (default: MODEL/model.sig, or MODEL.sig beside a file)
+    /// Signature bundle to write [default: MODEL/model.sig, or MODEL.sig for a single file]
     #[arg(short, long, value_name = "BUNDLE")]
     pub output: Option<PathBuf>,
-    /// The hash function: sha256, which every client reads; blake2b, blake3, which not every client does
-    #[arg(long, value_name = "HASH", default_value = "sha256", value_parser = hash)]
+    /// Hash function: sha256, or blake2b or blake3, which not every client supports
+    #[arg(long, value_name = "HASH", default_value = "sha256", value_parser = hash, help_heading = heading::SIGNATURE)]
     pub hash: HashAlgorithm,
-    /// Hash files in shards of so many bytes; not every client reads such a signature
-    #[arg(long, value_name = "BYTES")]
+    /// Hash files in shards of this size, which not every client supports
+    #[arg(long, value_name = "BYTES", help_heading = heading::SIGNATURE)]
     pub shard_size: Option<NonZeroU64>,
-    /// A file or directory of the model that is not signed; the signature says so (repeatable)
-    #[arg(long, value_name = "PATH")]
+    /// File or directory of the model to leave unsigned; the signature lists it (repeatable)
+    #[arg(long, value_name = "PATH", help_heading = heading::SIGNATURE)]
     pub ignore_path: Vec<PathBuf>,
-    /// Also sign facts of the model, beside the bundle: its seal, what an audit finds, the claim of a
-    /// watermark (repeatable)
-    #[arg(long, value_name = "FACTS")]
-    pub attest: Vec<Facts>,
-    /// The seal to attest (default: where `seal` writes it)
-    #[arg(long, value_name = "SEAL")]
+    /// Also sign an attestation: seal, audit or watermark-claim (repeatable)
+    #[arg(long, value_name = "FACTS", help_heading = heading::SIGNATURE)]
+    pub attest: Vec<AttestedFact>,
+    /// Seal to attest [default: where `seal` writes it]
+    #[arg(long, value_name = "SEAL", help_heading = heading::SIGNATURE)]
     pub seal: Option<PathBuf>,
-    /// The claim to attest
-    #[arg(long, value_name = "CLAIM")]
+    /// Watermark claim to attest
+    #[arg(long, value_name = "CLAIM", help_heading = heading::SIGNATURE)]
     pub claim: Option<PathBuf>,
-    /// Sign files that are malformed as checkpoints, too
-    #[arg(long)]
+    /// Sign the model even if its files are malformed
+    #[arg(long, help_heading = heading::MODEL)]
     pub allow_malformed: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// Who signs.
 #[derive(Debug, Args)]
-pub struct SignerArgs {
-    /// The private key, PEM (PKCS#8 or SEC1): P-256, P-384 or P-521
+#[command(next_help_heading = heading::SIGNATURE)]
+pub(crate) struct SignerArgs {
+    /// Private key, PEM (PKCS#8 or SEC1): P-256, P-384 or P-521
     #[arg(long, value_name = "PEM")]
     pub key: PathBuf,
-    /// A file whose first line is the passphrase of the key (default: it is asked for)
+    /// File whose first line is the passphrase of the key [default: prompt for it]
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// The certificate of the key, PEM: verified with --ca instead of --public-key
+    /// Certificate of the key, PEM; the signature is then verified with --ca instead of --public-key
     #[arg(long, value_name = "PEM")]
     pub cert: Option<PathBuf>,
-    /// Certificates between it and the root, PEM (repeatable)
+    /// Intermediate certificates between --cert and the root, PEM (repeatable)
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub chain: Vec<PathBuf>,
 }
 
 /// A signature to check, and whom to trust.
 #[derive(Debug, Args)]
-pub struct SignatureArgs {
-    /// The signature to check: an OpenSSF Model Signing bundle
+#[command(next_help_heading = heading::SIGNATURE)]
+pub(crate) struct SignatureArgs {
+    /// Signature to verify: an OpenSSF Model Signing bundle
     #[arg(long, value_name = "BUNDLE", requires = "trust")]
     pub signature: Option<PathBuf>,
-    /// The public key that is trusted, PEM
+    /// Trusted public key, PEM
     #[arg(long, value_name = "PEM", requires = "signature", group = "trust")]
     pub public_key: Option<PathBuf>,
-    /// Root certificates that are trusted, PEM (repeatable)
+    /// Trusted root certificates, PEM (repeatable)
     #[arg(
         long,
         value_name = "PEM",
@@ -83,23 +85,23 @@ pub struct SignatureArgs {
         conflicts_with = "public_key"
     )]
     pub ca: Vec<PathBuf>,
-    /// Pass although files lie in the model that were not signed
+    /// Allow files in the model that were not signed
     #[arg(long, requires = "signature")]
     pub ignore_unsigned_files: bool,
-    /// A file or directory of the model that may be there unsigned (repeatable)
+    /// File or directory of the model that need not be signed (repeatable)
     #[arg(long, value_name = "PATH", requires = "signature")]
     pub ignore_path: Vec<PathBuf>,
-    /// The attestations signed with the model (default: those beside the bundle, if any)
+    /// Attestations that were signed with the model [default: where `sign` writes them, if they exist]
     #[arg(long, value_name = "FILE", requires = "signature")]
     pub attestations: Option<PathBuf>,
-    /// Facts that must have been signed: seal, audit, watermark-claim (repeatable)
+    /// Require this attestation: seal, audit or watermark-claim (repeatable)
     #[arg(long, value_name = "FACTS", requires = "signature")]
-    pub require_attestation: Vec<Facts>,
+    pub require_attestation: Vec<AttestedFact>,
 }
 
 impl SignatureArgs {
     /// What is to be checked, with keys and certificates read.
-    pub fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
+    pub(crate) fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
         let Some(bundle) = &self.signature else { return Ok(None) };
         let trust = match &self.public_key {
             Some(key) => trust::read_key(key)?,
@@ -117,26 +119,26 @@ impl SignatureArgs {
 
 /// What can be attested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Facts {
+pub(crate) enum AttestedFact {
     /// The seal of the model
     Seal,
-    /// What an audit finds, now
+    /// The findings of an audit
     Audit,
     /// The claim of a watermark
     WatermarkClaim,
 }
 
-impl Facts {
+impl AttestedFact {
     /// As the library knows it.
-    pub fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> AttestationKind {
         match self {
-            Facts::Seal => Kind::Seal,
-            Facts::Audit => Kind::Audit,
-            Facts::WatermarkClaim => Kind::WatermarkClaim,
+            AttestedFact::Seal => AttestationKind::Seal,
+            AttestedFact::Audit => AttestationKind::Audit,
+            AttestedFact::WatermarkClaim => AttestationKind::WatermarkClaim,
         }
     }
 }
 
 fn hash(text: &str) -> Result<HashAlgorithm, String> {
-    HashAlgorithm::of_name(text).ok_or_else(|| "expected sha256, blake2b or blake3".to_owned())
+    HashAlgorithm::from_name(text).ok_or_else(|| "expected sha256, blake2b or blake3".to_owned())
 }

@@ -2,26 +2,26 @@
 
 use super::args::SignerArgs;
 use crate::cli::Failure;
-use crate::signing::{Method, PrivateKey, certificates};
+use crate::signing::{PrivateKey, SigningMethod, certificates};
 use crate::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The key that signs, and how it is vouched for.
-pub fn signer(args: &SignerArgs) -> Result<(PrivateKey, Method), Failure> {
+/// The signing key, and whether verifiers trust the key itself or its certificate.
+pub(crate) fn signer(args: &SignerArgs) -> Result<(PrivateKey, SigningMethod), Failure> {
     let key = private_key(args)?;
-    let Some(path) = &args.cert else { return Ok((key, Method::Key)) };
+    let Some(path) = &args.cert else { return Ok((key, SigningMethod::Key)) };
     let mut found = read_certificates(&[path])?;
     let leaf = found.remove(0);
-    // Nobody would accept what it signs.
-    certificates::check_leaf(&leaf, jiff::Timestamp::now())
+    // Verifiers would reject a signature by it.
+    certificates::verify_leaf(&leaf, jiff::Timestamp::now())
         .with_context(|| path.display().to_string())
         .map_err(Failure::usage)?;
-    // A file with the chain behind the leaf is usual, too.
+    // Files commonly hold the leaf followed by its chain.
     found.extend(read_certificates(&args.chain)?);
-    Ok((key, Method::Certificate { leaf, chain: found }))
+    Ok((key, SigningMethod::Certificate { leaf, chain: found }))
 }
 
 fn private_key(args: &SignerArgs) -> Result<PrivateKey, Failure> {
@@ -36,7 +36,7 @@ fn private_key(args: &SignerArgs) -> Result<PrivateKey, Failure> {
         .map_err(Failure::usage)
 }
 
-/// Of a file: a passphrase is one line, however it ends.
+/// The first line of a file, without its line break.
 fn first_line(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
@@ -46,10 +46,10 @@ fn ask(key: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let key = key.display();
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(anyhow!(
-            "{key} is encrypted, and there is no terminal to ask for its passphrase: name a file with --passphrase-file"
+            "{key} is encrypted and there is no terminal to prompt for its passphrase; use --passphrase-file"
         )));
     }
-    let answer = rpassword::prompt_password(format!("Passphrase of {key}: "));
+    let answer = rpassword::prompt_password(format!("Passphrase for {key}: "));
     let answer = Zeroizing::new(answer.map_err(Failure::usage)?);
     Ok(Zeroizing::new(answer.as_bytes().to_vec()))
 }

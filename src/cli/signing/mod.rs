@@ -1,8 +1,8 @@
 //! Signatures: `tensorseal sign`, and what `verify` and `gate` share of checking them.
 
-pub mod args;
-pub mod keys;
+pub(super) mod args;
+pub(super) mod keys;
 mod sign;
-pub mod signed;
+pub(super) mod signed;
 
-pub use sign::run as sign;
+pub(super) use sign::run as sign;

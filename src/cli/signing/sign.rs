@@ -2,12 +2,14 @@
 
 use super::args::SignArgs;
 use super::{keys, signed};
-use crate::cli::{Outcome, output, running};
+use crate::cli::args::General;
+use crate::cli::{CommandResult, exit, output, running};
 use crate::stream::hashing::FileHashing;
 use crate::verbs::{SignOptions, sign};
+use std::path::Path;
 
 /// Runs the verb.
-pub fn run(args: &SignArgs) -> Outcome {
+pub(crate) fn run(args: &SignArgs, general: &General) -> CommandResult {
     let signer = keys::signer(&args.signer)?;
     let mut options = SignOptions {
         output: args.output.clone(),
@@ -22,9 +24,21 @@ pub fn run(args: &SignArgs) -> Outcome {
         fail_on: args.common.fail_on,
         ..SignOptions::new(&signer)
     };
-    let report = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(sign(&args.model, &options)?)
     })?;
-    output::finish(&report, &args.common, &|out, palette| signed::summary(out, palette, &report))
+    let summary: output::Body<'_> = &|out, palette| signed::summary(out, palette, &report);
+    let code = output::finish(&report, (&args.common, general), summary)?;
+    if let Some(signature) = report.signature.as_ref().filter(|_| code == exit::PASS) {
+        let trust =
+            if args.signer.cert.is_some() { "--ca ROOT.pem" } else { "--public-key PUB.pem" };
+        let text = format!(
+            "verify it with `tensorseal verify {} --signature {} {trust}`",
+            output::quoted(&args.model),
+            output::quoted(Path::new(&signature.source))
+        );
+        output::next(&args.common, general, &text);
+    }
+    Ok(code)
 }

@@ -1,12 +1,12 @@
-//! A signature that was made or checked, for people.
+//! Prints a signature that was written or verified.
 
 use crate::report::Report;
 use crate::report::human::Palette;
 use crate::report::units::count;
 use std::io::{self, Write};
 
-/// Who signed what, for people.
-pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
+/// Prints the signer and what was signed.
+pub(crate) fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {
     let Some(used) = &report.signature else { return Ok(()) };
     writeln!(out, "signature {}", used.source)?;
     let (Some(signer), Some(signed)) = (&used.signer, &used.signed) else { return Ok(()) };
@@ -22,7 +22,7 @@ pub fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Re
     writeln!(out, "          {}", palette.dim(&line))?;
     for attestation in &used.attestations {
         let (kind, at) = (attestation.kind.name(), attestation.signed_at);
-        writeln!(out, "attested  {kind}, {at} by the signer's clock")?;
+        writeln!(out, "attested  {kind}, {at} by the clock of the signer")?;
     }
     Ok(())
 }

@@ -1,31 +1,32 @@
 //! Arguments of `tensorseal watermark`.
 
-use crate::cli::args::{Common, Measuring, Opening, root};
-use crate::judge::presence::Expected;
+use crate::cli::args::{Common, MeasurementArgs, OpenArgs, root};
+use crate::cli::heading;
+use crate::judge::presence::ExpectedPresence;
 use crate::watermark;
 use crate::watermark::payload::Payload;
 use crate::watermark::strength::Strength;
-use crate::watermark::third_party::Scheme;
-use crate::watermark::third_party::scheme::SchemeError;
+use crate::watermark::third_party::ThirdPartyScheme;
+use crate::watermark::third_party::scheme::ThirdPartySchemeError;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[derive(Debug, Subcommand)]
-pub enum WatermarkCommand {
-    /// Make a secret key and print its id
+pub(crate) enum WatermarkCommand {
+    /// Create a secret key and print its id
     Keygen(KeygenArgs),
-    /// Commit to a key, a payload and an unmarked model, before the marked one is released
+    /// Commit to a key, a payload and an unmarked model before releasing the marked one
     Claim(ClaimArgs),
     /// Write a marked copy of a model
     Embed(EmbedArgs),
-    /// Look for the marks of keys in a model
+    /// Look for watermarks in a model
     Detect(DetectArgs),
 }
 
 impl WatermarkCommand {
     /// The verbs that report: name, model and where to.
-    pub fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
+    pub(crate) fn reported(&self) -> Option<(&'static str, &PathBuf, &Common)> {
         match self {
             Self::Embed(args) => Some(("watermark embed", &args.marking.model, &args.common)),
             Self::Detect(args) => Some(("watermark detect", &args.model, &args.common)),
@@ -34,7 +35,7 @@ impl WatermarkCommand {
     }
 
     /// The model, and the original that it is compared with.
-    pub fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
+    pub(crate) fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
         match self {
             Self::Embed(args) => (Some(&args.marking.model), None),
             Self::Claim(args) => (Some(&args.marking.model), None),
@@ -45,133 +46,127 @@ impl WatermarkCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct KeygenArgs {
-    /// Where to write the key: readable by you alone, never over something else
+pub(crate) struct KeygenArgs {
+    /// Key file to write, readable only by you; must not exist
     #[arg(short, long, value_name = "KEY")]
     pub output: PathBuf,
-    /// A note to keep in the key file
+    /// Note to store in the key file
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub note: String,
-    /// Print only the key id
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 /// How strong a mark is.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub struct StrengthArgs {
-    /// Strength, by the z that detection is to show (default: 60)
-    #[arg(long, value_name = "Z", value_parser = target_z)]
+pub(crate) struct StrengthArgs {
+    /// Strength as the z-score that detection should show [default: 60]
+    #[arg(long, value_name = "Z", value_parser = target_z, help_heading = heading::WATERMARK)]
     target_z: Option<f64>,
-    /// Strength, by the share of a block's root mean square that each weight moves
-    #[arg(long, value_name = "A", value_parser = alpha)]
+    /// Strength as the change of each weight, in units of the root mean square of its block
+    #[arg(long, value_name = "A", value_parser = alpha, help_heading = heading::WATERMARK)]
     alpha: Option<f64>,
 }
 
 impl StrengthArgs {
-    /// What was asked for, if anything was.
-    pub fn wanted(&self) -> Option<Strength> {
+    /// The strength that the options set, if any.
+    pub(crate) fn wanted(&self) -> Option<Strength> {
         self.target_z.map(Strength::TargetZ).or(self.alpha.map(Strength::Alpha))
     }
 }
 
 /// What is marked, and how.
 #[derive(Debug, Args)]
-pub struct Marking {
-    /// The unmarked model: a file or a directory
+pub(crate) struct MarkArgs {
+    /// Unmarked model: a file or a directory
     pub model: PathBuf,
-    /// The key of the mark
-    #[arg(long, value_name = "KEY")]
+    /// Watermark key
+    #[arg(long, value_name = "KEY", help_heading = heading::WATERMARK)]
     pub key: PathBuf,
-    /// What the mark is to say: 16 hexadecimal digits; a mark without payload shows presence only
-    #[arg(long, value_name = "HEX16")]
+    /// Payload of 16 hexadecimal digits [default: none, the watermark shows only its presence]
+    #[arg(long, value_name = "HEX16", help_heading = heading::WATERMARK)]
     pub payload: Option<Payload>,
     #[command(flatten)]
     pub strength: StrengthArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct ClaimArgs {
+pub(crate) struct ClaimArgs {
     #[command(flatten)]
-    pub marking: Marking,
-    /// Write the claim to a new file instead of standard output
+    pub marking: MarkArgs,
+    /// New file to write the claim to [default: standard output]
     #[arg(short, long, value_name = "CLAIM")]
     pub output: Option<PathBuf>,
-    /// Print only the claim and errors
-    #[arg(long, short)]
-    pub quiet: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct EmbedArgs {
+pub(crate) struct EmbedArgs {
     #[command(flatten)]
-    pub marking: Marking,
-    /// Embed exactly what was claimed: payload and strength of this claim, on the model it names
-    #[arg(long, value_name = "CLAIM", conflicts_with_all = ["payload", "target_z", "alpha"])]
+    pub marking: MarkArgs,
+    /// Take payload and strength from this claim, and require the model that it names
+    #[arg(long, value_name = "CLAIM", help_heading = heading::WATERMARK, conflicts_with_all = ["payload", "target_z", "alpha"])]
     pub claim: Option<PathBuf>,
-    /// Where to write the marked model: a new file for a file, a new directory for a directory
+    /// Where to write the marked copy; must not exist
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Also below 30 dB, and over a mark of the same key
-    #[arg(long)]
+    /// Allow a signal-to-noise ratio below 30 dB, and a model that has a watermark of this key already
+    #[arg(long, help_heading = heading::WATERMARK)]
     pub force: bool,
-    /// Refused: a marked model is always a new one
+    /// Refused: a marked model is always a copy
     #[arg(long, hide = true)]
     pub in_place: bool,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Debug, Args)]
-pub struct DetectArgs {
-    /// A file or a directory
+pub(crate) struct DetectArgs {
+    /// Model file or directory
     pub model: PathBuf,
-    /// The key of a mark (repeatable: all are looked for in one pass)
-    #[arg(long, value_name = "KEY", required_unless_present = "original")]
+    /// Watermark key (repeatable; all keys are tested in one pass)
+    #[arg(long, value_name = "KEY", required_unless_present = "original", help_heading = heading::WATERMARK)]
     pub key: Vec<PathBuf>,
-    /// The scheme of the keys: ts-spread/1, uchida, deepmarks, emmark, neuralmark, gaussian, signs, or
-    /// interval, which has no key and compares with --original
-    #[arg(long, value_name = "SCHEME", default_value = "ts-spread/1")]
+    /// Scheme of the keys: ts-spread/1, uchida, deepmarks, emmark, neuralmark, gaussian or signs; or interval,
+    /// which compares with --original and needs no key
+    #[arg(long, value_name = "SCHEME", default_value = "ts-spread/1", help_heading = heading::WATERMARK)]
     pub scheme: SchemeChoice,
-    /// A claim that one of the keys must open: its payload and strength are those tested
-    #[arg(long, value_name = "CLAIM")]
+    /// Claim that one of the keys must open; its payload and strength are tested
+    #[arg(long, value_name = "CLAIM", help_heading = heading::WATERMARK)]
     pub claim: Option<PathBuf>,
-    /// Id of a key of another scheme, from a publication that is older than the model (repeatable)
-    #[arg(long, value_name = "HEX64")]
+    /// Key id of another scheme, as published before the model (repeatable)
+    #[arg(long, value_name = "HEX64", help_heading = heading::WATERMARK)]
     pub key_id: Vec<String>,
-    /// Also correlate the difference from this unmarked model; the base model of --scheme interval
-    #[arg(long, value_name = "MODEL")]
+    /// Unmarked original, to test the difference from it as well; the base model of --scheme interval
+    #[arg(long, value_name = "MODEL", help_heading = heading::WATERMARK)]
     pub original: Option<PathBuf>,
-    /// Root of the original, from a publication that is older than the key
-    #[arg(long, value_name = "blake3:HEX", value_parser = root, requires = "original")]
+    /// Root of the original, as published before the key was created
+    #[arg(long, value_name = "blake3:HEX", value_parser = root, requires = "original", help_heading = heading::WATERMARK)]
     pub original_root: Option<[u8; 32]>,
-    /// Pass when every mark is present (the default), or when every mark is absent
-    #[arg(long, value_enum)]
+    /// Expected result of every key [default: present]
+    #[arg(long, value_enum, help_heading = heading::FAILURE)]
     pub expect: Option<Expect>,
     #[command(flatten)]
-    pub opening: Opening,
+    pub opening: OpenArgs,
     #[command(flatten)]
-    pub measuring: Measuring,
+    pub measuring: MeasurementArgs,
     #[command(flatten)]
     pub common: Common,
 }
 
 /// The scheme of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemeChoice {
-    /// Our own.
+pub(crate) enum SchemeChoice {
+    /// The scheme of this program.
     Native,
-    /// One of others.
-    ThirdParty(Scheme),
+    /// A published scheme.
+    ThirdParty(ThirdPartyScheme),
 }
 
 impl FromStr for SchemeChoice {
@@ -182,7 +177,7 @@ impl FromStr for SchemeChoice {
             return Ok(Self::Native);
         }
         text.parse().map(Self::ThirdParty).map_err(|error| match error {
-            SchemeError::Unknown => format!("{error}, and {}", watermark::SCHEME),
+            ThirdPartySchemeError::Unknown => format!("{error}, and {}", watermark::SCHEME),
             refused => refused.to_string(),
         })
     }
@@ -190,13 +185,13 @@ impl FromStr for SchemeChoice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Expect {
-    /// The check of an owner
+    /// Pass if every watermark is present: the check of an owner
     Present,
-    /// The check of whoever must not ship another's model
+    /// Pass if every watermark is absent: the check before shipping someone else's model
     Absent,
 }
 
-impl From<Expect> for Expected {
+impl From<Expect> for ExpectedPresence {
     fn from(expect: Expect) -> Self {
         match expect {
             Expect::Present => Self::Present,

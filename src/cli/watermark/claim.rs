@@ -2,23 +2,24 @@
 
 use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
-use crate::cli::{Failure, Outcome, exit, output, running};
-use crate::verbs::{Inputs, opening};
+use crate::cli::args::General;
+use crate::cli::{CommandResult, Failure, exit, output, running};
+use crate::verbs::{RunInputs, open};
 use crate::watermark::claim::Claim;
 use anyhow::Context;
 use std::io::{self, Write};
 
-pub fn run(args: &ClaimArgs) -> Outcome {
+pub(super) fn run(args: &ClaimArgs, general: &General) -> CommandResult {
     let key = read_key(&args.marking.key)?;
     if let Some(path) = &args.output {
-        // Before hours of reading, not after.
+        // Fail before hours of reading, not after.
         Claim::check_new(path).map_err(claim_failure)?;
     }
-    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
-    let unmarked = running::watched(&args.measuring, args.quiet, |progress| {
+    let model = open::open_weights(&args.marking.model, args.opening.options())?;
+    let unmarked = running::watched(general, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
-    running::say_who_measured(&unmarked.measured.run, args.quiet);
+    running::note_device(&unmarked.measured.run, general.quiet);
     unmarked.refuse_marked()?;
     let mark = unmarked.mark(args.marking.payload, args.marking.strength.wanted(), false)?;
     let claim = Claim::new(
@@ -29,14 +30,14 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         &unmarked.measured.carriers,
         unmarked.elements(),
     );
-    Inputs::default().settle(&[&model])?;
+    RunInputs::default().check_unchanged(&[&model])?;
     match &args.output {
         Some(path) => {
             claim.write_new(path).map_err(claim_failure)?;
-            if !args.quiet {
+            if !general.quiet {
                 let text =
                     format!("commitment  {}\nwritten     {}", claim.commitment, path.display());
-                // The claim is there, whether this could be said or not.
+                // The claim exists, even if this cannot be printed.
                 writeln!(io::stdout(), "{text}").unwrap_or(());
             }
         }
@@ -47,8 +48,8 @@ pub fn run(args: &ClaimArgs) -> Outcome {
         }
     }
     output::note(
-        args.quiet,
-        "sign and timestamp this claim, and keep the unmarked model, before the marked one is released",
+        general.quiet,
+        "next: sign and timestamp this claim and keep the unmarked model before you release the marked one",
     );
     Ok(exit::PASS)
 }

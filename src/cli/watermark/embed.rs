@@ -3,88 +3,82 @@
 use super::args::EmbedArgs;
 use super::{claim_failure, marking, read_key};
 use crate::checkpoint::{Checkpoint, Format, display_name};
-use crate::cli::{Failure, Outcome, output, running};
+use crate::cli::args::General;
+use crate::cli::{CommandResult, Failure, output, running};
 use crate::judge::embedding::{self, Embedding};
 use crate::judge::structure;
 use crate::report::human::Palette;
 use crate::report::units::grouped;
-use crate::report::{Report, Watermark};
+use crate::report::{Report, WatermarkReport};
 use crate::stream::copy::CopyError;
-use crate::verbs::opening;
+use crate::verbs::open;
 use crate::verbs::output::check_copy;
 use crate::watermark::claim::Claim;
-use crate::watermark::embed::{self, EmbedError, Mark};
+use crate::watermark::embed::{self, EmbedError, MarkSettings};
 use crate::watermark::key::WatermarkKey;
 use crate::watermark::strength::Strength;
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub fn run(args: &EmbedArgs) -> Outcome {
+pub(super) fn run(args: &EmbedArgs, general: &General) -> CommandResult {
     if args.in_place {
         return Err(Failure::usage(anyhow!(
-            "--in-place: a marked model is always a new one, so that nothing is lost; name it with -o"
+            "--in-place is not supported: the marked model is always written as a copy; give its path with -o"
         )));
     }
     let key = read_key(&args.marking.key)?;
     let claim = args.claim.as_deref().map(|path| read_claim(path, &key)).transpose()?;
     check_copy(&args.marking.model, &args.output)?;
-    let model = opening::open_weights(&args.marking.model, args.opening.options())?;
+    let model = open::open_weights(&args.marking.model, args.opening.options())?;
     marking::refuse_keys_inside(&model)?;
     refuse_archives(&model)?;
     let options = running::run_options(&args.measuring);
-    let (unmarked, mark, embedded) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let unmarked = marking::measure(&model, &key, &args.measuring, progress)?;
-            if !args.force {
-                unmarked.refuse_marked()?;
-            }
-            let mark = mark(args, claim.as_ref(), &unmarked)?;
-            let carriers = &unmarked.measured.carriers;
-            let embedded = embed::write(
-                &model,
-                carriers,
-                &key,
-                &mark,
-                &args.output,
-                &options.threads,
-                progress,
-            )
-            .map_err(embed_failure)?;
-            Ok((unmarked, mark, embedded))
-        })?;
+    let (unmarked, mark, embedded) = running::watched(general, |progress| {
+        let unmarked = marking::measure(&model, &key, &args.measuring, progress)?;
+        if !args.force {
+            unmarked.refuse_marked()?;
+        }
+        let mark = mark(args, claim.as_ref(), &unmarked)?;
+        let carriers = &unmarked.measured.carriers;
+        let embedded =
+            embed::write(&model, carriers, &key, &mark, &args.output, &options.threads, progress)
+                .map_err(embed_failure)?;
+        Ok((unmarked, mark, embedded))
+    })?;
     let measured = &unmarked.measured;
     let carriers = measured.carriers.tensors.len() as u64;
     let (embedding, findings) = embedding::judge(key.id(), &mark, &embedded, carriers);
     let mut report = Report::new("watermark embed", &args.marking.model.display().to_string());
     report.fill(&model, &measured.model, &measured.run);
-    report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::weight_findings(&model));
     report.findings.extend(findings);
     report.judge(args.common.fail_on);
     let body = lines(&embedding, &args.output, &model);
-    report.watermark = Some(Watermark::Embedded(embedding));
-    output::finish(&report, &args.common, &|out, palette| write_lines(out, palette, &body))
+    report.watermark = Some(WatermarkReport::Embedded(embedding));
+    output::finish(&report, (&args.common, general), &|out, palette| {
+        write_lines(out, palette, &body)
+    })
 }
 
-/// Refuses files of which a marked copy would contradict itself: checksums of what was marked, and tensors
-/// that share bytes.
+/// Refuses formats of which a marked copy would be inconsistent: they hold checksums, or tensors that share bytes.
 fn refuse_archives(model: &Checkpoint) -> Result<(), Failure> {
     let is_kept = |format| matches!(format, Format::Torch | Format::Numpy);
-    match model.own_files().iter().find(|file| file.format.is_some_and(is_kept)) {
+    match model.model_files().iter().find(|file| file.format.is_some_and(is_kept)) {
         Some(file) => Err(Failure::usage(anyhow!(
-            "{}: a mark cannot be embedded in this format; convert the model to safetensors first",
+            "{}: watermarks cannot be embedded in this format; convert the model to safetensors first",
             display_name(&file.path)
         ))),
         None => Ok(()),
     }
 }
 
-/// A claim that says how the model is to be marked.
+/// Reads the claim that sets payload and strength.
 fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
     let claim = Claim::read(path).map_err(claim_failure)?;
     if !claim.is_opened_by(key) {
         return Err(Failure::usage(anyhow!(
-            "{}: this claim is of key {}, and {} does not open it",
+            "{}: this claim belongs to key {}, not to key {}",
             path.display(),
             claim.key_id,
             key.id()
@@ -93,19 +87,19 @@ fn read_claim(path: &Path, key: &WatermarkKey) -> Result<Claim, Failure> {
     Ok(claim)
 }
 
-/// The mark that was asked for, or claimed.
+/// The watermark that the options or the claim describe.
 fn mark(
     args: &EmbedArgs,
     claim: Option<&Claim>,
-    unmarked: &marking::Unmarked,
-) -> Result<Mark, Failure> {
+    unmarked: &marking::UnmarkedModel,
+) -> Result<MarkSettings, Failure> {
     let (payload, strength) = match claim {
         None => (args.marking.payload, args.marking.strength.wanted()),
         Some(claim) => {
             let root = &unmarked.measured.model.root;
             if claim.unmarked_root != *root {
                 return Err(Failure::usage(anyhow!(
-                    "the claim is of a model with root {}, this one has {root}",
+                    "the claim names a model with root {}, but this model has root {root}",
                     claim.unmarked_root
                 )));
             }
@@ -123,11 +117,11 @@ fn embed_failure(error: EmbedError) -> Failure {
     }
 }
 
-/// What is said of the mark: labels and texts.
+/// The summary of the watermark: labels and texts.
 fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
     let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;
-    let what = if model.is_one_file() { "file" } else { "directory" };
+    let what = if model.is_single_file() { "file" } else { "directory" };
     vec![
         ("marked", format!("{} (a new {what})", out.display())),
         ("key", mark.key_id.clone()),
@@ -145,7 +139,7 @@ fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str,
         (
             "change",
             format!(
-                "{} dB signal to noise, {share:.1} % of {} elements in {} carriers",
+                "signal-to-noise ratio {} dB; {share:.1} % of {} elements in {} tensors",
                 mark.snr_db.map_or("-".to_owned(), |snr| format!("{snr:.2}")),
                 grouped(mark.elements),
                 grouped(mark.carriers)

@@ -1,45 +1,45 @@
-//! What `claim` and `embed` have in common: an unmarked model, measured, and the mark it is to get.
+//! What `claim` and `embed` share: measuring an unmarked model and choosing its watermark.
 
 use super::{detect_failure, no_carriers};
 use crate::checkpoint::{Checkpoint, Format, ModelFile, display_name};
-use crate::cli::args::Measuring;
+use crate::cli::args::MeasurementArgs;
 use crate::cli::{Failure, running};
 use crate::judge::bounds::signs_tail_log10;
 use crate::judge::watermark::{PRESENT, z_of};
 use crate::measure::slots::SlotSums;
 use crate::report::units::grouped;
 use crate::stream::progress::Progress;
-use crate::watermark::detect::{self, Measured};
-use crate::watermark::embed::Mark;
+use crate::watermark::detect::{self, WatermarkMeasurement};
+use crate::watermark::embed::MarkSettings;
 use crate::watermark::key::{self, WatermarkKey};
 use crate::watermark::payload::{MIN_BLOCKS, Payload};
 use crate::watermark::strength::{
     DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
-use crate::weights::Form;
+use crate::weights::WeightStorage;
 use anyhow::anyhow;
 use std::path::Path;
 
 /// A model that is to be marked.
-pub struct Unmarked {
+pub(super) struct UnmarkedModel {
     /// Its root, carriers and engine.
-    pub measured: Measured,
+    pub measured: WatermarkMeasurement,
     /// How the key correlates with it already.
     total: SlotSums,
 }
 
-/// Refuses a model that has a key among its files: it would be copied and published with it.
-pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
+/// Refuses a model that has a key among its files, since the key would be copied and published with it.
+pub(super) fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
     let holds_key = |path: &Path, bytes: u64| {
         bytes <= key::MAX_FILE && key::schema_of(path).as_deref() == Some(key::SCHEMA)
     };
-    // A model is marked on this machine.
+    // Only local models can be marked.
     let is_key =
         |file: &&ModelFile| file.location.local().is_ok_and(|path| holds_key(path, file.bytes));
-    match model.own_files().iter().find(is_key) {
+    match model.model_files().iter().find(is_key) {
         None => Ok(()),
         Some(file) => Err(Failure::usage(anyhow!(
-            "{}: this is a secret key, and would be copied into the marked model: move it out of {}",
+            "{}: this secret key would be copied into the marked model; move it out of {}",
             file.path,
             model.root.display()
         ))),
@@ -48,22 +48,22 @@ pub fn refuse_keys_inside(model: &Checkpoint) -> Result<(), Failure> {
 
 fn unmarkable(what: &str, why: &str) -> Failure {
     Failure::usage(anyhow!(
-        "{} {why}: marks are embedded in floating-point weights in safetensors; mark the model \
-         before it is converted or quantised, the mark outlives both",
+        "{} {why}: watermarks are embedded in floating-point weights in safetensors; mark the model \
+         before it is converted or quantised, both of which the watermark survives",
         display_name(what)
     ))
 }
 
 /// Measures a model that is to be marked with `key`.
-pub fn measure(
+pub(super) fn measure(
     model: &Checkpoint,
     key: &WatermarkKey,
-    measuring: &Measuring,
+    measuring: &MeasurementArgs,
     progress: &Progress,
-) -> Result<Unmarked, Failure> {
+) -> Result<UnmarkedModel, Failure> {
     let safetensors = |file: &ModelFile| file.format.is_none_or(|f| f == Format::Safetensors);
-    if let Some(other) = model.own_files().iter().find(|file| !safetensors(file)) {
-        return Err(unmarkable(&other.path, "is no safetensors file"));
+    if let Some(other) = model.model_files().iter().find(|file| !safetensors(file)) {
+        return Err(unmarkable(&other.path, "is not a safetensors file"));
     }
     let options = running::run_options(measuring);
     let measured = detect::measure(model, std::slice::from_ref(key), &options, progress)
@@ -74,66 +74,66 @@ pub fn measure(
         return Err(no_carriers(&model.path));
     }
     if let Some(other) = measured.carriers.tensors.iter().find(|c| !c.is_markable(model)) {
-        let why = match &other.weight.form {
-            Form::Scheme(_) => "is quantised",
-            Form::Joined(_) => {
-                "lies in parts that several ranks wrote, which are to be joined first"
+        let why = match &other.weight.storage {
+            WeightStorage::Quantised(_) => "is quantised",
+            WeightStorage::Joined(_) => {
+                "is split into parts that several ranks wrote; join them first"
             }
-            Form::Arranged(_) => "does not lie in the order of its elements",
+            WeightStorage::View(_) => "is not stored in the order of its elements",
         };
         return Err(unmarkable(&other.weight.name, why));
     }
-    Ok(Unmarked { measured, total })
+    Ok(UnmarkedModel { measured, total })
 }
 
-impl Unmarked {
+impl UnmarkedModel {
     /// Finite non-zero elements of the carriers.
-    pub fn elements(&self) -> u64 {
+    pub(super) fn elements(&self) -> u64 {
         self.total.elements()
     }
 
-    /// Refuses a model with a mark of the key already: the two would be one that is too strong.
-    pub fn refuse_marked(&self) -> Result<(), Failure> {
+    /// Refuses a model that already has a watermark of the key: a second one would add up with it.
+    pub(super) fn refuse_marked(&self) -> Result<(), Failure> {
         let z = z_of(&self.total.pilot(), self.total.error()).unwrap_or(0.0);
         if signs_tail_log10(z) > PRESENT {
             return Ok(());
         }
         Err(Failure::usage(anyhow!(
-            "the model has a mark of this key already (pilot z {z:.1}): take the unmarked model, or another key, or --force"
+            "the model already has a watermark of this key (pilot z {z:.1}); use the unmarked model, another key, or --force"
         )))
     }
 
-    /// The mark that is asked for, refused where it does not fit or changes the model too much.
-    pub fn mark(
+    /// The watermark of this payload and strength, unless it does not fit or changes the model too much.
+    pub(super) fn mark(
         &self,
         payload: Option<Payload>,
         strength: Option<Strength>,
         force: bool,
-    ) -> Result<Mark, Failure> {
+    ) -> Result<MarkSettings, Failure> {
         self.check_payload(payload)?;
         let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
         let least_snr_db = if force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
-        Ok(Mark { payload, alpha: self.alpha(strength, force)?, least_snr_db })
+        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, least_snr_db })
     }
 
-    /// Refuses a payload where there is no room for it.
+    /// Refuses a payload that the model has no room for.
     fn check_payload(&self, payload: Option<Payload>) -> Result<(), Failure> {
         if payload.is_none() || self.total.blocks >= MIN_BLOCKS {
             return Ok(());
         }
         Err(Failure::usage(anyhow!(
-            "the model has {} carrier blocks of 512 elements, a payload needs {}: without --payload it can be marked for presence",
+            "the model has {} carrier blocks of 512 elements, but a payload needs {}; without --payload, the watermark shows only its presence",
             grouped(self.total.blocks),
             grouped(MIN_BLOCKS)
         )))
     }
 
-    /// The alpha of a strength, refused where it changes the model too much.
+    /// The alpha of a strength, unless it changes the model too much.
     fn alpha(&self, strength: Strength, force: bool) -> Result<f64, Failure> {
         let alpha = strength.alpha(self.elements());
         if alpha >= 1.0 {
             return Err(Failure::usage(anyhow!(
-                "the model has {} elements that can carry: that z would need an alpha of {alpha:.2}, as large as the weights; choose a smaller one",
+                "the model has only {} elements that can carry the watermark, so this z-score needs an alpha of {alpha:.2}, as large as the weights; choose a smaller one",
                 grouped(self.elements())
             )));
         }
@@ -142,7 +142,7 @@ impl Unmarked {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the mark would change the weights by {:.2} dB signal to noise, at least {LEAST_SNR_DB} dB are wanted: {} elements can carry at most --target-z {}, or use --force",
+            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}, or use --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()

@@ -1,42 +1,45 @@
 //! `tensorseal watermark`: one file a verb.
 
-pub mod args;
+pub(super) mod args;
 mod claim;
-pub mod detect;
+pub(super) mod detect;
 mod embed;
 mod keygen;
 mod marking;
 
-use super::{Failure, Outcome, exit, running};
+use super::args::General;
+use super::{CommandResult, Failure, exit, running};
 use crate::watermark::claim::ClaimError;
 use crate::watermark::detect::DetectError;
-use crate::watermark::key::{KeyError, WatermarkKey};
+use crate::watermark::key::{WatermarkKey, WatermarkKeyError};
 use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
 
-pub fn run(command: &WatermarkCommand) -> Outcome {
+pub(super) fn run(command: &WatermarkCommand, general: &General) -> CommandResult {
     match command {
-        WatermarkCommand::Keygen(args) => keygen::run(args),
-        WatermarkCommand::Claim(args) => claim::run(args),
-        WatermarkCommand::Embed(args) => embed::run(args),
-        WatermarkCommand::Detect(args) => detect::run(args),
+        WatermarkCommand::Keygen(args) => keygen::run(args, general),
+        WatermarkCommand::Claim(args) => claim::run(args, general),
+        WatermarkCommand::Embed(args) => embed::run(args, general),
+        WatermarkCommand::Detect(args) => detect::run(args, general),
     }
 }
 
-pub fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
+pub(super) fn read_key(path: &Path) -> Result<WatermarkKey, Failure> {
     WatermarkKey::read(path).map_err(key_failure)
 }
 
-fn key_failure(error: KeyError) -> Failure {
+fn key_failure(error: WatermarkKeyError) -> Failure {
     match error {
-        KeyError::NoRandom(_) | KeyError::Write { .. } => Failure::incomplete(error),
+        WatermarkKeyError::NoRandom(_) | WatermarkKeyError::Write { .. } => {
+            Failure::incomplete(error)
+        }
         _ => Failure::usage(error),
     }
 }
 
-/// A claim that is not there is a mistake of the caller; one that cannot be read is not.
-pub fn claim_failure(error: ClaimError) -> Failure {
+/// The exit code of a claim that cannot be used. One that does not exist is a usage error; one that cannot be read is not.
+pub(super) fn claim_failure(error: ClaimError) -> Failure {
     match error {
         ClaimError::Missing(_) => Failure::usage(error),
         ClaimError::Exists(_) => Failure::usage(error),
@@ -51,10 +54,10 @@ fn detect_failure(error: DetectError) -> Failure {
     }
 }
 
-/// A model in which nothing carries chips.
+/// A model without a tensor that can carry a watermark.
 fn no_carriers(model: &Path) -> Failure {
     let error = anyhow!(
-        "{}: nothing carries chips: no floating-point tensor of at most 32 bits an element, two or more dimensions and 65,536 or more elements",
+        "{}: no tensor can carry a watermark; it takes floating-point elements of at most 32 bits, two or more dimensions and at least 65,536 elements",
         model.display()
     );
     Failure { code: exit::NOTHING, error }

@@ -18,7 +18,7 @@ const FOREIGN: &[&str] = &[
 const KIB: usize = 1 << 10;
 
 /// Single values: not a number, or with an exponent bit flipped.
-pub fn values() -> Vec<Attack> {
+pub(crate) fn values() -> Vec<Attack> {
     let broken = |name, strength, count: usize| {
         let deed = move |t: &mut Target| {
             let (first, float) = (t.elements() / 3, t.float());
@@ -66,7 +66,7 @@ fn flip(strength: &str, below: u32, up: bool) -> Attack {
 }
 
 /// Pages and runs that were lost, or written to the wrong place.
-pub fn pages() -> Vec<Attack> {
+pub(crate) fn pages() -> Vec<Attack> {
     let fill = |name, strength, rules, count: usize, byte: u8| {
         let deed = move |t: &mut Target| {
             let range = t.pages(count);
@@ -125,7 +125,7 @@ fn elsewhere(name: &'static str, strength: &str, len: usize, off: usize) -> Atta
 }
 
 /// Bytes that are no weights of this tensor: shifted, or of another file.
-pub fn foreign() -> Vec<Attack> {
+pub(crate) fn foreign() -> Vec<Attack> {
     let shift = |strength, len: usize, by: usize| {
         let deed = move |t: &mut Target| {
             let range = t.stretch(len);

@@ -20,7 +20,7 @@ fn widths(float: Float) -> &'static [usize] {
 }
 
 /// Programs, archives and scripts in the low bits of elements of a type, as they are.
-pub fn in_the_clear(float: Float) -> Vec<Attack> {
+pub(crate) fn in_the_clear(float: Float) -> Vec<Attack> {
     let mut all = Vec::new();
     for &bits in widths(float) {
         for order in [BitOrder::LowFirst, BitOrder::HighFirst] {
@@ -60,7 +60,7 @@ fn clear(payload: Payload, bits: usize, order: BitOrder, first: usize) -> Attack
 
 /// An encrypted payload in the lowest bit, or the lowest four, of a part of a large tensor of a 16-bit
 /// type. What can be found depends on how many elements carry it, so it is asked for from there on.
-pub fn encrypted() -> Vec<Attack> {
+pub(crate) fn encrypted() -> Vec<Attack> {
     const NEVER: usize = usize::MAX;
     const LARGE: usize = 2_400_000;
     const HUGE: usize = 11_500_000;
@@ -82,7 +82,7 @@ pub fn encrypted() -> Vec<Attack> {
 
 /// Random bits in the low byte and the low two bytes of F32. Trained F32 weights look like that by
 /// themselves; only in weights that came from a shorter type must it be found.
-pub fn low_bytes(from_a_shorter_type: bool) -> Vec<Attack> {
+pub(crate) fn low_bytes(from_a_shorter_type: bool) -> Vec<Attack> {
     let demand = if from_a_shorter_type { Demand::Always } else { Demand::Never };
     let mut all = Vec::new();
     for (bits, name) in [(8, "low byte"), (16, "low two bytes")] {

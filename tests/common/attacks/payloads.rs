@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 /// What is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payload {
+pub(crate) enum Payload {
     /// A program: the one that runs this test, from its first byte on.
     Executable,
     /// Machine code and data out of the middle of a program: no magic bytes lead.
@@ -20,7 +20,7 @@ pub enum Payload {
 
 impl Payload {
     /// Its name in tables.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Executable => "executable",
             Self::Code => "code",
@@ -31,7 +31,7 @@ impl Payload {
     }
 
     /// So many bytes of it. A program shorter than that begins again.
-    pub fn bytes(self, len: usize, seed: u64) -> Vec<u8> {
+    pub(crate) fn bytes(self, len: usize, seed: u64) -> Vec<u8> {
         match self {
             Self::Executable => executable().iter().copied().cycle().take(len).collect(),
             Self::Code => {
@@ -91,7 +91,7 @@ fn script(len: usize) -> Vec<u8> {
 
 /// Which end of each byte and each field comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BitOrder {
+pub(crate) enum BitOrder {
     /// Bit 0 of a byte is the first, and goes to bit 0 of the field.
     LowFirst,
     /// Bit 7 of a byte is the first, and goes to the highest bit of the field.
@@ -100,7 +100,7 @@ pub enum BitOrder {
 
 /// A field of `bits` low bits in each element of `width` bytes, from the element `first` on.
 #[derive(Debug, Clone, Copy)]
-pub struct LowBits {
+pub(crate) struct LowBits {
     pub width: usize,
     pub bits: usize,
     pub order: BitOrder,
@@ -109,7 +109,7 @@ pub struct LowBits {
 
 impl LowBits {
     /// How many bytes fit into the elements from `first` on.
-    pub fn capacity(&self, data: &[u8]) -> usize {
+    pub(crate) fn capacity(&self, data: &[u8]) -> usize {
         (data.len() / self.width).saturating_sub(self.first) * self.bits / 8
     }
 
@@ -125,7 +125,7 @@ impl LowBits {
     }
 
     /// Writes a payload; gives how many elements it took.
-    pub fn embed(&self, data: &mut [u8], payload: &[u8]) -> usize {
+    pub(crate) fn embed(&self, data: &mut [u8], payload: &[u8]) -> usize {
         for index in 0..payload.len() * 8 {
             let ((byte, from), (at, to)) = self.place(index);
             let bit = payload[byte] >> from & 1;
@@ -135,7 +135,7 @@ impl LowBits {
     }
 
     /// Reads a payload of so many bytes.
-    pub fn extract(&self, data: &[u8], len: usize) -> Vec<u8> {
+    pub(crate) fn extract(&self, data: &[u8], len: usize) -> Vec<u8> {
         let mut payload = vec![0; len];
         for index in 0..len * 8 {
             let ((byte, from), (at, to)) = self.place(index);

@@ -14,7 +14,7 @@ const COHORT: &[&str] = &["weights/cohort-outlier"];
 const FAKE: &[&str] = &["weights/fake-precision"];
 
 /// Rows and columns of a matrix, scaled or cleared.
-pub fn lines() -> Vec<Attack> {
+pub(crate) fn lines() -> Vec<Attack> {
     let row = |name, strength: &str, rules, count: usize, by: f32| {
         let deed = move |t: &mut Target| {
             let (rows, columns) = t.matrix();
@@ -53,7 +53,7 @@ pub fn lines() -> Vec<Attack> {
 }
 
 /// Whole tensors: cleared, copied, scaled.
-pub fn tensors() -> Vec<Attack> {
+pub(crate) fn tensors() -> Vec<Attack> {
     let every = |name, strength: &str, rules, change: fn(usize, &mut Target)| {
         let deed = move |t: &mut Target| {
             (0..t.elements()).for_each(|i| change(i, t));
@@ -80,7 +80,7 @@ pub fn tensors() -> Vec<Attack> {
 }
 
 /// F32 that is no more than a shorter type stored wide. Nothing is wrong with it: a remark is enough.
-pub fn precision() -> Vec<Attack> {
+pub(crate) fn precision() -> Vec<Attack> {
     let fake = |strength: &str, deed: fn(&mut Target)| {
         let deed = move |t: &mut Target| {
             assert_eq!(t.float(), Float::F32);

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The size of a page of memory or disk.
-pub const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// The element types that are attacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Float {
+pub(crate) enum Float {
     F32,
     F16,
     BF16,
@@ -18,12 +18,12 @@ pub enum Float {
 
 impl Float {
     /// Bytes of an element.
-    pub fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         if self == Self::F32 { 4 } else { 2 }
     }
 
     /// Bits of the mantissa.
-    pub fn mantissa(self) -> u32 {
+    pub(crate) fn mantissa(self) -> u32 {
         match self {
             Self::F32 => 23,
             Self::F16 => 10,
@@ -32,11 +32,11 @@ impl Float {
     }
 
     /// Bits of the exponent.
-    pub fn exponent(self) -> u32 {
+    pub(crate) fn exponent(self) -> u32 {
         8 * self.width() as u32 - 1 - self.mantissa()
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
@@ -45,7 +45,7 @@ impl Float {
     }
 
     /// The bits of an element.
-    pub fn bits(self, bytes: &[u8]) -> u32 {
+    pub(crate) fn bits(self, bytes: &[u8]) -> u32 {
         match *bytes {
             [a, b] => u32::from(u16::from_le_bytes([a, b])),
             [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
@@ -53,7 +53,7 @@ impl Float {
         }
     }
 
-    pub fn value(self, bytes: &[u8]) -> f32 {
+    pub(crate) fn value(self, bytes: &[u8]) -> f32 {
         let bits = self.bits(bytes);
         match self {
             Self::F32 => f32::from_bits(bits),
@@ -63,7 +63,7 @@ impl Float {
     }
 
     /// A value in this type, rounded to the nearest.
-    pub fn encode(self, value: f32) -> Vec<u8> {
+    pub(crate) fn encode(self, value: f32) -> Vec<u8> {
         match self {
             Self::F32 => value.to_le_bytes().to_vec(),
             Self::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
@@ -74,27 +74,27 @@ impl Float {
 
 /// A tensor of floats: its type, shape, and where its data is in the file.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub(crate) struct Placed {
     pub float: Float,
     pub shape: Vec<usize>,
     pub range: Range<usize>,
 }
 
 impl Placed {
-    pub fn elements(&self) -> usize {
+    pub(crate) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
 /// A safetensors file.
-pub struct Victim {
+pub(crate) struct Victim {
     pub bytes: Vec<u8>,
     tensors: BTreeMap<String, Placed>,
 }
 
 impl Victim {
     /// From the bytes of a sound file.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let start = 8 + header;
         let parsed: BTreeMap<String, Value> = serde_json::from_slice(&bytes[8..start]).unwrap();
@@ -116,18 +116,18 @@ impl Victim {
         Self { bytes, tensors }
     }
 
-    pub fn placed(&self, name: &str) -> &Placed {
+    pub(crate) fn placed(&self, name: &str) -> &Placed {
         self.tensors.get(name).unwrap_or_else(|| panic!("{name} is not a tensor of floats"))
     }
 
     /// The bytes of a tensor.
-    pub fn data(&self, name: &str) -> &[u8] {
+    pub(crate) fn data(&self, name: &str) -> &[u8] {
         &self.bytes[self.placed(name).range.clone()]
     }
 }
 
 /// A tensor under attack.
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub data: &'a mut [u8],
     pub placed: &'a Placed,
     /// The bytes of another tensor of the same type.
@@ -137,41 +137,41 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    pub fn float(&self) -> Float {
+    pub(crate) fn float(&self) -> Float {
         self.placed.float
     }
 
-    pub fn elements(&self) -> usize {
+    pub(crate) fn elements(&self) -> usize {
         self.data.len() / self.float().width()
     }
 
     /// The bytes of an element.
-    pub fn element(&self, index: usize) -> Range<usize> {
+    pub(crate) fn element(&self, index: usize) -> Range<usize> {
         let width = self.float().width();
         index * width..(index + 1) * width
     }
 
-    pub fn bits(&self, index: usize) -> u32 {
+    pub(crate) fn bits(&self, index: usize) -> u32 {
         self.float().bits(&self.data[self.element(index)])
     }
 
-    pub fn set_bits(&mut self, index: usize, bits: u32) {
+    pub(crate) fn set_bits(&mut self, index: usize, bits: u32) {
         let (at, width) = (self.element(index), self.float().width());
         self.data[at].copy_from_slice(&bits.to_le_bytes()[..width]);
     }
 
-    pub fn value(&self, index: usize) -> f32 {
+    pub(crate) fn value(&self, index: usize) -> f32 {
         self.float().value(&self.data[self.element(index)])
     }
 
-    pub fn set_value(&mut self, index: usize, value: f32) {
+    pub(crate) fn set_value(&mut self, index: usize, value: f32) {
         let at = self.element(index);
         let bytes = self.float().encode(value);
         self.data[at].copy_from_slice(&bytes);
     }
 
     /// So many whole pages of the file, two fifths of the way in, as bytes of the tensor.
-    pub fn pages(&self, count: usize) -> Range<usize> {
+    pub(crate) fn pages(&self, count: usize) -> Range<usize> {
         let from = self.placed.range.start;
         let first = (from + self.data.len() * 2 / 5).next_multiple_of(PAGE) - from;
         assert!(first + count * PAGE <= self.data.len(), "room for {count} pages");
@@ -179,26 +179,26 @@ impl Target<'_> {
     }
 
     /// So many bytes from an element on, a third of the way in.
-    pub fn stretch(&self, len: usize) -> Range<usize> {
+    pub(crate) fn stretch(&self, len: usize) -> Range<usize> {
         let at = self.element(self.elements() / 3).start;
         assert!(at + len <= self.data.len(), "room for {len} bytes");
         at..at + len
     }
 
     /// Rows and columns of a matrix.
-    pub fn matrix(&self) -> (usize, usize) {
+    pub(crate) fn matrix(&self) -> (usize, usize) {
         let rows = self.placed.shape[0];
         (rows, self.elements() / rows)
     }
 
     /// The row whose square sum is the median.
-    pub fn median_row(&self) -> usize {
+    pub(crate) fn median_row(&self) -> usize {
         let (rows, columns) = self.matrix();
         self.median(rows, |row| row * columns, columns, 1)
     }
 
     /// The column whose square sum is the median.
-    pub fn median_column(&self) -> usize {
+    pub(crate) fn median_column(&self) -> usize {
         let (rows, columns) = self.matrix();
         self.median(columns, |column| column, rows, columns)
     }

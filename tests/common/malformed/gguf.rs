@@ -5,21 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The file most cases are about.
-pub const GGUF: &str = "model.gguf";
+pub(crate) const GGUF: &str = "model.gguf";
 
-pub const U8: u32 = 0;
-pub const U16: u32 = 2;
-pub const U32: u32 = 4;
-pub const I32: u32 = 5;
-pub const F32: u32 = 6;
-pub const BOOL: u32 = 7;
-pub const STRING: u32 = 8;
-pub const ARRAY: u32 = 9;
-pub const U64: u32 = 10;
+pub(crate) const U8: u32 = 0;
+pub(crate) const U16: u32 = 2;
+pub(crate) const U32: u32 = 4;
+pub(crate) const I32: u32 = 5;
+pub(crate) const F32: u32 = 6;
+pub(crate) const BOOL: u32 = 7;
+pub(crate) const STRING: u32 = 8;
+pub(crate) const ARRAY: u32 = 9;
+pub(crate) const U64: u32 = 10;
 
 /// A file to be written, in any version and byte order.
 #[derive(Clone)]
-pub struct File {
+pub(crate) struct File {
     pub version: u32,
     pub big_endian: bool,
     pub alignment: usize,
@@ -31,25 +31,25 @@ pub struct File {
 }
 
 /// A file of version 3 with an architecture.
-pub fn file() -> File {
+pub(crate) fn file() -> File {
     empty(3, false).text("general.architecture", b"llama")
 }
 
 /// A file without anything.
-pub fn empty(version: u32, big_endian: bool) -> File {
+pub(crate) fn empty(version: u32, big_endian: bool) -> File {
     let (entries, tensors, data) = (Vec::new(), Vec::new(), Vec::new());
     File { version, big_endian, alignment: 32, entries, tensors, data, counts: [None; 2] }
 }
 
 impl File {
-    pub fn n32(&self, number: u32) -> Vec<u8> {
+    pub(crate) fn n32(&self, number: u32) -> Vec<u8> {
         match self.big_endian {
             true => number.to_be_bytes().to_vec(),
             false => number.to_le_bytes().to_vec(),
         }
     }
 
-    pub fn n64(&self, number: u64) -> Vec<u8> {
+    pub(crate) fn n64(&self, number: u64) -> Vec<u8> {
         match self.big_endian {
             true => number.to_be_bytes().to_vec(),
             false => number.to_le_bytes().to_vec(),
@@ -57,39 +57,44 @@ impl File {
     }
 
     /// A count or a length.
-    pub fn length(&self, number: u64) -> Vec<u8> {
+    pub(crate) fn length(&self, number: u64) -> Vec<u8> {
         if self.version == 1 { self.n32(number as u32) } else { self.n64(number) }
     }
 
-    pub fn string(&self, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn string(&self, text: &[u8]) -> Vec<u8> {
         [self.length(text.len() as u64), text.to_vec()].concat()
     }
 
     /// A metadata entry with these bytes as value.
-    pub fn entry(mut self, key: impl AsRef<[u8]>, kind: u32, value: impl AsRef<[u8]>) -> File {
+    pub(crate) fn entry(
+        mut self,
+        key: impl AsRef<[u8]>,
+        kind: u32,
+        value: impl AsRef<[u8]>,
+    ) -> File {
         let entry = [self.string(key.as_ref()), self.n32(kind), value.as_ref().to_vec()].concat();
         self.entries.push(entry);
         self
     }
 
-    pub fn text(self, key: &str, text: &[u8]) -> File {
+    pub(crate) fn text(self, key: &str, text: &[u8]) -> File {
         let value = self.string(text);
         self.entry(key, STRING, value)
     }
 
-    pub fn number(self, key: &str, number: u32) -> File {
+    pub(crate) fn number(self, key: &str, number: u32) -> File {
         let value = self.n32(number);
         self.entry(key, U32, value)
     }
 
     /// An array of `count` values of a type, and their bytes.
-    pub fn array(self, key: &str, kind: u32, count: u64, values: impl AsRef<[u8]>) -> File {
+    pub(crate) fn array(self, key: &str, kind: u32, count: u64, values: impl AsRef<[u8]>) -> File {
         let value = [self.n32(kind), self.length(count), values.as_ref().to_vec()].concat();
         self.entry(key, ARRAY, value)
     }
 
     /// A tensor that is listed as this.
-    pub fn listed(
+    pub(crate) fn listed(
         mut self,
         name: impl AsRef<[u8]>,
         dimensions: &[u64],
@@ -106,7 +111,7 @@ impl File {
     }
 
     /// A tensor behind those before it, with this data.
-    pub fn tensor(
+    pub(crate) fn tensor(
         mut self,
         name: impl AsRef<[u8]>,
         dimensions: &[u64],
@@ -119,23 +124,23 @@ impl File {
         self.listed(name, dimensions, kind, offset as u64)
     }
 
-    pub fn data(mut self, data: impl AsRef<[u8]>) -> File {
+    pub(crate) fn data(mut self, data: impl AsRef<[u8]>) -> File {
         self.data.extend_from_slice(data.as_ref());
         self
     }
 
-    pub fn aligned(mut self, alignment: u32) -> File {
+    pub(crate) fn aligned(mut self, alignment: u32) -> File {
         self.alignment = alignment as usize;
         self.number("general.alignment", alignment)
     }
 
-    pub fn counts(mut self, tensors: Option<u64>, entries: Option<u64>) -> File {
+    pub(crate) fn counts(mut self, tensors: Option<u64>, entries: Option<u64>) -> File {
         self.counts = [tensors, entries];
         self
     }
 
     /// What stands before the data, not padded.
-    pub fn header(&self) -> Vec<u8> {
+    pub(crate) fn header(&self) -> Vec<u8> {
         let [tensors, entries] = self.counts;
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(self.n32(self.version));
@@ -147,7 +152,7 @@ impl File {
     }
 
     /// The whole file, padded at its end as writers do.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.header();
         bytes.resize(bytes.len().next_multiple_of(self.alignment), 0);
         bytes.extend_from_slice(&self.data);
@@ -160,12 +165,12 @@ impl File {
 const SEVENS: [u8; 32] = [7; 32];
 
 /// A file with tensors of these names, eight F32 each.
-pub fn sound(names: &[&str]) -> File {
+pub(crate) fn sound(names: &[&str]) -> File {
     names.iter().fold(file(), |file, name| file.tensor(name, &[8], 0, &SEVENS))
 }
 
 /// A part of a model in several files; its number counts from 0.
-pub fn part(number: u16, count: u16, tensors: i32, names: &[&str]) -> File {
+pub(crate) fn part(number: u16, count: u16, tensors: i32, names: &[&str]) -> File {
     let mut file = if number == 0 { file() } else { empty(3, false) };
     file = file.entry("split.no", U16, number.to_le_bytes());
     file = file.entry("split.count", U16, count.to_le_bytes());
@@ -214,7 +219,7 @@ macro_rules! case {
 }
 
 /// All malformed GGUF files.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = header_cases();
     cases.extend(metadata_cases());
     cases.extend(tensor_cases());
@@ -533,7 +538,7 @@ macro_rules! legal {
 }
 
 /// Legal GGUF files that look odd.
-pub fn legal() -> Vec<Legal> {
+pub(crate) fn legal() -> Vec<Legal> {
     let mut legal = vec![
         legal!("plain", 2, |d| model(d, sound(&["a", "b"]))),
         legal!("by-content", 1, |d| {

@@ -4,7 +4,7 @@ use crate::common::archives::{Member, Zip, pickled, torch_zip};
 use crate::common::sound_files::{npy, sound_npy, sound_torch};
 
 /// A malformed file.
-pub struct Case {
+pub(crate) struct Case {
     /// Unique, a file name.
     pub name: &'static str,
     /// The name of the file.
@@ -46,7 +46,7 @@ fn arrays(name: &'static str, rule: &'static str, members: Vec<Member>) -> Case 
 }
 
 /// All malformed files.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = end_cases();
     cases.extend(member_cases());
     cases.extend(torch_cases());
@@ -378,7 +378,7 @@ fn pickle_cases() -> Vec<Case> {
 }
 
 /// A stream of the form before PyTorch 1.6, with one storage of four F32.
-pub fn legacy(storage: &[u8]) -> Vec<u8> {
+pub(crate) fn legacy(storage: &[u8]) -> Vec<u8> {
     legacy_of(pickled::dict(&[("a", legacy_part(b"N".to_vec(), 4))]), storage)
 }
 

@@ -184,12 +184,12 @@ fn code_in_files_of_weights() {
 }
 
 #[test]
-fn calls_of_modules_are_remarks() {
-    let remark = |name, text| Row { says: "remark", ..of(name, "tool.py", text, 0, CODE) };
+fn calls_of_modules_are_info_findings() {
+    let info = |name, text| Row { says: "info finding", ..of(name, "tool.py", text, 0, CODE) };
     hold(vec![
-        remark("a call", "import os\n\nprint(1)\n"),
-        remark("a call in a list", "X = [\n    make(1),\n]\n"),
-        remark("a definition", "def f():\n    return g()\n"),
+        info("a call", "import os\n\nprint(1)\n"),
+        info("a call in a list", "X = [\n    make(1),\n]\n"),
+        info("a definition", "def f():\n    return g()\n"),
         of("an empty package", "__init__.py", "", 0, ""),
     ]);
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Paths below the model's directory, and bytes. A path that begins with `../` lies beside it.
-pub type Files = Vec<(&'static str, Vec<u8>)>;
+pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
 
 /// A directory, a command, and what comes of it.
-pub struct Row {
+pub(super) struct Row {
     /// What it is, for whoever reads that it failed.
     pub name: &'static str,
     /// What is in it.
@@ -27,7 +27,7 @@ pub struct Row {
 }
 
 /// A row.
-pub fn row(
+pub(super) fn row(
     name: &'static str,
     files: Files,
     command: &'static str,
@@ -39,7 +39,7 @@ pub fn row(
 }
 
 /// Weights as training makes them.
-pub fn weights() -> Vec<u8> {
+pub(super) fn weights() -> Vec<u8> {
     let mut random = Random(11);
     let mut normal = |len: usize| -> Vec<u8> {
         (0..len).flat_map(|_| (random.normal() as f32 * 0.02).to_le_bytes()).collect()
@@ -51,12 +51,12 @@ pub fn weights() -> Vec<u8> {
 }
 
 /// A file.
-pub fn file(path: &'static str, bytes: impl AsRef<[u8]>) -> (&'static str, Vec<u8>) {
+pub(super) fn file(path: &'static str, bytes: impl AsRef<[u8]>) -> (&'static str, Vec<u8>) {
     (path, bytes.as_ref().to_vec())
 }
 
 /// A sound model, and these files beside it.
-pub fn beside(files: Files) -> Files {
+pub(super) fn beside(files: Files) -> Files {
     let sound = [
         file("config.json", "{\"model_type\": \"llama\"}\n"),
         file("model.safetensors", weights()),
@@ -65,12 +65,12 @@ pub fn beside(files: Files) -> Files {
 }
 
 /// A directory with files, and the model in it.
-pub struct Laid {
+pub(super) struct Laid {
     dir: TempDir,
 }
 
 impl Laid {
-    pub fn new(files: &[(&'static str, Vec<u8>)]) -> Laid {
+    pub(super) fn new(files: &[(&'static str, Vec<u8>)]) -> Laid {
         let laid = Laid { dir: TempDir::new().unwrap() };
         fs::create_dir(laid.model()).unwrap();
         for (path, bytes) in files {
@@ -81,15 +81,15 @@ impl Laid {
         laid
     }
 
-    pub fn outer(&self) -> &Path {
+    pub(super) fn outer(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn model(&self) -> PathBuf {
+    pub(super) fn model(&self) -> PathBuf {
         self.dir.path().join("model")
     }
 
-    pub fn command(&self, text: &str) -> Vec<String> {
+    pub(super) fn command(&self, text: &str) -> Vec<String> {
         let place =
             |word: &str| word.replace("{m}", arg(&self.model())).replace("{o}", arg(self.outer()));
         text.split(' ').map(place).collect()
@@ -97,7 +97,7 @@ impl Laid {
 }
 
 /// Holds every row to what it says.
-pub fn hold(rows: Vec<Row>) {
+pub(super) fn hold(rows: Vec<Row>) {
     let mut wrong = Vec::new();
     for row in &rows {
         let laid = Laid::new(&row.files);

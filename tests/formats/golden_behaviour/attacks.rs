@@ -8,7 +8,7 @@ use crate::common::*;
 use std::fs;
 
 /// Attacks on one tensor of the decoder; of each type of elements, every third.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let mut all = Vec::new();
     for (turn, float) in [Float::F32, Float::F16, Float::BF16].into_iter().enumerate() {
         let mut attacks: Vec<Attack> = [

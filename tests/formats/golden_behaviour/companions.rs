@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Files of all kinds beside weights, and what a loader would execute.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     use contents::*;
     let call = || {
         let called = pickled::call("nonexistent_module", "call", &[pickled::text("x")]);

@@ -41,7 +41,7 @@ fn examined(
 }
 
 /// Every fixture that is a model.
-pub fn of_fixtures() -> Vec<Sequence> {
+pub(super) fn of_fixtures() -> Vec<Sequence> {
     let mut all = Vec::new();
     for (directory, endings) in [
         ("gguf", &["gguf"][..]),
@@ -90,7 +90,7 @@ pub fn of_fixtures() -> Vec<Sequence> {
 }
 
 /// Models made by code, that nothing is wrong with.
-pub fn of_made_models() -> Vec<Sequence> {
+pub(super) fn of_made_models() -> Vec<Sequence> {
     let mut all = vec![
         examined("generated/small", small_model),
         examined("generated/file", |dir| sound_model(dir).join("model.safetensors")),

@@ -37,7 +37,7 @@ payload = "low"
 "#;
 
 /// A sealed and signed model, judged by many policies and after many changes.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let zero = "0".repeat(64);
     let with = |from: &str, to: &str| {
         assert!(RELEASE.contains(from), "{from}");

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Models that are malformed, and what is malicious.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     fn refused(name: String, build: impl Fn(&Path) -> PathBuf + Send + Sync + 'static) -> Sequence {
         let build = move |dir: &Path| {
             fs::write(dir.join("audited.toml"), AUDITED).unwrap();

@@ -29,7 +29,7 @@ fn write_third_party(dir: &Path, scheme: &str, parts: Value, arrays: &[(&str, &s
 }
 
 /// Marks of our own and of other schemes.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let build = |dir: &Path| {
         write_key(&dir.join("own.key"), "own");
         write_key(&dir.join("other.key"), "other");

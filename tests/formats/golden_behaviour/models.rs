@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Paths below a model, and bytes.
-pub type Files = Vec<(&'static str, Vec<u8>)>;
+pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
 
-pub use tensorseal_testing::testdata;
+pub(super) use tensorseal_testing::testdata;
 
 /// The names in a directory of fixtures that have one of these endings; the empty one is that of directories.
-pub fn fixtures(directory: &str, endings: &[&str]) -> Vec<String> {
+pub(super) fn fixtures(directory: &str, endings: &[&str]) -> Vec<String> {
     let entries = fs::read_dir(testdata(directory)).unwrap().map(|entry| entry.unwrap());
     let fits = |entry: &fs::DirEntry| {
         let path = entry.path();
@@ -28,7 +28,7 @@ pub fn fixtures(directory: &str, endings: &[&str]) -> Vec<String> {
 }
 
 /// Copies fixtures into a directory, which is made.
-pub fn copy(dir: &Path, files: &[String]) -> PathBuf {
+pub(super) fn copy(dir: &Path, files: &[String]) -> PathBuf {
     fs::create_dir_all(dir).unwrap();
     for file in files {
         let from = testdata(file);
@@ -38,7 +38,7 @@ pub fn copy(dir: &Path, files: &[String]) -> PathBuf {
 }
 
 /// A model of one fixture, given as a file.
-pub fn fixture(file: String) -> impl Fn(&Path) -> PathBuf + Send + Sync + 'static {
+pub(super) fn fixture(file: String) -> impl Fn(&Path) -> PathBuf + Send + Sync + 'static {
     move |dir| {
         let name = file.rsplit('/').next().unwrap();
         copy(&dir.join("model"), std::slice::from_ref(&file)).join(name)
@@ -46,7 +46,7 @@ pub fn fixture(file: String) -> impl Fn(&Path) -> PathBuf + Send + Sync + 'stati
 }
 
 /// Values of the shape of weights, by sums of integers: no function whose last bit the platform chooses.
-pub fn bell(seed: u64, len: usize) -> Vec<f32> {
+pub(super) fn bell(seed: u64, len: usize) -> Vec<f32> {
     let value = |drawn: &[u8; 16]| {
         let sum: i64 =
             drawn.as_chunks().0.iter().map(|four| i64::from(u32::from_le_bytes(*four))).sum();
@@ -55,7 +55,7 @@ pub fn bell(seed: u64, len: usize) -> Vec<f32> {
     noise(seed, 16 * len).as_chunks().0.iter().map(value).collect()
 }
 
-pub fn encoded(values: &[f32], float: Float) -> Vec<u8> {
+pub(super) fn encoded(values: &[f32], float: Float) -> Vec<u8> {
     match float {
         Float::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Float::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
@@ -64,11 +64,11 @@ pub fn encoded(values: &[f32], float: Float) -> Vec<u8> {
 }
 
 /// The tensor that is attacked, and another of its kind.
-pub const UP: [&str; 2] =
+pub(super) const UP: [&str; 2] =
     ["model.layers.2.mlp.up_proj.weight", "model.layers.3.mlp.up_proj.weight"];
 
 /// The tensors of a small decoder, 800,000 weights.
-pub fn decoder(float: Float) -> Vec<Tensor<'static>> {
+pub(super) fn decoder(float: Float) -> Vec<Tensor<'static>> {
     static MADE: [OnceLock<Vec<Tensor<'static>>>; 3] = [const { OnceLock::new() }; 3];
     MADE[float as usize].get_or_init(|| made_decoder(float)).clone()
 }
@@ -95,7 +95,7 @@ fn made_decoder(float: Float) -> Vec<Tensor<'static>> {
 }
 
 /// Two matrices that nothing is said of.
-pub fn sound() -> Vec<Tensor<'static>> {
+pub(super) fn sound() -> Vec<Tensor<'static>> {
     vec![
         (
             "model.layers.0.mlp.up_proj.weight",
@@ -112,16 +112,16 @@ pub fn sound() -> Vec<Tensor<'static>> {
     ]
 }
 
-pub fn sound_model(dir: &Path) -> PathBuf {
+pub(super) fn sound_model(dir: &Path) -> PathBuf {
     write_model(&dir.join("model"), &sound())
 }
 
-pub fn small_model(dir: &Path) -> PathBuf {
+pub(super) fn small_model(dir: &Path) -> PathBuf {
     write_model(&dir.join("model"), &small_tensors(1))
 }
 
 /// Files below `model`, beside sound weights.
-pub fn beside(files: Files) -> impl Fn(&Path) -> PathBuf + Send + Sync + 'static {
+pub(super) fn beside(files: Files) -> impl Fn(&Path) -> PathBuf + Send + Sync + 'static {
     move |dir| {
         let model = write_model(&dir.join("model"), &sound());
         for (path, bytes) in &files {
@@ -153,7 +153,7 @@ fn largest(model: &Path) -> PathBuf {
 }
 
 /// Flips a bit three fifths into the largest file.
-pub fn flip(model: &Path) {
+pub(super) fn flip(model: &Path) {
     let path = largest(model);
     let mut bytes = fs::read(&path).unwrap_or_default();
     let at = bytes.len() * 3 / 5;
@@ -164,5 +164,5 @@ pub fn flip(model: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-pub const AUDITED: &str = "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n";
-pub const SEALED: &str = "schema = \"tensorseal.policy/1\"\ncode = \"pinned\"\n[seal]\nrequired = true\n[audit]\nrequired = true\n[files]\nunknown = \"pinned\"\n[severity]\nintegrity = \"info\"\n";
+pub(super) const AUDITED: &str = "schema = \"tensorseal.policy/1\"\n[audit]\nrequired = true\n";
+pub(super) const SEALED: &str = "schema = \"tensorseal.policy/1\"\ncode = \"pinned\"\n[seal]\nrequired = true\n[audit]\nrequired = true\n[files]\nunknown = \"pinned\"\n[severity]\nintegrity = \"info\"\n";

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use std::path::Path;
 
 /// A text without what legitimately varies: the directory, the time, the version, the engine.
-pub fn normalised(text: &str, dir: &Path) -> String {
+pub(super) fn normalised(text: &str, dir: &Path) -> String {
     let text = text.replace(arg(dir), "<here>").replace(env!("CARGO_PKG_VERSION"), "<version>");
     let mut text = without_ages(&text);
     for (start, end) in

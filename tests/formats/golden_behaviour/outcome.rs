@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub(super) struct Outcome {
     pub exit: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
@@ -34,12 +34,12 @@ pub struct Outcome {
     pub models: Vec<String>,
 }
 
-pub fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
 /// Enough of a digest of a text to tell that it changed.
-pub fn short_digest(text: &str) -> String {
+pub(super) fn short_digest(text: &str) -> String {
     digest(text.as_bytes())[..16].to_owned()
 }
 
@@ -55,7 +55,7 @@ fn told(report: &Value) -> Vec<String> {
 }
 
 /// What a report says, member by member; of a text, nothing.
-pub fn of_report(report: &Value, outcome: &mut Outcome) {
+pub(super) fn of_report(report: &Value, outcome: &mut Outcome) {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     outcome.verdict = text(&report["verdict"]);

@@ -27,7 +27,7 @@ fn pair(
         .json("verify, contents alone", "verify {m} --seal seal.json --content-only")
 }
 
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let changed = |change: fn(&mut Vec<Tensor<'static>>)| {
         move |_: &Path| {
             let mut other = sound();

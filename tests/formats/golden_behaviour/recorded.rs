@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-pub fn file() -> PathBuf {
+pub(super) fn file() -> PathBuf {
     testdata("golden-behaviour.json")
 }
 
 /// The file: a case on a line of its own, and each finding.
-pub fn written(all: &BTreeMap<String, Outcome>) -> String {
+pub(super) fn written(all: &BTreeMap<String, Outcome>) -> String {
     let entries: Vec<String> = all
         .iter()
         .map(|(name, outcome)| {
@@ -70,7 +70,7 @@ fn difference(old: &Outcome, new: &Outcome) -> String {
 }
 
 /// Holds outcomes to the file; `whole` when none may be missing.
-pub fn hold(all: &BTreeMap<String, Outcome>, whole: bool) {
+pub(super) fn hold(all: &BTreeMap<String, Outcome>, whole: bool) {
     let text = fs::read_to_string(file()).unwrap();
     let recorded: BTreeMap<String, Outcome> = serde_json::from_str(&text).unwrap();
     let mut said = Vec::new();

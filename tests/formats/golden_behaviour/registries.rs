@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// A directory of models, scanned again and again while things happen to it.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let build = |dir: &Path| {
         let models = dir.join("models");
         for name in ["changed", "gone", "same"] {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Reports in every format.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     const FILES: [&str; 8] = [
         "out.json",
         "out.human",

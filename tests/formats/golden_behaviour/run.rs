@@ -34,7 +34,7 @@ enum Step {
 }
 
 /// Runs in a directory of their own, one after the other.
-pub struct Sequence {
+pub(super) struct Sequence {
     name: String,
     build: Build,
     steps: Vec<Step>,
@@ -42,7 +42,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// What is built is given the directory, and gives the path of the model in it.
-    pub fn new(
+    pub(super) fn new(
         name: impl Into<String>,
         build: impl Fn(&Path) -> PathBuf + Send + Sync + 'static,
     ) -> Sequence {
@@ -50,7 +50,7 @@ impl Sequence {
     }
 
     /// Recorded as text: of what prints no report.
-    pub fn text(mut self, name: &str, args: &str) -> Self {
+    pub(super) fn text(mut self, name: &str, args: &str) -> Self {
         self.steps.push(Step::Run(Case {
             name: format!("{}: {name}", self.name),
             args: args.to_owned(),
@@ -62,37 +62,37 @@ impl Sequence {
     }
 
     /// What people read.
-    pub fn human(self, name: &str, args: &str) -> Self {
+    pub(super) fn human(self, name: &str, args: &str) -> Self {
         let device = if args.starts_with("inspect") { "" } else { " --device cpu" };
         self.text(name, &format!("{args}{device}"))
     }
 
     /// What machines read.
-    pub fn json(self, name: &str, args: &str) -> Self {
+    pub(super) fn json(self, name: &str, args: &str) -> Self {
         self.human(name, &format!("{args} --format json"))
     }
 
     /// The last run writes these files.
-    pub fn writing(mut self, files: &[&'static str]) -> Self {
+    pub(super) fn writing(mut self, files: &[&'static str]) -> Self {
         self.last().writes = files.to_vec();
         self
     }
 
     /// The last run signs something with the time of the day.
-    pub fn dated(mut self) -> Self {
+    pub(super) fn dated(mut self) -> Self {
         self.last().same_bytes = false;
         self
     }
 
     /// Run, and not recorded.
-    pub fn prepared(self, args: &str) -> Self {
+    pub(super) fn prepared(self, args: &str) -> Self {
         let mut all = self.human("prepared", args);
         all.last().recorded = false;
         all
     }
 
     /// Nothing but the runs of this name.
-    pub fn only(mut self, name: &str) -> Self {
+    pub(super) fn only(mut self, name: &str) -> Self {
         self.steps.retain(|step| matches!(step, Step::Run(case) if case.name.ends_with(name)));
         self
     }
@@ -104,7 +104,7 @@ impl Sequence {
         }
     }
 
-    pub fn change(mut self, change: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
+    pub(super) fn change(mut self, change: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
         self.steps.push(Step::Change(Box::new(change)));
         self
     }
@@ -187,7 +187,7 @@ impl Case {
 }
 
 /// Runs sequences, as many at a time as there are processors.
-pub fn run_all(sequences: &[Sequence], threads: Option<&str>) -> BTreeMap<String, Outcome> {
+pub(super) fn run_all(sequences: &[Sequence], threads: Option<&str>) -> BTreeMap<String, Outcome> {
     let root = TempDir::new().unwrap();
     let kept = std::env::var_os("TENSORSEAL_KEEP_GOLDEN").map(PathBuf::from);
     if let Some(kept) = &kept {

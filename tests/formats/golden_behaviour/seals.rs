@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Options of sealing and verifying, seals that are wrong, and bits put back.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let sealed = |name: &str, options: &str| {
         Sequence::new(format!("seals/{name}"), sound_model)
             .json("seal", &format!("seal {{m}} -o seal.json {options}"))

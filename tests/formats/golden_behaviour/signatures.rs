@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Bundles that others signed, and our own.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     let unpacked = |dir: &Path| {
         oms::unpack(dir);
         for name in fixtures("signing/old", &["sig"]) {

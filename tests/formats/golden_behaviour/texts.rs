@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Texts: help, explanations, completions, and what is said of mistakes.
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     const VERBS: [&str; 20] = [
         "",
         "seal",
@@ -32,7 +32,7 @@ pub fn sequences() -> Vec<Sequence> {
     ];
     let empty = |dir: &Path| dir.to_owned();
     let mut help = Sequence::new("help", empty).text("version", "--version");
-    for verb in VERBS.into_iter().chain(["explain", "completions"]) {
+    for verb in VERBS.into_iter().chain(["explain", "completions", "man"]) {
         help = help.text(&format!("{verb} --help"), &format!("{verb} --help"));
         help = help.text(&format!("{verb} -h"), &format!("{verb} -h"));
     }

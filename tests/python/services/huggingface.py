@@ -166,7 +166,7 @@ def main():
         expect("  by its own name, and tensor by tensor", rules(damaged)[:2],
                ["integrity/tensor-changed", "registry/blob-differs"])
         tensors = [f["message"] for f in damaged["findings"] if f["rule"] == "integrity/tensor-changed"]
-        assert len(tensors) == 2 and all("1 flipped bit explains it" in text for text in tensors), tensors
+        assert len(tensors) == 2 and all("single bit flip: " in text for text in tensors), tensors
         expect("a partial snapshot", models["org/part"]["state"], "incomplete")
         expect("  is not malformed", rules(models["org/part"]), ["registry/incomplete"])
         expect("a replaced revision", models["org/moved"]["state"], "replaced")

@@ -1,9 +1,11 @@
 //! E2M1 codes, as ggml stores them.
 
-use super::{Factors, Format, Scale, Values, plain, runs_of_nibbles};
+use super::{
+    BlockCodeValues, BlockFormat, GroupFactors, ScaleEncoding, runs_of_nibbles, unit_factors,
+};
 
 /// Twice the value of a code. There is no negative zero.
-static E2M1: Values = {
+static E2M1: BlockCodeValues = {
     let mut values = [0; 256];
     let magnitudes = [0, 1, 2, 3, 4, 6, 8, 12];
     let mut code = 0;
@@ -16,30 +18,30 @@ static E2M1: Values = {
 };
 
 /// An E8M0 scale, 16 bytes of two codes.
-pub static MXFP4: Format = Format {
+pub(super) static MXFP4: BlockFormat = BlockFormat {
     codes: 16,
     values: &E2M1,
     unit: 0,
     group: 32,
-    scale: Scale::E8M0(0),
+    scale: ScaleEncoding::E8M0(0),
     minimum: None,
     extreme: largest,
     extract: |block, codes| runs_of_nibbles(&block[1..17], 16, codes),
-    factors: plain,
+    factors: unit_factors,
 };
 
 /// Four unsigned E4M3 scales, four times 8 bytes of two codes.
-pub static NVFP4: Format = Format {
+pub(super) static NVFP4: BlockFormat = BlockFormat {
     codes: 16,
     values: &E2M1,
     unit: -10,
     group: 16,
-    scale: Scale::E4M3(0),
+    scale: ScaleEncoding::E4M3(0),
     minimum: None,
     extreme: largest,
     extract: |block, codes| runs_of_nibbles(&block[4..36], 8, codes),
     factors: |block| {
-        let mut factors = Factors::default();
+        let mut factors = GroupFactors::default();
         for (factor, byte) in factors.scale.iter_mut().zip(&block[..4]) {
             *factor = e4m3(*byte);
         }

@@ -4,16 +4,19 @@
 //! above it one bit: the sign of IQ2 and IQ3, and of IQ1 whether an eighth is taken away or added.
 
 use super::grids::{self, GRIDS};
-use super::{Factors, Format, MOST_ELEMENTS, Scale, Values, ends4, never, runs_of_nibbles};
+use super::{
+    BlockCodeValues, BlockFormat, GroupFactors, MAX_ELEMENTS, ScaleEncoding, is_extreme_4bit,
+    never_extreme, runs_of_nibbles,
+};
 use super::{word, word32};
 
 /// Three magnitudes, and bit 2 for the sign.
-static IQ2: Values = signed(&[8, 25, 43, 0]);
+static IQ2: BlockCodeValues = signed(&[8, 25, 43, 0]);
 /// Eight magnitudes, and bit 3 for the sign.
-static IQ3_OF_XXS: Values = signed(&[4, 12, 20, 28, 36, 44, 52, 62]);
-static IQ3_OF_S: Values = signed(&[1, 3, 5, 7, 9, 11, 13, 15]);
+static IQ3_OF_XXS: BlockCodeValues = signed(&[4, 12, 20, 28, 36, 44, 52, 62]);
+static IQ3_OF_S: BlockCodeValues = signed(&[1, 3, 5, 7, 9, 11, 13, 15]);
 /// −1, 0 and 1 in eighths, with one eighth more, or less where bit 2 is set.
-static IQ1: Values = {
+static IQ1: BlockCodeValues = {
     let mut values = [0; 256];
     let eighths = [-8, 0, 8];
     let mut code = 0;
@@ -24,7 +27,7 @@ static IQ1: Values = {
     }
     values
 };
-static UNEVEN: Values = {
+static UNEVEN: BlockCodeValues = {
     let steps = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
     let mut values = [0; 256];
     let mut code = 0;
@@ -35,7 +38,7 @@ static UNEVEN: Values = {
     values
 };
 
-const fn signed(magnitudes: &[i8]) -> Values {
+const fn signed(magnitudes: &[i8]) -> BlockCodeValues {
     let mut values = [0; 256];
     let mut code = 0;
     while code < magnitudes.len() {
@@ -47,20 +50,20 @@ const fn signed(magnitudes: &[i8]) -> Values {
 }
 
 /// d, and for each 32 elements four bytes of points and a word of four times 7 signs and a scale.
-pub static IQ2_XXS: Format = Format {
+pub(super) static IQ2_XXS: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (group, codes) in codes.chunks_exact_mut(32).enumerate() {
             let (points, word) = (&block[2 + 8 * group..], word32(block, 6 + 8 * group));
             for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
                 let point = GRIDS[grids::IQ2_XXS + usize::from(points[i])];
-                eight(point, seven_signs(word >> (7 * i)), codes);
+                codes_of_grid8(point, seven_signs(word >> (7 * i)), codes);
             }
         }
     },
@@ -68,78 +71,78 @@ pub static IQ2_XXS: Format = Format {
 };
 
 /// d, 32 words of a point and 7 signs, 16 scales of 4 bits.
-pub static IQ2_XS: Format = Format {
+pub(super) static IQ2_XS: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
     group: 16,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let word = word(block, 2 + 2 * i);
             let point = GRIDS[grids::IQ2_XS + usize::from(word & 511)];
-            eight(point, seven_signs(u32::from(word >> 9)), codes);
+            codes_of_grid8(point, seven_signs(u32::from(word >> 9)), codes);
         }
     },
     factors: |block| odd_by(|group| nibble(&block[66..74], group)),
 };
 
 /// d, 32 bytes of points, 32 bytes of signs, two more bits of each point, 16 scales of 4 bits.
-pub static IQ2_S: Format = Format {
+pub(super) static IQ2_S: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ2,
     unit: -3,
     group: 16,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let high = usize::from(block[66 + i / 4] >> (2 * (i % 4)) & 3) << 8;
             let point = GRIDS[grids::IQ2_S + (usize::from(block[2 + i]) | high)];
-            eight(point, block[34 + i], codes);
+            codes_of_grid8(point, block[34 + i], codes);
         }
     },
     factors: |block| odd_by(|group| nibble(&block[74..82], group)),
 };
 
 /// d, 64 bytes of points, and for each 32 elements a word of four times 7 signs and a scale.
-pub static IQ3_XXS: Format = Format {
+pub(super) static IQ3_XXS: BlockFormat = BlockFormat {
     codes: 16,
     values: &IQ3_OF_XXS,
     unit: -2,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let signs = seven_signs(word32(block, 66 + i / 4 * 4) >> (7 * (i % 4)));
             let points = [block[2 + 2 * i], block[3 + 2 * i]];
-            twice_four(points.map(|at| GRIDS[grids::IQ3_XXS + usize::from(at)]), signs, codes);
+            codes_of_grid4(points.map(|at| GRIDS[grids::IQ3_XXS + usize::from(at)]), signs, codes);
         }
     },
     factors: |block| odd_by(|group| word32(block, 66 + 4 * (group % 8)) >> 28),
 };
 
 /// d, 64 bytes of points, one more bit of each, 32 bytes of signs, 8 scales of 4 bits.
-pub static IQ3_S: Format = Format {
+pub(super) static IQ3_S: BlockFormat = BlockFormat {
     codes: 16,
     values: &IQ3_OF_S,
     unit: 0,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let points = [2 * i, 2 * i + 1].map(|at| {
                 let high = usize::from(block[66 + at / 8] >> (at % 8) & 1) << 8;
                 GRIDS[grids::IQ3_S + (usize::from(block[2 + at]) | high)]
             });
-            twice_four(points, block[74 + i], codes);
+            codes_of_grid4(points, block[74 + i], codes);
         }
     },
     factors: |block| odd_by(|group| nibble(&block[106..110], group % 8)),
@@ -147,20 +150,20 @@ pub static IQ3_S: Format = Format {
 
 /// d, 32 bytes of points, and for each 32 elements a word of three more bits of each point, a scale, and
 /// which way the eighth goes.
-pub static IQ1_S: Format = Format {
+pub(super) static IQ1_S: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ1,
     unit: -3,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let word = word(block, 34 + i / 4 * 2);
             let high = usize::from(word >> (3 * (i % 4)) & 7) << 8;
             let point = GRIDS[grids::IQ1 + (usize::from(block[2 + i]) | high)];
-            eight(point, if word >> 15 == 1 { 0xFF } else { 0 }, codes);
+            codes_of_grid8(point, if word >> 15 == 1 { 0xFF } else { 0 }, codes);
         }
     },
     factors: |block| odd_by(|group| u32::from(word(block, 34 + 2 * (group % 8)) >> 12 & 7)),
@@ -168,19 +171,19 @@ pub static IQ1_S: Format = Format {
 
 /// 32 bytes of points, for each point four bits more and the way of its eighth, four words of three
 /// scales and a nibble of d.
-pub static IQ1_M: Format = Format {
+pub(super) static IQ1_M: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ1,
     unit: -3,
     group: 16,
-    scale: Scale::Nibbles(48),
+    scale: ScaleEncoding::Nibbles(48),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (i, codes) in codes.as_chunks_mut().0.iter_mut().enumerate() {
             let nibble = nibble(&block[32..48], i) as usize;
             let point = GRIDS[grids::IQ1 + (usize::from(block[i]) | (nibble & 7) << 8)];
-            eight(point, if nibble & 8 != 0 { 0xFF } else { 0 }, codes);
+            codes_of_grid8(point, if nibble & 8 != 0 { 0xFF } else { 0 }, codes);
         }
     },
     factors: |block| {
@@ -189,31 +192,31 @@ pub static IQ1_M: Format = Format {
 };
 
 /// d, 16 bytes of two codes.
-pub static IQ4_NL: Format = Format {
+pub(super) static IQ4_NL: BlockFormat = BlockFormat {
     codes: 16,
     values: &UNEVEN,
     unit: 0,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: ends4,
+    extreme: is_extreme_4bit,
     extract: |block, codes| runs_of_nibbles(&block[2..18], 16, codes),
-    factors: super::plain,
+    factors: super::unit_factors,
 };
 
 /// d, the high bits of the scales, their low ones, 128 bytes of two codes.
-pub static IQ4_XS: Format = Format {
+pub(super) static IQ4_XS: BlockFormat = BlockFormat {
     codes: 16,
     values: &UNEVEN,
     unit: 0,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: ends4,
+    extreme: is_extreme_4bit,
     extract: |block, codes| runs_of_nibbles(&block[8..136], 16, codes),
     factors: |block| {
         let high = word(block, 2);
-        let mut factors = Factors::default();
+        let mut factors = GroupFactors::default();
         for (group, factor) in factors.scale[..8].iter_mut().enumerate() {
             let low = nibble(&block[4..8], group);
             *factor = (low | u32::from(high >> (2 * group) & 3) << 4) as i32 - 32;
@@ -230,9 +233,9 @@ fn nibble(bytes: &[u8], at: usize) -> u32 {
 
 /// Scales are odd: twice a number, and one.
 #[inline(always)]
-fn odd_by(scale: impl Fn(usize) -> u32) -> Factors {
+fn odd_by(scale: impl Fn(usize) -> u32) -> GroupFactors {
     let odd = |group| 2 * scale(group) as i32 + 1;
-    Factors { scale: std::array::from_fn(odd), ..Factors::default() }
+    GroupFactors { scale: std::array::from_fn(odd), ..GroupFactors::default() }
 }
 
 /// Seven signs are stored; the eighth makes the number of minus signs even.
@@ -244,7 +247,7 @@ fn seven_signs(word: u32) -> u8 {
 
 /// A point of eight elements, with the bit above the magnitude of each.
 #[inline(always)]
-fn eight(point: u16, bits: u8, codes: &mut [u8; 8]) {
+fn codes_of_grid8(point: u16, bits: u8, codes: &mut [u8; 8]) {
     // Two bits to a byte, by halves.
     let mut spread = u64::from(point);
     spread = (spread | spread << 24) & 0x0000_00FF_0000_00FF;
@@ -255,7 +258,7 @@ fn eight(point: u16, bits: u8, codes: &mut [u8; 8]) {
 
 /// Two points of four elements, with their signs.
 #[inline(always)]
-fn twice_four(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
+fn codes_of_grid4(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
     // Four bits to a byte.
     let mut spread = u64::from(points[0]) | u64::from(points[1]) << 32;
     spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
@@ -273,4 +276,4 @@ fn one_a_byte(bits: u8) -> u64 {
 }
 
 // Arrays of codes are whole groups of eight.
-const _: () = assert!(MOST_ELEMENTS.is_multiple_of(8));
+const _: () = assert!(MAX_ELEMENTS.is_multiple_of(8));

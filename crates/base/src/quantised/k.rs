@@ -1,26 +1,27 @@
 //! Blocks of 256 whose groups have quantised scales and minima.
 
 use super::{
-    Factors, Format, MOST_ELEMENTS, Scale, Values, ends4, ends5, legacy, less, never, plain,
+    BlockCodeValues, BlockFormat, GroupFactors, MAX_ELEMENTS, ScaleEncoding, is_extreme_4bit,
+    is_extreme_5bit, legacy, never_extreme, unit_factors, values_minus,
 };
 use super::{runs_of_nibbles, runs_of_pairs};
 
-static FROM_0: Values = less(0);
-static FROM_4: Values = less(4);
-static FROM_32: Values = less(32);
+static FROM_0: BlockCodeValues = values_minus(0);
+static FROM_4: BlockCodeValues = values_minus(4);
+static FROM_32: BlockCodeValues = values_minus(32);
 
 /// 16 bytes of scale (low half) and minimum, 64 bytes of four codes, d, dmin.
-pub static Q2_K: Format = Format {
+pub(super) static Q2_K: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_0,
     unit: 0,
     group: 16,
-    scale: Scale::F16(80),
+    scale: ScaleEncoding::F16(80),
     minimum: Some(82),
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| runs_of_pairs(&block[16..80], codes),
     factors: |block| {
-        let mut factors = Factors::default();
+        let mut factors = GroupFactors::default();
         for (group, byte) in block[..16].iter().enumerate() {
             factors.scale[group] = i32::from(byte & 15);
             factors.minimum[group] = i32::from(byte >> 4);
@@ -30,21 +31,21 @@ pub static Q2_K: Format = Format {
 };
 
 /// 32 bytes of highest bits, 64 bytes of the four lower ones, 12 bytes of scales, d.
-pub static Q3_K: Format = Format {
+pub(super) static Q3_K: BlockFormat = BlockFormat {
     codes: 8,
     values: &FROM_4,
     unit: 0,
     group: 16,
-    scale: Scale::F16(108),
+    scale: ScaleEncoding::F16(108),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         runs_of_pairs(&block[32..96], codes);
-        eighths(&block[..32], 2, codes);
+        add_bit_plane(&block[..32], 2, codes);
     },
     factors: |block| {
         let scales = &block[96..108];
-        let mut factors = Factors::default();
+        let mut factors = GroupFactors::default();
         for (group, factor) in factors.scale.iter_mut().enumerate() {
             let low = scales[group % 8] >> (group / 8 * 4) & 15;
             let high = scales[8 + group % 4] >> (group / 4 * 2) & 3;
@@ -55,45 +56,45 @@ pub static Q3_K: Format = Format {
 };
 
 /// d, dmin, 12 bytes of scales and minima, 128 bytes of two codes.
-pub static Q4_K: Format = Format {
+pub(super) static Q4_K: BlockFormat = BlockFormat {
     codes: 16,
     values: &FROM_0,
     unit: 0,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: Some(2),
-    extreme: ends4,
+    extreme: is_extreme_4bit,
     extract: |block, codes| runs_of_nibbles(&block[16..144], 32, codes),
-    factors: sixes,
+    factors: unpack_6bit_factors,
 };
 
 /// d, dmin, 12 bytes of scales and minima, 32 bytes of highest bits, 128 bytes of the lower ones.
-pub static Q5_K: Format = Format {
+pub(super) static Q5_K: BlockFormat = BlockFormat {
     codes: 32,
     values: &FROM_0,
     unit: 0,
     group: 32,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: Some(2),
-    extreme: ends5,
+    extreme: is_extreme_5bit,
     extract: |block, codes| {
         runs_of_nibbles(&block[48..176], 32, codes);
-        eighths(&block[16..48], 4, codes);
+        add_bit_plane(&block[16..48], 4, codes);
     },
-    factors: sixes,
+    factors: unpack_6bit_factors,
 };
 
 /// 128 bytes of lower halves, 64 bytes of the two highest bits, 16 signed scales, d.
-pub static Q6_K: Format = Format {
+pub(super) static Q6_K: BlockFormat = BlockFormat {
     codes: 64,
     values: &FROM_32,
     unit: 0,
     group: 16,
-    scale: Scale::F16(208),
+    scale: ScaleEncoding::F16(208),
     minimum: None,
     extreme: |code| code == 0 || code == 63,
     extract: |block, codes| {
-        let mut high = [0; MOST_ELEMENTS];
+        let mut high = [0; MAX_ELEMENTS];
         runs_of_nibbles(&block[..128], 64, codes);
         runs_of_pairs(&block[128..192], &mut high);
         for (code, high) in codes.iter_mut().zip(high) {
@@ -101,7 +102,7 @@ pub static Q6_K: Format = Format {
         }
     },
     factors: |block| {
-        let mut factors = Factors::default();
+        let mut factors = GroupFactors::default();
         for (factor, byte) in factors.scale.iter_mut().zip(&block[192..208]) {
             *factor = i32::from(*byte as i8);
         }
@@ -110,21 +111,21 @@ pub static Q6_K: Format = Format {
 };
 
 /// d as binary32, 256 signed bytes, sums of 16 of them.
-pub static Q8_K: Format = Format {
+pub(super) static Q8_K: BlockFormat = BlockFormat {
     codes: 256,
     values: &FROM_0,
     unit: 0,
     group: 256,
-    scale: Scale::F32(0),
+    scale: ScaleEncoding::F32(0),
     minimum: None,
-    extreme: legacy::ends8,
+    extreme: legacy::is_extreme_8bit,
     extract: |block, codes| codes.copy_from_slice(&block[4..260]),
-    factors: plain,
+    factors: unit_factors,
 };
 
 /// Bit i of byte j belongs to element 32 i + j.
 #[inline(always)]
-fn eighths(bytes: &[u8], place: u32, codes: &mut [u8; MOST_ELEMENTS]) {
+fn add_bit_plane(bytes: &[u8], place: u32, codes: &mut [u8; MAX_ELEMENTS]) {
     for (bit, codes) in codes.chunks_exact_mut(32).enumerate() {
         for (byte, code) in bytes.iter().zip(codes) {
             *code |= (byte >> bit & 1) << place;
@@ -134,9 +135,9 @@ fn eighths(bytes: &[u8], place: u32, codes: &mut [u8; MOST_ELEMENTS]) {
 
 /// Eight scales and eight minima of 6 bits: the first four of either in bytes of their own, whose two
 /// highest bits are those of the last four.
-fn sixes(block: &[u8]) -> Factors {
+fn unpack_6bit_factors(block: &[u8]) -> GroupFactors {
     let bytes = &block[4..16];
-    let mut factors = Factors::default();
+    let mut factors = GroupFactors::default();
     for i in 0..4 {
         let (scale, minimum, rest) = (bytes[i], bytes[4 + i], bytes[8 + i]);
         factors.scale[i] = i32::from(scale & 63);

@@ -16,7 +16,7 @@
 //! is zero and its sign bit is ignored.
 
 #[doc(hidden)]
-pub mod edges;
+pub mod edge_scales;
 mod fp4;
 pub mod grids;
 mod iq;
@@ -27,13 +27,13 @@ mod ternary;
 use crate::dtype::Dtype;
 
 /// Block-quantised types.
-pub const TYPES: usize = 27;
+pub const TYPE_COUNT: usize = 27;
 
 /// The most elements a block has.
-pub const MOST_ELEMENTS: usize = 256;
+pub const MAX_ELEMENTS: usize = 256;
 
 /// The most bytes a block has.
-pub const MOST_BYTES: usize = 292;
+pub const MAX_BYTES: usize = 292;
 
 /// Elements of a unit: the least common multiple of the elements of all blocks, twice. Work on blocks is
 /// divided at units, whatever the type.
@@ -44,7 +44,7 @@ pub const HALO_LEN: usize = 4096;
 
 /// Where the scale words of a block lie, and what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
+pub enum ScaleEncoding {
     /// A binary16 at this byte.
     F16(usize),
     /// A binary16 whose nibbles are the highest of four 16-bit words at this byte, the lowest first.
@@ -57,49 +57,49 @@ pub enum Scale {
     E4M3(usize),
 }
 
-/// The integers that neighbours share, by group of [`Format::group`] elements.
+/// The integers that neighbours share, by group of [`BlockFormat::group`] elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Factors {
+pub struct GroupFactors {
     /// What the scale is multiplied by.
     pub scale: [i32; 16],
     /// What dmin is multiplied by before it is subtracted.
     pub minimum: [i32; 16],
 }
 
-impl Default for Factors {
+impl Default for GroupFactors {
     fn default() -> Self {
-        Factors { scale: [1; 16], minimum: [0; 16] }
+        GroupFactors { scale: [1; 16], minimum: [0; 16] }
     }
 }
 
 /// What a code stands for, by code.
-pub type Values = [i8; 256];
+pub type BlockCodeValues = [i8; 256];
 
 /// How the blocks of a type are read.
-pub struct Format {
+pub struct BlockFormat {
     /// Number of codes: a power of two up to 256.
     pub codes: usize,
     /// What a code stands for.
-    pub values: &'static Values,
+    pub values: &'static BlockCodeValues,
     /// The power of two that products are in.
     pub unit: i32,
     /// Elements that share a factor: 16, or a multiple.
     pub group: usize,
     /// Its scale.
-    pub scale: Scale,
+    pub scale: ScaleEncoding,
     /// Byte of dmin, a binary16.
     pub minimum: Option<usize>,
     /// Codes at the end of the range of a quantiser, where a weight that is too large is cut off, by
     /// code; all false for types of so few values that many of them are at an end.
     pub extreme: fn(u8) -> bool,
     /// Reads the codes, in order of the elements.
-    extract: fn(&[u8], &mut [u8; MOST_ELEMENTS]),
+    extract: fn(&[u8], &mut [u8; MAX_ELEMENTS]),
     /// Reads the factors.
-    factors: fn(&[u8]) -> Factors,
+    factors: fn(&[u8]) -> GroupFactors,
 }
 
-/// By [`index`].
-static FORMATS: [&Format; TYPES] = [
+/// By [`type_index`].
+static FORMATS: [&BlockFormat; TYPE_COUNT] = [
     &legacy::Q4_0,
     &legacy::Q4_1,
     &legacy::Q5_0,
@@ -130,13 +130,13 @@ static FORMATS: [&Format; TYPES] = [
 ];
 
 /// The number of a block-quantised type among them, in the order of [`Dtype`]; `None` for others.
-pub fn index(dtype: Dtype) -> Option<usize> {
-    dtype.is_blocks().then(|| dtype as usize - Dtype::Q4_0 as usize)
+pub fn type_index(dtype: Dtype) -> Option<usize> {
+    dtype.is_block_quantised().then(|| dtype as usize - Dtype::Q4_0 as usize)
 }
 
 /// How the blocks of a type are read; `None` for types without blocks.
-pub fn format(dtype: Dtype) -> Option<&'static Format> {
-    index(dtype).map(|index| FORMATS[index])
+pub fn block_format(dtype: Dtype) -> Option<&'static BlockFormat> {
+    type_index(dtype).map(|index| FORMATS[index])
 }
 
 /// Bytes of a unit of a block-quantised type.
@@ -147,7 +147,7 @@ pub fn unit_bytes(dtype: Dtype) -> u64 {
 
 /// The blocks that a part of a tensor owns: those of the units that begin in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owned {
+pub struct OwnedBlocks {
     /// Number of the first unit.
     pub first_unit: u64,
     /// Bytes of the part before it: they belong to the part before.
@@ -156,10 +156,10 @@ pub struct Owned {
     pub blocks: usize,
 }
 
-impl Owned {
+impl OwnedBlocks {
     /// By the bytes `offset..offset + len` of a tensor, of which `available` from `offset` on are at
     /// hand: the part, and what lies behind it up to [`HALO_LEN`] or the end of the tensor.
-    pub fn of(dtype: Dtype, offset: u64, len: usize, available: usize) -> Owned {
+    pub fn for_range(dtype: Dtype, offset: u64, len: usize, available: usize) -> OwnedBlocks {
         let unit = unit_bytes(dtype);
         let block = dtype.granule().0;
         let (first_unit, end) = (offset.div_ceil(unit), (offset + len as u64).div_ceil(unit));
@@ -168,7 +168,7 @@ impl Owned {
         let end = (end * unit).min(offset + available as u64).max(start);
         let blocks = ((end - start) / block) as usize;
         let skip = ((start - offset) as usize).min(available);
-        Owned { first_unit, skip, blocks }
+        OwnedBlocks { first_unit, skip, blocks }
     }
 
     /// Units, the last of which may be shorter.
@@ -183,35 +183,35 @@ impl Owned {
     }
 }
 
-impl Format {
+impl BlockFormat {
     /// The codes of a block, in order of its elements.
-    pub fn codes_of(&self, block: &[u8], codes: &mut [u8; MOST_ELEMENTS]) {
+    pub fn read_codes(&self, block: &[u8], codes: &mut [u8; MAX_ELEMENTS]) {
         (self.extract)(block, codes);
     }
 
     /// The integers that neighbours share.
-    pub fn factors_of(&self, block: &[u8]) -> Factors {
+    pub fn read_factors(&self, block: &[u8]) -> GroupFactors {
         (self.factors)(block)
     }
 
     /// d and dmin, as binary32.
-    pub fn scales_of(&self, block: &[u8]) -> (f32, f32) {
+    pub fn read_scales(&self, block: &[u8]) -> (f32, f32) {
         let d = match self.scale {
-            Scale::F16(at) => half_to_f32(word(block, at)),
-            Scale::Nibbles(at) => half_to_f32(nibbles(block, at)),
-            Scale::F32(at) => f32::from_bits(word32(block, at)),
-            Scale::E8M0(at) => e8m0(block[at]),
-            Scale::E4M3(_) => 1.0,
+            ScaleEncoding::F16(at) => half_to_f32(word(block, at)),
+            ScaleEncoding::Nibbles(at) => half_to_f32(nibbles(block, at)),
+            ScaleEncoding::F32(at) => f32::from_bits(word32(block, at)),
+            ScaleEncoding::E8M0(at) => e8m0(block[at]),
+            ScaleEncoding::E4M3(_) => 1.0,
         };
         (d, self.minimum.map_or(0.0, |at| half_to_f32(word(block, at))))
     }
 
     /// The values of a block: `out` has room for its elements.
     pub fn decode(&self, block: &[u8], out: &mut [f32]) {
-        let mut codes = [0; MOST_ELEMENTS];
+        let mut codes = [0; MAX_ELEMENTS];
         (self.extract)(block, &mut codes);
         let factors = (self.factors)(block);
-        let (d, dmin) = self.scales_of(block);
+        let (d, dmin) = self.read_scales(block);
         let unit = f32::from_bits(((127 + self.unit) as u32) << 23);
         let groups = out.chunks_mut(self.group).zip(codes.chunks(self.group));
         for (group, (out, codes)) in groups.enumerate() {
@@ -234,9 +234,11 @@ impl Format {
 
 /// The values of a block of a block-quantised type. Those of no such type, of a block that is too
 /// short, and those that `out` has beyond the block are left as they are.
-pub fn decode(dtype: Dtype, block: &[u8], out: &mut [f32]) {
+pub fn decode_block(dtype: Dtype, block: &[u8], out: &mut [f32]) {
     let (bytes, elements) = dtype.granule();
-    let (Some(format), Some(block)) = (format(dtype), block.get(..bytes as usize)) else { return };
+    let (Some(format), Some(block)) = (block_format(dtype), block.get(..bytes as usize)) else {
+        return;
+    };
     let len = out.len().min(elements as usize);
     format.decode(block, &mut out[..len]);
 }
@@ -253,7 +255,7 @@ fn word32(block: &[u8], at: usize) -> u32 {
     u32::from(word(block, at)) | u32::from(word(block, at + 2)) << 16
 }
 
-/// The binary16 of [`Scale::Nibbles`].
+/// The binary16 of [`ScaleEncoding::Nibbles`].
 pub fn nibbles(block: &[u8], at: usize) -> u16 {
     (0..4).fold(0, |all, i| all | (word(block, at + 2 * i) >> 12) << (4 * i))
 }
@@ -279,27 +281,27 @@ fn e8m0(e: u8) -> f32 {
 }
 
 /// No group has factors of its own.
-fn plain(_: &[u8]) -> Factors {
-    Factors::default()
+fn unit_factors(_: &[u8]) -> GroupFactors {
+    GroupFactors::default()
 }
 
 /// Types of few values.
-fn never(_: u8) -> bool {
+fn never_extreme(_: u8) -> bool {
     false
 }
 
 /// Codes of 4 bits: the lowest and the highest.
-fn ends4(code: u8) -> bool {
+fn is_extreme_4bit(code: u8) -> bool {
     code == 0 || code == 15
 }
 
 /// Codes of 5 bits: the lowest and the highest.
-fn ends5(code: u8) -> bool {
+fn is_extreme_5bit(code: u8) -> bool {
     code == 0 || code == 31
 }
 
 /// Codes that stand for themselves, less `zero`.
-const fn less(zero: i16) -> Values {
+const fn values_minus(zero: i16) -> BlockCodeValues {
     let mut values = [0; 256];
     let mut code = 0;
     while code < 256 {
@@ -311,7 +313,7 @@ const fn less(zero: i16) -> Values {
 
 /// Two codes a byte, `run` bytes at a time: first their low halves, then their high ones.
 #[inline(always)]
-fn runs_of_nibbles(bytes: &[u8], run: usize, codes: &mut [u8; MOST_ELEMENTS]) {
+fn runs_of_nibbles(bytes: &[u8], run: usize, codes: &mut [u8; MAX_ELEMENTS]) {
     for (bytes, codes) in bytes.chunks_exact(run).zip(codes.chunks_exact_mut(2 * run)) {
         let (low, high) = codes.split_at_mut(run);
         for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
@@ -323,7 +325,7 @@ fn runs_of_nibbles(bytes: &[u8], run: usize, codes: &mut [u8; MOST_ELEMENTS]) {
 
 /// Four codes a byte, 32 bytes at a time, the lowest first.
 #[inline(always)]
-fn runs_of_pairs(bytes: &[u8], codes: &mut [u8; MOST_ELEMENTS]) {
+fn runs_of_pairs(bytes: &[u8], codes: &mut [u8; MAX_ELEMENTS]) {
     for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
         for (codes, shift) in codes.chunks_exact_mut(32).zip([0, 2, 4, 6]) {
             for (byte, code) in bytes.iter().zip(codes) {

@@ -1,10 +1,13 @@
 //! Elements of two values, of three and of four.
 
-use super::{Format, Scale, Values, less, never, plain, runs_of_pairs};
+use super::{
+    BlockCodeValues, BlockFormat, ScaleEncoding, never_extreme, runs_of_pairs, unit_factors,
+    values_minus,
+};
 
-static FROM_1: Values = less(1);
+static FROM_1: BlockCodeValues = values_minus(1);
 /// Bit 0 stands for −d, bit 1 for d.
-static SIGNS: Values = {
+static SIGNS: BlockCodeValues = {
     let mut values = [1; 256];
     values[0] = -1;
     values
@@ -12,14 +15,14 @@ static SIGNS: Values = {
 
 /// 52 bytes of five elements (the last four of four), d. A byte is the fraction of 256 whose digits to
 /// the base of three are the codes.
-pub static TQ1_0: Format = Format {
+pub(super) static TQ1_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,
     group: 256,
-    scale: Scale::F16(52),
+    scale: ScaleEncoding::F16(52),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         let parts = [(0..32, 0..160), (32..48, 160..240), (48..52, 240..256)];
         for (bytes, elements) in parts {
@@ -33,31 +36,31 @@ pub static TQ1_0: Format = Format {
             }
         }
     },
-    factors: plain,
+    factors: unit_factors,
 };
 
 /// 64 bytes of four elements, d.
-pub static TQ2_0: Format = Format {
+pub(super) static TQ2_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,
     group: 256,
-    scale: Scale::F16(64),
+    scale: ScaleEncoding::F16(64),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| runs_of_pairs(&block[..64], codes),
-    factors: plain,
+    factors: unit_factors,
 };
 
 /// d, 128 bits.
-pub static Q1_0: Format = Format {
+pub(super) static Q1_0: BlockFormat = BlockFormat {
     codes: 2,
     values: &SIGNS,
     unit: 0,
     group: 128,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (byte, codes) in block[2..18].iter().zip(codes.chunks_exact_mut(8)) {
             for (bit, code) in codes.iter_mut().enumerate() {
@@ -65,18 +68,18 @@ pub static Q1_0: Format = Format {
             }
         }
     },
-    factors: plain,
+    factors: unit_factors,
 };
 
 /// d, 64 codes of two bits, four in a byte.
-pub static Q2_0: Format = Format {
+pub(super) static Q2_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,
     unit: 0,
     group: 64,
-    scale: Scale::F16(0),
+    scale: ScaleEncoding::F16(0),
     minimum: None,
-    extreme: never,
+    extreme: never_extreme,
     extract: |block, codes| {
         for (byte, codes) in block[2..18].iter().zip(codes.chunks_exact_mut(4)) {
             for (code, shift) in codes.iter_mut().zip([0, 2, 4, 6]) {
@@ -84,5 +87,5 @@ pub static Q2_0: Format = Format {
             }
         }
     },
-    factors: plain,
+    factors: unit_factors,
 };

@@ -12,7 +12,7 @@ fn golden_blocks(dtype: Dtype) -> Vec<u8> {
     shake.update(format!("tensorseal quantised {dtype}").as_bytes());
     let mut blocks = vec![0; BLOCKS * size];
     shake.finalize_xof().read(&mut blocks);
-    edges::put(dtype, &mut blocks);
+    edge_scales::fill_edge_scales(dtype, &mut blocks);
     blocks
 }
 
@@ -23,12 +23,12 @@ fn bits(value: f32) -> u32 {
 #[test]
 fn blocks_decode_as_the_gguf_package_decodes_them() {
     let golden: Value = tensorseal_testing::json("quantised/decoded.json");
-    for dtype in Dtype::blocks() {
+    for dtype in Dtype::block_quantised() {
         let (size, elements) = dtype.granule();
         let mut sha = Sha256::new();
         let mut values = vec![0.0; elements as usize];
         for (number, block) in golden_blocks(dtype).chunks(size as usize).enumerate() {
-            decode(dtype, block, &mut values);
+            decode_block(dtype, block, &mut values);
             if let Some(expected) = golden[dtype.name()]["blocks"].get(number.to_string()) {
                 let found: Vec<String> =
                     values.iter().take(64).map(|value| format!("{:08x}", bits(*value))).collect();
@@ -45,21 +45,21 @@ fn blocks_decode_as_the_gguf_package_decodes_them() {
 
 #[test]
 fn formats_are_consistent() {
-    for dtype in Dtype::blocks() {
-        let format = format(dtype).unwrap();
+    for dtype in Dtype::block_quantised() {
+        let format = block_format(dtype).unwrap();
         let (size, elements) = dtype.granule();
-        assert!(elements as usize <= MOST_ELEMENTS && size as usize <= MOST_BYTES);
+        assert!(elements as usize <= MAX_ELEMENTS && size as usize <= MAX_BYTES);
         assert!(UNIT_LEN.is_multiple_of(elements as usize));
         assert!(unit_bytes(dtype) <= HALO_LEN as u64);
         assert!(format.codes.is_power_of_two() && format.codes <= 256);
         assert!((elements as usize).is_multiple_of(format.group) && format.group >= 16);
-        let mut codes = [0; MOST_ELEMENTS];
+        let mut codes = [0; MAX_ELEMENTS];
         for block in golden_blocks(dtype).chunks(size as usize) {
-            format.codes_of(block, &mut codes);
+            format.read_codes(block, &mut codes);
             assert!(codes.iter().all(|code| usize::from(*code) < format.codes), "{dtype}");
         }
     }
-    assert!(format(Dtype::F32).is_none());
+    assert!(block_format(Dtype::F32).is_none());
 }
 
 #[test]
@@ -91,12 +91,12 @@ fn binary16_is_widened_as_the_half_crate_does() {
 #[test]
 fn what_is_no_block_is_left_alone() {
     let mut out = [7.0; 40];
-    decode(Dtype::F32, &[0; 40], &mut out);
-    decode(Dtype::Q4_0, &[0; 17], &mut out);
+    decode_block(Dtype::F32, &[0; 40], &mut out);
+    decode_block(Dtype::Q4_0, &[0; 17], &mut out);
     assert_eq!(out, [7.0; 40]);
-    decode(Dtype::Q4_0, &[0; 18], &mut out);
+    decode_block(Dtype::Q4_0, &[0; 18], &mut out);
     assert_eq!(out[31..34], [-0.0, 7.0, 7.0]);
-    decode(Dtype::Q4_0, &[1; 18], &mut out[..3]);
+    decode_block(Dtype::Q4_0, &[1; 18], &mut out[..3]);
 }
 
 proptest! {
@@ -108,7 +108,7 @@ proptest! {
         extra in 0u64..20,
         mut cuts in prop::collection::vec(0u64..300_000, 0..6),
     ) {
-        let dtype = Dtype::blocks().nth(which).unwrap();
+        let dtype = Dtype::block_quantised().nth(which).unwrap();
         let total = blocks * dtype.granule().0 + extra.min(dtype.granule().0 - 1);
         cuts.extend([0, total]);
         cuts.iter_mut().for_each(|cut| *cut = (*cut).min(total));
@@ -118,7 +118,7 @@ proptest! {
         for part in cuts.windows(2) {
             let len = (part[1] - part[0]) as usize;
             let available = len + ((total - part[1]) as usize).min(HALO_LEN);
-            let owned = Owned::of(dtype, part[0], len, available);
+            let owned = OwnedBlocks::for_range(dtype, part[0], len, available);
             if owned.blocks > 0 {
                 prop_assert_eq!(owned.first_unit * per_unit, next);
                 prop_assert!(owned.skip < len);

@@ -1,8 +1,8 @@
 //! What an expression is when it is made of literals only. minijinja reads it, and what is joined from
 //! literals is joined here.
 
-use super::lexer::Word;
-use super::plain::{MOST_BRACKETS, MOST_LINE, brackets};
+use super::lexer::TemplateToken;
+use super::nesting_limits::{MOST_BRACKETS, MOST_LINE, brackets};
 use minijinja::machinery::ast::{BinOpKind, CallArg, Expr};
 use minijinja::machinery::parse_expr;
 
@@ -10,11 +10,11 @@ use minijinja::machinery::parse_expr;
 const MOST: usize = 256;
 
 /// The text that an expression is; `None`: it is not made of literals alone, or no text.
-pub(super) fn text(words: &[(Word<'_>, u64)]) -> Option<String> {
-    if let [(Word::Text(text), _)] = words {
+pub(super) fn text(words: &[(TemplateToken<'_>, u64)]) -> Option<String> {
+    if let [(TemplateToken::Text(text), _)] = words {
         return Some(text.clone());
     }
-    let is_text = |(word, _): &(Word<'_>, u64)| matches!(word, Word::Text(_));
+    let is_text = |(word, _): &(TemplateToken<'_>, u64)| matches!(word, TemplateToken::Text(_));
     if words.len() > MOST || brackets(words) > MOST_BRACKETS || !words.iter().any(is_text) {
         return None;
     }
@@ -27,12 +27,12 @@ pub(super) fn text(words: &[(Word<'_>, u64)]) -> Option<String> {
 }
 
 /// The strings of an expression one behind the other, where there is nothing but signs between them.
-pub(super) fn joined(words: &[(Word<'_>, u64)]) -> Option<String> {
+pub(super) fn joined(words: &[(TemplateToken<'_>, u64)]) -> Option<String> {
     let mut all = String::new();
     for (word, _) in words {
         match word {
-            Word::Text(text) => all.push_str(text),
-            Word::Sign('~' | '+' | '(' | ')') => {}
+            TemplateToken::Text(text) => all.push_str(text),
+            TemplateToken::Sign('~' | '+' | '(' | ')') => {}
             _ => return None,
         }
     }
@@ -40,19 +40,19 @@ pub(super) fn joined(words: &[(Word<'_>, u64)]) -> Option<String> {
 }
 
 /// The expression as minijinja reads it: strings have the escapes that it knows.
-fn written(words: &[(Word<'_>, u64)]) -> String {
+fn written(words: &[(TemplateToken<'_>, u64)]) -> String {
     let mut text = String::new();
     for (word, _) in words {
         match word {
-            Word::Name(name) | Word::Number(name) => {
+            TemplateToken::Name(name) | TemplateToken::Number(name) => {
                 text.push(' ');
                 text.push_str(name);
                 text.push(' ');
             }
-            Word::Text(value) => {
+            TemplateToken::Text(value) => {
                 text.push_str(&serde_json::Value::from(value.as_str()).to_string());
             }
-            Word::Sign(sign) => text.push(*sign),
+            TemplateToken::Sign(sign) => text.push(*sign),
         }
     }
     text

@@ -3,7 +3,7 @@
 
 /// A word inside of a tag.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Word<'a> {
+pub(super) enum TemplateToken<'a> {
     /// A name or a keyword.
     Name(&'a str),
     /// A string, its escapes resolved.
@@ -14,16 +14,16 @@ pub(super) enum Word<'a> {
     Sign(char),
 }
 
-impl Word<'_> {
+impl TemplateToken<'_> {
     /// Whether it is this character.
-    pub fn is(&self, sign: char) -> bool {
-        matches!(self, Word::Sign(c) if *c == sign)
+    pub(super) fn is(&self, sign: char) -> bool {
+        matches!(self, TemplateToken::Sign(c) if *c == sign)
     }
 
     /// The name that it is.
-    pub fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match self {
-            Word::Name(name) => Some(name),
+            TemplateToken::Name(name) => Some(name),
             _ => None,
         }
     }
@@ -32,15 +32,15 @@ impl Word<'_> {
 /// The words of one tag, `{{ … }}` or `{% … %}`, each with its line.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tag<'a> {
-    pub words: Vec<(Word<'a>, u64)>,
+    pub words: Vec<(TemplateToken<'a>, u64)>,
 }
 
 /// Shows every tag of a template in order.
 pub(super) fn tags<'a>(text: &'a str, mut look: impl FnMut(&Tag<'a>)) {
-    let mut lexer = Lexer { text, at: 0, line: 1, open_ended: 0 };
+    let mut lexer = TemplateLexer { text, at: 0, line: 1, open_ended: 0 };
     while let Some(end) = lexer.next_tag() {
         let tag = lexer.tag(end);
-        let is_raw = matches!(tag.words.as_slice(), [(Word::Name("raw"), _)]);
+        let is_raw = matches!(tag.words.as_slice(), [(TemplateToken::Name("raw"), _)]);
         look(&tag);
         if is_raw {
             lexer.pass_raw();
@@ -48,7 +48,7 @@ pub(super) fn tags<'a>(text: &'a str, mut look: impl FnMut(&Tag<'a>)) {
     }
 }
 
-struct Lexer<'a> {
+struct TemplateLexer<'a> {
     text: &'a str,
     at: usize,
     line: u64,
@@ -59,7 +59,7 @@ struct Lexer<'a> {
 /// After so many, what begins is a word like others.
 const MOST_OPEN_ENDED: u32 = 64;
 
-impl<'a> Lexer<'a> {
+impl<'a> TemplateLexer<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -145,15 +145,15 @@ impl<'a> Lexer<'a> {
             let line = self.line;
             let word = self.word(first);
             match word {
-                Word::Sign('(' | '[' | '{') => open += 1,
-                Word::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
+                TemplateToken::Sign('(' | '[' | '{') => open += 1,
+                TemplateToken::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
                 _ => {}
             }
             tag.words.push((word, line));
         }
     }
 
-    fn word(&mut self, first: char) -> Word<'a> {
+    fn word(&mut self, first: char) -> TemplateToken<'a> {
         let rest = self.rest();
         let is_part = |c: char| c == '_' || c.is_alphanumeric();
         let length_of = |c: fn(char) -> bool| rest.find(|x| !c(x)).unwrap_or(rest.len());
@@ -161,7 +161,7 @@ impl<'a> Lexer<'a> {
             '\'' | '"' => match self.ended(|rest| string(rest, first)) {
                 Some((text, length)) => {
                     self.pass(length);
-                    return Word::Text(text);
+                    return TemplateToken::Text(text);
                 }
                 None => {
                     self.pass(1);
@@ -175,16 +175,18 @@ impl<'a> Lexer<'a> {
                     let end = fraction.find(|c: char| !is_part(c)).unwrap_or(fraction.len());
                     length += 1 + end;
                 }
-                return Word::Number(self.pass(length));
+                return TemplateToken::Number(self.pass(length));
             }
             c if is_part(c) => {
-                return Word::Name(self.pass(length_of(|c| c == '_' || c.is_alphanumeric())));
+                return TemplateToken::Name(
+                    self.pass(length_of(|c| c == '_' || c.is_alphanumeric())),
+                );
             }
             c => {
                 self.pass(c.len_utf8());
             }
         }
-        Word::Sign(first)
+        TemplateToken::Sign(first)
     }
 }
 
@@ -275,10 +277,10 @@ mod tests {
         let mut all = Vec::new();
         tags(text, |tag| {
             all.extend(tag.words.iter().map(|(word, _)| match word {
-                Word::Name(name) => (*name).to_owned(),
-                Word::Text(text) => format!("'{text}'"),
-                Word::Number(number) => (*number).to_owned(),
-                Word::Sign(c) => c.to_string(),
+                TemplateToken::Name(name) => (*name).to_owned(),
+                TemplateToken::Text(text) => format!("'{text}'"),
+                TemplateToken::Number(number) => (*number).to_owned(),
+                TemplateToken::Sign(c) => c.to_string(),
             }));
         });
         all

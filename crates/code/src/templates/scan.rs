@@ -1,11 +1,11 @@
 //! Looking through a template for what reaches out of it.
 
 use super::fold;
-use super::lexer::{Tag, Word, tags};
+use super::lexer::{Tag, TemplateToken, tags};
 use super::names::{is_keyword, is_known};
-use super::plain::Depth;
+use super::nesting_limits::NestingLimits;
 use crate::error::CodeError;
-use crate::found::Found;
+use crate::findings::FileFindings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most names that are kept of a template.
@@ -13,18 +13,18 @@ const KEPT: usize = 64;
 /// Most names that a template may define before its calls are no longer told.
 const DEFINED: usize = 4096;
 
-type Words<'t, 'a> = &'t [(Word<'a>, u64)];
+type Tokens<'t, 'a> = &'t [(TemplateToken<'a>, u64)];
 
 /// A name that is reached for.
-struct Escape {
+struct SandboxEscape {
     name: String,
     how: &'static str,
     line: u64,
 }
 
 #[derive(Default)]
-struct Scan {
-    escapes: Vec<Escape>,
+struct TemplateScan {
+    escapes: Vec<SandboxEscape>,
     /// A text that would reach for a name if it were used as a format.
     format: Option<(String, u64)>,
     /// Whether a text is used as a format.
@@ -35,15 +35,15 @@ struct Scan {
     underscored: BTreeMap<String, (String, u64)>,
     /// Variables that parts are taken by.
     subscripts: BTreeSet<String>,
-    depth: Depth,
+    depth: NestingLimits,
 }
 
 /// Notes what is wrong with a template, or worth knowing of it. Each cause once.
-pub(super) fn scan(label: &str, text: &str, found: &mut Found) {
-    let mut scan = Scan::default();
+pub(super) fn scan(label: &str, text: &str, found: &mut FileFindings) {
+    let mut scan = TemplateScan::default();
     tags(text, |tag| scan.tag(tag));
     if let (true, Some((name, line))) = (scan.formats, scan.format.take()) {
-        scan.escapes.push(Escape { name, how: "by a format string", line });
+        scan.escapes.push(SandboxEscape { name, how: "by a format string", line });
     }
     for (variable, (name, line)) in std::mem::take(&mut scan.underscored) {
         if scan.subscripts.contains(&variable) {
@@ -51,7 +51,7 @@ pub(super) fn scan(label: &str, text: &str, found: &mut Found) {
         }
     }
     let template = label.to_owned();
-    for Escape { name, how, line } in scan.escapes {
+    for SandboxEscape { name, how, line } in scan.escapes {
         found.other.push(CodeError::Escape { template: template.clone(), name, how, line });
     }
     let called = scan.called.difference(&scan.defined).cloned();
@@ -64,9 +64,9 @@ pub(super) fn scan(label: &str, text: &str, found: &mut Found) {
     }
 }
 
-impl Scan {
+impl TemplateScan {
     fn tag(&mut self, tag: &Tag<'_>) {
-        self.depth.see(tag);
+        self.depth.check_tag(tag);
         self.define(&tag.words);
         for at in 0..tag.words.len() {
             self.word(&tag.words, at);
@@ -77,7 +77,7 @@ impl Scan {
     fn escape(&mut self, name: &str, how: &'static str, line: u64) {
         let is_new = self.escapes.iter().all(|known| known.name != name || known.how != how);
         if is_new && self.escapes.len() < KEPT {
-            self.escapes.push(Escape { name: name.to_owned(), how, line });
+            self.escapes.push(SandboxEscape { name: name.to_owned(), how, line });
         }
     }
 
@@ -89,23 +89,23 @@ impl Scan {
     }
 
     /// Looks at one word and what stands around it.
-    fn word(&mut self, words: Words<'_, '_>, at: usize) {
+    fn word(&mut self, words: Tokens<'_, '_>, at: usize) {
         let before = at.checked_sub(1).and_then(|at| words.get(at)).map(|(word, _)| word);
         let Some((word, line)) = words.get(at) else { return };
         let follows = |sign| words.get(at + 1).is_some_and(|(word, _)| word.is(sign));
         match word {
-            Word::Name(name) if before.is_some_and(|before| before.is('.')) => {
+            TemplateToken::Name(name) if before.is_some_and(|before| before.is('.')) => {
                 if name.starts_with('_') {
                     self.escape(name, "as an attribute", *line);
                 }
                 self.formats |= matches!(*name, "format" | "format_map");
             }
-            Word::Name(name) if before.is_some_and(|before| before.is('|')) => {
+            TemplateToken::Name(name) if before.is_some_and(|before| before.is('|')) => {
                 self.filter(name, inside(words, at + 1), *line);
             }
-            Word::Name(name) if follows('(') => self.call(name, before),
-            Word::Text(text) if is_internal(text) => self.named(text, *line),
-            Word::Sign('[') if before.is_some_and(is_value) => {
+            TemplateToken::Name(name) if follows('(') => self.call(name, before),
+            TemplateToken::Text(text) if is_internal(text) => self.named(text, *line),
+            TemplateToken::Sign('[') if before.is_some_and(is_value) => {
                 let within = inside(words, at);
                 let subscript = fold::text(within).unwrap_or_default();
                 self.formats |= matches!(subscript.as_str(), "format" | "format_map");
@@ -114,7 +114,7 @@ impl Scan {
                 }
                 match within {
                     // What a variable was set to is known at the end.
-                    [(Word::Name(variable), _)] => {
+                    [(TemplateToken::Name(variable), _)] => {
                         _ = self.subscripts.insert((*variable).to_owned())
                     }
                     // Chosen, cut or repeated: it is there to be reached for.
@@ -137,20 +137,20 @@ impl Scan {
         }
     }
 
-    fn call(&mut self, name: &str, before: Option<&Word<'_>>) {
+    fn call(&mut self, name: &str, before: Option<&TemplateToken<'_>>) {
         // Tests may have brackets, too, and macros are being defined.
         let other = matches!(
-            before.and_then(Word::name),
+            before.and_then(TemplateToken::name),
             Some("is" | "not" | "macro" | "call" | "block" | "filter" | "import")
         );
-        let is_not = before.and_then(Word::name) == Some("not");
+        let is_not = before.and_then(TemplateToken::name) == Some("not");
         if (!other || is_not) && !is_keyword(name) && !is_known(name) && self.called.len() < KEPT {
             self.called.insert(name.to_owned());
         }
     }
 
     /// Filters that take the name of an attribute.
-    fn filter(&mut self, name: &str, arguments: Words<'_, '_>, line: u64) {
+    fn filter(&mut self, name: &str, arguments: Tokens<'_, '_>, line: u64) {
         let arguments = divided(arguments);
         let text = |at: usize| arguments.get(at).and_then(|words| fold::text(words));
         let by_place = match name {
@@ -161,9 +161,11 @@ impl Scan {
             _ => None,
         };
         let by_name = arguments.iter().filter_map(|words| match words {
-            [(Word::Name("attribute" | "name"), _), (Word::Sign('='), _), value @ ..] => {
-                fold::text(value)
-            }
+            [
+                (TemplateToken::Name("attribute" | "name"), _),
+                (TemplateToken::Sign('='), _),
+                value @ ..,
+            ] => fold::text(value),
             _ => None,
         });
         for reached in by_place.into_iter().chain(by_name) {
@@ -182,9 +184,10 @@ impl Scan {
     }
 
     /// Looks for a format that reaches for a name, in strings and in what is joined of them.
-    fn runs(&mut self, words: Words<'_, '_>) {
-        let is_joint =
-            |word: &Word<'_>| matches!(word, Word::Text(_) | Word::Sign('~' | '+' | '(' | ')'));
+    fn runs(&mut self, words: Tokens<'_, '_>) {
+        let is_joint = |word: &TemplateToken<'_>| {
+            matches!(word, TemplateToken::Text(_) | TemplateToken::Sign('~' | '+' | '(' | ')'))
+        };
         for run in words.split(|(word, _)| !is_joint(word)) {
             let Some((_, line)) = run.first() else { continue };
             let Some(text) = fold::joined(run) else { continue };
@@ -200,15 +203,16 @@ impl Scan {
     }
 
     /// Notes the names that a tag gives a meaning to.
-    fn define(&mut self, words: Words<'_, '_>) {
+    fn define(&mut self, words: Tokens<'_, '_>) {
         let Some(name) = words.first().and_then(|(word, _)| word.name()) else { return };
-        let until: fn(&Word<'_>) -> bool = match name {
+        let until: fn(&TemplateToken<'_>) -> bool = match name {
             "set" => |word| word.is('='),
             "for" => |word| word.name() == Some("in"),
             "macro" | "call" | "with" | "import" | "from" => |_| false,
             _ => return,
         };
-        if let [_, (Word::Name(variable), line), (Word::Sign('='), _), value @ ..] = words
+        if let [_, (TemplateToken::Name(variable), line), (TemplateToken::Sign('='), _), value @ ..] =
+            words
             && let Some(text) = fold::text(value).filter(|text| is_underscored(text))
             && self.underscored.len() < KEPT
         {
@@ -223,9 +227,9 @@ impl Scan {
 }
 
 /// The texts of an expression, and their lines.
-fn texts<'t>(words: Words<'t, '_>) -> impl Iterator<Item = (&'t str, u64)> {
+fn texts<'t>(words: Tokens<'t, '_>) -> impl Iterator<Item = (&'t str, u64)> {
     words.iter().filter_map(|(word, line)| match word {
-        Word::Text(text) => Some((text.as_str(), *line)),
+        TemplateToken::Text(text) => Some((text.as_str(), *line)),
         _ => None,
     })
 }
@@ -247,28 +251,28 @@ fn is_internal(text: &str) -> bool {
 }
 
 /// Whether a word ends a value, so that a bracket behind it takes a part of that.
-fn is_value(word: &Word<'_>) -> bool {
+fn is_value(word: &TemplateToken<'_>) -> bool {
     match word {
-        Word::Name(name) => !is_keyword(name),
-        Word::Text(_) | Word::Number(_) => true,
-        Word::Sign(sign) => matches!(sign, ')' | ']' | '}'),
+        TemplateToken::Name(name) => !is_keyword(name),
+        TemplateToken::Text(_) | TemplateToken::Number(_) => true,
+        TemplateToken::Sign(sign) => matches!(sign, ')' | ']' | '}'),
     }
 }
 
 /// What stands in the brackets that open at `at`; nothing where none do.
-fn inside<'t, 'a>(words: Words<'t, 'a>, at: usize) -> Words<'t, 'a> {
+fn inside<'t, 'a>(words: Tokens<'t, 'a>, at: usize) -> Tokens<'t, 'a> {
     /// Longer ones join no name; what is in them is looked at word by word.
     const MOST: usize = 256;
-    let Some((Word::Sign('(' | '['), _)) = words.get(at) else { return &[] };
+    let Some((TemplateToken::Sign('(' | '['), _)) = words.get(at) else { return &[] };
     let rest = words.get(at + 1..).unwrap_or_default();
     let mut open = 0usize;
     for (length, (word, _)) in rest.iter().enumerate().take(MOST) {
         match word {
-            Word::Sign('(' | '[' | '{') => open += 1,
-            Word::Sign(')' | ']' | '}') if open == 0 => {
+            TemplateToken::Sign('(' | '[' | '{') => open += 1,
+            TemplateToken::Sign(')' | ']' | '}') if open == 0 => {
                 return rest.get(..length).unwrap_or_default();
             }
-            Word::Sign(')' | ']' | '}') => open -= 1,
+            TemplateToken::Sign(')' | ']' | '}') => open -= 1,
             _ => {}
         }
     }
@@ -276,13 +280,13 @@ fn inside<'t, 'a>(words: Words<'t, 'a>, at: usize) -> Words<'t, 'a> {
 }
 
 /// The arguments of a call.
-fn divided<'t, 'a>(words: Words<'t, 'a>) -> Vec<Words<'t, 'a>> {
+fn divided<'t, 'a>(words: Tokens<'t, 'a>) -> Vec<Tokens<'t, 'a>> {
     let mut open = 0usize;
     words
         .split(|(word, _)| {
             match word {
-                Word::Sign('(' | '[' | '{') => open += 1,
-                Word::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
+                TemplateToken::Sign('(' | '[' | '{') => open += 1,
+                TemplateToken::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
                 _ => {}
             }
             open == 0 && word.is(',')
@@ -304,10 +308,10 @@ fn reached_by_format(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tensorseal_format::Named;
+    use tensorseal_format::StructureError;
 
     fn rules(text: &str) -> Vec<&'static str> {
-        let mut found = Found::default();
+        let mut found = FileFindings::default();
         scan("it", text, &mut found);
         found.other.iter().map(|error| error.rule().0).collect()
     }

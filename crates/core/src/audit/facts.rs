@@ -1,17 +1,17 @@
 //! The facts of one tensor that judgements start from.
 
-use super::edges::Edges;
-use super::pages::{PageFacts, Prints};
-use super::seen::Seen;
+use super::binade_edges::BinadeEdges;
+use super::localization::Localization;
+use super::pages::{PageFacts, PageFingerprints};
+use super::rows_columns::RowColumnStatistics;
 use super::streams::LowBitFacts;
-use super::sums::Sums;
 use super::windows::WindowFacts;
 use crate::seal::distribution::{Distribution, distribution_of};
 use serde::{Deserialize, Serialize};
-use tensorseal_base::dtype::{Dtype, Number};
-use tensorseal_engine::collect::Finished;
+use tensorseal_base::dtype::{Dtype, NumberFormat};
+use tensorseal_engine::collect::ObjectMeasurement;
 use tensorseal_engine::measure::digest::ChainingValue;
-use tensorseal_engine::measure::structure::Layout;
+use tensorseal_engine::measure::structure::StructureLayout;
 use tensorseal_format::Tensor;
 
 /// See the module.
@@ -32,14 +32,14 @@ pub struct TensorFacts {
     pub exponents: Vec<(i32, u64)>,
     /// The lower edges of its binades: 16-bit floating-point types only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub edges: Option<Edges>,
+    pub edges: Option<BinadeEdges>,
     /// Distinct values (of wider types: distinct upper halves; of blocks: distinct codes and scales).
     pub distinct: u64,
     /// Its pages.
     pub pages: PageFacts,
     /// Fingerprints of its pages.
     #[serde(skip)]
-    pub prints: Prints,
+    pub prints: PageFingerprints,
     /// Its windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowFacts>,
@@ -48,18 +48,18 @@ pub struct TensorFacts {
     pub low_bits: Option<LowBitFacts>,
     /// Its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<Sums>,
+    pub rows: Option<RowColumnStatistics>,
     /// Its columns.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub columns: Option<Sums>,
+    pub columns: Option<RowColumnStatistics>,
     /// What a second look found.
     #[serde(skip)]
-    pub seen: Seen,
+    pub seen: Localization,
 }
 
 /// How far the largest values lie above the usual ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
+pub struct ExponentExcess {
     /// The largest exponent (base 2).
     pub largest: i32,
     /// The largest exponent once the largest one of every 10,000 values, and at least one, is left out.
@@ -74,12 +74,12 @@ impl TensorFacts {
     pub fn new(
         index: usize,
         tensor: &Tensor,
-        layout: &Layout,
-        finished: Finished<'_>,
+        layout: &StructureLayout,
+        finished: ObjectMeasurement<'_>,
         zeros: u32,
     ) -> Option<TensorFacts> {
         let distribution = distribution_of(tensor.dtype, &finished)?;
-        let Finished { digest, blocks, histogram, structure, codes, .. } = finished;
+        let ObjectMeasurement { digest, blocks, histogram, structure, codes, .. } = finished;
         let structure = structure?;
         let used = |counts: &[u64]| counts.iter().filter(|count| **count > 0).count() as u64;
         // Blocks differ by their codes and by their scales.
@@ -98,15 +98,16 @@ impl TensorFacts {
             digest,
             blocks,
             exponents: exponents(tensor.dtype, &distribution),
-            edges: counted.and_then(|(elements, histogram)| Edges::of(elements, histogram)),
+            edges: counted
+                .and_then(|(elements, histogram)| BinadeEdges::from_histogram(elements, histogram)),
             distinct: distinct?,
             pages,
             prints,
             windows: structure.windows.as_ref().map(WindowFacts::new),
             low_bits,
-            rows: magnitudes.map(|m| Sums::new(&m.rows, layout.columns.into())),
-            columns: magnitudes.map(|m| Sums::new(&m.columns, m.rows.len() as u64)),
-            seen: Seen::default(),
+            rows: magnitudes.map(|m| RowColumnStatistics::new(&m.rows, layout.columns.into())),
+            columns: magnitudes.map(|m| RowColumnStatistics::new(&m.columns, m.rows.len() as u64)),
+            seen: Localization::default(),
             distribution,
         })
     }
@@ -117,7 +118,7 @@ impl TensorFacts {
     }
 
     /// Lets the counts go that nothing will be said about: 10 KiB a tensor.
-    pub fn forget_plain_streams(&mut self) {
+    pub fn discard_unremarkable_streams(&mut self) {
         if let Some(low_bits) = self.low_bits.as_mut().filter(|low_bits| !low_bits.is_suspicious())
         {
             low_bits.streams.iter_mut().for_each(|stream| stream.bytes = Vec::new());
@@ -125,7 +126,7 @@ impl TensorFacts {
     }
 
     /// How far its largest values lie above the usual ones; `None` with fewer than three values.
-    pub fn exponent_gap(&self) -> Option<Gap> {
+    pub fn exponent_excess(&self) -> Option<ExponentExcess> {
         let largest = self.exponents.last()?.0;
         let values: u64 = self.exponents.iter().map(|(_, count)| count).sum();
         let left_out = values.div_ceil(10_000);
@@ -134,13 +135,13 @@ impl TensorFacts {
             passed += count;
             (passed > left_out).then_some(*exponent)
         })?;
-        (values >= 3).then_some(Gap { largest, usual, binades: largest - usual })
+        (values >= 3).then_some(ExponentExcess { largest, usual, binades: largest - usual })
     }
 }
 
 /// Counts by exponent of base 2, subnormals and zeros left out.
 pub fn exponents(dtype: Dtype, distribution: &Distribution) -> Vec<(i32, u64)> {
-    let Number::Float(format) = dtype.number() else { return Vec::new() };
+    let NumberFormat::Float(format) = dtype.number_format() else { return Vec::new() };
     let mut counts: Vec<(i32, u64)> = Vec::new();
     for (index, count) in distribution.sign_exponent.decode() {
         let field = (index / 2) as i32;

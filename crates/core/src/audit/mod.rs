@@ -4,21 +4,21 @@
 //! the structure after everything usual was dropped, so that what is kept does not grow with a tensor
 //! (but for one fingerprint a page). What it means is said by [`crate::judge`].
 
-pub mod carve;
-pub mod edges;
-pub mod extract;
+pub mod binade_edges;
+pub mod extraction;
 pub mod facts;
-pub mod look;
+pub mod facts_storage;
+pub mod file_search;
+pub mod localization;
+pub mod localize;
+pub mod low_bit_stream;
 pub mod magic;
 pub mod pages;
 pub mod roles;
+pub mod rows_columns;
 pub mod run;
-pub mod search;
-pub mod seen;
-pub mod stored;
 pub mod streams;
-pub mod sums;
 pub mod windows;
 
 pub use facts::TensorFacts;
-pub use run::{Audited, Auditing, measure};
+pub use run::{AuditBuilder, AuditMeasurements, measure};

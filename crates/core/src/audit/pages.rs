@@ -22,7 +22,7 @@ const PARTS: u64 = 16;
 
 /// Consecutive pages of one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct ConstantPages {
     /// First page, as in [`Pages`].
     pub page: u64,
     /// How many.
@@ -39,12 +39,12 @@ pub struct PageFacts {
     /// How many of them repeat one word.
     pub constant: u64,
     /// Where those are, the first ones.
-    pub runs: Vec<Run>,
+    pub runs: Vec<ConstantPages>,
 }
 
 /// The fingerprints of a tensor's pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prints {
+pub struct PageFingerprints {
     /// Numbers of the pages; empty when the prints are those of all pages from `first` on.
     numbers: Vec<u32>,
     first: u64,
@@ -59,20 +59,20 @@ pub fn sampling(bytes: u64) -> u32 {
 
 impl PageFacts {
     /// From all pages that a tensor of `bytes` bytes touches. `zeros`: see [`sampling`].
-    pub fn new(pages: &Pages, phase: u32, bytes: u64, zeros: u32) -> (PageFacts, Prints) {
+    pub fn new(pages: &Pages, phase: u32, bytes: u64, zeros: u32) -> (PageFacts, PageFingerprints) {
         let phase = u64::from(phase);
         let first = phase.div_ceil(PAGE_LEN);
         let end = ((phase + bytes) / PAGE_LEN).max(first);
         let whole = pages.pages.get(first as usize..end as usize).unwrap_or_default();
         let mut facts = PageFacts { pages: whole.len() as u64, ..PageFacts::default() };
-        let mut prints = Prints { first, ..Prints::default() };
+        let mut prints = PageFingerprints { first, ..PageFingerprints::default() };
         for (page, number) in whole.iter().zip(first..) {
             let constant = page.state == PageState::Constant;
             if constant {
                 facts.add_constant(number, page.word);
             }
             // A constant page has no print: it is no news that it occurs again.
-            let print = if constant { 0 } else { page.print };
+            let print = if constant { 0 } else { page.fingerprint };
             match zeros {
                 0 => prints.prints.push(print),
                 _ if print != 0 && print.leading_zeros() >= zeros => {
@@ -90,13 +90,13 @@ impl PageFacts {
         let room = self.runs.len() < KEPT_RUNS;
         match self.runs.last_mut() {
             Some(run) if run.page + run.pages == page && run.word == word => run.pages += 1,
-            _ if room => self.runs.push(Run { page, pages: 1, word }),
+            _ if room => self.runs.push(ConstantPages { page, pages: 1, word }),
             _ => {}
         }
     }
 }
 
-impl Prints {
+impl PageFingerprints {
     fn pages(&self) -> impl Iterator<Item = (u64, u64)> {
         self.prints.iter().enumerate().map(|(index, print)| {
             let number = self.numbers.get(index).map(|number| u64::from(*number));
@@ -107,7 +107,7 @@ impl Prints {
 
 /// Consecutive pages that occur a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doubled {
+pub struct DuplicatePages {
     /// Index of the tensor in the list that was searched, and page in it.
     pub here: (usize, u64),
     /// The same of the place that has the same bytes; it comes after `here`.
@@ -119,8 +119,8 @@ pub struct Doubled {
 }
 
 /// All doubled pages of the tensors `prints`, in order of the second place.
-pub fn doubled(prints: &[&Prints]) -> Vec<Doubled> {
-    let twice = printed_twice(prints);
+pub fn find_duplicates(prints: &[&PageFingerprints]) -> Vec<DuplicatePages> {
+    let twice = duplicate_fingerprints(prints);
     let mut places: HashMap<u64, Vec<(usize, u64)>> =
         twice.into_iter().map(|print| (print, Vec::new())).collect();
     for (tensor, prints) in prints.iter().enumerate() {
@@ -130,18 +130,18 @@ pub fn doubled(prints: &[&Prints]) -> Vec<Doubled> {
             }
         }
     }
-    let mut pairs: Vec<Doubled> = places
+    let mut pairs: Vec<DuplicatePages> = places
         .into_values()
         .flat_map(|places| {
             let (here, times) = (places[0], places.len() as u64);
-            let pair = move |there| Doubled { here, there, pages: 1, times };
+            let pair = move |there| DuplicatePages { here, there, pages: 1, times };
             places.into_iter().skip(1).map(pair)
         })
         .collect();
     pairs.sort_unstable_by_key(|pair| (pair.there, pair.here));
-    let mut runs: Vec<Doubled> = Vec::new();
+    let mut runs: Vec<DuplicatePages> = Vec::new();
     for pair in pairs {
-        let follows = |run: &Doubled| {
+        let follows = |run: &DuplicatePages| {
             let after = |(tensor, page): (usize, u64)| (tensor, page + run.pages);
             after(run.here) == pair.here && after(run.there) == pair.there
         };
@@ -154,7 +154,7 @@ pub fn doubled(prints: &[&Prints]) -> Vec<Doubled> {
 }
 
 /// The fingerprints that occur more than once, at most [`MOST_DOUBLED`] of them.
-fn printed_twice(prints: &[&Prints]) -> Vec<u64> {
+fn duplicate_fingerprints(prints: &[&PageFingerprints]) -> Vec<u64> {
     let mut twice = Vec::new();
     let mut part = Vec::new();
     for index in 0..PARTS {
@@ -183,8 +183,8 @@ mod tests {
     use super::*;
     use tensorseal_engine::measure::pages::Pages;
 
-    fn facts(phase: u32, bytes: &[u8], zeros: u32) -> (PageFacts, Prints) {
-        let mut pages = Pages::touched(phase, 0, bytes.len() as u64);
+    fn facts(phase: u32, bytes: &[u8], zeros: u32) -> (PageFacts, PageFingerprints) {
+        let mut pages = Pages::for_range(phase, 0, bytes.len() as u64);
         pages.add(phase, 0, bytes);
         PageFacts::new(&pages, phase, bytes.len() as u64, zeros)
     }
@@ -202,10 +202,10 @@ mod tests {
         let (facts_a, a) = facts(0, &a, 0);
         let (facts_b, b) = facts(0, &b, 0);
         assert_eq!((facts_a.constant, facts_b.constant), (0, 2));
-        assert_eq!(facts_b.runs, [Run { page: 3, pages: 2, word: 0 }]);
-        let found = doubled(&[&a, &b]);
-        let run = Doubled { here: (0, 1), there: (1, 1), pages: 2, times: 2 };
-        let single = Doubled { here: (0, 0), there: (1, 5), pages: 1, times: 2 };
+        assert_eq!(facts_b.runs, [ConstantPages { page: 3, pages: 2, word: 0 }]);
+        let found = find_duplicates(&[&a, &b]);
+        let run = DuplicatePages { here: (0, 1), there: (1, 1), pages: 2, times: 2 };
+        let single = DuplicatePages { here: (0, 0), there: (1, 5), pages: 1, times: 2 };
         assert_eq!(found, [run, single]);
     }
 
@@ -214,8 +214,8 @@ mod tests {
         let bytes = [page(1)[2048..].to_vec(), page(2), page(2), page(1)[..100].to_vec()].concat();
         let (facts, prints) = facts(2048, &bytes, 0);
         assert_eq!(facts.pages, 2);
-        let pair = Doubled { here: (0, 1), there: (0, 2), pages: 1, times: 2 };
-        assert_eq!(doubled(&[&prints]), [pair]);
+        let pair = DuplicatePages { here: (0, 1), there: (0, 2), pages: 1, times: 2 };
+        assert_eq!(find_duplicates(&[&prints]), [pair]);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let (facts, kept) = facts(0, &[bytes.clone(), bytes].concat(), 2);
         assert_eq!(facts.pages, 512);
         assert!((64..192).contains(&kept.prints.len()), "{}", kept.prints.len());
-        let found: u64 = doubled(&[&kept]).iter().map(|run| run.pages).sum();
+        let found: u64 = find_duplicates(&[&kept]).iter().map(|run| run.pages).sum();
         assert_eq!(found, kept.prints.len() as u64 / 2);
     }
 }

@@ -7,7 +7,7 @@
 
 /// Role and layer of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Role {
+pub struct TensorRole {
     /// The name with `*` for the layer. Tensors of equal roles are siblings.
     pub role: String,
     /// The number of the layer; `None`: outside the layers.
@@ -15,7 +15,7 @@ pub struct Role {
 }
 
 /// Of a tensor of this name.
-pub fn role(name: &str) -> Role {
+pub fn role(name: &str) -> TensorRole {
     let mut depth = None;
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('.') {
@@ -28,7 +28,7 @@ pub fn role(name: &str) -> Role {
             _ => parts.push(part),
         }
     }
-    Role { role: parts.join("."), depth }
+    TensorRole { role: parts.join("."), depth }
 }
 
 /// A short title of a role: what follows the layer, without `.weight`.
@@ -73,7 +73,7 @@ mod tests {
             ("model.embed_tokens.weight", "model.embed_tokens.weight", None),
             ("0", "0", None),
         ] {
-            assert_eq!(role(name), Role { role: expected.into(), depth }, "{name}");
+            assert_eq!(role(name), TensorRole { role: expected.into(), depth }, "{name}");
         }
         assert_eq!(title("model.layers.*.mlp.up_proj.weight"), "mlp.up_proj");
         assert_eq!(title("model.norm.weight"), "model.norm");

@@ -1,13 +1,13 @@
 //! One pass over a model for an audit.
 
 use super::facts::TensorFacts;
-use super::look;
-use super::pages::{self, Doubled, Prints};
+use super::localize;
+use super::pages::{self, DuplicatePages, PageFingerprints};
 use crate::seal::ModelSeal;
 use crate::seal::build::model_seal;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
-use tensorseal_engine::collect::Finished;
+use tensorseal_engine::collect::ObjectMeasurement;
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
@@ -16,7 +16,7 @@ use tensorseal_format::Checkpoint;
 
 /// What an audit measured.
 #[derive(Debug)]
-pub struct Audited {
+pub struct AuditMeasurements {
     /// By tensor of the model, those that fit their file.
     pub facts: Vec<TensorFacts>,
     /// The model as a whole.
@@ -24,7 +24,7 @@ pub struct Audited {
     /// Who measured.
     pub run: RunReport,
     /// Pages that occur twice, by index into `facts`; equal tensors are looked at once.
-    pub doubled: Vec<Doubled>,
+    pub duplicate_pages: Vec<DuplicatePages>,
     /// Share of the doubled pages that is looked for: 1 up to [`pages::EXACT_BYTES`].
     pub page_share: f64,
 }
@@ -40,16 +40,16 @@ pub fn measure(
     model: &Checkpoint,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Audited, RunError> {
+) -> Result<AuditMeasurements, RunError> {
     let plan = Plan::everything(model, true).with_structure(model);
-    let auditing = Auditing::new(model, &plan);
-    let keep = |finished: Finished<'_>| auditing.keep(finished);
+    let auditing = AuditBuilder::new(model, &plan);
+    let keep = |finished: ObjectMeasurement<'_>| auditing.add(finished);
     let run = engine::run(&model.files, &plan, options, progress, &keep)?;
     auditing.finish(&run, &options.threads, progress)
 }
 
 /// An audit while its model is being measured: the facts of the tensors that are finished.
-pub struct Auditing<'a> {
+pub struct AuditBuilder<'a> {
     model: &'a Checkpoint,
     plan: &'a Plan,
     /// See [`pages::sampling`].
@@ -58,43 +58,43 @@ pub struct Auditing<'a> {
     facts: Vec<Mutex<Option<TensorFacts>>>,
 }
 
-impl<'a> Auditing<'a> {
+impl<'a> AuditBuilder<'a> {
     /// Of `model`, when the objects of `plan` are measured: all of it, with counts and
     /// [structure](Plan::with_structure).
     pub fn new(model: &'a Checkpoint, plan: &'a Plan) -> Self {
-        let zeros = pages::sampling(plan.bytes() - plan.bytes_beside());
+        let zeros = pages::sampling(plan.bytes() - plan.signed_only_bytes());
         let facts = model.tensors.iter().map(|_| Mutex::default()).collect();
         Self { model, plan, zeros, facts }
     }
 
     /// Keeps the facts of an object, if it is a tensor.
-    pub fn keep(&self, finished: Finished<'_>) {
+    pub fn add(&self, finished: ObjectMeasurement<'_>) {
         if let Some(found) = self.facts_of(finished) {
-            self.put(found);
+            self.insert(found);
         }
     }
 
     /// The facts of an object, if it is a tensor.
-    pub fn facts_of(&self, finished: Finished<'_>) -> Option<TensorFacts> {
+    pub fn facts_of(&self, finished: ObjectMeasurement<'_>) -> Option<TensorFacts> {
         let object = &self.plan.objects[finished.object];
         let ObjectKind::Tensor(index) = object.kind else { return None };
         let (tensors, layout) = (&self.model.tensors, object.layout.as_ref()?);
         let mut found = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros)?;
         if tensors.len() > DRAWN {
-            found.forget_plain_streams();
+            found.discard_unremarkable_streams();
         }
         Some(found)
     }
 
     /// Keeps facts that an earlier run had of an object of the plan.
-    pub fn know(&self, object: usize, facts: TensorFacts) {
+    pub fn add_known(&self, object: usize, facts: TensorFacts) {
         if let ObjectKind::Tensor(tensor) = self.plan.objects[object].kind {
-            self.put(TensorFacts { tensor, ..facts });
+            self.insert(TensorFacts { tensor, ..facts });
         }
     }
 
     /// Keeps [facts](Auditing::facts_of).
-    pub fn put(&self, facts: TensorFacts) {
+    pub fn insert(&self, facts: TensorFacts) {
         let place = &self.facts[facts.tensor];
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
     }
@@ -108,32 +108,38 @@ impl<'a> Auditing<'a> {
         run: &RunReport,
         threads: &Threads,
         progress: &Progress,
-    ) -> Result<Audited, RunError> {
+    ) -> Result<AuditMeasurements, RunError> {
         let (model, facts) = (self.model, self.facts.into_iter());
         let mut facts: Vec<TensorFacts> = facts
             .filter_map(|facts| facts.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect();
-        look::look(model, &mut facts, threads, progress)?;
+        localize::localize(model, &mut facts, threads, progress)?;
         let digests: HashMap<usize, ChainingValue> =
             facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
         let alike = doubled(&mut facts);
-        let doubled = look::confirm(model, &facts, alike, progress)?;
+        let doubled = localize::confirm(model, &facts, alike, progress)?;
         let page_share = libm::ldexp(1.0, -(self.zeros as i32));
         let run = run.clone();
-        Ok(Audited { model: model_seal(model, &digests), facts, run, doubled, page_share })
+        Ok(AuditMeasurements {
+            model: model_seal(model, &digests),
+            facts,
+            run,
+            duplicate_pages: doubled,
+            page_share,
+        })
     }
 }
 
 /// Finds pages with equal fingerprints, and lets the fingerprints go.
-fn doubled(facts: &mut [TensorFacts]) -> Vec<Doubled> {
+fn doubled(facts: &mut [TensorFacts]) -> Vec<DuplicatePages> {
     let mut contents = HashSet::new();
     for facts in facts.iter_mut() {
         if !contents.insert(facts.digest) {
-            facts.prints = Prints::default();
+            facts.prints = PageFingerprints::default();
         }
     }
-    let prints: Vec<&Prints> = facts.iter().map(|facts| &facts.prints).collect();
-    let doubled = pages::doubled(&prints);
-    facts.iter_mut().for_each(|facts| facts.prints = Prints::default());
+    let prints: Vec<&PageFingerprints> = facts.iter().map(|facts| &facts.prints).collect();
+    let doubled = pages::find_duplicates(&prints);
+    facts.iter_mut().for_each(|facts| facts.prints = PageFingerprints::default());
     doubled
 }

@@ -9,9 +9,9 @@
 use crate::seal::distribution::Distribution;
 use serde::{Deserialize, Serialize};
 use tensorseal_engine::measure::BLOCK_LEN;
-use tensorseal_engine::measure::correlation::Elements;
+use tensorseal_engine::measure::correlation::ElementFormat;
 use tensorseal_engine::measure::histogram::{BINS, Histogram};
-use tensorseal_engine::measure::low_bits::{Bits, COUNTED, GROUP_LEN, LowBits, WIDTHS};
+use tensorseal_engine::measure::low_bits::{BitCounts, COUNTED, GROUP_LEN, LowBits, WIDTHS};
 
 /// Streams whose bytes fall into halves of whole elements: those of 1, 2 and 4 bits.
 const HALVED: usize = 3;
@@ -89,7 +89,12 @@ pub struct LowBitFacts {
 
 impl LowBitFacts {
     /// From the streams and the counts of a tensor; `zeros`: its elements that are zero.
-    pub fn new(elements: &Elements, low_bits: &LowBits, histogram: &Histogram, zeros: u64) -> Self {
+    pub fn new(
+        elements: &ElementFormat,
+        low_bits: &LowBits,
+        histogram: &Histogram,
+        zeros: u64,
+    ) -> Self {
         let wide = elements.width == 4;
         let low = if wide { histogram.low() } else { histogram.high() };
         let mut lowest = [0u64; 256];
@@ -130,7 +135,7 @@ impl LowBitFacts {
 fn stream(index: usize, width: usize, low_bits: &LowBits, lowest: &[u64; 256]) -> StreamFacts {
     let bits = WIDTHS[index];
     let sums = low_bits.blocks.iter().fold([0u64; 3], |sums, block| {
-        let Bits { ones, lag1, lag8 } = block[index];
+        let BitCounts { ones, lag1, lag8 } = block[index];
         [sums[0] + u64::from(ones), sums[1] + u64::from(lag1), sums[2] + u64::from(lag8)]
     });
     // Every stream of k bits has k words of 64 bits for each group of elements.
@@ -193,7 +198,7 @@ fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2
         let agreement: Vec<f64> = low_bits.blocks[..whole]
             .iter()
             .map(|block| {
-                let Bits { lag1, lag8, .. } = block[stream];
+                let BitCounts { lag1, lag8, .. } = block[stream];
                 f64::from([lag1, lag8][lag]) / pairs
             })
             .collect();
@@ -218,19 +223,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
     use tensorseal_base::dtype::Dtype;
-    use tensorseal_engine::measure::Words;
-    use tensorseal_engine::measure::histogram::Table;
+    use tensorseal_engine::measure::WordFormat;
+    use tensorseal_engine::measure::histogram::CounterTable;
 
     fn facts(words: &[u16]) -> LowBitFacts {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let elements = Elements::of(Dtype::BF16).unwrap();
-        let mut low_bits = LowBits::touched(0, bytes.len() as u64);
+        let elements = ElementFormat::from_dtype(Dtype::BF16).unwrap();
+        let mut low_bits = LowBits::for_range(0, bytes.len() as u64);
         for (block, start) in bytes.chunks(BLOCK_LEN).zip((0..).step_by(BLOCK_LEN)) {
             low_bits.add(&elements, start, block);
         }
-        let (mut table, mut histogram) = (Table::new(), Histogram::new(Words::Bits16));
-        table.count(Words::Bits16, &bytes);
-        table.drain_into(Words::Bits16, &mut histogram);
+        let (mut table, mut histogram) = (CounterTable::new(), Histogram::new(WordFormat::Bits16));
+        table.count(WordFormat::Bits16, &bytes);
+        table.drain_into(WordFormat::Bits16, &mut histogram);
         LowBitFacts::new(&elements, &low_bits, &histogram, 0)
     }
 

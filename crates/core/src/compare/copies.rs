@@ -4,9 +4,9 @@
 //! quantised form. Which of them is loaded depends on the loader, so whoever checked one has not checked
 //! the other.
 
-use super::alike::laid;
-use super::pairing::{Pair, Pairing};
-use super::{Outcome, values};
+use super::duplicates::layout_key;
+use super::pairing::{Pairing, WeightPair};
+use super::{PairOutcome, values};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::progress::Progress;
@@ -16,13 +16,13 @@ use tensorseal_weights::{Weight, Weights};
 
 /// A weight that a model holds in two formats.
 #[derive(Debug)]
-pub struct Copy {
+pub struct DuplicateWeight {
     /// In the format that loaders prefer.
     pub first: Weight,
     /// In another.
     pub second: Weight,
     /// What became of the pair.
-    pub outcome: Outcome,
+    pub outcome: PairOutcome,
 }
 
 /// Puts every weight that is there in several formats beside the one that loaders prefer. `digests`: of
@@ -35,7 +35,7 @@ pub fn measure(
     digests: &HashMap<usize, ChainingValue>,
     threads: &Threads,
     progress: &Progress,
-) -> Result<Vec<Copy>, RunError> {
+) -> Result<Vec<DuplicateWeight>, RunError> {
     if model.format.is_some() || model.tensors.is_empty() {
         return Ok(Vec::new());
     }
@@ -44,7 +44,7 @@ pub fn measure(
         index.and_then(|index| model.files[model.tensors[index].file].format)
     };
     let mut by_name: BTreeMap<String, Vec<Weight>> = BTreeMap::new();
-    for weight in Weights::of(model).weights {
+    for weight in Weights::from_checkpoint(model).readable {
         by_name.entry(weight.canonical.clone()).or_default().push(weight);
     }
     let (mut firsts, mut seconds, mut pairing) = (Vec::new(), Vec::new(), Pairing::default());
@@ -62,17 +62,20 @@ pub fn measure(
             seen = format(&second);
             let at = firsts.len();
             let same_shape = super::pairing::same_shape(&first, &second);
-            pairing.pairs.push(Pair { first: at, second: at, same_shape });
+            pairing.pairs.push(WeightPair { first: at, second: at, same_shape });
             same.push(is_same(model, digests, [&first, &second]));
             firsts.push(first.clone());
             seconds.push(second);
         }
     }
-    let weights = [firsts, seconds].map(|weights| Weights { weights, unread: Vec::new() });
+    let weights =
+        [firsts, seconds].map(|weights| Weights { readable: weights, unreadable: Vec::new() });
     let outcomes = values([model, model], &weights, &pairing, &same, threads, progress)?;
-    let [firsts, seconds] = weights.map(|weights| weights.weights);
+    let [firsts, seconds] = weights.map(|weights| weights.readable);
     let copies = firsts.into_iter().zip(seconds).zip(outcomes);
-    Ok(copies.map(|((first, second), outcome)| Copy { first, second, outcome }).collect())
+    Ok(copies
+        .map(|((first, second), outcome)| DuplicateWeight { first, second, outcome })
+        .collect())
 }
 
 /// Whether two weights are the same bytes of the same type.
@@ -81,8 +84,8 @@ fn is_same(
     digests: &HashMap<usize, ChainingValue>,
     weights: [&Weight; 2],
 ) -> bool {
-    let [Some(one), Some(other)] = weights.map(Weight::whole) else { return false };
+    let [Some(one), Some(other)] = weights.map(Weight::whole_tensor) else { return false };
     let [a, b] = [&model.tensors[one], &model.tensors[other]];
     let [of_a, of_b] = [digests.get(&one), digests.get(&other)];
-    laid(a) == laid(b) && of_a.is_some() && of_a == of_b
+    layout_key(a) == layout_key(b) && of_a.is_some() && of_a == of_b
 }

@@ -5,8 +5,8 @@ use tensorseal_weights::{Weight, Weights};
 
 /// A weight of each model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
-    /// Index of the first model's, in [`Weights::weights`].
+pub struct WeightPair {
+    /// Index of the first model's, in [`Weights::readable`].
     pub first: usize,
     /// Index of the second's.
     pub second: usize,
@@ -14,28 +14,28 @@ pub struct Pair {
     pub same_shape: bool,
 }
 
-impl Pair {
+impl WeightPair {
     /// The two weights.
     pub fn weights<'w>(&self, weights: &'w [Weights; 2]) -> [&'w Weight; 2] {
-        [&weights[0].weights[self.first], &weights[1].weights[self.second]]
+        [&weights[0].readable[self.first], &weights[1].readable[self.second]]
     }
 }
 
-/// See the module; all numbers are indexes into [`Weights::weights`].
+/// See the module; all numbers are indexes into [`Weights::readable`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pairing {
     /// Weights of both, in the order of the first.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<WeightPair>,
     /// Weights of one alone: the first, the second.
-    pub alone: [Vec<usize>; 2],
+    pub unpaired: [Vec<usize>; 2],
 }
 
 impl Pairing {
     /// Pairs weights of the same name, and of the rest those of the same canonical name. Where several
     /// have one (a model in two formats, say), the first of each are paired and the others left alone.
     pub fn new(weights: &[Weights; 2]) -> Pairing {
-        let mut left: BTreeSet<usize> = (0..weights[0].weights.len()).collect();
-        let mut right: BTreeSet<usize> = (0..weights[1].weights.len()).collect();
+        let mut left: BTreeSet<usize> = (0..weights[0].readable.len()).collect();
+        let mut right: BTreeSet<usize> = (0..weights[1].readable.len()).collect();
         let mut pairs = Vec::new();
         // A stack of experts gives its name to many weights: the canonical one tells them apart.
         type Key = fn(&Weight) -> (&str, &str);
@@ -44,29 +44,29 @@ impl Pairing {
         for key in keys {
             let mut places: HashMap<(&str, &str), usize> = HashMap::new();
             for index in right.iter().rev() {
-                places.insert(key(&weights[1].weights[*index]), *index);
+                places.insert(key(&weights[1].readable[*index]), *index);
             }
             for first in left.clone() {
-                let weight = &weights[0].weights[first];
+                let weight = &weights[0].readable[first];
                 let Some(second) = places.remove(&key(weight)) else { continue };
-                let same_shape = same_shape(weight, &weights[1].weights[second]);
-                pairs.push(Pair { first, second, same_shape });
+                let same_shape = same_shape(weight, &weights[1].readable[second]);
+                pairs.push(WeightPair { first, second, same_shape });
                 left.remove(&first);
                 right.remove(&second);
             }
         }
         pairs.sort_by_key(|pair| pair.first);
-        Pairing { pairs, alone: [left.into_iter().collect(), right.into_iter().collect()] }
+        Pairing { pairs, unpaired: [left.into_iter().collect(), right.into_iter().collect()] }
     }
 
     /// The weights that one model alone has, by canonical name: of several of one name the first.
-    pub(super) fn alone_by_name<'w>(
+    pub(super) fn unpaired_by_name<'w>(
         &self,
         weights: &'w [Weights; 2],
         side: usize,
     ) -> HashMap<&'w str, usize> {
-        let named = |index: &usize| (weights[side].weights[*index].canonical.as_str(), *index);
-        self.alone[side].iter().rev().map(named).collect()
+        let named = |index: &usize| (weights[side].readable[*index].canonical.as_str(), *index);
+        self.unpaired[side].iter().rev().map(named).collect()
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
         serialize_to_file(views, None, &path).unwrap();
         let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
         assert!(model.tensors.iter().all(|tensor| tensor.dtype == Dtype::U8));
-        Weights::of(&model)
+        Weights::from_checkpoint(&model)
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         assert!(named.contains(&(["model.y.weight", "module.y.weight"], true)), "{named:?}");
         assert_eq!(named.len(), 2);
         let alone = |side: usize| -> Vec<&str> {
-            pairing.alone[side].iter().map(|at| &both[side].weights[*at].name[..]).collect()
+            pairing.unpaired[side].iter().map(|at| &both[side].readable[*at].name[..]).collect()
         };
         assert_eq!(alone(0), ["model.x.weight", "z.weight"]);
         assert_eq!(alone(1), ["w.weight"]);

@@ -1,6 +1,6 @@
 //! Tied weights: two names for the same bytes, of which a checkpoint may keep one.
 
-use super::alike::{Laid, digests_of_alike, laid};
+use super::duplicates::{TensorLayoutKey, digest_duplicates, layout_key};
 use super::pairing::Pairing;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tensorseal_engine::measure::digest::ChainingValue;
@@ -27,48 +27,50 @@ pub fn find(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<BTreeMap<usize, usize>, RunError> {
-    let tensor = |index: usize| weights.weights[index].whole();
+    let tensor = |index: usize| weights.readable[index].whole_tensor();
     let is_table =
         |index: &usize| model.tensors[*index].shape.iter().filter(|len| **len > 1).count() >= 2;
     let mut alone: Vec<(usize, usize)> =
-        pairing.alone[side].iter().filter_map(|index| Some((*index, tensor(*index)?))).collect();
+        pairing.unpaired[side].iter().filter_map(|index| Some((*index, tensor(*index)?))).collect();
     alone.retain(|(_, tensor)| is_table(tensor));
-    let layouts: HashSet<Laid<'_>> =
-        alone.iter().map(|(_, tensor)| laid(&model.tensors[*tensor])).collect();
+    let layouts: HashSet<TensorLayoutKey<'_>> =
+        alone.iter().map(|(_, tensor)| layout_key(&model.tensors[*tensor])).collect();
     let paired: Vec<(usize, usize)> = pairing
         .pairs
         .iter()
         .enumerate()
         .filter_map(|(at, pair)| Some((at, tensor([pair.first, pair.second][side])?)))
-        .filter(|(_, tensor)| layouts.contains(&laid(&model.tensors[*tensor])))
+        .filter(|(_, tensor)| layouts.contains(&layout_key(&model.tensors[*tensor])))
         .collect();
     if alone.is_empty() || paired.is_empty() {
         return Ok(BTreeMap::new());
     }
     let candidates: Vec<usize> = alone.iter().chain(&paired).map(|(_, tensor)| *tensor).collect();
-    let digests = digests_of_alike(model, &candidates, options, progress)?;
-    let mut by_content: HashMap<(Laid<'_>, ChainingValue), usize> = HashMap::new();
+    let digests = digest_duplicates(model, &candidates, options, progress)?;
+    let mut by_content: HashMap<(TensorLayoutKey<'_>, ChainingValue), usize> = HashMap::new();
     for (at, tensor) in paired.iter().rev() {
         if let Some(digest) = digests.get(tensor) {
-            by_content.insert((laid(&model.tensors[*tensor]), *digest), *at);
+            by_content.insert((layout_key(&model.tensors[*tensor]), *digest), *at);
         }
     }
     let mut tied = BTreeMap::new();
     for (index, tensor) in alone {
         let Some(digest) = digests.get(&tensor) else { continue };
-        let Some(at) = by_content.get(&(laid(&model.tensors[tensor]), *digest)) else { continue };
+        let Some(at) = by_content.get(&(layout_key(&model.tensors[tensor]), *digest)) else {
+            continue;
+        };
         if varies(model, tensor)? {
             tied.insert(index, *at);
         }
     }
-    pairing.alone[side].retain(|index| !tied.contains_key(index));
+    pairing.unpaired[side].retain(|index| !tied.contains_key(index));
     Ok(tied)
 }
 
 /// Whether the elements in the middle of a tensor are not all the same.
 fn varies(model: &Checkpoint, index: usize) -> Result<bool, RunError> {
     let tensor: &Tensor = &model.tensors[index];
-    let plan = Plan::of_tensors([(index, tensor)].into_iter());
+    let plan = Plan::from_tensors([(index, tensor)].into_iter());
     let files = FileSet::new(&model.files, &plan);
     // Blocks of quantised types begin with a scale: bytes that repeat are those of zeros.
     let width = u64::from(tensor.dtype.bits() / 8).max(1);

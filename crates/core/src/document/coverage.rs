@@ -1,11 +1,11 @@
 //! How much of a model was looked at, and what was not.
 
-use super::{shown, units};
+use super::{safe_text, units};
 use serde::Serialize;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::hex;
 use tensorseal_engine::RunReport;
-use tensorseal_format::{Checkpoint, ModelFile, NotCovered, Role};
+use tensorseal_format::{Checkpoint, FileRole, ModelFile, SkippedPath};
 
 /// What a report speaks of, and what not.
 #[derive(Debug, Default, Serialize)]
@@ -15,10 +15,10 @@ pub struct Coverage {
     /// Bytes that were measured.
     pub bytes_checked: u64,
     /// What exists and was not measured.
-    pub not_covered: Vec<NotCovered>,
+    pub not_covered: Vec<SkippedPath>,
     /// Files that are neither weights nor known to go along with them: measured as bytes, and nobody here
     /// knows what they are.
-    pub not_understood: Vec<NotUnderstood>,
+    pub not_understood: Vec<UnrecognisedFile>,
     /// Bytes of files that hold weights, or are loaded as if they did, and that no audit can look into here.
     pub weights_bytes_not_audited: u64,
     /// The files that these are of.
@@ -28,7 +28,7 @@ pub struct Coverage {
 
 /// A file that nobody here knows what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotUnderstood {
+pub struct UnrecognisedFile {
     /// Path relative to the model.
     pub path: String,
     /// The class of its bytes, as far as they have one.
@@ -41,7 +41,7 @@ pub struct NotUnderstood {
 
 impl Coverage {
     /// Of a model, of which `run` measured `bytes_checked` bytes; `None`: nothing was measured.
-    pub fn of(model: &Checkpoint, run: Option<&RunReport>, bytes_checked: u64) -> Self {
+    pub fn new(model: &Checkpoint, run: Option<&RunReport>, bytes_checked: u64) -> Self {
         let mut coverage = Self { bytes_checked, ..Self::default() };
         coverage.add(model, run);
         coverage
@@ -49,12 +49,12 @@ impl Coverage {
 
     /// Adds another model: of a comparison, the second.
     pub fn add(&mut self, model: &Checkpoint, run: Option<&RunReport>) {
-        let files = model.own_files();
+        let files = model.model_files();
         self.bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
-        self.not_covered.extend(model.not_covered.iter().cloned());
+        self.not_covered.extend(model.skipped.iter().cloned());
         for (index, file) in files.iter().enumerate() {
-            if is_not_understood(file) {
-                self.not_understood.push(NotUnderstood {
+            if is_unrecognised(file) {
+                self.not_understood.push(UnrecognisedFile {
                     path: file.path.clone(),
                     class: file.content.class.name(),
                     bytes: file.bytes,
@@ -70,7 +70,7 @@ impl Coverage {
     /// Weights that no audit could look into, in words: how much, and in which files.
     pub fn not_audited(&self) -> Option<String> {
         const NAMED: usize = 3;
-        let named = self.weights_not_audited.iter().take(NAMED).map(|path| shown::name(path));
+        let named = self.weights_not_audited.iter().take(NAMED).map(|path| safe_text::name(path));
         let named: Vec<String> = named.collect();
         let more = match self.weights_not_audited.len().saturating_sub(NAMED) {
             0 => String::new(),
@@ -83,9 +83,9 @@ impl Coverage {
 }
 
 /// What a model is that has not one tensor which can be read: what is there instead.
-pub fn no_weights(model: &Checkpoint) -> String {
+pub fn describe_missing_weights(model: &Checkpoint) -> String {
     const NAMED: usize = 5;
-    let files = model.own_files();
+    let files = model.model_files();
     let mut order: Vec<&ModelFile> = files.iter().collect();
     // Those that hold weights come first.
     order.sort_by_key(|file| (file.content.role, file.content.class));
@@ -99,7 +99,7 @@ pub fn no_weights(model: &Checkpoint) -> String {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        kinds.push(format!("{class} ({}{more})", shown::name(&of_class[0].path)));
+        kinds.push(format!("{class} ({}{more})", safe_text::name(&of_class[0].path)));
     }
     let there = match kinds.is_empty() {
         true => "there is no file".to_owned(),
@@ -109,8 +109,8 @@ pub fn no_weights(model: &Checkpoint) -> String {
 }
 
 /// Whether nobody here knows what a file is. Programs and libraries are known, and told of by themselves.
-fn is_not_understood(file: &ModelFile) -> bool {
-    file.content.role == Role::NotUnderstood
+fn is_unrecognised(file: &ModelFile) -> bool {
+    file.content.role == FileRole::Unknown
 }
 
 /// The digest of a whole file, by the first hash function that a run has one of.
@@ -144,23 +144,27 @@ mod tests {
             model(&[("a.xyz", b"\x01\x02\xff\x00"), ("b.onnx", b"12345"), ("c.txt", b"text")]);
         for file in &mut model.files {
             file.content.role = match &file.path[..1] {
-                "a" => Role::NotUnderstood,
-                "b" => Role::Weights,
-                _ => Role::Companion,
+                "a" => FileRole::Unknown,
+                "b" => FileRole::Weights,
+                _ => FileRole::Companion,
             };
         }
-        let coverage = Coverage::of(&model, None, 0);
+        let coverage = Coverage::new(&model, None, 0);
         assert_eq!(coverage.bytes_total, 13);
         let listed: Vec<_> = coverage.not_understood.iter().map(|file| &*file.path).collect();
         assert_eq!(listed, ["a.xyz"]);
         assert_eq!(coverage.weights_bytes_not_audited, 5);
         assert_eq!(coverage.not_audited().as_deref(), Some("5 B of weights not audited: b.onnx"));
-        assert!(no_weights(&model).contains("(b.onnx)"), "{}", no_weights(&model));
+        assert!(
+            describe_missing_weights(&model).contains("(b.onnx)"),
+            "{}",
+            describe_missing_weights(&model)
+        );
     }
 
     #[test]
     fn of_no_file_it_says_so() {
-        assert!(no_weights(&model(&[])).ends_with("there is no file"));
-        assert_eq!(Coverage::of(&model(&[]), None, 0).not_audited(), None);
+        assert!(describe_missing_weights(&model(&[])).ends_with("there is no file"));
+        assert_eq!(Coverage::new(&model(&[]), None, 0).not_audited(), None);
     }
 }

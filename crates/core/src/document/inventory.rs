@@ -17,13 +17,13 @@ pub struct InventoryFile {
 }
 
 /// All files of a model, in its order, and what a run digested of them.
-pub fn of(model: &Checkpoint, run: &RunReport) -> Vec<InventoryFile> {
+pub fn list_files(model: &Checkpoint, run: &RunReport) -> Vec<InventoryFile> {
     let digests = |index: usize| {
         let found = run.file_digests.get(index).and_then(Option::as_ref);
         let of = |algorithm| Some((algorithm, hex(found?.whole(algorithm)?)));
         HashAlgorithm::ALL.into_iter().filter_map(of).collect()
     };
-    let own = model.files.iter().enumerate().filter(|(_, file)| file.beside.is_none());
+    let own = model.files.iter().enumerate().filter(|(_, file)| file.signed_only.is_none());
     own.map(|(index, file)| InventoryFile {
         path: file.path.clone(),
         bytes: file.bytes,

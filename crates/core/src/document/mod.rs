@@ -4,21 +4,21 @@
 //! reports of it.
 
 pub mod coverage;
-mod filled;
+mod fill;
 pub mod inventory;
 pub mod policy;
 pub mod profile;
-pub mod shown;
+pub mod safe_text;
 pub mod signature;
 pub mod statement;
 pub mod units;
 
-use crate::judge::compare::Comparison;
+use crate::judge::compare::ComparisonReport;
 use crate::judge::embedding::Embedding;
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity, Verdict};
 use crate::seal::Seal;
-pub use coverage::{Coverage, NotUnderstood};
+pub use coverage::{Coverage, UnrecognisedFile};
 use inventory::InventoryFile;
 pub use policy::PolicyUsed;
 use profile::Profile;
@@ -41,7 +41,7 @@ pub struct Report {
     /// The verb.
     pub command: &'static str,
     /// The model, as far as it could be read.
-    pub model: Model,
+    pub model: ModelSummary,
     /// Who measured; null when nothing was measured.
     pub engine: Option<EngineUse>,
     /// What was covered.
@@ -69,7 +69,7 @@ pub struct Report {
     pub profiles: Vec<Profile>,
     /// How much an audit looked at.
     #[serde(skip)]
-    pub audited: Option<AuditedWeights>,
+    pub audited: Option<AuditExtent>,
     /// What whoever waits is told besides, in the order that it came up: who measured, that nothing moved.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -81,10 +81,10 @@ pub struct Report {
     pub fail_on: Severity,
     /// What was found of marks, or the mark that was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<Watermark>,
+    pub watermark: Option<WatermarkReport>,
     /// How two models differ.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Compared>,
+    pub comparison: Option<ComparisonUsed>,
     /// Tensors, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Value>,
@@ -101,7 +101,7 @@ pub struct Tool {
 
 /// The model of a report.
 #[derive(Debug, Default, Serialize)]
-pub struct Model {
+pub struct ModelSummary {
     /// The path as given.
     pub path: String,
     /// Container format.
@@ -118,7 +118,7 @@ pub struct Model {
     pub root: Option<String>,
 }
 
-impl Model {
+impl ModelSummary {
     /// How much of what it has: files, tensors, elements, bytes.
     pub fn content(&self) -> String {
         format!(
@@ -142,21 +142,21 @@ pub struct SealUsed {
     pub signed_by: Option<String>,
     /// What of the model was compared with it; none where it was not.
     #[serde(skip)]
-    pub compared: Option<SealedContent>,
+    pub compared: Option<SealedCounts>,
 }
 
 /// What a seal lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealedContent {
+pub struct SealedCounts {
     /// Tensors.
     pub tensors: u64,
     /// Files that hold none.
     pub other_files: u64,
 }
 
-impl SealedContent {
+impl SealedCounts {
     /// Of this seal.
-    pub fn of(seal: &Seal) -> Self {
+    pub fn from_seal(seal: &Seal) -> Self {
         let other_files = seal.files.iter().filter(|file| file.outside.is_none()).count() as u64;
         Self { tensors: seal.model.tensors, other_files }
     }
@@ -164,7 +164,7 @@ impl SealedContent {
 
 /// What an audit looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AuditedWeights {
+pub struct AuditExtent {
     /// Tensors of weights.
     pub weights: u64,
     /// Tensors of other types: their digests and pages only.
@@ -175,18 +175,18 @@ pub struct AuditedWeights {
 
 /// What a model was compared with, and how they differ.
 #[derive(Debug, Serialize)]
-pub struct Compared {
+pub struct ComparisonUsed {
     /// The other model.
-    pub other: Model,
+    pub other: ModelSummary,
     /// How they differ.
     #[serde(flatten)]
-    pub comparison: Comparison,
+    pub comparison: ComparisonReport,
 }
 
 /// The watermark of a report.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Watermark {
+pub enum WatermarkReport {
     /// One key was looked for.
     Detected(Box<Detection>),
     /// Several keys were, in the order they were given.
@@ -195,9 +195,9 @@ pub enum Watermark {
     Embedded(Embedding),
 }
 
-impl Watermark {
+impl WatermarkReport {
     /// The outcome for each key.
-    pub fn detected(mut detections: Vec<Detection>) -> Self {
+    pub fn from_detections(mut detections: Vec<Detection>) -> Self {
         match detections.pop() {
             Some(only) if detections.is_empty() => Self::Detected(Box::new(only)),
             last => {
@@ -215,7 +215,7 @@ impl Report {
             schema: SCHEMA,
             tool: Tool { name: "tensorseal", version: env!("CARGO_PKG_VERSION") },
             command,
-            model: Model { path: path.to_owned(), ..Model::default() },
+            model: ModelSummary { path: path.to_owned(), ..ModelSummary::default() },
             engine: None,
             coverage: Coverage::default(),
             signature: None,
@@ -264,7 +264,7 @@ impl Report {
 
     /// Turns a pass into what it is where something that was asked for was not looked at (exit code 3), or
     /// there was nothing to look at (4). Findings that fail stand before both, and 3 before 4.
-    pub fn withhold(&mut self, why: impl Into<String>, exit_code: u8) {
+    pub fn downgrade_pass(&mut self, why: impl Into<String>, exit_code: u8) {
         let passed = self.verdict == Verdict::Pass;
         if passed || self.verdict == Verdict::Incomplete && exit_code < self.exit_code {
             self.verdict = Verdict::Incomplete;

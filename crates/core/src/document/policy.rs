@@ -28,7 +28,7 @@ pub struct PolicyUsed {
 
 impl PolicyUsed {
     /// What a policy said of a model, without the findings.
-    pub fn of(file: &PolicyFile, time: Timestamp, judgement: &Judgement) -> Self {
+    pub fn new(file: &PolicyFile, time: Timestamp, judgement: &Judgement) -> Self {
         Self {
             source: file.path.display().to_string(),
             name: file.policy.name.clone(),

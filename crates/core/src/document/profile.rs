@@ -27,12 +27,12 @@ pub struct Profile {
     /// The same in the baseline; empty: there is none.
     pub exponents_before: Vec<(i32, u64)>,
     /// Only of tensors with findings: low-bit streams.
-    pub low_bits: Vec<LowBits>,
+    pub low_bits: Vec<LowBitCounts>,
 }
 
 /// Counts of the bytes of the stream of the lowest `bits` bits of each element.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct LowBits {
+pub struct LowBitCounts {
     /// Lowest bits taken of each element.
     pub bits: u32,
     /// How often each byte occurs in the stream: 256 counts.

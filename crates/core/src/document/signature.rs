@@ -1,7 +1,7 @@
 //! The signature of a report: what was signed, by whom, and what else the signer states.
 
 use serde::Serialize;
-use tensorseal_signing::attestation::{Attestation, AuditFacts, Kind};
+use tensorseal_signing::attestation::{Attestation, AttestationKind, AttestedAudit};
 use tensorseal_signing::{Manifest, Signer};
 
 /// The signature that was made or checked.
@@ -40,7 +40,7 @@ pub struct SignedModel {
 #[derive(Debug, Clone, Serialize)]
 pub struct AttestationUsed {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: AttestationKind,
     /// Root of the model that it states.
     pub model_root: String,
     /// When it was signed, by the signer's clock.
@@ -50,7 +50,7 @@ pub struct AttestationUsed {
     pub document: Option<String>,
     /// What the audit found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub audit: Option<AuditFacts>,
+    pub audit: Option<AttestedAudit>,
 }
 
 impl SignatureUsed {
@@ -62,7 +62,7 @@ impl SignatureUsed {
 
 impl SignedModel {
     /// As a signature lists it.
-    pub fn of(manifest: &Manifest) -> Self {
+    pub fn from_manifest(manifest: &Manifest) -> Self {
         Self {
             name: manifest.subject.clone(),
             sha256: tensorseal_base::hex::hex(&manifest.root),
@@ -77,7 +77,7 @@ impl SignedModel {
 
 impl From<&Attestation> for AttestationUsed {
     fn from(attestation: &Attestation) -> Self {
-        let facts = &attestation.facts;
+        let facts = &attestation.predicate;
         Self {
             kind: attestation.kind,
             model_root: facts.model_root.clone(),

@@ -2,7 +2,7 @@
 
 /// Between whom and what a statement is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stated {
+pub struct StatementContext {
     /// What the subject is called.
     pub subject: String,
     /// Digest of the subject: that of its OpenSSF Model Signing manifest.
@@ -14,12 +14,12 @@ pub struct Stated {
     /// URI of whoever verified; `None`: this program and its version.
     pub verifier: Option<String>,
     /// The signature and the attestations that were read.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<StatementInput>,
 }
 
 /// A signed document that was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
+pub struct StatementInput {
     /// Its name.
     pub name: String,
     /// SHA-256 of its bytes.

@@ -1,9 +1,9 @@
 //! Pinpointing what a comparison with a seal found changed.
 
 use crate::judge::{Finding, flips};
-use crate::pinpoint::fine::Fine;
-use crate::pinpoint::places::{Place, Subject, places};
-use crate::pinpoint::search::{Limits, Pinpointed, Search, search};
+use crate::pinpoint::chunk_digests::ChunkDigests;
+use crate::pinpoint::differing_ranges::{DifferingRange, RangeSubject, differing_ranges};
+use crate::pinpoint::search::{PinpointResult, PinpointedRange, SearchLimits, search};
 use crate::seal::Seal;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tensorseal_engine::stream::progress::Progress;
@@ -11,7 +11,7 @@ use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
 
 /// A model, what was sealed and what was found of it.
-pub struct Compared<'a> {
+pub struct SealComparison<'a> {
     /// The model, opened.
     pub model: &'a Checkpoint,
     /// What it was when it was sealed.
@@ -25,28 +25,28 @@ pub struct Compared<'a> {
 /// Searches the places that the findings speak of, and adds to them what was found. Also says which
 /// findings (by index) are explained to the last bit.
 pub fn pinpoint<'a>(
-    compared: &Compared<'a>,
+    compared: &SealComparison<'a>,
     findings: &mut [&mut Finding],
-    fine: Option<Fine<'_>>,
-    limits: Limits,
+    fine: Option<ChunkDigests<'_>>,
+    limits: SearchLimits,
     threads: &Threads,
     progress: &Progress,
-) -> Result<(Search<'a>, Vec<bool>), RunError> {
-    let owners = Owners::of(findings, compared.damaged);
-    let mut wanted = places(compared.sealed, compared.found);
+) -> Result<(PinpointResult<'a>, Vec<bool>), RunError> {
+    let owners = FindingIndex::of(findings, compared.damaged);
+    let mut wanted = differing_ranges(compared.sealed, compared.found);
     wanted.retain(|place| owners.owner(place, compared.sealed).is_some());
     let search = search(compared.model, wanted, fine, limits, threads, progress)?;
-    let mut of_finding: BTreeMap<usize, Vec<&Pinpointed<'_>>> = BTreeMap::new();
-    for found in &search.places {
-        if let Some(owner) = owners.owner(&found.place, compared.sealed) {
+    let mut of_finding: BTreeMap<usize, Vec<&PinpointedRange<'_>>> = BTreeMap::new();
+    for found in &search.ranges {
+        if let Some(owner) = owners.owner(&found.range, compared.sealed) {
             of_finding.entry(owner).or_default().push(found);
         }
     }
     let mut explained = vec![false; findings.len()];
     for (owner, places) in of_finding {
         explained[owner] = places.iter().all(|found| found.is_explained());
-        match places.first().map(|found| found.place.subject) {
-            Some(Subject::Tensor(tensor)) => {
+        match places.first().map(|found| found.range.subject) {
+            Some(RangeSubject::Tensor(tensor)) => {
                 let tensor = &compared.sealed.tensors[tensor];
                 flips::describe_tensor(findings[owner], tensor, &places);
             }
@@ -57,14 +57,14 @@ pub fn pinpoint<'a>(
 }
 
 /// Which finding speaks of which place.
-struct Owners {
+struct FindingIndex {
     tensors: HashMap<String, usize>,
     files: HashMap<String, usize>,
 }
 
-impl Owners {
-    fn of(findings: &[&mut Finding], damaged: &BTreeSet<String>) -> Owners {
-        let mut owners = Owners { tensors: HashMap::new(), files: HashMap::new() };
+impl FindingIndex {
+    fn of(findings: &[&mut Finding], damaged: &BTreeSet<String>) -> FindingIndex {
+        let mut owners = FindingIndex { tensors: HashMap::new(), files: HashMap::new() };
         for (index, finding) in findings.iter().enumerate() {
             match (finding.rule, &finding.tensor, &finding.file) {
                 // What holds the content of another tensor has no flipped bits.
@@ -83,12 +83,12 @@ impl Owners {
         owners
     }
 
-    fn owner(&self, place: &Place<'_>, sealed: &Seal) -> Option<usize> {
+    fn owner(&self, place: &DifferingRange<'_>, sealed: &Seal) -> Option<usize> {
         match place.subject {
-            Subject::Tensor(tensor) => {
+            RangeSubject::Tensor(tensor) => {
                 self.tensors.get(sealed.tensors[tensor].name.as_str()).copied()
             }
-            Subject::Outside(file) | Subject::File(file) => self.files.get(file).copied(),
+            RangeSubject::Gap(file) | RangeSubject::File(file) => self.files.get(file).copied(),
         }
     }
 }

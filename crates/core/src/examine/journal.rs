@@ -8,7 +8,7 @@ use crate::audit::TensorFacts;
 use std::borrow::Cow;
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::plan::{Object, Plan};
-use tensorseal_engine::{BrokenChecksum, FinishedFile, RunReport};
+use tensorseal_engine::{BrokenChecksum, FileMeasurement, RunReport};
 use tensorseal_format::Checkpoint;
 
 /// Remembers what was measured of the files of one model, as they are now, for one kind of [`Request`].
@@ -17,13 +17,13 @@ pub trait Journal: Sync {
     fn object(&self, object: &Object) -> Option<MeasuredObject>;
 
     /// What was found of a file of the model, by its index, besides its objects.
-    fn file(&self, file: usize) -> Option<FinishedFile>;
+    fn file(&self, file: usize) -> Option<FileMeasurement>;
 
     /// An object was measured. Called from any thread.
     fn keep_object(&self, object: &Object, measured: &MeasuredObject);
 
     /// All objects of a file were kept. Called from any thread.
-    fn keep_file(&self, file: usize, finished: &FinishedFile);
+    fn keep_file(&self, file: usize, finished: &FileMeasurement);
 }
 
 /// What is kept of an object.
@@ -39,17 +39,21 @@ pub struct MeasuredObject {
 
 /// What a journal knows of a plan.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct JournalEntries {
     /// By object of the plan; empty when nothing is known.
     objects: Vec<Option<MeasuredObject>>,
-    files: Vec<(usize, FinishedFile)>,
+    files: Vec<(usize, FileMeasurement)>,
 }
 
-impl Known {
+impl JournalEntries {
     /// What `journal` knows of the objects of `plan`, which are those of `model`.
-    pub fn of(model: &Checkpoint, plan: &Plan, journal: Option<&dyn Journal>) -> Known {
-        let Some(journal) = journal else { return Known::default() };
-        let mut known = Known::default();
+    pub(super) fn load(
+        model: &Checkpoint,
+        plan: &Plan,
+        journal: Option<&dyn Journal>,
+    ) -> JournalEntries {
+        let Some(journal) = journal else { return JournalEntries::default() };
+        let mut known = JournalEntries::default();
         for objects in plan.objects.chunk_by(|a, b| a.file == b.file) {
             let file = objects[0].file;
             // Without its facts, nothing would be said of a tensor that is audited.
@@ -58,14 +62,14 @@ impl Known {
             };
             let of = |object| journal.object(object).filter(|measured| is_whole(object, measured));
             let found = objects.iter().map(of);
-            let hashings = plan.file_hashing.of(file);
+            let hashings = plan.file_hashing.for_file(file);
             let entry = &model.files[file];
             if hashings.is_empty() && entry.checksums.is_empty() {
                 known.objects.extend(found);
                 continue;
             }
-            let holds = |finished: &FinishedFile| match &finished.digests {
-                Some(digests) => digests.are_of(hashings, entry.bytes),
+            let holds = |finished: &FileMeasurement| match &finished.digests {
+                Some(digests) => digests.matches(hashings, entry.bytes),
                 None => hashings.is_empty(),
             };
             let all: Option<Vec<MeasuredObject>> = found.collect();
@@ -81,7 +85,7 @@ impl Known {
     }
 
     /// The part of `plan` that is not known, and the indices of its objects in the whole.
-    pub fn rest<'p>(&self, plan: &'p Plan) -> (Cow<'p, Plan>, Vec<usize>) {
+    pub(super) fn remaining<'p>(&self, plan: &'p Plan) -> (Cow<'p, Plan>, Vec<usize>) {
         let unknown = |index: &usize| self.objects.get(*index).is_none_or(Option::is_none);
         let rest: Vec<usize> = (0..plan.objects.len()).filter(unknown).collect();
         if rest.len() == plan.objects.len() {
@@ -92,13 +96,13 @@ impl Known {
     }
 
     /// What is known of objects, by index in the plan.
-    pub fn take_objects(&mut self) -> impl Iterator<Item = (usize, MeasuredObject)> {
+    pub(super) fn take_objects(&mut self) -> impl Iterator<Item = (usize, MeasuredObject)> {
         let objects = std::mem::take(&mut self.objects).into_iter().enumerate();
         objects.filter_map(|(index, known)| Some((index, known?)))
     }
 
     /// Adds what is known of files to what a run of the rest reports.
-    pub fn complete(self, run: &mut RunReport) {
+    pub(super) fn complete(self, run: &mut RunReport) {
         for (file, finished) in self.files {
             if let Some(digests) = run.file_digests.get_mut(file) {
                 *digests = finished.digests;
@@ -111,6 +115,6 @@ impl Known {
 }
 
 /// The journal of a request, if what it is for can be kept.
-pub(super) fn of_request<'a>(request: &Request<'a>) -> Option<&'a dyn Journal> {
+pub(super) fn usable_journal<'a>(request: &Request<'a>) -> Option<&'a dyn Journal> {
     request.journal.filter(|_| request.keys.is_empty() && !request.distributions)
 }

@@ -4,23 +4,23 @@
 //! Each of them adds to the plan and takes its part of every finished object; alone it does the same. What
 //! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
 
+pub mod expectations;
 pub mod flips;
-pub mod held;
 pub mod journal;
 pub mod sidecar;
 pub mod weights;
 
-use crate::audit::{Audited, Auditing, TensorFacts};
+use crate::audit::{AuditBuilder, AuditMeasurements, TensorFacts};
 use crate::seal::Seal;
-use crate::seal::build::{Contents, Sealing};
-use crate::watermark::detect::{DetectError, Detecting, Measured};
+use crate::seal::build::{SealBuilder, SealContents};
+use crate::watermark::detect::{DetectError, DetectionBuilder, WatermarkMeasurement};
 use crate::watermark::key::WatermarkKey;
-use journal::{Journal, Known, MeasuredObject};
-use tensorseal_base::hashing::Hashings;
-use tensorseal_engine::collect::Finished;
+use journal::{Journal, JournalEntries, MeasuredObject};
+use tensorseal_base::hashing::HashingPlan;
+use tensorseal_engine::collect::ObjectMeasurement;
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Told};
+use tensorseal_engine::{self as engine, RunError, RunObserver, RunOptions, RunReport};
 use tensorseal_format::Checkpoint;
 
 /// What is wanted of a model, besides the digests of all that is in it.
@@ -33,7 +33,7 @@ pub struct Request<'a> {
     /// Keys whose marks are looked for, at most [`MAX_KEYS`](crate::watermark::detect::MAX_KEYS).
     pub keys: &'a [WatermarkKey],
     /// Digests of each file, also of those [beside](tensorseal_format::ModelFile::beside) the model.
-    pub file_hashing: Hashings,
+    pub file_hashing: HashingPlan,
     /// What earlier runs for the same measured is not measured again. A request with `distributions` or `keys`
     /// begins anew: of those nothing is kept.
     pub journal: Option<&'a dyn Journal>,
@@ -41,13 +41,13 @@ pub struct Request<'a> {
 
 /// What was found.
 #[derive(Debug)]
-pub struct Examined {
+pub struct Examination {
     /// What the model is. Whole files have their BLAKE3 and SHA-256 in it if those were asked for.
     pub seal: Seal,
     /// For an audit, when asked for.
-    pub audited: Option<Audited>,
+    pub audited: Option<AuditMeasurements>,
     /// The sums of the keys, when there are any.
-    pub marks: Option<Measured>,
+    pub correlations: Option<WatermarkMeasurement>,
     /// Who measured, and the digests of files.
     pub run: RunReport,
 }
@@ -81,26 +81,26 @@ pub fn measure(
     request: &Request<'_>,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Examined, ExamineError> {
+) -> Result<Examination, ExamineError> {
     let detecting = match request.keys {
         [] => None,
-        keys => Some(Detecting::new(model, keys, options, progress)?),
+        keys => Some(DetectionBuilder::new(model, keys, options, progress)?),
     };
     let plan = plan(model, request, detecting.as_ref());
-    let contents = Contents { distributions: request.distributions, sketches: false };
-    let parts = Parts {
+    let contents = SealContents { distributions: request.distributions, sketches: false };
+    let parts = PassBuilders {
         plan: &plan,
-        sealing: Sealing::new(model, &plan, contents),
+        sealing: SealBuilder::new(model, &plan, contents),
         detecting,
-        auditing: request.audit.then(|| Auditing::new(model, &plan)),
-        journal: journal::of_request(request),
+        auditing: request.audit.then(|| AuditBuilder::new(model, &plan)),
+        journal: journal::usable_journal(request),
     };
-    let mut known = Known::of(model, &plan, parts.journal);
-    let (rest, indices) = known.rest(&plan);
-    known.take_objects().for_each(|(object, known)| parts.know(object, known));
-    let told = Told {
+    let mut known = JournalEntries::load(model, &plan, parts.journal);
+    let (rest, indices) = known.remaining(&plan);
+    known.take_objects().for_each(|(object, known)| parts.add_known(object, known));
+    let told = RunObserver {
         object: &|finished| {
-            parts.keep(Finished { object: indices[finished.object], ..finished });
+            parts.add(ObjectMeasurement { object: indices[finished.object], ..finished });
         },
         file: &|file, finished| {
             if let Some(journal) = parts.journal {
@@ -108,40 +108,40 @@ pub fn measure(
             }
         },
     };
-    let mut run = engine::run_told(&model.files, &rest, options, progress, told)?;
+    let mut run = engine::run_observed(&model.files, &rest, options, progress, told)?;
     known.complete(&mut run);
-    let Parts { sealing, detecting, auditing, .. } = parts;
+    let PassBuilders { sealing, detecting, auditing, .. } = parts;
     let audited =
         auditing.map(|auditing| auditing.finish(&run, &options.threads, progress)).transpose()?;
     let marks = detecting.map(|detecting| detecting.finish(&run, &options.threads, progress));
-    Ok(Examined { seal: sealing.finish(&run), audited, marks: marks.transpose()?, run })
+    Ok(Examination { seal: sealing.finish(&run), audited, correlations: marks.transpose()?, run })
 }
 
 /// Those who take their part of each object.
-struct Parts<'a> {
+struct PassBuilders<'a> {
     plan: &'a Plan,
-    sealing: Sealing<'a>,
-    detecting: Option<Detecting<'a>>,
-    auditing: Option<Auditing<'a>>,
+    sealing: SealBuilder<'a>,
+    detecting: Option<DetectionBuilder<'a>>,
+    auditing: Option<AuditBuilder<'a>>,
     journal: Option<&'a dyn Journal>,
 }
 
-impl Parts<'_> {
+impl PassBuilders<'_> {
     /// What was measured of an object before.
-    fn know(&self, object: usize, known: MeasuredObject) {
+    fn add_known(&self, object: usize, known: MeasuredObject) {
         let MeasuredObject { digest, blocks, facts } = known;
         if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
-            auditing.know(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
+            auditing.add_known(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
         }
-        self.sealing.know(object, digest, blocks);
+        self.sealing.add_known(object, digest, blocks);
     }
 
     /// What was measured of an object now.
-    fn keep(&self, finished: Finished<'_>) {
+    fn add(&self, finished: ObjectMeasurement<'_>) {
         let object = &self.plan.objects[finished.object];
-        self.sealing.keep(&finished);
+        self.sealing.add(&finished);
         if let Some(detecting) = &self.detecting {
-            detecting.keep(object, &finished);
+            detecting.add(object, &finished);
         }
         let (digest, blocks) = (finished.digest, self.journal.map(|_| finished.blocks.clone()));
         let facts = self.auditing.as_ref().and_then(|auditing| auditing.facts_of(finished));
@@ -155,12 +155,16 @@ impl Parts<'_> {
             None => facts,
         };
         if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
-            auditing.put(facts);
+            auditing.insert(facts);
         }
     }
 }
 
-fn plan(model: &Checkpoint, request: &Request<'_>, detecting: Option<&Detecting<'_>>) -> Plan {
+fn plan(
+    model: &Checkpoint,
+    request: &Request<'_>,
+    detecting: Option<&DetectionBuilder<'_>>,
+) -> Plan {
     let mut plan = Plan::everything(model, request.distributions || request.audit);
     if request.audit {
         plan = plan.with_structure(model);

@@ -2,10 +2,10 @@
 
 use super::{Finding, structure};
 use std::collections::BTreeMap;
-use tensorseal_code::Code;
+use tensorseal_code::CodeReport;
 
-/// The findings of [`Code`]: those of a file that is code have its digest.
-pub fn findings(code: &Code) -> Vec<Finding> {
+/// The findings of [`CodeReport`]: those of a file that is code have its digest.
+pub fn findings(code: &CodeReport) -> Vec<Finding> {
     let digests: BTreeMap<&str, [u8; 32]> =
         code.files.iter().filter_map(|file| Some((file.path.as_str(), file.blake3?))).collect();
     let finding = |problem| {

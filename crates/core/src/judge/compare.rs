@@ -4,12 +4,14 @@ mod usual;
 
 use super::Finding;
 use super::audit::listed;
-use crate::compare::copies::Copy;
-use crate::compare::named::Named;
-use crate::compare::unread::NotRead;
-use crate::compare::{Compared, Outcome, Side, sums::Sums};
+use crate::compare::copies::DuplicateWeight;
+use crate::compare::name_only::NameOnlyTensor;
+use crate::compare::unreadable::UnreadablePair;
+use crate::compare::{
+    ComparedModel, ModelComparison, PairOutcome, value_comparison::ValueComparison,
+};
 use crate::watermark::carriers::is_essential;
-use crate::watermark::not_read::MIN_ELEMENTS;
+use crate::watermark::unreadable::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
@@ -107,7 +109,7 @@ impl Relation {
 
 /// One weight of either model or of both.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct WeightRow {
     /// Its canonical name.
     pub name: String,
     /// What became of it.
@@ -134,7 +136,7 @@ pub struct Row {
 
 /// The outcome of a comparison.
 #[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
+pub struct ComparisonReport {
     /// How the models are related.
     pub relation: Relation,
     /// How many weights are of each class.
@@ -144,13 +146,13 @@ pub struct Comparison {
     /// Cosine between them.
     pub cosine: Option<f64>,
     /// Every weight, in the order of the first model.
-    pub weights: Vec<Row>,
+    pub weights: Vec<WeightRow>,
     /// Weights that are kept in a way that is not known here.
     #[serde(skip)]
     pub not_read: u64,
 }
 
-impl Comparison {
+impl ComparisonReport {
     /// Whether nothing differs, not even how a value is stored.
     pub fn is_identical(&self) -> bool {
         self.relation == Relation::Identical
@@ -196,17 +198,17 @@ impl Comparison {
 }
 
 /// Judges a comparison.
-pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
-    let weights = [0, 1].map(|side| &compared.sides[side].weights.weights);
-    let mut total = Sums::default();
+pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>) {
+    let weights = [0, 1].map(|side| &compared.sides[side].weights.readable);
+    let mut total = ValueComparison::default();
     let mut rows = Vec::new();
     for (pair, outcome) in compared.pairing.pairs.iter().zip(&compared.outcomes) {
         let both = [&weights[0][pair.first], &weights[1][pair.second]];
         let mut row = row(compared, both.map(Some));
         row.class = match outcome {
-            Outcome::Identical => Class::Identical,
-            Outcome::Shapes => Class::Reshaped,
-            Outcome::Values(sums) => {
+            PairOutcome::Identical => Class::Identical,
+            PairOutcome::Shapes => Class::Reshaped,
+            PairOutcome::Values(sums) => {
                 total.merge(sums);
                 row.relative = Some(sums.relative());
                 row.cosine = Some(sums.cosine());
@@ -225,16 +227,16 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
             let mut both = [&weights[0][pair.first], &weights[1][pair.second]].map(Some);
             both[side] = Some(&weights[side][*index]);
             let name = weights[side][*index].canonical.clone();
-            rows.push(Row { class: Class::Tied, name, ..row(compared, both) });
+            rows.push(WeightRow { class: Class::Tied, name, ..row(compared, both) });
         }
     }
-    rows.extend(compared.not_read.iter().map(|pair| row_of_unread(compared, pair)));
-    rows.extend(compared.named.iter().map(|named| row_of_named(compared, named)));
+    rows.extend(compared.unreadable.iter().map(|pair| unreadable_row(compared, pair)));
+    rows.extend(compared.name_only.iter().map(|named| name_only_row(compared, named)));
     for (side, class) in [Class::OnlyFirst, Class::OnlySecond].into_iter().enumerate() {
-        for index in &compared.pairing.alone[side] {
+        for index in &compared.pairing.unpaired[side] {
             let mut both = [None, None];
             both[side] = Some(&weights[side][*index]);
-            rows.push(Row { class, ..row(compared, both) });
+            rows.push(WeightRow { class, ..row(compared, both) });
         }
     }
     let mut classes: BTreeMap<Class, u64> = BTreeMap::new();
@@ -243,9 +245,11 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
     }
     let measured = total.elements > 0;
     let unread = classes.get(&Class::NotRead).copied().unwrap_or(0);
-    let besides =
-        Besides { integers: integers_in_doubt(compared), large_alone: large_alone(compared) };
-    let comparison = Comparison {
+    let besides = UnclassifiedCounts {
+        integers: integers_in_doubt(compared),
+        large_unpaired: large_unpaired(compared),
+    };
+    let comparison = ComparisonReport {
         relation: relation(&classes, &total, besides),
         not_read: unread + besides.integers,
         classes,
@@ -255,22 +259,24 @@ pub fn judge(compared: &Compared<'_>) -> (Comparison, Vec<Finding>) {
     };
     // Whether a weight is missing is not known where some stand for nobody knows what.
     let unpaired = [0, 1].map(|side: usize| {
-        let pairs = compared.not_read.iter().filter(|pair| pair.unread[side].is_some());
-        let pairs =
-            pairs.filter(|pair| pair.unread[1 - side].or(pair.read[1 - side]).is_none()).count();
-        let named = compared.named.iter().filter(|named| named.names[side].is_some());
-        let has_none =
-            |named: &&Named| named.names[1 - side].is_none() && named.read[1 - side].is_none();
+        let pairs = compared.unreadable.iter().filter(|pair| pair.unreadable[side].is_some());
+        let pairs = pairs
+            .filter(|pair| pair.unreadable[1 - side].or(pair.readable[1 - side]).is_none())
+            .count();
+        let named = compared.name_only.iter().filter(|named| named.names[side].is_some());
+        let has_none = |named: &&NameOnlyTensor| {
+            named.names[1 - side].is_none() && named.read[1 - side].is_none()
+        };
         pairs + named.filter(has_none).count()
     });
     let findings = findings(&comparison, unpaired);
     (comparison, findings)
 }
 
-fn row(compared: &Compared<'_>, weights: [Option<&Weight>; 2]) -> Row {
+fn row(compared: &ModelComparison<'_>, weights: [Option<&Weight>; 2]) -> WeightRow {
     let of = |side: usize| weights[side].map(|weight| (compared.sides[side].model, weight));
     let first = weights[0].or(weights[1]);
-    Row {
+    WeightRow {
         name: first.map(|weight| weight.canonical.clone()).unwrap_or_default(),
         class: Class::Identical,
         tensors: [0, 1].map(|side| of(side).map(|(_, weight)| weight.name.clone())),
@@ -287,15 +293,15 @@ fn row(compared: &Compared<'_>, weights: [Option<&Weight>; 2]) -> Row {
 }
 
 /// Of a weight that cannot be read in one model at least.
-fn row_of_unread(compared: &Compared<'_>, pair: &NotRead) -> Row {
+fn unreadable_row(compared: &ModelComparison<'_>, pair: &UnreadablePair) -> WeightRow {
     let read = [0, 1]
-        .map(|side| pair.read[side].map(|index| &compared.sides[side].weights.weights[index]));
+        .map(|side| pair.readable[side].map(|index| &compared.sides[side].weights.readable[index]));
     let mut row = row(compared, read);
     row.class = if pair.is_identical { Class::Identical } else { Class::NotRead };
-    for (side, index) in pair.unread.iter().enumerate() {
+    for (side, index) in pair.unreadable.iter().enumerate() {
         let Some(index) = index else { continue };
         let model = compared.sides[side].model;
-        let unread = &compared.sides[side].weights.unread[*index];
+        let unread = &compared.sides[side].weights.unreadable[*index];
         let codes = &model.tensors[unread.tensor];
         row.tensors[side] = Some(codes.name.clone());
         row.stored_as[side] = Some(codes.dtype.name().to_owned());
@@ -310,9 +316,9 @@ fn row_of_unread(compared: &Compared<'_>, pair: &NotRead) -> Row {
 }
 
 /// Of a tensor of which one model at least knows the name alone.
-fn row_of_named(compared: &Compared<'_>, named: &Named) -> Row {
+fn name_only_row(compared: &ModelComparison<'_>, named: &NameOnlyTensor) -> WeightRow {
     let read = [0, 1]
-        .map(|side| named.read[side].map(|index| &compared.sides[side].weights.weights[index]));
+        .map(|side| named.read[side].map(|index| &compared.sides[side].weights.readable[index]));
     let mut row = row(compared, read);
     row.class = if named.is_identical { Class::Identical } else { Class::NotRead };
     for (tensor, name) in row.tensors.iter_mut().zip(&named.names) {
@@ -327,45 +333,45 @@ fn row_of_named(compared: &Compared<'_>, named: &Named) -> Row {
 
 /// Weights that one model alone has and without which it is another, or that may be codes of such. What conversions add
 /// and drop (tables of frequencies, norms, biases, masks, small matrices) is none.
-fn large_alone(compared: &Compared<'_>) -> u64 {
+fn large_unpaired(compared: &ModelComparison<'_>) -> u64 {
     let is_large = |side: usize, index: usize| {
-        let Side { model, weights, .. } = &compared.sides[side];
-        let weight = &weights.weights[index];
+        let ComparedModel { model, weights, .. } = &compared.sides[side];
+        let weight = &weights.readable[index];
         let may_be_codes =
             weight.may_be_codes(model) && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS);
         may_be_codes || is_essential(model, weight)
     };
     let alone = [0, 1].map(|side: usize| {
-        compared.pairing.alone[side].iter().filter(|index| is_large(side, **index)).count()
+        compared.pairing.unpaired[side].iter().filter(|index| is_large(side, **index)).count()
     });
     (alone[0] + alone[1]) as u64
 }
 
 /// Matrices of integers in which the models differ, and that may be codes: as many as carry marks, and too many to
 /// be anything else.
-fn integers_in_doubt(compared: &Compared<'_>) -> u64 {
+fn integers_in_doubt(compared: &ModelComparison<'_>) -> u64 {
     let sides = &compared.sides;
     let in_doubt = |side: usize, index: usize| {
-        let weight = &sides[side].weights.weights[index];
+        let weight = &sides[side].weights.readable[index];
         weight.may_be_codes(sides[side].model)
             && weight.elements().is_none_or(|len| len >= MIN_ELEMENTS)
     };
     let pairs = compared.pairing.pairs.iter().zip(&compared.outcomes);
     let differ = pairs.filter(|(pair, outcome)| {
         let same = match outcome {
-            Outcome::Identical => true,
-            Outcome::Values(sums) => sums.changed == 0,
-            Outcome::Shapes => false,
+            PairOutcome::Identical => true,
+            PairOutcome::Values(sums) => sums.changed == 0,
+            PairOutcome::Shapes => false,
         };
         !same && (in_doubt(0, pair.first) || in_doubt(1, pair.second))
     });
     let alone = [0, 1].map(|side: usize| {
-        compared.pairing.alone[side].iter().filter(|index| in_doubt(side, **index)).count()
+        compared.pairing.unpaired[side].iter().filter(|index| in_doubt(side, **index)).count()
     });
     (differ.count() + alone[0] + alone[1]) as u64
 }
 
-fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
+fn class(stored_as: [&str; 2], sums: &ValueComparison) -> Class {
     let requantised = stored_as[0] != stored_as[1];
     let allowed: f64 = stored_as.into_iter().map(usual).sum();
     // The square of a difference may be too small for a number.
@@ -384,15 +390,19 @@ fn class(stored_as: [&str; 2], sums: &Sums) -> Class {
 
 /// What the classes of weights do not tell.
 #[derive(Debug, Clone, Copy, Default)]
-struct Besides {
+struct UnclassifiedCounts {
     /// Matrices of integers in which the models differ and that may be codes of anything.
     integers: u64,
     /// Weights of one model alone without which it is another.
-    large_alone: u64,
+    large_unpaired: u64,
 }
 
 /// What is known of all weights together.
-fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, besides: Besides) -> Relation {
+fn relation(
+    classes: &BTreeMap<Class, u64>,
+    total: &ValueComparison,
+    besides: UnclassifiedCounts,
+) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
     if has(Class::NotRead) {
         // What changed and still points the same way proves it. What is the same does not: norms are.
@@ -402,14 +412,14 @@ fn relation(classes: &BTreeMap<Class, u64>, total: &Sums, besides: Besides) -> R
             false => Relation::NotComparable,
         };
     }
-    match of_what_was_read(classes, total) {
+    match relation_of_readable(classes, total) {
         Relation::Unclear | Relation::Unrelated if besides.integers > 0 => Relation::NotComparable,
-        Relation::Requantised if besides.large_alone > 0 => Relation::Related,
+        Relation::Requantised if besides.large_unpaired > 0 => Relation::Related,
         relation => relation,
     }
 }
 
-fn of_what_was_read(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
+fn relation_of_readable(classes: &BTreeMap<Class, u64>, total: &ValueComparison) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
     let alone = has(Class::OnlyFirst) || has(Class::OnlySecond);
     let paired = classes.iter().any(|(class, _)| *class < Class::Reshaped);
@@ -437,7 +447,7 @@ fn of_what_was_read(classes: &BTreeMap<Class, u64>, total: &Sums) -> Relation {
 }
 
 /// `unpaired`: in each model, weights that cannot be read and that stand beside none of the other.
-fn findings(comparison: &Comparison, unpaired: [usize; 2]) -> Vec<Finding> {
+fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding> {
     let has_not = |side: usize, other: &str| match unpaired[side] {
         0 => format!("the {other} does not"),
         1 => format!("the {other} may: 1 of its weights is not read"),
@@ -526,12 +536,12 @@ fn findings(comparison: &Comparison, unpaired: [usize; 2]) -> Vec<Finding> {
 }
 
 /// Pairs of two files: how many, and those that differ, by how much.
-type Pairs<'c> = (u64, Vec<(&'c Copy, f64)>);
+type FilePairs<'c> = (u64, Vec<(&'c DuplicateWeight, f64)>);
 
 /// Files of a model that hold other weights than those under the same names in the format that loaders
 /// prefer: one finding a file.
-pub fn copies(model: &Checkpoint, copies: &[Copy]) -> Vec<Finding> {
-    let mut files: BTreeMap<[usize; 2], Pairs<'_>> = BTreeMap::new();
+pub fn copies(model: &Checkpoint, copies: &[DuplicateWeight]) -> Vec<Finding> {
+    let mut files: BTreeMap<[usize; 2], FilePairs<'_>> = BTreeMap::new();
     for copy in copies {
         let both = [&copy.first, &copy.second];
         let places = both.map(|weight| weight.tensors().first().map(|at| model.tensors[*at].file));
@@ -540,9 +550,9 @@ pub fn copies(model: &Checkpoint, copies: &[Copy]) -> Vec<Finding> {
         group.0 += 1;
         let stored = both.map(|weight| weight.stored_as(model));
         match &copy.outcome {
-            Outcome::Identical => {}
-            Outcome::Shapes => group.1.push((copy, f64::INFINITY)),
-            Outcome::Values(sums) => {
+            PairOutcome::Identical => {}
+            PairOutcome::Shapes => group.1.push((copy, f64::INFINITY)),
+            PairOutcome::Values(sums) => {
                 if class([&stored[0], &stored[1]], sums) == Class::Changed {
                     group.1.push((copy, sums.relative()));
                 }
@@ -550,7 +560,7 @@ pub fn copies(model: &Checkpoint, copies: &[Copy]) -> Vec<Finding> {
         }
     }
     let differing = files.into_iter().filter(|(_, (_, differing))| !differing.is_empty());
-    let finding = |([one, other], (all, differing)): ([usize; 2], Pairs<'_>)| {
+    let finding = |([one, other], (all, differing)): ([usize; 2], FilePairs<'_>)| {
         let worst = differing.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         let (copy, relative) = worst.copied().unwrap_or(differing[0]);
         let far = match relative.is_finite() {
@@ -577,8 +587,8 @@ pub fn copies(model: &Checkpoint, copies: &[Copy]) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn sums(before: &[f64], after: &[f64]) -> Sums {
-        Sums::of(0, before, after)
+    fn sums(before: &[f64], after: &[f64]) -> ValueComparison {
+        ValueComparison::from_values(0, before, after)
     }
 
     #[test]
@@ -601,10 +611,14 @@ mod tests {
 
     #[test]
     fn relations_are_drawn_from_all_weights() {
-        let of = |found: &[Class], total: &Sums| {
-            relation(&found.iter().map(|class| (*class, 1)).collect(), total, Besides::default())
+        let of = |found: &[Class], total: &ValueComparison| {
+            relation(
+                &found.iter().map(|class| (*class, 1)).collect(),
+                total,
+                UnclassifiedCounts::default(),
+            )
         };
-        let none = Sums::default();
+        let none = ValueComparison::default();
         assert_eq!(of(&[Class::Identical], &none), Relation::Identical);
         assert_eq!(of(&[Class::Identical, Class::SameValues], &none), Relation::SameValues);
         assert_eq!(of(&[Class::Identical, Class::Requantised], &none), Relation::Requantised);
@@ -623,7 +637,11 @@ mod tests {
         let classes =
             [(Class::Identical, 2), (Class::Requantised, 3), (Class::OnlyFirst, 1)].into();
         let of = |large_alone: u64| {
-            relation(&classes, &Sums::default(), Besides { large_alone, ..Besides::default() })
+            relation(
+                &classes,
+                &ValueComparison::default(),
+                UnclassifiedCounts { large_unpaired: large_alone, ..UnclassifiedCounts::default() },
+            )
         };
         assert_eq!(of(0), Relation::Requantised);
         assert_eq!(of(1), Relation::Related);
@@ -646,11 +664,15 @@ mod tests {
 
     #[test]
     fn what_was_not_read_decides_nothing() {
-        let of = |found: &[Class], total: &Sums, integers: u64| {
+        let of = |found: &[Class], total: &ValueComparison, integers: u64| {
             let classes = found.iter().chain(&[Class::NotRead]).map(|class| (*class, 1)).collect();
-            relation(&classes, total, Besides { integers, ..Besides::default() })
+            relation(
+                &classes,
+                total,
+                UnclassifiedCounts { integers, ..UnclassifiedCounts::default() },
+            )
         };
-        let none = Sums::default();
+        let none = ValueComparison::default();
         for read in [Class::Identical, Class::SameValues, Class::Requantised, Class::OnlySecond] {
             assert_eq!(of(&[read], &none, 0), Relation::NotComparable);
         }
@@ -664,9 +686,9 @@ mod tests {
         assert_eq!(of(&[Class::Changed, Class::Identical], &few, 0), Relation::NotComparable);
         // Integers in which the models differ may be codes.
         let alone = [(Class::OnlyFirst, 1), (Class::OnlySecond, 1)].into();
-        let one = Besides { integers: 1, ..Besides::default() };
+        let one = UnclassifiedCounts { integers: 1, ..UnclassifiedCounts::default() };
         assert_eq!(relation(&alone, &none, one), Relation::NotComparable);
-        assert_eq!(relation(&alone, &none, Besides::default()), Relation::Unrelated);
+        assert_eq!(relation(&alone, &none, UnclassifiedCounts::default()), Relation::Unrelated);
         assert_eq!(relation(&[(Class::Identical, 1)].into(), &none, one), Relation::Identical);
     }
 }

@@ -4,8 +4,8 @@ use super::Finding;
 use super::bounds::signs_tail_log10;
 use super::watermark::{PRESENT, z_of, z_under};
 use crate::watermark::SCHEME;
-use crate::watermark::embed::{Embedded, Mark};
-use crate::watermark::payload::{PLAIN, Payload};
+use crate::watermark::embed::{EmbeddedMark, MarkSettings};
+use crate::watermark::payload::{Payload, UNMODULATED};
 use crate::watermark::strength::{QUIET_SNR_DB, READABLE_DATA_Z, expected_z, target_for_snr};
 use serde::Serialize;
 
@@ -41,12 +41,12 @@ pub struct Embedding {
 /// Describes a mark of `key_id` and says what its owner should know before releasing it.
 pub fn judge(
     key_id: &str,
-    mark: &Mark,
-    embedded: &Embedded,
+    mark: &MarkSettings,
+    embedded: &EmbeddedMark,
     carriers: u64,
 ) -> (Embedding, Vec<Finding>) {
-    let Embedded { change, sums, .. } = embedded;
-    let word = mark.payload.map_or(PLAIN, Payload::word);
+    let EmbeddedMark { change, sums, .. } = embedded;
+    let word = mark.payload.map_or(UNMODULATED, Payload::word);
     let expected = expected_z(mark.alpha, change.elements);
     let snr = change.snr_db();
     let embedding = Embedding {

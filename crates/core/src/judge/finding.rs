@@ -47,13 +47,13 @@ pub struct Finding {
     pub stands_for_others: bool,
     /// What a policy says of it; `None`: no policy was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    pub standing: Option<Disposition>,
 }
 
 /// What a policy says of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "policy", rename_all = "snake_case")]
-pub enum Standing {
+pub enum Disposition {
     /// It violates this key of the policy.
     Violates {
         /// The key.
@@ -73,7 +73,7 @@ pub enum Standing {
     },
 }
 
-impl Standing {
+impl Disposition {
     /// Whether the gate stays closed for it.
     pub fn violates(&self) -> bool {
         matches!(self, Self::Violates { .. })
@@ -83,7 +83,7 @@ impl Standing {
 impl Finding {
     /// A finding of `rule`, at its usual severity.
     pub fn new(rule: &'static str, message: impl Into<String>) -> Self {
-        let (severity, references) = rules::of(rule);
+        let (severity, references) = rules::severity_and_references(rule);
         Self {
             rule,
             severity,

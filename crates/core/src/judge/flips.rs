@@ -2,12 +2,12 @@
 
 use super::Finding;
 use super::change::LISTED as LISTED_RANGES;
-use crate::pinpoint::explain::{Difference, Explanation, Searched};
-use crate::pinpoint::places::Place;
-use crate::pinpoint::search::Pinpointed;
+use crate::pinpoint::differing_ranges::DifferingRange;
+use crate::pinpoint::explain::{ByteDifference, Explanation, SearchScope};
+use crate::pinpoint::search::PinpointedRange;
 use crate::seal::TensorSeal;
 use serde_json::{Map, Value, json};
-use tensorseal_base::dtype::{Decoded, Dtype, FloatFormat, Number};
+use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
 
 /// Changed elements, and ranges without an explanation, that a finding lists one by one.
 const LISTED: usize = 64;
@@ -17,30 +17,34 @@ const SPELLED: usize = 3;
 
 /// An element, or a byte outside tensors, and its changed bits.
 #[derive(Debug, Clone, PartialEq)]
-struct Changed {
+struct ChangedElement {
     /// The first byte that differs, from the start of the tensor or of the file.
     byte: u64,
     /// Index in the tensor.
     element: Option<u64>,
     /// In the element or byte; 0 is the least significant.
     bits: Vec<u32>,
-    sealed: Shown,
-    found: Shown,
+    sealed: RenderedValue,
+    found: RenderedValue,
 }
 
 /// A value, for machines and for people.
 #[derive(Debug, Clone, PartialEq)]
-struct Shown {
+struct RenderedValue {
     json: Value,
     text: String,
 }
 
 /// Adds what was found of all places of a changed tensor to its finding, and narrows its ranges to it.
-pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pinpointed<'_>]) {
+pub fn describe_tensor(
+    finding: &mut Finding,
+    tensor: &TensorSeal,
+    places: &[&PinpointedRange<'_>],
+) {
     // Of elements that do not lie row-major a finding has bytes, and no numbers of elements.
     let strided =
         tensor.strides.is_some() || finding.byte_range.is_some() && finding.element_range.is_none();
-    let changed = |difference: &Difference, _| match strided {
+    let changed = |difference: &ByteDifference, _| match strided {
         true => bytes(difference, 0),
         false => elements(tensor.dtype, difference),
     };
@@ -58,7 +62,7 @@ pub fn describe_tensor(finding: &mut Finding, tensor: &TensorSeal, places: &[&Pi
 }
 
 /// The same of bytes outside tensors, or of another file.
-pub fn describe_bytes(finding: &mut Finding, places: &[&Pinpointed<'_>]) {
+pub fn describe_bytes(finding: &mut Finding, places: &[&PinpointedRange<'_>]) {
     // Ranges of such a finding count from the start of the file.
     describe(finding, places, &|place| place.object, &bytes);
     if let Some(hull) = hull(places, &|place| place.object) {
@@ -67,7 +71,7 @@ pub fn describe_bytes(finding: &mut Finding, places: &[&Pinpointed<'_>]) {
 }
 
 /// What the ranges of a finding about a place count from, less the start of its object.
-type Base<'a> = &'a dyn Fn(&Place<'_>) -> u64;
+type RangeBase<'a> = &'a dyn Fn(&DifferingRange<'_>) -> u64;
 
 fn moved([start, end]: [u64; 2], base: u64) -> [u64; 2] {
     [base + start, base + end]
@@ -75,9 +79,9 @@ fn moved([start, end]: [u64; 2], base: u64) -> [u64; 2] {
 
 fn describe(
     finding: &mut Finding,
-    places: &[&Pinpointed<'_>],
-    base: Base<'_>,
-    changed: &dyn Fn(&Difference, u64) -> Vec<Changed>,
+    places: &[&PinpointedRange<'_>],
+    base: RangeBase<'_>,
+    changed: &dyn Fn(&ByteDifference, u64) -> Vec<ChangedElement>,
 ) {
     if places.is_empty() {
         return;
@@ -85,7 +89,7 @@ fn describe(
     let (mut changes, mut explained, mut flipped) = (Vec::new(), 0u64, 0u64);
     let (mut unexplained, mut not_searched) = (Vec::new(), Vec::new());
     for found in places {
-        let base = base(&found.place);
+        let base = base(&found.range);
         for Explanation { range, searched, differences } in &found.explanations {
             if differences.is_empty() {
                 unexplained.push((*searched, moved(*range, base)));
@@ -102,7 +106,7 @@ fn describe(
         "pinpointed",
         json!({
             "bits_flipped": flipped,
-            "changes": changes.iter().take(LISTED).map(Changed::json).collect::<Vec<_>>(),
+            "changes": changes.iter().take(LISTED).map(ChangedElement::json).collect::<Vec<_>>(),
             "changes_total": changes.len(),
             "explained": explained,
             "unexplained": &failed[..failed.len().min(LISTED)],
@@ -116,10 +120,10 @@ fn describe(
         parts.push(explained_by(flipped, &changes));
     }
     for (searched, tried) in [
-        (Searched::Bits, "no single flipped bit"),
+        (SearchScope::Bits, "no single bit flip"),
         (
-            Searched::Chunk,
-            "no one or two flipped bits, no changed byte and no changed aligned 16-bit word",
+            SearchScope::Chunk,
+            "no one or two bit flips, no changed byte and no changed aligned 16-bit word",
         ),
     ] {
         let failed: Vec<[u64; 2]> =
@@ -129,7 +133,7 @@ fn describe(
         }
     }
     if let Some(named) = named_ranges(&not_searched, "and") {
-        parts.push(format!("{named} were not searched for flipped bits"));
+        parts.push(format!("{named} were not searched for bit flips"));
     }
     for part in parts {
         finding.message.push_str("; ");
@@ -149,7 +153,7 @@ fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
 }
 
 /// The blocks or chunks that changed, adjacent ones joined.
-fn changed_ranges(places: &[&Pinpointed<'_>]) -> Vec<[u64; 2]> {
+fn changed_ranges(places: &[&PinpointedRange<'_>]) -> Vec<[u64; 2]> {
     let mut all: Vec<[u64; 2]> = Vec::new();
     for found in places {
         let searched = found.explanations.iter().map(|explanation| explanation.range);
@@ -165,11 +169,11 @@ fn changed_ranges(places: &[&Pinpointed<'_>]) -> Vec<[u64; 2]> {
 }
 
 /// The smallest range that holds all that changed.
-fn hull(places: &[&Pinpointed<'_>], base: Base<'_>) -> Option<[u64; 2]> {
+fn hull(places: &[&PinpointedRange<'_>], base: RangeBase<'_>) -> Option<[u64; 2]> {
     let ranges = places.iter().flat_map(|found| {
-        let base = base(&found.place);
+        let base = base(&found.range);
         let exact = found.explanations.iter().flat_map(|explanation| {
-            let bytes = explanation.differences.iter().flat_map(Difference::bytes);
+            let bytes = explanation.differences.iter().flat_map(ByteDifference::bytes);
             let known: Vec<[u64; 2]> = bytes.map(|(at, ..)| [at, at + 1]).collect();
             if known.is_empty() { vec![explanation.range] } else { known }
         });
@@ -178,17 +182,20 @@ fn hull(places: &[&Pinpointed<'_>], base: Base<'_>) -> Option<[u64; 2]> {
     ranges.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])])
 }
 
-fn explained_by(flipped: u64, changes: &[Changed]) -> String {
-    let spelled: Vec<String> = changes.iter().take(SPELLED).map(Changed::text).collect();
+fn explained_by(flipped: u64, changes: &[ChangedElement]) -> String {
+    let spelled: Vec<String> = changes.iter().take(SPELLED).map(ChangedElement::text).collect();
     let more = match changes.len().saturating_sub(SPELLED) {
         0 => String::new(),
-        n => format!(", and in {n} more"),
+        n => format!("; and {n} more"),
     };
-    let what = if flipped == 1 { "flipped bit explains" } else { "flipped bits explain" };
-    format!("{flipped} {what} it: {}{more}", spelled.join(", "))
+    let what = match flipped {
+        1 => "single bit flip".to_owned(),
+        flipped => format!("{flipped} bit flips"),
+    };
+    format!("{what}: {}{more}", spelled.join("; "))
 }
 
-impl Changed {
+impl ChangedElement {
     fn json(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("byte".to_owned(), self.byte.into());
@@ -212,16 +219,16 @@ impl Changed {
             Some(element) => format!("element {element}"),
             None => format!("byte {}", self.byte),
         };
-        format!("{bits} of {place} (sealed {}, found {})", self.sealed.text, self.found.text)
+        format!("{place}, {bits}, {} -> {}", self.sealed.text, self.found.text)
     }
 }
 
 /// The elements of a tensor that a difference touches.
-fn elements(dtype: Dtype, difference: &Difference) -> Vec<Changed> {
+fn elements(dtype: Dtype, difference: &ByteDifference) -> Vec<ChangedElement> {
     let width = u64::from(dtype.bits());
     let first_bit = difference.offset * 8;
     let changed = u64::from_le_bytes(difference.sealed) ^ u64::from_le_bytes(difference.found);
-    let mut all: Vec<Changed> = Vec::new();
+    let mut all: Vec<ChangedElement> = Vec::new();
     // Least significant first: within a byte, and bytes within an element.
     for bit in (0..64).filter(|bit| changed >> bit & 1 == 1) {
         let element = (first_bit + bit) / width;
@@ -232,7 +239,7 @@ fn elements(dtype: Dtype, difference: &Difference) -> Vec<Changed> {
                 let code = u64::from_le_bytes(bytes) >> from;
                 value(dtype, if width == 64 { code } else { code & ((1 << width) - 1) })
             };
-            all.push(Changed {
+            all.push(ChangedElement {
                 byte: difference.offset + bit / 8,
                 element: Some(element),
                 bits: Vec::new(),
@@ -248,9 +255,9 @@ fn elements(dtype: Dtype, difference: &Difference) -> Vec<Changed> {
 }
 
 /// The bytes of a difference that lies in no tensor.
-fn bytes(difference: &Difference, object: u64) -> Vec<Changed> {
-    let shown = |byte: u8| Shown { json: json!(byte), text: format!("{byte:#04x}") };
-    let changed = |(at, sealed, found): (u64, u8, u8)| Changed {
+fn bytes(difference: &ByteDifference, object: u64) -> Vec<ChangedElement> {
+    let shown = |byte: u8| RenderedValue { json: json!(byte), text: format!("{byte:#04x}") };
+    let changed = |(at, sealed, found): (u64, u8, u8)| ChangedElement {
         byte: object + at,
         element: None,
         bits: (0..8).filter(|bit| (sealed ^ found) >> bit & 1 == 1).collect(),
@@ -261,36 +268,39 @@ fn bytes(difference: &Difference, object: u64) -> Vec<Changed> {
 }
 
 /// The value that a code of a type stands for.
-fn value(dtype: Dtype, code: u64) -> Shown {
-    let whole = |json: Value| Shown { text: json.to_string(), json };
-    match dtype.number() {
-        Number::Unsigned => whole(code.into()),
-        Number::Signed => {
+fn value(dtype: Dtype, code: u64) -> RenderedValue {
+    let whole = |json: Value| RenderedValue { text: json.to_string(), json };
+    match dtype.number_format() {
+        NumberFormat::Unsigned => whole(code.into()),
+        NumberFormat::Signed => {
             let unused = 64 - dtype.bits();
             whole((((code << unused) as i64) >> unused).into())
         }
-        Number::Float(format) if dtype == Dtype::C64 => {
+        NumberFormat::Float(format) if dtype == Dtype::C64 => {
             let (re, im) = (float(&format, code & 0xFFFF_FFFF), float(&format, code >> 32));
-            Shown { json: json!([re.json, im.json]), text: format!("{} + {}i", re.text, im.text) }
+            RenderedValue {
+                json: json!([re.json, im.json]),
+                text: format!("{} + {}i", re.text, im.text),
+            }
         }
-        Number::Float(format) => float(&format, code),
-        Number::Packed | Number::Blocks => {
-            Shown { json: Value::Null, text: "not decoded".to_owned() }
+        NumberFormat::Float(format) => float(&format, code),
+        NumberFormat::Packed | NumberFormat::BlockQuantised => {
+            RenderedValue { json: Value::Null, text: "not decoded".to_owned() }
         }
     }
 }
 
-fn float(format: &FloatFormat, code: u64) -> Shown {
-    let named = |name: &str| Shown { json: name.into(), text: name.to_owned() };
+fn float(format: &FloatFormat, code: u64) -> RenderedValue {
+    let named = |name: &str| RenderedValue { json: name.into(), text: name.to_owned() };
     match format.decode(code) {
-        Decoded::Nan => named("NaN"),
-        Decoded::Infinity(false) => named("Infinity"),
-        Decoded::Infinity(true) => named("-Infinity"),
+        FloatValue::Nan => named("NaN"),
+        FloatValue::Infinity(false) => named("Infinity"),
+        FloatValue::Infinity(true) => named("-Infinity"),
         // As many digits as the type needs.
-        Decoded::Finite(x) if format.mantissa_bits <= 23 => {
-            Shown { json: json!(x), text: format!("{:?}", x as f32) }
+        FloatValue::Finite(x) if format.mantissa_bits <= 23 => {
+            RenderedValue { json: json!(x), text: format!("{:?}", x as f32) }
         }
-        Decoded::Finite(x) => Shown { json: json!(x), text: format!("{x:?}") },
+        FloatValue::Finite(x) => RenderedValue { json: json!(x), text: format!("{x:?}") },
     }
 }
 

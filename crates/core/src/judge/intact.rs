@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_engine::measure::digest::ChainingValue;
 
 /// By stretch of a file, the digest of its bytes.
-type Stretches = BTreeMap<[u64; 2], ChainingValue>;
+type RangeDigests = BTreeMap<[u64; 2], ChainingValue>;
 
 /// Paths of the files that have the bytes which were sealed under the same path: by the digest of the whole
 /// file, or by those of all stretches that it is made of. A seal that was checked when it was read covers a file
 /// without gaps. What only one side has a digest of is not known to be the same.
 pub fn files(sealed: &Seal, found: &Seal) -> BTreeSet<String> {
-    let (before, now) = (stretches(sealed), stretches(found));
+    let (before, now) = (range_digests(sealed), range_digests(found));
     let same = |file: &&FileSeal| {
         let path = file.path.as_str();
         found.file(path).is_some_and(|found| {
@@ -24,8 +24,8 @@ pub fn files(sealed: &Seal, found: &Seal) -> BTreeSet<String> {
 fn is_same(
     sealed: &FileSeal,
     found: &FileSeal,
-    before: Option<&Stretches>,
-    now: Option<&Stretches>,
+    before: Option<&RangeDigests>,
+    now: Option<&RangeDigests>,
 ) -> bool {
     let whole = sealed.blake3.zip(found.blake3).map(|(sealed, found)| sealed == found);
     let parts = (sealed.outside.is_some() && found.outside.is_some()).then(|| before == now);
@@ -34,8 +34,8 @@ fn is_same(
 }
 
 /// By path, the digests of the tensors and of what lies between them, of files that are sealed in parts.
-fn stretches(seal: &Seal) -> BTreeMap<&str, Stretches> {
-    let mut all: BTreeMap<&str, Stretches> = BTreeMap::new();
+fn range_digests(seal: &Seal) -> BTreeMap<&str, RangeDigests> {
+    let mut all: BTreeMap<&str, RangeDigests> = BTreeMap::new();
     for file in &seal.files {
         for outside in file.outside.iter().flatten() {
             all.entry(&file.path).or_default().insert(outside.range, outside.blake3);
@@ -54,7 +54,7 @@ fn stretches(seal: &Seal) -> BTreeMap<&str, Stretches> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::{ModelSeal, Outside, TensorSeal};
+    use crate::seal::{GapSeal, ModelSeal, TensorSeal};
     use tensorseal_base::dtype::Dtype;
 
     fn seal() -> Seal {
@@ -65,7 +65,7 @@ mod tests {
             path: path.to_owned(),
             sha256: None,
         };
-        let outside = vec![Outside { blake3: [1; 32], range: [0, 4] }];
+        let outside = vec![GapSeal { blake3: [1; 32], range: [0, 4] }];
         let tensor = TensorSeal {
             blake3: [2; 32],
             blocks: Vec::new(),

@@ -6,7 +6,7 @@
 
 use super::finding::Finding;
 use super::{change, links};
-use crate::seal::layout::Damaged;
+use crate::seal::layout::DamagedFiles;
 use crate::seal::{FileSeal, Seal, TensorSeal};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::dtype::Dtype;
@@ -18,7 +18,7 @@ const MODEL_OF_MANY: usize = 8;
 
 /// How to compare.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct IntegrityOptions {
     /// The container layout (sharding, order, header text) does not count.
     pub content_only: bool,
 }
@@ -36,11 +36,16 @@ pub struct Differences {
 /// All differences between what was sealed and what was found.
 ///
 /// `damaged` files have findings of their own already; what follows from those is not said again.
-pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options) -> Differences {
+pub fn compare(
+    sealed: &Seal,
+    found: &Seal,
+    damaged: &DamagedFiles,
+    options: IntegrityOptions,
+) -> Differences {
     if let Some(finding) = other_model(sealed, found) {
         return Differences { findings: vec![finding], explained: BTreeMap::new() };
     }
-    let mut comparison = Comparison::new(sealed, found, damaged, options);
+    let mut comparison = SealComparer::new(sealed, found, damaged, options);
     comparison.tensors();
     comparison.pair_renamed();
     comparison.outdated_finding();
@@ -50,7 +55,7 @@ pub fn compare(sealed: &Seal, found: &Seal, damaged: &Damaged, options: Options)
     let mut findings = comparison.findings;
     findings.extend(links::compare(&sealed.links, &found.links));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Differences { findings, explained: comparison.unsaid }
+    Differences { findings, explained: comparison.suppressed }
 }
 
 fn other_model(sealed: &Seal, found: &Seal) -> Option<Finding> {
@@ -81,11 +86,11 @@ fn other_model(sealed: &Seal, found: &Seal) -> Option<Finding> {
     )
 }
 
-struct Comparison<'a> {
+struct SealComparer<'a> {
     sealed: &'a Seal,
     found: &'a Seal,
-    damaged: &'a Damaged,
-    options: Options,
+    damaged: &'a DamagedFiles,
+    options: IntegrityOptions,
     findings: Vec<Finding>,
     /// Pairs of sealed and found tensors whose bytes differ.
     changed: Vec<(&'a TensorSeal, &'a TensorSeal)>,
@@ -103,11 +108,16 @@ struct Comparison<'a> {
     /// Files of which nothing more needs to be said.
     explained: BTreeSet<&'a str>,
     /// See [`Differences::explained`].
-    unsaid: BTreeMap<String, Severity>,
+    suppressed: BTreeMap<String, Severity>,
 }
 
-impl<'a> Comparison<'a> {
-    fn new(sealed: &'a Seal, found: &'a Seal, damaged: &'a Damaged, options: Options) -> Self {
+impl<'a> SealComparer<'a> {
+    fn new(
+        sealed: &'a Seal,
+        found: &'a Seal,
+        damaged: &'a DamagedFiles,
+        options: IntegrityOptions,
+    ) -> Self {
         Self {
             sealed,
             found,
@@ -123,20 +133,20 @@ impl<'a> Comparison<'a> {
             bases: [data_starts(sealed), data_starts(found)],
             restructured: BTreeSet::new(),
             explained: BTreeSet::new(),
-            unsaid: BTreeMap::new(),
+            suppressed: BTreeMap::new(),
         }
     }
 
     /// Leaves a finding unsaid that the damage of its file explains, and remembers how bad it was.
-    fn leave_unsaid(&mut self, path: &str, finding: &Finding) {
-        let worst = self.unsaid.entry(path.to_owned()).or_insert(finding.severity);
+    fn suppress(&mut self, path: &str, finding: &Finding) {
+        let worst = self.suppressed.entry(path.to_owned()).or_insert(finding.severity);
         *worst = finding.severity.max(*worst);
     }
 
     /// Says a finding about a file, unless the damage of the file explains it.
-    fn say(&mut self, path: &str, explained: bool, finding: Finding) {
+    fn report(&mut self, path: &str, explained: bool, finding: Finding) {
         if explained {
-            self.leave_unsaid(path, &finding);
+            self.suppress(path, &finding);
         } else {
             self.findings.push(finding);
         }
@@ -248,7 +258,7 @@ impl<'a> Comparison<'a> {
             let finding = Finding::new("integrity/tensor-missing", message)
                 .in_file(path)
                 .in_tensor(&sealed.name);
-            self.say(path, self.damaged.has(path), finding);
+            self.report(path, self.damaged.has(path), finding);
         }
         for found in std::mem::take(&mut self.added) {
             if self.sealed.file(&found.file).is_none() {
@@ -366,7 +376,7 @@ impl<'a> Comparison<'a> {
             match self.found_files.get(path).copied() {
                 None => self.file_missing(file),
                 Some(now) if file.outside.is_some() && now.outside.is_some() => {
-                    self.outside(file, now);
+                    self.gaps(file, now);
                 }
                 Some(now) if file.blake3 != now.blake3 || file.outside.is_some() => {
                     let message = format!(
@@ -377,7 +387,7 @@ impl<'a> Comparison<'a> {
                         .in_file(path)
                         .with("bytes_sealed", file.bytes)
                         .with("bytes_found", now.bytes);
-                    self.say(path, self.damaged.has(path), finding);
+                    self.report(path, self.damaged.has(path), finding);
                 }
                 Some(_) => {}
             }
@@ -435,7 +445,7 @@ impl<'a> Comparison<'a> {
 
     /// Bytes outside tensors. A layout that changed has its own findings, and so has a header that
     /// cannot be read: this is for text that says the same in other bytes.
-    fn outside(&mut self, sealed: &FileSeal, found: &FileSeal) {
+    fn gaps(&mut self, sealed: &FileSeal, found: &FileSeal) {
         let others = self.damaged.others.contains(&sealed.path);
         if self.options.content_only || self.layout(0, sealed) != self.layout(1, found) && !others {
             return;
@@ -454,7 +464,7 @@ impl<'a> Comparison<'a> {
         else {
             return;
         };
-        let obeyed = is_obeyed(&found.path, self.found);
+        let obeyed = is_interpreted(&found.path, self.found);
         let message = match obeyed {
             true => {
                 "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what"
@@ -468,10 +478,10 @@ impl<'a> Comparison<'a> {
             finding.severity = Severity::High;
         }
         finding.byte_range = Some(*range);
-        self.say(&sealed.path, self.damaged.headers.contains(&sealed.path), finding);
+        self.report(&sealed.path, self.damaged.headers.contains(&sealed.path), finding);
     }
 
-    fn layout(&self, side: usize, file: &FileSeal) -> BTreeSet<Place<'a>> {
+    fn layout(&self, side: usize, file: &FileSeal) -> BTreeSet<TensorPlacement<'a>> {
         let seal = [self.sealed, self.found][side];
         let tensors = seal.tensors.iter().filter(|tensor| tensor.file == file.path);
         tensors.map(|t| (self.place(side, t), t.name.as_str(), t.dtype, &t.shape[..])).collect()
@@ -479,7 +489,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// Place in the data, name, type and shape of a tensor.
-type Place<'a> = (u64, &'a str, Dtype, &'a [u64]);
+type TensorPlacement<'a> = (u64, &'a str, Dtype, &'a [u64]);
 
 /// Where the data of each file begins: at the first of its tensors.
 fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
@@ -493,9 +503,9 @@ fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
 
 /// Whether the bytes outside the tensors of a file are more than a list of them: a pickle is a program, and
 /// the header of an array a text of Python.
-fn is_obeyed(path: &str, seal: &Seal) -> bool {
-    let format = Format::from_name(&seal.model.format).or_else(|| Format::of_path(path));
-    format.is_none_or(Format::is_obeyed)
+fn is_interpreted(path: &str, seal: &Seal) -> bool {
+    let format = Format::from_name(&seal.model.format).or_else(|| Format::from_path(path));
+    format.is_none_or(Format::executes_metadata)
 }
 
 /// Whether a file is a shard index: part of the container layout, not of the content.

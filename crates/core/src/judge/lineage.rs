@@ -6,10 +6,10 @@ use super::audit::listed;
 use super::change::{self, changed_ranges};
 use super::finding::Finding;
 use crate::audit::TensorFacts;
-use crate::lineage::codes::{BITS, Codes};
-use crate::lineage::pairs::Changed;
-use crate::lineage::{Difference, Drift, Pairs};
-use crate::seal::sketch::Moved;
+use crate::lineage::codes::{BITS, CodeChanges};
+use crate::lineage::pairs::ChangedTensor;
+use crate::lineage::{Drift, TensorDifference, TensorPairs};
+use crate::seal::sketch::SketchDistance;
 use crate::seal::{Seal, TensorSeal};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -33,7 +33,7 @@ const LISTED: usize = 16;
 
 /// What is known of a model beside its baseline.
 #[derive(Debug, Clone, Copy)]
-pub struct Comparison<'a> {
+pub struct LineageEvidence<'a> {
     /// The model.
     pub model: &'a Checkpoint,
     /// The facts of its tensors.
@@ -41,36 +41,36 @@ pub struct Comparison<'a> {
     /// The baseline's seal: one that was read, or that of the other model.
     pub baseline: &'a Seal,
     /// Which tensors are the same.
-    pub pairs: &'a Pairs,
+    pub pairs: &'a TensorPairs,
     /// For each changed one, where the other model is at hand: the difference.
-    pub differences: &'a [Option<Difference>],
+    pub differences: &'a [Option<TensorDifference>],
     /// By tensor of the model, where the seal has a sketch of it: how far it moved.
-    pub moved: &'a HashMap<usize, Moved>,
+    pub distances: &'a HashMap<usize, SketchDistance>,
     /// Tensors of the model that are codes, or parts of weights, whose layout is not known here: their numbers stand
     /// for nothing, so how far these moved means nothing either.
-    pub not_read: &'a BTreeSet<usize>,
+    pub unreadable: &'a BTreeSet<usize>,
 }
 
 /// A changed tensor under judgement.
-struct Subject<'a> {
+struct LineageSubject<'a> {
     tensor: &'a Tensor,
     file: &'a str,
     sealed: &'a TensorSeal,
-    pair: Changed,
+    pair: ChangedTensor,
     facts: Option<&'a TensorFacts>,
     drift: Option<Drift>,
-    difference: Option<&'a Difference>,
-    moved: Option<Moved>,
+    difference: Option<&'a TensorDifference>,
+    moved: Option<SketchDistance>,
 }
 
 /// All findings about a model and its baseline: one about the whole, those about tensors in their order.
-pub fn judge(comparison: &Comparison<'_>) -> Vec<Finding> {
-    if comparison.pairs.is_same() {
+pub fn judge(comparison: &LineageEvidence<'_>) -> Vec<Finding> {
+    if comparison.pairs.is_identical() {
         return Vec::new();
     }
     let facts: HashMap<usize, &TensorFacts> =
         comparison.facts.iter().map(|facts| (facts.tensor, facts)).collect();
-    let subject = |(index, pair): (usize, &Changed)| {
+    let subject = |(index, pair): (usize, &ChangedTensor)| {
         let tensor = &comparison.model.tensors[pair.tensor];
         let sealed = &comparison.baseline.tensors[pair.baseline];
         let facts = facts.get(&pair.tensor).copied();
@@ -80,13 +80,14 @@ pub fn judge(comparison: &Comparison<'_>) -> Vec<Finding> {
             });
         let difference = comparison.differences.get(index).and_then(Option::as_ref);
         let file = &comparison.model.files[tensor.file].path;
-        let moved = comparison.moved.get(&pair.tensor).copied();
-        Subject { tensor, file, sealed, pair: *pair, facts, drift, difference, moved }
+        let moved = comparison.distances.get(&pair.tensor).copied();
+        LineageSubject { tensor, file, sealed, pair: *pair, facts, drift, difference, moved }
     };
-    let subjects: Vec<Subject<'_>> =
+    let subjects: Vec<LineageSubject<'_>> =
         comparison.pairs.changed.iter().enumerate().map(|(i, pair)| subject((i, pair))).collect();
     let mut findings = vec![whole(comparison, &subjects)];
-    let is_read = |subject: &&Subject<'_>| !comparison.not_read.contains(&subject.pair.tensor);
+    let is_read =
+        |subject: &&LineageSubject<'_>| !comparison.unreadable.contains(&subject.pair.tensor);
     for subject in subjects.iter().filter(is_read) {
         findings.extend(same_codes(subject));
         findings.extend(low_rank(subject));
@@ -97,8 +98,8 @@ pub fn judge(comparison: &Comparison<'_>) -> Vec<Finding> {
 }
 
 /// The finding about the model.
-fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
-    let Pairs { equal, changed, retyped, added, missing, renamed } = comparison.pairs;
+fn whole(comparison: &LineageEvidence<'_>, subjects: &[LineageSubject<'_>]) -> Finding {
+    let TensorPairs { equal, changed, retyped, added, missing, renamed } = comparison.pairs;
     let paired = equal + changed.len();
     let mut message = match changed.len() {
         0 => format!("none of {paired} tensors has other values than in the baseline"),
@@ -123,7 +124,8 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
     if moved > 0 {
         message.push_str(&format!("; {moved} have the content of another tensor of the baseline"));
     }
-    let not_read = changed.iter().filter(|pair| comparison.not_read.contains(&pair.tensor)).count();
+    let not_read =
+        changed.iter().filter(|pair| comparison.unreadable.contains(&pair.tensor)).count();
     if not_read > 0 {
         message.push_str(&format!(
             "; how far {not_read} of those that differ are from it is not known: they are kept in a way that is not \
@@ -157,18 +159,19 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
         }
     }
     if !subjects.is_empty() {
-        let first: Vec<Value> = subjects.iter().take(LISTED).map(Subject::numbers).collect();
+        let first: Vec<Value> = subjects.iter().take(LISTED).map(LineageSubject::numbers).collect();
         finding = finding.with("changed", first);
     }
-    let is_read = |subject: &&Subject<'_>| !comparison.not_read.contains(&subject.pair.tensor);
-    let known: Vec<&Difference> = subjects
+    let is_read =
+        |subject: &&LineageSubject<'_>| !comparison.unreadable.contains(&subject.pair.tensor);
+    let known: Vec<&TensorDifference> = subjects
         .iter()
         .filter(is_read)
         .filter_map(|s| s.difference)
         .filter(|d| d.numbers)
         .collect();
     if !known.is_empty() {
-        let sum = |part: &dyn Fn(&Difference) -> f64| -> f64 {
+        let sum = |part: &dyn Fn(&TensorDifference) -> f64| -> f64 {
             known.iter().map(|difference| part(difference) * part(difference)).sum()
         };
         let relative = libm::sqrt(sum(&|d| d.norm)) / libm::sqrt(sum(&|d| d.norm_before));
@@ -177,7 +180,7 @@ fn whole(comparison: &Comparison<'_>, subjects: &[Subject<'_>]) -> Finding {
     finding
 }
 
-impl Subject<'_> {
+impl LineageSubject<'_> {
     fn finding(&self, rule: &'static str, message: String) -> Finding {
         Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
     }
@@ -215,7 +218,7 @@ impl Subject<'_> {
     }
 
     /// Adds what was measured of the difference.
-    fn with_difference(&self, finding: Finding, difference: &Difference) -> Finding {
+    fn with_difference(&self, finding: Finding, difference: &TensorDifference) -> Finding {
         self.placed(finding)
             .with("relative_norm", difference.relative())
             .with("norm_baseline", difference.norm_before)
@@ -226,18 +229,18 @@ impl Subject<'_> {
     }
 
     /// The difference, where its units are numbers.
-    fn numeric(&self) -> Option<&Difference> {
+    fn numeric(&self) -> Option<&TensorDifference> {
         self.difference.filter(|difference| difference.numbers)
     }
 }
 
-fn same_codes(subject: &Subject<'_>) -> Option<Finding> {
+fn same_codes(subject: &LineageSubject<'_>) -> Option<Finding> {
     let difference = subject.numeric()?;
     let codes = difference.codes.as_ref()?;
-    let stayed = |codes: &Codes| {
+    let stayed = |codes: &CodeChanges| {
         codes.moved == 0 && codes.scales_moved == 0 && codes.expected >= SAME_CODES_EXPECTED
     };
-    let kept: Vec<(u32, &Codes)> =
+    let kept: Vec<(u32, &CodeChanges)> =
         BITS.into_iter().zip(codes).filter(|(_, codes)| stayed(codes)).collect();
     let (_, first) = kept.first()?;
     if difference.share() < SAME_CODES_SHARE {
@@ -261,7 +264,7 @@ fn same_codes(subject: &Subject<'_>) -> Option<Finding> {
     Some(subject.with_difference(finding, difference))
 }
 
-fn low_rank(subject: &Subject<'_>) -> Option<Finding> {
+fn low_rank(subject: &LineageSubject<'_>) -> Option<Finding> {
     let difference = subject.numeric()?;
     let found = difference.low_rank?;
     let shape = subject.tensor.storage_shape();
@@ -282,7 +285,7 @@ fn low_rank(subject: &Subject<'_>) -> Option<Finding> {
     Some(subject.with_difference(finding, difference))
 }
 
-fn drifted(subject: &Subject<'_>, baseline: &Seal) -> Option<Finding> {
+fn drifted(subject: &LineageSubject<'_>, baseline: &Seal) -> Option<Finding> {
     let drift = subject.drift.as_ref()?;
     let (before, after) = (subject.sealed.distribution.as_ref()?, &subject.facts?.distribution);
     if drift.psi < PSI_SOME || drift.psi < drift.psi_by_chance {
@@ -325,7 +328,7 @@ fn drifted(subject: &Subject<'_>, baseline: &Seal) -> Option<Finding> {
     Some(subject.placed(finding))
 }
 
-fn large(subject: &Subject<'_>) -> Option<Finding> {
+fn large(subject: &LineageSubject<'_>) -> Option<Finding> {
     if let Some(moved) = subject.moved.filter(|moved| moved.interval[0] > LARGE) {
         let message = format!(
             "its change is about {:.2} times as large as the baseline's values, by its sketch",

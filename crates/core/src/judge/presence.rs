@@ -1,13 +1,13 @@
 //! What follows from the detection of a mark: whether it is as expected, and whether it is evidence.
 
 use super::Finding;
-use super::watermark::{ABSENT, Detection, Mode, PRESENT, Presence};
-use crate::watermark::not_read::NotRead;
+use super::watermark::{ABSENT, Detection, DetectionMode, PRESENT, Presence};
+use crate::watermark::unreadable::UnreadableWeights;
 use serde_json::json;
 
 /// What is expected of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Expected {
+pub enum ExpectedPresence {
     /// It is there: the check of an owner.
     #[default]
     Present,
@@ -17,7 +17,7 @@ pub enum Expected {
 
 /// Where the original of an informed detection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Original {
+pub enum OriginalProvenance {
     /// Its root is the one that was published, as the caller says.
     Published,
     /// Nobody says so.
@@ -27,10 +27,10 @@ pub enum Original {
 /// Holds a detection against what was expected of it. `original` is that of an informed detection.
 pub fn findings(
     detection: &Detection,
-    expected: Expected,
-    original: Option<Original>,
+    expected: ExpectedPresence,
+    original: Option<OriginalProvenance>,
 ) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = disappointment(detection, expected).into_iter().collect();
+    let mut findings: Vec<Finding> = unexpected_result(detection, expected).into_iter().collect();
     if let Some(read) = &detection.payload_read
         && detection.committed
         && !detection.payload_ok
@@ -46,7 +46,9 @@ pub fn findings(
         );
         findings.push(Finding::new("watermark/uncommitted-key", message));
     }
-    if detection.mode == Mode::Informed && original == Some(Original::Unpublished) {
+    if detection.mode == DetectionMode::Informed
+        && original == Some(OriginalProvenance::Unpublished)
+    {
         let message = "the original was taken on trust: not evidence; one that fits can be made from any model and key, so only an original whose root was published before the key was drawn counts (--original-root)";
         findings.push(Finding::new("watermark/unpublished-original", message));
     }
@@ -55,32 +57,33 @@ pub fn findings(
 
 /// That the original of an informed detection could not be read as a whole: of what was not, no difference was looked
 /// at.
-pub fn of_original(not_read: &NotRead) -> Option<Finding> {
+pub fn unreadable_original(not_read: &UnreadableWeights) -> Option<Finding> {
     let told = || {
         let message = format!(
             "the original was used in part: {}, and the difference from these was not looked at",
-            not_read.shown()
+            not_read.summary()
         );
         Finding::new("watermark/original-not-read", message)
             .with("weights_not_read", not_read.weights)
             .with("share_not_read", not_read.share)
             .with("tensors_not_read", not_read.tensors.clone())
     };
-    (!not_read.is_none()).then(told)
+    (!not_read.is_empty()).then(told)
 }
 
-fn disappointment(detection: &Detection, expected: Expected) -> Option<Finding> {
+fn unexpected_result(detection: &Detection, expected: ExpectedPresence) -> Option<Finding> {
     let key = &detection.key_id;
     let chance = chance(detection.log10_p);
     let (rule, message) = match (detection.verdict, expected) {
-        (Presence::Present, Expected::Present) | (Presence::Absent, Expected::Absent) => {
+        (Presence::Present, ExpectedPresence::Present)
+        | (Presence::Absent, ExpectedPresence::Absent) => {
             return None;
         }
-        (Presence::Present, Expected::Absent) => (
+        (Presence::Present, ExpectedPresence::Absent) => (
             "watermark/present",
             format!("the mark of key {key} is there: chance has {chance} for it"),
         ),
-        (Presence::Absent, Expected::Present) => (
+        (Presence::Absent, ExpectedPresence::Present) => (
             "watermark/absent",
             format!(
                 "the mark of key {key} is not there: nothing beyond chance ({chance}), where a mark would show"
@@ -135,7 +138,7 @@ mod tests {
         Detection { verdict, log10_p, elements, ..judge("k", &[], &Default::default()) }
     }
 
-    fn rules(detection: &Detection, expected: Expected) -> Vec<&'static str> {
+    fn rules(detection: &Detection, expected: ExpectedPresence) -> Vec<&'static str> {
         findings(detection, expected, None).iter().map(|finding| finding.rule).collect()
     }
 
@@ -146,25 +149,25 @@ mod tests {
         let absent = detection(Presence::Absent, 0.0, 9);
         let unclear = detection(Presence::Inconclusive, -7.0, 9);
         for (found, expected, rule) in [
-            (&present, Expected::Present, None),
-            (&present, Expected::Absent, Some("watermark/present")),
-            (&absent, Expected::Absent, None),
-            (&absent, Expected::Present, Some("watermark/absent")),
-            (&unclear, Expected::Absent, Some("watermark/inconclusive")),
-            (&unclear, Expected::Present, Some("watermark/inconclusive")),
+            (&present, ExpectedPresence::Present, None),
+            (&present, ExpectedPresence::Absent, Some("watermark/present")),
+            (&absent, ExpectedPresence::Absent, None),
+            (&absent, ExpectedPresence::Present, Some("watermark/absent")),
+            (&unclear, ExpectedPresence::Absent, Some("watermark/inconclusive")),
+            (&unclear, ExpectedPresence::Present, Some("watermark/inconclusive")),
         ] {
             let all: Vec<&str> = rule.into_iter().chain([uncommitted]).collect();
             assert_eq!(rules(found, expected), all);
         }
         let committed = Detection { committed: true, ..present };
-        assert!(rules(&committed, Expected::Present).is_empty());
+        assert!(rules(&committed, ExpectedPresence::Present).is_empty());
     }
 
     #[test]
     fn the_three_ways_of_not_knowing_are_told_apart() {
         let said = |log10_p, elements| {
             let found = detection(Presence::Inconclusive, log10_p, elements);
-            findings(&found, Expected::Present, None)[0].message.clone()
+            findings(&found, ExpectedPresence::Present, None)[0].message.clone()
         };
         assert!(said(0.0, 0).contains("no carrier has a finite"));
         assert!(said(-7.0, 9).contains("more than chance explains"));
@@ -174,9 +177,9 @@ mod tests {
     #[test]
     fn what_was_not_read_is_told_and_neither_expectation_is_met() {
         let tensors = vec!["layers.0.weight".to_owned()];
-        let not_read = NotRead { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
-        let found = detection(Presence::Absent, 0.0, 9).beside(&not_read);
-        for expected in [Expected::Present, Expected::Absent] {
+        let not_read = UnreadableWeights { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
+        let found = detection(Presence::Absent, 0.0, 9).with_unreadable(&not_read);
+        for expected in [ExpectedPresence::Present, ExpectedPresence::Absent] {
             let said = &findings(&found, expected, None)[0];
             assert_eq!(said.rule, "watermark/inconclusive");
             assert!(said.message.contains("87.5 %"), "{}", said.message);
@@ -190,18 +193,22 @@ mod tests {
         let mut found = detection(Presence::Present, -50.0, 9);
         found.committed = true;
         found.payload_read = Some("0000000000000007".to_owned());
-        assert_eq!(rules(&found, Expected::Present), ["watermark/other-payload"]);
+        assert_eq!(rules(&found, ExpectedPresence::Present), ["watermark/other-payload"]);
         (found.payload, found.payload_ok) = (found.payload_read.clone(), true);
-        assert!(rules(&found, Expected::Present).is_empty());
+        assert!(rules(&found, ExpectedPresence::Present).is_empty());
     }
 
     #[test]
     fn an_original_on_trust_is_no_evidence() {
         let mut found = detection(Presence::Present, -50.0, 9);
         found.committed = true;
-        found.mode = Mode::Informed;
-        let rule = |original| findings(&found, Expected::Present, original).pop().map(|f| f.rule);
-        assert_eq!(rule(Some(Original::Unpublished)), Some("watermark/unpublished-original"));
-        assert_eq!(rule(Some(Original::Published)), None);
+        found.mode = DetectionMode::Informed;
+        let rule =
+            |original| findings(&found, ExpectedPresence::Present, original).pop().map(|f| f.rule);
+        assert_eq!(
+            rule(Some(OriginalProvenance::Unpublished)),
+            Some("watermark/unpublished-original")
+        );
+        assert_eq!(rule(Some(OriginalProvenance::Published)), None);
     }
 }

@@ -66,18 +66,18 @@ pub struct Rules {
 /// The data file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct RulesDocument {
     schema: String,
     version: String,
     catalogues: BTreeMap<String, Catalogue>,
-    family: HashMap<String, Text>,
-    rule: Vec<Entry>,
+    family: HashMap<String, RuleText>,
+    rule: Vec<RuleEntry>,
 }
 
 /// What a family or a rule says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
+struct RuleText {
     limits: Option<String>,
     measured: Option<String>,
     false_alarms: Option<String>,
@@ -87,7 +87,7 @@ struct Text {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct RuleEntry {
     id: String,
     severity: Severity,
     title: String,
@@ -100,7 +100,7 @@ struct Entry {
     references: Option<Vec<String>>,
 }
 
-static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
+static DOCUMENT: LazyLock<RulesDocument> = LazyLock::new(|| {
     // Part of the program: what is wrong with it is seen by every test that makes a finding.
     toml::from_str(include_str!("rules.toml")).unwrap_or_else(|error| panic!("rules.toml: {error}"))
 });
@@ -112,9 +112,14 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
     all: DOCUMENT.rule.iter().map(rule).collect(),
 });
 
-fn rule(entry: &'static Entry) -> Rule {
-    static NOTHING: Text =
-        Text { limits: None, measured: None, false_alarms: None, action: None, references: None };
+fn rule(entry: &'static RuleEntry) -> Rule {
+    static NOTHING: RuleText = RuleText {
+        limits: None,
+        measured: None,
+        false_alarms: None,
+        action: None,
+        references: None,
+    };
     let named = entry.family.as_ref();
     let family = named.and_then(|name| DOCUMENT.family.get(name)).unwrap_or(&NOTHING);
     let text = |own: &'static Option<String>, shared: &'static Option<String>| -> &'static str {
@@ -140,14 +145,14 @@ pub fn rules() -> &'static Rules {
 }
 
 /// The rule of this id.
-pub fn rule_of(id: &str) -> Option<&'static Rule> {
+pub fn find_rule(id: &str) -> Option<&'static Rule> {
     let all = &rules().all;
     all.binary_search_by(|rule| rule.id.cmp(id)).ok().map(|index| &all[index])
 }
 
 /// Usual severity and public ids of a rule.
-pub fn of(id: &str) -> (Severity, &'static [&'static str]) {
-    rule_of(id).map_or((Severity::High, &[]), |rule| (rule.severity, &rule.references))
+pub fn severity_and_references(id: &str) -> (Severity, &'static [&'static str]) {
+    find_rule(id).map_or((Severity::High, &[]), |rule| (rule.severity, &rule.references))
 }
 
 /// The catalogue that a public id is from, with its short name.
@@ -199,11 +204,11 @@ mod tests {
 
     #[test]
     fn severities_and_catalogues_are_found() {
-        assert_eq!(of("integrity/header-changed").0, Severity::Medium);
-        assert_eq!(of("integrity/tensor-changed").0, Severity::Critical);
-        assert_eq!(of("format/overlap").0, Severity::High);
-        assert!(of("integrity/tensor-changed").1.contains(&"AML.T0018"));
-        assert_eq!(of("no/such"), (Severity::High, &[][..]));
+        assert_eq!(severity_and_references("integrity/header-changed").0, Severity::Medium);
+        assert_eq!(severity_and_references("integrity/tensor-changed").0, Severity::Critical);
+        assert_eq!(severity_and_references("format/overlap").0, Severity::High);
+        assert!(severity_and_references("integrity/tensor-changed").1.contains(&"AML.T0018"));
+        assert_eq!(severity_and_references("no/such"), (Severity::High, &[][..]));
         for (id, name) in [
             ("AML.T0018", "atlas"),
             ("LLM04", "owasp-llm"),
@@ -256,7 +261,7 @@ mod tests {
         }
         assert!(found.len() > 100, "{}", found.len());
         for (id, severity) in &found {
-            let rule = rule_of(id).unwrap_or_else(|| panic!("{id} is not in rules.toml"));
+            let rule = find_rule(id).unwrap_or_else(|| panic!("{id} is not in rules.toml"));
             if let Some(severity) = severity {
                 assert_eq!(rule.severity, *severity, "{id}");
             }

@@ -11,15 +11,15 @@ use tensorseal_base::hashing::FileDigests;
 use tensorseal_base::hex::hex;
 use tensorseal_base::severity::Severity;
 use tensorseal_format::{
-    Checkpoint, Content, ContentClass, DirectoryLink, FileKind, LeftOut, ModelFile, NotCovered,
-    Role,
+    Checkpoint, ContentClass, DirectoryLink, FileContent, FileKind, FileRole, ModelFile,
+    SkipReason, SkippedPath,
 };
-use tensorseal_signing::oms::Ignored;
+use tensorseal_signing::oms::IgnoredPaths;
 use tensorseal_signing::{Manifest, Resource};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Signed<'a> {
+pub struct SignedFiles<'a> {
     /// The model, listed with what lies beside it.
     pub model: &'a Checkpoint,
     /// What was signed.
@@ -36,18 +36,18 @@ pub struct Signed<'a> {
 
 /// What the comparison gives.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct SignatureOutcome {
     /// What is not as it was signed.
     pub findings: Vec<Finding>,
     /// What exists and the signature does not vouch for.
-    pub not_covered: Vec<NotCovered>,
+    pub not_covered: Vec<SkippedPath>,
     /// Paths of the files that are as they were signed.
     pub intact: BTreeSet<String>,
 }
 
 /// The files of a model that a signature is to list: all but those that it ignores.
 pub fn to_sign(model: &Checkpoint, ignore_paths: &[String]) -> Vec<usize> {
-    let ignored = Ignored::new(ignore_paths);
+    let ignored = IgnoredPaths::new(ignore_paths);
     let concerned = |file: &ModelFile| ignored.covering(&file.path).is_none();
     (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
 }
@@ -57,7 +57,7 @@ pub fn links_to_sign<'m>(
     model: &'m Checkpoint,
     ignore_paths: &[String],
 ) -> impl Iterator<Item = &'m DirectoryLink> {
-    let ignored = Ignored::new(ignore_paths);
+    let ignored = IgnoredPaths::new(ignore_paths);
     model.links.iter().filter(move |link| ignored.covering(&link.path).is_none())
 }
 
@@ -68,23 +68,23 @@ pub fn to_hash(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
     let listed = by_file(model, manifest);
     let fits = |file: &ModelFile| {
         let resources = listed.get(file.path.as_str()).map_or(0, Vec::len) as u64;
-        resources > 0 && manifest.hashing.digests(file.bytes) == resources
+        resources > 0 && manifest.hashing.digest_count(file.bytes) == resources
     };
     (0..).zip(&model.files).filter(|(_, file)| fits(file)).map(|(index, _)| index).collect()
 }
 
 /// Compares a model with what was signed.
-pub fn judge(signed: &Signed<'_>) -> Outcome {
-    let Signed { model, manifest, .. } = signed;
-    let mut outcome = Outcome::default();
+pub fn judge(signed: &SignedFiles<'_>) -> SignatureOutcome {
+    let SignedFiles { model, manifest, .. } = signed;
+    let mut outcome = SignatureOutcome::default();
     let listed = by_file(model, manifest);
-    let (ignored, allowed) = (manifest.ignored(), Ignored::new(signed.ignore_paths));
+    let (ignored, allowed) = (manifest.ignored_paths(), IgnoredPaths::new(signed.ignore_paths));
     let mut here = BTreeSet::new();
     for (index, file) in model.files.iter().enumerate() {
         here.insert(file.path.as_str());
         if let Some(by) = ignored.covering(&file.path) {
-            let reason = format!("ignored by the signature ({})", display_name(by));
-            outcome.leave_out(file, LeftOut::Ignored, &reason);
+            let reason = format!("ignored by the signature: {}", display_name(by));
+            outcome.leave_out(file, SkipReason::Ignored, &reason);
         } else if let Some(resources) = listed.get(file.path.as_str()) {
             outcome.compare(signed, index, resources);
         } else {
@@ -93,8 +93,8 @@ pub fn judge(signed: &Signed<'_>) -> Outcome {
     }
     for link in &model.links {
         if let Some(by) = ignored.covering(&link.path) {
-            let reason = format!("ignored by the signature ({})", display_name(by));
-            outcome.not_covered(&link.path, LeftOut::Ignored, &reason);
+            let reason = format!("ignored by the signature: {}", display_name(by));
+            outcome.not_covered(&link.path, SkipReason::Ignored, &reason);
         } else if allowed.covering(&link.path).is_none() {
             outcome.directory_link(signed, link);
         }
@@ -114,7 +114,7 @@ fn by_file<'a>(
     let mut listed: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
     for resource in &manifest.resources {
         let name = match model.files.as_slice() {
-            [only] if model.is_one_file() && manifest.is_one_file() => only.path.as_str(),
+            [only] if model.is_single_file() && manifest.is_one_file() => only.path.as_str(),
             _ => resource.name.as_str(),
         };
         listed.entry(name).or_default().push(resource);
@@ -122,13 +122,13 @@ fn by_file<'a>(
     listed
 }
 
-impl Outcome {
+impl SignatureOutcome {
     /// Whether every file is as it was signed, and none is there that was not.
     pub fn is_intact(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity <= Severity::Low)
     }
 
-    fn compare(&mut self, signed: &Signed<'_>, index: usize, resources: &[&Resource]) {
+    fn compare(&mut self, signed: &SignedFiles<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
         if file.link.is_some()
             && let Some(by) = signed.refuses_links()
@@ -148,7 +148,7 @@ impl Outcome {
 
     /// A link to a directory is in no signature: what it leads to is listed under its own path, and what walks the
     /// model sees it under the link's path as well.
-    fn directory_link(&mut self, signed: &Signed<'_>, link: &DirectoryLink) {
+    fn directory_link(&mut self, signed: &SignedFiles<'_>, link: &DirectoryLink) {
         let (path, target) = (display_name(&link.path), display_name(&link.target));
         let (by, severity) = match signed.refuses_links() {
             Some(by) => (by, None),
@@ -160,12 +160,12 @@ impl Outcome {
         self.findings.push(finding);
     }
 
-    fn unsigned(&mut self, signed: &Signed<'_>, allowed: &Ignored<'_>, file: &ModelFile) {
+    fn unsigned(&mut self, signed: &SignedFiles<'_>, allowed: &IgnoredPaths<'_>, file: &ModelFile) {
         if signed.ignore_unsigned_files || allowed.covering(&file.path).is_some() {
-            self.leave_out(file, LeftOut::Unsigned, "not signed; ignored, as asked");
+            self.leave_out(file, SkipReason::Unsigned, "not signed; ignored, as asked");
             return;
         }
-        let hint = match file.beside {
+        let hint = match file.signed_only {
             Some(_) => {
                 ": was it written after the model was signed? Sign again, or keep it elsewhere"
             }
@@ -180,18 +180,18 @@ impl Outcome {
     }
 
     /// Notes what nobody vouches for.
-    fn not_covered(&mut self, path: &str, kind: LeftOut, reason: &str) {
+    fn not_covered(&mut self, path: &str, kind: SkipReason, reason: &str) {
         let (path, reason) = (path.to_owned(), reason.to_owned());
-        self.not_covered.push(NotCovered { path, reason, kind });
+        self.not_covered.push(SkippedPath { path, reason, kind });
     }
 
     /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
-    fn leave_out(&mut self, file: &ModelFile, kind: LeftOut, reason: &str) {
+    fn leave_out(&mut self, file: &ModelFile, kind: SkipReason, reason: &str) {
         self.not_covered(&file.path, kind, reason);
         let what = match file.content {
             _ if file.kind != FileKind::Other => Some("holds tensors"),
-            Content { role: Role::Weights, .. } => Some("holds weights"),
-            Content { class: ContentClass::Pickle, .. } => Some("is a pickle"),
+            FileContent { role: FileRole::Weights, .. } => Some("holds weights"),
+            FileContent { class: ContentClass::Pickle, .. } => Some("is a pickle"),
             _ => None,
         };
         if let Some(what) = what {
@@ -203,7 +203,7 @@ impl Outcome {
     }
 }
 
-impl Signed<'_> {
+impl SignedFiles<'_> {
     /// Why links are not allowed, if they are not: both sides must allow them.
     fn refuses_links(&self) -> Option<&'static str> {
         match (self.allow_symlinks, self.manifest.allow_symlinks) {
@@ -234,7 +234,7 @@ fn difference(
         let message = format!("{path} has {} bytes, and {signed} were signed", file.bytes);
         return Some(finding(message).with("signed_bytes", signed));
     }
-    let found = found.and_then(|found| found.of(manifest.hashing));
+    let found = found.and_then(|found| found.shard_digests(manifest.hashing));
     let found: Vec<&[u8]> = found.into_iter().flatten().collect();
     let Some(shard) = manifest.hashing.shard else {
         return match (shards.as_slice(), found.as_slice()) {
@@ -266,7 +266,7 @@ fn difference(
 }
 
 /// Whether a problem with the structure of a model means that something in it could not be covered.
-pub fn is_of_coverage(rule: &str) -> bool {
+pub fn limits_coverage(rule: &str) -> bool {
     const RULES: [&str; 7] = [
         "format/directory-too-deep",
         "format/file-name",
@@ -283,18 +283,18 @@ pub fn is_of_coverage(rule: &str) -> bool {
 /// signer vouches for malformed files, too, so it is a remark. That something could not be covered is
 /// not.
 pub fn soften(finding: &mut Finding) {
-    if !is_of_coverage(finding.rule) {
+    if !limits_coverage(finding.rule) {
         finding.severity = Severity::Info;
     }
 }
 
 /// What a signature that ignores these paths leaves out of a model.
-pub fn left_out(model: &Checkpoint, ignore_paths: &[String]) -> Vec<NotCovered> {
-    let ignored = Ignored::new(ignore_paths);
+pub fn left_out(model: &Checkpoint, ignore_paths: &[String]) -> Vec<SkippedPath> {
+    let ignored = IgnoredPaths::new(ignore_paths);
     let of = |file: &ModelFile| {
         let by = display_name(ignored.covering(&file.path)?);
-        let reason = format!("ignored by the signature ({by})");
-        Some(NotCovered { path: file.path.clone(), reason, kind: LeftOut::Ignored })
+        let reason = format!("ignored by the signature: {by}");
+        Some(SkippedPath { path: file.path.clone(), reason, kind: SkipReason::Ignored })
     };
     model.files.iter().filter_map(of).collect()
 }

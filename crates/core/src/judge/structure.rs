@@ -17,7 +17,7 @@ const LISTED: usize = 16;
 /// Remarks on quantised weights whose layout nobody here knows: one for each reason.
 pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Finding> {
     let mut by_reason: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for unread in &weights.unread {
+    for unread in &weights.unreadable {
         let is_full = by_reason.len() >= REASONS;
         let reason = match is_full && !by_reason.contains_key(unread.reason.as_str()) {
             true => "they do not fit what is known here, each in its own way",
@@ -33,7 +33,8 @@ pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Findin
             1 => ("1 quantised weight".to_owned(), "is"),
             more => (format!("{more} quantised weights"), "are"),
         };
-        let text = format!("{count} {are} not read: {reason} ({})", said(&names, tensors.len()));
+        let text =
+            format!("{count} {are} not read: {reason} ({})", list_names(&names, tensors.len()));
         Finding::new("format/unknown-quantisation", text)
             .in_file(&model.files[first.file].path)
             .with("weights", tensors.len())
@@ -43,7 +44,7 @@ pub fn unknown_quantisation(model: &Checkpoint, weights: &Weights) -> Vec<Findin
 }
 
 /// The first of some names, and how many more there are.
-fn said(names: &[&str], all: usize) -> String {
+fn list_names(names: &[&str], all: usize) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| display_name(name)).collect();
     match all - shown.len() {
@@ -70,12 +71,12 @@ pub fn finding(problem: &Problem) -> Finding {
 
 /// What is wrong with the weights of a model: for verbs that make something of them, or draw something from
 /// them. What goes along with the weights is judged by verbs that judge.
-pub fn of_weights(model: &Checkpoint) -> impl Iterator<Item = Finding> {
+pub fn weight_findings(model: &Checkpoint) -> impl Iterator<Item = Finding> {
     model.problems.iter().filter(|problem| !problem.companion).map(finding)
 }
 
 /// What damage explains is not said twice, and makes the damage no less bad.
-pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
+pub fn raise_severity(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) {
     for problem in findings.iter_mut().filter(|finding| finding.rule.starts_with("format/")) {
         let worst = problem.file.as_ref().and_then(|path| explained.get(path));
         if let Some(worst) = worst.filter(|_| problem.severity > Severity::Info) {
@@ -88,7 +89,7 @@ pub fn worsen(findings: &mut [Finding], explained: &BTreeMap<String, Severity>) 
 /// Structural problems as findings, except an index that names a sealed shard which is gone: that
 /// the shard is missing is said by the comparison.
 pub fn problems(model: &Checkpoint, sealed: Option<&Seal>) -> Vec<Finding> {
-    let here: BTreeSet<&str> = model.own_files().iter().map(|file| file.path.as_str()).collect();
+    let here: BTreeSet<&str> = model.model_files().iter().map(|file| file.path.as_str()).collect();
     let gone: Vec<&str> = sealed
         .iter()
         .flat_map(|seal| &seal.files)

@@ -15,17 +15,21 @@
 
 use super::bounds::{fair_coins_tail_log10, normal_tail_log10, signs_tail_log10};
 use super::finding::Finding;
-use super::watermark::{Detection, GroupZ, MARGIN, Mode, PRESENT, Presence, Test, Tested, nothing};
+use super::watermark::{
+    Detection, DetectionMode, DetectionTest, GroupZ, MARGIN, PRESENT, Presence, TestedBlocks,
+    empty_detection,
+};
 use crate::watermark::strength::STRONGEST_ALPHA;
-use crate::watermark::third_party::interval::Counts;
+use crate::watermark::third_party::interval::IntervalCounts;
 use crate::watermark::third_party::{
-    Coins, Inner, Intervals, PartMeasured, Scheme, Statistic, ThirdPartyMeasured,
+    BitMatches, InnerProduct, Intervals, PartMeasurement, Statistic, ThirdPartyMeasurement,
+    ThirdPartyScheme,
 };
 use serde_json::{Value, json};
 
 /// What is known besides the measurement.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Context {
+pub struct ThirdPartyContext {
     /// Number of keys that were tried, at least 1.
     pub keys: usize,
     /// Whether this key was committed to before the model was public, as the caller has checked.
@@ -33,10 +37,14 @@ pub struct Context {
 }
 
 /// Judges a key of another scheme by what was measured of it.
-pub fn judge(key_id: &str, measured: &ThirdPartyMeasured, context: &Context) -> Detection {
+pub fn judge(
+    key_id: &str,
+    measured: &ThirdPartyMeasurement,
+    context: &ThirdPartyContext,
+) -> Detection {
     let mode = match measured.scheme {
-        Scheme::EmMark | Scheme::Interval => Mode::Informed,
-        _ => Mode::Blind,
+        ThirdPartyScheme::EmMark | ThirdPartyScheme::Interval => DetectionMode::Informed,
+        _ => DetectionMode::Blind,
     };
     let log10_tries = libm::log10(context.keys.max(1) as f64);
     let mut detection = Detection {
@@ -44,26 +52,26 @@ pub fn judge(key_id: &str, measured: &ThirdPartyMeasured, context: &Context) -> 
         elements: measured.parts.iter().map(|part| part.elements).sum(),
         mode,
         committed: context.committed,
-        ..nothing(key_id)
+        ..empty_detection(key_id)
     };
-    let (mut coins, mut inner) = (Coins::default(), Inner::default());
+    let (mut coins, mut inner) = (BitMatches::default(), InnerProduct::default());
     for part in &measured.parts {
         match &part.statistic {
-            Statistic::Coins(part) => coins.merge(part),
-            Statistic::Inner(part) => inner.merge(part),
+            Statistic::Bits(part) => coins.merge(part),
+            Statistic::InnerProduct(part) => inner.merge(part),
         }
     }
     let (test, has_power) = match measured.parts.first().map(|part| &part.statistic) {
         None => return detection,
-        Some(Statistic::Coins(_)) => {
-            evidence_of_coins(&mut detection, &coins, &measured.parts);
+        Some(Statistic::Bits(_)) => {
+            bit_match_evidence(&mut detection, &coins, &measured.parts);
             let log10_bound = fair_coins_tail_log10(coins.trials, coins.hits);
             let all = fair_coins_tail_log10(coins.trials, coins.trials);
             ((None, log10_bound), all + log10_tries <= PRESENT)
         }
-        Some(Statistic::Inner(_)) => {
+        Some(Statistic::InnerProduct(_)) => {
             let tail = match measured.scheme {
-                Scheme::Gaussian => normal_tail_log10,
+                ThirdPartyScheme::Gaussian => normal_tail_log10,
                 _ => signs_tail_log10,
             };
             let z = inner.z(measured.sigma);
@@ -77,7 +85,8 @@ pub fn judge(key_id: &str, measured: &ThirdPartyMeasured, context: &Context) -> 
     let log10_p = (log10_bound + log10_tries).min(0.0);
     detection.z = z;
     detection.log10_p = Some(log10_p);
-    detection.tests = vec![Test { mode, word: Tested::Stated, z, log10_bound, log10_words: 0.0 }];
+    detection.tests =
+        vec![DetectionTest { mode, word: TestedBlocks::Stated, z, log10_bound, log10_words: 0.0 }];
     detection.verdict = Presence::of(log10_p, has_power);
     detection
 }
@@ -85,7 +94,7 @@ pub fn judge(key_id: &str, measured: &ThirdPartyMeasured, context: &Context) -> 
 /// Parts that are listed one by one.
 const LISTED: usize = 256;
 
-fn evidence_of_coins(detection: &mut Detection, coins: &Coins, parts: &[PartMeasured]) {
+fn bit_match_evidence(detection: &mut Detection, coins: &BitMatches, parts: &[PartMeasurement]) {
     let evidence = &mut detection.evidence;
     evidence.insert("bits", coins.trials.into());
     evidence.insert("matching", coins.hits.into());
@@ -94,32 +103,36 @@ fn evidence_of_coins(detection: &mut Detection, coins: &Coins, parts: &[PartMeas
         evidence.insert("projections", coins.projections.clone().into());
     }
     if parts.len() > 1 {
-        let of_part = |part: &PartMeasured| match &part.statistic {
-            Statistic::Coins(coins) => {
+        let of_part = |part: &PartMeasurement| match &part.statistic {
+            Statistic::Bits(coins) => {
                 let (matching, bits) = (coins.hits, coins.trials);
                 Some(json!({ "tensor": part.tensor, "matching": matching, "bits": bits }))
             }
-            Statistic::Inner(_) => None,
+            Statistic::InnerProduct(_) => None,
         };
         let listed: Vec<Value> = parts.iter().take(LISTED).filter_map(of_part).collect();
         evidence.insert("parts", listed.into());
     }
 }
 
-fn evidence_of_sum(detection: &mut Detection, inner: &Inner, measured: &ThirdPartyMeasured) {
+fn evidence_of_sum(
+    detection: &mut Detection,
+    inner: &InnerProduct,
+    measured: &ThirdPartyMeasurement,
+) {
     detection.evidence.insert("sum", inner.sum.into());
     detection.evidence.insert("norm", libm::sqrt(inner.squares).into());
-    if measured.scheme == Scheme::Gaussian {
+    if measured.scheme == ThirdPartyScheme::Gaussian {
         detection.evidence.insert("sigma", measured.sigma.into());
     }
-    let group = |part: &PartMeasured| match &part.statistic {
-        Statistic::Inner(inner) => Some(GroupZ {
+    let group = |part: &PartMeasurement| match &part.statistic {
+        Statistic::InnerProduct(inner) => Some(GroupZ {
             name: part.tensor.clone(),
             elements: part.elements,
             z: inner.z(measured.sigma),
             z_pilot: None,
         }),
-        Statistic::Coins(_) => None,
+        Statistic::Bits(_) => None,
     };
     detection.groups = measured.parts.iter().filter_map(group).collect();
 }
@@ -139,27 +152,27 @@ const CENTRED: f64 = 0.99;
 
 /// What the changes of one tensor look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pattern {
+enum ChangePattern {
     /// Too few changes to say.
-    Few,
+    TooFew,
     /// As many codes changed as do when weights change.
     Usual,
     /// Values changed and stayed within their intervals.
     Inside,
     /// Quantised, and scaled back.
-    ThereAndBack,
+    RoundTrip,
 }
 
-fn pattern(counts: &Counts) -> Pattern {
+fn pattern(counts: &IntervalCounts) -> ChangePattern {
     let expected = counts.expected();
     if counts.changed < MANY_CHANGED || expected < EXPECTED {
-        Pattern::Few
+        ChangePattern::TooFew
     } else if counts.codes_changed as f64 > FEW * expected {
-        Pattern::Usual
+        ChangePattern::Usual
     } else if counts.centred as f64 >= CENTRED * counts.changed as f64 {
-        Pattern::ThereAndBack
+        ChangePattern::RoundTrip
     } else {
-        Pattern::Inside
+        ChangePattern::Inside
     }
 }
 
@@ -168,16 +181,16 @@ fn pattern(counts: &Counts) -> Pattern {
 /// made to behave otherwise once it is quantised. That is a pattern, not proof: there is no p-value, and
 /// the verdict is never that a mark is present.
 pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Finding>) {
-    let mut total = Counts::default();
+    let mut total = IntervalCounts::default();
     let (mut inside, mut usual, mut there_and_back) = (0u64, 0u64, 0u64);
     let mut findings = Vec::new();
     for (tensor, counts) in &measured.tensors {
         total.merge(counts);
         match pattern(counts) {
-            Pattern::Few => {}
-            Pattern::Usual => usual += 1,
-            Pattern::ThereAndBack => there_and_back += 1,
-            Pattern::Inside => {
+            ChangePattern::TooFew => {}
+            ChangePattern::Usual => usual += 1,
+            ChangePattern::RoundTrip => there_and_back += 1,
+            ChangePattern::Inside => {
                 inside += 1;
                 findings.push(inside_intervals(tensor, counts));
             }
@@ -195,12 +208,12 @@ pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Findi
         findings.push(Finding::new("watermark/inconclusive", message));
     }
     let mut detection = Detection {
-        scheme: Scheme::Interval.name(),
+        scheme: ThirdPartyScheme::Interval.name(),
         verdict,
         log10_p: None,
         elements: total.elements,
-        mode: Mode::Informed,
-        ..nothing(base_root)
+        mode: DetectionMode::Informed,
+        ..empty_detection(base_root)
     };
     for (name, value) in [
         ("tensors", measured.tensors.len() as u64),
@@ -215,8 +228,8 @@ pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Findi
     (detection, findings)
 }
 
-fn inside_intervals(tensor: &str, counts: &Counts) -> Finding {
-    let Counts { changed, codes_changed, centred, .. } = *counts;
+fn inside_intervals(tensor: &str, counts: &IntervalCounts) -> Finding {
+    let IntervalCounts { changed, codes_changed, centred, .. } = *counts;
     let expected = counts.expected();
     let message = format!(
         "{changed} values differ from the base model, but only {codes_changed} of their int8 codes do, where about {expected:.0} would: a mark within the quantisation intervals, or weights made to behave otherwise once they are quantised"
@@ -233,40 +246,40 @@ fn inside_intervals(tensor: &str, counts: &Counts) -> Finding {
 mod tests {
     use super::*;
 
-    const ONE_KEY: Context = Context { keys: 1, committed: false };
+    const ONE_KEY: ThirdPartyContext = ThirdPartyContext { keys: 1, committed: false };
 
-    fn coins(scheme: Scheme, parts: &[(u64, u64)]) -> ThirdPartyMeasured {
-        let part = |(trials, hits): &(u64, u64)| PartMeasured {
+    fn coins(scheme: ThirdPartyScheme, parts: &[(u64, u64)]) -> ThirdPartyMeasurement {
+        let part = |(trials, hits): &(u64, u64)| PartMeasurement {
             tensor: "layer".to_owned(),
             elements: 100,
-            statistic: Statistic::Coins(Coins {
+            statistic: Statistic::Bits(BitMatches {
                 trials: *trials,
                 hits: *hits,
                 undecided: 0,
                 projections: vec![0.5; 5],
             }),
         };
-        ThirdPartyMeasured { scheme, sigma: 1.0, parts: parts.iter().map(part).collect() }
+        ThirdPartyMeasurement { scheme, sigma: 1.0, parts: parts.iter().map(part).collect() }
     }
 
     /// A carrier of ones on weights of which `plus` are 1 and the others -1.
-    fn sum(scheme: Scheme, plus: usize, elements: usize) -> ThirdPartyMeasured {
+    fn sum(scheme: ThirdPartyScheme, plus: usize, elements: usize) -> ThirdPartyMeasurement {
         let weights: Vec<f64> = (0..elements).map(|i| if i < plus { 1.0 } else { -1.0 }).collect();
-        let inner = Inner::of(&vec![1.0; elements], &weights, 0.0);
-        let part = PartMeasured {
+        let inner = InnerProduct::from_slices(&vec![1.0; elements], &weights, 0.0);
+        let part = PartMeasurement {
             tensor: "layer".to_owned(),
             elements: inner.elements,
-            statistic: Statistic::Inner(inner),
+            statistic: Statistic::InnerProduct(inner),
         };
-        ThirdPartyMeasured { scheme, sigma: 1.0, parts: vec![part] }
+        ThirdPartyMeasurement { scheme, sigma: 1.0, parts: vec![part] }
     }
 
     #[test]
     fn bits_are_judged_by_the_binomial_tail() {
-        let found = judge("k", &coins(Scheme::Uchida, &[(256, 256)]), &ONE_KEY);
+        let found = judge("k", &coins(ThirdPartyScheme::Uchida, &[(256, 256)]), &ONE_KEY);
         assert_eq!(
             (found.verdict, found.scheme, found.mode),
-            (Presence::Present, "uchida", Mode::Blind)
+            (Presence::Present, "uchida", DetectionMode::Blind)
         );
         let exact = 8.636_168_555_094_445e-78_f64.log10();
         assert!((found.log10_p.unwrap() - exact).abs() < 1e-9);
@@ -279,11 +292,11 @@ mod tests {
         assert!(!found.evidence.contains_key("parts") && found.groups.is_empty());
         assert_eq!(found.tests[0].log10_bound, found.log10_p.unwrap());
         assert!(!found.committed);
-        let committed = Context { keys: 1, committed: true };
-        assert!(judge("k", &coins(Scheme::Uchida, &[(256, 256)]), &committed).committed);
+        let committed = ThirdPartyContext { keys: 1, committed: true };
+        assert!(judge("k", &coins(ThirdPartyScheme::Uchida, &[(256, 256)]), &committed).committed);
         assert_eq!(
-            judge("k", &coins(Scheme::EmMark, &[(100, 100)]), &ONE_KEY).mode,
-            Mode::Informed
+            judge("k", &coins(ThirdPartyScheme::EmMark, &[(100, 100)]), &ONE_KEY).mode,
+            DetectionMode::Informed
         );
     }
 
@@ -293,7 +306,7 @@ mod tests {
         let golden: Value = tensorseal_testing::json("watermark/third_party/golden.json");
         let log2_p = golden["neuralmark_bound_n256_rho0.8829"]["log2p"].as_f64().unwrap();
         let hits = (0.8829f64 * 256.0).ceil() as u64;
-        let found = judge("k", &coins(Scheme::NeuralMark, &[(256, hits)]), &ONE_KEY);
+        let found = judge("k", &coins(ThirdPartyScheme::NeuralMark, &[(256, hits)]), &ONE_KEY);
         let measured = found.log10_p.unwrap() / std::f64::consts::LOG10_2;
         assert!((measured - log2_p).abs() < 1e-6 && measured < -128.0, "{measured}");
         assert_eq!(found.verdict, Presence::Present);
@@ -301,15 +314,15 @@ mod tests {
 
     #[test]
     fn parts_add_up_and_keys_cost() {
-        let one = judge("k", &coins(Scheme::EmMark, &[(200, 180)]), &ONE_KEY);
-        let two = judge("k", &coins(Scheme::EmMark, &[(150, 140), (50, 40)]), &ONE_KEY);
+        let one = judge("k", &coins(ThirdPartyScheme::EmMark, &[(200, 180)]), &ONE_KEY);
+        let two = judge("k", &coins(ThirdPartyScheme::EmMark, &[(150, 140), (50, 40)]), &ONE_KEY);
         assert_eq!(two.log10_p, one.log10_p);
         assert_eq!(two.evidence["parts"][1]["matching"], 40);
         assert_eq!(two.evidence["projections"].as_array().unwrap().len(), 8);
         let many = judge(
             "k",
-            &coins(Scheme::EmMark, &[(200, 180)]),
-            &Context { keys: 1000, committed: false },
+            &coins(ThirdPartyScheme::EmMark, &[(200, 180)]),
+            &ThirdPartyContext { keys: 1000, committed: false },
         );
         assert!((many.log10_p.unwrap() - one.log10_p.unwrap() - 3.0).abs() < 1e-12);
     }
@@ -317,8 +330,8 @@ mod tests {
     #[test]
     fn what_could_not_have_shown_is_inconclusive() {
         let verdict = |trials, hits, keys| {
-            let context = Context { keys, committed: false };
-            judge("k", &coins(Scheme::Uchida, &[(trials, hits)]), &context).verdict
+            let context = ThirdPartyContext { keys, committed: false };
+            judge("k", &coins(ThirdPartyScheme::Uchida, &[(trials, hits)]), &context).verdict
         };
         assert_eq!(verdict(256, 130, 1), Presence::Absent);
         assert_eq!(verdict(256, 0, 1), Presence::Absent);
@@ -334,7 +347,11 @@ mod tests {
         // Between the two thresholds.
         assert_eq!(verdict(64, 54, 1), Presence::Inconclusive);
         assert_eq!(verdict(0, 0, 1), Presence::Inconclusive);
-        let nothing = ThirdPartyMeasured { scheme: Scheme::Uchida, sigma: 1.0, parts: Vec::new() };
+        let nothing = ThirdPartyMeasurement {
+            scheme: ThirdPartyScheme::Uchida,
+            sigma: 1.0,
+            parts: Vec::new(),
+        };
         assert_eq!(judge("k", &nothing, &ONE_KEY).verdict, Presence::Inconclusive);
     }
 
@@ -342,8 +359,10 @@ mod tests {
     fn sums_have_the_tail_of_their_scheme() {
         // 100,000 elements: z = (2 plus - n) / sqrt(n).
         let marked = 50_000 + 1_581;
-        let (normal, signs) =
-            (sum(Scheme::Gaussian, marked, 100_000), sum(Scheme::Signs, marked, 100_000));
+        let (normal, signs) = (
+            sum(ThirdPartyScheme::Gaussian, marked, 100_000),
+            sum(ThirdPartyScheme::Signs, marked, 100_000),
+        );
         let (normal, signs) = (judge("k", &normal, &ONE_KEY), judge("k", &signs, &ONE_KEY));
         assert_eq!((normal.verdict, signs.verdict), (Presence::Present, Presence::Present));
         let z = 3162.0 / 100_000f64.sqrt();
@@ -362,15 +381,23 @@ mod tests {
 
     #[test]
     fn sums_of_nothing_and_of_little_say_nothing() {
-        let verdict =
-            |plus, elements| judge("k", &sum(Scheme::Signs, plus, elements), &ONE_KEY).verdict;
+        let verdict = |plus, elements| {
+            judge("k", &sum(ThirdPartyScheme::Signs, plus, elements), &ONE_KEY).verdict
+        };
         assert_eq!(verdict(100_000, 200_000), Presence::Absent);
         // The mark that is looked for has 0.0316 * sqrt(n) = 9.99 here, and less in fewer elements.
         assert_eq!(verdict(5_000, 10_000), Presence::Inconclusive);
-        let zeros = Inner::of(&[1.0; 10], &[0.0; 10], 0.0);
-        let part =
-            PartMeasured { tensor: String::new(), elements: 0, statistic: Statistic::Inner(zeros) };
-        let zeros = ThirdPartyMeasured { scheme: Scheme::Gaussian, sigma: 1.0, parts: vec![part] };
+        let zeros = InnerProduct::from_slices(&[1.0; 10], &[0.0; 10], 0.0);
+        let part = PartMeasurement {
+            tensor: String::new(),
+            elements: 0,
+            statistic: Statistic::InnerProduct(zeros),
+        };
+        let zeros = ThirdPartyMeasurement {
+            scheme: ThirdPartyScheme::Gaussian,
+            sigma: 1.0,
+            parts: vec![part],
+        };
         let found = judge("k", &zeros, &ONE_KEY);
         assert_eq!(
             (found.verdict, found.z, found.log10_p),

@@ -3,13 +3,13 @@
 //! Under the null, that the key was drawn fairly and independently of the model, the chips are fair
 //! independent signs, and the bounds of [`bounds`](super::bounds) hold for every model, without any
 //! assumption on its weights. What is looked at besides one fixed word is paid for: see
-//! [`Test::log10_words`] and [`Detection::log10_p`].
+//! [`DetectionTest::log10_words`] and [`Detection::log10_p`].
 
 use super::bounds::signs_tail_log10;
 use crate::watermark::SCHEME;
-use crate::watermark::not_read::NotRead;
-use crate::watermark::payload::{self, MIN_BLOCKS, Payload, Word};
+use crate::watermark::payload::{self, Codeword, MIN_BLOCKS, Payload};
 use crate::watermark::strength::STRONGEST_ALPHA;
+use crate::watermark::unreadable::UnreadableWeights;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const LOG2_WORDS: f64 = 97.0;
 /// What was correlated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum DetectionMode {
     /// The weights of the model.
     Blind,
     /// Their difference from those of an original.
@@ -41,25 +41,25 @@ pub enum Mode {
 
 /// What was measured of one key.
 #[derive(Debug, Clone)]
-pub struct Measured<'a> {
+pub struct KeyMeasurement<'a> {
     /// What was correlated.
-    pub mode: Mode,
+    pub mode: DetectionMode,
     /// By group: its name and its sums.
     pub groups: Vec<(&'a str, &'a SlotSums)>,
 }
 
 /// What is known besides the measurement.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Context {
+pub struct DetectionContext {
     /// Number of keys that were tried, at least 1.
     pub keys: usize,
     /// The mark of a claim that the key opens.
-    pub claimed: Option<Claimed>,
+    pub claim: Option<ClaimedMark>,
 }
 
 /// A mark that was committed to.
 #[derive(Debug, Clone, Copy)]
-pub struct Claimed {
+pub struct ClaimedMark {
     /// Its payload; `None`: it has none.
     pub payload: Option<Payload>,
     /// Its strength.
@@ -101,7 +101,7 @@ impl Presence {
 /// Which blocks were added up, and with which signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tested {
+pub enum TestedBlocks {
     /// The pilot blocks, which always carry +1.
     Pilot,
     /// All blocks as those of a mark without payload.
@@ -116,11 +116,11 @@ pub enum Tested {
 
 /// One test of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Test {
+pub struct DetectionTest {
     /// What was correlated.
-    pub mode: Mode,
+    pub mode: DetectionMode,
     /// Which blocks.
-    pub word: Tested,
+    pub word: TestedBlocks,
     /// The statistic: standard normal or lighter in the tail under the null; null for counts of bits.
     pub z: Option<f64>,
     /// Proven bound on the probability of such a z for one fixed word, decimal logarithm.
@@ -170,28 +170,28 @@ pub struct Detection {
     /// Carrier blocks that have such elements.
     pub blocks: u64,
     /// What was correlated in the strongest test.
-    pub mode: Mode,
+    pub mode: DetectionMode,
     /// Whether the key opens a claim.
     pub committed: bool,
     /// By layer.
     pub groups: Vec<GroupZ>,
     /// Every test that [`Detection::log10_p`] counts.
-    pub tests: Vec<Test>,
+    pub tests: Vec<DetectionTest>,
     /// The numbers of another scheme.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<&'static str, Value>,
     /// Why it is inconclusive, where it is not the numbers that do not decide.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    pub reason: Option<InconclusiveReason>,
     /// The weights that could not be read, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_read: Option<NotRead>,
+    pub not_read: Option<UnreadableWeights>,
 }
 
 /// Why nothing can be said of a mark, whatever the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reason {
+pub enum InconclusiveReason {
     /// Weights are kept in a way that is not known here: a mark in them would not be seen.
     UnreadScheme,
 }
@@ -200,13 +200,13 @@ impl Detection {
     /// Takes into account that some weights could not be read. A mark that was seen is there, whatever else is;
     /// one that was not seen may be in what was not read.
     #[must_use]
-    pub fn beside(mut self, not_read: &NotRead) -> Self {
-        if not_read.is_none() {
+    pub fn with_unreadable(mut self, not_read: &UnreadableWeights) -> Self {
+        if not_read.is_empty() {
             return self;
         }
         if self.verdict != Presence::Present {
             self.verdict = Presence::Inconclusive;
-            self.reason = Some(Reason::UnreadScheme);
+            self.reason = Some(InconclusiveReason::UnreadScheme);
         }
         self.not_read = Some(not_read.clone());
         self
@@ -214,8 +214,8 @@ impl Detection {
 
     /// Why the mark was not looked for, where that is so: what it may be in was not read.
     pub fn not_looked_for(&self) -> Option<String> {
-        let (Reason::UnreadScheme, not_read) = (self.reason?, self.not_read.as_ref()?);
-        Some(format!("{}, and a mark in what was not read would not be seen", not_read.shown()))
+        let (InconclusiveReason::UnreadScheme, not_read) = (self.reason?, self.not_read.as_ref()?);
+        Some(format!("{}, and a mark in what was not read would not be seen", not_read.summary()))
     }
 }
 
@@ -228,12 +228,12 @@ pub fn z_of(sum: &SlotSum, error: f64) -> Option<f64> {
 }
 
 /// z of all blocks under a word.
-pub fn z_under(sums: &SlotSums, word: &Word) -> Option<f64> {
+pub fn z_under(sums: &SlotSums, word: &Codeword) -> Option<f64> {
     z_of(&under(sums, word), sums.error())
 }
 
 /// All blocks under a word.
-fn under(sums: &SlotSums, word: &Word) -> SlotSum {
+fn under(sums: &SlotSums, word: &Codeword) -> SlotSum {
     let mut all = sums.pilot();
     for (bit, sign) in sums.bits().iter().zip(word) {
         if *sign > 0 { all.merge(bit) } else { all.merge_negative(bit) }
@@ -242,26 +242,26 @@ fn under(sums: &SlotSums, word: &Word) -> SlotSum {
 }
 
 /// One way of measuring, with its tests.
-struct Looked<'a> {
-    measured: &'a Measured<'a>,
+struct ModeTests<'a> {
+    measured: &'a KeyMeasurement<'a>,
     total: SlotSums,
-    tests: Vec<Test>,
+    tests: Vec<DetectionTest>,
     payload: Option<Payload>,
     /// What the blocks themselves say, with its checksum.
     read: Option<Payload>,
     /// The word to report, when one is accepted.
-    accepted: Option<Word>,
+    accepted: Option<Codeword>,
 }
 
-fn look<'a>(measured: &'a Measured<'a>, context: &Context) -> Looked<'a> {
+fn run_tests<'a>(measured: &'a KeyMeasurement<'a>, context: &DetectionContext) -> ModeTests<'a> {
     let mut total = SlotSums::default();
     measured.groups.iter().for_each(|(_, sums)| total.merge(sums));
     let error = total.error();
-    let test = |word: Tested, sum: &SlotSum, log2_words: f64| {
+    let test = |word: TestedBlocks, sum: &SlotSum, log2_words: f64| {
         let z = z_of(sum, error)?;
         let log10_words = log2_words * std::f64::consts::LOG10_2;
         let log10_bound = signs_tail_log10(z);
-        Some(Test { mode: measured.mode, word, z: Some(z), log10_bound, log10_words })
+        Some(DetectionTest { mode: measured.mode, word, z: Some(z), log10_bound, log10_words })
     };
     let decoded = (total.blocks >= MIN_BLOCKS).then(|| {
         let correlations: [f64; CODED_BITS] =
@@ -271,39 +271,46 @@ fn look<'a>(measured: &'a Measured<'a>, context: &Context) -> Looked<'a> {
     let read = decoded.as_ref().and_then(|decoded| decoded.payload);
     let mut tests = Vec::new();
     let (payload, accepted);
-    if let Some(claimed) = &context.claimed {
-        let word = claimed.payload.map_or(payload::PLAIN, Payload::word);
-        tests.extend(test(Tested::Claimed, &under(&total, &word), 0.0));
+    if let Some(claimed) = &context.claim {
+        let word = claimed.payload.map_or(payload::UNMODULATED, Payload::word);
+        tests.extend(test(TestedBlocks::Claimed, &under(&total, &word), 0.0));
         (payload, accepted) = (claimed.payload, Some(word));
     } else {
-        tests.extend(test(Tested::Pilot, &total.pilot(), 0.0));
-        tests.extend(test(Tested::Plain, &under(&total, &payload::PLAIN), 0.0));
+        tests.extend(test(TestedBlocks::Pilot, &total.pilot(), 0.0));
+        tests.extend(test(TestedBlocks::Plain, &under(&total, &payload::UNMODULATED), 0.0));
         if let Some(decoded) = &decoded {
             let words = if read.is_some() { LOG2_CHECKED_WORDS } else { LOG2_WORDS };
-            tests.extend(test(Tested::Decoded, &under(&total, &decoded.word), words));
+            tests.extend(test(TestedBlocks::Decoded, &under(&total, &decoded.word), words));
         }
         (payload, accepted) = (read, read.and(decoded).map(|decoded| decoded.word));
     }
-    Looked { measured, total, tests, payload, read, accepted }
+    ModeTests { measured, total, tests, payload, read, accepted }
 }
 
 /// Judges one key by everything that was measured of it: one entry, or a blind and an informed one.
-pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Detection {
-    let mut looked: Vec<Looked<'_>> = measured.iter().map(|one| look(one, context)).collect();
-    let tests: Vec<Test> = looked.iter().flat_map(|one| one.tests.iter().copied()).collect();
+pub fn judge(
+    key_id: &str,
+    measured: &[KeyMeasurement<'_>],
+    context: &DetectionContext,
+) -> Detection {
+    let mut looked: Vec<ModeTests<'_>> =
+        measured.iter().map(|one| run_tests(one, context)).collect();
+    let tests: Vec<DetectionTest> =
+        looked.iter().flat_map(|one| one.tests.iter().copied()).collect();
     let log10_tries = libm::log10((tests.len().max(1) * context.keys.max(1)) as f64);
-    let corrected = |test: &Test| (test.log10_bound + test.log10_words + log10_tries).min(0.0);
-    let best_of = |one: &Looked<'_>| one.tests.iter().map(corrected).fold(0.0, f64::min);
+    let corrected =
+        |test: &DetectionTest| (test.log10_bound + test.log10_words + log10_tries).min(0.0);
+    let best_of = |one: &ModeTests<'_>| one.tests.iter().map(corrected).fold(0.0, f64::min);
     // The stronger way of measuring is the one reported; the blind one when they are equal.
     looked.sort_by(|a, b| best_of(a).total_cmp(&best_of(b)));
     let Some(mut best) = (!looked.is_empty()).then(|| looked.swap_remove(0)) else {
-        return nothing(key_id);
+        return empty_detection(key_id);
     };
     let log10_p = best_of(&best);
     // A mark without payload: its own test, not chance that looks like a word, must show it.
-    let plain = best.tests.iter().find(|test| test.word == Tested::Plain);
+    let plain = best.tests.iter().find(|test| test.word == TestedBlocks::Plain);
     if best.accepted.is_none() && plain.is_some_and(|test| corrected(test) <= PRESENT) {
-        best.accepted = Some(payload::PLAIN);
+        best.accepted = Some(payload::UNMODULATED);
     }
     let total = &best.total;
     let under_accepted =
@@ -331,7 +338,7 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
         elements: total.elements(),
         blocks: total.blocks,
         mode: best.measured.mode,
-        committed: context.claimed.is_some(),
+        committed: context.claim.is_some(),
         groups: groups.collect(),
         tests,
         evidence: BTreeMap::new(),
@@ -342,8 +349,8 @@ pub fn judge(key_id: &str, measured: &[Measured<'_>], context: &Context) -> Dete
 
 /// Whether the mark that was looked for would have been seen: by its claimed strength, or else the
 /// strongest that `embed` makes without being forced, whose pilot is a quarter of the blocks.
-fn has_power(total: &SlotSums, context: &Context, log10_tries: f64) -> bool {
-    let (alpha, elements) = match &context.claimed {
+fn has_power(total: &SlotSums, context: &DetectionContext, log10_tries: f64) -> bool {
+    let (alpha, elements) = match &context.claim {
         Some(claimed) => (claimed.alpha, total.elements()),
         None => (STRONGEST_ALPHA, total.pilot().elements),
     };
@@ -352,7 +359,7 @@ fn has_power(total: &SlotSums, context: &Context, log10_tries: f64) -> bool {
 }
 
 /// The judgement on a key that nothing was measured of.
-pub(super) fn nothing(key_id: &str) -> Detection {
+pub(super) fn empty_detection(key_id: &str) -> Detection {
     Detection {
         scheme: SCHEME,
         key_id: key_id.to_owned(),
@@ -365,7 +372,7 @@ pub(super) fn nothing(key_id: &str) -> Detection {
         payload_read: None,
         elements: 0,
         blocks: 0,
-        mode: Mode::Blind,
+        mode: DetectionMode::Blind,
         committed: false,
         groups: Vec::new(),
         tests: Vec::new(),
@@ -383,7 +390,7 @@ mod tests {
 
     /// Blocks of 512 elements of energy 512, whose sums are noise of standard deviation sqrt(512) and
     /// a mark of strength `alpha` that carries `word`.
-    fn sums(blocks: u64, alpha: f64, word: &Word, seed: u64) -> SlotSums {
+    fn sums(blocks: u64, alpha: f64, word: &Codeword, seed: u64) -> SlotSums {
         let mut random = vec![0; 16 * blocks as usize];
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut random);
         let energies = vec![Energy { energy: 512, nonzero: 512 }; blocks as usize];
@@ -394,7 +401,7 @@ mod tests {
                 let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
                 // 128 coins have a standard deviation of sqrt(32).
                 let noise = (f64::from(ones) - 64.0) * 4.0;
-                let sign = match Slot::of(block, 0) {
+                let sign = match Slot::for_block(block, 0) {
                     Slot::Pilot => 1,
                     Slot::Bit(bit) => word[bit],
                 };
@@ -406,12 +413,12 @@ mod tests {
         sums
     }
 
-    fn judged(sums: &SlotSums, context: &Context) -> Detection {
-        let measured = Measured { mode: Mode::Blind, groups: vec![("all", sums)] };
+    fn judged(sums: &SlotSums, context: &DetectionContext) -> Detection {
+        let measured = KeyMeasurement { mode: DetectionMode::Blind, groups: vec![("all", sums)] };
         judge("id", &[measured], context)
     }
 
-    const ONE_KEY: Context = Context { keys: 1, claimed: None };
+    const ONE_KEY: DetectionContext = DetectionContext { keys: 1, claim: None };
 
     #[test]
     fn a_mark_is_found_and_read() {
@@ -430,15 +437,15 @@ mod tests {
         let word = signs_tail_log10(found.z.unwrap()) + 65.0 * std::f64::consts::LOG10_2;
         assert!((found.log10_p.unwrap() - (pilot.min(word) + 3f64.log10())).abs() < 1e-9);
         // More keys: more tries.
-        let many = judged(&marked, &Context { keys: 100, claimed: None });
+        let many = judged(&marked, &DetectionContext { keys: 100, claim: None });
         assert!((many.log10_p.unwrap() - found.log10_p.unwrap() - 2.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_claimed_word_costs_nothing_and_another_shows_nothing() {
-        let claimed = |payload| Context {
+        let claimed = |payload| DetectionContext {
             keys: 1,
-            claimed: Some(Claimed { payload: Some(Payload(payload)), alpha: 0.0125 }),
+            claim: Some(ClaimedMark { payload: Some(Payload(payload)), alpha: 0.0125 }),
         };
         let marked = sums(20_000, 0.0125, &Payload(7).word(), 2);
         let found = judged(&marked, &claimed(7));
@@ -455,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_mark_without_payload_is_found_by_the_plain_test() {
-        let found = judged(&sums(20_000, 0.0125, &payload::PLAIN, 3), &ONE_KEY);
+        let found = judged(&sums(20_000, 0.0125, &payload::UNMODULATED, 3), &ONE_KEY);
         assert_eq!((found.verdict, found.payload_ok), (Presence::Present, false));
         assert!((found.z.unwrap() - 40.0).abs() < 5.0);
     }
@@ -463,18 +470,18 @@ mod tests {
     #[test]
     fn noise_is_absent_and_too_little_of_it_inconclusive() {
         for seed in 10..60 {
-            let found = judged(&sums(20_000, 0.0, &payload::PLAIN, seed), &ONE_KEY);
+            let found = judged(&sums(20_000, 0.0, &payload::UNMODULATED, seed), &ONE_KEY);
             assert_eq!(found.verdict, Presence::Absent, "seed {seed}: {found:?}");
             assert!(found.z.is_none() && found.payload.is_none() && found.log10_p.unwrap() > -3.0);
         }
         // 60 blocks: even the strongest mark would not have been seen.
-        let few = judged(&sums(60, 0.0, &payload::PLAIN, 4), &ONE_KEY);
+        let few = judged(&sums(60, 0.0, &payload::UNMODULATED, 4), &ONE_KEY);
         assert_eq!(few.verdict, Presence::Inconclusive);
         // A claimed mark that is too weak to be seen.
-        let claimed = Claimed { payload: None, alpha: 0.001 };
+        let claimed = ClaimedMark { payload: None, alpha: 0.001 };
         let weak = judged(
-            &sums(20_000, 0.0, &payload::PLAIN, 5),
-            &Context { keys: 1, claimed: Some(claimed) },
+            &sums(20_000, 0.0, &payload::UNMODULATED, 5),
+            &DetectionContext { keys: 1, claim: Some(claimed) },
         );
         assert_eq!(weak.verdict, Presence::Inconclusive);
         let nothing = judged(&SlotSums::default(), &ONE_KEY);
@@ -484,17 +491,22 @@ mod tests {
 
     #[test]
     fn what_was_not_read_decides_nothing_and_weakens_no_mark() {
-        let not_read =
-            NotRead { weights: 1, told: 1, bytes: 8, share: 0.5, tensors: vec!["a".to_owned()] };
+        let not_read = UnreadableWeights {
+            weights: 1,
+            told: 1,
+            bytes: 8,
+            share: 0.5,
+            tensors: vec!["a".to_owned()],
+        };
         let clean = judged(&sums(20_000, 0.0, &Payload(5).word(), 3), &ONE_KEY);
         assert_eq!(clean.verdict, Presence::Absent);
-        assert_eq!(clean.clone().beside(&NotRead::default()), clean);
-        let unclear = clean.beside(&not_read);
+        assert_eq!(clean.clone().with_unreadable(&UnreadableWeights::default()), clean);
+        let unclear = clean.with_unreadable(&not_read);
         assert_eq!(unclear.verdict, Presence::Inconclusive);
-        assert_eq!(unclear.reason, Some(Reason::UnreadScheme));
+        assert_eq!(unclear.reason, Some(InconclusiveReason::UnreadScheme));
         assert!(unclear.not_looked_for().unwrap().contains("50.0 %"));
         let marked = judged(&sums(20_000, 0.0125, &Payload(7).word(), 1), &ONE_KEY);
-        let beside = marked.clone().beside(&not_read);
+        let beside = marked.clone().with_unreadable(&not_read);
         assert_eq!((beside.verdict, beside.reason), (Presence::Present, None));
         assert_eq!((beside.log10_p, beside.not_looked_for()), (marked.log10_p, None));
         assert_eq!(beside.not_read, Some(not_read));
@@ -505,12 +517,12 @@ mod tests {
         let marked = sums(20_000, 0.0125, &Payload(7).word(), 6);
         let stronger = sums(20_000, 0.025, &Payload(7).word(), 7);
         let measured = [
-            Measured { mode: Mode::Blind, groups: vec![("all", &marked)] },
-            Measured { mode: Mode::Informed, groups: vec![("all", &stronger)] },
+            KeyMeasurement { mode: DetectionMode::Blind, groups: vec![("all", &marked)] },
+            KeyMeasurement { mode: DetectionMode::Informed, groups: vec![("all", &stronger)] },
         ];
         let both = judge("id", &measured, &ONE_KEY);
         let one = judge("id", &measured[1..], &ONE_KEY);
-        assert_eq!((both.mode, both.z), (Mode::Informed, one.z));
+        assert_eq!((both.mode, both.z), (DetectionMode::Informed, one.z));
         assert!((both.log10_p.unwrap() - one.log10_p.unwrap() - 2f64.log10()).abs() < 1e-9);
     }
 
@@ -518,8 +530,8 @@ mod tests {
     fn the_place_of_a_mark_shows() {
         let word = Payload(9).word();
         let (marked, clean) = (sums(10_000, 0.02, &word, 8), sums(10_000, 0.0, &word, 9));
-        let measured = Measured {
-            mode: Mode::Blind,
+        let measured = KeyMeasurement {
+            mode: DetectionMode::Blind,
             groups: vec![("layers.0", &marked), ("layers.1", &clean)],
         };
         let found = judge("id", &[measured], &ONE_KEY);

@@ -18,7 +18,7 @@ const SAME_SCALE: f64 = 1.0 / 2048.0;
 
 /// What happened to the codes of the changed blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Codes {
+pub struct CodeChanges {
     /// Codes that are not what they were, up to where counting ended.
     pub moved: u64,
     /// Blocks whose scale is not what it was.
@@ -27,9 +27,9 @@ pub struct Codes {
     pub expected: f64,
 }
 
-impl Codes {
+impl CodeChanges {
     /// Adds other blocks.
-    pub fn merge(&mut self, other: &Codes) {
+    pub fn merge(&mut self, other: &CodeChanges) {
         self.moved += other.moved;
         self.scales_moved += other.scales_moved;
         self.expected += other.expected;
@@ -70,8 +70,8 @@ fn nearest(value: f64) -> i32 {
 
 /// Both kinds of codes of consecutive elements that begin with a block. Ends where codes of
 /// both kinds have moved: nothing can be said of them any more.
-pub fn measure(before: &[f64], after: &[f64]) -> [Codes; BITS.len()] {
-    let mut codes = [Codes::default(); BITS.len()];
+pub fn measure(before: &[f64], after: &[f64]) -> [CodeChanges; BITS.len()] {
+    let mut codes = [CodeChanges::default(); BITS.len()];
     for (before, after) in before.chunks(BLOCK).zip(after.chunks(BLOCK)) {
         if before != after {
             for (codes, bits) in codes.iter_mut().zip(BITS) {
@@ -123,7 +123,7 @@ mod tests {
         let after: Vec<f64> =
             before.iter().map(|v| if *v == 1.0 { 1.0 } else { v + 0.3 / 127.0 }).collect();
         let [eight, _] = measure(&before, &after);
-        assert_eq!(eight, Codes::default(), "no code could move either way");
+        assert_eq!(eight, CodeChanges::default(), "no code could move either way");
     }
 
     #[test]
@@ -135,6 +135,6 @@ mod tests {
         assert_eq!((four.moved, four.scales_moved), (0, 1));
         let nothing = measure(&[0.0; BLOCK], &before);
         assert_eq!(nothing[0].scales_moved, 1);
-        assert_eq!(measure(&before, &before), [Codes::default(); 2]);
+        assert_eq!(measure(&before, &before), [CodeChanges::default(); 2]);
     }
 }

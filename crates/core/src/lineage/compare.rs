@@ -1,7 +1,7 @@
 //! Reading two models side by side.
 
-use super::difference::{Comparison, Difference, Part};
-use super::pairs::Changed;
+use super::difference::{DifferencePart, TensorComparer, TensorDifference};
+use super::pairs::ChangedTensor;
 use crate::seal::Seal;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, Tensor};
-use tensorseal_weights::values::{PIECE_LEN, Values};
+use tensorseal_weights::values::{PIECE_LEN, TensorValues};
 
 /// Pieces a thread that are in memory at once.
 const PIECES_A_THREAD: usize = 4;
@@ -25,23 +25,24 @@ pub fn differences(
     model: &Checkpoint,
     original: &Checkpoint,
     baseline: &Seal,
-    changed: &[Changed],
+    changed: &[ChangedTensor],
     threads: &Threads,
     progress: &Progress,
-) -> Result<Vec<Option<Difference>>, RunError> {
+) -> Result<Vec<Option<TensorDifference>>, RunError> {
     let by_name: HashMap<&str, usize> =
         original.tensors.iter().zip(0..).map(|(tensor, index)| (&tensor.name[..], index)).collect();
-    let counterpart = |pair: &Changed| {
+    let counterpart = |pair: &ChangedTensor| {
         let index = *by_name.get(baseline.tensors[pair.baseline].name.as_str())?;
         let theirs = &original.tensors[index];
-        let comparison = Comparison::of(theirs)?;
+        let comparison = TensorComparer::for_tensor(theirs)?;
         (theirs.bytes == model.tensors[pair.tensor].bytes).then_some((index, comparison))
     };
-    let counterparts: Vec<Option<(usize, Comparison)>> = changed.iter().map(counterpart).collect();
+    let counterparts: Vec<Option<(usize, TensorComparer)>> =
+        changed.iter().map(counterpart).collect();
     let pairs = || changed.iter().zip(&counterparts).filter_map(|(p, c)| Some((p.tensor, (*c)?)));
-    let ours = Plan::of_tensors(pairs().map(|(ours, _)| (ours, &model.tensors[ours])));
+    let ours = Plan::from_tensors(pairs().map(|(ours, _)| (ours, &model.tensors[ours])));
     let theirs =
-        Plan::of_tensors(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
+        Plan::from_tensors(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
     progress.expect(ours.bytes() + theirs.bytes());
     let files = [FileSet::new(&original.files, &theirs), FileSet::new(&model.files, &ours)];
     let pool = threads.pool()?;
@@ -65,15 +66,16 @@ pub fn differences(
 fn difference(
     files: &[FileSet<'_>; 2],
     tensors: [&Tensor; 2],
-    comparison: &Comparison,
+    comparison: &TensorComparer,
     progress: &Progress,
-) -> Result<Difference, RunError> {
-    let values = [0, 1].map(|side| Values::new(&files[side], tensors[side], comparison.decoder));
+) -> Result<TensorDifference, RunError> {
+    let values =
+        [0, 1].map(|side| TensorValues::new(&files[side], tensors[side], comparison.decoder));
     let starts: Vec<u64> = values[0].starts().collect();
-    let mut whole = comparison.whole();
+    let mut whole = comparison.builder();
     // In batches, so that what waits to be added up in order is bounded.
     for batch in starts.chunks(PIECES_A_THREAD * rayon::current_num_threads()) {
-        let parts: Vec<Part> = batch
+        let parts: Vec<DifferencePart> = batch
             .par_iter()
             .map(|first| {
                 if progress.stopped() {
@@ -82,7 +84,7 @@ fn difference(
                 let before = values[0].bytes(*first, PIECE_LEN)?;
                 let after = values[1].bytes(*first, PIECE_LEN)?;
                 progress.add((before.len() + after.len()) as u64);
-                Ok(comparison.part(*first, &before, &after))
+                Ok(comparison.compare_piece(*first, &before, &after))
             })
             .collect::<Result<_, RunError>>()?;
         parts.into_iter().for_each(|part| whole.add(part));
@@ -92,7 +94,7 @@ fn difference(
 
 #[cfg(test)]
 mod tests {
-    use super::super::pairs::Pairs;
+    use super::super::pairs::TensorPairs;
     use super::*;
     use crate::seal::build;
     use safetensors::tensor::{Dtype as TheirDtype, TensorView, serialize_to_file};
@@ -113,14 +115,17 @@ mod tests {
         build::measure(model, false, &RunOptions::default(), &Progress::default()).unwrap().0
     }
 
-    fn compared(before: &Checkpoint, after: &Checkpoint) -> Result<Vec<Difference>, RunError> {
+    fn compared(
+        before: &Checkpoint,
+        after: &Checkpoint,
+    ) -> Result<Vec<TensorDifference>, RunError> {
         let baseline = seal(before);
         let ours = seal(after);
         let digests = after.tensors.iter().enumerate().map(|(index, tensor)| {
             let sealed = ours.tensors.iter().find(|sealed| sealed.name == tensor.name).unwrap();
             (index, sealed.blake3)
         });
-        let pairs = Pairs::new(after, &digests.collect(), &baseline);
+        let pairs = TensorPairs::new(after, &digests.collect(), &baseline);
         let progress = Progress::default();
         let found =
             differences(after, before, &baseline, &pairs.changed, &Threads::new(2), &progress)?;
@@ -183,7 +188,7 @@ mod tests {
         let before = write(&path, &[x(1.0)]);
         let after = write(&dir.path().join("b.safetensors"), &[x(2.0)]);
         let (baseline, ours) = (seal(&before), seal(&after));
-        let pairs = Pairs::new(&after, &[(0, ours.tensors[0].blake3)].into(), &baseline);
+        let pairs = TensorPairs::new(&after, &[(0, ours.tensors[0].blake3)].into(), &baseline);
         fs::write(&path, fs::read(after.files[0].location.local().unwrap()).unwrap()).unwrap();
         let progress = Progress::default();
         let found =

@@ -3,11 +3,11 @@
 //! Values are formed in f64 and added up in the order of the pieces, so that the sums do not depend on
 //! the number of threads. What is not finite counts as zero; that it changed is seen by its bytes.
 
-use super::codes::{self, BLOCK, Codes};
-use super::range_finder::{self, LowRank, Products, Sketch};
-use tensorseal_base::dtype::{Dtype, FloatFormat, Number};
+use super::codes::{self, BLOCK, CodeChanges};
+use super::range_finder::{self, LowRank, RangeSketch, RowProducts};
+use tensorseal_base::dtype::{Dtype, FloatFormat, NumberFormat};
 use tensorseal_format::Tensor;
-use tensorseal_weights::values::{Decoder, code, finite};
+use tensorseal_weights::values::{Decoder, code, finite_or_zero};
 
 /// Rows and columns that a matrix must have for its rank to say anything.
 const LEAST_SIDE: u64 = 32;
@@ -21,7 +21,7 @@ const COLUMNS: u64 = 1 << 16;
 
 /// How two tensors are compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Comparison {
+pub struct TensorComparer {
     /// How a unit is read: an element, or a byte where elements are not whole bytes or not plain numbers.
     pub decoder: Decoder,
     dtype: Dtype,
@@ -35,14 +35,14 @@ pub struct Comparison {
     quantised: bool,
 }
 
-impl Comparison {
+impl TensorComparer {
     /// Of tensors like this one.
-    pub fn of(tensor: &Tensor) -> Option<Comparison> {
+    pub fn for_tensor(tensor: &Tensor) -> Option<TensorComparer> {
         let dtype = tensor.dtype;
-        let numbers = Decoder::of_weights(dtype).or_else(|| Decoder::of_numbers(dtype));
+        let numbers = Decoder::for_weights(dtype).or_else(|| Decoder::for_numbers(dtype));
         let numbers = numbers.filter(|_| dtype.bits() >= 8 && dtype != Dtype::C64);
-        let format = match dtype.number() {
-            Number::Float(format) if numbers.is_some() => Some(format),
+        let format = match dtype.number_format() {
+            NumberFormat::Float(format) if numbers.is_some() => Some(format),
             _ => None,
         };
         let shape = tensor.storage_shape();
@@ -50,9 +50,9 @@ impl Comparison {
         let columns = shape.iter().skip(1).try_fold(1u64, |all, len| all.checked_mul(*len))?;
         let matrix = shape.len() > 1 && rows.min(columns) >= LEAST_SIDE && format.is_some();
         let in_blocks = shape.last().is_some_and(|len| len % BLOCK as u64 == 0);
-        Some(Comparison {
+        Some(TensorComparer {
             dtype,
-            decoder: numbers.or_else(|| Decoder::of_numbers(Dtype::U8))?,
+            decoder: numbers.or_else(|| Decoder::for_numbers(Dtype::U8))?,
             numbers: numbers.is_some(),
             columns: matrix.then_some(columns),
             rows,
@@ -62,9 +62,9 @@ impl Comparison {
     }
 
     /// Compares consecutive units, the first of which has this index. Both sides have as many bytes.
-    pub fn part(&self, first: u64, before: &[u8], after: &[u8]) -> Part {
+    pub fn compare_piece(&self, first: u64, before: &[u8], after: &[u8]) -> DifferencePart {
         let was = self.values(before);
-        let mut part = Part::default();
+        let mut part = DifferencePart::default();
         if before == after {
             part.before = was.iter().map(|value| value * value).sum();
             (part.after, part.dot) = (part.before, part.before);
@@ -93,7 +93,7 @@ impl Comparison {
             part.codes = codes::measure(&was, &is);
         }
         if let (Some(columns), Some(format)) = (self.columns, &self.format) {
-            part.matrix = Some(matrix(first, columns, format, [&was, &is], &codes[1]));
+            part.matrix = Some(rank_part(first, columns, format, [&was, &is], &codes[1]));
         }
         part
     }
@@ -113,43 +113,43 @@ impl Comparison {
         match self.dtype {
             Dtype::F32 => {
                 let units = bytes.as_chunks().0.iter();
-                units.map(|unit| finite(f32::from_le_bytes(*unit).into())).collect()
+                units.map(|unit| finite_or_zero(f32::from_le_bytes(*unit).into())).collect()
             }
             Dtype::BF16 => {
                 let units = bytes.as_chunks().0.iter();
                 let value = |unit| f32::from_bits(u32::from(u16::from_le_bytes(unit)) << 16);
-                units.map(|unit| finite(value(*unit).into())).collect()
+                units.map(|unit| finite_or_zero(value(*unit).into())).collect()
             }
             _ => {
                 let units = bytes.chunks_exact(self.decoder.width());
-                units.map(|unit| finite(self.decoder.value(unit))).collect()
+                units.map(|unit| finite_or_zero(self.decoder.value(unit))).collect()
             }
         }
     }
 
     /// The whole, of nothing yet.
-    pub fn whole(&self) -> Whole {
-        Whole { comparison: *self, part: Part::default(), matrix: None }
+    pub fn builder(&self) -> DifferenceBuilder {
+        DifferenceBuilder { comparison: *self, part: DifferencePart::default(), matrix: None }
     }
 }
 
 /// What consecutive elements of a matrix give to its rank; `codes`: the bits of those after.
-fn matrix(
+fn rank_part(
     first: u64,
     columns: u64,
     format: &FloatFormat,
     [was, is]: [&[f64]; 2],
     codes: &[u64],
-) -> MatrixPart {
-    let mut part = MatrixPart {
+) -> RankPart {
+    let mut part = RankPart {
         first_row: first / columns,
         columns: vec![0; (columns.min(COLUMNS) as usize).div_ceil(64)],
-        ..MatrixPart::default()
+        ..RankPart::default()
     };
     let (mut at, mut column) = (0, first % columns);
     while at < was.len() {
         let len = (columns - column).min((was.len() - at) as u64) as usize;
-        let (mut row, mut changed, mut coarseness) = (Products::default(), false, 0.0);
+        let (mut row, mut changed, mut coarseness) = (RowProducts::default(), false, 0.0);
         for (i, place) in (at..at + len).zip(column..) {
             let (_, exponent, mantissa) = format.fields(codes[i]);
             part.mantissas |= mantissa;
@@ -179,7 +179,7 @@ fn four_to_the(exponent: i32) -> f64 {
 
 /// What was measured of consecutive units.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct DifferencePart {
     changed: u64,
     extent: Option<[u64; 2]>,
     squares: f64,
@@ -188,15 +188,15 @@ pub struct Part {
     dot: f64,
     largest: f64,
     largest_at: u64,
-    codes: [Codes; codes::BITS.len()],
-    matrix: Option<MatrixPart>,
+    codes: [CodeChanges; codes::BITS.len()],
+    matrix: Option<RankPart>,
 }
 
 #[derive(Debug, Default)]
-struct MatrixPart {
+struct RankPart {
     first_row: u64,
     /// Whether the row changed, and its products.
-    rows: Vec<(bool, Products)>,
+    rows: Vec<(bool, RowProducts)>,
     /// A bit for each column that changed.
     columns: Vec<u64>,
     /// Sum of the squared powers of two below the elements of the rows that changed.
@@ -206,14 +206,14 @@ struct MatrixPart {
 }
 
 /// Parts added up in order.
-pub struct Whole {
-    comparison: Comparison,
-    part: Part,
-    matrix: Option<Matrix>,
+pub struct DifferenceBuilder {
+    comparison: TensorComparer,
+    part: DifferencePart,
+    matrix: Option<RankBuilder>,
 }
 
-struct Matrix {
-    sketch: Sketch,
+struct RankBuilder {
+    sketch: RangeSketch,
     columns: Vec<u64>,
     rows_changed: u64,
     last_changed: Option<u64>,
@@ -221,9 +221,9 @@ struct Matrix {
     mantissas: u64,
 }
 
-impl Whole {
+impl DifferenceBuilder {
     /// Adds the part that follows.
-    pub fn add(&mut self, next: Part) {
+    pub fn add(&mut self, next: DifferencePart) {
         let part = &mut self.part;
         part.changed += next.changed;
         part.extent = match (part.extent, next.extent) {
@@ -243,8 +243,8 @@ impl Whole {
         if let Some(part) = next.matrix {
             let rows = self.comparison.rows;
             self.matrix
-                .get_or_insert_with(|| Matrix {
-                    sketch: Sketch::new(rows),
+                .get_or_insert_with(|| RankBuilder {
+                    sketch: RangeSketch::new(rows),
                     columns: vec![0; part.columns.len()],
                     rows_changed: 0,
                     last_changed: None,
@@ -256,11 +256,11 @@ impl Whole {
     }
 
     /// What it comes to, of a tensor of this many bytes.
-    pub fn finish(self, bytes: u64) -> Difference {
-        let Whole { comparison, part, matrix } = self;
+    pub fn finish(self, bytes: u64) -> TensorDifference {
+        let DifferenceBuilder { comparison, part, matrix } = self;
         let width = comparison.decoder.width() as u64;
         let lengths = libm::sqrt(part.before) * libm::sqrt(part.after);
-        Difference {
+        TensorDifference {
             numbers: comparison.numbers,
             units: bytes / width,
             changed: part.changed,
@@ -276,8 +276,8 @@ impl Whole {
     }
 }
 
-impl Matrix {
-    fn add(&mut self, part: &MatrixPart) {
+impl RankBuilder {
+    fn add(&mut self, part: &RankPart) {
         for (row, (changed, products)) in (part.first_row..).zip(&part.rows) {
             if *changed {
                 self.sketch.add_row(row, products);
@@ -304,7 +304,7 @@ impl Matrix {
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
-pub struct Difference {
+pub struct TensorDifference {
     /// Whether the units are the elements, and the norms those of their values; else they are bytes.
     pub numbers: bool,
     /// How many units there are.
@@ -324,12 +324,12 @@ pub struct Difference {
     /// The unit it is in.
     pub largest_at: u64,
     /// What became of the codes of 8 and of 4 bits, where rows are whole blocks.
-    pub codes: Option<[Codes; codes::BITS.len()]>,
+    pub codes: Option<[CodeChanges; codes::BITS.len()]>,
     /// The low rank of the difference, if it has one.
     pub low_rank: Option<LowRank>,
 }
 
-impl Difference {
+impl TensorDifference {
     /// The norm of the difference over that of the baseline; infinite where that is zero.
     pub fn relative(&self) -> f64 {
         if self.norm == 0.0 { 0.0 } else { self.norm / self.norm_before }

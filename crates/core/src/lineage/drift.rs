@@ -106,13 +106,13 @@ fn wasserstein(before: &[(i32, u64)], after: &[(i32, u64)]) -> f64 {
 mod tests {
     use super::*;
     use crate::seal::distribution::distribution;
-    use tensorseal_engine::measure::Words;
-    use tensorseal_engine::measure::histogram::{Histogram, Table};
+    use tensorseal_engine::measure::WordFormat;
+    use tensorseal_engine::measure::histogram::{CounterTable, Histogram};
 
     fn of(values: impl Iterator<Item = f32>) -> Distribution {
         let bytes: Vec<u8> = values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect();
-        let words = Words::of(Dtype::BF16);
-        let (mut table, mut histogram) = (Table::new(), Histogram::new(words));
+        let words = WordFormat::from_dtype(Dtype::BF16);
+        let (mut table, mut histogram) = (CounterTable::new(), Histogram::new(words));
         table.count(words, &bytes);
         table.drain_into(words, &mut histogram);
         distribution(Dtype::BF16, &histogram, None)

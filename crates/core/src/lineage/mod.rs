@@ -15,6 +15,6 @@ pub mod pairs;
 pub mod range_finder;
 
 pub use compare::differences;
-pub use difference::Difference;
+pub use difference::TensorDifference;
 pub use drift::Drift;
-pub use pairs::Pairs;
+pub use pairs::TensorPairs;

@@ -7,7 +7,7 @@ use tensorseal_format::Checkpoint;
 
 /// A tensor whose content differs from that of the baseline's tensor of the same name, type and shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedTensor {
     /// Index into [`Checkpoint::tensors`].
     pub tensor: usize,
     /// Index into [`Seal::tensors`] of the baseline.
@@ -18,11 +18,11 @@ pub struct Changed {
 
 /// See the module. Numbers are indexes into the model's or the baseline's tensors.
 #[derive(Debug, Default)]
-pub struct Pairs {
+pub struct TensorPairs {
     /// Tensors with the baseline's content.
     pub equal: usize,
     /// Tensors with another content, in order of the model.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedTensor>,
     /// Tensors (of the model) with another type or shape.
     pub retyped: Vec<usize>,
     /// Tensors (of the model) whose name the baseline does not have.
@@ -33,19 +33,20 @@ pub struct Pairs {
     pub renamed: usize,
 }
 
-impl Pairs {
+impl TensorPairs {
     /// Pairs the tensors of `model` with those of its baseline by name. `digests`: of the model's
     /// tensors, by index; a tensor without one does not fit its file and is left out.
     pub fn new(
         model: &Checkpoint,
         digests: &HashMap<usize, ChainingValue>,
         baseline: &Seal,
-    ) -> Pairs {
+    ) -> TensorPairs {
         let mut by_content: HashMap<&ChainingValue, usize> = HashMap::new();
         for (index, tensor) in baseline.tensors.iter().enumerate() {
             by_content.entry(&tensor.blake3).or_insert(index);
         }
-        let (mut pairs, mut added, mut met) = (Pairs::default(), HashSet::new(), HashSet::new());
+        let (mut pairs, mut added, mut met) =
+            (TensorPairs::default(), HashSet::new(), HashSet::new());
         for (index, tensor) in model.tensors.iter().enumerate() {
             let found = baseline.tensors.binary_search_by(|sealed| sealed.name.cmp(&tensor.name));
             if let Ok(place) = found {
@@ -65,7 +66,7 @@ impl Pairs {
                 pairs.equal += 1;
             } else {
                 let content_of = by_content.get(digest).copied();
-                pairs.changed.push(Changed { tensor: index, baseline: place, content_of });
+                pairs.changed.push(ChangedTensor { tensor: index, baseline: place, content_of });
             }
         }
         let all = 0..baseline.tensors.len();
@@ -76,7 +77,7 @@ impl Pairs {
     }
 
     /// Whether every tensor is that of the baseline, and none else is there.
-    pub fn is_same(&self) -> bool {
+    pub fn is_identical(&self) -> bool {
         self.changed.is_empty()
             && self.retyped.is_empty()
             && self.added.is_empty()

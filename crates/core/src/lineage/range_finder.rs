@@ -18,7 +18,7 @@ const FOLDED_ROWS: u64 = 1 << 18;
 const SEED: u64 = 0x7465_6E73_6F72_5345;
 
 /// A row of Y.
-pub type Products = [f64; SIZE];
+pub type RowProducts = [f64; SIZE];
 
 /// Sixteen bits that look random, of a row or column. Source: G. L. Steele, D. Lea and C. H. Flood,
 /// "Fast splittable pseudorandom number generators", *OOPSLA* 2014 (the finaliser of SplitMix64).
@@ -46,7 +46,7 @@ static SIGNS: [[u64; 4]; 16] = {
 
 /// Adds what `value`, in this column, gives to the products of its row.
 #[inline]
-pub fn add(products: &mut Products, column: u64, value: f64) {
+pub fn add(products: &mut RowProducts, column: u64, value: f64) {
     let (mut bits, value) = (bits(column), value.to_bits());
     for four in products.as_chunks_mut::<4>().0 {
         let signs = &SIGNS[(bits & 15) as usize];
@@ -59,19 +59,19 @@ pub fn add(products: &mut Products, column: u64, value: f64) {
 
 /// Y of one difference.
 #[derive(Debug, Clone)]
-pub struct Sketch {
+pub struct RangeSketch {
     rows: u64,
-    products: Vec<Products>,
+    products: Vec<RowProducts>,
 }
 
-impl Sketch {
+impl RangeSketch {
     /// Of a matrix with this number of rows, all zero.
-    pub fn new(rows: u64) -> Sketch {
-        Sketch { rows, products: vec![[0.0; SIZE]; rows.min(FOLDED_ROWS) as usize] }
+    pub fn new(rows: u64) -> RangeSketch {
+        RangeSketch { rows, products: vec![[0.0; SIZE]; rows.min(FOLDED_ROWS) as usize] }
     }
 
     /// Adds to a row.
-    pub fn add_row(&mut self, row: u64, products: &Products) {
+    pub fn add_row(&mut self, row: u64, products: &RowProducts) {
         let fold = self.rows > FOLDED_ROWS;
         let place = if fold { bits(!row) % FOLDED_ROWS } else { row };
         let sign = if fold && bits(!row) >> 63 == 1 { -1.0 } else { 1.0 };
@@ -158,7 +158,7 @@ mod tests {
             (0..rank).map(|_| (0..len).map(|_| random(&mut seed)).collect()).collect()
         };
         let (left, right) = (factor(rows), factor(columns));
-        let (mut sketch, mut square) = (Sketch::new(rows), 0.0);
+        let (mut sketch, mut square) = (RangeSketch::new(rows), 0.0);
         for row in 0..rows {
             let mut products = [0.0; SIZE];
             for column in 0..columns {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn folded_rows_keep_the_rank() {
         let rows = 3 * FOLDED_ROWS;
-        let mut sketch = Sketch::new(rows);
+        let mut sketch = RangeSketch::new(rows);
         for row in 0..rows {
             let mut products = [0.0; SIZE];
             for column in 0..3 {

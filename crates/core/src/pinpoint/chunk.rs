@@ -5,8 +5,8 @@
 //! before it are kept. Of two flipped bits the first is compressed once for all the second ones.
 
 use super::compress::{
-    CHUNK_END, CHUNK_START, Message, Parent, ROOT, Route, START, State, Trial, Tweak, compress,
-    words_of,
+    BlockWords, CHUNK_END, CHUNK_START, ChainingWords, Parent, ROOT, START, TreePath, Trial, Tweak,
+    compress, words_of,
 };
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use tensorseal_engine::measure::isa::Isa;
@@ -17,24 +17,24 @@ pub const CHUNK_LEN: usize = 1024;
 const BLOCK: usize = 64;
 
 /// One word (32 bits) of a chunk and the bits of it that changed.
-pub(super) type Change = (usize, u32);
+pub(super) type WordChange = (usize, u32);
 
 /// A chunk as it was found.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    blocks: Vec<(Message, Tweak)>,
+    blocks: Vec<(BlockWords, Tweak)>,
     /// The state before each block.
-    states: Vec<State>,
+    states: Vec<ChainingWords>,
     bytes: usize,
     isa: Isa,
 }
 
 /// Asks whether the search is to end early.
-pub(super) type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+pub(super) type StopCheck<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Chunk {
     /// The chunk of this number; `root`: it is its whole object.
-    pub fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
+    pub(super) fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
         let count = bytes.len().div_ceil(BLOCK).max(1);
         let mut blocks = Vec::with_capacity(count);
         for (index, block) in bytes.chunks(BLOCK).enumerate() {
@@ -54,18 +54,22 @@ impl Chunk {
     }
 
     #[cfg(test)]
-    pub fn with_isa(mut self, isa: Isa) -> Chunk {
+    pub(super) fn with_isa(mut self, isa: Isa) -> Chunk {
         self.isa = isa;
         self
     }
 
     /// The flipped bit with which the chunk leads to `target` over these parents.
-    pub fn bit(&self, parents: &[Parent], target: &State) -> Option<Vec<Change>> {
+    pub(super) fn find_bit_flip(
+        &self,
+        parents: &[Parent],
+        target: &ChainingWords,
+    ) -> Option<Vec<WordChange>> {
         self.one_word(parents, target, &bits())
     }
 
     /// The same of a changed byte.
-    pub fn byte(&self, target: &State) -> Option<Vec<Change>> {
+    pub(super) fn find_byte_change(&self, target: &ChainingWords) -> Option<Vec<WordChange>> {
         let mut masks = Vec::with_capacity(4 * 255);
         for byte in 0..4 {
             masks.extend((1..256).map(|mask| mask << (8 * byte)));
@@ -74,7 +78,11 @@ impl Chunk {
     }
 
     /// The same of an aligned word of 16 bits; one of whose bytes is as it was is not tried.
-    pub fn half_word(&self, target: &State, stop: Stop<'_>) -> Option<Vec<Change>> {
+    pub(super) fn find_half_word_change(
+        &self,
+        target: &ChainingWords,
+        stop: StopCheck<'_>,
+    ) -> Option<Vec<WordChange>> {
         let tried = |high: u32| -> Vec<u32> {
             (0..2u32)
                 .flat_map(|half| (1..256).map(move |low| (high << 8 | low) << (16 * half)))
@@ -86,7 +94,11 @@ impl Chunk {
     }
 
     /// Two flipped bits.
-    pub fn two_bits(&self, target: &State, stop: Stop<'_>) -> Option<Vec<Change>> {
+    pub(super) fn find_two_bit_flips(
+        &self,
+        target: &ChainingWords,
+        stop: StopCheck<'_>,
+    ) -> Option<Vec<WordChange>> {
         let words = self.bytes.div_ceil(4);
         (0..32 * words).into_par_iter().find_map_any(|first| {
             let (word, bit) = (first / 32, first % 32);
@@ -94,7 +106,12 @@ impl Chunk {
         })
     }
 
-    fn second_bit(&self, word: usize, bit: usize, target: &State) -> Option<Vec<Change>> {
+    fn second_bit(
+        &self,
+        word: usize,
+        bit: usize,
+        target: &ChainingWords,
+    ) -> Option<Vec<WordChange>> {
         let bits = bits();
         let (block, place) = (word / 16, word % 16);
         if bit >= self.bits_in(word) {
@@ -139,7 +156,12 @@ impl Chunk {
     }
 
     /// All words with all masks.
-    fn one_word(&self, parents: &[Parent], target: &State, masks: &[u32]) -> Option<Vec<Change>> {
+    fn one_word(
+        &self,
+        parents: &[Parent],
+        target: &ChainingWords,
+        masks: &[u32],
+    ) -> Option<Vec<WordChange>> {
         let blocks = self.blocks.iter().zip(&self.states).enumerate();
         blocks.into_iter().find_map(|(index, ((message, _), state))| {
             let trial = Trial { state, message, words: (0, 16), masks };
@@ -152,10 +174,10 @@ impl Chunk {
         &self,
         block: usize,
         parents: &[Parent],
-        target: &State,
+        target: &ChainingWords,
         trial: &Trial<'_>,
-    ) -> Option<Change> {
-        let route = Route { blocks: &self.blocks[block..], parents, target };
+    ) -> Option<WordChange> {
+        let route = TreePath { blocks: &self.blocks[block..], parents, target };
         let (from, to) = trial.words;
         let whole = (self.bytes / 4).saturating_sub(16 * block).min(16);
         let all = Trial { words: (from, to.min(whole)), ..*trial };

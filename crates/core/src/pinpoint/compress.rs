@@ -5,15 +5,15 @@
 //! everywhere*, 2021, sections 2.1 to 2.4. The tests hold it equal to the `blake3` crate.
 
 use super::vector::{Four, MOST_LANES, Vector};
-use tensorseal_engine::measure::isa::{Isa, Kernel};
+use tensorseal_engine::measure::isa::{Isa, VectorKernel};
 
 /// A chaining value as words.
-pub(super) type State = [u32; 8];
+pub(super) type ChainingWords = [u32; 8];
 
 /// A block of 64 bytes as words.
-pub(super) type Message = [u32; 16];
+pub(super) type BlockWords = [u32; 16];
 
-const IV: State = [
+const IV: ChainingWords = [
     0x6A09_E667,
     0xBB67_AE85,
     0x3C6E_F372,
@@ -130,19 +130,19 @@ unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -
 }
 
 /// One compression.
-pub(super) fn compress(state: &State, message: &Message, tweak: Tweak) -> State {
+pub(super) fn compress(state: &ChainingWords, message: &BlockWords, tweak: Tweak) -> ChainingWords {
     // SAFETY: every processor has words.
     unsafe { compress_lanes(state, message, tweak) }
 }
 
 /// The state a chunk begins with, and a parent.
-pub(super) const START: State = IV;
+pub(super) const START: ChainingWords = IV;
 
 /// A parent on the way from a chunk to the value that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Parent {
     /// The chaining value of its other child.
-    pub sibling: State,
+    pub sibling: ChainingWords,
     /// Whether that is the left one.
     pub sibling_is_left: bool,
     /// [`PARENT`], and [`ROOT`] of an object's last.
@@ -151,31 +151,31 @@ pub(super) struct Parent {
 
 /// All that follows on a block of a chunk until the value that is known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Route<'a> {
+pub(super) struct TreePath<'a> {
     /// The block, and those behind it in its chunk.
-    pub blocks: &'a [(Message, Tweak)],
+    pub blocks: &'a [(BlockWords, Tweak)],
     /// From the chunk upward.
     pub parents: &'a [Parent],
     /// The value that is known.
-    pub target: &'a State,
+    pub target: &'a ChainingWords,
 }
 
 /// What is tried in the first block of a route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trial<'a> {
     /// The state before it.
-    pub state: &'a State,
+    pub state: &'a ChainingWords,
     /// Its words, as they are taken to be but for one.
-    pub message: &'a Message,
+    pub message: &'a BlockWords,
     /// The words that are tried.
     pub words: (usize, usize),
     /// What each of them is tried with, by exclusive or.
     pub masks: &'a [u32],
 }
 
-impl Route<'_> {
+impl TreePath<'_> {
     /// Where the route ends, from this state with this first block.
-    fn end(&self, state: &State, message: &Message) -> State {
+    fn end(&self, state: &ChainingWords, message: &BlockWords) -> ChainingWords {
         let mut blocks = self.blocks.iter();
         let Some((_, tweak)) = blocks.next() else { return *state };
         let mut state = compress(state, message, *tweak);
@@ -189,11 +189,11 @@ impl Route<'_> {
     }
 
     /// Tries all words with all masks; gives the word and the mask that lead to the target.
-    pub fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
+    pub(super) fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
         if self.blocks.is_empty() {
             return None;
         }
-        isa.run(Scan { route: self, trial })
+        isa.run(MaskScan { route: self, trial })
     }
 }
 
@@ -202,7 +202,7 @@ impl Parent {
         Tweak { counter: 0, len: 64, flags: self.flags }
     }
 
-    fn message(&self, child: &State) -> Message {
+    fn message(&self, child: &ChainingWords) -> BlockWords {
         let (left, right) =
             if self.sibling_is_left { (&self.sibling, child) } else { (child, &self.sibling) };
         std::array::from_fn(|word| if word < 8 { left[word] } else { right[word - 8] })
@@ -210,12 +210,12 @@ impl Parent {
 }
 
 /// The scan of a trial.
-struct Scan<'a> {
-    route: &'a Route<'a>,
+struct MaskScan<'a> {
+    route: &'a TreePath<'a>,
     trial: &'a Trial<'a>,
 }
 
-impl Kernel for Scan<'_> {
+impl VectorKernel for MaskScan<'_> {
     type Output = Option<(usize, u32)>;
 
     const WIDE: bool = true;
@@ -255,7 +255,7 @@ unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
 }
 
 #[inline(always)]
-unsafe fn scan_lanes<V: Vector>(route: &Route<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
+unsafe fn scan_lanes<V: Vector>(route: &TreePath<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
     let (_, first) = route.blocks.first()?;
     // SAFETY: the caller's promise.
     unsafe {
@@ -302,7 +302,7 @@ unsafe fn scan_lanes<V: Vector>(route: &Route<'_>, trial: &Trial<'_>) -> Option<
 }
 
 /// The words of a block; bytes that it does not have are zero.
-pub(super) fn words_of(bytes: &[u8]) -> Message {
+pub(super) fn words_of(bytes: &[u8]) -> BlockWords {
     let mut block = [0; 64];
     let len = bytes.len().min(64);
     block[..len].copy_from_slice(&bytes[..len]);
@@ -311,7 +311,7 @@ pub(super) fn words_of(bytes: &[u8]) -> Message {
 }
 
 /// A chaining value as words.
-pub(super) fn state_of(value: &[u8; 32]) -> State {
+pub(super) fn state_of(value: &[u8; 32]) -> ChainingWords {
     let words = value.as_chunks::<4>().0;
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }

@@ -1,6 +1,6 @@
 //! What explains a changed block: pure functions from bytes and sealed values to the change.
 
-use super::chunk::{CHUNK_LEN, Change, Stop};
+use super::chunk::{CHUNK_LEN, StopCheck, WordChange};
 use super::compress::state_of;
 use super::subtree::{Subtree, chunk_values, merge};
 use tensorseal_engine::measure::digest::ChainingValue;
@@ -8,7 +8,7 @@ use tensorseal_engine::measure::digest::ChainingValue;
 /// Eight bytes of an object that differ from what was sealed, at a multiple of eight; fewer at its end.
 /// No element of up to 64 bits lies across two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Difference {
+pub struct ByteDifference {
     /// Position of the first byte in the object.
     pub offset: u64,
     /// How many bytes there are.
@@ -19,7 +19,7 @@ pub struct Difference {
     pub found: [u8; 8],
 }
 
-impl Difference {
+impl ByteDifference {
     /// Flipped bits.
     pub fn bits(&self) -> u32 {
         (u64::from_le_bytes(self.sealed) ^ u64::from_le_bytes(self.found)).count_ones()
@@ -34,7 +34,7 @@ impl Difference {
 
 /// What was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Searched {
+pub enum SearchScope {
     /// Every flipped bit.
     Bits,
     /// In one chunk: every flipped bit, every two of them, every changed byte, every changed aligned
@@ -48,22 +48,22 @@ pub struct Explanation {
     /// Half-open, in bytes of the object.
     pub range: [u64; 2],
     /// What was tried.
-    pub searched: Searched,
+    pub searched: SearchScope,
     /// The one change that gives the sealed value; empty: none that was tried does.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<ByteDifference>,
 }
 
 /// Searches a block whose value is not the sealed one. A block of one chunk has its chunk searched.
-pub fn block(subtree: &Subtree<'_>, stop: Stop<'_>) -> Explanation {
+pub fn block(subtree: &Subtree<'_>, stop: StopCheck<'_>) -> Explanation {
     if subtree.bytes.len() <= CHUNK_LEN {
         return chunk(subtree, 0, &subtree.sealed, stop);
     }
-    let differences = match subtree.bit(stop) {
+    let differences = match subtree.find_bit_flip(stop) {
         Some((index, changes)) => differences(subtree, index, &changes),
         None => Vec::new(),
     };
     let range = [subtree.offset, subtree.offset + subtree.bytes.len() as u64];
-    Explanation { range, searched: Searched::Bits, differences }
+    Explanation { range, searched: SearchScope::Bits, differences }
 }
 
 /// The chunks of a block, by their number in it, whose values are not the sealed ones.
@@ -86,19 +86,19 @@ pub fn chunk(
     subtree: &Subtree<'_>,
     index: usize,
     sealed: &ChainingValue,
-    stop: Stop<'_>,
+    stop: StopCheck<'_>,
 ) -> Explanation {
     let target = state_of(sealed);
     let changes = subtree.chunk(index).and_then(|chunk| {
         // From the smallest change and the cheapest search on.
-        (chunk.bit(&[], &target))
-            .or_else(|| chunk.byte(&target))
-            .or_else(|| chunk.two_bits(&target, stop))
-            .or_else(|| chunk.half_word(&target, stop))
+        (chunk.find_bit_flip(&[], &target))
+            .or_else(|| chunk.find_byte_change(&target))
+            .or_else(|| chunk.find_two_bit_flips(&target, stop))
+            .or_else(|| chunk.find_half_word_change(&target, stop))
     });
     Explanation {
         range: chunk_range(subtree, index),
-        searched: Searched::Chunk,
+        searched: SearchScope::Chunk,
         differences: differences(subtree, index, &changes.unwrap_or_default()),
     }
 }
@@ -111,8 +111,8 @@ pub fn chunk_range(subtree: &Subtree<'_>, index: usize) -> [u64; 2] {
 }
 
 /// Changed words of a chunk as differences, in order.
-fn differences(subtree: &Subtree<'_>, chunk: usize, changes: &[Change]) -> Vec<Difference> {
-    let mut all: Vec<Difference> = Vec::new();
+fn differences(subtree: &Subtree<'_>, chunk: usize, changes: &[WordChange]) -> Vec<ByteDifference> {
+    let mut all: Vec<ByteDifference> = Vec::new();
     for (word, mask) in changes {
         let at = chunk * CHUNK_LEN + 4 * word;
         let start = at & !7;
@@ -122,7 +122,7 @@ fn differences(subtree: &Subtree<'_>, chunk: usize, changes: &[Change]) -> Vec<D
             let len = bytes.len().min(8);
             let mut found = [0; 8];
             found[..len].copy_from_slice(&bytes[..len]);
-            all.push(Difference { offset, len, sealed: found, found });
+            all.push(ByteDifference { offset, len, sealed: found, found });
         }
         for known in all.iter_mut().filter(|known| known.offset == offset) {
             for (byte, mask) in known.sealed[at - start..].iter_mut().zip(mask.to_le_bytes()) {

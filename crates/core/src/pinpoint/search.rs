@@ -1,8 +1,8 @@
 //! Searching the places where a model differs from its seal, within bounds.
 
+use super::chunk_digests::{ChunkDigestError, ChunkDigests};
+use super::differing_ranges::{DifferingRange, RangeSubject};
 use super::explain::{self, Explanation};
-use super::fine::{Fine, FineError};
-use super::places::{Place, Subject};
 use super::subtree::Subtree;
 use std::collections::HashMap;
 use tensorseal_engine::measure::digest::ChainingValue;
@@ -21,30 +21,30 @@ const FAILURES: usize = 8;
 
 /// How much is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SearchLimits {
     /// Blocks, or chunks where those are known, that are searched at most. After an eighth of that many
     /// without a hit the rest is given up.
     pub searches: usize,
 }
 
-impl Default for Limits {
+impl Default for SearchLimits {
     fn default() -> Self {
-        Limits { searches: DEFAULT_LIMIT }
+        SearchLimits { searches: DEFAULT_LIMIT }
     }
 }
 
 /// What became of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinpointed<'a> {
+pub struct PinpointedRange<'a> {
     /// The place.
-    pub place: Place<'a>,
+    pub range: DifferingRange<'a>,
     /// What was searched of it: the block, or each of its changed chunks.
     pub explanations: Vec<Explanation>,
     /// Changed bytes that were not searched, half-open ranges of the object.
     pub not_searched: Vec<[u64; 2]>,
 }
 
-impl Pinpointed<'_> {
+impl PinpointedRange<'_> {
     /// Whether every changed bit of the place is known.
     pub fn is_explained(&self) -> bool {
         self.not_searched.is_empty()
@@ -55,11 +55,11 @@ impl Pinpointed<'_> {
 
 /// All that was found.
 #[derive(Debug, Default)]
-pub struct Search<'a> {
+pub struct PinpointResult<'a> {
     /// By place, in the order they were given.
-    pub places: Vec<Pinpointed<'a>>,
+    pub ranges: Vec<PinpointedRange<'a>>,
     /// What is wrong with the sidecar: it was not used from there on.
-    pub fine: Option<FineError>,
+    pub sidecar_error: Option<ChunkDigestError>,
 }
 
 /// Searches places of `model`, in order; with the sidecar, chunk by chunk.
@@ -68,17 +68,17 @@ pub struct Search<'a> {
 /// See [`RunError`].
 pub fn search<'a>(
     model: &Checkpoint,
-    places: Vec<Place<'a>>,
-    fine: Option<Fine<'_>>,
-    limits: Limits,
+    places: Vec<DifferingRange<'a>>,
+    fine: Option<ChunkDigests<'_>>,
+    limits: SearchLimits,
     threads: &Threads,
     progress: &Progress,
-) -> Result<Search<'a>, RunError> {
+) -> Result<PinpointResult<'a>, RunError> {
     if places.is_empty() {
-        return Ok(Search::default());
+        return Ok(PinpointResult::default());
     }
     let by_path: HashMap<&str, usize> = model
-        .own_files()
+        .model_files()
         .iter()
         .enumerate()
         .map(|(index, file)| (file.path.as_str(), index))
@@ -87,13 +87,18 @@ pub fn search<'a>(
     for place in places {
         let Some(file) = by_path.get(place.file).copied() else { continue };
         let start = place.object + place.offset;
-        plan.objects.push(Object::plain(ObjectKind::File(file), file, start, place.len as u64));
+        plan.objects.push(Object::digest_only(
+            ObjectKind::File(file),
+            file,
+            start,
+            place.len as u64,
+        ));
         kept.push(place);
     }
     let files = FileSet::new(&model.files, &plan);
     let mut searcher = Searcher {
         fine,
-        wrong: None,
+        sidecar_error: None,
         left: limits.searches,
         failures_left: (limits.searches / FAILURES).max(1),
         progress,
@@ -104,22 +109,22 @@ pub fn search<'a>(
     for (place, object) in kept.into_iter().zip(&plan.objects) {
         if !searcher.may_search() && searcher.fine.is_none() {
             let not_searched = vec![[place.offset, place.offset + place.len as u64]];
-            found.push(Pinpointed { place, explanations: Vec::new(), not_searched });
+            found.push(PinpointedRange { range: place, explanations: Vec::new(), not_searched });
         } else {
             files.copy_into(object.file, object.offset, place.len, &mut bytes)?;
-            found.push(pool.install(|| searcher.place(place, &bytes)));
+            found.push(pool.install(|| searcher.search_range(place, &bytes)));
         }
         if progress.stopped() {
             return Err(RunError::Interrupted);
         }
         files.object_done(object.file)?;
     }
-    Ok(Search { places: found, fine: searcher.wrong })
+    Ok(PinpointResult { ranges: found, sidecar_error: searcher.sidecar_error })
 }
 
 struct Searcher<'s> {
-    fine: Option<Fine<'s>>,
-    wrong: Option<FineError>,
+    fine: Option<ChunkDigests<'s>>,
+    sidecar_error: Option<ChunkDigestError>,
     left: usize,
     failures_left: usize,
     progress: &'s Progress,
@@ -137,10 +142,11 @@ impl Searcher<'_> {
         }
     }
 
-    fn place<'a>(&mut self, place: Place<'a>, bytes: &[u8]) -> Pinpointed<'a> {
-        let Place { offset, root, sealed, .. } = place;
+    fn search_range<'a>(&mut self, place: DifferingRange<'a>, bytes: &[u8]) -> PinpointedRange<'a> {
+        let DifferingRange { offset, root, sealed, .. } = place;
         let subtree = Subtree { bytes, offset, root, sealed };
-        let mut found = Pinpointed { place, explanations: Vec::new(), not_searched: Vec::new() };
+        let mut found =
+            PinpointedRange { range: place, explanations: Vec::new(), not_searched: Vec::new() };
         let progress = self.progress;
         let stop = || progress.stopped();
         let Some((values, changed)) = self.chunks(&place, &subtree) else {
@@ -173,21 +179,21 @@ impl Searcher<'_> {
     /// values is put aside.
     fn chunks(
         &mut self,
-        place: &Place<'_>,
+        place: &DifferingRange<'_>,
         subtree: &Subtree<'_>,
     ) -> Option<(Vec<ChainingValue>, Vec<usize>)> {
-        let Subject::Tensor(tensor) = place.subject else { return None };
+        let RangeSubject::Tensor(tensor) = place.subject else { return None };
         let fine = self.fine.as_ref()?;
         let read = fine.values(tensor, place.offset);
         let wrong = match read {
             Ok(values) if values.is_empty() => return None,
             Ok(values) => match explain::changed_chunks(subtree, &values) {
                 Some(changed) => return Some((values, changed)),
-                None => fine.unsealed(tensor, place.offset),
+                None => fine.mismatch(tensor, place.offset),
             },
             Err(error) => error,
         };
-        self.wrong = Some(wrong);
+        self.sidecar_error = Some(wrong);
         self.fine = None;
         None
     }

@@ -1,7 +1,7 @@
 //! The tree of BLAKE3 over the chunks of a block: the way from each chunk up to the value that is
 //! known.
 
-use super::chunk::{CHUNK_LEN, Change, Chunk, Stop};
+use super::chunk::{CHUNK_LEN, Chunk, StopCheck, WordChange};
 use super::compress::{PARENT, Parent, ROOT, state_of};
 use blake3::hazmat::{Mode, merge_subtrees_non_root};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
@@ -35,14 +35,14 @@ impl<'a> Subtree<'a> {
     }
 
     /// The one flipped bit that explains the sealed value: the chunk, and the word and bits in it.
-    pub(super) fn bit(&self, stop: Stop<'_>) -> Option<(usize, Vec<Change>)> {
+    pub(super) fn find_bit_flip(&self, stop: StopCheck<'_>) -> Option<(usize, Vec<WordChange>)> {
         let ways = ways(&chunk_values(self.bytes, self.offset), self.root);
         let target = state_of(&self.sealed);
         ways.par_iter().enumerate().with_max_len(1).find_map_any(|(index, way)| {
             if stop() {
                 return None;
             }
-            Some((index, self.chunk(index)?.bit(way, &target)?))
+            Some((index, self.chunk(index)?.find_bit_flip(way, &target)?))
         })
     }
 }

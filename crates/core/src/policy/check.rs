@@ -1,12 +1,12 @@
 //! From the document as it is written to what it means: every value is checked here.
 
-use super::document::{self, Document, Texts};
+use super::document::{self, PolicyDocument, SpannedTexts};
 use super::values::{Area, CodeAllowed, Limit, Pattern, UnknownFiles};
 use super::{
     AttestationPolicy, Exception, Policy, PolicyError, RegistryPolicy, SCHEMA, SealPolicy,
     SignaturePolicy, WatermarkPolicy, formats,
 };
-use crate::judge::presence::Expected;
+use crate::judge::presence::ExpectedPresence;
 use crate::judge::rules;
 use crate::judge::watermark::PRESENT;
 use crate::seal::canonical;
@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 use tensorseal_base::hashing::HashAlgorithm;
-use tensorseal_signing::attestation::Kind;
+use tensorseal_signing::attestation::AttestationKind;
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -32,9 +32,9 @@ const LOG10_P: f64 = -10_000.0;
 type Result<T> = std::result::Result<T, PolicyError>;
 
 /// Reads a policy.
-pub fn policy(text: &str) -> Result<Policy> {
-    let document: Document =
-        toml::from_str(text).map_err(|error| PolicyError::of_toml(text, &error))?;
+pub(super) fn policy(text: &str) -> Result<Policy> {
+    let document: PolicyDocument =
+        toml::from_str(text).map_err(|error| PolicyError::from_toml(text, &error))?;
     Checker { text }.policy(document)
 }
 
@@ -43,7 +43,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn policy(&self, document: Document) -> Result<Policy> {
+    fn policy(&self, document: PolicyDocument) -> Result<Policy> {
         if document.schema.get_ref() != SCHEMA {
             return Err(self.wrong(&document.schema, format!("this version reads {SCHEMA:?}")));
         }
@@ -79,7 +79,7 @@ impl Checker<'_> {
         })
     }
 
-    fn signature(&self, written: document::Signature) -> Result<SignaturePolicy> {
+    fn signature(&self, written: document::SignatureTable) -> Result<SignaturePolicy> {
         if let Some(keyless) = &written.keyless {
             return Err(
                 self.not_built_in(keyless, "a keyless signature (Fulcio identity and issuer)")
@@ -131,7 +131,7 @@ impl Checker<'_> {
         }
     }
 
-    fn seal(&self, written: document::Seal, signers: bool) -> Result<SealPolicy> {
+    fn seal(&self, written: document::SealTable, signers: bool) -> Result<SealPolicy> {
         let signed = written.signed.as_ref().filter(|signed| *signed.get_ref());
         if let Some(place) = signed.filter(|_| !signers) {
             return Err(self.wrong(place, "by whom? name public keys or roots under [signature]"));
@@ -149,7 +149,7 @@ impl Checker<'_> {
 
     fn attestations(
         &self,
-        written: document::Attestations,
+        written: document::AttestationsTable,
         signers: bool,
     ) -> Result<AttestationPolicy> {
         if let Some(place) = written.required.as_ref().filter(|_| !signers) {
@@ -158,7 +158,9 @@ impl Checker<'_> {
             );
         }
         let required = self
-            .choice(written.required, |name| named(&Kind::ALL, Kind::name, name))?
+            .choice(written.required, |name| {
+                named(&AttestationKind::ALL, AttestationKind::name, name)
+            })?
             .unwrap_or_default();
         if let Some(place) = written.max_age.as_ref().filter(|_| required.is_empty()) {
             return Err(self.wrong(place, "of what? name attestations under `required`"));
@@ -167,7 +169,7 @@ impl Checker<'_> {
         Ok(AttestationPolicy { required, max_age })
     }
 
-    fn registry(&self, written: document::Registry) -> Result<RegistryPolicy> {
+    fn registry(&self, written: document::RegistryTable) -> Result<RegistryPolicy> {
         if let Some(place) = written.max_age.as_ref().filter(|_| !written.required) {
             return Err(self.wrong(place, "of a check that is not required: set `required = true`"));
         }
@@ -175,7 +177,7 @@ impl Checker<'_> {
         Ok(RegistryPolicy { required: written.required, max_age })
     }
 
-    fn severity(&self, written: document::Severity) -> Result<Vec<(Area, Limit)>> {
+    fn severity(&self, written: document::SeverityTable) -> Result<Vec<(Area, Limit)>> {
         let limits = [
             (Area::Format, written.format),
             (Area::Integrity, written.integrity),
@@ -191,15 +193,15 @@ impl Checker<'_> {
         written.map(|(area, limit)| Ok((area, self.parsed(&limit)?))).collect()
     }
 
-    fn watermark(&self, written: document::Watermark) -> Result<WatermarkPolicy> {
+    fn watermark(&self, written: document::WatermarkTable) -> Result<WatermarkPolicy> {
         let expect = match written.expect.get_ref().as_str() {
-            "present" => Expected::Present,
-            "absent" => Expected::Absent,
+            "present" => ExpectedPresence::Present,
+            "absent" => ExpectedPresence::Absent,
             _ => return Err(self.wrong(&written.expect, "expected \"present\" or \"absent\"")),
         };
         let max_log10_p = match &written.max_log10_p {
             None => PRESENT,
-            Some(place) if expect == Expected::Absent => {
+            Some(place) if expect == ExpectedPresence::Absent => {
                 return Err(self
                     .wrong(place, "says how sure a mark must be that is expected to be present"));
             }
@@ -213,7 +215,7 @@ impl Checker<'_> {
         Ok(WatermarkPolicy { key: self.path(&written.key)?, claim, expect, max_log10_p })
     }
 
-    fn exception(&self, written: document::Allow) -> Result<Exception> {
+    fn exception(&self, written: document::AllowTable) -> Result<Exception> {
         let rule = self.rule(&written.rule)?;
         match (&written.digest, &written.file) {
             (Some(place), None) => {
@@ -241,7 +243,7 @@ impl Checker<'_> {
     /// A rule whose findings may be allowed.
     fn rule(&self, written: &Spanned<String>) -> Result<&'static str> {
         let id = written.get_ref().as_str();
-        let Some(rule) = rules::rule_of(id) else {
+        let Some(rule) = rules::find_rule(id) else {
             let nearest = rules::nearest(id, 3).join(", ");
             return Err(self.wrong(written, format!("no such rule; similar ones are {nearest}")));
         };
@@ -275,7 +277,7 @@ impl Checker<'_> {
     /// A list that says what is allowed: not empty, each once.
     fn choice<T: PartialEq>(
         &self,
-        written: Option<Spanned<Texts>>,
+        written: Option<Spanned<SpannedTexts>>,
         known: impl Fn(&str) -> std::result::Result<T, String>,
     ) -> Result<Option<Vec<T>>> {
         let Some(written) = written else { return Ok(None) };
@@ -309,12 +311,12 @@ impl Checker<'_> {
     }
 
     /// Values that are parsed from texts.
-    fn all<T: FromStr<Err = String>>(&self, written: &Texts) -> Result<Vec<T>> {
+    fn all<T: FromStr<Err = String>>(&self, written: &SpannedTexts) -> Result<Vec<T>> {
         written.iter().map(|text| self.parsed(text)).collect()
     }
 
     /// The same, and at least one.
-    fn some<T: FromStr<Err = String>>(&self, written: &Spanned<Texts>) -> Result<Vec<T>> {
+    fn some<T: FromStr<Err = String>>(&self, written: &Spanned<SpannedTexts>) -> Result<Vec<T>> {
         match written.get_ref().as_slice() {
             [] => {
                 Err(self
@@ -329,7 +331,7 @@ impl Checker<'_> {
         written.get_ref().parse().map_err(|message: String| self.wrong(written, message))
     }
 
-    fn paths(&self, written: &Texts) -> Result<Vec<PathBuf>> {
+    fn paths(&self, written: &SpannedTexts) -> Result<Vec<PathBuf>> {
         written.iter().map(|path| self.path(path)).collect()
     }
 

@@ -5,51 +5,51 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 /// Texts, each with its place.
-pub type Texts = Vec<Spanned<String>>;
+pub(super) type SpannedTexts = Vec<Spanned<String>>;
 
 /// The whole document.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Document {
+pub(super) struct PolicyDocument {
     pub schema: Spanned<String>,
     pub name: Option<Spanned<String>>,
     pub code: Option<Spanned<String>>,
     #[serde(default)]
-    pub signature: Signature,
+    pub signature: SignatureTable,
     #[serde(default)]
-    pub seal: Seal,
+    pub seal: SealTable,
     #[serde(default)]
-    pub attestations: Attestations,
+    pub attestations: AttestationsTable,
     #[serde(default)]
-    pub registry: Registry,
+    pub registry: RegistryTable,
     #[serde(default)]
-    pub coverage: Coverage,
+    pub coverage: CoverageTable,
     #[serde(default)]
-    pub files: Files,
+    pub files: FilesTable,
     #[serde(default)]
-    pub formats: Allowed,
+    pub formats: AllowedTable,
     #[serde(default)]
-    pub dtypes: Allowed,
+    pub dtypes: AllowedTable,
     #[serde(default)]
-    pub audit: Audit,
+    pub audit: AuditTable,
     #[serde(default)]
-    pub severity: Severity,
+    pub severity: SeverityTable,
     #[serde(default)]
-    pub watermark: Vec<Watermark>,
+    pub watermark: Vec<WatermarkTable>,
     #[serde(default)]
-    pub allow: Vec<Allow>,
+    pub allow: Vec<AllowTable>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signature {
+pub(super) struct SignatureTable {
     pub required: Option<Spanned<bool>>,
-    pub keys: Option<Texts>,
-    pub roots: Option<Texts>,
-    pub identities: Option<Spanned<Texts>>,
-    pub keyless: Option<Spanned<Keyless>>,
-    pub hash: Option<Spanned<Texts>>,
-    pub allow_ignored_paths: Option<Texts>,
+    pub keys: Option<SpannedTexts>,
+    pub roots: Option<SpannedTexts>,
+    pub identities: Option<Spanned<SpannedTexts>>,
+    pub keyless: Option<Spanned<KeylessTable>>,
+    pub hash: Option<Spanned<SpannedTexts>>,
+    pub allow_ignored_paths: Option<SpannedTexts>,
     #[serde(default)]
     pub allow_unsigned_files: bool,
     #[serde(default)]
@@ -59,7 +59,7 @@ pub struct Signature {
 /// Known, so that it can be said that it is not built in.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keyless {
+pub(super) struct KeylessTable {
     #[serde(rename = "identity")]
     pub _identity: Option<String>,
     #[serde(rename = "issuer")]
@@ -68,7 +68,7 @@ pub struct Keyless {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Registry {
+pub(super) struct RegistryTable {
     #[serde(default)]
     pub required: bool,
     pub max_age: Option<Spanned<String>>,
@@ -76,50 +76,50 @@ pub struct Registry {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seal {
+pub(super) struct SealTable {
     #[serde(default)]
     pub required: bool,
     pub signed: Option<Spanned<bool>>,
-    pub expect_root: Option<Spanned<Texts>>,
-    pub expect_digest: Option<Spanned<Texts>>,
+    pub expect_root: Option<Spanned<SpannedTexts>>,
+    pub expect_digest: Option<Spanned<SpannedTexts>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attestations {
-    pub required: Option<Spanned<Texts>>,
+pub(super) struct AttestationsTable {
+    pub required: Option<Spanned<SpannedTexts>>,
     pub max_age: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Coverage {
-    pub allow: Option<Texts>,
+pub(super) struct CoverageTable {
+    pub allow: Option<SpannedTexts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Files {
+pub(super) struct FilesTable {
     pub unknown: Option<Spanned<String>>,
 }
 
 /// `[formats]` and `[dtypes]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allowed {
-    pub allowed: Option<Spanned<Texts>>,
+pub(super) struct AllowedTable {
+    pub allowed: Option<Spanned<SpannedTexts>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Audit {
+pub(super) struct AuditTable {
     #[serde(default)]
     pub required: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Severity {
+pub(super) struct SeverityTable {
     pub format: Option<Spanned<String>>,
     pub integrity: Option<Spanned<String>>,
     pub signature: Option<Spanned<String>>,
@@ -133,7 +133,7 @@ pub struct Severity {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Watermark {
+pub(super) struct WatermarkTable {
     pub key: Spanned<String>,
     pub claim: Option<Spanned<String>>,
     pub expect: Spanned<String>,
@@ -142,7 +142,7 @@ pub struct Watermark {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allow {
+pub(super) struct AllowTable {
     pub rule: Spanned<String>,
     pub file: Option<Spanned<String>>,
     pub tensor: Option<Spanned<String>>,

@@ -1,6 +1,6 @@
 //! What can be wrong with a policy, and where.
 
-use super::place::{line_column, path_at};
+use super::toml_position::{line_column, path_at};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ impl PolicyError {
     }
 
     /// Something that the reader of TOML refused.
-    pub(super) fn of_toml(text: &str, error: &toml::de::Error) -> Self {
+    pub(super) fn from_toml(text: &str, error: &toml::de::Error) -> Self {
         let message = error.message().trim_end().replace('\n', " ");
         Self::at(text, error.span().unwrap_or(0..0), message)
     }
@@ -55,7 +55,7 @@ impl fmt::Display for PolicyError {
 
 /// A policy file that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum PolicyReadError {
     /// It could not be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Io {

@@ -1,9 +1,9 @@
 //! A policy as a file: what it says, what it is relative to, and which bytes it is.
 
-use super::{MAX_BYTES, Policy, PolicyError, ReadError};
+use super::{MAX_BYTES, Policy, PolicyError, PolicyReadError};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use tensorseal_base::small;
+use tensorseal_base::regular_file;
 
 /// A policy that was read from a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,16 +21,16 @@ impl PolicyFile {
     ///
     /// # Errors
     /// It cannot be read, is too large, or is no policy.
-    pub fn read(path: &Path) -> Result<Self, ReadError> {
+    pub fn read(path: &Path) -> Result<Self, PolicyReadError> {
         let owned = || path.to_path_buf();
-        let bytes = small::read_start(path, MAX_BYTES as u64)
-            .map_err(|source| ReadError::Io { path: owned(), source })?;
+        let bytes = regular_file::read_at_most(path, MAX_BYTES as u64)
+            .map_err(|source| PolicyReadError::Io { path: owned(), source })?;
         if bytes.len() > MAX_BYTES {
-            return Err(ReadError::TooLarge { path: owned() });
+            return Err(PolicyReadError::TooLarge { path: owned() });
         }
         let text = std::str::from_utf8(&bytes)
-            .map_err(|error| ReadError::NotUtf8 { path: owned(), at: error.valid_up_to() })?;
-        let wrong = |error: PolicyError| ReadError::Policy { path: owned(), error };
+            .map_err(|error| PolicyReadError::NotUtf8 { path: owned(), at: error.valid_up_to() })?;
+        let wrong = |error: PolicyError| PolicyReadError::Policy { path: owned(), error };
         let policy = Policy::parse(text).map_err(wrong)?;
         Ok(Self { path: owned(), sha256: Sha256::digest(&bytes).into(), policy })
     }

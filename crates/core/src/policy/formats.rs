@@ -1,6 +1,6 @@
 //! The names of formats in policies: those that weights come in, read here or not.
 
-use tensorseal_format::{ContentClass, Role};
+use tensorseal_format::{ContentClass, FileRole};
 
 /// The format of a class of content, as `formats.allowed` calls it: several classes may be of one.
 pub fn name_of(class: ContentClass) -> &'static str {
@@ -13,7 +13,7 @@ pub fn name_of(class: ContentClass) -> &'static str {
 
 /// All of them, each once, those that are read first.
 pub fn all() -> Vec<&'static str> {
-    let of_weights = ContentClass::ALL.iter().filter(|class| class.role() == Role::Weights);
+    let of_weights = ContentClass::ALL.iter().filter(|class| class.role() == FileRole::Weights);
     let (read, unread): (Vec<&ContentClass>, Vec<&ContentClass>) =
         of_weights.partition(|class| class.format().is_some());
     let mut names = Vec::new();

@@ -12,19 +12,19 @@ mod error;
 mod file;
 pub mod formats;
 pub mod gate;
-mod place;
+mod toml_position;
 mod values;
 
-pub use error::{PolicyError, ReadError};
+pub use error::{PolicyError, PolicyReadError};
 pub use file::PolicyFile;
 pub use values::{Age, Area, CodeAllowed, Limit, Pattern, UnknownFiles};
 
-use crate::judge::presence::Expected;
+use crate::judge::presence::ExpectedPresence;
 use jiff::civil::Date;
 use std::path::PathBuf;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::hashing::HashAlgorithm;
-use tensorseal_signing::attestation::Kind;
+use tensorseal_signing::attestation::AttestationKind;
 
 /// Schema name of a policy.
 pub const SCHEMA: &str = "tensorseal.policy/1";
@@ -91,7 +91,7 @@ pub struct SignaturePolicy {
 
 impl SignaturePolicy {
     /// Whether somebody's signature is asked for or, where there is one, checked.
-    pub fn is_asked(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         self.required || !self.keys.is_empty() || !self.roots.is_empty()
     }
 }
@@ -111,7 +111,7 @@ pub struct SealPolicy {
 
 impl SealPolicy {
     /// Whether a seal must be there.
-    pub fn is_asked(&self) -> bool {
+    pub fn is_required(&self) -> bool {
         self.required || !self.expect_digest.is_empty()
     }
 }
@@ -120,7 +120,7 @@ impl SealPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationPolicy {
     /// Kinds that must be there.
-    pub required: Vec<Kind>,
+    pub required: Vec<AttestationKind>,
     /// How old they may be.
     pub max_age: Option<Age>,
 }
@@ -142,7 +142,7 @@ pub struct WatermarkPolicy {
     /// File of the claim that the key must open.
     pub claim: Option<PathBuf>,
     /// What is expected.
-    pub expect: Expected,
+    pub expect: ExpectedPresence,
     /// Where it is expected: largest decimal logarithm of the probability of chance.
     pub max_log10_p: f64,
 }

@@ -82,7 +82,7 @@ fn the_default_names_each_key_that_there_is() {
 #[test]
 fn what_is_not_said_has_a_strict_meaning() {
     let policy = parsed("");
-    assert!(!policy.signature.is_asked() && !policy.wants_audit());
+    assert!(!policy.signature.is_active() && !policy.wants_audit());
     assert!(!policy.signature.allow_unsigned_files && !policy.signature.allow_symlinks);
     assert!(policy.signature.allow_ignored_paths.is_empty());
     assert_eq!(policy.unmeasured.len(), 5);
@@ -255,9 +255,9 @@ fn files_are_bounded_and_paths_are_relative_to_them() {
     assert_eq!(file.resolve(Path::new("release.pub.pem")), dir.path().join("release.pub.pem"));
     assert_eq!(file.resolve(Path::new("/etc/key.pem")), Path::new("/etc/key.pem"));
     std::fs::write(&path, vec![b'#'; MAX_BYTES + 1]).unwrap();
-    assert!(matches!(PolicyFile::read(&path), Err(ReadError::TooLarge { .. })));
+    assert!(matches!(PolicyFile::read(&path), Err(PolicyReadError::TooLarge { .. })));
     std::fs::write(&path, b"schema = \"\xff\"").unwrap();
-    assert!(matches!(PolicyFile::read(&path), Err(ReadError::NotUtf8 { at: 10, .. })));
+    assert!(matches!(PolicyFile::read(&path), Err(PolicyReadError::NotUtf8 { at: 10, .. })));
     std::fs::write(&path, "x = 1").unwrap();
     assert!(
         PolicyFile::read(&path)
@@ -265,7 +265,7 @@ fn files_are_bounded_and_paths_are_relative_to_them() {
             .to_string()
             .contains("policy.toml: line 1, column 1: x")
     );
-    assert!(matches!(PolicyFile::read(dir.path()), Err(ReadError::Io { .. })));
+    assert!(matches!(PolicyFile::read(dir.path()), Err(PolicyReadError::Io { .. })));
 }
 
 proptest! {

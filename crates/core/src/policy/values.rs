@@ -203,7 +203,7 @@ impl Area {
     }
 
     /// The area of a rule; `None`: one that no policy limits.
-    pub fn of(rule: &str) -> Option<Self> {
+    pub fn from_rule(rule: &str) -> Option<Self> {
         let (area, _) = rule.split_once('/')?;
         Self::ALL.into_iter().find(|known| known.name() == area)
     }

@@ -2,13 +2,13 @@
 
 use super::SCHEMA;
 use super::distribution::{Distribution, distribution_of};
-use super::document::{FileSeal, LinkSeal, ModelSeal, Outside, Seal, TensorSeal, root_text};
+use super::document::{FileSeal, GapSeal, LinkSeal, ModelSeal, Seal, TensorSeal, root_text};
 use super::root::{RootEntry, model_root};
-use super::sketch::{self, Sketch};
+use super::sketch::{self, WeightSketch};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
-use tensorseal_engine::collect::Finished;
+use tensorseal_engine::collect::ObjectMeasurement;
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::plan::{Object, ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
@@ -48,9 +48,9 @@ pub fn measure_plan(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
-    let sealing = Sealing::new(model, plan, Contents::default());
+    let sealing = SealBuilder::new(model, plan, SealContents::default());
     let report =
-        engine::run(&model.files, plan, options, progress, &|finished| sealing.keep(&finished))?;
+        engine::run(&model.files, plan, options, progress, &|finished| sealing.add(&finished))?;
     let seal = sealing.finish(&report);
     Ok((seal, report))
 }
@@ -67,8 +67,8 @@ pub fn distributions(
 ) -> Result<Vec<(usize, Distribution)>, RunError> {
     let mut plan = Plan::everything(model, true);
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
-    let sealing = Sealing::new(model, &plan, Contents::default());
-    engine::run(&model.files, &plan, options, progress, &|finished| sealing.keep(&finished))?;
+    let sealing = SealBuilder::new(model, &plan, SealContents::default());
+    engine::run(&model.files, &plan, options, progress, &|finished| sealing.add(&finished))?;
     let found =
         plan.objects.iter().zip(sealing.kept()).filter_map(|(object, kept)| match object.kind {
             ObjectKind::Tensor(index) => Some((index, kept.distribution?)),
@@ -78,23 +78,23 @@ pub fn distributions(
 }
 
 /// A seal while its model is being measured: what is kept of the objects of a plan.
-pub struct Sealing<'a> {
+pub struct SealBuilder<'a> {
     model: &'a Checkpoint,
     plan: &'a Plan,
-    contents: Contents,
-    kept: Vec<Mutex<Kept>>,
+    contents: SealContents,
+    kept: Vec<Mutex<SealedObject>>,
 }
 
 /// What goes into a seal of what was measured, besides digests. A plan may measure more, for others.
 #[derive(Debug, Clone, Copy)]
-pub struct Contents {
+pub struct SealContents {
     /// Statistics, of tensors whose words or codes were counted.
     pub distributions: bool,
     /// Sketches: the sums of the plan's first key are those of [`sketch::KEY`].
     pub sketches: bool,
 }
 
-impl Default for Contents {
+impl Default for SealContents {
     /// Everything.
     fn default() -> Self {
         Self { distributions: true, sketches: true }
@@ -103,43 +103,43 @@ impl Default for Contents {
 
 /// What is kept of a measured object.
 #[derive(Debug, Default)]
-struct Kept {
+struct SealedObject {
     digest: ChainingValue,
     blocks: Vec<ChainingValue>,
     distribution: Option<Distribution>,
-    sketch: Option<Sketch>,
+    sketch: Option<WeightSketch>,
 }
 
-impl<'a> Sealing<'a> {
+impl<'a> SealBuilder<'a> {
     /// Of `model`, when the objects of `plan` are measured: all of it.
-    pub fn new(model: &'a Checkpoint, plan: &'a Plan, contents: Contents) -> Self {
+    pub fn new(model: &'a Checkpoint, plan: &'a Plan, contents: SealContents) -> Self {
         let kept = plan.objects.iter().map(|_| Mutex::default()).collect();
         Self { model, plan, contents, kept }
     }
 
     /// Keeps what goes into the seal of an object.
-    pub fn keep(&self, finished: &Finished<'_>) {
+    pub fn add(&self, finished: &ObjectMeasurement<'_>) {
         let distribution = match self.plan.objects[finished.object].kind {
             ObjectKind::Tensor(index) if self.contents.distributions => {
                 distribution_of(self.model.tensors[index].dtype, finished)
             }
             _ => None,
         };
-        *self.kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = Kept {
+        *self.kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = SealedObject {
             digest: finished.digest,
             blocks: finished.blocks.clone(),
             distribution,
-            sketch: sketch::of(&finished.slots).filter(|_| self.contents.sketches),
+            sketch: sketch::from_slots(&finished.slots).filter(|_| self.contents.sketches),
         };
     }
 
     /// Keeps the digests of an object that was measured before.
-    pub fn know(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
+    pub fn add_known(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
         *self.kept[object].lock().unwrap_or_else(PoisonError::into_inner) =
-            Kept { digest, blocks, ..Kept::default() };
+            SealedObject { digest, blocks, ..SealedObject::default() };
     }
 
-    fn kept(self) -> impl Iterator<Item = Kept> {
+    fn kept(self) -> impl Iterator<Item = SealedObject> {
         self.kept.into_iter().map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -153,11 +153,11 @@ impl<'a> Sealing<'a> {
 fn document(
     model: &Checkpoint,
     plan: &Plan,
-    kept: impl Iterator<Item = Kept>,
+    kept: impl Iterator<Item = SealedObject>,
     report: &RunReport,
 ) -> Seal {
     let mut files: Vec<FileSeal> = model
-        .own_files()
+        .model_files()
         .iter()
         .enumerate()
         .map(|(index, file)| {
@@ -176,10 +176,10 @@ fn document(
     for (object, kept) in plan.objects.iter().zip(kept) {
         let Object { file, offset, bytes, .. } = *object;
         match object.kind {
-            ObjectKind::Beside(_) => {}
+            ObjectKind::SignedOnly(_) => {}
             ObjectKind::File(_) => files[file].blake3 = Some(kept.digest),
-            ObjectKind::Outside(_) => {
-                let outside = Outside { blake3: kept.digest, range: [offset, offset + bytes] };
+            ObjectKind::Gap(_) => {
+                let outside = GapSeal { blake3: kept.digest, range: [offset, offset + bytes] };
                 files[file].outside.get_or_insert_default().push(outside);
             }
             ObjectKind::Tensor(index) => {
@@ -242,9 +242,9 @@ fn totals<'a>(
     tensors: impl ExactSizeIterator<Item = RootEntry<'a>> + Clone,
 ) -> ModelSeal {
     ModelSeal {
-        bytes: model.own_files().iter().map(|file| file.bytes).sum(),
+        bytes: model.model_files().iter().map(|file| file.bytes).sum(),
         elements: tensors.clone().map(|t| t.stored_elements()).sum(),
-        files: model.own_files().len() as u64,
+        files: model.model_files().len() as u64,
         format: model.format_name().to_owned(),
         root: root_text(&model_root(tensors.clone())),
         tensors: tensors.len() as u64,

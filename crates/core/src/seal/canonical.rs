@@ -3,6 +3,10 @@
 //! Keys are sorted (the structs of [`super::document`] declare their fields in that order), integers
 //! are written where an integer serves, other numbers as the shortest decimal that reads back to the
 //! same f64, what is not finite as null, no white space, one newline at the end.
+//!
+//! This is close to RFC 8785 (JCS), and is not it: JCS writes 1e-6 as `0.000001` and every integer as a double, so
+//! 9007199254740993 would become 9007199254740992. Seals that exist already would get other bytes, and sizes and offsets
+//! would lose digits; a crate for JCS can therefore not write them.
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,8 +38,8 @@ impl Serialize for Real {
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not through `Option`: a member that is missing would pass for null.
-        struct Reader;
-        impl Visitor<'_> for Reader {
+        struct RealVisitor;
+        impl Visitor<'_> for RealVisitor {
             type Value = Real;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +66,7 @@ impl<'de> Deserialize<'de> for Real {
                 Ok(Real(f64::NAN))
             }
         }
-        deserializer.deserialize_any(Reader)
+        deserializer.deserialize_any(RealVisitor)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::counts::{SignExponent, leb128};
 use serde::{Deserialize, Serialize};
-use tensorseal_engine::measure::Words;
-use tensorseal_engine::measure::codes::{Codes, Counts, scale_words};
+use tensorseal_engine::measure::WordFormat;
+use tensorseal_engine::measure::codes::{CodeCounts, SpecialBlockCounts, scale_words};
 use tensorseal_engine::measure::histogram::BINS;
 
 /// Counts of codes, scales and special blocks. All of it is exact.
@@ -34,12 +34,13 @@ pub struct CodeStatistics {
 
 impl CodeStatistics {
     /// From the exact counts.
-    pub fn of(codes: &Codes) -> CodeStatistics {
-        let Counts { blocks, constant, lost, saturated, nan, infinite } = codes.counts;
+    pub fn from_codes(codes: &CodeCounts) -> CodeStatistics {
+        let SpecialBlockCounts { blocks, constant, lost, saturated, nan, infinite } =
+            codes.special_blocks;
         let words = scale_words(codes.dtype());
         let shape = match (words, codes.dtype()) {
-            (Words::Bits8, tensorseal_base::dtype::Dtype::MXFP4) => (8, 0),
-            (Words::Bits8, _) => (4, 3),
+            (WordFormat::Bits8, tensorseal_base::dtype::Dtype::MXFP4) => (8, 0),
+            (WordFormat::Bits8, _) => (4, 3),
             (_, tensorseal_base::dtype::Dtype::Q8_K) => (8, 7),
             _ => (5, 10),
         };
@@ -78,14 +79,14 @@ mod tests {
 
     #[test]
     fn scales_are_counted_by_sign_and_exponent() {
-        let mut codes = Codes::new(Dtype::Q4_0);
+        let mut codes = CodeCounts::new(Dtype::Q4_0);
         // 1.0, 1.5 and -2.0, and codes 5, 15 and 0.
         for (scale, byte) in [(0x3C00u16, 0x55), (0x3E00, 0xFF), (0xC000, 0)] {
             let mut block = [byte; 18];
             block[..2].copy_from_slice(&scale.to_le_bytes());
             codes.add(&block);
         }
-        let kept = CodeStatistics::of(&codes);
+        let kept = CodeStatistics::from_codes(&codes);
         assert_eq!(kept.scales.decode(), [(30, 2), (33, 1)]);
         assert_eq!((kept.blocks, kept.constant), (3, 3));
         let counts = SignExponent { counts: kept.counts.clone(), first: 0 }.decode();

@@ -10,13 +10,13 @@ pub use super::counts::SignExponent;
 use super::counts::leb128;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensorseal_base::dtype::{Decoded, Dtype, FloatFormat, Number};
-use tensorseal_engine::collect::Finished;
-use tensorseal_engine::measure::Words;
-use tensorseal_engine::measure::codes::Codes;
+use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
+use tensorseal_engine::collect::ObjectMeasurement;
+use tensorseal_engine::measure::WordFormat;
+use tensorseal_engine::measure::codes::CodeCounts;
 use tensorseal_engine::measure::histogram::Histogram;
-use tensorseal_engine::measure::marks::Marks;
-use tensorseal_engine::measure::summary::{Classes, Summary, from_ordered_key};
+use tensorseal_engine::measure::summary::{ClassCounts, WordSummary, from_ordered_key};
+use tensorseal_engine::measure::touched_bins::TouchedBins;
 
 /// The quantiles that are kept, in thousandths.
 pub const QUANTILES: [u64; 9] = [1, 10, 50, 250, 500, 750, 950, 990, 999];
@@ -84,8 +84,8 @@ impl Distribution {
             // Zeros are counted with the smallest exponent field, of either sign.
             let of_zeros = if field == 0 { count.min(zeros) } else { 0 };
             zeros -= of_zeros;
-            let exponent = match dtype.number() {
-                Number::Float(format) => field.max(1) - format.bias,
+            let exponent = match dtype.number_format() {
+                NumberFormat::Float(format) => field.max(1) - format.bias,
                 _ => field - 1,
             };
             let total = counts.entry(exponent).or_default();
@@ -119,15 +119,15 @@ struct Bin {
 }
 
 /// The statistics of a measured tensor, if its words or its blocks were counted.
-pub fn distribution_of(dtype: Dtype, finished: &Finished<'_>) -> Option<Distribution> {
+pub fn distribution_of(dtype: Dtype, finished: &ObjectMeasurement<'_>) -> Option<Distribution> {
     let words = finished.histogram.map(|words| distribution(dtype, words, finished.summary));
-    words.or(finished.codes.as_ref().map(of_blocks))
+    words.or(finished.codes.as_ref().map(from_blocks))
 }
 
 /// The statistics of a block-quantised tensor, from the counts of its codes and scales.
-pub fn of_blocks(codes: &Codes) -> Distribution {
+pub fn from_blocks(codes: &CodeCounts) -> Distribution {
     Distribution {
-        codes: Some(CodeStatistics::of(codes)),
+        codes: Some(CodeStatistics::from_codes(codes)),
         count: codes.elements.iter().sum(),
         entropy: Real(entropy_of(codes.elements.iter().copied().filter(|count| *count > 0))),
         ..nothing(Resolution::Codes)
@@ -140,15 +140,15 @@ pub fn of_blocks(codes: &Codes) -> Distribution {
 pub fn distribution(
     dtype: Dtype,
     histogram: &Histogram,
-    summary: Option<&Summary>,
+    summary: Option<&WordSummary>,
 ) -> Distribution {
     let entropy = Real(entropy(histogram));
-    match (dtype.number(), summary) {
-        (Number::Packed, _) => {
+    match (dtype.number_format(), summary) {
+        (NumberFormat::Packed, _) => {
             Distribution { count: histogram.total() * 4 / 3, entropy, ..nothing(Resolution::Bytes) }
         }
-        // Words say nothing of blocks: see [`of_blocks`].
-        (Number::Blocks, _) => nothing(Resolution::Codes),
+        // Words say nothing of blocks: see [`from_blocks`].
+        (NumberFormat::BlockQuantised, _) => nothing(Resolution::Codes),
         (number, None) => narrow(dtype, number, histogram, entropy),
         (number, Some(summary)) => wide(number, histogram, summary, entropy),
     }
@@ -178,20 +178,25 @@ fn nothing(resolution: Resolution) -> Distribution {
 }
 
 /// Types of up to 16 bits: the histogram is all there is to know.
-fn narrow(dtype: Dtype, number: Number, histogram: &Histogram, entropy: Real) -> Distribution {
+fn narrow(
+    dtype: Dtype,
+    number: NumberFormat,
+    histogram: &Histogram,
+    entropy: Real,
+) -> Distribution {
     let nibbles = (dtype.bits() == 4).then(|| nibbles(histogram.high()));
     let counts = nibbles.as_deref().unwrap_or(histogram.high());
     let bits = dtype.bits();
-    let mut classes = Classes::default();
+    let mut classes = ClassCounts::default();
     let mut bins = Vec::new();
-    let marks = if nibbles.is_some() { Marks::ALL } else { histogram.high_marks() };
+    let marks = if nibbles.is_some() { TouchedBins::ALL } else { histogram.high_touched() };
     for (code, count) in in_value_order(number, counts, marks) {
         let (decoded, subnormal, index) = decode(number, bits, code);
         match decoded {
-            Decoded::Nan => classes.nan += count,
-            Decoded::Infinity(false) => classes.positive_infinity += count,
-            Decoded::Infinity(true) => classes.negative_infinity += count,
-            Decoded::Finite(value) => {
+            FloatValue::Nan => classes.nan += count,
+            FloatValue::Infinity(false) => classes.positive_infinity += count,
+            FloatValue::Infinity(true) => classes.negative_infinity += count,
+            FloatValue::Finite(value) => {
                 classes.zero += if value == 0.0 { count } else { 0 };
                 classes.subnormal += if subnormal { count } else { 0 };
                 bins.push(Bin { value, count, sign_exponent: index });
@@ -204,7 +209,12 @@ fn narrow(dtype: Dtype, number: Number, histogram: &Histogram, entropy: Real) ->
 }
 
 /// Types of 32 and 64 bits: two tables of 16 bits, and the summary for what they leave open.
-fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real) -> Distribution {
+fn wide(
+    number: NumberFormat,
+    histogram: &Histogram,
+    summary: &WordSummary,
+    entropy: Real,
+) -> Distribution {
     let words = summary.words();
     let total = histogram.total();
     let empty = summary.min_key > summary.max_key;
@@ -214,7 +224,7 @@ fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real)
     // When every word has the same upper bits, the low table holds the values themselves.
     let one_prefix = !empty
         && summary.min_key >> 16 == summary.max_key >> 16
-        && !matches!(number, Number::Float(_));
+        && !matches!(number, NumberFormat::Float(_));
     let (resolution, bins) = if one_prefix {
         let prefix = from_ordered_key(words, summary.min_key) & !0xFFFF;
         (Resolution::Exact, low_bins(words, number, prefix, histogram))
@@ -222,11 +232,12 @@ fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real)
         (Resolution::Bin, high_bins(words, number, histogram, summary))
     };
     let mean = match words {
-        Words::I64 | Words::U64 => integer_mean(summary, total),
+        WordFormat::I64 | WordFormat::U64 => integer_mean(summary, total),
         _ => mean_of(&bins),
     };
     // 48 bits of resolution lost: higher moments of 64-bit integers would be made up.
-    let coarse = resolution == Resolution::Bin && matches!(words, Words::I64 | Words::U64);
+    let coarse =
+        resolution == Resolution::Bin && matches!(words, WordFormat::I64 | WordFormat::U64);
     let range = extremes.map(|[min, max]| (min, max));
     let mut result = finish(resolution, total, summary.classes, range, mean, &bins, entropy);
     if coarse {
@@ -238,10 +249,15 @@ fn wide(number: Number, histogram: &Histogram, summary: &Summary, entropy: Real)
 }
 
 /// The bins of the high table, in value order, each with the mean of its values.
-fn high_bins(words: Words, number: Number, histogram: &Histogram, summary: &Summary) -> Vec<Bin> {
+fn high_bins(
+    words: WordFormat,
+    number: NumberFormat,
+    histogram: &Histogram,
+    summary: &WordSummary,
+) -> Vec<Bin> {
     let shift = 8 * words.width() as u32 - 16;
     let mut bins = Vec::new();
-    for (high, count) in in_value_order(number, histogram.high(), histogram.high_marks()) {
+    for (high, count) in in_value_order(number, histogram.high(), histogram.high_touched()) {
         let base = high << shift;
         let value = match summary.low_sums.get(high as usize) {
             // The mean of a bin: within it a value is linear in its low half.
@@ -253,7 +269,7 @@ fn high_bins(words: Words, number: Number, histogram: &Histogram, summary: &Summ
         };
         if value.is_finite() {
             let sign_exponent = match number {
-                Number::Float(format) => {
+                NumberFormat::Float(format) => {
                     let (sign, exponent, _) = format.fields(base);
                     2 * exponent as usize + usize::from(sign)
                 }
@@ -266,10 +282,15 @@ fn high_bins(words: Words, number: Number, histogram: &Histogram, summary: &Summ
 }
 
 /// The bins of the low table, when all values share their other bits.
-fn low_bins(words: Words, number: Number, prefix: u64, histogram: &Histogram) -> Vec<Bin> {
-    debug_assert!(!matches!(number, Number::Float(_)));
+fn low_bins(
+    words: WordFormat,
+    number: NumberFormat,
+    prefix: u64,
+    histogram: &Histogram,
+) -> Vec<Bin> {
+    debug_assert!(!matches!(number, NumberFormat::Float(_)));
     // Behind one prefix, values ascend as their low bits do, whatever the sign.
-    in_value_order(Number::Unsigned, histogram.low(), histogram.low_marks())
+    in_value_order(NumberFormat::Unsigned, histogram.low(), histogram.low_touched())
         .into_iter()
         .map(|(bits, count)| {
             let value = value_of(words, prefix | bits);
@@ -279,12 +300,12 @@ fn low_bins(words: Words, number: Number, prefix: u64, histogram: &Histogram) ->
 }
 
 /// The value of a 32- or 64-bit word.
-fn value_of(words: Words, bits: u64) -> f64 {
+fn value_of(words: WordFormat, bits: u64) -> f64 {
     match words {
-        Words::F32 => f64::from(f32::from_bits(bits as u32)),
-        Words::I32 => f64::from(bits as u32 as i32),
-        Words::F64 => f64::from_bits(bits),
-        Words::I64 => bits as i64 as f64,
+        WordFormat::F32 => f64::from(f32::from_bits(bits as u32)),
+        WordFormat::I32 => f64::from(bits as u32 as i32),
+        WordFormat::F64 => f64::from_bits(bits),
+        WordFormat::I64 => bits as i64 as f64,
         _ => bits as f64,
     }
 }
@@ -295,23 +316,23 @@ fn magnitude_index(value: f64) -> usize {
 }
 
 /// Value, whether it is subnormal, and sign-exponent index of a code of up to 16 bits.
-fn decode(number: Number, bits: u32, code: u64) -> (Decoded, bool, usize) {
+fn decode(number: NumberFormat, bits: u32, code: u64) -> (FloatValue, bool, usize) {
     match number {
-        Number::Float(format) => {
+        NumberFormat::Float(format) => {
             let (sign, exponent, _) = format.fields(code);
             let index = 2 * exponent as usize + usize::from(sign);
             (format.decode(code), format.is_subnormal(code), index)
         }
-        Number::Signed => {
+        NumberFormat::Signed => {
             let value = ((code << (64 - bits)) as i64 >> (64 - bits)) as f64;
-            (Decoded::Finite(value), false, magnitude_index(value))
+            (FloatValue::Finite(value), false, magnitude_index(value))
         }
-        _ => (Decoded::Finite(code as f64), false, magnitude_index(code as f64)),
+        _ => (FloatValue::Finite(code as f64), false, magnitude_index(code as f64)),
     }
 }
 
 /// The codes that have counts, and their counts, from the smallest value to the largest.
-fn in_value_order(number: Number, counts: &[u64], marks: Marks) -> Vec<(u64, u64)> {
+fn in_value_order(number: NumberFormat, counts: &[u64], marks: TouchedBins) -> Vec<(u64, u64)> {
     let mut found: Vec<(u64, u64)> = Vec::new();
     for group in marks.groups(counts.len()) {
         let codes = group.filter(|code| counts[*code] > 0);
@@ -320,11 +341,11 @@ fn in_value_order(number: Number, counts: &[u64], marks: Marks) -> Vec<(u64, u64
     // The upper half of the codes has the sign bit set: it comes first, and of floats backwards.
     let negative = found.partition_point(|(code, _)| *code < counts.len() as u64 / 2);
     match number {
-        Number::Float(FloatFormat { signed: true, .. }) => {
+        NumberFormat::Float(FloatFormat { signed: true, .. }) => {
             found[negative..].reverse();
             found.rotate_left(negative);
         }
-        Number::Signed => found.rotate_left(negative),
+        NumberFormat::Signed => found.rotate_left(negative),
         _ => {}
     }
     found
@@ -342,12 +363,12 @@ fn nibbles(bytes: &[u64]) -> Vec<u64> {
 
 /// A sum that keeps what rounding would drop (Neumaier 1974): good to the last bits of an f64.
 #[derive(Default)]
-struct Sum {
+struct NeumaierSum {
     sum: f64,
     lost: f64,
 }
 
-impl Sum {
+impl NeumaierSum {
     fn add(&mut self, value: f64) {
         let sum = self.sum + value;
         self.lost += if libm::fabs(self.sum) >= libm::fabs(value) {
@@ -358,8 +379,8 @@ impl Sum {
         self.sum = sum;
     }
 
-    fn of(values: impl Iterator<Item = f64>) -> f64 {
-        let mut sum = Sum::default();
+    fn total(values: impl Iterator<Item = f64>) -> f64 {
+        let mut sum = NeumaierSum::default();
         values.for_each(|value| sum.add(value));
         sum.sum + sum.lost
     }
@@ -367,18 +388,18 @@ impl Sum {
 
 fn mean_of(bins: &[Bin]) -> f64 {
     let count: u64 = bins.iter().map(|bin| bin.count).sum();
-    Sum::of(bins.iter().map(|bin| bin.value * bin.count as f64)) / count as f64
+    NeumaierSum::total(bins.iter().map(|bin| bin.value * bin.count as f64)) / count as f64
 }
 
 /// Exact sum of 64-bit integers from the sums of their halves, divided by their number.
-fn integer_mean(summary: &Summary, total: u64) -> f64 {
+fn integer_mean(summary: &WordSummary, total: u64) -> f64 {
     let [low, high] = summary.half_sums.map(|sum| sum as i128);
     let sum = low + (high << 32) - (i128::from(summary.classes.negative) << 64);
     sum as f64 / total as f64
 }
 
 fn entropy(histogram: &Histogram) -> f64 {
-    let counts = in_value_order(Number::Unsigned, histogram.high(), histogram.high_marks());
+    let counts = in_value_order(NumberFormat::Unsigned, histogram.high(), histogram.high_touched());
     entropy_of(counts.iter().map(|(_, count)| *count))
 }
 
@@ -388,7 +409,7 @@ fn entropy_of(counts: impl Iterator<Item = u64> + Clone) -> f64 {
     if total == 0 {
         return f64::NAN;
     }
-    Sum::of(counts.map(|count| {
+    NeumaierSum::total(counts.map(|count| {
         let share = count as f64 / total as f64;
         -share * libm::log2(share)
     }))
@@ -397,7 +418,7 @@ fn entropy_of(counts: impl Iterator<Item = u64> + Clone) -> f64 {
 fn finish(
     resolution: Resolution,
     count: u64,
-    classes: Classes,
+    classes: ClassCounts,
     range: Option<(f64, f64)>,
     mean: f64,
     bins: &[Bin],
@@ -409,7 +430,7 @@ fn finish(
             let deviation = bin.value - mean;
             (0..power).fold(bin.count as f64, |product, _| product * deviation)
         });
-        Sum::of(terms) / finite as f64
+        NeumaierSum::total(terms) / finite as f64
     };
     let (m2, m3, m4) = (moment(2), moment(3), moment(4));
     let deviation = libm::sqrt(m2);
@@ -476,7 +497,7 @@ mod tests {
     use tensorseal_engine::measure;
 
     fn of_bytes(dtype: Dtype, bytes: &[u8]) -> Distribution {
-        let measured = measure::measure_tile(bytes, 0, Words::of(dtype).into(), &[]);
+        let measured = measure::measure_tile(bytes, 0, WordFormat::from_dtype(dtype).into(), &[]);
         distribution(dtype, &measured.histogram.unwrap(), measured.summary.as_ref())
     }
 
@@ -538,7 +559,7 @@ mod tests {
 
     #[test]
     fn an_empty_tensor_has_no_statistics() {
-        for dtype in Dtype::plain() {
+        for dtype in Dtype::safetensors_types() {
             let d = of_bytes(dtype, &[]);
             assert_eq!(d.count, 0);
             assert!(

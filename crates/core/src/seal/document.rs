@@ -4,13 +4,13 @@
 use super::canonical;
 use super::distribution::Distribution;
 use super::root::{RootEntry, model_root};
-use super::sketch::Sketch;
+use super::sketch::WeightSketch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::measure::digest::ChainingValue;
-use tensorseal_format::{order, shard_index};
+use tensorseal_format::{shard_index, strides};
 
 /// A seal, `tensorseal.seal/1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct FileSeal {
     pub bytes: u64,
     /// For files that hold tensors: what covers the bytes outside them, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outside: Option<Vec<Outside>>,
+    pub outside: Option<Vec<GapSeal>>,
     /// Path relative to the model, components separated by `/`.
     pub path: String,
     /// SHA-256 of the whole file, on request.
@@ -79,7 +79,7 @@ pub struct LinkSeal {
 /// A stretch of a file that no tensor covers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Outside {
+pub struct GapSeal {
     /// BLAKE3 of its bytes.
     #[serde(with = "canonical::digest")]
     pub blake3: ChainingValue,
@@ -115,9 +115,9 @@ pub struct TensorSeal {
     pub shape: Vec<u64>,
     /// Signed sums of its weights, on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sketch: Option<Sketch>,
+    pub sketch: Option<WeightSketch>,
     /// Elements from one index to the next, by dimension, where they do not lie row-major: see
-    /// [`tensorseal_format::order`].
+    /// [`tensorseal_format::strides`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strides: Option<Vec<u64>>,
 }
@@ -140,7 +140,8 @@ impl Seal {
     /// The files that say what the tensors of the model are called: those that held tensors, and indexes. A
     /// file that was sealed as bytes has no say, whatever is read from it today.
     pub fn naming_files(&self) -> BTreeSet<String> {
-        let names = |file: &&FileSeal| file.outside.is_some() || shard_index::is_named(&file.path);
+        let names =
+            |file: &&FileSeal| file.outside.is_some() || shard_index::is_index_name(&file.path);
         self.files.iter().filter(names).map(|file| file.path.clone()).collect()
     }
 
@@ -177,9 +178,9 @@ impl TensorSeal {
         }
     }
 
-    /// Its dimensions in the order of the file: see [`order::storage_shape`].
+    /// Its dimensions in the order of the file: see [`strides::storage_shape`].
     pub fn storage_shape(&self) -> Cow<'_, [u64]> {
-        order::storage_shape(&self.shape, self.strides.as_deref())
+        strides::storage_shape(&self.shape, self.strides.as_deref())
     }
 
     /// Whether its elements lie as those of another do: dimensions and strides.

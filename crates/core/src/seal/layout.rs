@@ -7,14 +7,14 @@ use tensorseal_format::{Checkpoint, FileKind, Tensor};
 
 /// What is known of the files whose structure is damaged, by path.
 #[derive(Debug, Default)]
-pub struct Damaged {
+pub struct DamagedFiles {
     /// Files whose header could not be read (the sealed layout stands in for it).
     pub headers: BTreeSet<String>,
     /// Files that are damaged otherwise: cut short, or with bytes behind the last tensor.
     pub others: BTreeSet<String>,
 }
 
-impl Damaged {
+impl DamagedFiles {
     /// Whether a file is damaged in any way.
     pub fn has(&self, path: &str) -> bool {
         self.headers.contains(path) || self.others.contains(path)
@@ -24,8 +24,8 @@ impl Damaged {
 /// Gives every file of `model` whose layout could not be read the one it was sealed with, as far as
 /// it still fits, and says which files are damaged. Tensors that lie wholly inside the file can then
 /// be compared although nobody could load them.
-pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
-    let mut damaged = Damaged::default();
+pub fn recover_layouts(model: &mut Checkpoint, sealed: Option<&Seal>) -> DamagedFiles {
+    let mut damaged = DamagedFiles::default();
     for problem in &model.problems {
         // What a file without weights asks for says nothing of its bytes.
         if problem.companion {
@@ -34,7 +34,7 @@ pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
         // A file of tensors that is only untidy can be read.
         let untidy = problem.severity <= Severity::Low
             && model
-                .own_files()
+                .model_files()
                 .iter()
                 .any(|file| file.kind == FileKind::Tensors && file.path == problem.file);
         if untidy {
@@ -55,23 +55,23 @@ pub fn adopt(model: &mut Checkpoint, sealed: Option<&Seal>) -> Damaged {
         let known = sealed.tensors.iter().filter(|tensor| tensor.file == file.path);
         let fits =
             |t: &&TensorSeal| t.offset.checked_add(t.bytes).is_some_and(|end| end <= file.bytes);
-        let sealed: Vec<Tensor> = known.filter(fits).map(|t| stand_in(t, index)).collect();
+        let sealed: Vec<Tensor> = known.filter(fits).map(|t| sealed_tensor(t, index)).collect();
         if !sealed.is_empty() {
             file.kind = FileKind::Tensors;
             model.tensors.retain(|tensor| tensor.file != index);
             model.tensors.extend(sealed);
         }
     }
-    alike(model, sealed);
-    in_order(model);
+    match_granularity(model, sealed);
+    sort_tensors(model);
     damaged
 }
 
 /// Files without tensors can be digested whole, or as bytes outside tensors, as an older version did with
 /// pickles: they are digested as they were sealed.
-fn alike(model: &mut Checkpoint, sealed: &Seal) {
+fn match_granularity(model: &mut Checkpoint, sealed: &Seal) {
     let full = files_of_tensors(sealed);
-    let own = model.own_files().len();
+    let own = model.model_files().len();
     for index in 0..own {
         if !model.tensors_of(index).is_empty() {
             continue;
@@ -98,9 +98,9 @@ fn files_of_tensors(sealed: &Seal) -> BTreeSet<&str> {
 ///
 /// Not where the model root comes from elsewhere: what a seal that nobody vouches for says must not take tensors
 /// out of it.
-pub fn as_bytes(model: &mut Checkpoint, sealed: &Seal) -> Vec<String> {
+pub fn treat_as_bytes(model: &mut Checkpoint, sealed: &Seal) -> Vec<String> {
     let full = files_of_tensors(sealed);
-    let own = model.own_files().len();
+    let own = model.model_files().len();
     let mut taken = BTreeSet::new();
     for index in 0..own {
         let holds = !model.tensors_of(index).is_empty();
@@ -117,8 +117,8 @@ pub fn as_bytes(model: &mut Checkpoint, sealed: &Seal) -> Vec<String> {
 
 /// Gives every file that is as long as it was sealed the layout it was sealed with, whatever its header
 /// says now: each sealed digest then has its bytes.
-pub fn impose(model: &mut Checkpoint, sealed: &Seal) {
-    let own = model.own_files().len();
+pub fn apply_layouts(model: &mut Checkpoint, sealed: &Seal) {
+    let own = model.model_files().len();
     for (index, file) in model.files[..own].iter_mut().enumerate() {
         let Some(known) = sealed.file(&file.path).filter(|known| known.bytes == file.bytes) else {
             continue;
@@ -129,20 +129,20 @@ pub fn impose(model: &mut Checkpoint, sealed: &Seal) {
         };
         model.tensors.retain(|tensor| tensor.file != index);
         let tensors = sealed.tensors.iter().filter(|tensor| tensor.file == file.path);
-        model.tensors.extend(tensors.map(|tensor| stand_in(tensor, index)));
+        model.tensors.extend(tensors.map(|tensor| sealed_tensor(tensor, index)));
     }
-    in_order(model);
+    sort_tensors(model);
 }
 
 /// In order of file, offset and name, as a checkpoint promises.
-fn in_order(model: &mut Checkpoint) {
+fn sort_tensors(model: &mut Checkpoint) {
     model.tensors.sort_by(|a, b| {
         (a.file, a.offset, a.bytes, &a.name).cmp(&(b.file, b.offset, b.bytes, &b.name))
     });
 }
 
 /// A sealed tensor as if the header of `file` had listed it.
-fn stand_in(sealed: &TensorSeal, file: usize) -> Tensor {
+fn sealed_tensor(sealed: &TensorSeal, file: usize) -> Tensor {
     Tensor {
         name: sealed.name.clone(),
         dtype: sealed.dtype,

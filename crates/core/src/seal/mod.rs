@@ -15,7 +15,7 @@ pub mod read;
 pub mod root;
 pub mod sketch;
 
-pub use document::{FileSeal, LinkSeal, ModelSeal, Outside, Seal, TensorSeal};
+pub use document::{FileSeal, GapSeal, LinkSeal, ModelSeal, Seal, TensorSeal};
 pub use read::SealError;
 
 /// Schema name of the document.

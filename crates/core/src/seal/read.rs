@@ -5,10 +5,10 @@ use super::{SCHEMA, canonical::MAX_INTEGER};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
-use tensorseal_base::system::open_to_read;
+use tensorseal_base::system::open_for_reading;
 use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::{self, ChainingValue};
-use tensorseal_format::{InOrder, RemoteFile, order};
+use tensorseal_format::{RemoteFile, SequentialReader, strides};
 
 /// Longest seal that is read: that of half a million tensors, or of 10 TB in large ones.
 const MAX_LEN: u64 = 1 << 30;
@@ -49,7 +49,7 @@ impl SealError {
 /// See [`SealError`].
 pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
     // Non-blocking: opening a FIFO must not hang.
-    let file = match open_to_read(path) {
+    let file = match open_for_reading(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SealError::Missing(path.display().to_string()));
         }
@@ -71,12 +71,12 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
 /// [`RemoteError`]: tensorseal_format::RemoteError
 pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
     check_length(file.bytes())?;
-    hashed(InOrder::new(file))
+    hashed(SequentialReader::new(file))
 }
 
 fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
     let inner = BufReader::with_capacity(1 << 16, reader);
-    let mut reader = Hashing { inner, hasher: blake3::Hasher::new() };
+    let mut reader = SealReader { inner, hasher: blake3::Hasher::new() };
     let seal = parse(&mut reader)?;
     Ok((seal, *reader.hasher.finalize().as_bytes()))
 }
@@ -101,12 +101,12 @@ pub fn parse(reader: impl Read) -> Result<Seal, SealError> {
     Ok(seal)
 }
 
-struct Hashing<R> {
+struct SealReader<R> {
     inner: R,
     hasher: blake3::Hasher,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for SealReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..len]);
@@ -205,7 +205,7 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
         return wrong(format!("tensor {name}: its strides are none of its shape"));
     }
     let elements = match strides {
-        Some(_) => order::stored_elements(&tensor.shape, strides),
+        Some(_) => strides::stored_element_count(&tensor.shape, strides),
         None => tensor.shape.iter().try_fold(1u64, |product, d| product.checked_mul(*d)),
     };
     let bytes = elements.and_then(|elements| tensor.dtype.byte_len(elements));
@@ -241,8 +241,8 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
 /// Whether strides are written in the one way there is, of elements of whole bytes.
 fn are_strides(tensor: &TensorSeal, strides: &[u64]) -> bool {
     strides.len() == tensor.shape.len()
-        && !tensor.dtype.is_blocks()
-        && order::canonical(&tensor.shape, strides).as_deref() == Some(strides)
+        && !tensor.dtype.is_block_quantised()
+        && strides::canonical_strides(&tensor.shape, strides).as_deref() == Some(strides)
 }
 
 /// Tensors and the ranges outside them must cover a tensor file completely, and once: only tensors may

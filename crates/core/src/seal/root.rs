@@ -1,7 +1,7 @@
 //! The model root: one digest for the content of a model, whatever files it lies in.
 
 use tensorseal_base::dtype::Dtype;
-use tensorseal_format::order;
+use tensorseal_format::strides;
 
 /// Domain of the root: BLAKE3 `derive_key` with a context of its own, so that no file and no tensor
 /// has the root of a model as its digest.
@@ -19,7 +19,7 @@ pub struct RootEntry<'a> {
     pub dtype: Dtype,
     /// Dimensions, as a loader has them.
     pub shape: &'a [u64],
-    /// Of elements that do not lie row-major: see [`tensorseal_format::order`].
+    /// Of elements that do not lie row-major: see [`tensorseal_format::strides`].
     pub strides: Option<&'a [u64]>,
     /// Plain BLAKE3 of its bytes.
     pub digest: &'a [u8; 32],
@@ -28,7 +28,7 @@ pub struct RootEntry<'a> {
 impl RootEntry<'_> {
     /// How many elements its bytes hold.
     pub fn stored_elements(&self) -> u64 {
-        order::stored_elements(self.shape, self.strides).unwrap_or(u64::MAX)
+        strides::stored_element_count(self.shape, self.strides).unwrap_or(u64::MAX)
     }
 }
 

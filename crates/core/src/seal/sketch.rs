@@ -15,7 +15,7 @@ use super::canonical::Real;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use tensorseal_engine::measure::chips::{ChipKey, MAX_BLOCKS, Nonce};
-use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Elements};
+use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, ElementFormat};
 use tensorseal_engine::measure::slots::{SlotSum, SlotSums};
 use tensorseal_engine::stream::plan::{ObjectKind, Plan, PlannedCarrier};
 use tensorseal_engine::stream::progress::Progress;
@@ -41,7 +41,7 @@ const CHI_SQUARE: [f64; 2] = [3.247, 20.483];
 /// The sketch of a tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sketch {
+pub struct WeightSketch {
     /// Finite non-zero elements: the squared norm of what was added up.
     pub elements: u64,
     /// Name of the public key.
@@ -52,22 +52,22 @@ pub struct Sketch {
 
 /// How far a tensor moved, estimated.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moved {
+pub struct SketchDistance {
     /// Norm of the change relative to the tensor's, each block in units of its own root mean square.
     pub relative: f64,
     /// Bounds of its 95 % interval, where the change is spread over the tensor.
     pub interval: [f64; 2],
 }
 
-impl Sketch {
+impl WeightSketch {
     /// From the sums by slot of a tensor.
-    fn new(slots: &SlotSums) -> Sketch {
+    fn new(slots: &SlotSums) -> WeightSketch {
         let mut sums = [SlotSum::default(); SUMS];
         sums[SUMS - 1] = slots.pilot();
         for (bit, slot) in slots.bits().iter().enumerate() {
             sums[bit % (SUMS - 1)].merge(slot);
         }
-        Sketch {
+        WeightSketch {
             elements: sums.iter().map(|sum| sum.elements).sum(),
             key: KEY.to_owned(),
             sums: sums.map(|sum| Real(sum.correlation())),
@@ -75,14 +75,14 @@ impl Sketch {
     }
 
     /// How far the tensor of this sketch is from that of another; `None` when they do not compare.
-    pub fn moved(&self, now: &Sketch) -> Option<Moved> {
+    pub fn distance_to(&self, now: &WeightSketch) -> Option<SketchDistance> {
         if self.key != now.key || self.elements == 0 {
             return None;
         }
         let differences = self.sums.iter().zip(&now.sums).map(|(was, is)| is.0 - was.0);
         let squares = differences.map(|difference| difference * difference);
         let square = squares.sum::<f64>() / self.elements as f64;
-        square.is_finite().then(|| Moved {
+        square.is_finite().then(|| SketchDistance {
             relative: libm::sqrt(square),
             interval: [1, 0].map(|bound| libm::sqrt(square * FREEDOM / CHI_SQUARE[bound])),
         })
@@ -102,7 +102,7 @@ pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
     for object in &mut plan.objects {
         let ObjectKind::Tensor(index) = object.kind else { continue };
         let tensor = &model.tensors[index];
-        let Some(elements) = Elements::of(tensor.dtype) else { continue };
+        let Some(elements) = ElementFormat::from_dtype(tensor.dtype) else { continue };
         let count = tensor.bytes / elements.width as u64;
         if count < LEAST || count.div_ceil(CARRIER_LEN as u64) > MAX_BLOCKS {
             continue;
@@ -114,8 +114,8 @@ pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
 }
 
 /// The sketch of a finished object, when it was asked for.
-pub(super) fn of(slots: &[SlotSums]) -> Option<Sketch> {
-    slots.first().map(Sketch::new)
+pub(super) fn from_slots(slots: &[SlotSums]) -> Option<WeightSketch> {
+    slots.first().map(WeightSketch::new)
 }
 
 /// Sketches some tensors of a model, by their index.
@@ -127,14 +127,14 @@ pub fn measure(
     tensors: &[usize],
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Vec<(usize, Sketch)>, RunError> {
+) -> Result<Vec<(usize, WeightSketch)>, RunError> {
     let mut plan = Plan::everything(model, false);
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
     add_to(&mut plan, model);
-    let found: Mutex<Vec<(usize, Sketch)>> = Mutex::default();
+    let found: Mutex<Vec<(usize, WeightSketch)>> = Mutex::default();
     engine::run(&model.files, &plan, options, progress, &|finished| {
         let kind = plan.objects[finished.object].kind;
-        if let (ObjectKind::Tensor(index), Some(sketch)) = (kind, of(&finished.slots)) {
+        if let (ObjectKind::Tensor(index), Some(sketch)) = (kind, from_slots(&finished.slots)) {
             found.lock().unwrap_or_else(PoisonError::into_inner).push((index, sketch));
         }
     })?;
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_change_is_the_root_of_the_squares() {
-        let sketch = |sums: [f64; SUMS]| Sketch {
+        let sketch = |sums: [f64; SUMS]| WeightSketch {
             elements: 10_000,
             key: KEY.to_owned(),
             sums: sums.map(Real),
@@ -157,14 +157,14 @@ mod tests {
         let was = sketch([1.0; SUMS]);
         let mut sums = [1.0; SUMS];
         (sums[0], sums[16]) = (4.0, -3.0);
-        let moved = was.moved(&sketch(sums)).unwrap();
+        let moved = was.distance_to(&sketch(sums)).unwrap();
         assert!((moved.relative - 0.05).abs() < 1e-12, "{moved:?}");
         assert!(moved.interval[0] < 0.05 && 0.05 < moved.interval[1], "{moved:?}");
-        assert_eq!(was.moved(&was).map(|moved| moved.relative), Some(0.0));
-        let other = Sketch { key: "another".to_owned(), ..was.clone() };
-        assert_eq!(was.moved(&other), None);
-        let nothing = Sketch { elements: 0, ..was.clone() };
-        assert_eq!(nothing.moved(&was), None);
-        assert_eq!(was.moved(&sketch([f64::NAN; SUMS])), None);
+        assert_eq!(was.distance_to(&was).map(|moved| moved.relative), Some(0.0));
+        let other = WeightSketch { key: "another".to_owned(), ..was.clone() };
+        assert_eq!(was.distance_to(&other), None);
+        let nothing = WeightSketch { elements: 0, ..was.clone() };
+        assert_eq!(nothing.distance_to(&was), None);
+        assert_eq!(was.distance_to(&sketch([f64::NAN; SUMS])), None);
     }
 }

@@ -1,11 +1,11 @@
 //! What the weights of an audit are compared with: a seal, or another model.
 
-use super::{Error, Inputs, Opening, opening, places, sealed};
-use crate::audit::Audited;
+use super::{Error, ModelScope, RunInputs, locations, open, reference_seal};
+use crate::audit::AuditMeasurements;
 use crate::document::{Report, units};
 use crate::judge::{self, Finding};
-use crate::lineage::{self, Difference, Pairs};
-use crate::seal::sketch::{self, Moved, Sketch};
+use crate::lineage::{self, TensorDifference, TensorPairs};
+use crate::seal::sketch::{self, SketchDistance, WeightSketch};
 use crate::seal::{self, Seal};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -13,7 +13,7 @@ use tensorseal_base::display::display_name;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::Checkpoint;
-use tensorseal_weights::{Unread, Weights};
+use tensorseal_weights::{UnreadableWeight, Weights};
 
 /// A baseline that can be used.
 pub enum Baseline {
@@ -24,22 +24,22 @@ pub enum Baseline {
 }
 
 /// What was measured beside it.
-pub struct Compared {
+pub struct BaselineComparison {
     seal: Seal,
     /// The other model, if it is one.
     original: Option<Checkpoint>,
-    pairs: Pairs,
-    differences: Vec<Option<Difference>>,
-    moved: HashMap<usize, Moved>,
+    pairs: TensorPairs,
+    differences: Vec<Option<TensorDifference>>,
+    distances: HashMap<usize, SketchDistance>,
     /// Tensors of the model that are kept in a way that is not known here.
-    not_read: BTreeSet<usize>,
+    unreadable: BTreeSet<usize>,
 }
 
 /// The baseline's path, if it is that of a seal.
 pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
     let path = path?;
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let is_seal = path.is_file() && (named || places::may_hold_seal(path));
+    let is_seal = path.is_file() && (named || locations::may_hold_seal(path));
     is_seal.then_some(path)
 }
 
@@ -48,8 +48,8 @@ pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
 pub fn open(
     path: Option<&Path>,
     model: &Path,
-    opening: Opening,
-    inputs: &mut Inputs,
+    opening: ModelScope,
+    inputs: &mut RunInputs,
     report: &mut Report,
 ) -> Result<Option<Baseline>, Error> {
     let Some(path) = path else { return Ok(None) };
@@ -57,10 +57,10 @@ pub fn open(
         return Err(Error::NoBaseline(path.to_owned()));
     }
     if seal_path(Some(path)).is_some() {
-        let seal = sealed::read(model, Some(path), false, inputs, report)?;
+        let seal = reference_seal::read(model, Some(path), false, inputs, report)?;
         return Ok(seal.map(|seal| Baseline::Seal(Box::new(seal))));
     }
-    let model = opening::open_sound(path, opening)?;
+    let model = open::open_sound(path, opening)?;
     if model.tensors.is_empty() {
         return Err(Error::EmptyBaseline(path.to_owned()));
     }
@@ -72,20 +72,30 @@ impl Baseline {
     pub fn compare(
         self,
         model: &Checkpoint,
-        audited: &Audited,
+        audited: &AuditMeasurements,
         options: &RunOptions,
         progress: &Progress,
-    ) -> Result<Compared, Error> {
+    ) -> Result<BaselineComparison, Error> {
         let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
-        let pairs = |seal: &Seal| Pairs::new(model, &digests, seal);
-        let not_read: BTreeSet<usize> =
-            Weights::of(model).unread.iter().flat_map(Unread::tensors).collect();
+        let pairs = |seal: &Seal| TensorPairs::new(model, &digests, seal);
+        let not_read: BTreeSet<usize> = Weights::from_checkpoint(model)
+            .unreadable
+            .iter()
+            .flat_map(UnreadableWeight::tensors)
+            .collect();
         match self {
             Self::Seal(seal) => {
                 let pairs = pairs(&seal);
-                let moved = moved(model, &seal, &pairs, options, progress)?;
+                let moved = sketch_distances(model, &seal, &pairs, options, progress)?;
                 let differences = Vec::new();
-                Ok(Compared { seal: *seal, original: None, pairs, differences, moved, not_read })
+                Ok(BaselineComparison {
+                    seal: *seal,
+                    original: None,
+                    pairs,
+                    differences,
+                    distances: moved,
+                    unreadable: not_read,
+                })
             }
             Self::Model(original) => {
                 let (seal, _) = seal::build::measure(&original, true, options, progress)?;
@@ -100,21 +110,28 @@ impl Baseline {
                     progress,
                 )?;
                 let (original, moved) = (Some(*original), HashMap::new());
-                Ok(Compared { seal, original, pairs, differences, moved, not_read })
+                Ok(BaselineComparison {
+                    seal,
+                    original,
+                    pairs,
+                    differences,
+                    distances: moved,
+                    unreadable: not_read,
+                })
             }
         }
     }
 }
 
 /// How far the changed tensors that the seal has a sketch of moved: these are read again.
-fn moved(
+fn sketch_distances(
     model: &Checkpoint,
     seal: &Seal,
-    pairs: &Pairs,
+    pairs: &TensorPairs,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<HashMap<usize, Moved>, Error> {
-    let sketched: HashMap<usize, &Sketch> = pairs
+) -> Result<HashMap<usize, SketchDistance>, Error> {
+    let sketched: HashMap<usize, &WeightSketch> = pairs
         .changed
         .iter()
         .filter_map(|pair| Some((pair.tensor, seal.tensors[pair.baseline].sketch.as_ref()?)))
@@ -128,11 +145,11 @@ fn moved(
     let found = sketch::measure(model, &tensors, options, progress)?;
     Ok(found
         .into_iter()
-        .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].moved(&now)?)))
+        .filter_map(|(tensor, now)| Some((tensor, sketched[&tensor].distance_to(&now)?)))
         .collect())
 }
 
-impl Compared {
+impl BaselineComparison {
     /// The other model, if it was one: at the end of the run it must be what it was.
     pub fn into_original(self) -> Option<Checkpoint> {
         self.original
@@ -141,28 +158,29 @@ impl Compared {
     /// What whoever waits is told of it, where nothing moved.
     pub fn note(&self) -> Option<String> {
         let equal = self.pairs.equal;
-        self.pairs.is_same().then(|| format!("all {equal} tensors are those of the baseline"))
+        self.pairs.is_identical().then(|| format!("all {equal} tensors are those of the baseline"))
     }
 
     /// What the comparison means.
-    pub fn findings(&self, model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
-        judge::lineage::judge(&judge::lineage::Comparison {
+    pub fn findings(&self, model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Finding> {
+        judge::lineage::judge(&judge::lineage::LineageEvidence {
             model,
             facts: &audited.facts,
             baseline: &self.seal,
             pairs: &self.pairs,
             differences: &self.differences,
-            moved: &self.moved,
-            not_read: &self.not_read,
+            distances: &self.distances,
+            unreadable: &self.unreadable,
         })
     }
 
     /// Why it is not known how far the weights are from the baseline, where that is so: of some that are not those
     /// of the baseline nobody here can say what they are.
     pub fn not_compared(&self, model: &Checkpoint) -> Option<String> {
-        let Pairs { changed, retyped, added, .. } = &self.pairs;
+        let TensorPairs { changed, retyped, added, .. } = &self.pairs;
         let others = changed.iter().map(|pair| pair.tensor).chain(retyped.iter().copied());
-        let mut others = others.chain(added.iter().copied()).filter(|i| self.not_read.contains(i));
+        let mut others =
+            others.chain(added.iter().copied()).filter(|i| self.unreadable.contains(i));
         let first = others.next()?;
         let count = 1 + others.count();
         Some(format!(

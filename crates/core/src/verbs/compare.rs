@@ -1,8 +1,8 @@
 //! Which weights of two models differ, and how.
 
-use super::{Error, Inputs, Opening, opening};
+use super::{Error, ModelScope, RunInputs, open};
 use crate::compare::measure;
-use crate::document::{Compared, Coverage, Model, Report};
+use crate::document::{ComparisonUsed, Coverage, ModelSummary, Report};
 use crate::judge::{self, Verdict, structure};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tensorseal_engine::{EngineUse, RunOptions, RunReport};
 #[derive(Debug, Clone)]
 pub struct CompareOptions {
     /// What belongs to the models.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How they are measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -26,7 +26,7 @@ pub struct CompareOptions {
 impl Default for CompareOptions {
     fn default() -> Self {
         Self {
-            opening: Opening::default(),
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             fail_on: Severity::Medium,
@@ -39,7 +39,7 @@ impl Default for CompareOptions {
 /// # Errors
 /// A model cannot be read, is malformed, has no weights, or changed under the run.
 pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Report, Error> {
-    let models = [path, other].map(|path| opening::open_weights(path, options.opening));
+    let models = [path, other].map(|path| open::open_weights(path, options.opening));
     let [first, second] = models;
     let models = [first?, second?];
     let compared = measure([&models[0], &models[1]], &options.run, &options.progress)?;
@@ -47,14 +47,14 @@ pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Re
     let (comparison, findings) = judge::compare::judge(&compared);
     let mut report = Report::new("compare", &path.display().to_string());
     report.note_run(run);
-    report.model = Model::listed(&models[0]);
-    let checked = models.iter().map(|model| model.bytes_of(0..model.tensors.len())).sum();
-    report.coverage = Coverage::of(&models[0], None, checked);
+    report.model = ModelSummary::from_headers(&models[0]);
+    let checked = models.iter().map(|model| model.distinct_bytes(0..model.tensors.len())).sum();
+    report.coverage = Coverage::new(&models[0], None, checked);
     report.coverage.add(&models[1], None);
     report.engine = Some(engine(&compared.sides[0].run, run));
     report.findings = findings;
     for model in &models {
-        report.findings.extend(structure::of_weights(model));
+        report.findings.extend(structure::weight_findings(model));
         report.findings.extend(model.remarks.iter().map(structure::finding));
     }
     for side in &compared.sides {
@@ -65,8 +65,9 @@ pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Re
         // Any difference is one, however small.
         report.conclude(Verdict::Fail);
     }
-    report.comparison = Some(Compared { other: Model::listed(&models[1]), comparison });
-    Inputs::default().settle(&[&models[0], &models[1]])?;
+    report.comparison =
+        Some(ComparisonUsed { other: ModelSummary::from_headers(&models[1]), comparison });
+    RunInputs::default().check_unchanged(&[&models[0], &models[1]])?;
     Ok(report)
 }
 

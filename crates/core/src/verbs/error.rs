@@ -1,7 +1,7 @@
 //! Why a verb ends without a report.
 
 use super::sign::SigningError;
-use crate::audit::carve::CarveError;
+use crate::audit::extraction::ExtractError;
 use crate::examine::ExamineError;
 use crate::seal::SealError;
 use crate::watermark::claim::ClaimError;
@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// The key of a mark cannot be used.
     #[error(transparent)]
-    WatermarkKey(#[from] key::KeyError),
+    WatermarkKey(#[from] key::WatermarkKeyError),
     /// The claim of a mark cannot be read.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -98,7 +98,7 @@ pub enum Error {
     TooManyKeys(usize),
     /// A key that is looked for twice would be paid for as two.
     #[error("key {0} was given twice")]
-    KeyTwice(String),
+    DuplicateKey(String),
     /// Something that a policy names.
     #[error("{}: {key}: {source}", policy.display())]
     InPolicy {
@@ -165,7 +165,7 @@ pub enum Error {
     },
     /// Something else is where the fine sidecar is to be written.
     #[error("{} is there and is no fine sidecar: it would be overwritten", .0.display())]
-    NotFine(PathBuf),
+    NotChunkDigests(PathBuf),
     /// It cannot be signed.
     #[error(transparent)]
     Sign(#[from] SigningError),
@@ -177,7 +177,7 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     /// What was named for something new is there.
     #[error("{}: it exists; name a new directory", .0.display())]
-    Taken(PathBuf),
+    OutputExists(PathBuf),
     /// A directory cannot be written to.
     #[error("cannot write to {}: {source}", path.display())]
     WriteTo {
@@ -233,10 +233,10 @@ pub enum Error {
     },
     /// A stream cannot be extracted.
     #[error(transparent)]
-    Carve(#[from] CarveError),
+    ExtractStream(#[from] ExtractError),
     /// The file of a stream cannot be made, or not be kept.
     #[error(transparent)]
-    Extract(io::Error),
+    ExtractionFile(io::Error),
     /// The clock of this machine shows no time that can be told.
     #[error("{0}")]
     Clock(jiff::Error),
@@ -253,7 +253,7 @@ impl Error {
     /// What kind it is of.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Run(error) | Self::Detect(DetectError::Run(error)) => of_run(error),
+            Self::Run(error) | Self::Detect(DetectError::Run(error)) => run_error_kind(error),
             Self::Seal(SealError::Missing(_)) => ErrorKind::Usage,
             Self::InPolicy { source, .. } => source.kind(),
             Self::Read { .. }
@@ -264,17 +264,17 @@ impl Error {
             | Self::WatermarkKey(_)
             | Self::Claim(_)
             | Self::TooManyKeys(_)
-            | Self::KeyTwice(_)
+            | Self::DuplicateKey(_)
             | Self::NotInModel { .. }
             | Self::NoBaseline(_)
             | Self::EmptyBaseline(_)
             | Self::SealIsDirectory(_)
             | Self::SealIsNoFile(_)
             | Self::SealIsPart { .. }
-            | Self::NotFine(_)
+            | Self::NotChunkDigests(_)
             | Self::Copy(CopyError::Exists(_))
             | Self::InsideModel { .. }
-            | Self::Taken(_) => ErrorKind::Usage,
+            | Self::OutputExists(_) => ErrorKind::Usage,
             Self::Sign(error) => error.kind(),
             Self::NoWeights(_) | Self::NoFiles { .. } => ErrorKind::Nothing,
             Self::Open(_)
@@ -290,14 +290,14 @@ impl Error {
             | Self::WriteTo { .. }
             | Self::WriteOf { .. }
             | Self::Write { .. }
-            | Self::Carve(_)
-            | Self::Extract(_)
+            | Self::ExtractStream(_)
+            | Self::ExtractionFile(_)
             | Self::Clock(_) => ErrorKind::Incomplete,
         }
     }
 }
 
-fn of_run(error: &RunError) -> ErrorKind {
+fn run_error_kind(error: &RunError) -> ErrorKind {
     match error {
         RunError::Interrupted => ErrorKind::Interrupted,
         RunError::Device(_) => ErrorKind::Usage,

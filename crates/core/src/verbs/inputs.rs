@@ -1,25 +1,25 @@
 //! What a run reads: at its end all of it must be what it was at its start.
 
-use super::places;
+use super::locations;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensorseal_format::{Checkpoint, FileIdentity, OpenError};
 
 /// The seals and signatures that a run reads besides models, and what it writes before it ends.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub struct RunInputs {
     files: Vec<(PathBuf, Option<FileIdentity>)>,
     own: Vec<PathBuf>,
 }
 
-impl Inputs {
+impl RunInputs {
     /// A file that is about to be read. One that is not there must not come, either.
-    pub fn note(&mut self, path: &Path) {
+    pub fn record(&mut self, path: &Path) {
         self.files.push((path.to_owned(), identity(path)));
     }
 
     /// A file or directory that the run itself made: it may lie in a model, and is no part of it.
-    pub fn made(&mut self, path: &Path) {
+    pub fn record_output(&mut self, path: &Path) {
         self.own.push(path.to_owned());
     }
 
@@ -27,12 +27,12 @@ impl Inputs {
     /// anything is written or told.
     ///
     /// # Errors
-    /// [`OpenError::Unsettled`], with the first that differs; others, where it cannot be looked at any more.
-    pub fn settle(&self, models: &[&Checkpoint]) -> Result<(), OpenError> {
+    /// [`OpenError::ChangedDuringRun`], with the first that differs; others, where it cannot be looked at any more.
+    pub fn check_unchanged(&self, models: &[&Checkpoint]) -> Result<(), OpenError> {
         for model in models {
-            let inside = |path: &PathBuf| places::relative(&model.path, path);
+            let inside = |path: &PathBuf| locations::relative(&model.path, path);
             let own: Vec<String> = self.own.iter().filter_map(inside).collect();
-            model.still_there(&own)?;
+            model.verify_unchanged(&own)?;
         }
         self.files.iter().try_for_each(|(path, before)| {
             let what = match (before, identity(path)) {
@@ -41,7 +41,7 @@ impl Inputs {
                 (Some(_), None) => Some("it is gone"),
                 (Some(before), Some(now)) => before.difference(&now),
             };
-            let unsettled = |what| Err(OpenError::Unsettled { path: path.clone(), what });
+            let unsettled = |what| Err(OpenError::ChangedDuringRun { path: path.clone(), what });
             what.map_or(Ok(()), unsettled)
         })
     }
@@ -61,11 +61,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seal.json");
         let noted = || {
-            let mut inputs = Inputs::default();
-            inputs.note(&path);
+            let mut inputs = RunInputs::default();
+            inputs.record(&path);
             inputs
         };
-        let said = |inputs: &Inputs| inputs.settle(&[]).map_err(|error| error.to_string());
+        let said =
+            |inputs: &RunInputs| inputs.check_unchanged(&[]).map_err(|error| error.to_string());
         let absent = noted();
         assert_eq!(said(&absent), Ok(()));
         fs::write(&path, "a").unwrap();

@@ -1,7 +1,7 @@
 //! What is in a model, from its headers alone.
 
-use super::{Error, Inputs, Opening, opening};
-use crate::document::{Coverage, Model, Report};
+use super::{Error, ModelScope, RunInputs, open};
+use crate::document::{Coverage, ModelSummary, Report};
 use crate::judge::structure;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -13,20 +13,20 @@ use tensorseal_weights::Weights;
 #[derive(Debug, Clone, Copy)]
 pub struct InspectOptions {
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl Default for InspectOptions {
     fn default() -> Self {
-        Self { opening: Opening::default(), fail_on: Severity::Medium }
+        Self { opening: ModelScope::default(), fail_on: Severity::Medium }
     }
 }
 
 /// What is in a model.
 #[derive(Debug)]
-pub struct Inspected {
+pub struct Inspection {
     /// The report.
     pub report: Report,
     /// The model, of which no tensor was read.
@@ -37,19 +37,21 @@ pub struct Inspected {
 ///
 /// # Errors
 /// The model cannot be opened, is malformed, or changed meanwhile.
-pub fn inspect(path: &Path, options: &InspectOptions) -> Result<Inspected, Error> {
-    let model = opening::open_sound(path, options.opening)?;
+pub fn inspect(path: &Path, options: &InspectOptions) -> Result<Inspection, Error> {
+    let model = open::open_sound(path, options.opening)?;
     let mut report = Report::new("inspect", &path.display().to_string());
-    report.model = Model::listed(&model);
-    report.coverage = Coverage::of(&model, None, 0);
+    report.model = ModelSummary::from_headers(&model);
+    report.coverage = Coverage::new(&model, None, 0);
     report.findings.extend(model.remarks.iter().map(structure::finding));
     report.tensors = Some(model.tensors.iter().map(|tensor| listed(&model, tensor)).collect());
-    report.findings.extend(structure::of_weights(&model));
-    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
+    report.findings.extend(structure::weight_findings(&model));
+    report
+        .findings
+        .extend(structure::unknown_quantisation(&model, &Weights::from_checkpoint(&model)));
     report.judge(options.fail_on);
-    opening::withhold_without_weights(&mut report, &model);
-    Inputs::default().settle(&[&model])?;
-    Ok(Inspected { report, model })
+    open::downgrade_without_weights(&mut report, &model);
+    RunInputs::default().check_unchanged(&[&model])?;
+    Ok(Inspection { report, model })
 }
 
 fn listed(model: &Checkpoint, tensor: &Tensor) -> Value {

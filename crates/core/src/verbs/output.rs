@@ -1,11 +1,11 @@
 //! Files that a run makes.
 
 use super::Error;
-use super::places::{directory_of, relative};
+use super::locations::{directory_of, relative};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
-use tensorseal_base::system::permit;
+use tensorseal_base::system::set_mode;
 use tensorseal_engine::stream::copy::CopyError;
 
 /// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
@@ -52,7 +52,7 @@ pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp");
     // What a plain new file would get; the umask takes its part.
-    permit(&mut builder, 0o666);
+    set_mode(&mut builder, 0o666);
     builder.tempfile_in(directory_of(path))
 }
 

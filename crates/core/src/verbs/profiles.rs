@@ -1,8 +1,8 @@
 //! What reports draw of tensors, and where in its file each lies.
 
-use crate::audit::{Audited, roles};
+use crate::audit::{AuditMeasurements, roles};
 use crate::document::Report;
-use crate::document::profile::{LowBits, Profile};
+use crate::document::profile::{LowBitCounts, Profile};
 use crate::judge::Severity;
 use crate::seal::distribution::Distribution;
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ pub fn place(report: &mut Report, model: &Checkpoint) {
 }
 
 /// All tensors of an audited model, for the map; those with findings with what was measured of them.
-pub fn audited(report: &Report, model: &Checkpoint, audited: &Audited) -> Vec<Profile> {
+pub fn audited(report: &Report, model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Profile> {
     let flagged: HashSet<&str> = report
         .findings
         .iter()
@@ -69,14 +69,17 @@ pub fn audited(report: &Report, model: &Checkpoint, audited: &Audited) -> Vec<Pr
         .iter()
         .map(|facts| {
             let mut profile = placed(model, facts.tensor);
-            let roles::Role { role, depth } = roles::role(&profile.tensor);
+            let roles::TensorRole { role, depth } = roles::role(&profile.tensor);
             profile.role = roles::title(&role).to_owned();
             profile.depth = depth;
             if flagged.contains(profile.tensor.as_str()) {
                 profile.exponents.clone_from(&facts.exponents);
                 let streams = facts.low_bits.iter().flat_map(|low_bits| &low_bits.streams);
                 profile.low_bits = streams
-                    .map(|stream| LowBits { bits: stream.bits as u32, bytes: stream.bytes.clone() })
+                    .map(|stream| LowBitCounts {
+                        bits: stream.bits as u32,
+                        bytes: stream.bytes.clone(),
+                    })
                     .collect();
             }
             profile

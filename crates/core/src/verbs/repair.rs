@@ -1,15 +1,15 @@
 //! A copy of a damaged model with the flipped bits put back, held to its seal.
 
-use super::{Error, Inputs, Opening, opening, output, places, sealed};
+use super::{Error, ModelScope, RunInputs, locations, open, output, reference_seal};
 use crate::document::Report;
-use crate::examine::flips::{self, Compared};
+use crate::examine::flips::{self, SealComparison};
 use crate::examine::sidecar;
-use crate::judge::integrity::{self, Options};
+use crate::judge::integrity::{self, IntegrityOptions};
 use crate::judge::{Finding, Verdict};
-use crate::pinpoint::search::Limits;
+use crate::pinpoint::search::SearchLimits;
 use crate::repair::{self, RepairError};
 use crate::seal::Seal;
-use crate::seal::layout::{self, Damaged};
+use crate::seal::layout::{self, DamagedFiles};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +26,9 @@ pub struct RepairOptions {
     /// Where the copy is written: nothing may be there.
     pub output: PathBuf,
     /// How much is searched for flipped bits.
-    pub limits: Limits,
+    pub limits: SearchLimits,
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How it is measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -43,8 +43,8 @@ impl RepairOptions {
         Self {
             seal: None,
             output: output.into(),
-            limits: Limits::default(),
-            opening: Opening::default(),
+            limits: SearchLimits::default(),
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             fail_on: Severity::Medium,
@@ -54,7 +54,7 @@ impl RepairOptions {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Repaired {
+pub struct Repair {
     /// The report.
     pub report: Report,
     /// What was done.
@@ -81,30 +81,31 @@ pub enum RepairOutcome {
 ///
 /// # Errors
 /// There is no seal; the model or the seal cannot be read, or changed under the run; the copy cannot be written.
-pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repaired, Error> {
-    opening::refuse_cache(path)?;
+pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
+    open::refuse_cache(path)?;
     let mut report = Report::new("repair", &path.display().to_string());
-    let mut inputs = Inputs::default();
+    let mut inputs = RunInputs::default();
     let named = options.seal.as_deref();
-    let sealed = sealed::read(path, named, false, &mut inputs, &mut report)?;
+    let sealed = reference_seal::read(path, named, false, &mut inputs, &mut report)?;
     output::check_copy(path, &options.output)?;
     let Some(sealed) = sealed else {
         // A seal that cannot be used says nothing of what the model was.
-        inputs.settle(&[])?;
+        inputs.check_unchanged(&[])?;
         report.judge(options.fail_on);
-        return Ok(Repaired { report, outcome: RepairOutcome::NoSeal });
+        return Ok(Repair { report, outcome: RepairOutcome::NoSeal });
     };
     let how = OpenOptions {
-        seals: places::seals_inside(path, named),
+        seals: locations::seals_inside(path, named),
         expected_files: Some(sealed.naming_files()),
         ..options.opening.options()
     };
     let mut model = Checkpoint::open(path, &how)?;
-    layout::impose(&mut model, &sealed);
+    layout::apply_layouts(&mut model, &sealed);
     let mut findings = Vec::new();
-    let (outcome, found, run) = work(options, (path, &model, &inputs), &sealed, &mut findings)?;
+    let (outcome, found, run) =
+        measure_and_repair(options, (path, &model, &inputs), &sealed, &mut findings)?;
     if !matches!(outcome, RepairOutcome::Written { .. }) {
-        inputs.settle(&[&model])?;
+        inputs.check_unchanged(&[&model])?;
     }
     report.fill(&model, &found.model, &run);
     report.findings.append(&mut findings);
@@ -113,39 +114,40 @@ pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repaired, Error> {
         // Whatever is let pass elsewhere: nothing was repaired.
         report.conclude(Verdict::Fail);
     }
-    Ok(Repaired { report, outcome })
+    Ok(Repair { report, outcome })
 }
 
 /// Measures, compares and pinpoints, in the layout that the seal imposes: each sealed digest has its bytes, and
 /// everything that differs must be explained before anything is written.
-fn work(
+fn measure_and_repair(
     options: &RepairOptions,
-    (path, model, inputs): (&Path, &Checkpoint, &Inputs),
+    (path, model, inputs): (&Path, &Checkpoint, &RunInputs),
     sealed: &Seal,
     findings: &mut Vec<Finding>,
 ) -> Result<(RepairOutcome, Seal, RunReport), Error> {
     let (run_options, progress) = (&options.run, &*options.progress);
     let (found, run) = repair::measure_as_sealed(model, sealed, run_options, progress)?;
     *findings =
-        integrity::compare(sealed, &found, &Damaged::default(), Options::default()).findings;
+        integrity::compare(sealed, &found, &DamagedFiles::default(), IntegrityOptions::default())
+            .findings;
     if findings.is_empty() {
         return Ok((RepairOutcome::Intact, found, run));
     }
-    let place = sealed::place(path, options.seal.as_deref());
+    let place = reference_seal::place(path, options.seal.as_deref());
     let mut of_fine = Vec::new();
     let fine = sidecar::open(&place, sealed, &mut of_fine);
-    let compared = Compared { model, sealed, found: &found, damaged: &BTreeSet::new() };
+    let compared = SealComparison { model, sealed, found: &found, damaged: &BTreeSet::new() };
     let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
     let threads = &run_options.threads;
     let (search, explained) =
         flips::pinpoint(&compared, &mut all, fine, options.limits, threads, progress)?;
-    of_fine.extend(search.fine.map(|error| sidecar::finding(&place, &error)));
+    of_fine.extend(search.sidecar_error.map(|error| sidecar::finding(&place, &error)));
     if explained.contains(&false) {
         findings.append(&mut of_fine);
         return Ok((RepairOutcome::Unknown, found, run));
     }
-    let patches = repair::patches(model, &search.places);
-    let settled = || inputs.settle(&[model]);
+    let patches = repair::patches(model, &search.ranges);
+    let settled = || inputs.check_unchanged(&[model]);
     let out = (options.output.as_path(), &settled as &dyn Fn() -> _);
     match repair::write(model, sealed, &patches, out, run_options, progress) {
         Ok((found, run)) => {

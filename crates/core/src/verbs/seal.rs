@@ -1,11 +1,11 @@
 //! Measuring a model once, and writing down what it is.
 
 use super::output::{temporary, write_whole};
-use super::{Error, Inputs, Opening, opening, places};
+use super::{Error, ModelScope, RunInputs, locations, open};
 use crate::document::{Report, SealUsed};
 use crate::judge::{checksums, structure};
-use crate::pinpoint::fine::{self, Fine};
-use crate::pinpoint::{self, FineWriteError};
+use crate::pinpoint::chunk_digests::{self, ChunkDigests};
+use crate::pinpoint::{self, ChunkDigestWriteError};
 use crate::seal::{Seal, build, canonical, document, sketch};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,9 +33,9 @@ pub struct SealOptions {
     /// Whether each file is digested whole, too, with BLAKE3 and SHA-256.
     pub file_digests: bool,
     /// Whether the value of every KiB of the tensors is written beside it.
-    pub fine: bool,
+    pub chunk_digests: bool,
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How it is measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -52,8 +52,8 @@ impl Default for SealOptions {
             distributions: true,
             sketch: false,
             file_digests: false,
-            fine: false,
-            opening: Opening::default(),
+            chunk_digests: false,
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             fail_on: Severity::Medium,
@@ -66,27 +66,27 @@ impl Default for SealOptions {
 /// # Errors
 /// The model cannot be read, is malformed or changed under the run; the seal cannot be written where it is to be.
 pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
-    opening::refuse_cache(path)?;
-    let target = options.output.clone().unwrap_or_else(|| places::default_seal(path));
+    open::refuse_cache(path)?;
+    let target = options.output.clone().unwrap_or_else(|| locations::default_seal(path));
     // Whatever else is there stays part of the model, and is refused below.
-    let seal_there = Some(target.as_path()).filter(|path| places::may_hold_seal(path));
-    let seals = places::seals_inside(path, seal_there);
+    let seal_there = Some(target.as_path()).filter(|path| locations::may_hold_seal(path));
+    let seals = locations::seals_inside(path, seal_there);
     let model = Checkpoint::open(path, &OpenOptions { seals, ..options.opening.options() })?;
     check_target(&target, &model)?;
-    opening::require_sound(&model)?;
-    if model.own_files().is_empty() {
+    open::require_sound(&model)?;
+    if model.model_files().is_empty() {
         return Err(Error::NoFiles { model: path.to_owned(), verb: "seal" });
     }
-    let fine_path = fine::path_of(&target);
-    if options.fine {
-        check_fine(&fine_path, path, &model)?;
+    let fine_path = chunk_digests::path_of(&target);
+    if options.chunk_digests {
+        check_sidecar_target(&fine_path, path, &model)?;
     }
     let (seal, run, sidecar) = measure(&model, options, &fine_path)?;
-    let mut inputs = Inputs::default();
+    let mut inputs = RunInputs::default();
     if let Some(sidecar) = &sidecar {
-        inputs.made(sidecar.path());
+        inputs.record_output(sidecar.path());
     }
-    inputs.settle(&[&model])?;
+    inputs.check_unchanged(&[&model])?;
     let mut report = Report::new("seal", &path.display().to_string());
     report.fill(&model, &seal.model, &run);
     write_whole(&target, &|out| canonical::write(&seal, out)).map_err(|source| Error::WriteOf {
@@ -98,7 +98,9 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
         sidecar
             .persist(&fine_path)
             .map_err(|error| write_error(SIDECAR, &fine_path, error.error))?;
-    } else if fine::is_fine(&fine_path) && Fine::open(&fine_path, &seal).is_err() {
+    } else if chunk_digests::is_sidecar(&fine_path)
+        && ChunkDigests::open(&fine_path, &seal).is_err()
+    {
         let path = fine_path.display();
         report.notes.push(format!("{path} is of an older seal: remove it, or seal with --fine"));
     }
@@ -108,7 +110,7 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
         signed_by: None,
         compared: None,
     });
-    report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::weight_findings(&model));
     report.judge(options.fail_on);
     Ok(report)
 }
@@ -122,7 +124,10 @@ fn measure(
     let plan = plan(model, options);
     let (seal, run) = build::measure_plan(model, &plan, &options.run, &options.progress)?;
     require_checksums(model, &run)?;
-    let sidecar = options.fine.then(|| write_fine(model, &seal, fine_path, options)).transpose()?;
+    let sidecar = options
+        .chunk_digests
+        .then(|| write_sidecar(model, &seal, fine_path, options))
+        .transpose()?;
     Ok((seal, run, sidecar))
 }
 
@@ -158,23 +163,23 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Error> {
     let is_target = |file: &&ModelFile| {
         file.location.local().is_ok_and(|path| path == full || is_same_file(path, &full))
     };
-    match model.own_files().iter().find(is_target) {
+    match model.model_files().iter().find(is_target) {
         Some(file) => Err(Error::SealIsPart { path: target.to_owned(), file: file.path.clone() }),
         None => Ok(()),
     }
 }
 
 /// The sidecar must not take the place of anything but an older one.
-fn check_fine(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Error> {
-    let inside = places::relative(given, path);
-    let part = model.own_files().iter().any(|file| Some(&file.path) == inside.as_ref());
-    match part || path.symlink_metadata().is_ok() && !fine::is_fine(path) {
-        true => Err(Error::NotFine(path.to_owned())),
+fn check_sidecar_target(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Error> {
+    let inside = locations::relative(given, path);
+    let part = model.model_files().iter().any(|file| Some(&file.path) == inside.as_ref());
+    match part || path.symlink_metadata().is_ok() && !chunk_digests::is_sidecar(path) {
+        true => Err(Error::NotChunkDigests(path.to_owned())),
         false => Ok(()),
     }
 }
 
-fn write_fine(
+fn write_sidecar(
     model: &Checkpoint,
     seal: &Seal,
     path: &Path,
@@ -184,8 +189,8 @@ fn write_fine(
     let (threads, progress) = (&options.run.threads, &*options.progress);
     pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
         match error {
-            FineWriteError::Run(error) => error.into(),
-            FineWriteError::Io(error) => write_error(SIDECAR, path, error),
+            ChunkDigestWriteError::Run(error) => error.into(),
+            ChunkDigestWriteError::Io(error) => write_error(SIDECAR, path, error),
         }
     })?;
     file.as_file().sync_all().map_err(|error| write_error(SIDECAR, path, error))?;

@@ -2,8 +2,8 @@
 
 use super::Error;
 use std::path::Path;
-use tensorseal_base::small;
-use tensorseal_signing::{Certificate, PublicKey, Trust};
+use tensorseal_base::regular_file;
+use tensorseal_signing::{Certificate, PublicKey, TrustAnchors};
 use zeroize::Zeroizing;
 
 /// The longest file of keys or certificates that is read.
@@ -26,24 +26,25 @@ pub fn read_small(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// # Errors
 /// It cannot be read.
 pub fn read_start(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    small::read_start(path, most).map_err(|source| Error::Read { path: path.to_owned(), source })
+    regular_file::read_at_most(path, most)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// Trusts the holder of the key in this file, PEM.
 ///
 /// # Errors
 /// The file cannot be read, or is no public key.
-pub fn read_key(path: &Path) -> Result<Trust, Error> {
+pub fn read_key(path: &Path) -> Result<TrustAnchors, Error> {
     let key = PublicKey::from_pem(&read_small(path, MAX_FILE)?);
-    key.map(Trust::Key).map_err(|source| Error::Key { path: path.to_owned(), source })
+    key.map(TrustAnchors::Key).map_err(|source| Error::Key { path: path.to_owned(), source })
 }
 
 /// Trusts whoever has a certificate of one of the roots in these files, PEM.
 ///
 /// # Errors
 /// A file cannot be read, or holds no certificate.
-pub fn read_roots(paths: &[impl AsRef<Path>]) -> Result<Trust, Error> {
-    Ok(Trust::Roots(read_certificates(paths)?))
+pub fn read_roots(paths: &[impl AsRef<Path>]) -> Result<TrustAnchors, Error> {
+    Ok(TrustAnchors::Roots(read_certificates(paths)?))
 }
 
 /// All certificates of some files.

@@ -6,19 +6,19 @@
 //! canonical name count once: whatever one of them shows by chance, the other shows again.
 
 use super::key::chip_nonce;
-use super::not_read::{MIN_ELEMENTS, NotRead};
-use crate::compare::alike::{Laid, digests_of_alike, laid};
+use super::unreadable::{MIN_ELEMENTS, UnreadableWeights};
+use crate::compare::duplicates::{TensorLayoutKey, digest_duplicates, layout_key};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::measure::chips::MAX_BLOCKS;
-use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Elements};
+use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, ElementFormat};
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::aliases::rank;
 use tensorseal_weights::values::Decoder;
-use tensorseal_weights::{Form, Weight, Weights};
+use tensorseal_weights::{Weight, WeightStorage, Weights};
 
 /// A weight that carries chips.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct CarrierTensor {
 
 /// Where the blocks of a carrier are that can be marked: whole blocks of one tensor.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Markable {
+pub(super) struct MarkableBlocks {
     /// The tensor.
     pub tensor: usize,
     /// Its first block that is one of the carrier, in blocks of the tensor.
@@ -57,16 +57,16 @@ impl CarrierTensor {
 
     /// Where it can be marked; `None`: it lies in several tensors, or not in its order, or beside others in one
     /// block.
-    pub(super) fn markable(&self, model: &Checkpoint) -> Option<Markable> {
+    pub(super) fn markable(&self, model: &Checkpoint) -> Option<MarkableBlocks> {
         const LEN: u64 = CARRIER_LEN as u64;
         let blocks = self.elements.div_ceil(LEN);
         if let Some(tensor) = self.tensor {
-            return Some(Markable { tensor, first: 0, blocks, carrier: self.carrier });
+            return Some(MarkableBlocks { tensor, first: 0, blocks, carrier: self.carrier });
         }
-        let (tensor, first) = self.weight.stretch()?;
+        let (tensor, first) = self.weight.contiguous_start()?;
         let fits = first.is_multiple_of(LEN) && self.elements.is_multiple_of(LEN);
-        let carrier = Carrier::of(model.tensors[tensor].dtype, self.carrier.nonce)?;
-        fits.then_some(Markable { tensor, first: first / LEN, blocks, carrier })
+        let carrier = Carrier::from_dtype(model.tensors[tensor].dtype, self.carrier.nonce)?;
+        fits.then_some(MarkableBlocks { tensor, first: first / LEN, blocks, carrier })
     }
 }
 
@@ -81,7 +81,7 @@ pub struct Carriers {
     /// Digests of the carriers that were compared with others, by tensor.
     pub(super) compared: HashMap<usize, ChainingValue>,
     /// Weights that cannot be read: whether they carry is not known.
-    pub not_read: NotRead,
+    pub unreadable: UnreadableWeights,
 }
 
 impl Carriers {
@@ -94,23 +94,23 @@ impl Carriers {
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
-        let weights = Weights::of(model);
-        let not_read = NotRead::of(model, &weights);
+        let weights = Weights::from_checkpoint(model);
+        let not_read = UnreadableWeights::from_model(model, &weights);
         let by_name = by_canonical(model, weights);
-        let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole).collect();
-        let compared = digests_of_alike(model, &candidates, options, progress)?;
+        let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole_tensor).collect();
+        let compared = digest_duplicates(model, &candidates, options, progress)?;
         let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
         // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
         named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
-        let mut kept: HashMap<(Laid<'_>, ChainingValue), usize> = HashMap::new();
+        let mut kept: HashMap<(TensorLayoutKey<'_>, ChainingValue), usize> = HashMap::new();
         let (mut tensors, mut ties) = (Vec::new(), Vec::new());
         for (canonical, weight) in named {
-            let index = weight.tensor();
+            let index = weight.row_major_tensor();
             if let Some((index, digest)) =
-                weight.whole().and_then(|at| Some((at, compared.get(&at)?)))
+                weight.whole_tensor().and_then(|at| Some((at, compared.get(&at)?)))
             {
                 let tensor = &model.tensors[index];
-                let key = (laid(tensor), *digest);
+                let key = (layout_key(tensor), *digest);
                 if let Some(first) = kept.get(&key) {
                     ties.push((index, *first));
                     continue;
@@ -119,7 +119,7 @@ impl Carriers {
             }
             // What is put together is put together as binary32.
             let dtype = index.map_or(Dtype::F32, |index| model.tensors[index].dtype);
-            let carrier = Carrier::of(dtype, chip_nonce(&canonical));
+            let carrier = Carrier::from_dtype(dtype, chip_nonce(&canonical));
             if let (Some(carrier), Some(elements)) = (carrier, weight.elements()) {
                 tensors.push(CarrierTensor { tensor: index, weight, canonical, carrier, elements });
             }
@@ -131,12 +131,12 @@ impl Carriers {
             .into_iter()
             .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
             .collect();
-        Ok(Carriers { tensors, tied, compared, not_read })
+        Ok(Carriers { tensors, tied, compared, unreadable: not_read })
     }
 
     /// Whether nothing carries, and nothing is known to be a weight that might.
-    pub fn is_nothing(&self) -> bool {
-        self.tensors.is_empty() && self.not_read.told == 0
+    pub fn has_no_candidates(&self) -> bool {
+        self.tensors.is_empty() && self.unreadable.told == 0
     }
 
     /// Elements of all carriers.
@@ -164,7 +164,7 @@ fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight
         let file = tensor.map(|index| model.tensors[index].file);
         (file.and_then(|file| model.files[file].format), weight.name.clone())
     };
-    for weight in weights.weights {
+    for weight in weights.readable {
         if !is_carrier(model, &weight) {
             continue;
         }
@@ -181,13 +181,13 @@ fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight
 
 /// Whether a weight carries chips.
 fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
-    let is_real = match &weight.form {
-        Form::Arranged(arranged) => {
+    let is_real = match &weight.storage {
+        WeightStorage::View(arranged) => {
             let dtype = model.tensors[arranged.tensor].dtype;
-            dtype.is_blocks() || Elements::of(dtype).is_some()
+            dtype.is_block_quantised() || ElementFormat::from_dtype(dtype).is_some()
         }
-        Form::Joined(joined) => Elements::of(joined.dtype()).is_some(),
-        Form::Scheme(_) => true,
+        WeightStorage::Joined(joined) => ElementFormat::from_dtype(joined.dtype()).is_some(),
+        WeightStorage::Quantised(_) => true,
     };
     let Some(elements) = weight.elements() else { return false };
     is_real
@@ -214,13 +214,13 @@ const POSITIONS: &[&str] = &[
 /// Whether a model without this weight computes something else, and no conversion leaves it out: a matrix of real
 /// numbers as large as those that carry. Unlike them it may be a table of places, if these were not computed.
 pub(crate) fn is_essential(model: &Checkpoint, weight: &Weight) -> bool {
-    let is_real = match &weight.form {
-        Form::Arranged(arranged) => {
+    let is_real = match &weight.storage {
+        WeightStorage::View(arranged) => {
             let dtype = model.tensors[arranged.tensor].dtype;
-            dtype.is_blocks() || Decoder::of_weights(dtype).is_some()
+            dtype.is_block_quantised() || Decoder::for_weights(dtype).is_some()
         }
-        Form::Joined(joined) => Decoder::of_weights(joined.dtype()).is_some(),
-        Form::Scheme(_) => true,
+        WeightStorage::Joined(joined) => Decoder::for_weights(joined.dtype()).is_some(),
+        WeightStorage::Quantised(_) => true,
     };
     is_real
         && weight.shape.iter().filter(|len| **len > 1).count() >= 2
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(carriers.blocks(), 512);
         assert!(carriers.tied.is_empty());
         // Integers of that size may be codes.
-        assert_eq!(carriers.not_read.tensors, ["layers.0.codes.weight"]);
+        assert_eq!(carriers.unreadable.tensors, ["layers.0.codes.weight"]);
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             ("layers.0.ids.weight", Dtype::I64, LARGE, 7),
         ]);
         assert_eq!(carriers.names().collect::<Vec<_>>(), ["layers.0.v_proj.weight"]);
-        let not_read = &carriers.not_read;
+        let not_read = &carriers.unreadable;
         assert_eq!(not_read.tensors.len(), 2);
         assert_eq!(not_read.weights, 2);
         let bytes = (1 << 16) + (4 << 18) + (1 << 15) + (2 << 16);
@@ -326,12 +326,12 @@ mod tests {
         let total: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
         assert_eq!(not_read.share, bytes as f64 / total as f64);
         assert!(
-            not_read.shown().starts_with("2 weights are kept in a way"),
+            not_read.summary().starts_with("2 weights are kept in a way"),
             "{}",
-            not_read.shown()
+            not_read.summary()
         );
         let (_dir, _, plain) = find(&[("x.weight", Dtype::F16, LARGE, 1)]);
-        assert!(plain.not_read.is_none());
+        assert!(plain.unreadable.is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::seal::document::root_text;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tensorseal_base::small;
+use tensorseal_base::regular_file;
 
 /// Schema name of a claim.
 pub const SCHEMA: &str = "tensorseal.watermark-claim/1";
@@ -136,7 +136,7 @@ impl Claim {
             io::ErrorKind::NotFound => ClaimError::Missing(path.to_owned()),
             _ => ClaimError::Read { path: path.to_owned(), source },
         };
-        let file = small::open_regular(path).map_err(failed)?;
+        let file = regular_file::open_regular(path).map_err(failed)?;
         let mut text = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
         let malformed = |what: String| ClaimError::Malformed { path: path.to_owned(), what };

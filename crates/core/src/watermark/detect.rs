@@ -8,7 +8,7 @@ use crate::seal::build;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use tensorseal_engine::collect::Finished;
+use tensorseal_engine::collect::ObjectMeasurement;
 use tensorseal_engine::measure::chips::ChipKey;
 use tensorseal_engine::measure::correlation::{CARRIER_LEN, Correlation};
 use tensorseal_engine::measure::digest::ChainingValue;
@@ -18,7 +18,7 @@ use tensorseal_engine::stream::plan::{Object, ObjectKind, Plan, PlannedCarrier};
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads};
 use tensorseal_format::Checkpoint;
-use tensorseal_weights::reader::{self, Reader};
+use tensorseal_weights::reader::{self, WeightReader};
 
 /// The most keys of one detection.
 pub const MAX_KEYS: usize = 256;
@@ -40,7 +40,7 @@ pub struct GroupSums {
 
 /// What was measured of a model.
 #[derive(Debug)]
-pub struct Measured {
+pub struct WatermarkMeasurement {
     /// The model and its root.
     pub model: ModelSeal,
     /// Who measured.
@@ -74,26 +74,27 @@ pub fn measure(
     keys: &[WatermarkKey],
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Measured, DetectError> {
-    let detecting = Detecting::new(model, keys, options, progress)?;
+) -> Result<WatermarkMeasurement, DetectError> {
+    let detecting = DetectionBuilder::new(model, keys, options, progress)?;
     let mut plan = Plan::everything(model, false);
     detecting.add_to(&mut plan);
-    let keep = |finished: Finished<'_>| detecting.keep(&plan.objects[finished.object], &finished);
+    let keep =
+        |finished: ObjectMeasurement<'_>| detecting.add(&plan.objects[finished.object], &finished);
     let run = engine::run(&model.files, &plan, options, progress, &keep)?;
     detecting.finish(&run, &options.threads, progress)
 }
 
 /// A detection while its model is being measured.
-pub struct Detecting<'a> {
+pub struct DetectionBuilder<'a> {
     model: &'a Checkpoint,
     keys: &'a [WatermarkKey],
     carriers: Carriers,
-    groups: Groups,
+    groups: CarrierGroups,
     /// By tensor of the model.
     digests: Mutex<HashMap<usize, ChainingValue>>,
 }
 
-impl<'a> Detecting<'a> {
+impl<'a> DetectionBuilder<'a> {
     /// Of `keys` (at most [`MAX_KEYS`] are used) in `model`: finds what carries.
     ///
     /// # Errors
@@ -106,7 +107,7 @@ impl<'a> Detecting<'a> {
     ) -> Result<Self, RunError> {
         let keys = &keys[..keys.len().min(MAX_KEYS)];
         let carriers = Carriers::find(model, options, progress)?;
-        let groups = Groups::new(&carriers, keys.len());
+        let groups = CarrierGroups::new(&carriers, keys.len());
         Ok(Self { model, keys, carriers, groups, digests: Mutex::default() })
     }
 
@@ -129,7 +130,7 @@ impl<'a> Detecting<'a> {
     }
 
     /// Adds the sums of an object, if it carries.
-    pub fn keep(&self, object: &Object, finished: &Finished<'_>) {
+    pub fn add(&self, object: &Object, finished: &ObjectMeasurement<'_>) {
         let ObjectKind::Tensor(tensor) = object.kind else { return };
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         digests.insert(tensor, finished.digest);
@@ -149,9 +150,9 @@ impl<'a> Detecting<'a> {
         run: &RunReport,
         threads: &Threads,
         progress: &Progress,
-    ) -> Result<Measured, DetectError> {
+    ) -> Result<WatermarkMeasurement, DetectError> {
         let Self { model, keys, carriers, groups, digests } = self;
-        put_together(model, &carriers, keys, &groups, threads, progress)?;
+        correlate_assembled(model, &carriers, keys, &groups, threads, progress)?;
         let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
         for (tensor, digest) in &carriers.compared {
@@ -160,36 +161,37 @@ impl<'a> Detecting<'a> {
             }
         }
         let model = build::model_seal(model, &digests);
-        Ok(Measured { model, run: run.clone(), carriers, groups: groups.finish() })
+        Ok(WatermarkMeasurement { model, run: run.clone(), carriers, groups: groups.finish() })
     }
 }
 
 /// Correlates the carriers that no engine reads as they are: their values are put in order, or together,
 /// and go through the CPU kernel. The files must have been measured by now.
-fn put_together(
+fn correlate_assembled(
     model: &Checkpoint,
     carriers: &Carriers,
     keys: &[WatermarkKey],
-    groups: &Groups,
+    groups: &CarrierGroups,
     threads: &Threads,
     progress: &Progress,
 ) -> Result<(), RunError> {
     let all =
         || carriers.tensors.iter().enumerate().filter(|(_, carrier)| carrier.tensor.is_none());
-    let plan = reader::plan(model, all().map(|(_, carrier)| &carrier.weight));
+    let plan = reader::read_plan(model, all().map(|(_, carrier)| &carrier.weight));
     if plan.objects.is_empty() {
         return Ok(());
     }
     progress.expect(plan.bytes());
     let files = FileSet::new(&model.files, &plan);
-    let reader = Reader::new(model, &files);
+    let reader = WeightReader::new(model, &files);
     let chips: Vec<ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
     let pool = threads.pool()?;
     for (place, carrier) in all() {
         let offsets: Vec<u32> =
             keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
         // Whole blocks, as many as are best read at once.
-        let piece_len = Reader::piece(&carrier.weight).next_multiple_of(CARRIER_LEN as u64);
+        let piece_len =
+            WeightReader::piece_len(&carrier.weight).next_multiple_of(CARRIER_LEN as u64);
         let starts: Vec<u64> = (0..carrier.elements).step_by(piece_len as usize).collect();
         let piece = |values: &mut Vec<f32>, start: u64| {
             if progress.stopped() {
@@ -224,7 +226,7 @@ fn put_together(
             )
         })?;
         groups.merge(place, &sums);
-        reader::done(model, &files, &carrier.weight)?;
+        reader::finish_weight(model, &files, &carrier.weight)?;
         let tensors = carrier.weight.tensors().into_iter();
         progress.add(tensors.map(|index| model.tensors[index].bytes).sum());
     }
@@ -232,13 +234,13 @@ fn put_together(
 }
 
 /// The groups of carriers while they are being measured.
-pub(super) struct Groups {
+pub(super) struct CarrierGroups {
     /// By carrier.
     group_of: Vec<usize>,
     groups: Vec<Mutex<GroupSums>>,
 }
 
-impl Groups {
+impl CarrierGroups {
     /// Groups of these carriers, for this number of keys.
     pub(super) fn new(carriers: &Carriers, keys: usize) -> Self {
         let most = (MAX_SUMS / keys.max(1)).max(1);

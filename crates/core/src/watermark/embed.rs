@@ -2,10 +2,10 @@
 //!
 //! The carrier blocks of each piece are marked on the way to the copy; everything else stays as it is.
 
-use super::carriers::{Carriers, Markable};
+use super::carriers::{Carriers, MarkableBlocks};
 use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
-use super::mark::{Change, DITHER_BYTES, Rounding};
-use super::payload::{PLAIN, Payload, Word};
+use super::mark::{DITHER_BYTES, MarkChange, Rounding};
+use super::payload::{Codeword, Payload, UNMODULATED};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use std::path::Path;
 use tensorseal_engine::measure::chips::{self, CHIP_BYTES, ChipKey};
 use tensorseal_engine::measure::correlation::{CARRIER_LEN, Carrier, Correlation};
 use tensorseal_engine::measure::slots::{Slot, SlotSums};
-use tensorseal_engine::stream::copy::{CopyError, Copying, PIECE, Piece};
+use tensorseal_engine::stream::copy::{COPY_PIECE_LEN, CopyError, CopyPiece, ModelCopy};
 use tensorseal_engine::stream::plan::{ObjectKind, Plan};
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
@@ -21,7 +21,7 @@ use tensorseal_format::{Checkpoint, OpenError};
 
 /// A mark that is to be embedded.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark {
+pub struct MarkSettings {
     /// What it says; `None`: every block carries +1.
     pub payload: Option<Payload>,
     /// Its strength, relative to the weights of a block.
@@ -32,9 +32,9 @@ pub struct Mark {
 
 /// What was written.
 #[derive(Debug, Clone)]
-pub struct Embedded {
+pub struct EmbeddedMark {
     /// How the carriers changed.
-    pub change: Change,
+    pub change: MarkChange,
     /// How the key correlates with what was written.
     pub sums: SlotSums,
 }
@@ -82,17 +82,18 @@ pub fn write(
     model: &Checkpoint,
     carriers: &Carriers,
     key: &WatermarkKey,
-    mark: &Mark,
+    mark: &MarkSettings,
     out: &Path,
     threads: &Threads,
     progress: &Progress,
-) -> Result<Embedded, EmbedError> {
-    let marker = Marker::new(model, carriers, key, mark);
+) -> Result<EmbeddedMark, EmbedError> {
+    let marker = Embedder::new(model, carriers, key, mark);
     let plan = Plan::everything(model, false);
     progress.expect(plan.bytes());
     let pool = threads.pool()?;
-    let copying = Copying { model, plan: &plan, pool, progress };
-    let whole = RefCell::new(Embedded { change: Change::default(), sums: SlotSums::default() });
+    let copying = ModelCopy { model, plan: &plan, pool, progress };
+    let whole =
+        RefCell::new(EmbeddedMark { change: MarkChange::default(), sums: SlotSums::default() });
     copying.write(
         out,
         &|piece, bytes, buffers: &mut Buffers| marker.piece(piece, bytes, buffers),
@@ -107,23 +108,23 @@ pub fn write(
             if snr_db < least_snr_db {
                 return Err(EmbedError::Loud { snr_db, least_snr_db });
             }
-            Ok(model.still_there(&[])?)
+            Ok(model.verify_unchanged(&[])?)
         },
     )?;
     Ok(whole.into_inner())
 }
 
 /// What all pieces share.
-struct Marker<'a> {
+struct Embedder<'a> {
     /// By tensor: one, or those that lie in it one behind the other.
-    marked: HashMap<usize, Vec<Marked<'a>>>,
+    marked: HashMap<usize, Vec<MarkedWeight<'a>>>,
     key: ChipKey,
-    word: Word,
-    mark: Mark,
+    word: Codeword,
+    mark: MarkSettings,
 }
 
 /// A weight that is marked.
-struct Marked<'a> {
+struct MarkedWeight<'a> {
     canonical: &'a str,
     /// Its blocks in the tensor.
     blocks: Range<u64>,
@@ -141,27 +142,32 @@ struct Buffers {
     dither: Vec<u8>,
 }
 
-impl<'a> Marker<'a> {
-    fn new(model: &'a Checkpoint, carriers: &'a Carriers, key: &WatermarkKey, mark: &Mark) -> Self {
+impl<'a> Embedder<'a> {
+    fn new(
+        model: &'a Checkpoint,
+        carriers: &'a Carriers,
+        key: &WatermarkKey,
+        mark: &MarkSettings,
+    ) -> Self {
         let all = carriers.tensors.iter().filter_map(|c| Some((c.markable(model)?, c, true)));
         let tied = carriers.tied.iter().filter_map(|(tensor, first)| {
             let first = carriers.tensors.get(*first)?;
-            Some((Markable { tensor: *tensor, ..first.markable(model)? }, first, false))
+            Some((MarkableBlocks { tensor: *tensor, ..first.markable(model)? }, first, false))
         });
-        let mut marked: HashMap<usize, Vec<Marked<'_>>> = HashMap::new();
-        for (Markable { tensor, first, blocks, carrier }, of, counts) in all.chain(tied) {
-            let Some(rounding) = Rounding::of(model.tensors[tensor].dtype) else { continue };
+        let mut marked: HashMap<usize, Vec<MarkedWeight<'_>>> = HashMap::new();
+        for (MarkableBlocks { tensor, first, blocks, carrier }, of, counts) in all.chain(tied) {
+            let Some(rounding) = Rounding::for_dtype(model.tensors[tensor].dtype) else { continue };
             let canonical = of.canonical.as_str();
             let offset = key.block_offset(canonical);
             let blocks = first..first.saturating_add(blocks);
-            let weight = Marked { canonical, blocks, carrier, rounding, offset, counts };
+            let weight = MarkedWeight { canonical, blocks, carrier, rounding, offset, counts };
             marked.entry(tensor).or_default().push(weight);
         }
         marked.values_mut().for_each(|weights| weights.sort_by_key(|weight| weight.blocks.start));
         Self {
             marked,
             key: key.chips(),
-            word: mark.payload.map_or(PLAIN, Payload::word),
+            word: mark.payload.map_or(UNMODULATED, Payload::word),
             mark: *mark,
         }
     }
@@ -169,12 +175,12 @@ impl<'a> Marker<'a> {
     /// Marks a piece and measures the mark.
     fn piece(
         &self,
-        piece: &Piece<'_>,
+        piece: &CopyPiece<'_>,
         bytes: &mut [u8],
         buffers: &mut Buffers,
-    ) -> (Change, SlotSums) {
-        let Piece { object, start, len } = *piece;
-        let (mut change, mut sums) = (Change::default(), SlotSums::default());
+    ) -> (MarkChange, SlotSums) {
+        let CopyPiece { object, start, len } = *piece;
+        let (mut change, mut sums) = (MarkChange::default(), SlotSums::default());
         let ObjectKind::Tensor(tensor) = object.kind else { return (change, sums) };
         for marked in self.marked.get(&tensor).into_iter().flatten() {
             let block_bytes = marked.carrier.elements.block_bytes();
@@ -201,12 +207,12 @@ impl<'a> Marker<'a> {
     /// Marks consecutive blocks of a weight.
     fn blocks(
         &self,
-        marked: &Marked<'_>,
+        marked: &MarkedWeight<'_>,
         first: u64,
         bytes: &mut [u8],
         buffers: &mut Buffers,
-    ) -> (Change, SlotSums) {
-        let (mut change, mut sums) = (Change::default(), SlotSums::default());
+    ) -> (MarkChange, SlotSums) {
+        let (mut change, mut sums) = (MarkChange::default(), SlotSums::default());
         let block_bytes = marked.carrier.elements.block_bytes();
         let blocks = bytes.len().div_ceil(block_bytes);
         buffers.chips.resize(blocks * CHIP_BYTES, 0);
@@ -216,7 +222,7 @@ impl<'a> Marker<'a> {
         for ((block, part), (chips, dither)) in
             (first..).zip(bytes.chunks_mut(block_bytes)).zip(chips)
         {
-            let sign = match Slot::of(block, marked.offset) {
+            let sign = match Slot::for_block(block, marked.offset) {
                 Slot::Pilot => 1,
                 Slot::Bit(bit) => self.word[bit],
             };
@@ -224,7 +230,7 @@ impl<'a> Marker<'a> {
             change.merge(&marked.rounding.mark(part, chips, dither, strength));
         }
         if !marked.counts {
-            return (Change::default(), sums);
+            return (MarkChange::default(), sums);
         }
         let mut correlation = Correlation::new(1);
         let key = std::slice::from_ref(&self.key);
@@ -245,5 +251,5 @@ impl<'a> Marker<'a> {
     }
 }
 
-const _: () = assert!(PIECE.is_multiple_of(4 * CARRIER_LEN as u64));
-const _: () = assert!((DITHER_SEGMENT * CARRIER_LEN as u64).is_multiple_of(PIECE));
+const _: () = assert!(COPY_PIECE_LEN.is_multiple_of(4 * CARRIER_LEN as u64));
+const _: () = assert!((DITHER_SEGMENT * CARRIER_LEN as u64).is_multiple_of(COPY_PIECE_LEN));

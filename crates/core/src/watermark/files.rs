@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal_base::system::{permit, sync_directory};
+use tensorseal_base::system::{set_mode, sync_directory};
 
 /// Writes a new file with these permissions, less the umask: under another name first, so that it is
 /// there whole or not at all. [`io::ErrorKind::AlreadyExists`] when something has the name.
@@ -13,7 +13,7 @@ pub(super) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()
     let directory = directory_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tensorseal-");
-    permit(&mut builder, mode);
+    set_mode(&mut builder, mode);
     let mut file = builder.tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;

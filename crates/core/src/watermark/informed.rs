@@ -8,9 +8,9 @@
 //! The original is needed beside the model, tensor by tensor, so this runs on the CPU alone.
 
 use super::carriers::{CarrierTensor, Carriers};
-use super::detect::{GroupSums, Groups};
+use super::detect::{CarrierGroups, GroupSums};
 use super::key::WatermarkKey;
-use super::not_read::NotRead;
+use super::unreadable::UnreadableWeights;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::HashMap;
 use tensorseal_engine::measure::chips::{self, CHIP_BYTES};
@@ -21,8 +21,8 @@ use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
-use tensorseal_weights::reader::{self, Reader};
-use tensorseal_weights::values::{Decoder, finite};
+use tensorseal_weights::reader::{self, WeightReader};
+use tensorseal_weights::values::{Decoder, finite_or_zero};
 use tensorseal_weights::{Weight, Weights};
 
 /// Carrier blocks of one piece of work.
@@ -30,13 +30,13 @@ const PIECE_BLOCKS: u64 = 512;
 
 /// What was measured against an original.
 #[derive(Debug)]
-pub struct Informed {
+pub struct InformedMeasurement {
     /// By group of carriers.
     pub groups: Vec<GroupSums>,
     /// Carriers that have a counterpart of the same shape in the original.
     pub paired: usize,
     /// What of the original could not be read.
-    pub not_read: NotRead,
+    pub unreadable: UnreadableWeights,
 }
 
 /// Correlates the difference of the carriers of `model` from the tensors of `original` that have the
@@ -52,19 +52,20 @@ pub fn measure(
     keys: &[WatermarkKey],
     threads: &Threads,
     progress: &Progress,
-) -> Result<Informed, RunError> {
-    let weights = Weights::of(original);
-    let not_read = NotRead::of(original, &weights);
+) -> Result<InformedMeasurement, RunError> {
+    let weights = Weights::from_checkpoint(original);
+    let not_read = UnreadableWeights::from_model(original, &weights);
     let pairs = pairs(original, weights, carriers);
     let models = [model, original];
     let weights =
-        |pair: &Pair| [carriers.tensors[pair.carrier].weight.clone(), pair.original.clone()];
+        |pair: &CarrierPair| [carriers.tensors[pair.carrier].weight.clone(), pair.original.clone()];
     let both: Vec<[Weight; 2]> = pairs.iter().map(weights).collect();
-    let plans = [0, 1].map(|side| reader::plan(models[side], both.iter().map(|pair| &pair[side])));
+    let plans =
+        [0, 1].map(|side| reader::read_plan(models[side], both.iter().map(|pair| &pair[side])));
     progress.expect(plans.iter().map(Plan::bytes).sum());
     let files = [0, 1].map(|side| FileSet::new(&models[side].files, &plans[side]));
-    let readers = [0, 1].map(|side| Reader::new(models[side], &files[side]));
-    let groups = Groups::new(carriers, keys.len());
+    let readers = [0, 1].map(|side| WeightReader::new(models[side], &files[side]));
+    let groups = CarrierGroups::new(carriers, keys.len());
     let chip_keys: Vec<chips::ChipKey> = keys.iter().map(WatermarkKey::chips).collect();
     let pool = threads.pool()?;
     for (pair, both) in pairs.iter().zip(&both) {
@@ -82,7 +83,7 @@ pub fn measure(
                     }
                     let elements = (PIECE_BLOCKS * CARRIER_LEN as u64)
                         .min(carrier.elements - first * CARRIER_LEN as u64);
-                    let piece = Piece { first: *first, elements };
+                    let piece = BlockRange { first: *first, elements };
                     let ours = piece.read(&readers[0], &both[0])?;
                     let theirs = piece.read(&readers[1], &both[1])?;
                     let mut sums = vec![SlotSums::default(); keys.len()];
@@ -106,23 +107,23 @@ pub fn measure(
         })?;
         groups.merge(pair.carrier, &sums);
         for side in [0, 1] {
-            reader::done(models[side], &files[side], &both[side])?;
+            reader::finish_weight(models[side], &files[side], &both[side])?;
             let tensors = both[side].tensors().into_iter();
             progress.add(tensors.map(|index| models[side].tensors[index].bytes).sum());
         }
     }
-    Ok(Informed { groups: groups.finish(), paired: pairs.len(), not_read })
+    Ok(InformedMeasurement { groups: groups.finish(), paired: pairs.len(), unreadable: not_read })
 }
 
 /// A carrier and its counterpart.
-struct Pair {
+struct CarrierPair {
     carrier: usize,
     original: Weight,
 }
 
-fn pairs(original: &Checkpoint, weights: Weights, carriers: &Carriers) -> Vec<Pair> {
+fn pairs(original: &Checkpoint, weights: Weights, carriers: &Carriers) -> Vec<CarrierPair> {
     let mut by_name: HashMap<String, Weight> = HashMap::new();
-    for weight in weights.weights {
+    for weight in weights.readable {
         match by_name.get(&weight.canonical) {
             Some(first) if first.name <= weight.name => {}
             _ => _ = by_name.insert(weight.canonical.clone(), weight),
@@ -131,31 +132,31 @@ fn pairs(original: &Checkpoint, weights: Weights, carriers: &Carriers) -> Vec<Pa
     let pair = |(carrier, c): (usize, &CarrierTensor)| {
         let theirs = by_name.get(&c.canonical)?;
         let same = theirs.shape == c.weight.shape && is_real(original, theirs);
-        same.then(|| Pair { carrier, original: theirs.clone() })
+        same.then(|| CarrierPair { carrier, original: theirs.clone() })
     };
     carriers.tensors.iter().enumerate().filter_map(pair).collect()
 }
 
 /// Whether a weight holds real numbers.
 fn is_real(model: &Checkpoint, weight: &Weight) -> bool {
-    weight.tensor().is_none_or(|index| {
+    weight.row_major_tensor().is_none_or(|index| {
         let dtype = model.tensors[index].dtype;
-        dtype.is_blocks() || Decoder::of_weights(dtype).is_some()
+        dtype.is_block_quantised() || Decoder::for_weights(dtype).is_some()
     })
 }
 
 /// Consecutive carrier blocks of one tensor.
-struct Piece {
+struct BlockRange {
     first: u64,
     elements: u64,
 }
 
-impl Piece {
+impl BlockRange {
     /// The values of a weight; zero for what is not finite.
-    fn read(&self, reader: &Reader<'_>, weight: &Weight) -> Result<Vec<f64>, RunError> {
+    fn read(&self, reader: &WeightReader<'_>, weight: &Weight) -> Result<Vec<f64>, RunError> {
         let first = self.first * CARRIER_LEN as u64;
         let values = reader.read(weight, first, self.elements as usize)?;
-        Ok(values.into_iter().map(finite).collect())
+        Ok(values.into_iter().map(finite_or_zero).collect())
     }
 
     fn correlate(
@@ -194,7 +195,7 @@ impl Piece {
 /// exponent among them, at most 32,767.
 fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
     let difference = |(ours, theirs): (&f64, &f64)| {
-        if *ours == 0.0 || *theirs == 0.0 { 0.0 } else { finite(ours - theirs) }
+        if *ours == 0.0 || *theirs == 0.0 { 0.0 } else { finite_or_zero(ours - theirs) }
     };
     let largest =
         ours.iter().zip(theirs).map(difference).fold(0.0, |most: f64, d| most.max(d.abs()));
@@ -233,7 +234,7 @@ mod tests {
             let weights: Vec<f32> = values.iter().map(|v| (*v as f32) * (scale as f32).exp2()).collect();
             let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
             let mut by_kernel = Correlation::new(0);
-            let carrier = tensorseal_engine::measure::correlation::Carrier::of(Dtype::F32, [0; 12]).unwrap();
+            let carrier = tensorseal_engine::measure::correlation::Carrier::from_dtype(Dtype::F32, [0; 12]).unwrap();
             by_kernel.add(&carrier, &[], 0, &bytes);
             let ours: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
             let tiny = vec![libm::ldexp(1.0, -140); 512];
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn zeros_and_what_is_not_finite_are_skipped() {
-        let ours = [1.0, 0.0, finite(f64::NAN), 3.0, finite(f64::INFINITY), 2.0];
+        let ours = [1.0, 0.0, finite_or_zero(f64::NAN), 3.0, finite_or_zero(f64::INFINITY), 2.0];
         let theirs = [0.5, 1.0, 1.0, 0.0, 1.0, 2.0];
         let mut quantised = Vec::new();
         let energy = quantise(&ours, &theirs, &mut quantised);

@@ -8,17 +8,17 @@
 //! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
 //! of its own, so that one derived value tells nothing of another.
 
-use super::key_file::{Head, scheme_of};
+use super::key_file::{KeyFileHeader, scheme_of};
 pub use super::key_file::{MAX_NOTE, SCHEMA};
-use super::scheme::{Scheme, SchemeError};
+use super::scheme::{ThirdPartyScheme, ThirdPartySchemeError};
 use super::{SCHEME, files};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tensorseal_base::hex::{hex, unhex};
-use tensorseal_base::small;
-use tensorseal_base::system::mode_of;
+use tensorseal_base::regular_file;
+use tensorseal_base::system::permission_mode;
 use tensorseal_engine::measure::chips::{ChipKey, Nonce};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -50,7 +50,7 @@ impl std::fmt::Debug for WatermarkKey {
 /// A key file as it is written.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct KeyDocument {
     schema: String,
     scheme: String,
     key: String,
@@ -60,7 +60,7 @@ struct Document {
 
 /// Why a key cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum WatermarkKeyError {
     /// The operating system has no random bytes.
     #[error("the operating system gives no random bytes: {0}")]
     NoRandom(String),
@@ -122,10 +122,11 @@ impl WatermarkKey {
     /// A new key, from the random bytes of the operating system.
     ///
     /// # Errors
-    /// [`KeyError::NoRandom`].
-    pub fn generate() -> Result<Self, KeyError> {
+    /// [`WatermarkKeyError::NoRandom`].
+    pub fn generate() -> Result<Self, WatermarkKeyError> {
         let mut secret = Zeroizing::new([0; 32]);
-        getrandom::fill(secret.as_mut()).map_err(|error| KeyError::NoRandom(error.to_string()))?;
+        getrandom::fill(secret.as_mut())
+            .map_err(|error| WatermarkKeyError::NoRandom(error.to_string()))?;
         Ok(Self::from_secret(&secret))
     }
 
@@ -167,13 +168,13 @@ impl WatermarkKey {
     /// Writes the key file: mode 0600, never over something else, whole or not at all.
     ///
     /// # Errors
-    /// See [`KeyError`].
-    pub fn write_new(&self, path: &Path, note: &str) -> Result<(), KeyError> {
+    /// See [`WatermarkKeyError`].
+    pub fn write_new(&self, path: &Path, note: &str) -> Result<(), WatermarkKeyError> {
         if note.len() > MAX_NOTE {
-            return Err(KeyError::LongNote);
+            return Err(WatermarkKeyError::LongNote);
         }
-        let failed = |source| KeyError::Write { path: path.to_owned(), source };
-        let document = Document {
+        let failed = |source| WatermarkKeyError::Write { path: path.to_owned(), source };
+        let document = KeyDocument {
             schema: SCHEMA.to_owned(),
             scheme: SCHEME.to_owned(),
             key: hex(&self.secret.0),
@@ -185,7 +186,7 @@ impl WatermarkKey {
             .map_err(|error| failed(error.into()))?;
         text.push(b'\n');
         files::write_new(path, 0o600, &text).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            io::ErrorKind::AlreadyExists => WatermarkKeyError::Exists(path.to_owned()),
             _ => failed(error),
         })
     }
@@ -193,22 +194,23 @@ impl WatermarkKey {
     /// Reads a key file.
     ///
     /// # Errors
-    /// See [`KeyError`]: also when anyone but the owner has access to it.
-    pub fn read(path: &Path) -> Result<Self, KeyError> {
+    /// See [`WatermarkKeyError`]: also when anyone but the owner has access to it.
+    pub fn read(path: &Path) -> Result<Self, WatermarkKeyError> {
         let file = open(path)?;
-        let metadata =
-            file.metadata().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-        let mode = mode_of(&metadata);
+        let metadata = file
+            .metadata()
+            .map_err(|source| WatermarkKeyError::Read { path: path.to_owned(), source })?;
+        let mode = permission_mode(&metadata);
         let text = read_small(path, file)?;
-        let malformed = |what| KeyError::Malformed { path: path.to_owned(), what };
+        let malformed = |what| WatermarkKeyError::Malformed { path: path.to_owned(), what };
         // Those of other schemes need not be secret: they are told as what they are.
         if let Some(other) =
-            scheme_of(&text).filter(|scheme| Scheme::all().any(|s| s.name() == scheme))
+            scheme_of(&text).filter(|scheme| ThirdPartyScheme::all().any(|s| s.name() == scheme))
         {
-            return Err(malformed(of_other_scheme(&other)));
+            return Err(malformed(other_scheme_message(&other)));
         }
         if let Some(mode) = mode.filter(|mode| mode & 0o077 != 0) {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+            return Err(WatermarkKeyError::Exposed { path: path.to_owned(), mode });
         }
         Self::parse(&text).map_err(malformed)
     }
@@ -219,14 +221,14 @@ impl WatermarkKey {
             serde_json::error::Category::Eof => "it ends early".to_owned(),
             _ => format!("malformed at line {} column {}", error.line(), error.column()),
         };
-        let head: Head = serde_json::from_slice(text).map_err(place)?;
+        let head: KeyFileHeader = serde_json::from_slice(text).map_err(place)?;
         if head.schema != SCHEMA {
             return Err(format!("its schema is {:?}, not {SCHEMA:?}", clip(&head.schema)));
         }
         if head.scheme.as_deref() != Some(SCHEME) {
-            return Err(of_other_scheme(head.scheme.as_deref().unwrap_or("")));
+            return Err(other_scheme_message(head.scheme.as_deref().unwrap_or("")));
         }
-        let document: Document = serde_json::from_slice(text).map_err(place)?;
+        let document: KeyDocument = serde_json::from_slice(text).map_err(place)?;
         let secret = Zeroizing::new(
             unhex(&document.key).ok_or("its key is not 64 lower-case hexadecimal digits")?,
         );
@@ -239,12 +241,12 @@ impl WatermarkKey {
 }
 
 /// What is said of a key of another scheme.
-fn of_other_scheme(name: &str) -> String {
+fn other_scheme_message(name: &str) -> String {
     let what = format!("it is a key of scheme {:?}, not {SCHEME:?}", clip(name));
     match name.parse() {
-        Ok(Scheme::Interval) | Err(SchemeError::Unknown) => what,
+        Ok(ThirdPartyScheme::Interval) | Err(ThirdPartySchemeError::Unknown) => what,
         Ok(scheme) => format!("{what}: give --scheme {scheme}"),
-        Err(SchemeError::Refused { reason, .. }) => {
+        Err(ThirdPartySchemeError::Refused { reason, .. }) => {
             format!("{what}, and cannot be checked from weights alone: {reason}")
         }
     }
@@ -253,22 +255,23 @@ fn of_other_scheme(name: &str) -> String {
 /// The schema that a small JSON file names, if it is one that can be read.
 pub fn schema_of(path: &Path) -> Option<String> {
     let text = read_small(path, open(path).ok()?).ok()?;
-    serde_json::from_slice::<Head>(&text).ok().map(|head| head.schema)
+    serde_json::from_slice::<KeyFileHeader>(&text).ok().map(|head| head.schema)
 }
 
-fn open(path: &Path) -> Result<File, KeyError> {
-    small::open_regular(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
+fn open(path: &Path) -> Result<File, WatermarkKeyError> {
+    regular_file::open_regular(path)
+        .map_err(|source| WatermarkKeyError::Read { path: path.to_owned(), source })
 }
 
-fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, WatermarkKeyError> {
     // All of it at once: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     file.take(MAX_FILE + 1)
         .read_to_end(&mut text)
-        .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        .map_err(|source| WatermarkKeyError::Read { path: path.to_owned(), source })?;
     if text.len() as u64 > MAX_FILE {
         let what = format!("it is longer than {MAX_FILE} bytes");
-        return Err(KeyError::Malformed { path: path.to_owned(), what });
+        return Err(WatermarkKeyError::Malformed { path: path.to_owned(), what });
     }
     Ok(text)
 }
@@ -340,17 +343,17 @@ mod tests {
     fn a_key_is_never_overwritten() {
         let (_dir, path, key) = written();
         let before = fs::read(&path).unwrap();
-        assert!(matches!(key.write_new(&path, ""), Err(KeyError::Exists(_))));
+        assert!(matches!(key.write_new(&path, ""), Err(WatermarkKeyError::Exists(_))));
         let link = path.with_file_name("dangling");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
-        assert!(matches!(key.write_new(&link, ""), Err(KeyError::Exists(_))));
+        assert!(matches!(key.write_new(&link, ""), Err(WatermarkKeyError::Exists(_))));
         assert_eq!(fs::read(&path).unwrap(), before);
         assert!(matches!(
             key.write_new(Path::new("/nonexistent/key"), ""),
-            Err(KeyError::Write { .. })
+            Err(WatermarkKeyError::Write { .. })
         ));
         let note = "n".repeat(MAX_NOTE + 1);
-        assert!(matches!(key.write_new(&link, &note), Err(KeyError::LongNote)));
+        assert!(matches!(key.write_new(&link, &note), Err(WatermarkKeyError::LongNote)));
     }
 
     #[test]

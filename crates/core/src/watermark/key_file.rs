@@ -10,7 +10,7 @@ pub const MAX_NOTE: usize = 1024;
 
 /// What says which kind of key a file holds.
 #[derive(Deserialize)]
-pub(super) struct Head {
+pub(super) struct KeyFileHeader {
     pub schema: String,
     #[serde(default)]
     pub scheme: Option<String>,
@@ -18,6 +18,6 @@ pub(super) struct Head {
 
 /// The scheme that a key file names, whatever else is in it; `None` for what is no key file.
 pub fn scheme_of(text: &[u8]) -> Option<String> {
-    let head: Head = serde_json::from_slice(text).ok()?;
+    let head: KeyFileHeader = serde_json::from_slice(text).ok()?;
     (head.schema == SCHEMA).then(|| head.scheme.unwrap_or_default())
 }

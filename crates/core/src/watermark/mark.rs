@@ -10,10 +10,10 @@
 //! largest finite value. All arithmetic is IEEE 754 binary64 with + - * / and the square root, in fixed
 //! order, so that a marked model is the same on every machine.
 
-use tensorseal_base::dtype::{Dtype, Number};
+use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_engine::measure::chips::CHIP_BYTES;
-use tensorseal_engine::measure::correlation::{CARRIER_LEN, Elements};
-use tensorseal_engine::measure::isa::{self, Kernel};
+use tensorseal_engine::measure::correlation::{CARRIER_LEN, ElementFormat};
+use tensorseal_engine::measure::isa::{self, VectorKernel};
 
 /// Bytes of dither of a carrier block: one an element.
 pub const DITHER_BYTES: usize = CARRIER_LEN;
@@ -29,7 +29,7 @@ const SIGN: u64 = 1 << 63;
 /// How a type is decoded to binary64 and encoded again.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounding {
-    elements: Elements,
+    elements: ElementFormat,
     /// From the last bit of the type's mantissa to that of binary64.
     shift: u32,
     /// What is subtracted from a shifted binary64 to make a normal code.
@@ -43,7 +43,7 @@ pub struct Rounding {
 
 /// What marking a block did.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Change {
+pub struct MarkChange {
     /// Sum of the squares of the finite elements.
     pub signal: f64,
     /// Sum of the squares of their changes.
@@ -54,9 +54,9 @@ pub struct Change {
     pub changed: u64,
 }
 
-impl Change {
+impl MarkChange {
     /// Adds the change of the blocks that follow.
-    pub fn merge(&mut self, next: &Change) {
+    pub fn merge(&mut self, next: &MarkChange) {
         self.signal += next.signal;
         self.noise += next.noise;
         self.elements += next.elements;
@@ -70,7 +70,7 @@ impl Change {
 }
 
 /// The marking of a block: see [`Rounding::mark`].
-struct Marking<'a> {
+struct MarkBlock<'a> {
     rounding: &'a Rounding,
     bytes: &'a mut [u8],
     chips: &'a [u8; CHIP_BYTES],
@@ -78,20 +78,20 @@ struct Marking<'a> {
     strength: f64,
 }
 
-impl Kernel for Marking<'_> {
-    type Output = Change;
+impl VectorKernel for MarkBlock<'_> {
+    type Output = MarkChange;
 
     #[inline(always)]
-    fn run(self) -> Change {
+    fn run(self) -> MarkChange {
         self.rounding.mark_block(self.bytes, self.chips, self.dither, self.strength)
     }
 }
 
 impl Rounding {
     /// Of the types that carry chips; `None` for all others.
-    pub fn of(dtype: Dtype) -> Option<Rounding> {
-        let elements = Elements::of(dtype)?;
-        let Number::Float(format) = dtype.number() else { return None };
+    pub fn for_dtype(dtype: Dtype) -> Option<Rounding> {
+        let elements = ElementFormat::from_dtype(dtype)?;
+        let NumberFormat::Float(format) = dtype.number_format() else { return None };
         let shift = MANTISSA - format.mantissa_bits;
         let smallest = 1 - format.bias - format.mantissa_bits as i32;
         Some(Rounding {
@@ -136,8 +136,8 @@ impl Rounding {
         chips: &[u8; CHIP_BYTES],
         dither: &[u8; DITHER_BYTES],
         strength: f64,
-    ) -> Change {
-        isa::vectorised(Marking { rounding: self, bytes, chips, dither, strength })
+    ) -> MarkChange {
+        isa::vectorised(MarkBlock { rounding: self, bytes, chips, dither, strength })
     }
 
     #[inline(always)]
@@ -147,7 +147,7 @@ impl Rounding {
         chips: &[u8; CHIP_BYTES],
         dither: &[u8; DITHER_BYTES],
         strength: f64,
-    ) -> Change {
+    ) -> MarkChange {
         let mut codes = [0u64; CARRIER_LEN];
         self.load(bytes, &mut codes);
         let (sign, limit) = (u64::from(self.elements.sign()), u64::from(self.elements.limit));
@@ -162,7 +162,7 @@ impl Rounding {
         let signal = sum_of_squares(&values);
         let elements = values.iter().map(|value| u64::from(*value != 0.0)).sum::<u64>();
         if elements == 0 {
-            return Change::default();
+            return MarkChange::default();
         }
         let scale = strength * libm::sqrt(signal / elements as f64);
         let mut changes = [0f64; CARRIER_LEN];
@@ -198,7 +198,7 @@ impl Rounding {
         }
         let changed = changes.iter().map(|change| u64::from(*change != 0.0)).sum();
         self.store(&codes, bytes);
-        Change { signal, noise: sum_of_squares(&changes), elements, changed }
+        MarkChange { signal, noise: sum_of_squares(&changes), elements, changed }
     }
 
     /// Codes of a block; zero for elements that it does not have.
@@ -253,11 +253,11 @@ fn sum_of_squares(values: &[f64; CARRIER_LEN]) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tensorseal_base::dtype::Decoded;
+    use tensorseal_base::dtype::FloatValue;
 
     /// Every type that carries.
     fn dtypes() -> impl Iterator<Item = Dtype> {
-        Dtype::plain().filter(|dtype| Elements::of(*dtype).is_some())
+        Dtype::safetensors_types().filter(|dtype| ElementFormat::from_dtype(*dtype).is_some())
     }
 
     fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -269,9 +269,9 @@ mod tests {
     fn decoded(dtype: Dtype, element: &[u8]) -> Option<f64> {
         let mut code = [0; 8];
         code[..element.len()].copy_from_slice(element);
-        let Number::Float(format) = dtype.number() else { unreachable!() };
+        let NumberFormat::Float(format) = dtype.number_format() else { unreachable!() };
         match format.decode(u64::from_le_bytes(code)) {
-            Decoded::Finite(value) => Some(value),
+            FloatValue::Finite(value) => Some(value),
             _ => None,
         }
     }
@@ -279,14 +279,14 @@ mod tests {
     /// The definition, element by element: each result is one of the two neighbours of the target (or
     /// the largest value), and which one is decided by the dither.
     fn check(dtype: Dtype, before: &[u8], chips: &[u8; 64], dither: &[u8; 512], strength: f64) {
-        let rounding = Rounding::of(dtype).unwrap();
+        let rounding = Rounding::for_dtype(dtype).unwrap();
         let width = dtype.bits() as usize / 8;
         let mut after = before.to_vec();
         let change = rounding.mark(&mut after, chips, dither, strength);
         for isa in isa::Isa::available() {
             let mut bytes = before.to_vec();
             let (rounding, bytes) = (&rounding, &mut bytes);
-            let again = isa.run(Marking { rounding, bytes, chips, dither, strength });
+            let again = isa.run(MarkBlock { rounding, bytes, chips, dither, strength });
             assert_eq!(again, change, "{isa:?}");
             assert_eq!(*bytes, after, "{isa:?}");
         }
@@ -370,7 +370,7 @@ mod tests {
     fn small_and_large_values_stay_in_their_type() {
         let chips = [0; 64];
         for dtype in dtypes() {
-            let rounding = Rounding::of(dtype).unwrap();
+            let rounding = Rounding::for_dtype(dtype).unwrap();
             let width = dtype.bits() as usize / 8;
             let limit = rounding.elements.limit;
             for dither in [[0; 512], [255; 512]] {
@@ -389,19 +389,21 @@ mod tests {
             let mut nothing = vec![0xFF; 512 * width];
             if dtype != Dtype::F8_E4M3FNUZ && dtype != Dtype::F8_E5M2FNUZ {
                 let change = rounding.mark(&mut nothing, &chips, &[0; 512], 0.03);
-                assert_eq!(change, Change::default(), "{dtype}: all of it is not a number");
+                assert_eq!(change, MarkChange::default(), "{dtype}: all of it is not a number");
             }
             let mut empty = [];
-            assert_eq!(rounding.mark(&mut empty, &chips, &[0; 512], 0.03), Change::default());
+            assert_eq!(rounding.mark(&mut empty, &chips, &[0; 512], 0.03), MarkChange::default());
         }
-        assert!(Rounding::of(Dtype::F64).is_none() && Rounding::of(Dtype::I32).is_none());
+        assert!(
+            Rounding::for_dtype(Dtype::F64).is_none() && Rounding::for_dtype(Dtype::I32).is_none()
+        );
     }
 
     /// The mean of all 256 roundings is the target.
     #[test]
     fn rounding_is_unbiased() {
         for dtype in dtypes() {
-            let rounding = Rounding::of(dtype).unwrap();
+            let rounding = Rounding::for_dtype(dtype).unwrap();
             let width = dtype.bits() as usize / 8;
             let codes = if width == 1 { 0x20u32..0x60 } else { 0x2000..0x2040 };
             let block: Vec<u8> = codes
@@ -450,7 +452,7 @@ mod tests {
                 let chips: [u8; 64] = noise(seed, 64).try_into().unwrap();
                 let dither: [u8; 512] = noise(!seed, 512).try_into().unwrap();
                 let mut marked = bytes.to_vec();
-                let change = Rounding::of(dtype).unwrap().mark(&mut marked, &chips, &dither, strength);
+                let change = Rounding::for_dtype(dtype).unwrap().mark(&mut marked, &chips, &dither, strength);
                 prop_assert!(change.changed <= change.elements && change.elements <= 512);
                 for (old, new) in bytes.chunks(width).zip(marked.chunks(width)) {
                     let was = (old.len() == width).then(|| decoded(dtype, old)).flatten();

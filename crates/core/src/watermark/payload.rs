@@ -28,10 +28,10 @@ const INPUT_BITS: usize = DATA_BITS + CONSTRAINT as usize - 1;
 const _: () = assert!(INPUT_BITS * RATE == CODED_BITS);
 
 /// A codeword as it is carried: +1 or -1 for each coded bit.
-pub type Word = [i8; CODED_BITS];
+pub type Codeword = [i8; CODED_BITS];
 
 /// What a mark without payload carries.
-pub const PLAIN: Word = [1; CODED_BITS];
+pub const UNMODULATED: Codeword = [1; CODED_BITS];
 
 /// A 64-bit identifier, written as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +46,25 @@ impl std::fmt::Display for Payload {
 /// The text is not a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a payload is 16 hexadecimal digits")]
-pub struct NotAPayload;
+pub struct ParsePayloadError;
 
 impl std::str::FromStr for Payload {
-    type Err = NotAPayload;
+    type Err = ParsePayloadError;
 
-    fn from_str(text: &str) -> Result<Self, NotAPayload> {
+    fn from_str(text: &str) -> Result<Self, ParsePayloadError> {
         if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NotAPayload);
+            return Err(ParsePayloadError);
         }
-        u64::from_str_radix(text, 16).map(Payload).map_err(|_| NotAPayload)
+        u64::from_str_radix(text, 16).map(Payload).map_err(|_| ParsePayloadError)
     }
 }
 
 impl Payload {
     /// Its codeword.
-    pub fn word(self) -> Word {
+    pub fn word(self) -> Codeword {
         let crc = crc32fast::hash(&self.0.to_be_bytes());
         let data = u128::from(self.0) << 32 | u128::from(crc);
-        let mut word = PLAIN;
+        let mut word = UNMODULATED;
         let mut state = 0;
         for (i, coded) in word.chunks_exact_mut(RATE).enumerate() {
             let bit = i < DATA_BITS && data >> (DATA_BITS - 1 - i) & 1 == 1;
@@ -86,17 +86,17 @@ fn step(state: usize, bit: bool) -> (usize, [i8; RATE]) {
 
 /// What was read from correlations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decoded {
+pub struct DecodedPayload {
     /// The likeliest bits, if their checksum is right.
     pub payload: Option<Payload>,
     /// The codeword of the likeliest bits, whether their checksum is right or not.
-    pub word: Word,
+    pub word: Codeword,
 }
 
 /// The likeliest codeword, given for each coded bit the correlation of the blocks that carry it
 /// (positive for a coded 0): the Viterbi algorithm (G. D. Forney, *Proc. IEEE* 61(3), 1973), for
 /// which the correlation itself is the log-likelihood ratio up to a common factor.
-pub fn decode(correlations: &[f64; CODED_BITS]) -> Decoded {
+pub fn decode(correlations: &[f64; CODED_BITS]) -> DecodedPayload {
     // By state: the best sum of correlations that leads to it.
     let mut best = [f64::NEG_INFINITY; STATES];
     best[0] = 0.0;
@@ -122,7 +122,7 @@ pub fn decode(correlations: &[f64; CODED_BITS]) -> Decoded {
     // The tail of zeros leads to state 0, and from there back.
     let mut state = 0usize;
     let mut data = 0u128;
-    let mut word = PLAIN;
+    let mut word = UNMODULATED;
     for i in (0..INPUT_BITS).rev() {
         let bit = state >> (CONSTRAINT - 2) & 1 == 1;
         let before = (state << 1 & (STATES - 1)) | usize::from(came_from[i][state]);
@@ -134,7 +134,7 @@ pub fn decode(correlations: &[f64; CODED_BITS]) -> Decoded {
     }
     let payload = Payload((data >> 32) as u64);
     let checked = crc32fast::hash(&payload.0.to_be_bytes()) == data as u32;
-    Decoded { payload: checked.then_some(payload), word }
+    DecodedPayload { payload: checked.then_some(payload), word }
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn soft(word: &Word) -> [f64; CODED_BITS] {
+    fn soft(word: &Codeword) -> [f64; CODED_BITS] {
         word.map(f64::from)
     }
 
@@ -169,7 +169,7 @@ mod tests {
             seen[i * 7 % CODED_BITS] *= -1.0;
         }
         (0..CODED_BITS).step_by(11).for_each(|i| seen[i] = 0.0);
-        assert_eq!(decode(&seen), Decoded { payload: Some(payload), word: payload.word() });
+        assert_eq!(decode(&seen), DecodedPayload { payload: Some(payload), word: payload.word() });
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             let decoded = decode(&seen);
             assert_eq!(decoded.payload, None, "seed {seed}");
             // No neighbour of the word is better: it is the likeliest in its surroundings.
-            let sum = |word: &Word| -> f64 {
+            let sum = |word: &Codeword| -> f64 {
                 word.iter().zip(&seen).map(|(sign, r)| f64::from(*sign) * r).sum()
             };
             assert!(sum(&decoded.word) > 0.0);
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!("00000000000000ff".parse(), Ok(Payload(255)));
         assert_eq!(Payload(255).to_string(), "00000000000000ff");
         for bad in ["", "ff", "00000000000000fg", "+0000000000000ff", "00000000000000ff0"] {
-            assert_eq!(bad.parse::<Payload>(), Err(NotAPayload), "{bad:?}");
+            assert_eq!(bad.parse::<Payload>(), Err(ParsePayloadError), "{bad:?}");
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
         fn what_was_coded_is_decoded(payload: u64, scale in 1e-30f64..1e30) {
             let payload = Payload(payload);
             let seen = soft(&payload.word()).map(|r| r * scale);
-            prop_assert_eq!(decode(&seen), Decoded { payload: Some(payload), word: payload.word() });
+            prop_assert_eq!(decode(&seen), DecodedPayload { payload: Some(payload), word: payload.word() });
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A scheme that is checked from weights alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scheme {
+pub enum ThirdPartyScheme {
     /// Bits read from the mean filter of a layer by a projection matrix: Uchida et al., 2017.
     Uchida,
     /// The same reading, of the bits of a user's code: DeepMarks, Chen et al., 2018.
@@ -23,14 +23,14 @@ pub enum Scheme {
 }
 
 /// Every scheme that is checked, and its name.
-const CHECKED: &[(Scheme, &str)] = &[
-    (Scheme::Uchida, "uchida"),
-    (Scheme::DeepMarks, "deepmarks"),
-    (Scheme::EmMark, "emmark"),
-    (Scheme::NeuralMark, "neuralmark"),
-    (Scheme::Gaussian, "gaussian"),
-    (Scheme::Signs, "signs"),
-    (Scheme::Interval, "interval"),
+const CHECKED: &[(ThirdPartyScheme, &str)] = &[
+    (ThirdPartyScheme::Uchida, "uchida"),
+    (ThirdPartyScheme::DeepMarks, "deepmarks"),
+    (ThirdPartyScheme::EmMark, "emmark"),
+    (ThirdPartyScheme::NeuralMark, "neuralmark"),
+    (ThirdPartyScheme::Gaussian, "gaussian"),
+    (ThirdPartyScheme::Signs, "signs"),
+    (ThirdPartyScheme::Interval, "interval"),
 ];
 
 /// Schemes that need the model to be run, and what for.
@@ -51,9 +51,9 @@ pub fn refused(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
 }
 
-impl Scheme {
+impl ThirdPartyScheme {
     /// Every scheme that is checked.
-    pub fn all() -> impl Iterator<Item = Scheme> {
+    pub fn all() -> impl Iterator<Item = ThirdPartyScheme> {
         CHECKED.iter().map(|(scheme, _)| *scheme)
     }
 
@@ -64,7 +64,7 @@ impl Scheme {
     }
 }
 
-impl fmt::Display for Scheme {
+impl fmt::Display for ThirdPartyScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Scheme {
 
 /// No scheme that can be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SchemeError {
+pub enum ThirdPartySchemeError {
     /// It needs the model to be run.
     #[error("the scheme {name} cannot be checked from weights alone: {reason}")]
     Refused {
@@ -90,15 +90,15 @@ fn known() -> String {
     CHECKED.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
-impl FromStr for Scheme {
-    type Err = SchemeError;
+impl FromStr for ThirdPartyScheme {
+    type Err = ThirdPartySchemeError;
 
-    fn from_str(name: &str) -> Result<Self, SchemeError> {
+    fn from_str(name: &str) -> Result<Self, ThirdPartySchemeError> {
         if let Some((name, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-            return Err(SchemeError::Refused { name, reason });
+            return Err(ThirdPartySchemeError::Refused { name, reason });
         }
         let found = CHECKED.iter().find(|(_, known)| *known == name);
-        found.map(|(scheme, _)| *scheme).ok_or(SchemeError::Unknown)
+        found.map(|(scheme, _)| *scheme).ok_or(ThirdPartySchemeError::Unknown)
     }
 }
 
@@ -108,10 +108,12 @@ mod tests {
 
     #[test]
     fn every_scheme_has_its_name() {
-        use Scheme::*;
+        use ThirdPartyScheme::*;
         for scheme in [Uchida, DeepMarks, EmMark, NeuralMark, Gaussian, Signs, Interval] {
             assert_eq!(scheme.to_string().parse(), Ok(scheme));
-            assert!(Scheme::all().any(|listed| listed == scheme) && !scheme.name().is_empty());
+            assert!(
+                ThirdPartyScheme::all().any(|listed| listed == scheme) && !scheme.name().is_empty()
+            );
             assert_eq!(refused(scheme.name()), None);
         }
     }
@@ -121,13 +123,13 @@ mod tests {
         for name in ["deepsigns", "seal", "fsw", "freemark", "gaussmark-text"] {
             let reason = refused(name).unwrap();
             assert!(reason.len() > 20 && !reason.contains('\n'));
-            let said = name.parse::<Scheme>().unwrap_err().to_string();
+            let said = name.parse::<ThirdPartyScheme>().unwrap_err().to_string();
             assert!(said.contains(name) && said.contains(reason), "{said}");
         }
         for name in ["", "Uchida", "ts-spread/1", "uchida "] {
-            assert_eq!(name.parse::<Scheme>(), Err(SchemeError::Unknown));
+            assert_eq!(name.parse::<ThirdPartyScheme>(), Err(ThirdPartySchemeError::Unknown));
             assert_eq!(refused(name), None);
         }
-        assert!(SchemeError::Unknown.to_string().contains("uchida, deepmarks"));
+        assert!(ThirdPartySchemeError::Unknown.to_string().contains("uchida, deepmarks"));
     }
 }

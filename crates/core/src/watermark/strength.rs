@@ -4,7 +4,7 @@
 //! Over n finite non-zero elements its z is expected to be alpha * sqrt(n): the chips agree with
 //! themselves n times, each time by alpha, against a noise of sqrt(n).
 
-use super::mark::Change;
+use super::mark::MarkChange;
 
 /// The expected z of a mark whose strength was not chosen.
 pub const DEFAULT_TARGET_Z: f64 = 60.0;
@@ -46,7 +46,7 @@ impl Strength {
 
 /// The z that is expected of a mark.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
+pub struct ExpectedZ {
     /// Over all carrier blocks.
     pub all: f64,
     /// Over the pilot blocks.
@@ -56,9 +56,9 @@ pub struct Expected {
 }
 
 /// The z that is expected of strength `alpha` over `elements` finite non-zero elements.
-pub fn expected_z(alpha: f64, elements: u64) -> Expected {
+pub fn expected_z(alpha: f64, elements: u64) -> ExpectedZ {
     let all = alpha * libm::sqrt(elements as f64);
-    Expected {
+    ExpectedZ {
         all,
         pilot: all * libm::sqrt(PILOT_SHARE),
         data: all * libm::sqrt(1.0 - PILOT_SHARE),
@@ -77,7 +77,7 @@ pub fn snr_db(alpha: f64) -> f64 {
 /// The noise of a mark is alpha^2 + b * alpha of the signal: the shift itself, and what dithered
 /// rounding adds, which grows with the share of the elements that are moved to another step. b is taken
 /// from the measurement.
-pub fn target_for_snr(change: &Change, alpha: f64, snr_db: f64) -> f64 {
+pub fn target_for_snr(change: &MarkChange, alpha: f64, snr_db: f64) -> f64 {
     let noise = change.noise / change.signal;
     let rounding = ((noise - alpha * alpha) / alpha).max(0.0);
     let wanted = libm::exp10(-snr_db / 10.0);
@@ -106,7 +106,8 @@ mod tests {
         for b in [0.0, 0.004] {
             let noise = |alpha: f64| alpha * alpha + b * alpha;
             let (alpha, elements) = (0.0126, 22_484_736);
-            let change = Change { signal: 5.0, noise: 5.0 * noise(alpha), elements, changed: 1 };
+            let change =
+                MarkChange { signal: 5.0, noise: 5.0 * noise(alpha), elements, changed: 1 };
             let target = target_for_snr(&change, alpha, QUIET_SNR_DB);
             let quieter = Strength::TargetZ(target).alpha(elements);
             let snr = -10.0 * libm::log10(noise(quieter));

@@ -2,10 +2,10 @@
 
 use super::description::{AdapterDescription, DeviceSelector};
 use super::error::GpuError;
-use super::feed::{Interrupted, TileFeed};
-use super::rate::Rate;
+use super::feed::{DeviceFailure, TileFeed};
+use super::throughput::Throughput;
 use crate::measure::chips::ChipKey;
-use crate::measure::{TileMeasurement, Wanted};
+use crate::measure::{KernelSet, TileMeasurement};
 use tensorseal_base::dtype::Dtype;
 
 /// A device; there is none.
@@ -41,7 +41,7 @@ impl Gpu {
     ///
     /// # Errors
     /// None: nobody can call it.
-    pub fn stream<F: TileFeed>(&self, _: &F) -> Result<(), Interrupted<F::Job>> {
+    pub fn stream<F: TileFeed>(&self, _: &F) -> Result<(), DeviceFailure<F::Job>> {
         match *self {}
     }
 
@@ -54,7 +54,7 @@ impl Gpu {
         _: &[u8],
         _: usize,
         _: u64,
-        _: Wanted,
+        _: KernelSet,
         _: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
         match *self {}
@@ -64,7 +64,7 @@ impl Gpu {
     ///
     /// # Errors
     /// None: nobody can call it.
-    pub fn benchmark(&self, _: Option<&rayon::ThreadPool>) -> Result<Vec<Rate>, GpuError> {
+    pub fn benchmark(&self, _: Option<&rayon::ThreadPool>) -> Result<Vec<Throughput>, GpuError> {
         match *self {}
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use wgpu::{Adapter, Backends, DeviceType, Instance, InstanceDescriptor};
 
 impl AdapterDescription {
-    fn of(adapter: &Adapter) -> Self {
+    fn from_adapter(adapter: &Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let kind = match info.device_type {
             DeviceType::DiscreteGpu => "discrete",
@@ -53,7 +53,7 @@ fn found() -> Vec<(AdapterDescription, Adapter)> {
     let adapters = pollster::block_on(instance().enumerate_adapters(Backends::PRIMARY));
     let mut found: Vec<(AdapterDescription, Adapter)> = Vec::new();
     for adapter in adapters {
-        let description = AdapterDescription::of(&adapter);
+        let description = AdapterDescription::from_adapter(&adapter);
         let (info, bus) = (adapter.get_info(), |a: &Adapter| a.get_info().device_pci_bus_id);
         let again = found.iter().any(|(other, known)| {
             other.name == description.name

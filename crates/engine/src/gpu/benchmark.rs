@@ -5,14 +5,14 @@ use super::error::GpuError;
 use super::pipelines::{
     CODES, CORRELATION, DIGEST, HISTOGRAM, KERNELS, LOW_BITS, MAGNITUDES, PAGES, SUMMARY, WINDOWS,
 };
-use super::rate::Rate;
-use super::ring::FromMemory;
+use super::ring::MemoryFeed;
 use super::spec::TileSpec;
-use super::tile::Slot;
+use super::throughput::Throughput;
+use super::tile::TileBuffers;
 use crate::measure::chips::ChipKey;
-use crate::measure::correlation::{Carrier, Elements};
-use crate::measure::structure::Layout;
-use crate::measure::{TILE_LEN, Wanted, Words};
+use crate::measure::correlation::{Carrier, ElementFormat};
+use crate::measure::structure::StructureLayout;
+use crate::measure::{KernelSet, TILE_LEN, WordFormat};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tensorseal_base::dtype::Dtype;
@@ -27,26 +27,27 @@ impl Gpu {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn benchmark(&self, pool: Option<&rayon::ThreadPool>) -> Result<Vec<Rate>, GpuError> {
+    pub fn benchmark(&self, pool: Option<&rayon::ThreadPool>) -> Result<Vec<Throughput>, GpuError> {
         let bytes = weights(TILE_LEN);
         let key = [ChipKey([0x5A; 32])];
-        let carried = Wanted { carrier: Carrier::of(Dtype::BF16, [7; 12]), ..Wanted::DIGEST };
-        let elements = Elements::of(Dtype::BF16);
-        let ordered = Wanted {
-            layout: Some(Layout { phase: 64, elements, columns: 4096 }),
-            ..Wanted::DIGEST
+        let carried =
+            KernelSet { carrier: Carrier::from_dtype(Dtype::BF16, [7; 12]), ..KernelSet::DIGEST };
+        let elements = ElementFormat::from_dtype(Dtype::BF16);
+        let ordered = KernelSet {
+            layout: Some(StructureLayout { phase: 64, elements, columns: 4096 }),
+            ..KernelSet::DIGEST
         };
-        let quantised = Wanted {
+        let quantised = KernelSet {
             codes: Some(Dtype::Q4_K),
-            carrier: Carrier::of(Dtype::Q4_K, [7; 12]),
-            ..Wanted::DIGEST
+            carrier: Carrier::from_dtype(Dtype::Q4_K, [7; 12]),
+            ..KernelSet::DIGEST
         };
-        let structured = Wanted { words: Some(Words::Bits16), ..ordered };
+        let structured = KernelSet { words: Some(WordFormat::Bits16), ..ordered };
         let mut rates = Vec::new();
         {
             let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut slot = Slot::new(self, &self.upload_keys(&key));
-            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
+            let mut slot = TileBuffers::new(self, &self.upload_keys(&key));
+            let spec = |wanted| TileSpec { offset: 0, len: TILE_LEN, halo: 0, kernels: wanted };
             let source = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("benchmark"),
                 size: TILE_LEN as u64,
@@ -60,16 +61,16 @@ impl Gpu {
             let mut encoder =
                 self.device.create_command_encoder(&CommandEncoderDescriptor::default());
             slot.load(&mut encoder, &source);
-            slot.measure(self, &mut encoder, &spec(Words::Bits16.into()));
+            slot.measure(self, &mut encoder, &spec(WordFormat::Bits16.into()));
             let warm = self.queue.submit([encoder.finish()]);
             self.wait(&warm)?;
             for (kernel, wanted, detail) in [
-                (DIGEST, Wanted::DIGEST, ""),
-                (HISTOGRAM, Words::Bits8.into(), " 8-bit"),
-                (HISTOGRAM, Words::Bits16.into(), " 16-bit"),
-                (HISTOGRAM, Words::F32.into(), " 32-bit"),
-                (SUMMARY, Words::F32.into(), " 32-bit"),
-                (SUMMARY, Words::F64.into(), " 64-bit"),
+                (DIGEST, KernelSet::DIGEST, ""),
+                (HISTOGRAM, WordFormat::Bits8.into(), " 8-bit"),
+                (HISTOGRAM, WordFormat::Bits16.into(), " 16-bit"),
+                (HISTOGRAM, WordFormat::F32.into(), " 32-bit"),
+                (SUMMARY, WordFormat::F32.into(), " 32-bit"),
+                (SUMMARY, WordFormat::F64.into(), " 64-bit"),
                 (CORRELATION, carried, " bf16, one key"),
                 (PAGES, ordered, ""),
                 (WINDOWS, ordered, " bf16"),
@@ -88,26 +89,26 @@ impl Gpu {
                     let submission = self.queue.submit([encoder.finish()]);
                     self.wait(&submission).map(|()| TILE_LEN as u64)
                 })?;
-                rates.push(Rate {
+                rates.push(Throughput {
                     what: format!("{}{detail}, resident", KERNELS[kernel].name),
                     bytes_per_second: rate,
                 });
             }
         }
         for (what, wanted, kernels) in [
-            ("copy alone, staged", Wanted::DIGEST, false),
-            ("digest, end to end", Wanted::DIGEST, true),
-            ("digest and histogram 16-bit, end to end", Words::Bits16.into(), true),
+            ("copy alone, staged", KernelSet::DIGEST, false),
+            ("digest, end to end", KernelSet::DIGEST, true),
+            ("digest and histogram 16-bit, end to end", WordFormat::Bits16.into(), true),
             ("digest and correlation bf16, one key, end to end", carried, true),
             ("digest, histogram and structure bf16, end to end", structured, true),
         ] {
             let rate = timed(|| {
-                let spec = TileSpec { offset: 0, len: TILE_LEN, halo: 0, wanted };
-                let feed = FromMemory::new(&bytes, spec, &key, 8).with_pool(pool);
+                let spec = TileSpec { offset: 0, len: TILE_LEN, halo: 0, kernels: wanted };
+                let feed = MemoryFeed::new(&bytes, spec, &key, 8).with_pool(pool);
                 let streamed = if kernels { self.stream(&feed) } else { self.stream_copies(&feed) };
                 streamed.map(|()| 8 * TILE_LEN as u64).map_err(|interrupted| interrupted.error)
             })?;
-            rates.push(Rate { what: what.to_owned(), bytes_per_second: rate });
+            rates.push(Throughput { what: what.to_owned(), bytes_per_second: rate });
         }
         Ok(rates)
     }

@@ -12,8 +12,8 @@ const PART_LEN: u64 = (PART_UNITS * UNIT_LEN * 4) as u64;
 
 /// The values of codes and the points of grids, on the device.
 pub(super) fn tables(device: &Device) -> Buffer {
-    let mut words: Vec<u32> = Dtype::blocks()
-        .filter_map(quantised::format)
+    let mut words: Vec<u32> = Dtype::block_quantised()
+        .filter_map(quantised::block_format)
         .flat_map(|format| {
             (0..=255u8).map(|code| {
                 let value = format.values[usize::from(code)] as u8;
@@ -34,14 +34,14 @@ pub(super) fn values(device: &Device) -> Buffer {
 
 /// What the type of a pipeline is told: the overrides of `shaders/include/blocks.wgsl`.
 pub(super) fn constants(dtype: Dtype) -> Vec<(&'static str, f64)> {
-    let Some(format) = quantised::format(dtype) else { return Vec::new() };
+    let Some(format) = quantised::block_format(dtype) else { return Vec::new() };
     let (bytes, elements) = dtype.granule();
     let scale_at = match format.scale {
-        quantised::Scale::F16(at) => at,
+        quantised::ScaleEncoding::F16(at) => at,
         _ => 0,
     };
     vec![
-        ("TYPE", quantised::index(dtype).unwrap_or(0) as f64),
+        ("TYPE", quantised::type_index(dtype).unwrap_or(0) as f64),
         ("SIZE", bytes as f64),
         ("ELEMENTS", elements as f64),
         ("GROUP", format.group as f64),

@@ -5,18 +5,20 @@
 
 use super::block_types::PART_UNITS;
 use super::buffers::{READ_BACK, RETURNED, buffer, filled, mapped, words_at};
-use super::correlation::{BLOCKS_A_GROUP, ENERGY_LEN, Keys, SUM_LEN, carrier_params, energies};
+use super::correlation::{
+    BLOCKS_A_GROUP, DeviceKeys, ENERGY_LEN, SUM_LEN, carrier_params, energies,
+};
 use super::device::Gpu;
 use super::error::GpuError;
 use super::pipelines::{CODES, CORRELATION, DEQUANTISE, Params};
 use super::spec::TileSpec;
-use crate::measure::codes::{self, Codes};
+use crate::measure::codes::{self, CodeCounts};
 use crate::measure::correlation::{Carrier, Correlation};
 use crate::measure::histogram::{BINS, bins};
 use bytemuck::{Pod, Zeroable};
 use std::num::NonZeroU64;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::quantised::{Owned, UNIT_LEN};
+use tensorseal_base::quantised::{OwnedBlocks, UNIT_LEN};
 use wgpu::{
     BindGroup, BindingResource, Buffer, BufferBinding, BufferUsages, CommandEncoder,
     CommandEncoderDescriptor, ComputePass, MapMode,
@@ -35,7 +37,7 @@ const GROUPS: u32 = 256;
 const ELEMENTS_A_GROUP: usize = 256;
 
 /// Usage of parameters.
-const TOLD: BufferUsages = BufferUsages::UNIFORM.union(BufferUsages::COPY_DST);
+const PARAMS_USAGE: BufferUsages = BufferUsages::UNIFORM.union(BufferUsages::COPY_DST);
 
 /// What the host tells of blocks: `BlockParams` in `shaders/include/blocks.wgsl`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -49,8 +51,8 @@ struct BlockParams {
 }
 
 /// The blocks that a tile owns.
-fn owned(spec: &TileSpec, dtype: Dtype) -> Owned {
-    Owned::of(dtype, spec.offset, spec.len, spec.len + spec.halo)
+fn owned(spec: &TileSpec, dtype: Dtype) -> OwnedBlocks {
+    OwnedBlocks::for_range(dtype, spec.offset, spec.len, spec.len + spec.halo)
 }
 
 /// A part of a buffer.
@@ -59,13 +61,13 @@ fn part(buffer: &Buffer, offset: u64, size: u64) -> BindingResource<'_> {
 }
 
 /// What the blocks of a tile need. It comes into being with the first tile that has blocks.
-pub(super) struct BlocksSlot {
-    codes: Option<CodesSlot>,
-    values: Option<ValuesSlot>,
+pub(super) struct BlockBuffers {
+    codes: Option<CodeBuffers>,
+    values: Option<ValueBuffers>,
 }
 
 /// Counts of codes and scale words.
-struct CodesSlot {
+struct CodeBuffers {
     counts: Buffer,
     readback: Buffer,
     params: Buffer,
@@ -73,7 +75,7 @@ struct CodesSlot {
 }
 
 /// Correlations of dequantised values.
-struct ValuesSlot {
+struct ValueBuffers {
     /// Parts that there is room for.
     parts: usize,
     energies: Buffer,
@@ -85,53 +87,53 @@ struct ValuesSlot {
 }
 
 /// The part of a tile that is at hand.
-struct Part {
+struct TilePart {
     first_block: usize,
     blocks: usize,
     units: usize,
 }
 
 /// The parts of what a tile owns.
-fn parts(owned: Owned, dtype: Dtype) -> impl Iterator<Item = Part> {
+fn parts(owned: OwnedBlocks, dtype: Dtype) -> impl Iterator<Item = TilePart> {
     let per_unit = UNIT_LEN / dtype.granule().1 as usize;
     let at_once = PART_UNITS * per_unit;
     (0..owned.blocks).step_by(at_once).map(move |first_block| {
         let blocks = at_once.min(owned.blocks - first_block);
-        Part { first_block, blocks, units: blocks.div_ceil(per_unit) }
+        TilePart { first_block, blocks, units: blocks.div_ceil(per_unit) }
     })
 }
 
-impl BlocksSlot {
-    pub fn new() -> Self {
+impl BlockBuffers {
+    pub(super) fn new() -> Self {
         Self { codes: None, values: None }
     }
 
     /// Makes room for what is asked for of a tile.
-    pub fn fit(&mut self, gpu: &Gpu, tile: &Buffer, keys: &Keys, spec: &TileSpec) {
-        if spec.wanted.codes.is_some() {
-            self.codes.get_or_insert_with(|| CodesSlot::new(gpu, tile));
+    pub(super) fn fit(&mut self, gpu: &Gpu, tile: &Buffer, keys: &DeviceKeys, spec: &TileSpec) {
+        if spec.kernels.codes.is_some() {
+            self.codes.get_or_insert_with(|| CodeBuffers::new(gpu, tile));
         }
-        if let Some(dtype) = spec.wanted.carrier.and_then(|carrier| carrier.blocks)
+        if let Some(dtype) = spec.kernels.carrier.and_then(|carrier| carrier.blocks)
             && keys.count > 0
         {
             let needed = parts(owned(spec, dtype), dtype).count().max(1);
             if self.values.as_ref().is_none_or(|values| values.parts < needed) {
-                self.values = Some(ValuesSlot::new(gpu, tile, keys, needed));
+                self.values = Some(ValueBuffers::new(gpu, tile, keys, needed));
             }
         }
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, spec: &TileSpec) -> impl Iterator<Item = &Buffer> {
-        let codes = self.codes.as_ref().filter(|_| spec.wanted.codes.is_some());
+    pub(super) fn readbacks(&self, spec: &TileSpec) -> impl Iterator<Item = &Buffer> {
+        let codes = self.codes.as_ref().filter(|_| spec.kernels.codes.is_some());
         let values = self.values.as_ref().filter(|_| has_values(spec));
         codes.map(|slot| &slot.readback).into_iter().chain(values.map(|slot| &slot.readback))
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
-        if let (Some(slot), Some(dtype)) = (&self.codes, spec.wanted.codes) {
-            let Owned { skip, blocks, .. } = owned(spec, dtype);
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
+        if let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) {
+            let OwnedBlocks { skip, blocks, .. } = owned(spec, dtype);
             let params =
                 BlockParams { first: skip as u32, blocks: blocks as u32, elements: 0, padding: 0 };
             gpu.queue.write_buffer(&slot.params, 0, bytemuck::bytes_of(&params));
@@ -164,14 +166,14 @@ impl BlocksSlot {
         }
     }
 
-    fn carried<'a>(&'a self, spec: &'a TileSpec) -> Option<(&'a ValuesSlot, &'a Carrier, Dtype)> {
-        let carrier = spec.wanted.carrier.as_ref()?;
+    fn carried<'a>(&'a self, spec: &'a TileSpec) -> Option<(&'a ValueBuffers, &'a Carrier, Dtype)> {
+        let carrier = spec.kernels.carrier.as_ref()?;
         Some((self.values.as_ref()?, carrier, carrier.blocks?))
     }
 
     /// Encodes the counting of codes: zeros where it adds, the kernel.
-    pub fn count(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
-        let (Some(slot), Some(dtype)) = (&self.codes, spec.wanted.codes) else { return };
+    pub(super) fn count(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
+        let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return };
         let (high, low) = bins(codes::scale_words(dtype));
         encoder.clear_buffer(&gpu.scratch.count_replicas, 0, None);
         encoder.clear_buffer(&slot.counts, 0, Some(4 * TOTALS as u64));
@@ -187,7 +189,13 @@ impl BlocksSlot {
     }
 
     /// Encodes the correlations, part by part.
-    pub fn correlate(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec, keys: &Keys) {
+    pub(super) fn correlate(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut CommandEncoder,
+        spec: &TileSpec,
+        keys: &DeviceKeys,
+    ) {
         let Some((slot, _, dtype)) = self.carried(spec) else { return };
         let lens = slot.lens(owned(spec, dtype), dtype, keys);
         gpu.scratch.poison.fill(encoder, &slot.energies, 0, lens.0);
@@ -203,8 +211,13 @@ impl BlocksSlot {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec, keys: &Keys) {
-        if let (Some(slot), Some(dtype)) = (&self.codes, spec.wanted.codes) {
+    pub(super) fn download(
+        &self,
+        encoder: &mut CommandEncoder,
+        spec: &TileSpec,
+        keys: &DeviceKeys,
+    ) {
+        if let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) {
             let len = counts_len(dtype);
             encoder.copy_buffer_to_buffer(&slot.counts, 0, &slot.readback, 0, len);
         }
@@ -218,8 +231,8 @@ impl BlocksSlot {
     }
 
     /// Reads the counts out of the mapped read-back buffer.
-    pub fn codes(&self, spec: &TileSpec) -> Result<Option<Codes>, GpuError> {
-        let (Some(slot), Some(dtype)) = (&self.codes, spec.wanted.codes) else { return Ok(None) };
+    pub(super) fn codes(&self, spec: &TileSpec) -> Result<Option<CodeCounts>, GpuError> {
+        let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return Ok(None) };
         let (high, low) = bins(codes::scale_words(dtype));
         let view = mapped(&slot.readback, counts_len(dtype))?;
         let words = words_at(&view, 0, TOTALS + high + low);
@@ -228,14 +241,14 @@ impl BlocksSlot {
         let elements = std::array::from_fn(|code| words[code]);
         let counts = std::array::from_fn(|i| words[256 + i].into());
         let (scales, minima) = words[TOTALS..].split_at(high);
-        Ok(Some(Codes::from_counts(dtype, &elements, counts, scales, minima)))
+        Ok(Some(CodeCounts::from_counts(dtype, &elements, counts, scales, minima)))
     }
 
     /// Reads the correlations out of the mapped read-back buffer.
-    pub fn correlation(
+    pub(super) fn correlation(
         &self,
         spec: &TileSpec,
-        keys: &Keys,
+        keys: &DeviceKeys,
     ) -> Result<Option<Correlation>, GpuError> {
         let Some((slot, _, dtype)) = self.carried(spec) else { return Ok(None) };
         let owned = owned(spec, dtype);
@@ -257,7 +270,7 @@ impl BlocksSlot {
 
 /// Whether a tile is correlated as its values.
 fn has_values(spec: &TileSpec) -> bool {
-    spec.wanted.carrier.is_some_and(|carrier| carrier.blocks.is_some())
+    spec.kernels.carrier.is_some_and(|carrier| carrier.blocks.is_some())
 }
 
 fn counts_len(dtype: Dtype) -> u64 {
@@ -271,12 +284,12 @@ fn dequantise(gpu: &Gpu, pass: &mut ComputePass<'_>, bind: &BindGroup, dtype: Dt
     pass.dispatch_workgroups((units * UNIT_LEN / ELEMENTS_A_GROUP) as u32, 1, 1);
 }
 
-impl CodesSlot {
+impl CodeBuffers {
     fn new(gpu: &Gpu, tile: &Buffer) -> Self {
         let device = &gpu.device;
         let len = 4 * (TOTALS + 2 * BINS) as u64;
         let (counts, readback) = (buffer(device, len, RETURNED), buffer(device, len, READ_BACK));
-        let params = buffer(device, size_of::<BlockParams>() as u64, TOLD);
+        let params = buffer(device, size_of::<BlockParams>() as u64, PARAMS_USAGE);
         let bind = gpu.kernels[CODES].bind(
             device,
             &[
@@ -291,8 +304,8 @@ impl CodesSlot {
     }
 }
 
-impl ValuesSlot {
-    fn new(gpu: &Gpu, tile: &Buffer, keys: &Keys, parts: usize) -> Self {
+impl ValueBuffers {
+    fn new(gpu: &Gpu, tile: &Buffer, keys: &DeviceKeys, parts: usize) -> Self {
         let device = &gpu.device;
         let energy_len = PART_UNITS as u64 * ENERGY_LEN;
         let sum_len = (PART_UNITS * keys.count) as u64 * SUM_LEN;
@@ -300,7 +313,7 @@ impl ValuesSlot {
         let energies = buffer(device, count * energy_len, RETURNED);
         let sums = buffer(device, count * sum_len, RETURNED);
         let readback = buffer(device, count * (energy_len + sum_len), READ_BACK);
-        let params = buffer(device, 2 * count * STRIDE, TOLD);
+        let params = buffer(device, 2 * count * STRIDE, PARAMS_USAGE);
         let values = gpu.values();
         let binds = (0..count).map(|number| {
             let told = |i: u64, size: usize| part(&params, (2 * number + i) * STRIDE, size as u64);
@@ -330,7 +343,7 @@ impl ValuesSlot {
     }
 
     /// Bytes of the energies and of the sums of a tile. Only the last part is shorter than its room.
-    fn lens(&self, owned: Owned, dtype: Dtype, keys: &Keys) -> (u64, u64) {
+    fn lens(&self, owned: OwnedBlocks, dtype: Dtype, keys: &DeviceKeys) -> (u64, u64) {
         let units = owned.units(dtype) as u64;
         (units * ENERGY_LEN, units * keys.count as u64 * SUM_LEN)
     }
@@ -344,7 +357,7 @@ impl Gpu {
     /// When the device fails, or these are too many blocks.
     pub fn dequantise(&self, dtype: Dtype, blocks: &[u8]) -> Result<Vec<u32>, GpuError> {
         let _one_run = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let owned = Owned::of(dtype, 0, blocks.len(), blocks.len());
+        let owned = OwnedBlocks::for_range(dtype, 0, blocks.len(), blocks.len());
         let units = owned.units(dtype);
         if units == 0 || units > PART_UNITS {
             return Err(GpuError::Failed(format!("{units} units are not dequantised at once")));

@@ -38,12 +38,12 @@ pub(super) fn filled(device: &Device, bytes: &[u8], usage: BufferUsages) -> Buff
 pub(super) struct Poison(Buffer);
 
 impl Poison {
-    pub fn new(device: &Device) -> Self {
+    pub(super) fn new(device: &Device) -> Self {
         Self(filled(device, &vec![0xFF; ONES_LEN as usize], BufferUsages::COPY_SRC))
     }
 
     /// Encodes the filling of a part of `buffer` with ones.
-    pub fn fill(&self, encoder: &mut CommandEncoder, buffer: &Buffer, at: u64, len: u64) {
+    pub(super) fn fill(&self, encoder: &mut CommandEncoder, buffer: &Buffer, at: u64, len: u64) {
         for done in (0..len).step_by(ONES_LEN as usize) {
             let part = ONES_LEN.min(len - done);
             encoder.copy_buffer_to_buffer(&self.0, 0, buffer, at + done, part);

@@ -19,26 +19,26 @@ pub(super) const SUM_LEN: u64 = 4;
 
 /// The keys of a run, on the device.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub(super) struct DeviceKeys {
     pub count: usize,
     pub words: Buffer,
 }
 
 impl Gpu {
     /// Copies the keys of a run to the device.
-    pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> Keys {
+    pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> DeviceKeys {
         // A binding must not be empty.
         let size = 32 * keys.len().max(1) as u64;
         let words = buffer(&self.device, size, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         for (key, at) in keys.iter().zip((0..).step_by(32)) {
             self.queue.write_buffer(&words, at, bytemuck::cast_slice(&key.words()));
         }
-        Keys { count: keys.len(), words }
+        DeviceKeys { count: keys.len(), words }
     }
 }
 
 /// What the correlations of a tile need: only there when a run has keys.
-pub(super) struct CorrelationSlot {
+pub(super) struct CorrelationBuffers {
     keys: usize,
     /// Energies of all blocks, and for each key the sums of all blocks.
     energies: Buffer,
@@ -48,9 +48,14 @@ pub(super) struct CorrelationSlot {
     bind: BindGroup,
 }
 
-impl CorrelationSlot {
+impl CorrelationBuffers {
     /// For tiles that lie in `tile` and whose params lie in `params`; `None` when there are no keys.
-    pub fn new(gpu: &Gpu, keys: &Keys, tile: &Buffer, params: &Buffer) -> Option<Self> {
+    pub(super) fn new(
+        gpu: &Gpu,
+        keys: &DeviceKeys,
+        tile: &Buffer,
+        params: &Buffer,
+    ) -> Option<Self> {
         if keys.count == 0 {
             return None;
         }
@@ -78,14 +83,14 @@ impl CorrelationSlot {
     }
 
     /// Encodes the filling of what the kernel will write with ones.
-    pub fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
+    pub(super) fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         gpu.scratch.poison.fill(encoder, &self.energies, 0, energies);
         gpu.scratch.poison.fill(encoder, &self.sums, 0, sums);
     }
 
     /// Encodes the kernel.
-    pub fn dispatch(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, blocks: usize) {
+    pub(super) fn dispatch(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, blocks: usize) {
         pass.set_bind_group(0, &self.bind, &[]);
         pass.set_pipeline(gpu.kernels[CORRELATION].entry("correlate"));
         let groups = blocks.div_ceil(BLOCKS_A_GROUP);
@@ -93,14 +98,14 @@ impl CorrelationSlot {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, blocks: usize) {
+    pub(super) fn download(&self, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         encoder.copy_buffer_to_buffer(&self.energies, 0, &self.readback, 0, energies);
         encoder.copy_buffer_to_buffer(&self.sums, 0, &self.readback, energies, sums);
     }
 
     /// Reads the results out of the mapped read-back buffer.
-    pub fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
+    pub(super) fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
         let (energies, sums) = self.lens(blocks);
         let view = mapped(&self.readback, energies + sums)?;
         let pairs = words_at(&view, 0, 2 * blocks);
@@ -134,7 +139,7 @@ pub(super) fn carrier_blocks(spec: &TileSpec, carrier: &Carrier) -> usize {
 /// The members of [`Params`] that tell of carriers; zero when there are none.
 pub(super) fn carrier_params(spec: &TileSpec) -> Params {
     let mut params: Params = bytemuck::Zeroable::zeroed();
-    if let Some(carrier) = &spec.wanted.carrier {
+    if let Some(carrier) = &spec.kernels.carrier {
         params.nonce = chips::words(&carrier.nonce);
         params.first_block = carrier.block_at(spec.offset) as u32;
         params.width = carrier.elements.width as u32;

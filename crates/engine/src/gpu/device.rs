@@ -4,7 +4,7 @@ use super::adapter;
 use super::block_types;
 use super::description::{AdapterDescription, DeviceSelector};
 use super::error::GpuError;
-use super::pipelines::{Compiled, KERNELS};
+use super::pipelines::{CompiledKernel, KERNELS};
 use super::scratch::Scratch;
 use crate::measure::TILE_LEN;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ pub struct Gpu {
     description: AdapterDescription,
     pub(super) device: Device,
     pub(super) queue: Queue,
-    pub(super) kernels: Vec<Compiled>,
+    pub(super) kernels: Vec<CompiledKernel>,
     pub(super) scratch: Scratch,
     failure: Arc<Mutex<Option<GpuError>>>,
     /// Values of blocks: only there when blocks are correlated.
@@ -62,7 +62,7 @@ impl Gpu {
         let kernels = KERNELS
             .iter()
             .zip(sources)
-            .map(|(kernel, source)| Compiled::new(&device, *kernel, source.clone()))
+            .map(|(kernel, source)| CompiledKernel::new(&device, *kernel, source.clone()))
             .collect();
         let scratch = Scratch::new(&device);
         let (values, running) = (OnceLock::new(), Mutex::new(()));

@@ -50,7 +50,7 @@ pub trait TileFeed: Sync {
 
 /// The device failed: these tiles are not measured, all others are.
 #[derive(Debug)]
-pub struct Interrupted<J> {
+pub struct DeviceFailure<J> {
     /// What happened to the device.
     pub error: GpuError,
     /// The tiles that were in flight.

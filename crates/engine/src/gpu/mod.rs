@@ -8,8 +8,8 @@
 mod description;
 mod error;
 mod feed;
-mod rate;
 mod spec;
+mod throughput;
 
 #[cfg(not(feature = "gpu"))]
 mod absent;
@@ -48,6 +48,6 @@ pub use description::{AdapterDescription, DeviceSelector};
 #[cfg(feature = "gpu")]
 pub use device::Gpu;
 pub use error::GpuError;
-pub use feed::{Interrupted, TileFeed};
-pub use rate::Rate;
+pub use feed::{DeviceFailure, TileFeed};
 pub use spec::TileSpec;
+pub use throughput::Throughput;

@@ -18,7 +18,7 @@ use wgpu::{
 
 /// One shader.
 #[derive(Debug, Clone, Copy)]
-pub struct Kernel {
+pub struct ShaderKernel {
     /// Name of the shader and of its CPU twin.
     pub name: &'static str,
     /// Includes, then the shader itself.
@@ -58,71 +58,71 @@ pub const CODES: usize = 8;
 pub const DEQUANTISE: usize = 9;
 
 /// All shaders. A file under `shaders/` without a row here fails a test.
-pub const KERNELS: [Kernel; 10] = [
-    Kernel {
+pub const KERNELS: [ShaderKernel; 10] = [
+    ShaderKernel {
         name: "digest",
         parts: &[PARAMS, BLAKE3, tensorseal_shaders::DIGEST],
         entries: &["chunks", "blocks"],
         by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "histogram",
         parts: &[PARAMS, tensorseal_shaders::HISTOGRAM],
         entries: &["count_bytes", "count_words", "merge"],
         by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "summary",
         parts: &[PARAMS, U64, tensorseal_shaders::SUMMARY],
         entries: &["classes", "merge"],
         by_type: false,
         bindings: &[READ, WRITE, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "correlation",
         parts: &[PARAMS, CHACHA20, tensorseal_shaders::CORRELATION],
         entries: &["correlate"],
         by_type: false,
         bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "pages",
         parts: &[STRUCTURE, U64, tensorseal_shaders::PAGES],
         entries: &["fingerprint"],
         by_type: false,
         bindings: &[READ, READ, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "windows",
         parts: &[STRUCTURE, tensorseal_shaders::WINDOWS],
         entries: &["classes"],
         by_type: false,
         bindings: &[READ, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "low_bits",
         parts: &[STRUCTURE, tensorseal_shaders::LOW_BITS],
         entries: &["streams"],
         by_type: false,
         bindings: &[READ, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "magnitudes",
         parts: &[STRUCTURE, tensorseal_shaders::MAGNITUDES],
         entries: &["rows", "columns"],
         by_type: false,
         bindings: &[READ, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "codes",
         parts: &[BLOCKS, tensorseal_shaders::CODES],
         entries: &["count", "merge"],
         by_type: true,
         bindings: &[READ, READ, WRITE, WRITE, UNIFORM],
     },
-    Kernel {
+    ShaderKernel {
         name: "dequantise",
         parts: &[BLOCKS, U64, tensorseal_shaders::DEQUANTISE],
         entries: &["dequantise"],
@@ -131,7 +131,7 @@ pub const KERNELS: [Kernel; 10] = [
     },
 ];
 
-impl Kernel {
+impl ShaderKernel {
     /// The whole text of the shader.
     pub fn source(&self) -> String {
         self.parts.concat()
@@ -155,20 +155,20 @@ pub(super) struct Params {
 }
 
 /// A shader compiled for a device.
-pub(super) struct Compiled {
+pub(super) struct CompiledKernel {
     layout: BindGroupLayout,
     pipeline_layout: PipelineLayout,
     module: ShaderModule,
     /// By entry.
     pipelines: Vec<ComputePipeline>,
     /// By block-quantised type, then by entry.
-    by_type: [OnceLock<Vec<ComputePipeline>>; quantised::TYPES],
-    kernel: Kernel,
+    by_type: [OnceLock<Vec<ComputePipeline>>; quantised::TYPE_COUNT],
+    kernel: ShaderKernel,
 }
 
-impl Compiled {
+impl CompiledKernel {
     /// Compiles `source`, the text of `kernel`. Errors reach the device's error handler.
-    pub fn new(device: &Device, kernel: Kernel, source: String) -> Self {
+    pub(super) fn new(device: &Device, kernel: ShaderKernel, source: String) -> Self {
         let entries: Vec<_> = kernel
             .bindings
             .iter()
@@ -196,7 +196,7 @@ impl Compiled {
             label,
             source: ShaderSource::Wgsl(source.into()),
         });
-        let by_type = [const { OnceLock::new() }; quantised::TYPES];
+        let by_type = [const { OnceLock::new() }; quantised::TYPE_COUNT];
         let pipelines = Vec::new();
         let mut compiled = Self { layout, pipeline_layout, module, pipelines, by_type, kernel };
         if !kernel.by_type {
@@ -224,14 +224,14 @@ impl Compiled {
     }
 
     /// The pipeline of an entry point for a block-quantised type.
-    pub fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
-        let slot = &self.by_type[quantised::index(dtype).unwrap_or(0)];
+    pub(super) fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
+        let slot = &self.by_type[quantised::type_index(dtype).unwrap_or(0)];
         let pipelines = slot.get_or_init(|| self.compile(device, &block_types::constants(dtype)));
         &pipelines[self.position(name)]
     }
 
     /// The pipeline of an entry point.
-    pub fn entry(&self, name: &str) -> &ComputePipeline {
+    pub(super) fn entry(&self, name: &str) -> &ComputePipeline {
         &self.pipelines[self.position(name)]
     }
 
@@ -242,7 +242,7 @@ impl Compiled {
     }
 
     /// Binds buffers in the order of the bindings.
-    pub fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
+    pub(super) fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
         let entries: Vec<_> = resources
             .iter()
             .zip(0..)

@@ -1,13 +1,13 @@
 //! Several tiles in flight: while one computes, the next is copied and the one before is read.
 
-use super::correlation::Keys;
+use super::correlation::DeviceKeys;
 use super::device::Gpu;
 use super::error::GpuError;
-use super::feed::{Interrupted, TileFeed};
+use super::feed::{DeviceFailure, TileFeed};
 use super::spec::TileSpec;
-use super::tile::Slot;
+use super::tile::TileBuffers;
 use crate::measure::chips::ChipKey;
-use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Wanted};
+use crate::measure::{BLOCK_LEN, KernelSet, TILE_LEN, TileMeasurement};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,19 +22,19 @@ const SLOTS: usize = 3;
 
 /// A tile in flight.
 struct InFlight<J> {
-    slot: Slot,
+    slot: TileBuffers,
     job: J,
     spec: TileSpec,
     submission: SubmissionIndex,
-    staging: Mapping,
-    readbacks: Vec<Mapping>,
+    staging: BufferMapping,
+    readbacks: Vec<BufferMapping>,
 }
 
 /// The outcome of a mapping that was asked for: 0 not yet, 1 mapped, 2 failed.
 #[derive(Clone, Default)]
-struct Mapping(Arc<AtomicU8>);
+struct BufferMapping(Arc<AtomicU8>);
 
-impl Mapping {
+impl BufferMapping {
     fn request(buffer: &wgpu::Buffer, mode: MapMode, bytes: Range<u64>) -> Self {
         let mapping = Self::default();
         let told = mapping.clone();
@@ -54,14 +54,14 @@ impl Mapping {
 }
 
 /// A tile that did not get under way, with everything that goes back.
-struct Returned<F: TileFeed> {
-    error: NotStarted<F::Error>,
-    slot: Slot,
+struct FailedTile<F: TileFeed> {
+    error: StartError<F::Error>,
+    slot: TileBuffers,
     job: F::Job,
 }
 
 /// Why a tile did not get under way.
-enum NotStarted<E> {
+enum StartError<E> {
     Device(GpuError),
     Bytes(E),
 }
@@ -71,19 +71,23 @@ impl Gpu {
     ///
     /// # Errors
     /// When the device fails; the tiles that were in flight come back.
-    pub fn stream<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+    pub fn stream<F: TileFeed>(&self, feed: &F) -> Result<(), DeviceFailure<F::Job>> {
         self.stream_with(feed, true)
     }
 
     /// The ring without its kernels: how fast bytes get to the device at all. The measurements it
     /// returns are those of nothing.
-    pub(super) fn stream_copies<F: TileFeed>(&self, feed: &F) -> Result<(), Interrupted<F::Job>> {
+    pub(super) fn stream_copies<F: TileFeed>(&self, feed: &F) -> Result<(), DeviceFailure<F::Job>> {
         self.stream_with(feed, false)
     }
 
-    fn stream_with<F: TileFeed>(&self, feed: &F, kernels: bool) -> Result<(), Interrupted<F::Job>> {
+    fn stream_with<F: TileFeed>(
+        &self,
+        feed: &F,
+        kernels: bool,
+    ) -> Result<(), DeviceFailure<F::Job>> {
         let _one_run = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free: Vec<Slot> = Vec::new();
+        let mut free: Vec<TileBuffers> = Vec::new();
         let mut flight: VecDeque<InFlight<F::Job>> = VecDeque::new();
         let mut more = true;
         let keys = self.upload_keys(feed.keys());
@@ -104,13 +108,13 @@ impl Gpu {
                 match self.start(feed, slot, job, kernels) {
                     Ok(tile) => flight.push_back(tile),
                     Err(returned) => {
-                        let Returned { error, slot, job } = *returned;
+                        let FailedTile { error, slot, job } = *returned;
                         match error {
-                            NotStarted::Bytes(error) => {
+                            StartError::Bytes(error) => {
                                 free.push(slot);
                                 feed.failed(job, error);
                             }
-                            NotStarted::Device(error) => break Some((error, Some(job))),
+                            StartError::Device(error) => break Some((error, Some(job))),
                         }
                     }
                 }
@@ -131,16 +135,16 @@ impl Gpu {
             None => Ok(()),
             Some((error, job)) => {
                 let jobs = flight.into_iter().map(|tile| tile.job).chain(job).collect();
-                Err(Interrupted { error, jobs })
+                Err(DeviceFailure { error, jobs })
             }
         }
     }
 
-    fn new_slot(&self, keys: &Keys) -> Result<Slot, GpuError> {
-        let slot = Slot::new(self, keys);
+    fn new_slot(&self, keys: &DeviceKeys) -> Result<TileBuffers, GpuError> {
+        let slot = TileBuffers::new(self, keys);
         self.check()?;
         // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
-        let mapping = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        let mapping = BufferMapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
         let _ = self.device.poll(wgpu::PollType::Poll);
         self.check()?;
         mapping.check("staging")?;
@@ -150,18 +154,18 @@ impl Gpu {
     fn start<F: TileFeed>(
         &self,
         feed: &F,
-        mut slot: Slot,
+        mut slot: TileBuffers,
         job: F::Job,
         kernels: bool,
-    ) -> Result<InFlight<F::Job>, Box<Returned<F>>> {
+    ) -> Result<InFlight<F::Job>, Box<FailedTile<F>>> {
         let spec = feed.spec(&job);
         debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
         debug_assert!(spec.halo <= HALO_LEN);
         if let Err(error) = slot.fit(self, &spec) {
-            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
+            return Err(Box::new(FailedTile { error: StartError::Device(error), slot, job }));
         }
         if let Err(error) = fill(feed, &slot, &job, &spec) {
-            return Err(Box::new(Returned { error, slot, job }));
+            return Err(Box::new(FailedTile { error, slot, job }));
         }
         slot.staging.unmap();
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -172,11 +176,12 @@ impl Gpu {
         slot.download(&mut encoder, &spec);
         let submission = self.queue.submit([encoder.finish()]);
         if let Err(error) = self.check() {
-            return Err(Box::new(Returned { error: NotStarted::Device(error), slot, job }));
+            return Err(Box::new(FailedTile { error: StartError::Device(error), slot, job }));
         }
-        let staging = Mapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
-        let read =
-            |buffer: &&wgpu::Buffer| Mapping::request(buffer, MapMode::Read, 0..buffer.size());
+        let staging = BufferMapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        let read = |buffer: &&wgpu::Buffer| {
+            BufferMapping::request(buffer, MapMode::Read, 0..buffer.size())
+        };
         let readbacks = slot.readbacks(&spec).iter().map(read).collect();
         Ok(InFlight { slot, job, spec, submission, staging, readbacks })
     }
@@ -197,7 +202,7 @@ impl Gpu {
         &self,
         bytes: &[u8],
         offset: u64,
-        wanted: Wanted,
+        wanted: KernelSet,
         keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
         self.measure_part(bytes, bytes.len(), offset, wanted, keys)
@@ -212,7 +217,7 @@ impl Gpu {
         bytes: &[u8],
         len: usize,
         offset: u64,
-        wanted: Wanted,
+        wanted: KernelSet,
         keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
         if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
@@ -222,8 +227,8 @@ impl Gpu {
         if bytes.len() < len || halo > HALO_LEN {
             return Err(GpuError::Failed(format!("{halo} bytes behind a tile are too many")));
         }
-        let spec = TileSpec { offset, len, halo, wanted };
-        let feed = FromMemory::new(bytes, spec, keys, 1);
+        let spec = TileSpec { offset, len, halo, kernels: wanted };
+        let feed = MemoryFeed::new(bytes, spec, keys, 1);
         self.stream(&feed).map_err(|interrupted| interrupted.error)?;
         let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
@@ -233,15 +238,15 @@ impl Gpu {
 /// Fills the mapped staging buffer block by block, from the threads of the feed.
 fn fill<F: TileFeed>(
     feed: &F,
-    slot: &Slot,
+    slot: &TileBuffers,
     job: &F::Job,
     spec: &TileSpec,
-) -> Result<(), NotStarted<F::Error>> {
+) -> Result<(), StartError<F::Error>> {
     let mut view = slot
         .staging
         .slice(..spec.copied())
         .get_mapped_range_mut()
-        .map_err(|error| NotStarted::Device(GpuError::Failed(error.to_string())))?;
+        .map_err(|error| StartError::Device(GpuError::Failed(error.to_string())))?;
     // The memory may be write-combined or behind the bus: it is only ever written, in order.
     let (blocks, halo) = view.slice(..).into_chunks::<BLOCK_LEN>();
     let blocks: Vec<_> = blocks.into_iter().enumerate().collect();
@@ -252,7 +257,7 @@ fn fill<F: TileFeed>(
             part.slice(*filled..*filled + piece.len()).copy_from_slice(piece);
             *filled += piece.len();
         })
-        .map_err(NotStarted::Bytes)
+        .map_err(StartError::Bytes)
     };
     let read_block =
         |(index, block)| read(index * BLOCK_LEN, BLOCK_LEN, WriteOnly::<[u8]>::from(block));
@@ -264,7 +269,7 @@ fn fill<F: TileFeed>(
 }
 
 /// A feed of one tile from memory, given a number of times; keeps the last measurement.
-pub(super) struct FromMemory<'a> {
+pub(super) struct MemoryFeed<'a> {
     bytes: &'a [u8],
     spec: TileSpec,
     keys: &'a [ChipKey],
@@ -273,19 +278,19 @@ pub(super) struct FromMemory<'a> {
     measured: Mutex<Option<TileMeasurement>>,
 }
 
-impl<'a> FromMemory<'a> {
-    pub fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
+impl<'a> MemoryFeed<'a> {
+    pub(super) fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
         let (left, measured) = (AtomicU32::new(times), Mutex::default());
         Self { bytes, spec, keys, left, pool: None, measured }
     }
 
     /// As it is, read by these threads.
-    pub fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
+    pub(super) fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
         Self { pool, ..self }
     }
 }
 
-impl TileFeed for FromMemory<'_> {
+impl TileFeed for MemoryFeed<'_> {
     type Job = ();
     type Error = std::convert::Infallible;
 

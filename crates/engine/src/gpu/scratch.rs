@@ -24,7 +24,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(device: &Device) -> Self {
+    pub(super) fn new(device: &Device) -> Self {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         // Little-endian: the low word of each comes first.
         let page_keys: Vec<u8> = pages::KEYS.iter().flat_map(|key| key.to_le_bytes()).collect();

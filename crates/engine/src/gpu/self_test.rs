@@ -5,12 +5,12 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::pipelines::KERNELS;
 use crate::measure::chips::ChipKey;
-use crate::measure::correlation::{Carrier, Elements};
+use crate::measure::correlation::{Carrier, ElementFormat};
 use crate::measure::dequantise::dequantise;
-use crate::measure::structure::{Layout, Structure};
-use crate::measure::{self, BLOCK_LEN, TileMeasurement, Wanted, Words};
+use crate::measure::structure::{Structure, StructureLayout};
+use crate::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement, WordFormat};
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::quantised::{HALO_LEN, edges};
+use tensorseal_base::quantised::{HALO_LEN, edge_scales};
 
 /// Two blocks at a chunk counter that needs both words, with every class of float and some noise.
 const OFFSET: u64 = (1 << 42) - BLOCK_LEN as u64;
@@ -51,14 +51,16 @@ impl Gpu {
 fn every_kernel(gpu: &Gpu) -> Result<(), GpuError> {
     let bytes = sample(2 * BLOCK_LEN);
     let keys = [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])];
-    let counted = [Words::Bits8, Words::Bits16, Words::F32, Words::F64];
+    let counted = [WordFormat::Bits8, WordFormat::Bits16, WordFormat::F32, WordFormat::F64];
     let carriers = [Dtype::F8_E4M3, Dtype::BF16, Dtype::F32, Dtype::F16];
-    let carriers = carriers
-        .into_iter()
-        .map(|dtype| Wanted { carrier: Carrier::of(dtype, [7; 12]), ..Wanted::DIGEST });
+    let carriers = carriers.into_iter().map(|dtype| KernelSet {
+        carrier: Carrier::from_dtype(dtype, [7; 12]),
+        ..KernelSet::DIGEST
+    });
     let all = counted.into_iter().zip(LAYOUTS).map(|(words, (dtype, phase, columns))| {
-        let layout = Some(Layout { phase, elements: Elements::of(dtype), columns });
-        (OFFSET, Wanted { layout, ..words.into() })
+        let layout =
+            Some(StructureLayout { phase, elements: ElementFormat::from_dtype(dtype), columns });
+        (OFFSET, KernelSet { layout, ..words.into() })
     });
     // Carriers end where the counter of their chips does, which is before the other offset.
     for (offset, wanted) in all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted))) {
@@ -99,7 +101,7 @@ fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
     let mut bytes = sample(BLOCK_LEN + HALO_LEN);
     // The rest of a block is no block.
     let count = 400;
-    edges::put(dtype, &mut bytes[..count * size]);
+    edge_scales::fill_edge_scales(dtype, &mut bytes[..count * size]);
     let mut expected = Vec::new();
     dequantise(dtype, &bytes[..count * size], &mut expected);
     let measured = gpu.dequantise(dtype, &bytes[..count * size])?;
@@ -107,8 +109,8 @@ fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
     if !measured.iter().copied().eq(expected.chain(std::iter::repeat(0)).take(measured.len())) {
         return fails("dequantise");
     }
-    let carrier = Carrier::of(dtype, [7; 12]);
-    let wanted = Wanted { codes: Some(dtype), carrier, ..Wanted::DIGEST };
+    let carrier = Carrier::from_dtype(dtype, [7; 12]);
+    let wanted = KernelSet { codes: Some(dtype), carrier, ..KernelSet::DIGEST };
     let keys = [ChipKey([0x5A; 32])];
     let expected = measure::measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys);
     let measured = gpu.measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys)?;

@@ -1,6 +1,6 @@
 //! What is to be measured of a tile.
 
-use crate::measure::Wanted;
+use crate::measure::KernelSet;
 
 /// What is to be measured of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct TileSpec {
     /// Bytes that lie behind it in its object and are read with it, for units that begin in it.
     pub halo: usize,
     /// What is measured besides the digests.
-    pub wanted: Wanted,
+    pub kernels: KernelSet,
 }
 
 impl TileSpec {

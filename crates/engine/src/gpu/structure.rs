@@ -5,10 +5,10 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::pipelines::{LOW_BITS, MAGNITUDES, PAGES, WINDOWS};
 use super::spec::TileSpec;
-use crate::measure::low_bits::{self, Bits, COUNTED, WIDTHS};
+use crate::measure::low_bits::{self, BitCounts, COUNTED, WIDTHS};
 use crate::measure::magnitudes;
 use crate::measure::pages::{PAGE_LEN, PageState};
-use crate::measure::structure::{Layout, Structure};
+use crate::measure::structure::{Structure, StructureLayout};
 use crate::measure::windows::{self, CLASSES, WINDOW_LEN};
 use crate::measure::{BLOCK_LEN, TILE_LEN};
 use bytemuck::{Pod, Zeroable};
@@ -55,7 +55,7 @@ struct StructureParams {
 }
 
 /// How much there is of everything in a tile.
-struct Extent {
+struct TileExtent {
     params: StructureParams,
     pages: usize,
     windows: usize,
@@ -65,8 +65,8 @@ struct Extent {
     columns: usize,
 }
 
-impl Extent {
-    fn of(spec: &TileSpec, layout: &Layout) -> Self {
+impl TileExtent {
+    fn of(spec: &TileSpec, layout: &StructureLayout) -> Self {
         let head = (u64::from(layout.phase) + spec.offset) % PAGE_LEN;
         let mut params = StructureParams {
             units: (spec.len / 16) as u32,
@@ -121,24 +121,24 @@ impl Extent {
 }
 
 /// The sums of rows and columns of a tile: as large as they had to be so far.
-struct Sums {
+struct RowColumnBuffers {
     sums: Buffer,
     readback: Buffer,
     bind: BindGroup,
 }
 
 /// What the structure of a tile needs: only there when a run asks for it.
-pub(super) struct StructureSlot {
+pub(super) struct StructureBuffers {
     results: Buffer,
     readback: Buffer,
     params: Buffer,
     binds: [BindGroup; 3],
-    sums: Option<Sums>,
+    sums: Option<RowColumnBuffers>,
 }
 
-impl StructureSlot {
+impl StructureBuffers {
     /// For tiles that lie in `tile`.
-    pub fn new(gpu: &Gpu, tile: &Buffer) -> Self {
+    pub(super) fn new(gpu: &Gpu, tile: &Buffer) -> Self {
         let device = &gpu.device;
         let results = buffer(device, RESULTS_LEN as u64, RETURNED);
         let readback = buffer(device, RESULTS_LEN as u64, READ_BACK);
@@ -165,14 +165,14 @@ impl StructureSlot {
     ///
     /// # Errors
     /// When its rows are shorter or longer than what is measured.
-    pub fn fit(
+    pub(super) fn fit(
         &mut self,
         gpu: &Gpu,
         tile: &Buffer,
         spec: &TileSpec,
-        layout: &Layout,
+        layout: &StructureLayout,
     ) -> Result<(), GpuError> {
-        let extent = Extent::of(spec, layout);
+        let extent = TileExtent::of(spec, layout);
         if extent.rows == 0 {
             return Ok(());
         }
@@ -191,25 +191,25 @@ impl StructureSlot {
         let [sums_all, told] = resources;
         let bind =
             gpu.kernels[MAGNITUDES].bind(device, &[tile.as_entire_binding(), sums_all, told]);
-        self.sums = Some(Sums { sums, readback, bind });
+        self.sums = Some(RowColumnBuffers { sums, readback, bind });
         Ok(())
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, layout: &Layout) -> impl Iterator<Item = &Buffer> {
+    pub(super) fn readbacks(&self, layout: &StructureLayout) -> impl Iterator<Item = &Buffer> {
         let measured = layout.elements.is_some() && layout.columns > 0;
         let sums = self.sums.as_ref().filter(|_| measured);
         std::iter::once(&self.readback).chain(sums.map(|sums| &sums.readback))
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec, layout: &Layout) {
-        let params = Extent::of(spec, layout).params;
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec, layout: &StructureLayout) {
+        let params = TileExtent::of(spec, layout).params;
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
     }
 
     /// The kernels that measure something of a tile.
-    pub fn kernels(layout: &Layout) -> impl Iterator<Item = usize> {
+    pub(super) fn kernels(layout: &StructureLayout) -> impl Iterator<Item = usize> {
         let elements = layout.elements.as_ref();
         [
             (PAGES, true),
@@ -222,15 +222,15 @@ impl StructureSlot {
     }
 
     /// Encodes what must be done before a kernel: ones where it writes, zeros where it adds.
-    pub fn prepare(
+    pub(super) fn prepare(
         &self,
         gpu: &Gpu,
         encoder: &mut CommandEncoder,
         spec: &TileSpec,
-        layout: &Layout,
+        layout: &StructureLayout,
         kernel: usize,
     ) {
-        let extent = Extent::of(spec, layout);
+        let extent = TileExtent::of(spec, layout);
         let [pages, windows, low_bits] = extent.parts();
         match (kernel, &self.sums) {
             (PAGES, _) => gpu.scratch.poison.fill(encoder, &self.results, pages.0, pages.1),
@@ -242,15 +242,15 @@ impl StructureSlot {
     }
 
     /// Encodes a kernel.
-    pub fn dispatch(
+    pub(super) fn dispatch(
         &self,
         gpu: &Gpu,
         pass: &mut ComputePass<'_>,
         spec: &TileSpec,
-        layout: &Layout,
+        layout: &StructureLayout,
         kernel: usize,
     ) {
-        let extent = Extent::of(spec, layout);
+        let extent = TileExtent::of(spec, layout);
         let compiled = &gpu.kernels[kernel];
         let mut dispatch = |bind: &BindGroup, entry: &str, x: usize, y: usize| {
             pass.set_bind_group(0, bind, &[]);
@@ -273,8 +273,13 @@ impl StructureSlot {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec, layout: &Layout) {
-        let extent = Extent::of(spec, layout);
+    pub(super) fn download(
+        &self,
+        encoder: &mut CommandEncoder,
+        spec: &TileSpec,
+        layout: &StructureLayout,
+    ) {
+        let extent = TileExtent::of(spec, layout);
         for (at, len) in extent.parts() {
             encoder.copy_buffer_to_buffer(&self.results, at, &self.readback, at, len);
         }
@@ -284,15 +289,19 @@ impl StructureSlot {
     }
 
     /// Reads the results out of the mapped read-back buffers.
-    pub fn results(&self, spec: &TileSpec, layout: &Layout) -> Result<Structure, GpuError> {
-        let extent = Extent::of(spec, layout);
-        let mut found = Structure::touched(layout, spec.offset, spec.len as u64);
+    pub(super) fn results(
+        &self,
+        spec: &TileSpec,
+        layout: &StructureLayout,
+    ) -> Result<Structure, GpuError> {
+        let extent = TileExtent::of(spec, layout);
+        let mut found = Structure::for_range(layout, spec.offset, spec.len as u64);
         let view = mapped(&self.readback, RESULTS_LEN as u64)?;
         let words = |at: usize, bytes: usize| words_at(&view, at as u64, bytes / 4);
         let pages = words(PAGES_AT, extent.pages * PAGE_RESULT);
         for (page, words) in found.pages.pages.iter_mut().zip(pages.as_chunks().0) {
             let [low, high, word, state] = *words;
-            page.print = u64::from(high) << 32 | u64::from(low);
+            page.fingerprint = u64::from(high) << 32 | u64::from(low);
             page.word = word;
             page.state = match state {
                 1 => PageState::Constant,
@@ -316,7 +325,7 @@ impl StructureSlot {
                 *stream = counts.map(u64::from);
             }
             let words = words(BLOCKS_AT, extent.blocks * BLOCK_RESULT);
-            let bits = words.as_chunks().0.iter().map(|[ones, lag1, lag8]| Bits {
+            let bits = words.as_chunks().0.iter().map(|[ones, lag1, lag8]| BitCounts {
                 ones: *ones,
                 lag1: *lag1,
                 lag8: *lag8,

@@ -1,21 +1,21 @@
 //! One tile on the device: its buffers, its commands, its results.
 
-use super::blocks::BlocksSlot;
+use super::blocks::BlockBuffers;
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
-use super::correlation::{CorrelationSlot, Keys, carrier_blocks, carrier_params};
+use super::correlation::{CorrelationBuffers, DeviceKeys, carrier_blocks, carrier_params};
 use super::device::Gpu;
 use super::error::GpuError;
 use super::pipelines::{
-    CODES, CORRELATION, Compiled, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params, SUMMARY,
-    WINDOWS,
+    CODES, CORRELATION, CompiledKernel, DIGEST, HISTOGRAM, LOW_BITS, MAGNITUDES, PAGES, Params,
+    SUMMARY, WINDOWS,
 };
 use super::scratch::CHUNK_LEN;
 use super::spec::TileSpec;
-use super::structure::StructureSlot;
+use super::structure::StructureBuffers;
 use crate::measure::correlation::Carrier;
 use crate::measure::histogram::{BINS, Histogram, bins};
-use crate::measure::summary::{Classes, Summary};
-use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, Words};
+use crate::measure::summary::{ClassCounts, WordSummary};
+use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, WordFormat};
 use tensorseal_base::quantised::HALO_LEN;
 use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass};
 
@@ -42,7 +42,7 @@ const SUMS_LEN: u64 = BINS as u64 * 8;
 const RESULTS_LEN: u64 = SUMS_AT + SUMS_LEN;
 
 /// The buffers of one tile in flight.
-pub(super) struct Slot {
+pub(super) struct TileBuffers {
     /// Filled by the host.
     pub staging: Buffer,
     /// Read by the host.
@@ -51,14 +51,14 @@ pub(super) struct Slot {
     results: Buffer,
     params: Buffer,
     binds: [BindGroup; 3],
-    correlation: Option<CorrelationSlot>,
-    structure: Option<StructureSlot>,
-    blocks: Option<BlocksSlot>,
-    keys: Keys,
+    correlation: Option<CorrelationBuffers>,
+    structure: Option<StructureBuffers>,
+    blocks: Option<BlockBuffers>,
+    keys: DeviceKeys,
 }
 
-impl Slot {
-    pub fn new(gpu: &Gpu, keys: &Keys) -> Self {
+impl TileBuffers {
+    pub(super) fn new(gpu: &Gpu, keys: &DeviceKeys) -> Self {
         let device = &gpu.device;
         let tile = buffer(device, COPIED_LEN, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         let results = buffer(device, RESULTS_LEN, RETURNED);
@@ -106,7 +106,7 @@ impl Slot {
                 ],
             ),
         ];
-        let correlation = CorrelationSlot::new(gpu, keys, &tile, &params);
+        let correlation = CorrelationBuffers::new(gpu, keys, &tile, &params);
         let staging = buffer(device, COPIED_LEN, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
         let readback = buffer(device, RESULTS_LEN, READ_BACK);
         let (structure, blocks, keys) = (None, None, keys.clone());
@@ -128,22 +128,22 @@ impl Slot {
     ///
     /// # Errors
     /// When the device has none, or does not measure such a tile.
-    pub fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
-        if spec.wanted.blocks().is_some() {
-            let slot = self.blocks.get_or_insert_with(BlocksSlot::new);
+    pub(super) fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
+        if spec.kernels.block_type().is_some() {
+            let slot = self.blocks.get_or_insert_with(BlockBuffers::new);
             slot.fit(gpu, &self.tile, &self.keys, spec);
             gpu.check()?;
         }
-        let Some(layout) = &spec.wanted.layout else { return Ok(()) };
-        let slot = self.structure.get_or_insert_with(|| StructureSlot::new(gpu, &self.tile));
+        let Some(layout) = &spec.kernels.layout else { return Ok(()) };
+        let slot = self.structure.get_or_insert_with(|| StructureBuffers::new(gpu, &self.tile));
         slot.fit(gpu, &self.tile, spec, layout)?;
         gpu.check()
     }
 
     /// The buffers that the host reads after this tile.
-    pub fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
+    pub(super) fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
         let correlation = self.correlation.as_ref().filter(|_| plain_carrier(spec).is_some());
-        let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
+        let structure = self.structure.as_ref().zip(spec.kernels.layout.as_ref());
         std::iter::once(&self.readback)
             .chain(correlation.map(|slot| &slot.readback))
             .chain(structure.into_iter().flat_map(|(slot, layout)| slot.readbacks(layout)))
@@ -152,26 +152,26 @@ impl Slot {
     }
 
     /// Encodes the copy of the staged bytes to the device.
-    pub fn upload(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn upload(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
         encoder.copy_buffer_to_buffer(&self.staging, 0, &self.tile, 0, spec.copied());
     }
 
     /// Encodes the copy of a whole tile that is on the device already.
-    pub fn load(&self, encoder: &mut CommandEncoder, source: &Buffer) {
+    pub(super) fn load(&self, encoder: &mut CommandEncoder, source: &Buffer) {
         encoder.copy_buffer_to_buffer(source, 0, &self.tile, 0, TILE_LEN as u64);
     }
 
     /// Tells the kernels what the tile is.
-    pub fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
+    pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
         let first = spec.offset / CHUNK_LEN;
         let params = Params {
             first_chunk: [first as u32, (first >> 32) as u32],
             chunks: (spec.len as u64 / CHUNK_LEN) as u32,
-            words: spec.wanted.words.map_or(0, |words| words as u32),
+            words: spec.kernels.words.map_or(0, |words| words as u32),
             ..carrier_params(spec)
         };
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
-        if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
+        if let (Some(slot), Some(layout)) = (&self.structure, &spec.kernels.layout) {
             slot.set_params(gpu, spec, layout);
         }
         if let Some(slot) = &self.blocks {
@@ -180,26 +180,26 @@ impl Slot {
     }
 
     /// Encodes all kernels of a tile, over the one copy of its bytes.
-    pub fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
+    pub(super) fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         self.set_params(gpu, spec);
-        gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.wanted.words));
+        gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.kernels.words));
         self.encode_kernel(gpu, encoder, spec, DIGEST);
         if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
             let blocks = carrier_blocks(spec, carrier);
             slot.poison(gpu, encoder, blocks);
         }
-        if spec.wanted.carrier.is_some() {
+        if spec.kernels.carrier.is_some() {
             self.encode_kernel(gpu, encoder, spec, CORRELATION);
         }
-        if spec.wanted.codes.is_some() {
+        if spec.kernels.codes.is_some() {
             self.encode_kernel(gpu, encoder, spec, CODES);
         }
-        if let Some(layout) = &spec.wanted.layout {
-            for kernel in StructureSlot::kernels(layout) {
+        if let Some(layout) = &spec.kernels.layout {
+            for kernel in StructureBuffers::kernels(layout) {
                 self.encode_kernel(gpu, encoder, spec, kernel);
             }
         }
-        if let Some(words) = spec.wanted.words {
+        if let Some(words) = spec.kernels.words {
             self.encode_kernel(gpu, encoder, spec, HISTOGRAM);
             if words.has_summary() {
                 self.encode_kernel(gpu, encoder, spec, SUMMARY);
@@ -208,14 +208,14 @@ impl Slot {
     }
 
     /// Encodes one kernel, with the clearing of its tables.
-    pub fn encode_kernel(
+    pub(super) fn encode_kernel(
         &self,
         gpu: &Gpu,
         encoder: &mut CommandEncoder,
         spec: &TileSpec,
         kernel: usize,
     ) {
-        let structure = self.structure.as_ref().zip(spec.wanted.layout.as_ref());
+        let structure = self.structure.as_ref().zip(spec.kernels.layout.as_ref());
         if let Some(slot) = &self.blocks {
             match kernel {
                 CODES => return slot.count(gpu, encoder, spec),
@@ -255,7 +255,7 @@ impl Slot {
     fn count(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, spec: &TileSpec, kernel: usize) {
         let compiled = &gpu.kernels[kernel];
         pass.set_bind_group(0, &self.binds[kernel], &[]);
-        let words = spec.wanted.words.unwrap_or(Words::Bits8);
+        let words = spec.kernels.words.unwrap_or(WordFormat::Bits8);
         let (high, low) = bins(words);
         match kernel {
             DIGEST => {
@@ -264,7 +264,7 @@ impl Slot {
                 dispatch(pass, compiled, "blocks", (spec.len / BLOCK_LEN) as u32);
             }
             HISTOGRAM => {
-                let entry = if words == Words::Bits8 { "count_bytes" } else { "count_words" };
+                let entry = if words == WordFormat::Bits8 { "count_bytes" } else { "count_words" };
                 dispatch(pass, compiled, entry, GROUPS);
                 dispatch(pass, compiled, "merge", ((high + low) / 256) as u32);
             }
@@ -278,8 +278,8 @@ impl Slot {
     }
 
     /// Encodes the copies back.
-    pub fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
-        let len = results_len(spec.wanted.words);
+    pub(super) fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
+        let len = results_len(spec.kernels.words);
         encoder.copy_buffer_to_buffer(&self.results, 0, &self.readback, 0, len);
         if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
             slot.download(encoder, carrier_blocks(spec, carrier));
@@ -287,25 +287,25 @@ impl Slot {
         if let Some(slot) = &self.blocks {
             slot.download(encoder, spec, &self.keys);
         }
-        if let (Some(slot), Some(layout)) = (&self.structure, &spec.wanted.layout) {
+        if let (Some(slot), Some(layout)) = (&self.structure, &spec.kernels.layout) {
             slot.download(encoder, spec, layout);
         }
     }
 
     /// Reads the results out of the mapped read-back buffer.
-    pub fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
-        let view = mapped(&self.readback, results_len(spec.wanted.words))?;
+    pub(super) fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
+        let view = mapped(&self.readback, results_len(spec.kernels.words))?;
         let bytes: &[u8] = &view;
         let (values, _) = bytes.as_chunks::<32>();
         let blocks = values[..spec.len / BLOCK_LEN].to_vec();
-        let histogram = spec.wanted.words.map(|words| {
+        let histogram = spec.kernels.words.map(|words| {
             let (high, low) = bins(words);
             let counts = words_at(bytes, COUNTS_AT, high + low);
             let mut histogram = Histogram::new(words);
             histogram.add_counts(&counts[..high], &counts[high..]);
             histogram
         });
-        let summary = spec.wanted.words.filter(|words| words.has_summary()).map(|words| {
+        let summary = spec.kernels.words.filter(|words| words.has_summary()).map(|words| {
             let rows = words_at(bytes, ROWS_AT, GROUPS as usize * ROW);
             let sums = match words.width() {
                 4 => words_at(bytes, SUMS_AT, 2 * BINS),
@@ -324,7 +324,7 @@ impl Slot {
             codes = slot.codes(spec)?;
             correlation = correlation.or(slot.correlation(spec, &self.keys)?);
         }
-        let structure = match (&self.structure, &spec.wanted.layout) {
+        let structure = match (&self.structure, &spec.kernels.layout) {
             (Some(slot), Some(layout)) => Some(slot.results(spec, layout)?),
             _ => None,
         };
@@ -334,16 +334,16 @@ impl Slot {
 
 /// How the elements of a tile carry chips, if they do not come in blocks.
 fn plain_carrier(spec: &TileSpec) -> Option<&Carrier> {
-    spec.wanted.carrier.as_ref().filter(|carrier| carrier.blocks.is_none())
+    spec.kernels.carrier.as_ref().filter(|carrier| carrier.blocks.is_none())
 }
 
-fn dispatch(pass: &mut ComputePass<'_>, kernel: &Compiled, entry: &str, groups: u32) {
+fn dispatch(pass: &mut ComputePass<'_>, kernel: &CompiledKernel, entry: &str, groups: u32) {
     pass.set_pipeline(kernel.entry(entry));
     pass.dispatch_workgroups(groups, 1, 1);
 }
 
 /// How many bytes of the results are asked for.
-fn results_len(words: Option<Words>) -> u64 {
+fn results_len(words: Option<WordFormat>) -> u64 {
     match words {
         None => COUNTS_AT,
         Some(words) => match words.width() {
@@ -355,12 +355,12 @@ fn results_len(words: Option<Words>) -> u64 {
 }
 
 /// Merges the rows of the workgroups.
-fn summary(words: Words, rows: &[u32], sums: &[u32]) -> Summary {
+fn summary(words: WordFormat, rows: &[u32], sums: &[u32]) -> WordSummary {
     let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-    let mut total = Summary::new(words);
+    let mut total = WordSummary::new(words);
     for row in rows.as_chunks::<ROW>().0 {
         let [nan, positive, negative_infinity, zero, subnormal, negative, rest @ ..] = row;
-        total.classes.merge(&Classes {
+        total.classes.merge(&ClassCounts {
             nan: (*nan).into(),
             positive_infinity: (*positive).into(),
             negative_infinity: (*negative_infinity).into(),

@@ -8,18 +8,18 @@
 //! Where codes fill whole bytes, bytes are counted and told apart at the end: one addition counts up to
 //! eight codes.
 
-use super::Words;
+use super::WordFormat;
 use super::histogram::Histogram;
-use super::isa::{self, Kernel};
+use super::isa::{self, VectorKernel};
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::quantised::{self, Format, MOST_ELEMENTS, Scale};
+use tensorseal_base::quantised::{self, BlockFormat, MAX_ELEMENTS, ScaleEncoding};
 
 /// Codes there can be.
 pub const CODES: usize = 256;
 
 /// Blocks that are special; a block may be counted in several ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct SpecialBlockCounts {
     /// All blocks.
     pub blocks: u64,
     /// All of its codes are the same.
@@ -35,14 +35,14 @@ pub struct Counts {
     pub infinite: u64,
 }
 
-impl Counts {
+impl SpecialBlockCounts {
     /// In the order of the shader.
-    pub fn from_array(counts: [u64; 6]) -> Counts {
+    pub fn from_array(counts: [u64; 6]) -> SpecialBlockCounts {
         let [blocks, constant, lost, saturated, nan, infinite] = counts;
-        Counts { blocks, constant, lost, saturated, nan, infinite }
+        SpecialBlockCounts { blocks, constant, lost, saturated, nan, infinite }
     }
 
-    fn merge(&mut self, other: &Counts) {
+    fn merge(&mut self, other: &SpecialBlockCounts) {
         self.blocks += other.blocks;
         self.constant += other.constant;
         self.lost += other.lost;
@@ -54,30 +54,30 @@ impl Counts {
 
 /// The measurement of a block-quantised tensor or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Codes {
+pub struct CodeCounts {
     dtype: Dtype,
     /// Elements by code.
     pub elements: [u64; CODES],
     /// Special blocks.
-    pub counts: Counts,
-    /// Scale words: see [`Codes::scales`].
+    pub special_blocks: SpecialBlockCounts,
+    /// Scale words: see [`CodeCounts::scales`].
     scales: Histogram,
 }
 
 /// How the scale words of a type are counted.
-pub fn scale_words(dtype: Dtype) -> Words {
-    match quantised::format(dtype).map(|format| (format.scale, format.minimum)) {
-        Some((Scale::E8M0(_) | Scale::E4M3(_), _)) => Words::Bits8,
-        Some((_, Some(_))) => Words::F32,
-        _ => Words::Bits16,
+pub fn scale_words(dtype: Dtype) -> WordFormat {
+    match quantised::block_format(dtype).map(|format| (format.scale, format.minimum)) {
+        Some((ScaleEncoding::E8M0(_) | ScaleEncoding::E4M3(_), _)) => WordFormat::Bits8,
+        Some((_, Some(_))) => WordFormat::F32,
+        _ => WordFormat::Bits16,
     }
 }
 
-impl Codes {
+impl CodeCounts {
     /// No counts yet.
     pub fn new(dtype: Dtype) -> Self {
         let scales = Histogram::new(scale_words(dtype));
-        Self { dtype, elements: [0; CODES], counts: Counts::default(), scales }
+        Self { dtype, elements: [0; CODES], special_blocks: SpecialBlockCounts::default(), scales }
     }
 
     /// As a device returns them: codes, special blocks, scale words and minima.
@@ -88,9 +88,9 @@ impl Codes {
         scales: &[u32],
         minima: &[u32],
     ) -> Self {
-        let mut codes = Codes::new(dtype);
+        let mut codes = CodeCounts::new(dtype);
         codes.elements = elements.map(u64::from);
-        codes.counts = Counts::from_array(counts);
+        codes.special_blocks = SpecialBlockCounts::from_array(counts);
         codes.scales.add_counts(scales, minima);
         codes
     }
@@ -107,18 +107,18 @@ impl Codes {
     }
 
     /// Adds another part of the same tensor.
-    pub fn merge(&mut self, other: &Codes) {
+    pub fn merge(&mut self, other: &CodeCounts) {
         for (sum, part) in self.elements.iter_mut().zip(other.elements) {
             *sum += part;
         }
-        self.counts.merge(&other.counts);
+        self.special_blocks.merge(&other.special_blocks);
         self.scales.merge(&other.scales);
     }
 
     /// Back to nothing, keeping the memory.
     pub fn clear(&mut self) {
         self.elements = [0; CODES];
-        self.counts = Counts::default();
+        self.special_blocks = SpecialBlockCounts::default();
         self.scales.clear();
     }
 
@@ -139,17 +139,17 @@ type Tables = [[u32; CODES]; 4];
 
 /// One call.
 struct Counting<'a> {
-    codes: &'a mut Codes,
+    codes: &'a mut CodeCounts,
     blocks: &'a [u8],
 }
 
-impl Kernel for Counting<'_> {
+impl VectorKernel for Counting<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let (codes, blocks) = (self.codes, self.blocks);
-        let Some(format) = quantised::format(codes.dtype) else { return };
+        let Some(format) = quantised::block_format(codes.dtype) else { return };
         match codes.dtype {
             Dtype::Q4_0 | Dtype::IQ4_NL => whole::<18, 2, 16, 4>(codes, format, blocks),
             Dtype::Q4_1 => whole::<20, 4, 16, 4>(codes, format, blocks),
@@ -172,15 +172,15 @@ impl Kernel for Counting<'_> {
 /// Types whose codes of `BITS` bits fill the bytes `AT..AT + LEN` of a block.
 #[inline(always)]
 fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
-    codes: &mut Codes,
-    format: &Format,
+    codes: &mut CodeCounts,
+    format: &BlockFormat,
     blocks: &[u8],
 ) {
     let blocks = blocks.as_chunks::<SIZE>().0;
     let mut tables: Tables = [[0; CODES]; 4];
     let mut scales = ScaleCounter::new(codes, format, blocks.len());
     let (mut constant, mut saturated) = (0, 0);
-    let fp4 = matches!(format.scale, Scale::E8M0(_) | Scale::E4M3(_));
+    let fp4 = matches!(format.scale, ScaleEncoding::E8M0(_) | ScaleEncoding::E4M3(_));
     for block in blocks {
         let bytes: &[u8; LEN] = block[AT..AT + LEN].first_chunk().unwrap_or(&[0; LEN]);
         for four in bytes.as_chunks::<4>().0 {
@@ -205,14 +205,15 @@ fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
         constant += u64::from(same);
         saturated += u64::from(BITS >= 4 && !same && ends as usize * 2 >= LEN * 8 / BITS as usize);
         if scales.count(codes, block) && !same {
-            let mut all = [0; MOST_ELEMENTS];
-            format.codes_of(block, &mut all);
-            codes.counts.lost += u64::from(!is_silent(format, &all[..LEN * 8 / BITS as usize]));
+            let mut all = [0; MAX_ELEMENTS];
+            format.read_codes(block, &mut all);
+            codes.special_blocks.lost +=
+                u64::from(!is_zero_block(format, &all[..LEN * 8 / BITS as usize]));
         }
     }
-    codes.counts.blocks += blocks.len() as u64;
-    codes.counts.constant += constant;
-    codes.counts.saturated += saturated;
+    codes.special_blocks.blocks += blocks.len() as u64;
+    codes.special_blocks.constant += constant;
+    codes.special_blocks.saturated += saturated;
     let mask = (CODES - 1) >> (8 - BITS);
     for byte in 0..CODES {
         let count: u64 = tables.iter().map(|table| u64::from(table[byte])).sum();
@@ -224,16 +225,16 @@ fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
 
 /// Types whose codes are made of parts: they are put together first.
 #[inline(always)]
-fn any(codes: &mut Codes, format: &Format, blocks: &[u8]) {
+fn any(codes: &mut CodeCounts, format: &BlockFormat, blocks: &[u8]) {
     let (size, elements) = codes.dtype.granule();
     let mut tables: Tables = [[0; CODES]; 4];
-    let mut all = [0; MOST_ELEMENTS];
+    let mut all = [0; MAX_ELEMENTS];
     let blocks = blocks.chunks_exact(size as usize);
     let mut scales = ScaleCounter::new(codes, format, blocks.len());
     let extreme: [bool; CODES] = std::array::from_fn(|code| (format.extreme)(code as u8));
     let watched = extreme.contains(&true);
     for block in blocks {
-        format.codes_of(block, &mut all);
+        format.read_codes(block, &mut all);
         let all = &all[..elements as usize];
         for four in all.as_chunks::<4>().0 {
             tables[0][usize::from(four[0])] += 1;
@@ -242,14 +243,14 @@ fn any(codes: &mut Codes, format: &Format, blocks: &[u8]) {
             tables[3][usize::from(four[3])] += 1;
         }
         let same = all.iter().fold(0, |differ, code| differ | (code ^ all[0])) == 0;
-        codes.counts.constant += u64::from(same);
+        codes.special_blocks.constant += u64::from(same);
         if watched && !same {
             let ends = all.iter().filter(|code| extreme[usize::from(**code)]).count();
-            codes.counts.saturated += u64::from(2 * ends >= all.len());
+            codes.special_blocks.saturated += u64::from(2 * ends >= all.len());
         }
         let zero = scales.count(codes, block);
-        codes.counts.lost += u64::from(zero && !same && !is_silent(format, all));
-        codes.counts.blocks += 1;
+        codes.special_blocks.lost += u64::from(zero && !same && !is_zero_block(format, all));
+        codes.special_blocks.blocks += 1;
     }
     for table in tables {
         for (sum, count) in codes.elements.iter_mut().zip(table) {
@@ -259,7 +260,7 @@ fn any(codes: &mut Codes, format: &Format, blocks: &[u8]) {
 }
 
 /// Whether the codes of a block stand for nothing but zero.
-fn is_silent(format: &Format, codes: &[u8]) -> bool {
+fn is_zero_block(format: &BlockFormat, codes: &[u8]) -> bool {
     codes.iter().all(|code| format.values[usize::from(*code)] == 0)
 }
 
@@ -287,56 +288,56 @@ fn largest_nibbles(word: u64) -> u32 {
 
 /// Counts the scale words of blocks.
 struct ScaleCounter {
-    scale: Scale,
+    scale: ScaleEncoding,
     minimum: Option<usize>,
     /// Whether words must be marked one by one.
     mark: bool,
 }
 
 /// Blocks of which the words are marked one by one; more are taken to be everywhere.
-const MARKED: usize = 4096;
+const TOUCH_LIMIT_BLOCKS: usize = 4096;
 
 impl ScaleCounter {
     #[inline(always)]
-    fn new(codes: &mut Codes, format: &Format, blocks: usize) -> Self {
-        if blocks > MARKED {
-            codes.scales.mark_all();
+    fn new(codes: &mut CodeCounts, format: &BlockFormat, blocks: usize) -> Self {
+        if blocks > TOUCH_LIMIT_BLOCKS {
+            codes.scales.touch_all();
         }
-        Self { scale: format.scale, minimum: format.minimum, mark: blocks <= MARKED }
+        Self { scale: format.scale, minimum: format.minimum, mark: blocks <= TOUCH_LIMIT_BLOCKS }
     }
 
     /// Counts those of a block; returns whether its scale is zero.
     #[inline(always)]
-    fn count(&mut self, codes: &mut Codes, block: &[u8]) -> bool {
+    fn count(&mut self, codes: &mut CodeCounts, block: &[u8]) -> bool {
         let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
         let (words, zero, exponent) = match self.scale {
-            Scale::F16(at) => (half(at), half(at) & 0x7FFF == 0, 0x7C00),
-            Scale::Nibbles(at) => {
+            ScaleEncoding::F16(at) => (half(at), half(at) & 0x7FFF == 0, 0x7C00),
+            ScaleEncoding::Nibbles(at) => {
                 let word = quantised::nibbles(block, at);
                 (word, word & 0x7FFF == 0, 0x7C00)
             }
-            Scale::F32(at) => {
+            ScaleEncoding::F32(at) => {
                 let (low, high) = (half(at), half(at + 2));
                 // What is not a number may be so by its lower half alone.
                 let nan = high & 0x7FFF == 0x7F80 && low != 0;
                 codes.scales.count(high, self.mark);
-                codes.counts.nan += u64::from(nan || high & 0x7FFF > 0x7F80);
-                codes.counts.infinite += u64::from(high & 0x7FFF == 0x7F80 && !nan);
+                codes.special_blocks.nan += u64::from(nan || high & 0x7FFF > 0x7F80);
+                codes.special_blocks.infinite += u64::from(high & 0x7FFF == 0x7F80 && !nan);
                 return high & 0x7FFF == 0 && low == 0;
             }
-            Scale::E8M0(at) => {
+            ScaleEncoding::E8M0(at) => {
                 codes.scales.count(block[at].into(), self.mark);
-                codes.counts.nan += u64::from(block[at] == 0xFF);
+                codes.special_blocks.nan += u64::from(block[at] == 0xFF);
                 return false;
             }
-            Scale::E4M3(at) => {
+            ScaleEncoding::E4M3(at) => {
                 let (mut zero, mut nan) = (true, false);
                 for byte in &block[at..at + 4] {
                     codes.scales.count((*byte).into(), self.mark);
                     nan |= byte & 0x7F == 0x7F;
                     zero &= byte & 0x7F == 0 || *byte == 0x7F;
                 }
-                codes.counts.nan += u64::from(nan);
+                codes.special_blocks.nan += u64::from(nan);
                 return zero;
             }
         };
@@ -348,8 +349,8 @@ impl ScaleCounter {
             nan |= minimum & 0x7FFF > exponent;
             infinite |= minimum & 0x7FFF == exponent;
         }
-        codes.counts.nan += u64::from(nan);
-        codes.counts.infinite += u64::from(infinite && !nan);
+        codes.special_blocks.nan += u64::from(nan);
+        codes.special_blocks.infinite += u64::from(infinite && !nan);
         zero
     }
 }
@@ -358,7 +359,7 @@ impl ScaleCounter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tensorseal_base::quantised::Factors;
+    use tensorseal_base::quantised::GroupFactors;
 
     fn noise(seed: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
@@ -386,48 +387,50 @@ mod tests {
         bytes
     }
 
-    fn codes(dtype: Dtype, blocks: &[u8]) -> Codes {
-        let mut codes = Codes::new(dtype);
+    fn codes(dtype: Dtype, blocks: &[u8]) -> CodeCounts {
+        let mut codes = CodeCounts::new(dtype);
         codes.add(blocks);
         codes
     }
 
     /// One element at a time, from the values where they tell.
-    fn by_definition(dtype: Dtype, bytes: &[u8]) -> Codes {
-        let format = quantised::format(dtype).unwrap();
+    fn by_definition(dtype: Dtype, bytes: &[u8]) -> CodeCounts {
+        let format = quantised::block_format(dtype).unwrap();
         let (size, elements) = dtype.granule();
-        let mut found = Codes::new(dtype);
+        let mut found = CodeCounts::new(dtype);
         for block in bytes.chunks_exact(size as usize) {
-            let mut all = [0; MOST_ELEMENTS];
-            format.codes_of(block, &mut all);
+            let mut all = [0; MAX_ELEMENTS];
+            format.read_codes(block, &mut all);
             let all = &all[..elements as usize];
             all.iter().for_each(|code| found.elements[usize::from(*code)] += 1);
             let same = all.iter().all(|code| *code == all[0]);
             let ends = all.iter().filter(|code| (format.extreme)(**code)).count();
-            let (d, dmin) = format.scales_of(block);
-            let Factors { scale, .. } = format.factors_of(block);
-            let bytes4 = matches!(format.scale, Scale::E4M3(_)).then(|| &block[..4]);
+            let (d, dmin) = format.read_scales(block);
+            let GroupFactors { scale, .. } = format.read_factors(block);
+            let bytes4 = matches!(format.scale, ScaleEncoding::E4M3(_)).then(|| &block[..4]);
             let zero = d == 0.0 || bytes4.is_some() && scale[..4] == [0; 4];
             let mut reserved = bytes4.is_some_and(|b| b.iter().any(|b| b & 127 == 127));
-            reserved |= matches!(format.scale, Scale::E8M0(_)) && block[0] == 255;
+            reserved |= matches!(format.scale, ScaleEncoding::E8M0(_)) && block[0] == 255;
             let nan = d.is_nan() || dmin.is_nan() || reserved;
-            let counts = &mut found.counts;
+            let counts = &mut found.special_blocks;
             counts.blocks += 1;
             counts.constant += u64::from(same);
             counts.saturated += u64::from(!same && 2 * ends >= all.len());
-            counts.lost += u64::from(zero && !same && !is_silent(format, all));
+            counts.lost += u64::from(zero && !same && !is_zero_block(format, all));
             counts.nan += u64::from(nan);
             counts.infinite += u64::from(!nan && (d.is_infinite() || dmin.is_infinite()));
             match format.scale {
-                Scale::F16(at) => {
+                ScaleEncoding::F16(at) => {
                     found.scales.count(u16::from_le_bytes([block[at], block[at + 1]]), true)
                 }
-                Scale::Nibbles(at) => found.scales.count(quantised::nibbles(block, at), true),
-                Scale::F32(at) => {
+                ScaleEncoding::Nibbles(at) => {
+                    found.scales.count(quantised::nibbles(block, at), true)
+                }
+                ScaleEncoding::F32(at) => {
                     found.scales.count(u16::from_le_bytes([block[at + 2], block[at + 3]]), true)
                 }
-                Scale::E8M0(at) => found.scales.count(block[at].into(), true),
-                Scale::E4M3(_) => {
+                ScaleEncoding::E8M0(at) => found.scales.count(block[at].into(), true),
+                ScaleEncoding::E4M3(_) => {
                     block[..4].iter().for_each(|b| found.scales.count((*b).into(), true));
                 }
             }
@@ -440,7 +443,7 @@ mod tests {
 
     #[test]
     fn counts_are_the_definition() {
-        for dtype in Dtype::blocks() {
+        for dtype in Dtype::block_quantised() {
             for blocks in [0, 1, 700, 5000] {
                 let bytes = odd(dtype, 7, blocks);
                 let found = codes(dtype, &bytes);
@@ -448,9 +451,9 @@ mod tests {
                 let (_, elements) = dtype.granule();
                 assert_eq!(found.elements.iter().sum::<u64>(), blocks as u64 * elements);
             }
-            let seen = codes(dtype, &odd(dtype, 7, 5000)).counts;
+            let seen = codes(dtype, &odd(dtype, 7, 5000)).special_blocks;
             assert!(seen.constant > 0, "{dtype}");
-            let watched = (0..=255).any(quantised::format(dtype).unwrap().extreme);
+            let watched = (0..=255).any(quantised::block_format(dtype).unwrap().extreme);
             assert_eq!(seen.saturated > 0, watched, "{dtype}");
             assert!(seen.lost > 0 || matches!(dtype, Dtype::MXFP4 | Dtype::IQ1_M), "{dtype}");
         }
@@ -458,8 +461,8 @@ mod tests {
 
     #[test]
     fn zeros_of_a_quantiser_are_not_lost() {
-        for dtype in Dtype::blocks() {
-            let counts = codes(dtype, &vec![0; 20 * dtype.granule().0 as usize]).counts;
+        for dtype in Dtype::block_quantised() {
+            let counts = codes(dtype, &vec![0; 20 * dtype.granule().0 as usize]).special_blocks;
             assert_eq!((counts.lost, counts.saturated, counts.nan), (0, 0, 0), "{dtype}");
         }
     }
@@ -467,26 +470,26 @@ mod tests {
     proptest! {
         #[test]
         fn parts_merge_to_the_whole(
-            which in 0usize..quantised::TYPES,
+            which in 0usize..quantised::TYPE_COUNT,
             seed: u64,
             cuts in prop::collection::vec(0usize..90_000, 0..4),
         ) {
-            use tensorseal_base::quantised::{HALO_LEN, Owned};
-            let dtype = Dtype::blocks().nth(which).unwrap();
+            use tensorseal_base::quantised::{HALO_LEN, OwnedBlocks};
+            let dtype = Dtype::block_quantised().nth(which).unwrap();
             let bytes = odd(dtype, seed, 300);
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
-            let mut sum = Codes::new(dtype);
+            let mut sum = CodeCounts::new(dtype);
             for part in cuts.windows(2) {
                 let (len, end) = (part[1] - part[0], (part[1] + HALO_LEN).min(bytes.len()));
                 let (offset, part) = (part[0] as u64, &bytes[part[0]..end]);
-                let owned = Owned::of(dtype, offset, len, part.len());
+                let owned = OwnedBlocks::for_range(dtype, offset, len, part.len());
                 sum.merge(&codes(dtype, owned.bytes(dtype, part)));
             }
             prop_assert_eq!(&sum, &codes(dtype, &bytes));
             sum.clear();
-            prop_assert_eq!(sum, Codes::new(dtype));
+            prop_assert_eq!(sum, CodeCounts::new(dtype));
         }
     }
 

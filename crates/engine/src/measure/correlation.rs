@@ -14,8 +14,8 @@
 
 use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
 use super::dequantise::dequantise;
-use super::isa::{Isa, Kernel};
-use tensorseal_base::dtype::{Dtype, Number, Special};
+use super::isa::{Isa, VectorKernel};
+use tensorseal_base::dtype::{Dtype, NumberFormat, SpecialValues};
 use tensorseal_base::quantised;
 
 /// Elements of a carrier block: one block of chips.
@@ -29,7 +29,7 @@ const SATURATED: u32 = 32_767;
 
 /// How elements are read from their bits: what a kernel must know of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Elements {
+pub struct ElementFormat {
     /// Bytes an element takes: 1, 2 or 4.
     pub width: usize,
     /// Width of the mantissa field.
@@ -39,22 +39,22 @@ pub struct Elements {
     pub limit: u32,
 }
 
-impl Elements {
+impl ElementFormat {
     /// Of floating-point types with a sign and 8, 16 or 32 bits; `None` for all others.
-    pub fn of(dtype: Dtype) -> Option<Elements> {
-        let Number::Float(format) = dtype.number() else { return None };
+    pub fn from_dtype(dtype: Dtype) -> Option<ElementFormat> {
+        let NumberFormat::Float(format) = dtype.number_format() else { return None };
         if !format.signed || !matches!(dtype.bits(), 8 | 16 | 32) || dtype == Dtype::C64 {
             return None;
         }
         let infinity = ((1u32 << format.exponent_bits) - 1) << format.mantissa_bits;
         let limit = match format.special {
-            Special::Ieee => infinity,
-            Special::AllOnesNan => infinity | ((1 << format.mantissa_bits) - 1),
+            SpecialValues::Ieee => infinity,
+            SpecialValues::AllOnesNan => infinity | ((1 << format.mantissa_bits) - 1),
             // The one NaN of FNUZ types has the magnitude of zero, which is no carrier either.
-            Special::NegativeZeroNan | Special::None => 1 << (dtype.bits() - 1),
+            SpecialValues::NegativeZeroNan | SpecialValues::None => 1 << (dtype.bits() - 1),
         };
         let width = dtype.bits() as usize / 8;
-        Some(Elements { width, mantissa_bits: format.mantissa_bits, limit })
+        Some(ElementFormat { width, mantissa_bits: format.mantissa_bits, limit })
     }
 
     /// Mask of the sign bit.
@@ -72,7 +72,7 @@ impl Elements {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
     /// How its elements are read: of a block-quantised tensor, those that its blocks give.
-    pub elements: Elements,
+    pub elements: ElementFormat,
     /// The nonce of its chips.
     pub nonce: Nonce,
     /// Its type, if it is block-quantised.
@@ -81,9 +81,10 @@ pub struct Carrier {
 
 impl Carrier {
     /// A tensor of type `dtype` as a carrier; `None` for types that carry nothing.
-    pub fn of(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
-        let blocks = dtype.is_blocks().then_some(dtype);
-        let elements = Elements::of(if dtype.is_blocks() { Dtype::F32 } else { dtype })?;
+    pub fn from_dtype(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
+        let blocks = dtype.is_block_quantised().then_some(dtype);
+        let elements =
+            ElementFormat::from_dtype(if dtype.is_block_quantised() { Dtype::F32 } else { dtype })?;
         Some(Carrier { elements, nonce, blocks })
     }
 
@@ -181,16 +182,16 @@ impl Correlation {
 /// Blocks whose chips are made at once.
 const BATCH: usize = 16;
 
-type Quantised = [i16; CARRIER_LEN];
+type QuantisedBlock = [i16; CARRIER_LEN];
 
 /// Quantises one block; elements that `bytes` does not have become zero.
 struct Quantise<'a> {
-    elements: Elements,
+    elements: ElementFormat,
     bytes: &'a [u8],
-    q: &'a mut Quantised,
+    q: &'a mut QuantisedBlock,
 }
 
-impl Kernel for Quantise<'_> {
+impl VectorKernel for Quantise<'_> {
     type Output = Energy;
 
     const WIDE: bool = true;
@@ -203,11 +204,11 @@ impl Kernel for Quantise<'_> {
 
 /// The sum of chip * q.
 struct Correlate<'a> {
-    q: &'a Quantised,
+    q: &'a QuantisedBlock,
     chips: &'a [u8; CHIP_BYTES],
 }
 
-impl Kernel for Correlate<'_> {
+impl VectorKernel for Correlate<'_> {
     type Output = i32;
 
     const WIDE: bool = true;
@@ -275,7 +276,7 @@ impl Kernel for Correlate<'_> {
 // are worked on in 16 bits, twice as many at a time.
 
 #[inline(always)]
-fn quantise(elements: Elements, bytes: &[u8], q: &mut Quantised) -> Energy {
+fn quantise(elements: ElementFormat, bytes: &[u8], q: &mut QuantisedBlock) -> Energy {
     let nonzero = match elements.width {
         1 => {
             let mut codes = [0u8; CARRIER_LEN];
@@ -320,7 +321,11 @@ fn copy(bytes: &[u8], block: &mut [u8]) {
 macro_rules! quantise_words {
     ($name:ident, $word:ty, $leading:expr) => {
         #[inline(always)]
-        fn $name(elements: Elements, words: &[$word; CARRIER_LEN], q: &mut Quantised) -> u32 {
+        fn $name(
+            elements: ElementFormat,
+            words: &[$word; CARRIER_LEN],
+            q: &mut QuantisedBlock,
+        ) -> u32 {
             let (sign, limit) = (elements.sign() as $word, elements.limit as $word);
             let mantissa_bits = elements.mantissa_bits;
             let (mut largest, mut nonzero) = (0, 0 as $word);
@@ -334,7 +339,8 @@ macro_rules! quantise_words {
                 q.fill(0);
                 return 0;
             }
-            let Scale { lift, top } = Scale::of(largest.into(), mantissa_bits, $leading);
+            let QuantisationShift { lift, top } =
+                QuantisationShift::for_magnitude(largest.into(), mantissa_bits, $leading);
             let top = top as $word;
             let up = $leading - mantissa_bits + lift;
             let fraction = (1 << mantissa_bits) - 1;
@@ -359,29 +365,29 @@ quantise_words!(quantise_narrow, u16, 15);
 quantise_words!(quantise_wide, u32, 23);
 
 /// Where the quantisation of a block begins.
-struct Scale {
+struct QuantisationShift {
     /// Bits that every significand is shifted up by, where the largest element is subnormal.
     lift: u32,
     /// Significands are shifted down by this, less their exponent; one bit is kept to round by.
     top: u32,
 }
 
-impl Scale {
+impl QuantisationShift {
     /// `largest`: the largest magnitude of the block, as bits; not zero. `to`: where the leading bit
     /// of a normal significand is moved.
     #[inline(always)]
-    fn of(largest: u32, mantissa_bits: u32, to: u32) -> Scale {
+    fn for_magnitude(largest: u32, mantissa_bits: u32, to: u32) -> QuantisationShift {
         let exponent = largest >> mantissa_bits;
         let implicit = u32::from(exponent != 0);
         let significand = (largest & ((1 << mantissa_bits) - 1)) | implicit << mantissa_bits;
         let leading = significand.ilog2() + to - mantissa_bits;
         let lift = (KEPT_BITS + 1).saturating_sub(leading);
-        Scale { lift, top: exponent - implicit + leading + lift - KEPT_BITS - 1 }
+        QuantisationShift { lift, top: exponent - implicit + leading + lift - KEPT_BITS - 1 }
     }
 }
 
 #[inline(always)]
-fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
+fn correlate(q: &QuantisedBlock, chips: &[u8; CHIP_BYTES]) -> i32 {
     let mut sums = [0i32; 16];
     let (halves, _) = chips.as_chunks::<2>();
     for (part, half) in q.as_chunks::<16>().0.iter().zip(halves) {
@@ -398,7 +404,7 @@ fn correlate(q: &Quantised, chips: &[u8; CHIP_BYTES]) -> i32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tensorseal_base::dtype::Decoded;
+    use tensorseal_base::dtype::FloatValue;
 
     const DTYPES: [Dtype; 7] = [
         Dtype::F32,
@@ -412,11 +418,11 @@ mod tests {
 
     /// The definition, in floating point: exact, since every value and every q is.
     fn by_definition(dtype: Dtype, bytes: &[u8], chips: &[u8; CHIP_BYTES]) -> (Energy, i32) {
-        let Number::Float(format) = dtype.number() else { panic!("{dtype}") };
+        let NumberFormat::Float(format) = dtype.number_format() else { panic!("{dtype}") };
         let value = |element: &[u8]| {
             let code = element.iter().rev().fold(0, |code, byte| code << 8 | u64::from(*byte));
             match format.decode(code) {
-                Decoded::Finite(value) => value,
+                FloatValue::Finite(value) => value,
                 _ => 0.0,
             }
         };
@@ -439,7 +445,7 @@ mod tests {
     }
 
     fn measured(dtype: Dtype, bytes: &[u8]) -> (Correlation, [u8; CHIP_BYTES]) {
-        let carrier = Carrier::of(dtype, [3; 12]).unwrap();
+        let carrier = Carrier::from_dtype(dtype, [3; 12]).unwrap();
         let key = ChipKey([9; 32]);
         let mut correlation = Correlation::new(1);
         correlation.add(&carrier, std::slice::from_ref(&key), 5, bytes);
@@ -457,8 +463,12 @@ mod tests {
 
     #[test]
     fn only_floats_of_at_most_32_bits_carry() {
-        for dtype in Dtype::plain() {
-            assert_eq!(Elements::of(dtype).is_some(), DTYPES.contains(&dtype), "{dtype}");
+        for dtype in Dtype::safetensors_types() {
+            assert_eq!(
+                ElementFormat::from_dtype(dtype).is_some(),
+                DTYPES.contains(&dtype),
+                "{dtype}"
+            );
         }
     }
 
@@ -521,7 +531,7 @@ mod tests {
         fn parts_merge_to_the_whole(seed in any::<u64>(), cut in 0u64..40, len in 1usize..40_000) {
             let mut bytes = vec![0; len];
             blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-            let carrier = Carrier::of(Dtype::BF16, [1; 12]).unwrap();
+            let carrier = Carrier::from_dtype(Dtype::BF16, [1; 12]).unwrap();
             let keys = [ChipKey([1; 32]), ChipKey([2; 32])];
             let mut whole = Correlation::new(2);
             whole.add(&carrier, &keys, 0, &bytes);
@@ -543,7 +553,7 @@ mod tests {
         blake3::Hasher::new().update(b"dispatch").finalize_xof().fill(&mut bytes);
         let chips = bytes[..CHIP_BYTES].try_into().unwrap();
         for dtype in DTYPES {
-            let elements = Elements::of(dtype).unwrap();
+            let elements = ElementFormat::from_dtype(dtype).unwrap();
             let bytes = &bytes[..elements.block_bytes()];
             let mut expected = [0; CARRIER_LEN];
             let energy = Isa::PORTABLE.run(Quantise { elements, bytes, q: &mut expected });

@@ -6,16 +6,16 @@
 //! `shaders/dequantise.wgsl` computes the same bits from integers. NaN is 0x7FC00000.
 
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::quantised::{self, MOST_ELEMENTS};
+use tensorseal_base::quantised::{self, MAX_ELEMENTS};
 
 /// NaN, whatever its bits were.
 pub const NAN: u32 = 0x7FC0_0000;
 
 /// CPU kernel: the bits of the values of whole blocks, little-endian, in place of what `out` holds.
 pub fn dequantise(dtype: Dtype, blocks: &[u8], out: &mut Vec<u8>) {
-    let Some(format) = quantised::format(dtype) else { return out.clear() };
+    let Some(format) = quantised::block_format(dtype) else { return out.clear() };
     let (size, elements) = dtype.granule();
-    let mut values = [0.0; MOST_ELEMENTS];
+    let mut values = [0.0; MAX_ELEMENTS];
     let values = &mut values[..elements as usize];
     let blocks = blocks.chunks_exact(size as usize);
     out.resize(blocks.len() * values.len() * 4, 0);

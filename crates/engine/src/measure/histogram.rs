@@ -5,17 +5,17 @@
 //! exact sufficient statistic of everything that ignores order. Shader twin:
 //! `shaders/histogram.wgsl`.
 
-use super::Words;
-pub use super::marks::BINS;
-use super::marks::Marks;
+use super::WordFormat;
+pub use super::touched_bins::BINS;
+use super::touched_bins::TouchedBins;
 
 /// The counts of a tensor or a part of it. Merging adds them.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     high: Vec<u64>,
     low: Vec<u64>,
-    high_marks: Marks,
-    low_marks: Marks,
+    high_touched: TouchedBins,
+    low_touched: TouchedBins,
 }
 
 /// Equal counts: what is marked does not matter.
@@ -29,10 +29,10 @@ impl Eq for Histogram {}
 
 impl Histogram {
     /// No counts yet.
-    pub fn new(words: Words) -> Self {
+    pub fn new(words: WordFormat) -> Self {
         let (high, low) = bins(words);
-        let none = Marks::NONE;
-        Self { high: vec![0; high], low: vec![0; low], high_marks: none, low_marks: none }
+        let none = TouchedBins::NONE;
+        Self { high: vec![0; high], low: vec![0; low], high_touched: none, low_touched: none }
     }
 
     /// Counts by the whole word (8 and 16 bits) or its highest 16 bits; 256 or 65,536 bins.
@@ -46,35 +46,35 @@ impl Histogram {
     }
 
     /// Which bins of [`Histogram::high`] may have counts.
-    pub fn high_marks(&self) -> Marks {
-        self.high_marks
+    pub fn high_touched(&self) -> TouchedBins {
+        self.high_touched
     }
 
     /// Which bins of [`Histogram::low`] may have counts.
-    pub fn low_marks(&self) -> Marks {
-        self.low_marks
+    pub fn low_touched(&self) -> TouchedBins {
+        self.low_touched
     }
 
     /// Adds the counts of another part of the same tensor.
     pub fn merge(&mut self, other: &Self) {
-        add(&mut self.high, &other.high, other.high_marks);
-        add(&mut self.low, &other.low, other.low_marks);
-        self.high_marks.merge(&other.high_marks);
-        self.low_marks.merge(&other.low_marks);
+        add(&mut self.high, &other.high, other.high_touched);
+        add(&mut self.low, &other.low, other.low_touched);
+        self.high_touched.merge(&other.high_touched);
+        self.low_touched.merge(&other.low_touched);
     }
 
     /// Adds the 32-bit counts of a tile, as a device returns them.
     pub fn add_counts(&mut self, high: &[u32], low: &[u32]) {
-        add(&mut self.high, high, Marks::ALL);
-        add(&mut self.low, low, Marks::ALL);
-        self.high_marks = Marks::ALL;
-        self.low_marks = Marks::ALL;
+        add(&mut self.high, high, TouchedBins::ALL);
+        add(&mut self.low, low, TouchedBins::ALL);
+        self.high_touched = TouchedBins::ALL;
+        self.low_touched = TouchedBins::ALL;
     }
 
     /// Marks all bins: what is counted then needs no marks of its own.
-    pub(super) fn mark_all(&mut self) {
-        self.high_marks = Marks::ALL;
-        self.low_marks = Marks::ALL;
+    pub(super) fn touch_all(&mut self) {
+        self.high_touched = TouchedBins::ALL;
+        self.low_touched = TouchedBins::ALL;
     }
 
     /// Counts a word of up to 16 bits, or the highest 16 bits of one. `mark`: unless all are marked.
@@ -82,7 +82,7 @@ impl Histogram {
     pub(super) fn count(&mut self, word: u16, mark: bool) {
         self.high[usize::from(word)] += 1;
         if mark {
-            self.high_marks.mark(word);
+            self.high_touched.touch(word);
         }
     }
 
@@ -91,31 +91,31 @@ impl Histogram {
     pub(super) fn count_low(&mut self, word: u16, mark: bool) {
         self.low[usize::from(word)] += 1;
         if mark {
-            self.low_marks.mark(word);
+            self.low_touched.touch(word);
         }
     }
 
     /// The number of words counted.
     pub fn total(&self) -> u64 {
-        let groups = self.high_marks.groups(self.high.len());
+        let groups = self.high_touched.groups(self.high.len());
         groups.map(|group| self.high[group].iter().sum::<u64>()).sum()
     }
 
     /// Sets all counts to zero, keeping the tables.
     pub fn clear(&mut self) {
-        for group in self.high_marks.groups(self.high.len()) {
+        for group in self.high_touched.groups(self.high.len()) {
             self.high[group].fill(0);
         }
-        for group in self.low_marks.groups(self.low.len()) {
+        for group in self.low_touched.groups(self.low.len()) {
             self.low[group].fill(0);
         }
-        self.high_marks = Marks::NONE;
-        self.low_marks = Marks::NONE;
+        self.high_touched = TouchedBins::NONE;
+        self.low_touched = TouchedBins::NONE;
     }
 }
 
 /// Bins of the high and of the low table.
-pub fn bins(words: Words) -> (usize, usize) {
+pub fn bins(words: WordFormat) -> (usize, usize) {
     match words.width() {
         1 => (256, 0),
         2 => (BINS, 0),
@@ -123,7 +123,7 @@ pub fn bins(words: Words) -> (usize, usize) {
     }
 }
 
-fn add<T: Copy + Into<u64>>(sum: &mut [u64], part: &[T], marks: Marks) {
+fn add<T: Copy + Into<u64>>(sum: &mut [u64], part: &[T], marks: TouchedBins) {
     for group in marks.groups(sum.len()) {
         for (sum, part) in sum[group.clone()].iter_mut().zip(&part[group]) {
             *sum += (*part).into();
@@ -144,36 +144,36 @@ fn repeated(line: &[u8; LINE]) -> Option<u64> {
 }
 
 /// The working tables of one CPU thread: 32-bit counts, drained before they can overflow.
-pub struct Table {
+pub struct CounterTable {
     high: Box<[u32; BINS]>,
     /// Second copy of `high` for every other word, so that runs of one value do not wait for their
     /// own store; for wide words, the table of low halves.
     other: Box<[u32; BINS]>,
-    high_marks: Marks,
-    other_marks: Marks,
+    high_touched: TouchedBins,
+    other_touched: TouchedBins,
 }
 
 /// Bytes of which the words are marked one by one; more are taken to be everywhere.
-const MARKED: usize = 16 << 10;
+const TOUCH_LIMIT_BYTES: usize = 16 << 10;
 
-impl Default for Table {
+impl Default for CounterTable {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Table {
+impl CounterTable {
     /// An empty table of 2 × 65,536 counts.
     pub fn new() -> Self {
         let zeros = || vec![0u32; BINS].into_boxed_slice().try_into().expect("BINS counts");
-        let none = Marks::NONE;
-        Self { high: zeros(), other: zeros(), high_marks: none, other_marks: none }
+        let none = TouchedBins::NONE;
+        Self { high: zeros(), other: zeros(), high_touched: none, other_touched: none }
     }
 
     /// CPU kernel: counts the words of `bytes`. At most 2^32 − 1 words may be counted between two
-    /// calls of [`Table::drain_into`].
-    pub fn count(&mut self, words: Words, bytes: &[u8]) {
-        self.mark(words, bytes);
+    /// calls of [`CounterTable::drain_into`].
+    pub fn count(&mut self, words: WordFormat, bytes: &[u8]) {
+        self.touch(words, bytes);
         let (lines, rest) = bytes.as_chunks::<LINE>();
         let count = match words.width() {
             1 => Self::count8,
@@ -192,18 +192,18 @@ impl Table {
     }
 
     /// Marks the bins that `bytes` count into.
-    fn mark(&mut self, words: Words, bytes: &[u8]) {
-        if bytes.len() > MARKED || words.width() == 1 {
+    fn touch(&mut self, words: WordFormat, bytes: &[u8]) {
+        if bytes.len() > TOUCH_LIMIT_BYTES || words.width() == 1 {
             // Of 8-bit words all 256 bins are four groups: not worth a look at each word.
-            self.high_marks = Marks::ALL;
-            self.other_marks = Marks::ALL;
+            self.high_touched = TouchedBins::ALL;
+            self.other_touched = TouchedBins::ALL;
             return;
         }
         for word in bytes.chunks_exact(words.width()) {
             let last = [word[word.len() - 2], word[word.len() - 1]];
-            self.high_marks.mark(u16::from_le_bytes(last));
+            self.high_touched.touch(u16::from_le_bytes(last));
             let first = u16::from_le_bytes([word[0], word[1]]);
-            self.other_marks.mark(first);
+            self.other_touched.touch(first);
         }
     }
 
@@ -252,17 +252,17 @@ impl Table {
     }
 
     /// Adds the counts to `sum` and empties the table.
-    pub fn drain_into(&mut self, words: Words, sum: &mut Histogram) {
+    pub fn drain_into(&mut self, words: WordFormat, sum: &mut Histogram) {
         let (high, low) = bins(words);
-        let (high_marks, other_marks) = (self.high_marks, self.other_marks);
+        let (high_marks, other_marks) = (self.high_touched, self.other_touched);
         add(&mut sum.high, &self.high[..high], high_marks);
-        sum.high_marks.merge(&high_marks);
+        sum.high_touched.merge(&high_marks);
         if low == 0 {
             add(&mut sum.high, &self.other[..high], other_marks);
-            sum.high_marks.merge(&other_marks);
+            sum.high_touched.merge(&other_marks);
         } else {
             add(&mut sum.low, &self.other[..low], other_marks);
-            sum.low_marks.merge(&other_marks);
+            sum.low_touched.merge(&other_marks);
         }
         for group in high_marks.groups(high) {
             self.high[group].fill(0);
@@ -270,8 +270,8 @@ impl Table {
         for group in other_marks.groups(high.max(low)) {
             self.other[group].fill(0);
         }
-        self.high_marks = Marks::NONE;
-        self.other_marks = Marks::NONE;
+        self.high_touched = TouchedBins::NONE;
+        self.other_touched = TouchedBins::NONE;
     }
 }
 
@@ -280,8 +280,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn histogram(words: Words, bytes: &[u8]) -> Histogram {
-        let mut table = Table::new();
+    fn histogram(words: WordFormat, bytes: &[u8]) -> Histogram {
+        let mut table = CounterTable::new();
         let mut sum = Histogram::new(words);
         table.count(words, bytes);
         table.drain_into(words, &mut sum);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     /// One word at a time, written as plainly as the definition.
-    fn by_definition(words: Words, bytes: &[u8]) -> Histogram {
+    fn by_definition(words: WordFormat, bytes: &[u8]) -> Histogram {
         let mut sum = Histogram::new(words);
         for word in bytes.chunks_exact(words.width()) {
             let value = word.iter().rev().fold(0u64, |v, byte| v << 8 | u64::from(*byte));
@@ -312,22 +312,22 @@ mod tests {
             // Noise, and a run of one value somewhere in it.
             let end = bytes.len().min(run + 160);
             bytes[run.min(end)..end].fill(byte);
-            for words in Words::ALL {
+            for words in WordFormat::ALL {
                 prop_assert_eq!(histogram(words, &bytes), by_definition(words, &bytes));
             }
         }
 
         #[test]
         fn unmarked_bins_are_zero(bytes in prop::collection::vec(any::<u8>(), 0..200), more in 0usize..2) {
-            for words in Words::ALL {
+            for words in WordFormat::ALL {
                 let mut sum = histogram(words, &bytes);
                 if more == 1 {
                     sum.merge(&histogram(words, &bytes[..bytes.len() / 2]));
                 }
-                let seen: u64 = sum.high_marks().groups(sum.high().len())
+                let seen: u64 = sum.high_touched().groups(sum.high().len())
                     .map(|g| sum.high()[g].iter().sum::<u64>()).sum();
                 prop_assert_eq!(seen, sum.high().iter().sum::<u64>());
-                let seen: u64 = sum.low_marks().groups(sum.low().len())
+                let seen: u64 = sum.low_touched().groups(sum.low().len())
                     .map(|g| sum.low()[g].iter().sum::<u64>()).sum();
                 prop_assert_eq!(seen, sum.low().iter().sum::<u64>());
                 sum.clear();
@@ -337,7 +337,7 @@ mod tests {
 
         #[test]
         fn parts_merge_to_the_whole(bytes in prop::collection::vec(any::<u8>(), 64), cut in 0usize..8) {
-            for words in Words::ALL {
+            for words in WordFormat::ALL {
                 let (a, b) = bytes.split_at(cut * 8);
                 let mut sum = histogram(words, a);
                 sum.merge(&histogram(words, b));
@@ -348,8 +348,8 @@ mod tests {
 
     #[test]
     fn a_drained_table_is_empty() {
-        let mut table = Table::new();
-        for words in Words::ALL {
+        let mut table = CounterTable::new();
+        for words in WordFormat::ALL {
             table.count(words, &[0xA5; 64]);
             table.drain_into(words, &mut Histogram::new(words));
             let mut again = Histogram::new(words);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A kernel that is compiled once for each instruction set. Its methods must be `#[inline(always)]`, and so
 /// must be what they call: a call is compiled for the default set. (Closures cannot be told to be inlined.)
-pub trait Kernel: Sized {
+pub trait VectorKernel: Sized {
     /// What it gives.
     type Output;
 
@@ -43,11 +43,11 @@ pub trait Kernel: Sized {
 
 /// An instruction set that this processor has: there are no others of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Isa(Level);
+pub struct Isa(IsaLevel);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-enum Level {
+enum IsaLevel {
     /// What every processor of the architecture has.
     Portable = 1,
     /// AVX2, and what came to processors with it: POPCNT, BMI1, BMI2, LZCNT.
@@ -58,21 +58,21 @@ enum Level {
     Avx512,
 }
 
-/// What kernels run by, as a [`Level`]; 0: that is not known yet.
+/// What kernels run by, as a [`IsaLevel`]; 0: that is not known yet.
 static IN_USE: AtomicU8 = AtomicU8::new(0);
 
 impl Isa {
     /// What every processor has.
-    pub const PORTABLE: Isa = Isa(Level::Portable);
+    pub const PORTABLE: Isa = Isa(IsaLevel::Portable);
 
     /// The best this processor has.
     #[inline(always)]
     pub fn best() -> Isa {
         match IN_USE.load(Relaxed) {
             #[cfg(target_arch = "x86_64")]
-            3 => Isa(Level::Avx512),
+            3 => Isa(IsaLevel::Avx512),
             #[cfg(target_arch = "x86_64")]
-            2 => Isa(Level::Avx2),
+            2 => Isa(IsaLevel::Avx2),
             1 => Isa::PORTABLE,
             _ => Isa::find_out(),
         }
@@ -95,12 +95,12 @@ impl Isa {
             && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("lzcnt")
         {
-            all.push(Isa(Level::Avx2));
+            all.push(Isa(IsaLevel::Avx2));
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
             {
-                all.push(Isa(Level::Avx512));
+                all.push(Isa(IsaLevel::Avx512));
             }
         }
         all
@@ -108,15 +108,15 @@ impl Isa {
 
     /// Runs `kernel` compiled for this set.
     #[inline(always)]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub fn run<K: VectorKernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            Level::Portable => kernel.run(),
+            IsaLevel::Portable => kernel.run(),
             // SAFETY: there is such a value only where the processor has the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 if K::WIDE => unsafe { avx512(kernel) },
+            IsaLevel::Avx512 if K::WIDE => unsafe { avx512(kernel) },
             // SAFETY: as above; AVX-512 is there only with AVX2.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512 => unsafe { avx2(kernel) },
+            IsaLevel::Avx2 | IsaLevel::Avx512 => unsafe { avx2(kernel) },
         }
     }
 
@@ -144,20 +144,20 @@ impl Drop for Forced {
 
 /// Runs `kernel` compiled for the best set that this processor has.
 #[inline(always)]
-pub fn vectorised<K: Kernel>(kernel: K) -> K::Output {
+pub fn vectorised<K: VectorKernel>(kernel: K) -> K::Output {
     Isa::best().run(kernel)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]
-fn avx2<K: Kernel>(kernel: K) -> K::Output {
+fn avx2<K: VectorKernel>(kernel: K) -> K::Output {
     // SAFETY: the features of this function.
     unsafe { kernel.run_avx2() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512vl")]
-fn avx512<K: Kernel>(kernel: K) -> K::Output {
+fn avx512<K: VectorKernel>(kernel: K) -> K::Output {
     // SAFETY: the features of this function.
     unsafe { kernel.run_avx512() }
 }
@@ -166,11 +166,11 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 mod tests {
     use super::*;
     use crate::measure::chips::ChipKey;
-    use crate::measure::correlation::{Carrier, Elements};
-    use crate::measure::structure::Layout;
-    use crate::measure::{BLOCK_LEN, Wanted, Words, measure_part};
+    use crate::measure::correlation::{Carrier, ElementFormat};
+    use crate::measure::structure::StructureLayout;
+    use crate::measure::{BLOCK_LEN, KernelSet, WordFormat, measure_part};
     use tensorseal_base::dtype::Dtype;
-    use tensorseal_base::quantised::{HALO_LEN, edges};
+    use tensorseal_base::quantised::{HALO_LEN, edge_scales};
 
     /// Bytes that are measured; more lie behind them.
     const LEN: usize = BLOCK_LEN / 4;
@@ -206,22 +206,23 @@ mod tests {
     fn every_set_measures_the_same() {
         let (plain, keys) = (sample(), [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])]);
         let floats = [Dtype::F8_E4M3, Dtype::BF16, Dtype::F16, Dtype::F32];
-        let mut cases: Vec<(Vec<u8>, Wanted)> = Vec::new();
-        for words in Words::ALL {
+        let mut cases: Vec<(Vec<u8>, KernelSet)> = Vec::new();
+        for words in WordFormat::ALL {
             cases.push((plain.clone(), words.into()));
         }
         for (dtype, columns) in floats.into_iter().zip([33, 1000, 70_001, 100]) {
-            let layout = Layout { phase: 64, elements: Elements::of(dtype), columns };
-            let carrier = Carrier::of(dtype, [7; 12]);
-            let wanted = Wanted { carrier, layout: Some(layout), ..Wanted::DIGEST };
+            let layout =
+                StructureLayout { phase: 64, elements: ElementFormat::from_dtype(dtype), columns };
+            let carrier = Carrier::from_dtype(dtype, [7; 12]);
+            let wanted = KernelSet { carrier, layout: Some(layout), ..KernelSet::DIGEST };
             cases.push((plain.clone(), wanted));
         }
-        for dtype in Dtype::blocks() {
+        for dtype in Dtype::block_quantised() {
             let mut bytes = plain.clone();
             let len = 400 * dtype.granule().0 as usize;
-            edges::put(dtype, &mut bytes[..len]);
-            let carrier = Carrier::of(dtype, [7; 12]);
-            cases.push((bytes, Wanted { codes: Some(dtype), carrier, ..Wanted::DIGEST }));
+            edge_scales::fill_edge_scales(dtype, &mut bytes[..len]);
+            let carrier = Carrier::from_dtype(dtype, [7; 12]);
+            cases.push((bytes, KernelSet { codes: Some(dtype), carrier, ..KernelSet::DIGEST }));
         }
         for (bytes, wanted) in cases {
             let measured = |isa: Isa| {

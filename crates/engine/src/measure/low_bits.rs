@@ -8,8 +8,8 @@
 //! of 64 are not counted. Shader twin: `shaders/low_bits.wgsl`.
 
 use super::BLOCK_LEN;
-use super::correlation::Elements;
-use super::isa::{self, Kernel};
+use super::correlation::ElementFormat;
+use super::isa::{self, VectorKernel};
 
 /// Bits of an element that a stream takes.
 pub const WIDTHS: [usize; 5] = [1, 2, 4, 7, 8];
@@ -22,7 +22,7 @@ pub const GROUP_LEN: usize = 64;
 
 /// What is counted of the bits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bits {
+pub struct BitCounts {
     /// Ones.
     pub ones: u32,
     /// Bits that equal the next one: 63 pairs a word.
@@ -31,8 +31,8 @@ pub struct Bits {
     pub lag8: u32,
 }
 
-impl Bits {
-    fn merge(&mut self, other: &Bits) {
+impl BitCounts {
+    fn merge(&mut self, other: &BitCounts) {
         self.ones += other.ones;
         self.lag1 += other.lag1;
         self.lag8 += other.lag8;
@@ -40,7 +40,7 @@ impl Bits {
 }
 
 /// By stream: its bits in one block of 1 MiB.
-pub type BlockBits = [Bits; WIDTHS.len()];
+pub type BlockBits = [BitCounts; WIDTHS.len()];
 
 /// The streams of a tensor or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct LowBits {
 }
 
 /// Whether elements of this kind have streams: those of 16 and 32 bits.
-pub fn has_streams(elements: &Elements) -> bool {
+pub fn has_streams(elements: &ElementFormat) -> bool {
     elements.width >= 2
 }
 
@@ -64,7 +64,7 @@ const BATCH: usize = 16;
 impl LowBits {
     /// The streams of the bytes `start..start + len` of a tensor, nothing counted. `start` is a
     /// multiple of a block.
-    pub fn touched(start: u64, len: u64) -> LowBits {
+    pub fn for_range(start: u64, len: u64) -> LowBits {
         let block = BLOCK_LEN as u64;
         let blocks = vec![BlockBits::default(); len.div_ceil(block) as usize];
         LowBits { bytes: Box::new([[0; 256]; COUNTED]), first: start / block, blocks }
@@ -87,7 +87,7 @@ impl LowBits {
 
     /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor, a
     /// multiple of a group, and lie in one block.
-    pub fn add(&mut self, elements: &Elements, start: u64, bytes: &[u8]) {
+    pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let at = (start / BLOCK_LEN as u64 - self.first) as usize;
         let Some(block) = self.blocks.get_mut(at) else { return };
         let group = GROUP_LEN * elements.width;
@@ -106,13 +106,13 @@ impl LowBits {
 
 /// Groups of elements.
 struct Batch<'a> {
-    elements: &'a Elements,
+    elements: &'a ElementFormat,
     bytes: &'a [u8],
     tables: &'a mut Tables,
     block: &'a mut BlockBits,
 }
 
-impl Kernel for Batch<'_> {
+impl VectorKernel for Batch<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -198,7 +198,7 @@ fn seven_bits(bytes: u64) -> u64 {
 
 /// Counts the bits of a stream of whole words.
 #[inline(always)]
-fn count_bits(stream: &[u8], bits: &mut Bits) {
+fn count_bits(stream: &[u8], bits: &mut BitCounts) {
     let (mut ones, mut lag1, mut lag8) = (0, 0, 0);
     for word in stream.as_chunks::<8>().0 {
         let word = u64::from_le_bytes(*word);
@@ -206,7 +206,7 @@ fn count_bits(stream: &[u8], bits: &mut Bits) {
         lag1 += (!(word ^ word >> 1) & (u64::MAX >> 1)).count_ones();
         lag8 += (!(word ^ word >> 8) & (u64::MAX >> 8)).count_ones();
     }
-    bits.merge(&Bits { ones, lag1, lag8 });
+    bits.merge(&BitCounts { ones, lag1, lag8 });
 }
 
 #[inline(always)]
@@ -227,7 +227,7 @@ mod tests {
 
     /// The definition, bit by bit.
     fn expected(width: usize, bytes: &[u8]) -> LowBits {
-        let mut found = LowBits::touched(0, bytes.len() as u64);
+        let mut found = LowBits::for_range(0, bytes.len() as u64);
         let elements: Vec<u8> = bytes.chunks_exact(width).map(|element| element[0]).collect();
         for (block, part) in elements.chunks(BLOCK_LEN / width).enumerate() {
             for group in part.chunks_exact(GROUP_LEN) {
@@ -261,8 +261,8 @@ mod tests {
     }
 
     fn added(dtype: Dtype, bytes: &[u8], pieces: usize) -> LowBits {
-        let elements = Elements::of(dtype).unwrap();
-        let mut found = LowBits::touched(0, bytes.len() as u64);
+        let elements = ElementFormat::from_dtype(dtype).unwrap();
+        let mut found = LowBits::for_range(0, bytes.len() as u64);
         for (index, piece) in bytes.chunks(pieces).enumerate() {
             found.add(&elements, (index * pieces) as u64, piece);
         }
@@ -285,11 +285,11 @@ mod tests {
     #[test]
     fn blocks_are_kept_apart_and_parts_merge() {
         let bytes = noise(7, 2 * BLOCK_LEN + 1000);
-        let elements = Elements::of(Dtype::BF16).unwrap();
+        let elements = ElementFormat::from_dtype(Dtype::BF16).unwrap();
         let whole = added(Dtype::BF16, &bytes, BLOCK_LEN / 8);
         assert_eq!(whole, expected(2, &bytes));
-        let mut sum = LowBits::touched(0, bytes.len() as u64);
-        let mut tail = LowBits::touched(BLOCK_LEN as u64, bytes.len() as u64 - BLOCK_LEN as u64);
+        let mut sum = LowBits::for_range(0, bytes.len() as u64);
+        let mut tail = LowBits::for_range(BLOCK_LEN as u64, bytes.len() as u64 - BLOCK_LEN as u64);
         for (index, block) in bytes.chunks(BLOCK_LEN).enumerate().skip(1) {
             tail.add(&elements, (index * BLOCK_LEN) as u64, block);
         }

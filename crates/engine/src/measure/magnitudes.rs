@@ -11,8 +11,8 @@
 //! these sums need none and are exact in 32 bits however the work is split. Rows are steps of the first
 //! dimension. Shader twin: `shaders/magnitudes.wgsl`.
 
-use super::correlation::Elements;
-use super::isa::{self, Kernel};
+use super::correlation::ElementFormat;
+use super::isa::{self, VectorKernel};
 use std::ops::RangeInclusive;
 
 /// Steps of a binade.
@@ -51,7 +51,7 @@ pub fn columns(shape: &[u64]) -> Option<u32> {
 
 impl Magnitudes {
     /// The rows that the bytes `start..start + len` of a tensor touch, nothing added.
-    pub fn touched(elements: &Elements, columns: u32, start: u64, len: u64) -> Magnitudes {
+    pub fn for_range(elements: &ElementFormat, columns: u32, start: u64, len: u64) -> Magnitudes {
         let (width, row) = (elements.width as u64, u64::from(columns));
         let (begin, end) = (start / width, (start + len) / width);
         let first = begin / row;
@@ -72,7 +72,7 @@ impl Magnitudes {
 
     /// CPU kernel: adds the elements of `bytes`, which begin `start` bytes into the tensor, a whole
     /// number of elements. Trailing bytes short of an element are not counted.
-    pub fn add(&mut self, elements: &Elements, start: u64, bytes: &[u8]) {
+    pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let columns = self.columns.len();
         let begin = start / elements.width as u64;
         let mut row = (begin / columns as u64 - self.first) as usize;
@@ -90,12 +90,12 @@ impl Magnitudes {
 
 /// A stretch of a row.
 struct Stretch<'a> {
-    elements: &'a Elements,
+    elements: &'a ElementFormat,
     bytes: &'a [u8],
     sums: &'a mut [u32],
 }
 
-impl Kernel for Stretch<'_> {
+impl VectorKernel for Stretch<'_> {
     type Output = u32;
 
     #[inline(always)]
@@ -115,7 +115,7 @@ fn steps(magnitude: u32, mantissa_bits: u32) -> u32 {
 }
 
 #[inline(always)]
-fn add8(elements: &Elements, bytes: &[u8], sums: &mut [u32]) -> u32 {
+fn add8(elements: &ElementFormat, bytes: &[u8], sums: &mut [u32]) -> u32 {
     let mut total = 0;
     for (byte, sum) in bytes.iter().zip(sums) {
         let magnitude = u32::from(byte & 0x7F);
@@ -128,7 +128,7 @@ fn add8(elements: &Elements, bytes: &[u8], sums: &mut [u32]) -> u32 {
 }
 
 #[inline(always)]
-fn add16(elements: &Elements, words: &[[u8; 2]], sums: &mut [u32]) -> u32 {
+fn add16(elements: &ElementFormat, words: &[[u8; 2]], sums: &mut [u32]) -> u32 {
     let (limit, mantissa_bits) = (elements.limit as u16, elements.mantissa_bits);
     let mut total = 0;
     for (word, sum) in words.iter().zip(sums) {
@@ -143,7 +143,7 @@ fn add16(elements: &Elements, words: &[[u8; 2]], sums: &mut [u32]) -> u32 {
 }
 
 #[inline(always)]
-fn add32(elements: &Elements, words: &[[u8; 4]], sums: &mut [u32]) -> u32 {
+fn add32(elements: &ElementFormat, words: &[[u8; 4]], sums: &mut [u32]) -> u32 {
     let (limit, mantissa_bits) = (elements.limit, elements.mantissa_bits);
     let mut total = 0;
     for (word, sum) in words.iter().zip(sums) {
@@ -180,11 +180,11 @@ mod tests {
             cut in 0usize..9000,
         ) {
             for dtype in DTYPES {
-                let elements = Elements::of(dtype).unwrap();
+                let elements = ElementFormat::from_dtype(dtype).unwrap();
                 let bytes = noise(seed, len * elements.width);
                 let cut = cut.min(len) * elements.width;
                 let total = bytes.len() as u64;
-                let mut sum = Magnitudes::touched(&elements, columns, 0, total);
+                let mut sum = Magnitudes::for_range(&elements, columns, 0, total);
                 let mut expected = sum.clone();
                 for (at, element) in bytes.chunks(elements.width).enumerate() {
                     let mut word = [0; 4];
@@ -198,7 +198,7 @@ mod tests {
                 }
                 for (start, part) in [(cut, &bytes[cut..]), (0, &bytes[..cut])] {
                     let (start, len) = (start as u64, part.len() as u64);
-                    let mut more = Magnitudes::touched(&elements, columns, start, len);
+                    let mut more = Magnitudes::for_range(&elements, columns, start, len);
                     more.add(&elements, start, part);
                     sum.merge(&more);
                 }
@@ -209,10 +209,10 @@ mod tests {
 
     #[test]
     fn a_step_is_a_sixteenth_of_a_binade() {
-        let elements = Elements::of(Dtype::F32).unwrap();
+        let elements = ElementFormat::from_dtype(Dtype::F32).unwrap();
         let sum = |value: f32| {
             let bytes: Vec<u8> = [value; 64].iter().flat_map(|v| v.to_le_bytes()).collect();
-            let mut sums = Magnitudes::touched(&elements, 32, 0, 256);
+            let mut sums = Magnitudes::for_range(&elements, 32, 0, 256);
             sums.add(&elements, 0, &bytes);
             assert_eq!(sums.rows[0], 16 * sums.columns[0]);
             f64::from(sums.rows[0]) / 32.0

@@ -13,22 +13,22 @@ pub mod histogram;
 pub mod isa;
 pub mod low_bits;
 pub mod magnitudes;
-pub mod marks;
 pub mod pages;
 pub mod slots;
 pub mod structure;
 pub mod summary;
+pub mod touched_bins;
 pub mod windows;
 
 use chips::ChipKey;
-use codes::Codes;
+use codes::CodeCounts;
 use correlation::{Carrier, Correlation};
 use digest::ChainingValue;
 use histogram::Histogram;
-use structure::{Layout, Structure};
-use summary::Summary;
-use tensorseal_base::dtype::{Dtype, Number};
-use tensorseal_base::quantised::Owned;
+use structure::{Structure, StructureLayout};
+use summary::WordSummary;
+use tensorseal_base::dtype::{Dtype, NumberFormat};
+use tensorseal_base::quantised::OwnedBlocks;
 
 /// Length of a block in bytes: the granularity of kept chaining values (1024 BLAKE3 chunks).
 pub const BLOCK_LEN: usize = 1 << 20;
@@ -41,7 +41,7 @@ pub const TILE_LEN: usize = 32 << 20;
 /// The discriminants are what the shaders are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
-pub enum Words {
+pub enum WordFormat {
     /// 8-bit elements, and the bytes of sub-byte elements.
     Bits8 = 0,
     /// 16-bit elements.
@@ -60,45 +60,45 @@ pub enum Words {
     U64 = 7,
 }
 
-impl Words {
+impl WordFormat {
     /// Every way, for tests and tables.
-    pub const ALL: [Words; 8] = [
-        Words::Bits8,
-        Words::Bits16,
-        Words::F32,
-        Words::I32,
-        Words::U32,
-        Words::F64,
-        Words::I64,
-        Words::U64,
+    pub const ALL: [WordFormat; 8] = [
+        WordFormat::Bits8,
+        WordFormat::Bits16,
+        WordFormat::F32,
+        WordFormat::I32,
+        WordFormat::U32,
+        WordFormat::F64,
+        WordFormat::I64,
+        WordFormat::U64,
     ];
 
     /// The words of a tensor of this type.
-    pub fn of(dtype: Dtype) -> Words {
-        match (dtype, dtype.bits(), dtype.number()) {
-            (Dtype::C64, ..) => Words::F32,
-            (_, _, Number::Blocks) | (_, ..=8, _) => Words::Bits8,
-            (_, 16, _) => Words::Bits16,
-            (_, 32, Number::Signed) => Words::I32,
-            (_, 32, Number::Unsigned) => Words::U32,
-            (_, 32, _) => Words::F32,
-            (_, _, Number::Signed) => Words::I64,
-            (_, _, Number::Unsigned) => Words::U64,
-            _ => Words::F64,
+    pub fn from_dtype(dtype: Dtype) -> WordFormat {
+        match (dtype, dtype.bits(), dtype.number_format()) {
+            (Dtype::C64, ..) => WordFormat::F32,
+            (_, _, NumberFormat::BlockQuantised) | (_, ..=8, _) => WordFormat::Bits8,
+            (_, 16, _) => WordFormat::Bits16,
+            (_, 32, NumberFormat::Signed) => WordFormat::I32,
+            (_, 32, NumberFormat::Unsigned) => WordFormat::U32,
+            (_, 32, _) => WordFormat::F32,
+            (_, _, NumberFormat::Signed) => WordFormat::I64,
+            (_, _, NumberFormat::Unsigned) => WordFormat::U64,
+            _ => WordFormat::F64,
         }
     }
 
     /// Bytes a word takes.
     pub fn width(self) -> usize {
         match self {
-            Words::Bits8 => 1,
-            Words::Bits16 => 2,
-            Words::F32 | Words::I32 | Words::U32 => 4,
-            Words::F64 | Words::I64 | Words::U64 => 8,
+            WordFormat::Bits8 => 1,
+            WordFormat::Bits16 => 2,
+            WordFormat::F32 | WordFormat::I32 | WordFormat::U32 => 4,
+            WordFormat::F64 | WordFormat::I64 | WordFormat::U64 => 8,
         }
     }
 
-    /// Whether a [`Summary`] is measured: narrower words have it in their full histogram already.
+    /// Whether a [`WordSummary`] is measured: narrower words have it in their full histogram already.
     pub fn has_summary(self) -> bool {
         self.width() >= 4
     }
@@ -106,36 +106,37 @@ impl Words {
 
 /// What is measured of an object besides its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct KernelSet {
     /// How its words are counted; `None`: they are not.
-    pub words: Option<Words>,
+    pub words: Option<WordFormat>,
     /// How its elements carry chips; `None`: they are not correlated.
     pub carrier: Option<Carrier>,
     /// How its structure is measured; `None`: it is not.
-    pub layout: Option<Layout>,
+    pub layout: Option<StructureLayout>,
     /// The type whose blocks are counted; `None`: they are not.
     pub codes: Option<Dtype>,
 }
 
-impl Wanted {
+impl KernelSet {
     /// Digests only.
-    pub const DIGEST: Wanted = Wanted { words: None, carrier: None, layout: None, codes: None };
+    pub const DIGEST: KernelSet =
+        KernelSet { words: None, carrier: None, layout: None, codes: None };
 
     /// The type whose blocks are read. A part of an object is then measured with what lies behind it, up
     /// to [`tensorseal_base::quantised::HALO_LEN`] bytes: it owns the units that begin in it.
-    pub fn blocks(&self) -> Option<Dtype> {
+    pub fn block_type(&self) -> Option<Dtype> {
         self.codes.or(self.carrier.and_then(|carrier| carrier.blocks))
     }
 
     /// Whether the digest is the only kernel.
-    pub fn only_digest(&self) -> bool {
-        *self == Wanted::DIGEST
+    pub fn is_digest_only(&self) -> bool {
+        *self == KernelSet::DIGEST
     }
 }
 
-impl From<Words> for Wanted {
-    fn from(words: Words) -> Self {
-        Wanted { words: Some(words), ..Wanted::DIGEST }
+impl From<WordFormat> for KernelSet {
+    fn from(words: WordFormat) -> Self {
+        KernelSet { words: Some(words), ..KernelSet::DIGEST }
     }
 }
 
@@ -146,14 +147,14 @@ pub struct TileMeasurement {
     pub blocks: Vec<ChainingValue>,
     /// Counts of the tile's words, when asked for.
     pub histogram: Option<Histogram>,
-    /// Classes, extremes and sums, when asked for and [`Words::has_summary`].
-    pub summary: Option<Summary>,
+    /// Classes, extremes and sums, when asked for and [`WordFormat::has_summary`].
+    pub summary: Option<WordSummary>,
     /// Correlations of the tile's carrier blocks with every key, when asked for.
     pub correlation: Option<Correlation>,
     /// The structure of the tile, when asked for.
     pub structure: Option<Structure>,
     /// What the tile's blocks are made of, when asked for.
-    pub codes: Option<Codes>,
+    pub codes: Option<CodeCounts>,
 }
 
 /// The CPU twin of a whole tile: all kernels over one private copy.
@@ -163,7 +164,7 @@ pub struct TileMeasurement {
 pub fn measure_tile(
     bytes: &[u8],
     offset: u64,
-    wanted: Wanted,
+    wanted: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
     measure_part(bytes, bytes.len(), offset, wanted, keys)
@@ -174,7 +175,7 @@ pub fn measure_part(
     all: &[u8],
     len: usize,
     offset: u64,
-    wanted: Wanted,
+    wanted: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
     let bytes = &all[..len];
@@ -182,14 +183,14 @@ pub fn measure_part(
     let mut blocks = Vec::new();
     digest::chaining_values(bytes, offset, &mut blocks);
     let histogram = words.map(|words| {
-        let mut table = histogram::Table::new();
+        let mut table = histogram::CounterTable::new();
         table.count(words, bytes);
         let mut counts = Histogram::new(words);
         table.drain_into(words, &mut counts);
         counts
     });
     let summary = words.filter(|words| words.has_summary()).map(|words| {
-        let mut summary = Summary::new(words);
+        let mut summary = WordSummary::new(words);
         summary.add(bytes);
         summary
     });
@@ -200,12 +201,12 @@ pub fn measure_part(
         correlation
     });
     let codes = wanted.codes.map(|dtype| {
-        let mut codes = Codes::new(dtype);
+        let mut codes = CodeCounts::new(dtype);
         codes.add(owned_bytes(Some(dtype), all, len, offset));
         codes
     });
     let structure = wanted.layout.map(|layout| {
-        let mut structure = Structure::touched(&layout, offset, bytes.len() as u64);
+        let mut structure = Structure::for_range(&layout, offset, bytes.len() as u64);
         for (block, start) in bytes.chunks(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
             structure.add(&layout, start, block);
         }
@@ -219,6 +220,6 @@ pub fn measure_part(
 pub fn owned_bytes(blocks: Option<Dtype>, all: &[u8], len: usize, offset: u64) -> &[u8] {
     match blocks {
         None => &all[..len],
-        Some(dtype) => Owned::of(dtype, offset, len, all.len()).bytes(dtype, all),
+        Some(dtype) => OwnedBlocks::for_range(dtype, offset, len, all.len()).bytes(dtype, all),
     }
 }

@@ -11,7 +11,7 @@
 //! 2^-64 unless all differences are even. The keys are public: somebody may *make* pages that look
 //! doubled, which only draws attention to them. Shader twin: `shaders/pages.wgsl`.
 
-use super::isa::{self, Kernel};
+use super::isa::{self, VectorKernel};
 
 /// Bytes of a page.
 pub const PAGE_LEN: u64 = 4096;
@@ -40,7 +40,7 @@ const fn keys() -> [u64; PAGE_WORDS] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Page {
     /// The sum of key · word over the words that were seen.
-    pub print: u64,
+    pub fingerprint: u64,
     /// One of the words.
     pub word: u32,
     /// What is known of the others.
@@ -62,7 +62,7 @@ pub enum PageState {
 impl Page {
     /// Adds another part of the same page.
     pub fn merge(&mut self, other: &Page) {
-        self.print = self.print.wrapping_add(other.print);
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         match (self.state, other.state) {
             (_, PageState::Unseen) => {}
             (PageState::Unseen, state) => (self.state, self.word) = (state, other.word),
@@ -89,7 +89,7 @@ pub fn phase(offset: u64) -> u32 {
 
 impl Pages {
     /// Those that the bytes `start..start + len` of a tensor touch, unseen.
-    pub fn touched(phase: u32, start: u64, len: u64) -> Pages {
+    pub fn for_range(phase: u32, start: u64, len: u64) -> Pages {
         let begin = u64::from(phase) + start;
         let first = begin / PAGE_LEN;
         // The last bytes of a tensor may be no whole word.
@@ -131,7 +131,7 @@ struct Print<'a> {
     words: &'a [[u8; 4]],
 }
 
-impl Kernel for Print<'_> {
+impl VectorKernel for Print<'_> {
     type Output = Page;
 
     #[inline(always)]
@@ -150,8 +150,8 @@ fn page(keys: &[u64], words: &[[u8; 4]]) -> Page {
         differ |= next ^ word;
     }
     match differ {
-        0 => Page { print, word, state: PageState::Constant },
-        _ => Page { print, word: 0, state: PageState::Mixed },
+        0 => Page { fingerprint: print, word, state: PageState::Constant },
+        _ => Page { fingerprint: print, word: 0, state: PageState::Mixed },
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn whole(phase: u32, bytes: &[u8]) -> Pages {
-        let mut pages = Pages::touched(phase, 0, bytes.len() as u64);
+        let mut pages = Pages::for_range(phase, 0, bytes.len() as u64);
         pages.add(phase, 0, bytes);
         pages
     }
@@ -179,10 +179,10 @@ mod tests {
             bytes.resize(bytes.len() + tail, 7);
             let cut = 4 * cut.min(words.len());
             let (a, b) = bytes.split_at(cut);
-            let mut sum = Pages::touched(phase, 0, bytes.len() as u64);
-            let mut right = Pages::touched(phase, cut as u64, b.len() as u64);
+            let mut sum = Pages::for_range(phase, 0, bytes.len() as u64);
+            let mut right = Pages::for_range(phase, cut as u64, b.len() as u64);
             right.add(phase, cut as u64, b);
-            let mut left = Pages::touched(phase, 0, a.len() as u64);
+            let mut left = Pages::for_range(phase, 0, a.len() as u64);
             left.add(phase, 0, a);
             sum.merge(&right);
             sum.merge(&left);
@@ -196,7 +196,7 @@ mod tests {
             let before = whole(0, &bytes(&words));
             words[at] ^= flip;
             let after = whole(0, &bytes(&words));
-            prop_assert_ne!(before.pages[0].print, after.pages[0].print);
+            prop_assert_ne!(before.pages[0].fingerprint, after.pages[0].fingerprint);
             prop_assert_eq!(before.pages[0].state, PageState::Constant);
             prop_assert_eq!(after.pages[0].state, PageState::Mixed);
         }
@@ -217,9 +217,9 @@ mod tests {
 
     #[test]
     fn a_tensor_of_no_word_touches_no_page() {
-        assert!(Pages::touched(8, 0, 3).pages.is_empty());
-        assert_eq!(Pages::touched(4092, 0, 8).pages.len(), 2);
-        assert_eq!(Pages::touched(4092, 4, 4).first, 1);
+        assert!(Pages::for_range(8, 0, 3).pages.is_empty());
+        assert_eq!(Pages::for_range(4092, 0, 8).pages.len(), 2);
+        assert_eq!(Pages::for_range(4092, 4, 4).first, 1);
         assert_eq!(phase(4096 + 13), 12);
     }
 }

@@ -28,7 +28,7 @@ pub enum Slot {
 
 impl Slot {
     /// Of block number `block` of a tensor whose key-derived offset is `offset`.
-    pub fn of(block: u64, offset: u32) -> Slot {
+    pub fn for_block(block: u64, offset: u32) -> Slot {
         let u = block + u64::from(offset);
         match u % PERIOD {
             0 => Slot::Pilot,
@@ -95,7 +95,7 @@ impl SlotSums {
             }
             let nonzero = f64::from(energy.nonzero);
             let correlation = f64::from(*sum) * libm::sqrt(nonzero / energy.energy as f64);
-            let slot = &mut self.slots[Slot::of(block, offset).index()];
+            let slot = &mut self.slots[Slot::for_block(block, offset).index()];
             slot.fixed += i128::from(libm::rint(libm::ldexp(correlation, FRACTION_BITS)) as i64);
             slot.elements += u64::from(energy.nonzero);
             self.blocks += 1;
@@ -140,12 +140,12 @@ mod tests {
 
     #[test]
     fn a_quarter_is_pilot_and_bits_follow_one_another() {
-        assert_eq!(Slot::of(0, 0), Slot::Pilot);
-        assert_eq!(Slot::of(0, 1), Slot::Bit(0));
-        assert_eq!(Slot::of(2, 1), Slot::Bit(2));
-        assert_eq!(Slot::of(3, 2), Slot::Bit(3));
+        assert_eq!(Slot::for_block(0, 0), Slot::Pilot);
+        assert_eq!(Slot::for_block(0, 1), Slot::Bit(0));
+        assert_eq!(Slot::for_block(2, 1), Slot::Bit(2));
+        assert_eq!(Slot::for_block(3, 2), Slot::Bit(3));
         let data: Vec<usize> = (0..1664u64)
-            .filter_map(|block| match Slot::of(block, 7 + 4 * 416) {
+            .filter_map(|block| match Slot::for_block(block, 7 + 4 * 416) {
                 Slot::Bit(bit) => Some(bit),
                 Slot::Pilot => None,
             })
@@ -154,7 +154,7 @@ mod tests {
         assert!(data.windows(2).all(|pair| pair[1] == (pair[0] + 1) % CODED_BITS));
         // The offset counts modulo the period of the code and the pilots.
         for block in 0..4000 {
-            assert_eq!(Slot::of(block, 5), Slot::of(block, 5 + 1664));
+            assert_eq!(Slot::for_block(block, 5), Slot::for_block(block, 5 + 1664));
         }
     }
 

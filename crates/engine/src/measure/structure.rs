@@ -1,7 +1,7 @@
 //! Everything that is measured of the order of a tensor's elements, where counts see none: pages,
 //! windows, low bits, rows and columns.
 
-use super::correlation::Elements;
+use super::correlation::ElementFormat;
 use super::low_bits::{self, LowBits};
 use super::magnitudes::Magnitudes;
 use super::pages::Pages;
@@ -9,11 +9,11 @@ use super::windows::Windows;
 
 /// How the structure of a tensor is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
+pub struct StructureLayout {
     /// Position of its first byte in its first page: [`super::pages::phase`].
     pub phase: u32,
     /// How its elements are read; `None`: only its pages are measured.
-    pub elements: Option<Elements>,
+    pub elements: Option<ElementFormat>,
     /// Elements of a row; zero: its rows are not measured.
     pub columns: u32,
 }
@@ -33,23 +33,23 @@ pub struct Structure {
 
 impl Structure {
     /// Of the bytes `start..start + len` of a tensor, nothing seen yet.
-    pub fn touched(layout: &Layout, start: u64, len: u64) -> Structure {
+    pub fn for_range(layout: &StructureLayout, start: u64, len: u64) -> Structure {
         let elements = layout.elements.as_ref();
         Structure {
-            pages: Pages::touched(layout.phase, start, len),
-            windows: elements.map(|elements| Windows::touched(elements, start, len)),
+            pages: Pages::for_range(layout.phase, start, len),
+            windows: elements.map(|elements| Windows::for_range(elements, start, len)),
             low_bits: elements
                 .filter(|elements| low_bits::has_streams(elements))
-                .map(|_| LowBits::touched(start, len)),
+                .map(|_| LowBits::for_range(start, len)),
             magnitudes: elements
                 .filter(|_| layout.columns > 0)
-                .map(|elements| Magnitudes::touched(elements, layout.columns, start, len)),
+                .map(|elements| Magnitudes::for_range(elements, layout.columns, start, len)),
         }
     }
 
     /// The CPU twins of all its kernels: adds `bytes`, which begin `start` bytes into the tensor and
     /// lie in one block. `start` is a multiple of [`crate::stream::source::PIECE_LEN`].
-    pub fn add(&mut self, layout: &Layout, start: u64, bytes: &[u8]) {
+    pub fn add(&mut self, layout: &StructureLayout, start: u64, bytes: &[u8]) {
         self.pages.add(layout.phase, start, bytes);
         let Some(elements) = &layout.elements else { return };
         if let Some(windows) = &mut self.windows {

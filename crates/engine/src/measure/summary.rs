@@ -4,13 +4,13 @@
 //! wide words. Narrower words need no summary: their full histogram has all of it. Shader twin:
 //! `shaders/summary.wgsl`.
 
-use super::Words;
+use super::WordFormat;
 use super::histogram::BINS;
-use super::marks::Marks;
+use super::touched_bins::TouchedBins;
 
 /// How many words fall into each class. The order is that of the shader's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Classes {
+pub struct ClassCounts {
     /// Not a number.
     pub nan: u64,
     /// Positive infinity.
@@ -25,7 +25,7 @@ pub struct Classes {
     pub negative: u64,
 }
 
-impl Classes {
+impl ClassCounts {
     /// Adds the counts of another part.
     pub fn merge(&mut self, other: &Self) {
         self.nan += other.nan;
@@ -39,12 +39,12 @@ impl Classes {
 
 /// The summary of a tensor or a part of it. Merging adds counts and sums and widens the extremes.
 #[derive(Debug, Clone)]
-pub struct Summary {
-    words: Words,
+pub struct WordSummary {
+    words: WordFormat,
     /// Which bins of `low_sums` may have a sum.
-    marks: Marks,
+    touched: TouchedBins,
     /// Class counts.
-    pub classes: Classes,
+    pub classes: ClassCounts,
     /// Smallest [`ordered_key`] of a finite word; `u64::MAX` when there is none.
     pub min_key: u64,
     /// Largest [`ordered_key`] of a finite word; 0 when there is none.
@@ -58,7 +58,7 @@ pub struct Summary {
 }
 
 /// Equal measurements: what is marked does not matter.
-impl PartialEq for Summary {
+impl PartialEq for WordSummary {
     fn eq(&self, other: &Self) -> bool {
         self.words == other.words
             && self.classes == other.classes
@@ -68,40 +68,40 @@ impl PartialEq for Summary {
     }
 }
 
-impl Eq for Summary {}
+impl Eq for WordSummary {}
 
 /// Bytes of which the words are marked one by one; more are taken to be everywhere.
-const MARKED: usize = 16 << 10;
+const TOUCH_LIMIT_BYTES: usize = 16 << 10;
 
 /// Maps the bits of a word to an unsigned integer that orders as the value does (NaN excepted):
 /// for floats the sign bit is flipped for positive and all bits for negative words, for signed
 /// integers the sign bit is flipped.
-pub fn ordered_key(words: Words, bits: u64) -> u64 {
+pub fn ordered_key(words: WordFormat, bits: u64) -> u64 {
     match words {
-        Words::F32 => u64::from(key_f32(bits as u32)),
-        Words::I32 => u64::from(bits as u32 ^ 1 << 31),
-        Words::F64 => key_f64(bits),
-        Words::I64 => bits ^ 1 << 63,
+        WordFormat::F32 => u64::from(key_f32(bits as u32)),
+        WordFormat::I32 => u64::from(bits as u32 ^ 1 << 31),
+        WordFormat::F64 => key_f64(bits),
+        WordFormat::I64 => bits ^ 1 << 63,
         _ => bits,
     }
 }
 
 /// The bits whose [`ordered_key`] this is.
-pub fn from_ordered_key(words: Words, key: u64) -> u64 {
+pub fn from_ordered_key(words: WordFormat, key: u64) -> u64 {
     match words {
-        Words::F32 => {
+        WordFormat::F32 => {
             let key = key as u32;
             u64::from(if key >> 31 == 1 { key ^ 1 << 31 } else { !key })
         }
-        Words::I32 => u64::from(key as u32 ^ 1 << 31),
-        Words::F64 => {
+        WordFormat::I32 => u64::from(key as u32 ^ 1 << 31),
+        WordFormat::F64 => {
             if key >> 63 == 1 {
                 key ^ 1 << 63
             } else {
                 !key
             }
         }
-        Words::I64 => key ^ 1 << 63,
+        WordFormat::I64 => key ^ 1 << 63,
         _ => key,
     }
 }
@@ -114,15 +114,15 @@ fn key_f64(bits: u64) -> u64 {
     bits ^ (((bits as i64 >> 63) as u64) | 1 << 63)
 }
 
-impl Summary {
-    /// The summary of nothing. Only for words with [`Words::has_summary`].
-    pub fn new(words: Words) -> Self {
+impl WordSummary {
+    /// The summary of nothing. Only for words with [`WordFormat::has_summary`].
+    pub fn new(words: WordFormat) -> Self {
         debug_assert!(words.has_summary());
         let bins = if words.width() == 4 { BINS } else { 0 };
         Self {
             words,
-            marks: Marks::NONE,
-            classes: Classes::default(),
+            touched: TouchedBins::NONE,
+            classes: ClassCounts::default(),
             min_key: u64::MAX,
             max_key: 0,
             low_sums: vec![0; bins],
@@ -131,7 +131,7 @@ impl Summary {
     }
 
     /// The words it is of.
-    pub fn words(&self) -> Words {
+    pub fn words(&self) -> WordFormat {
         self.words
     }
 
@@ -140,12 +140,12 @@ impl Summary {
         self.classes.merge(&other.classes);
         self.min_key = self.min_key.min(other.min_key);
         self.max_key = self.max_key.max(other.max_key);
-        for group in other.marks.groups(self.low_sums.len()) {
+        for group in other.touched.groups(self.low_sums.len()) {
             for (sum, part) in self.low_sums[group.clone()].iter_mut().zip(&other.low_sums[group]) {
                 *sum += part;
             }
         }
-        self.marks.merge(&other.marks);
+        self.touched.merge(&other.touched);
         for (sum, part) in self.half_sums.iter_mut().zip(other.half_sums) {
             *sum += part;
         }
@@ -154,13 +154,13 @@ impl Summary {
     /// Back to the summary of nothing, keeping the tables.
     pub fn clear(&mut self) {
         let mut low_sums = std::mem::take(&mut self.low_sums);
-        for group in self.marks.groups(low_sums.len()) {
+        for group in self.touched.groups(low_sums.len()) {
             low_sums[group].fill(0);
         }
         *self = Self {
             words: self.words,
-            marks: Marks::NONE,
-            classes: Classes::default(),
+            touched: TouchedBins::NONE,
+            classes: ClassCounts::default(),
             min_key: u64::MAX,
             max_key: 0,
             low_sums,
@@ -173,7 +173,7 @@ impl Summary {
         for (sum, part) in self.low_sums.iter_mut().zip(sums) {
             *sum = part;
         }
-        self.marks = Marks::ALL;
+        self.touched = TouchedBins::ALL;
     }
 
     /// CPU kernel: adds the words of `bytes`; trailing bytes short of a word are not counted.
@@ -183,7 +183,7 @@ impl Summary {
             match self.words.width() {
                 4 => {
                     self.add_extremes32(part);
-                    self.mark(part);
+                    self.touch(part);
                     for word in part.as_chunks::<4>().0 {
                         let v = u32::from_le_bytes(*word);
                         self.low_sums[(v >> 16) as usize] += u64::from(v as u16);
@@ -194,13 +194,13 @@ impl Summary {
         }
     }
 
-    fn mark(&mut self, bytes: &[u8]) {
-        if bytes.len() > MARKED {
-            self.marks = Marks::ALL;
+    fn touch(&mut self, bytes: &[u8]) {
+        if bytes.len() > TOUCH_LIMIT_BYTES {
+            self.touched = TouchedBins::ALL;
             return;
         }
         for word in bytes.as_chunks::<4>().0 {
-            self.marks.mark(u16::from_le_bytes([word[2], word[3]]));
+            self.touched.touch(u16::from_le_bytes([word[2], word[3]]));
         }
     }
 
@@ -209,7 +209,7 @@ impl Summary {
         let (mut min, mut max) = (u32::MAX, 0u32);
         let (mut zero, mut negative) = (0u32, 0u32);
         match self.words {
-            Words::F32 => {
+            WordFormat::F32 => {
                 const EXPONENT: u32 = 0x7F80_0000;
                 let (mut nan, mut inf, mut neg_inf, mut subnormal) = (0u32, 0u32, 0u32, 0u32);
                 for word in words {
@@ -232,7 +232,7 @@ impl Summary {
                 self.classes.subnormal += u64::from(subnormal);
             }
             kind => {
-                let signed = u32::from(kind == Words::I32);
+                let signed = u32::from(kind == WordFormat::I32);
                 for word in words {
                     let v = u32::from_le_bytes(*word);
                     let key = v ^ signed << 31;
@@ -254,8 +254,8 @@ impl Summary {
 
     fn add64(&mut self, bytes: &[u8]) {
         const EXPONENT: u64 = 0x7FF0_0000_0000_0000;
-        let float = self.words == Words::F64;
-        let signed = self.words != Words::U64;
+        let float = self.words == WordFormat::F64;
+        let signed = self.words != WordFormat::U64;
         let mut sums = [0u64; 2];
         for word in bytes.as_chunks::<8>().0 {
             let v = u64::from_le_bytes(*word);
@@ -290,8 +290,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn summary(words: Words, bytes: &[u8]) -> Summary {
-        let mut summary = Summary::new(words);
+    fn summary(words: WordFormat, bytes: &[u8]) -> WordSummary {
+        let mut summary = WordSummary::new(words);
         summary.add(bytes);
         summary
     }
@@ -322,7 +322,7 @@ mod tests {
         #[test]
         fn f32_agrees_with_the_language(words in prop::collection::vec(word32(), 0..200)) {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-            let s = summary(Words::F32, &bytes);
+            let s = summary(WordFormat::F32, &bytes);
             let values: Vec<f32> = words.iter().map(|w| f32::from_bits(*w)).collect();
             let count = |f: fn(&f32) -> bool| values.iter().filter(|v| f(v)).count() as u64;
             prop_assert_eq!(s.classes.nan, count(|v| v.is_nan()));
@@ -334,8 +334,8 @@ mod tests {
             let mut finite: Vec<f32> = values.into_iter().filter(|v| v.is_finite()).collect();
             finite.sort_by(f32::total_cmp);
             if let (Some(min), Some(max)) = (finite.first(), finite.last()) {
-                prop_assert_eq!(from_ordered_key(Words::F32, s.min_key), u64::from(min.to_bits()));
-                prop_assert_eq!(from_ordered_key(Words::F32, s.max_key), u64::from(max.to_bits()));
+                prop_assert_eq!(from_ordered_key(WordFormat::F32, s.min_key), u64::from(min.to_bits()));
+                prop_assert_eq!(from_ordered_key(WordFormat::F32, s.max_key), u64::from(max.to_bits()));
             } else {
                 prop_assert!(s.min_key > s.max_key);
             }
@@ -344,21 +344,21 @@ mod tests {
         #[test]
         fn f64_and_integers_agree_with_the_language(words in prop::collection::vec(any::<u64>(), 1..50)) {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-            let s = summary(Words::I64, &bytes);
+            let s = summary(WordFormat::I64, &bytes);
             let min = words.iter().map(|w| *w as i64).min().unwrap();
-            prop_assert_eq!(from_ordered_key(Words::I64, s.min_key) as i64, min);
+            prop_assert_eq!(from_ordered_key(WordFormat::I64, s.min_key) as i64, min);
             let total: i128 = words.iter().map(|w| i128::from(*w as i64)).sum();
             let mine = s.half_sums[0] as i128 + ((s.half_sums[1] as i128) << 32)
                 - ((s.classes.negative as i128) << 64);
             prop_assert_eq!(mine, total);
-            let s = summary(Words::F64, &bytes);
+            let s = summary(WordFormat::F64, &bytes);
             let nan = words.iter().filter(|w| f64::from_bits(**w).is_nan()).count();
             prop_assert_eq!(s.classes.nan, nan as u64);
         }
 
         #[test]
         fn parts_merge_to_the_whole(bytes in prop::collection::vec(any::<u8>(), 64), cut in 0usize..8) {
-            for words in Words::ALL.into_iter().filter(|w| w.has_summary()) {
+            for words in WordFormat::ALL.into_iter().filter(|w| w.has_summary()) {
                 let (a, b) = bytes.split_at(cut * 8);
                 let mut sum = summary(words, a);
                 sum.merge(&summary(words, b));
@@ -368,12 +368,12 @@ mod tests {
 
         #[test]
         fn keys_order_and_invert(a in any::<u64>(), b in any::<u64>()) {
-            for words in [Words::I64, Words::U64, Words::F64] {
+            for words in [WordFormat::I64, WordFormat::U64, WordFormat::F64] {
                 prop_assert_eq!(from_ordered_key(words, ordered_key(words, a)), a);
             }
-            prop_assert_eq!(ordered_key(Words::I64, a) < ordered_key(Words::I64, b), (a as i64) < (b as i64));
+            prop_assert_eq!(ordered_key(WordFormat::I64, a) < ordered_key(WordFormat::I64, b), (a as i64) < (b as i64));
             let (x, y) = (f64::from_bits(a), f64::from_bits(b));
-            if x < y { prop_assert!(ordered_key(Words::F64, a) < ordered_key(Words::F64, b)); }
+            if x < y { prop_assert!(ordered_key(WordFormat::F64, a) < ordered_key(WordFormat::F64, b)); }
         }
     }
 }

@@ -4,8 +4,8 @@
 //! can be classed without knowing the rest: what is usual for the tensor is judged when all of it was
 //! seen. Merging is concatenation. Shader twin: `shaders/windows.wgsl`.
 
-use super::correlation::Elements;
-use super::isa::{self, Kernel};
+use super::correlation::ElementFormat;
+use super::isa::{self, VectorKernel};
 
 /// Elements of a window.
 pub const WINDOW_LEN: usize = 4096;
@@ -32,7 +32,7 @@ pub struct Windows {
 /// The smallest magnitudes, as bits, of the classes from the second on.
 ///
 /// FNUZ types have a bias that is larger by one than assumed: their classes begin at half the bound.
-pub fn thresholds(elements: &Elements) -> [u32; CLASSES - 1] {
+pub fn thresholds(elements: &ElementFormat) -> [u32; CLASSES - 1] {
     let mantissa = elements.mantissa_bits;
     let exponent_bits = 8 * elements.width as u32 - 1 - mantissa;
     let bias = (1i32 << (exponent_bits - 1)) - 1;
@@ -53,7 +53,7 @@ pub fn thresholds(elements: &Elements) -> [u32; CLASSES - 1] {
 impl Windows {
     /// The windows that the bytes `start..start + len` of a tensor have, empty. `start` is a multiple
     /// of a window.
-    pub fn touched(elements: &Elements, start: u64, len: u64) -> Windows {
+    pub fn for_range(elements: &ElementFormat, start: u64, len: u64) -> Windows {
         let bytes = (WINDOW_LEN * elements.width) as u64;
         let count = (len / elements.width as u64).div_ceil(WINDOW_LEN as u64);
         Windows { first: start / bytes, windows: vec![[0; CLASSES]; count as usize] }
@@ -71,7 +71,7 @@ impl Windows {
 
     /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor, a
     /// multiple of a window. Trailing bytes short of an element are not counted.
-    pub fn add(&mut self, elements: &Elements, start: u64, bytes: &[u8]) {
+    pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let window_bytes = WINDOW_LEN * elements.width;
         let at = (start / window_bytes as u64 - self.first) as usize;
         let thresholds = thresholds(elements);
@@ -86,12 +86,12 @@ impl Windows {
 
 /// The elements of a window.
 struct Count<'a> {
-    elements: &'a Elements,
+    elements: &'a ElementFormat,
     thresholds: &'a [u32; CLASSES - 1],
     bytes: &'a [u8],
 }
 
-impl Kernel for Count<'_> {
+impl VectorKernel for Count<'_> {
     type Output = Window;
 
     #[inline(always)]
@@ -174,8 +174,8 @@ mod tests {
     }
 
     fn windows(dtype: Dtype, bytes: &[u8]) -> Windows {
-        let elements = Elements::of(dtype).unwrap();
-        let mut windows = Windows::touched(&elements, 0, bytes.len() as u64);
+        let elements = ElementFormat::from_dtype(dtype).unwrap();
+        let mut windows = Windows::for_range(&elements, 0, bytes.len() as u64);
         windows.add(&elements, 0, bytes);
         windows
     }
@@ -198,13 +198,13 @@ mod tests {
 
         #[test]
         fn parts_merge_to_the_whole(seed in any::<u64>(), len in 0usize..5, tail in 0usize..9000) {
-            let elements = Elements::of(Dtype::BF16).unwrap();
+            let elements = ElementFormat::from_dtype(Dtype::BF16).unwrap();
             let cut = len * 2 * WINDOW_LEN;
             let mut bytes = vec![0; cut + tail];
             blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-            let mut sum = Windows::touched(&elements, 0, bytes.len() as u64);
+            let mut sum = Windows::for_range(&elements, 0, bytes.len() as u64);
             for (start, part) in [(cut, &bytes[cut..]), (0, &bytes[..cut])] {
-                let mut windows = Windows::touched(&elements, start as u64, part.len() as u64);
+                let mut windows = Windows::for_range(&elements, start as u64, part.len() as u64);
                 windows.add(&elements, start as u64, part);
                 sum.merge(&windows);
             }
@@ -215,9 +215,10 @@ mod tests {
     #[test]
     fn bytes_are_classed_too() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let values = (0..=255u8).map(|code| match Dtype::F8_E5M2.number() {
-            tensorseal_base::dtype::Number::Float(format) => match format.decode(code.into()) {
-                tensorseal_base::dtype::Decoded::Finite(value) => value,
+        let values = (0..=255u8).map(|code| match Dtype::F8_E5M2.number_format() {
+            tensorseal_base::dtype::NumberFormat::Float(format) => match format.decode(code.into())
+            {
+                tensorseal_base::dtype::FloatValue::Finite(value) => value,
                 _ => f64::INFINITY,
             },
             _ => unreachable!(),

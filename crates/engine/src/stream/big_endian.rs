@@ -9,14 +9,14 @@ use super::source::{ByteSource, PIECE_LEN, ReadError};
 use std::io;
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_format::BigEndian;
+use tensorseal_format::BigEndianRange;
 
 /// Numbers of one width that stand side by side in the granule of a type: where the first begins, bytes of
 /// each, how many.
-type Field = (usize, usize, usize);
+type NumberRun = (usize, usize, usize);
 
 /// The numbers of more than one byte in a granule of a type.
-fn fields(dtype: Dtype) -> &'static [Field] {
+fn fields(dtype: Dtype) -> &'static [NumberRun] {
     use Dtype::*;
     match dtype {
         BOOL | F4 | F6_E2M3 | F6_E3M2 | U8 | I8 | F8_E5M2 | F8_E4M3 | F8_E8M0 | F8_E4M3FNUZ
@@ -92,22 +92,22 @@ fn mirrored(dtype: Dtype, at: usize) -> usize {
 }
 
 /// A part of a range of a file.
-enum Part {
+enum RangePart {
     /// As it is, up to a place.
     Plain(u64),
     /// In a stretch in big-endian byte order, up to a place.
-    Swapped(u64, BigEndian),
+    Swapped(u64, BigEndianRange),
 }
 
 /// The part of `position..end` that comes first.
-fn first_part(stretches: &[BigEndian], position: u64, end: u64) -> Part {
+fn first_part(stretches: &[BigEndianRange], position: u64, end: u64) -> RangePart {
     let next = stretches.partition_point(|stretch| stretch.range[1] <= position);
     match stretches.get(next) {
         Some(stretch) if stretch.range[0] <= position => {
-            Part::Swapped(stretch.range[1].min(end), *stretch)
+            RangePart::Swapped(stretch.range[1].min(end), *stretch)
         }
-        Some(stretch) => Part::Plain(stretch.range[0].min(end)),
-        None => Part::Plain(end),
+        Some(stretch) => RangePart::Plain(stretch.range[0].min(end)),
+        None => RangePart::Plain(end),
     }
 }
 
@@ -115,25 +115,25 @@ fn first_part(stretches: &[BigEndian], position: u64, end: u64) -> Part {
 pub struct SwappedSource {
     source: Arc<dyn ByteSource>,
     /// In order, none of them overlapping another.
-    stretches: Vec<BigEndian>,
+    stretches: Vec<BigEndianRange>,
 }
 
 impl SwappedSource {
     /// Turns these stretches of `source` around.
-    pub fn new(source: Arc<dyn ByteSource>, stretches: &[BigEndian]) -> SwappedSource {
+    pub fn new(source: Arc<dyn ByteSource>, stretches: &[BigEndianRange]) -> SwappedSource {
         SwappedSource { source, stretches: stretches.to_vec() }
     }
 
     /// Hands out `position..end` of a stretch, piece by piece.
     fn read_swapped(
         &self,
-        stretch: &BigEndian,
+        stretch: &BigEndianRange,
         mut position: u64,
         end: u64,
         buffer: &mut Vec<u8>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ReadError> {
-        let BigEndian { range, dtype } = *stretch;
+        let BigEndianRange { range, dtype } = *stretch;
         let granule = granule(dtype) as u64;
         let most = PIECE_LEN as u64 / granule * granule;
         while position < end {
@@ -162,11 +162,11 @@ impl ByteSource for SwappedSource {
         let mut buffer = Vec::new();
         while position < end {
             match first_part(&self.stretches, position, end) {
-                Part::Plain(to) => {
+                RangePart::Plain(to) => {
                     self.source.read(position, (to - position) as usize, sink)?;
                     position = to;
                 }
-                Part::Swapped(to, stretch) => {
+                RangePart::Swapped(to, stretch) => {
                     self.read_swapped(&stretch, position, to, &mut buffer, sink)?;
                     position = to;
                 }
@@ -191,7 +191,7 @@ impl ByteSource for SwappedSource {
 /// # Errors
 /// Those of `write`.
 pub fn write_back(
-    stretches: &[BigEndian],
+    stretches: &[BigEndianRange],
     mut position: u64,
     mut bytes: &mut [u8],
     write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
@@ -199,8 +199,8 @@ pub fn write_back(
     while !bytes.is_empty() {
         let end = position + bytes.len() as u64;
         let (part, swapped) = match first_part(stretches, position, end) {
-            Part::Plain(to) => (to - position, None),
-            Part::Swapped(to, stretch) => {
+            RangePart::Plain(to) => (to - position, None),
+            RangePart::Swapped(to, stretch) => {
                 let size = granule(stretch.dtype) as u64;
                 let within = (position - stretch.range[0]) % size;
                 // To the end of a granule that was begun, or whole granules, or the rest.
@@ -215,7 +215,7 @@ pub fn write_back(
         let (piece, rest) = std::mem::take(&mut bytes).split_at_mut(part as usize);
         match swapped {
             None => write(position, piece)?,
-            Some((BigEndian { dtype, .. }, 0)) if piece.len() >= granule(dtype) => {
+            Some((BigEndianRange { dtype, .. }, 0)) if piece.len() >= granule(dtype) => {
                 swap(dtype, piece);
                 write(position, piece)?;
             }
@@ -242,9 +242,9 @@ mod tests {
     use std::sync::Mutex;
 
     /// A source in memory that hands out pieces of an odd length.
-    struct Memory(Vec<u8>);
+    struct MemorySource(Vec<u8>);
 
-    impl ByteSource for Memory {
+    impl ByteSource for MemorySource {
         fn read(
             &self,
             offset: u64,
@@ -259,9 +259,9 @@ mod tests {
     }
 
     /// The plain definition: every number of every granule, one after the other.
-    fn plain(bytes: &[u8], stretches: &[BigEndian]) -> Vec<u8> {
+    fn plain(bytes: &[u8], stretches: &[BigEndianRange]) -> Vec<u8> {
         let mut all = bytes.to_vec();
-        for BigEndian { range, dtype } in stretches {
+        for BigEndianRange { range, dtype } in stretches {
             let mut at = range[0] as usize;
             while at + granule(*dtype) <= range[1] as usize {
                 for &(start, width, count) in fields(*dtype) {
@@ -295,7 +295,7 @@ mod tests {
             }
             // Plain types are one number, complex ones two.
             assert!(
-                dtype.is_blocks() || size == 1 || size == 3 || taken.iter().all(|&t| t),
+                dtype.is_block_quantised() || size == 1 || size == 3 || taken.iter().all(|&t| t),
                 "{dtype}"
             );
         }
@@ -303,9 +303,9 @@ mod tests {
 
     #[test]
     fn a_number_is_turned_around() {
-        let stretch = |from, to, dtype| BigEndian { range: [from, to], dtype };
+        let stretch = |from, to, dtype| BigEndianRange { range: [from, to], dtype };
         let source = SwappedSource::new(
-            Arc::new(Memory((0..40).collect())),
+            Arc::new(MemorySource((0..40).collect())),
             &[stretch(1, 9, Dtype::F32), stretch(9, 13, Dtype::BF16), stretch(20, 38, Dtype::Q4_0)],
         );
         let mut seen = Vec::new();
@@ -315,7 +315,7 @@ mod tests {
         assert!(matches!(source.read(39, 2, &mut |_| {}), Err(ReadError::Shrunk)));
     }
 
-    fn stretches() -> impl Strategy<Value = (usize, Vec<BigEndian>)> {
+    fn stretches() -> impl Strategy<Value = (usize, Vec<BigEndianRange>)> {
         let dtypes: Vec<Dtype> = Dtype::all().collect();
         let one = (0u64..40, proptest::sample::select(dtypes), 0u64..6, 0u64..2, any::<bool>());
         (prop::collection::vec(one, 0..5), 0usize..40).prop_map(|(parts, tail)| {
@@ -325,7 +325,7 @@ mod tests {
                 let granules = if is_long { granules * 400 } else { granules };
                 at = start + granules * dtype.granule().0 + rest;
                 if at > start {
-                    stretches.push(BigEndian { range: [start, at], dtype });
+                    stretches.push(BigEndianRange { range: [start, at], dtype });
                 }
             }
             (at as usize + tail, stretches)
@@ -340,7 +340,7 @@ mod tests {
         ) {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
             let expected = plain(&bytes, &stretches);
-            let source = SwappedSource::new(Arc::new(Memory(bytes)), &stretches);
+            let source = SwappedSource::new(Arc::new(MemorySource(bytes)), &stretches);
             let (a, b) = (cuts[0].index(len + 1), cuts[1].index(len + 1));
             let (from, to) = (a.min(b), a.max(b));
             let mut seen = Vec::new();

@@ -12,11 +12,11 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use tensorseal_base::system::{permit, sync_directory, write_all_at};
+use tensorseal_base::system::{set_mode, sync_directory, write_all_at};
 use tensorseal_format::Checkpoint;
 
 /// Bytes that a thread copies and edits at once.
-pub const PIECE: u64 = 2 << 20;
+pub const COPY_PIECE_LEN: u64 = 2 << 20;
 
 /// Pieces that are worked on together: what is kept of each is small, but not nothing.
 const BATCH: usize = 64;
@@ -45,17 +45,17 @@ pub enum CopyError {
 
 /// A part of an object.
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
+pub struct CopyPiece<'a> {
     /// The object.
     pub object: &'a Object,
-    /// Where the piece begins in it, a multiple of [`PIECE`].
+    /// Where the piece begins in it, a multiple of [`COPY_PIECE_LEN`].
     pub start: u64,
-    /// Its length, at most [`PIECE`].
+    /// Its length, at most [`COPY_PIECE_LEN`].
     pub len: usize,
 }
 
 /// What a copy is made with.
-pub struct Copying<'a> {
+pub struct ModelCopy<'a> {
     /// The model.
     pub model: &'a Checkpoint,
     /// All of its objects.
@@ -67,9 +67,9 @@ pub struct Copying<'a> {
 }
 
 /// Edits the bytes of a piece. `B` is memory that a thread uses again and again.
-pub type Edit<'e, T, B> = &'e (dyn Fn(&Piece<'_>, &mut Vec<u8>, &mut B) -> T + Sync);
+pub type Edit<'e, T, B> = &'e (dyn Fn(&CopyPiece<'_>, &mut Vec<u8>, &mut B) -> T + Sync);
 
-impl Copying<'_> {
+impl ModelCopy<'_> {
     /// Writes the copy to `out`, which must not exist: a file if the model is a single file, else a
     /// directory. `each` gets what `edit` returns, in the order of the pieces, whoever made it; `accept`
     /// gets the place of the whole copy before it has its name.
@@ -94,8 +94,8 @@ impl Copying<'_> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".tensorseal-").suffix(".tmp");
         // What anything new would get; the umask takes its part.
-        if !self.model.is_one_file() {
-            permit(&mut builder, 0o777);
+        if !self.model.is_single_file() {
+            set_mode(&mut builder, 0o777);
             let copy = builder.tempdir_in(directory).map_err(failed)?;
             let mut create = |path: &str| {
                 let path = copy.path().join(path);
@@ -114,7 +114,7 @@ impl Copying<'_> {
             let name = self.model.files.first().map_or("", |file| &file.path);
             let mut builder = tempfile::Builder::new();
             builder.prefix(name).rand_bytes(0);
-            permit(&mut builder, 0o666);
+            set_mode(&mut builder, 0o666);
             let copy = builder.tempfile_in(place.path()).map_err(failed)?;
             self.write_all(&mut |_| copy.as_file().try_clone(), edit, each)?;
             accept(copy.path())?;
@@ -136,17 +136,19 @@ impl Copying<'_> {
     ) -> Result<(), CopyError> {
         let files = FileSet::new(&self.model.files, self.plan);
         let mut objects = self.plan.objects.iter().peekable();
-        for (index, entry) in self.model.own_files().iter().enumerate() {
+        for (index, entry) in self.model.model_files().iter().enumerate() {
             let failed = |source| CopyError::Write { path: PathBuf::from(&entry.path), source };
             let file = create(&entry.path).map_err(failed)?;
             file.set_len(entry.bytes).map_err(failed)?;
             let mut pieces = Vec::new();
             let mut of_file = 0;
             while let Some(object) = objects.next_if(|object| object.file == index) {
-                pieces.extend((0..object.bytes).step_by(PIECE as usize).map(|start| Piece {
-                    object,
-                    start,
-                    len: (object.bytes - start).min(PIECE) as usize,
+                pieces.extend((0..object.bytes).step_by(COPY_PIECE_LEN as usize).map(|start| {
+                    CopyPiece {
+                        object,
+                        start,
+                        len: (object.bytes - start).min(COPY_PIECE_LEN) as usize,
+                    }
                 }));
                 of_file += 1;
             }
@@ -168,7 +170,7 @@ impl Copying<'_> {
         &self,
         files: &FileSet<'_>,
         file: &File,
-        batch: &[Piece<'_>],
+        batch: &[CopyPiece<'_>],
         edit: Edit<'_, T, B>,
         failed: &(dyn Fn(io::Error) -> CopyError + Sync),
     ) -> Result<Vec<T>, CopyError> {
@@ -179,7 +181,7 @@ impl Copying<'_> {
                     if self.progress.stopped() {
                         return Err(CopyError::Interrupted);
                     }
-                    let Piece { object, start, len } = *piece;
+                    let CopyPiece { object, start, len } = *piece;
                     let position = object.offset + start;
                     files.copy_into(object.file, position, len, bytes)?;
                     let edited = edit(piece, bytes, buffers);

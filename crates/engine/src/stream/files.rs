@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorseal_base::system::open_to_read;
+use tensorseal_base::system::open_for_reading;
 use tensorseal_format::{FileIdentity, Location, ModelFile, RemoteError};
 
 /// Smaller files are read, not mapped: a mapping costs more than its bytes.
@@ -132,7 +132,7 @@ impl<'a> FileSet<'a> {
         let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };
         // Non-blocking: a FIFO that was put in the file's place must not hang the run.
-        let handle = open_to_read(path).map_err(|error| match error.kind() {
+        let handle = open_for_reading(path).map_err(|error| match error.kind() {
             // It was there when the model was listed.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 FileError::Changed { path: entry.path.clone(), what: "it is gone".into() }

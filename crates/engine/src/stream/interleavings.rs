@@ -3,9 +3,9 @@
 //!
 //! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p tensorseal-engine --release --lib interleavings`
 
-use super::lane::Lane;
 use super::plan::{Object, ObjectKind, Plan};
-use super::queue::{Takers, Tile, TileQueue};
+use super::queue::{Tile, TileConsumers, TileQueue};
+use super::sequential_hasher::SequentialHasher;
 use super::sync::Mutex;
 use crate::measure::BLOCK_LEN;
 use loom::thread;
@@ -29,7 +29,7 @@ struct Taken {
 
 impl Taken {
     /// The plans of all runs are kept: queues borrow them.
-    fn new(plan: &'static Plan, takers: Takers) -> Arc<Self> {
+    fn new(plan: &'static Plan, takers: TileConsumers) -> Arc<Self> {
         let queue = TileQueue::new(plan, takers, 1);
         Arc::new(Self { queue, tiles: Mutex::new(Vec::new()) })
     }
@@ -74,7 +74,7 @@ impl Taken {
 }
 
 fn plan(sizes: &[u64]) -> &'static Plan {
-    let object = |bytes| Object::plain(ObjectKind::File(0), 0, 0, bytes);
+    let object = |bytes| Object::digest_only(ObjectKind::File(0), 0, 0, bytes);
     let objects = sizes.iter().copied().map(object).collect();
     Box::leak(Box::new(Plan { objects, ..Plan::default() }))
 }
@@ -83,7 +83,7 @@ fn plan(sizes: &[u64]) -> &'static Plan {
 fn two_workers_share_a_queue() {
     let plan = plan(&[5, 9 * BLOCK, BLOCK + 1]);
     every_order(move || {
-        let taken = Taken::new(plan, Takers::Cpu);
+        let taken = Taken::new(plan, TileConsumers::Cpu);
         let other = Arc::clone(&taken);
         let other = thread::spawn(move || other.work());
         taken.work();
@@ -96,7 +96,9 @@ fn two_workers_share_a_queue() {
 #[test]
 fn a_device_and_a_worker_share_a_queue() {
     let plan = plan(&[5, 2 * BLOCK + 1, BLOCK, BLOCK - 1, 3 * BLOCK]);
-    for (takers, most) in [(Takers::Device, 9), (Takers::Device, 1), (Takers::Shared, 1)] {
+    for (takers, most) in
+        [(TileConsumers::Device, 9), (TileConsumers::Device, 1), (TileConsumers::Shared, 1)]
+    {
         every_order(move || {
             let taken = Taken::new(plan, takers);
             let other = Arc::clone(&taken);
@@ -113,7 +115,7 @@ fn a_device_and_a_worker_share_a_queue() {
 fn a_closed_queue_lets_everybody_go() {
     let plan = plan(&[5, 2 * BLOCK + 1]);
     every_order(move || {
-        let taken = Taken::new(plan, Takers::Device);
+        let taken = Taken::new(plan, TileConsumers::Device);
         let (worker, device) = (Arc::clone(&taken), Arc::clone(&taken));
         let worker = thread::spawn(move || worker.work());
         let device = thread::spawn(move || while device.queue.next_device().is_some() {});
@@ -134,9 +136,10 @@ fn a_lane_sees_every_byte_in_order() {
     whole.update(BYTES);
     let expected = whole.finish();
     every_order(move || {
-        let lane = Arc::new(Lane::new(&SHA256, BYTES.len() as u64));
+        let lane = Arc::new(SequentialHasher::new(&SHA256, BYTES.len() as u64));
         let next = Arc::new(Mutex::new(PIECES.into_iter()));
-        let feed = |lane: Arc<Lane<'static>>, next: Arc<Mutex<std::array::IntoIter<_, 4>>>| {
+        let feed = |lane: Arc<SequentialHasher<'static>>,
+                    next: Arc<Mutex<std::array::IntoIter<_, 4>>>| {
             move || {
                 loop {
                     let piece = next.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -156,7 +159,7 @@ fn a_lane_sees_every_byte_in_order() {
 #[test]
 fn a_closed_lane_lets_everybody_go() {
     every_order(|| {
-        let lane = Arc::new(Lane::new(&SHA256, 100));
+        let lane = Arc::new(SequentialHasher::new(&SHA256, 100));
         let other = Arc::clone(&lane);
         let other = thread::spawn(move || {
             for position in [10, 20, 30] {

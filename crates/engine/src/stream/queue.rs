@@ -42,7 +42,7 @@ const BACKLOG_BYTES: usize = if cfg!(all(test, loom)) { 1 << 20 } else { 64 << 2
 
 /// Who takes tiles of whole blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takers {
+pub enum TileConsumers {
     /// The CPU engine takes everything.
     Cpu,
     /// A device takes whole blocks, the CPU engine the rest.
@@ -69,7 +69,7 @@ struct Cursor {
 
 #[derive(Debug)]
 struct State {
-    takers: Takers,
+    consumers: TileConsumers,
     /// Files walked side by side.
     width: usize,
     /// One cursor per file being walked, and whose turn it is.
@@ -85,9 +85,9 @@ struct State {
 
 impl<'a> TileQueue<'a> {
     /// A queue over all of `plan` that walks `width` files side by side.
-    pub fn new(plan: &'a Plan, takers: Takers, width: usize) -> Self {
+    pub fn new(plan: &'a Plan, takers: TileConsumers, width: usize) -> Self {
         let state = State {
-            takers,
+            consumers: takers,
             width: width.max(1),
             cursors: Vec::new(),
             turn: 0,
@@ -120,7 +120,7 @@ impl<'a> TileQueue<'a> {
                         state.aside_bytes -= tile.len;
                         tile
                     }
-                    None if state.takers == Takers::Device => break,
+                    None if state.consumers == TileConsumers::Device => break,
                     None => match state.advance(self.plan) {
                         Some(tile) => tile,
                         None => break,
@@ -134,7 +134,7 @@ impl<'a> TileQueue<'a> {
                 return;
             }
             // While a device has tiles, it may fail and give them back.
-            if state.takers == Takers::Cpu {
+            if state.consumers == TileConsumers::Cpu {
                 return;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +170,7 @@ impl<'a> TileQueue<'a> {
         for tile in unfinished {
             state.put_aside(tile);
         }
-        state.takers = Takers::Cpu;
+        state.consumers = TileConsumers::Cpu;
         self.changed.notify_all();
     }
 
@@ -201,10 +201,11 @@ impl State {
         self.turn %= self.cursors.len();
         let cursor = &mut self.cursors[self.turn];
         let left = plan.objects[cursor.object].bytes - cursor.start;
-        let limit = if self.takers == Takers::Cpu { CPU_TILE_LEN } else { TILE_LEN as u64 };
+        let limit =
+            if self.consumers == TileConsumers::Cpu { CPU_TILE_LEN } else { TILE_LEN as u64 };
         // Tiles end at multiples of their size, also after the size changed in the middle.
         let mut len = left.min(limit - cursor.start % limit);
-        if self.takers != Takers::Cpu && left > BLOCK_LEN as u64 {
+        if self.consumers != TileConsumers::Cpu && left > BLOCK_LEN as u64 {
             // A device takes whole blocks: the shorter last one becomes a tile of its own.
             len = len.min(left / BLOCK_LEN as u64 * BLOCK_LEN as u64);
         }
@@ -230,7 +231,7 @@ mod tests {
 
     fn plan(sizes: &[u64]) -> Plan {
         let kind = ObjectKind::File(0);
-        let object = |bytes| Object::plain(kind, 0, 0, bytes);
+        let object = |bytes| Object::digest_only(kind, 0, 0, bytes);
         Plan { objects: sizes.iter().copied().map(object).collect(), ..Plan::default() }
     }
 
@@ -271,7 +272,7 @@ mod tests {
         }
         for width in 1..4 {
             let mut tiles = Vec::new();
-            rest_by_cpu(&TileQueue::new(&plan, Takers::Cpu, width), &mut tiles);
+            rest_by_cpu(&TileQueue::new(&plan, TileConsumers::Cpu, width), &mut tiles);
             check(&plan, tiles);
         }
     }
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn a_device_gets_whole_blocks_and_the_cpu_the_rest() {
         let plan = plan(&SIZES);
-        let queue = TileQueue::new(&plan, Takers::Device, 1);
+        let queue = TileQueue::new(&plan, TileConsumers::Device, 1);
         let mut tiles = Vec::new();
         while let Some(tile) = queue.next_device() {
             assert!(tile.len.is_multiple_of(BLOCK_LEN) && tile.len >= BLOCK_LEN);
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn a_device_that_fails_in_the_middle_leaves_the_rest_to_the_cpu() {
         let plan = plan(&SIZES);
-        let queue = TileQueue::new(&plan, Takers::Shared, 1);
+        let queue = TileQueue::new(&plan, TileConsumers::Shared, 1);
         let mut tiles = vec![queue.next_device().unwrap()];
         queue.device_ended(queue.next_device());
         rest_by_cpu(&queue, &mut tiles);

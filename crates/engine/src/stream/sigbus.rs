@@ -16,15 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 /// How many mappings can be guarded at a time; a source that finds no slot reads without a map.
 const SLOTS: usize = 1024;
 
-struct Slot {
+struct GuardEntry {
     /// First address of the mapping; 0 when the slot is free, 1 while it is being taken.
     start: AtomicUsize,
     end: AtomicUsize,
     faulted: AtomicBool,
 }
 
-static TABLE: [Slot; SLOTS] = [const {
-    Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
+static TABLE: [GuardEntry; SLOTS] = [const {
+    GuardEntry {
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        faulted: AtomicBool::new(false),
+    }
 }; SLOTS];
 
 /// What handled SIGBUS before, and the page size: both read in the handler.
@@ -32,12 +36,12 @@ static PREVIOUS: OnceLock<(libc::sigaction, usize)> = OnceLock::new();
 
 /// The guard of one mapping; dropping it frees its slot (unmap afterwards, not before).
 #[derive(Debug)]
-pub struct Guard(usize);
+pub(super) struct Guard(usize);
 
 impl Guard {
     /// Guards the addresses `start..start + len`; `None` when all slots are taken or the handler
     /// cannot be installed.
-    pub fn new(start: usize, len: usize) -> Option<Guard> {
+    pub(super) fn new(start: usize, len: usize) -> Option<Guard> {
         install().ok()?;
         let end = start.checked_add(len)?;
         let index = TABLE
@@ -51,7 +55,7 @@ impl Guard {
     }
 
     /// Whether a page of the mapping was missing when it was read.
-    pub fn faulted(&self) -> bool {
+    pub(super) fn faulted(&self) -> bool {
         TABLE[self.0].faulted.load(SeqCst)
     }
 }

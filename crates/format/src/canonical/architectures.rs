@@ -3,64 +3,64 @@
 //! Facts from llama.cpp: `gguf-py/gguf/tensor_mapping.py` and `constants.py` for the names, the
 //! classes of `convert_hf_to_gguf.py` (now in `conversion/`) for the layouts.
 
-use super::layout::{Layout, Projection};
+use super::layout::{Projection, WeightLayout};
 
 /// A tensor without its `.weight` or `.bias`.
-pub(super) struct Row {
+pub(super) struct TensorMapping {
     /// Name in GGUF, within its layer.
     pub gguf: &'static str,
     /// Canonical Hugging Face name, within its layer. `*` is the number of an expert.
     pub hugging_face: &'static str,
     /// How its weight is arranged.
-    pub layout: Layout,
+    pub layout: WeightLayout,
 }
 
 /// The tensors of an architecture.
-pub(super) struct Architecture {
+pub(super) struct ArchitectureMapping {
     /// `general.architecture` of GGUF metadata.
     pub name: &'static str,
     /// Hugging Face name of the list of layers.
     pub layers: &'static str,
     /// Tensors outside of layers.
-    pub globals: &'static [Row],
+    pub globals: &'static [TensorMapping],
     /// Tensors of each layer, in groups that architectures share.
-    pub layer: &'static [&'static [Row]],
+    pub layer: &'static [&'static [TensorMapping]],
 }
 
-const fn plain(gguf: &'static str, hugging_face: &'static str) -> Row {
-    Row { gguf, hugging_face, layout: Layout::Plain }
+const fn plain(gguf: &'static str, hugging_face: &'static str) -> TensorMapping {
+    TensorMapping { gguf, hugging_face, layout: WeightLayout::Plain }
 }
 
-const fn rotary(gguf: &'static str, hugging_face: &'static str, of: Projection) -> Row {
-    Row { gguf, hugging_face, layout: Layout::RotaryRows(of) }
+const fn rotary(gguf: &'static str, hugging_face: &'static str, of: Projection) -> TensorMapping {
+    TensorMapping { gguf, hugging_face, layout: WeightLayout::RotaryRows(of) }
 }
 
-const fn transposed(gguf: &'static str, hugging_face: &'static str) -> Row {
-    Row { gguf, hugging_face, layout: Layout::Transposed }
+const fn transposed(gguf: &'static str, hugging_face: &'static str) -> TensorMapping {
+    TensorMapping { gguf, hugging_face, layout: WeightLayout::Transposed }
 }
 
-const fn experts(gguf: &'static str, hugging_face: &'static str) -> Row {
-    Row { gguf, hugging_face, layout: Layout::Experts }
+const fn experts(gguf: &'static str, hugging_face: &'static str) -> TensorMapping {
+    TensorMapping { gguf, hugging_face, layout: WeightLayout::Experts }
 }
 
-const DECODER: &[Row] = &[
+const DECODER: &[TensorMapping] = &[
     plain("token_embd", "embed_tokens"),
     plain("output_norm", "norm"),
     plain("output", "lm_head"),
 ];
 
-const NORMS: &[Row] =
+const NORMS: &[TensorMapping] =
     &[plain("attn_norm", "input_layernorm"), plain("ffn_norm", "post_attention_layernorm")];
 
 /// Gemma from its second version on has norms on both sides, and `ffn_norm` is another one.
-const FOUR_NORMS: &[Row] = &[
+const FOUR_NORMS: &[TensorMapping] = &[
     plain("attn_norm", "input_layernorm"),
     plain("post_attention_norm", "post_attention_layernorm"),
     plain("ffn_norm", "pre_feedforward_layernorm"),
     plain("post_ffw_norm", "post_feedforward_layernorm"),
 ];
 
-const ATTENTION: &[Row] = &[
+const ATTENTION: &[TensorMapping] = &[
     plain("attn_q", "self_attn.q_proj"),
     plain("attn_k", "self_attn.k_proj"),
     plain("attn_v", "self_attn.v_proj"),
@@ -69,37 +69,37 @@ const ATTENTION: &[Row] = &[
 
 /// Only files of architecture `llama` are rotated on neighbouring pairs; the others here keep the
 /// halves of Hugging Face.
-const ROTARY_ATTENTION: &[Row] = &[
+const ROTARY_ATTENTION: &[TensorMapping] = &[
     rotary("attn_q", "self_attn.q_proj", Projection::Query),
     rotary("attn_k", "self_attn.k_proj", Projection::Key),
     plain("attn_v", "self_attn.v_proj"),
     plain("attn_output", "self_attn.o_proj"),
 ];
 
-const HEAD_NORMS: &[Row] =
+const HEAD_NORMS: &[TensorMapping] =
     &[plain("attn_q_norm", "self_attn.q_norm"), plain("attn_k_norm", "self_attn.k_norm")];
 
-const MLP: &[Row] = &[
+const MLP: &[TensorMapping] = &[
     plain("ffn_gate", "mlp.gate_proj"),
     plain("ffn_up", "mlp.up_proj"),
     plain("ffn_down", "mlp.down_proj"),
 ];
 
-const MIXTRAL: &[Row] = &[
+const MIXTRAL: &[TensorMapping] = &[
     plain("ffn_gate_inp", "block_sparse_moe.gate"),
     experts("ffn_gate_exps", "block_sparse_moe.experts.*.w1"),
     experts("ffn_down_exps", "block_sparse_moe.experts.*.w2"),
     experts("ffn_up_exps", "block_sparse_moe.experts.*.w3"),
 ];
 
-const QWEN_EXPERTS: &[Row] = &[
+const QWEN_EXPERTS: &[TensorMapping] = &[
     plain("ffn_gate_inp", "mlp.gate"),
     experts("ffn_gate_exps", "mlp.experts.*.gate_proj"),
     experts("ffn_up_exps", "mlp.experts.*.up_proj"),
     experts("ffn_down_exps", "mlp.experts.*.down_proj"),
 ];
 
-const SHARED_EXPERT: &[Row] = &[
+const SHARED_EXPERT: &[TensorMapping] = &[
     plain("ffn_gate_inp_shexp", "mlp.shared_expert_gate"),
     plain("ffn_gate_shexp", "mlp.shared_expert.gate_proj"),
     plain("ffn_up_shexp", "mlp.shared_expert.up_proj"),
@@ -107,7 +107,7 @@ const SHARED_EXPERT: &[Row] = &[
 ];
 
 /// Query, key and value are one matrix, and so are gate and up, in both containers.
-const PHI3: &[Row] = &[
+const PHI3: &[TensorMapping] = &[
     plain("attn_qkv", "self_attn.qkv_proj"),
     plain("attn_output", "self_attn.o_proj"),
     plain("ffn_up", "mlp.gate_up_proj"),
@@ -115,14 +115,14 @@ const PHI3: &[Row] = &[
 ];
 
 /// Files of older converters hold the token embedding a second time, as `output`.
-const GPT2_GLOBALS: &[Row] = &[
+const GPT2_GLOBALS: &[TensorMapping] = &[
     plain("token_embd", "wte"),
     plain("position_embd", "wpe"),
     plain("output_norm", "ln_f"),
     plain("output", "lm_head"),
 ];
 
-const GPT2: &[Row] = &[
+const GPT2: &[TensorMapping] = &[
     plain("attn_norm", "ln_1"),
     transposed("attn_qkv", "attn.c_attn"),
     transposed("attn_output", "attn.c_proj"),
@@ -133,14 +133,14 @@ const GPT2: &[Row] = &[
 
 /// The converter leaves the pooler and the heads of pre-training out. A classifier (`cls`) is left
 /// out here: which of several Hugging Face names it had cannot be told from the file.
-const BERT_GLOBALS: &[Row] = &[
+const BERT_GLOBALS: &[TensorMapping] = &[
     plain("token_embd", "embeddings.word_embeddings"),
     plain("position_embd", "embeddings.position_embeddings"),
     plain("token_types", "embeddings.token_type_embeddings"),
     plain("token_embd_norm", "embeddings.LayerNorm"),
 ];
 
-const BERT: &[Row] = &[
+const BERT: &[TensorMapping] = &[
     plain("attn_q", "attention.self.query"),
     plain("attn_k", "attention.self.key"),
     plain("attn_v", "attention.self.value"),
@@ -151,12 +151,15 @@ const BERT: &[Row] = &[
     plain("layer_output_norm", "output.LayerNorm"),
 ];
 
-const fn decoder(name: &'static str, layer: &'static [&'static [Row]]) -> Architecture {
-    Architecture { name, layers: "layers", globals: DECODER, layer }
+const fn decoder(
+    name: &'static str,
+    layer: &'static [&'static [TensorMapping]],
+) -> ArchitectureMapping {
+    ArchitectureMapping { name, layers: "layers", globals: DECODER, layer }
 }
 
 /// Every architecture that names are known for. Mistral and mixtral are `llama` in GGUF.
-pub(super) const ARCHITECTURES: &[Architecture] = &[
+pub(super) const ARCHITECTURES: &[ArchitectureMapping] = &[
     decoder("llama", &[NORMS, ROTARY_ATTENTION, MLP, MIXTRAL]),
     decoder("qwen2", &[NORMS, ATTENTION, MLP]),
     decoder("qwen2moe", &[NORMS, ATTENTION, QWEN_EXPERTS, SHARED_EXPERT]),
@@ -166,6 +169,11 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     decoder("gemma2", &[FOUR_NORMS, ATTENTION, MLP]),
     decoder("gemma3", &[FOUR_NORMS, ATTENTION, HEAD_NORMS, MLP]),
     decoder("phi3", &[NORMS, PHI3]),
-    Architecture { name: "gpt2", layers: "h", globals: GPT2_GLOBALS, layer: &[GPT2] },
-    Architecture { name: "bert", layers: "encoder.layer", globals: BERT_GLOBALS, layer: &[BERT] },
+    ArchitectureMapping { name: "gpt2", layers: "h", globals: GPT2_GLOBALS, layer: &[GPT2] },
+    ArchitectureMapping {
+        name: "bert",
+        layers: "encoder.layer",
+        globals: BERT_GLOBALS,
+        layer: &[BERT],
+    },
 ];

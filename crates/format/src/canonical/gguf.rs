@@ -1,26 +1,28 @@
 //! Canonical names of tensors in GGUF files.
 
-use super::architectures::{ARCHITECTURES, Row};
-use super::layout::Layout;
+use super::architectures::{ARCHITECTURES, TensorMapping};
+use super::layout::WeightLayout;
 use std::borrow::Cow;
 
 /// What a GGUF tensor is in the Hugging Face checkpoint of its architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mapped {
-    /// Its canonical name. With [`Layout::Experts`] the names of several tensors, with `*` for the
-    /// number of the expert; [`Mapped::tensor_name`] writes the name of each.
+pub struct MappedTensor {
+    /// Its canonical name. With [`WeightLayout::Experts`] the names of several tensors, with `*` for the
+    /// number of the expert; [`MappedTensor::tensor_name`] writes the name of each.
     pub name: String,
     /// How its elements are arranged.
-    pub layout: Layout,
+    pub layout: WeightLayout,
 }
 
-impl Mapped {
+impl MappedTensor {
     /// The canonical name of the tensor that an element belongs to
     /// ([`Element::expert`](super::layout::Element)).
     pub fn tensor_name(&self, expert: u64) -> Cow<'_, str> {
         match self.layout {
-            Layout::Experts => Cow::Owned(self.name.replacen('*', &expert.to_string(), 1)),
-            Layout::Plain | Layout::RotaryRows(_) | Layout::Transposed => Cow::Borrowed(&self.name),
+            WeightLayout::Experts => Cow::Owned(self.name.replacen('*', &expert.to_string(), 1)),
+            WeightLayout::Plain | WeightLayout::RotaryRows(_) | WeightLayout::Transposed => {
+                Cow::Borrowed(&self.name)
+            }
         }
     }
 }
@@ -39,7 +41,7 @@ impl Mapped {
 /// let mapped = from_gguf("llama", "blk.0.attn_q.weight").unwrap();
 /// assert_eq!(mapped.name, "layers.0.self_attn.q_proj.weight");
 /// ```
-pub fn from_gguf(architecture: &str, name: &str) -> Option<Mapped> {
+pub fn from_gguf(architecture: &str, name: &str) -> Option<MappedTensor> {
     let architecture = ARCHITECTURES.iter().find(|known| known.name == architecture)?;
     let (stem, parameter) = name.rsplit_once('.')?;
     let parameter = Parameter::parse(parameter)?;
@@ -59,7 +61,7 @@ pub fn from_gguf(architecture: &str, name: &str) -> Option<Mapped> {
             let stack = row(&format!("{tensor}_exps"))?;
             let stack = mapped(&layer, stack, parameter)?;
             let name = stack.tensor_name(expert.into()).into_owned();
-            Some(Mapped { name, layout: Layout::Plain })
+            Some(MappedTensor { name, layout: WeightLayout::Plain })
         }
     }
 }
@@ -81,16 +83,18 @@ impl Parameter {
     }
 }
 
-fn mapped(layer: &str, row: &Row, parameter: Parameter) -> Option<Mapped> {
+fn mapped(layer: &str, row: &TensorMapping, parameter: Parameter) -> Option<MappedTensor> {
     let hugging_face = row.hugging_face;
     let (suffix, layout) = match (parameter, row.layout) {
         (Parameter::Weight, layout) => ("weight", layout),
         // The rows of a bias are permuted with those of its weight; a vector has no transpose.
-        (Parameter::Bias, Layout::RotaryRows(of)) => ("bias", Layout::RotaryRows(of)),
-        (Parameter::Bias, Layout::Plain | Layout::Transposed) => ("bias", Layout::Plain),
-        (Parameter::Bias, Layout::Experts) => return None,
+        (Parameter::Bias, WeightLayout::RotaryRows(of)) => ("bias", WeightLayout::RotaryRows(of)),
+        (Parameter::Bias, WeightLayout::Plain | WeightLayout::Transposed) => {
+            ("bias", WeightLayout::Plain)
+        }
+        (Parameter::Bias, WeightLayout::Experts) => return None,
     };
-    Some(Mapped { name: format!("{layer}{hugging_face}.{suffix}"), layout })
+    Some(MappedTensor { name: format!("{layer}{hugging_face}.{suffix}"), layout })
 }
 
 /// A number as writers write it: two names must not mean the same layer.

@@ -8,7 +8,7 @@
 /// Only the arrangement: a value may differ by more than rounding. The gemma family stores 1 + g
 /// for the gain g of a norm, which is why (and because they are small) norms carry no mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layout {
+pub enum WeightLayout {
     /// Element for element the same.
     Plain,
     /// The rows of each head are interleaved for rotary position embedding on neighbouring pairs:
@@ -74,15 +74,15 @@ pub struct Element {
 
 /// The order of the elements within one matrix, with the numbers that a kernel needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum ElementOrder {
     /// The same.
     Same,
-    /// [`Layout::RotaryRows`] with this many pairs of rows a head.
+    /// [`WeightLayout::RotaryRows`] with this many pairs of rows a head.
     Rotary {
         /// Half the rows of a head; not 0 unless there are no rows.
         half: u64,
     },
-    /// [`Layout::Transposed`].
+    /// [`WeightLayout::Transposed`].
     Transposed,
 }
 
@@ -93,35 +93,37 @@ pub struct Arrangement {
     experts: u64,
     rows: u64,
     columns: u64,
-    order: Order,
+    order: ElementOrder,
 }
 
-impl Layout {
+impl WeightLayout {
     /// Applies the layout to a stored tensor of the given dimensions.
     ///
-    /// `dimensions` are row-major, outermost first. `heads` matter to [`Layout::RotaryRows`] only.
+    /// `dimensions` are row-major, outermost first. `heads` matter to [`WeightLayout::RotaryRows`] only.
     pub fn arrange(self, dimensions: &[u64], heads: Heads) -> Result<Arrangement, LayoutError> {
         // With a zero counted as one: it must not hide that the others overflow among themselves.
         let elements = dimensions.iter().try_fold(1u64, |all, &size| all.checked_mul(size.max(1)));
         elements.ok_or(LayoutError::TooLarge)?;
         let (experts, rows, columns) = match (self, dimensions) {
-            (Layout::Plain, []) => (1, 1, 1),
-            (Layout::Plain, [outer @ .., columns]) => (1, outer.iter().product(), *columns),
+            (WeightLayout::Plain, []) => (1, 1, 1),
+            (WeightLayout::Plain, [outer @ .., columns]) => (1, outer.iter().product(), *columns),
             // A bias has the rows of its weight, in the same order.
-            (Layout::RotaryRows(_), &[rows]) => (1, rows, 1),
-            (Layout::RotaryRows(_) | Layout::Transposed, &[rows, columns]) => (1, rows, columns),
-            (Layout::Experts, &[experts, rows, columns]) => (experts, rows, columns),
+            (WeightLayout::RotaryRows(_), &[rows]) => (1, rows, 1),
+            (WeightLayout::RotaryRows(_) | WeightLayout::Transposed, &[rows, columns]) => {
+                (1, rows, columns)
+            }
+            (WeightLayout::Experts, &[experts, rows, columns]) => (experts, rows, columns),
             _ => return Err(LayoutError::Dimensions(dimensions.len())),
         };
         let order = match self {
-            Layout::Plain | Layout::Experts => Order::Same,
-            Layout::Transposed => Order::Transposed,
-            Layout::RotaryRows(projection) => {
+            WeightLayout::Plain | WeightLayout::Experts => ElementOrder::Same,
+            WeightLayout::Transposed => ElementOrder::Transposed,
+            WeightLayout::RotaryRows(projection) => {
                 let heads = match projection {
                     Projection::Query => heads.attention,
                     Projection::Key => heads.key_value,
                 };
-                Order::Rotary { half: pairs_of_rows(rows, heads)? }
+                ElementOrder::Rotary { half: pairs_of_rows(rows, heads)? }
             }
         };
         Ok(Arrangement { experts, rows, columns, order })
@@ -159,13 +161,13 @@ impl Arrangement {
     /// Rows and columns of the Hugging Face tensor.
     pub fn source_shape(&self) -> (u64, u64) {
         match self.order {
-            Order::Transposed => (self.columns, self.rows),
-            Order::Same | Order::Rotary { .. } => (self.rows, self.columns),
+            ElementOrder::Transposed => (self.columns, self.rows),
+            ElementOrder::Same | ElementOrder::Rotary { .. } => (self.rows, self.columns),
         }
     }
 
     /// The order of elements within each matrix.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> ElementOrder {
         self.order
     }
 
@@ -175,18 +177,18 @@ impl Arrangement {
     }
 
     /// The row of the Hugging Face tensor that a stored row is. `None` past the end, and where
-    /// rows do not stay rows ([`Order::Transposed`]).
+    /// rows do not stay rows ([`ElementOrder::Transposed`]).
     pub fn source_row(&self, row: u64) -> Option<u64> {
         if row >= self.rows {
             return None;
         }
         match self.order {
-            Order::Same => Some(row),
-            Order::Rotary { half } => {
+            ElementOrder::Same => Some(row),
+            ElementOrder::Rotary { half } => {
                 let (head, at) = (row / (2 * half), row % (2 * half));
                 Some(head * 2 * half + at % 2 * half + at / 2)
             }
-            Order::Transposed => None,
+            ElementOrder::Transposed => None,
         }
     }
 
@@ -197,12 +199,12 @@ impl Arrangement {
             return None;
         }
         match self.order {
-            Order::Same => Some(row),
-            Order::Rotary { half } => {
+            ElementOrder::Same => Some(row),
+            ElementOrder::Rotary { half } => {
                 let (head, at) = (row / (2 * half), row % (2 * half));
                 Some(head * 2 * half + at % half * 2 + at / half)
             }
-            Order::Transposed => None,
+            ElementOrder::Transposed => None,
         }
     }
 
@@ -212,8 +214,10 @@ impl Arrangement {
         let expert = stored.checked_div(matrix).filter(|&expert| expert < self.experts)?;
         let (row, column) = (stored % matrix / self.columns, stored % matrix % self.columns);
         let index = match self.order {
-            Order::Transposed => column * self.rows + row,
-            Order::Same | Order::Rotary { .. } => self.source_row(row)? * self.columns + column,
+            ElementOrder::Transposed => column * self.rows + row,
+            ElementOrder::Same | ElementOrder::Rotary { .. } => {
+                self.source_row(row)? * self.columns + column
+            }
         };
         Some(Element { expert, index })
     }
@@ -229,8 +233,10 @@ impl Arrangement {
         let (_, columns) = self.source_shape();
         let (row, column) = (index / columns, index % columns);
         let within = match self.order {
-            Order::Transposed => column * self.columns + row,
-            Order::Same | Order::Rotary { .. } => self.stored_row(row)? * self.columns + column,
+            ElementOrder::Transposed => column * self.columns + row,
+            ElementOrder::Same | ElementOrder::Rotary { .. } => {
+                self.stored_row(row)? * self.columns + column
+            }
         };
         Some(expert * matrix + within)
     }
@@ -241,9 +247,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const QUERY: Layout = Layout::RotaryRows(Projection::Query);
-    const KEY: Layout = Layout::RotaryRows(Projection::Key);
-    const ALL: &[Layout] = &[Layout::Plain, QUERY, KEY, Layout::Transposed, Layout::Experts];
+    const QUERY: WeightLayout = WeightLayout::RotaryRows(Projection::Query);
+    const KEY: WeightLayout = WeightLayout::RotaryRows(Projection::Key);
+    const ALL: &[WeightLayout] =
+        &[WeightLayout::Plain, QUERY, KEY, WeightLayout::Transposed, WeightLayout::Experts];
 
     fn heads(attention: u32, key_value: u32) -> Heads {
         Heads { attention, key_value }
@@ -278,7 +285,7 @@ mod tests {
     #[test]
     fn a_transposed_matrix_by_hand() {
         // Stored (2, 3); the Hugging Face tensor is (3, 2).
-        let arrangement = Layout::Transposed.arrange(&[2, 3], heads(0, 0)).unwrap();
+        let arrangement = WeightLayout::Transposed.arrange(&[2, 3], heads(0, 0)).unwrap();
         let indices: Vec<u64> =
             source_indices(&arrangement).into_iter().map(|(_, index)| index).collect();
         assert_eq!(indices, [0, 2, 4, 1, 3, 5]);
@@ -288,7 +295,7 @@ mod tests {
 
     #[test]
     fn stacked_experts_by_hand() {
-        let arrangement = Layout::Experts.arrange(&[3, 2, 2], heads(0, 0)).unwrap();
+        let arrangement = WeightLayout::Experts.arrange(&[3, 2, 2], heads(0, 0)).unwrap();
         let expected: Vec<(u64, u64)> =
             (0..3).flat_map(|expert| (0..4).map(move |index| (expert, index))).collect();
         assert_eq!(source_indices(&arrangement), expected);
@@ -302,7 +309,7 @@ mod tests {
         for (dimensions, shape) in
             [(&[][..], (1, 1)), (&[7], (1, 7)), (&[2, 3, 5], (6, 5)), (&[0, 4], (0, 4))]
         {
-            let arrangement = Layout::Plain.arrange(dimensions, heads(0, 0)).unwrap();
+            let arrangement = WeightLayout::Plain.arrange(dimensions, heads(0, 0)).unwrap();
             assert_eq!(arrangement.source_shape(), shape);
             let elements = shape.0 * shape.1;
             let source = |stored| arrangement.source(stored).map(|element| element.index);
@@ -313,8 +320,9 @@ mod tests {
 
     #[test]
     fn impossible_shapes_are_refused() {
-        let arrange =
-            |layout: Layout, dimensions: &[u64], heads| layout.arrange(dimensions, heads).err();
+        let arrange = |layout: WeightLayout, dimensions: &[u64], heads| {
+            layout.arrange(dimensions, heads).err()
+        };
         let uneven = |rows, heads| Some(LayoutError::UnevenHeads { rows, heads });
         assert_eq!(arrange(QUERY, &[8, 2], heads(0, 1)), Some(LayoutError::NoHeads));
         assert_eq!(arrange(KEY, &[8, 2], heads(1, 0)), Some(LayoutError::NoHeads));
@@ -324,16 +332,16 @@ mod tests {
         assert_eq!(arrange(QUERY, &[], heads(1, 1)), Some(LayoutError::Dimensions(0)));
         assert_eq!(arrange(KEY, &[2, 2, 2], heads(1, 1)), Some(LayoutError::Dimensions(3)));
         assert_eq!(
-            arrange(Layout::Transposed, &[8], heads(1, 1)),
+            arrange(WeightLayout::Transposed, &[8], heads(1, 1)),
             Some(LayoutError::Dimensions(1))
         );
         assert_eq!(
-            arrange(Layout::Experts, &[8, 2], heads(1, 1)),
+            arrange(WeightLayout::Experts, &[8, 2], heads(1, 1)),
             Some(LayoutError::Dimensions(2))
         );
         let large = 1 << 32;
         for dimensions in [&[large, large, 1][..], &[large, 1, large], &[0, large, large]] {
-            for layout in [Layout::Plain, Layout::Experts] {
+            for layout in [WeightLayout::Plain, WeightLayout::Experts] {
                 assert_eq!(arrange(layout, dimensions, heads(1, 1)), Some(LayoutError::TooLarge));
             }
         }
@@ -345,9 +353,9 @@ mod tests {
         for (layout, dimensions) in [
             (QUERY, &[0, 4][..]),
             (QUERY, &[4, 0]),
-            (Layout::Transposed, &[0, 4]),
-            (Layout::Experts, &[0, 4, 4]),
-            (Layout::Experts, &[4, 4, 0]),
+            (WeightLayout::Transposed, &[0, 4]),
+            (WeightLayout::Experts, &[0, 4, 4]),
+            (WeightLayout::Experts, &[4, 4, 0]),
         ] {
             let arrangement = layout.arrange(dimensions, heads(1, 1)).unwrap();
             assert_eq!(arrangement.source(0), None, "{layout:?} {dimensions:?}");
@@ -359,10 +367,10 @@ mod tests {
     fn the_largest_tensors_do_not_overflow() {
         let last = u64::MAX - 1;
         for (layout, dimensions) in [
-            (Layout::Plain, &[u64::MAX][..]),
-            (Layout::Transposed, &[u64::MAX / 3, 3]),
-            (Layout::Transposed, &[3, u64::MAX / 3]),
-            (Layout::Experts, &[3, 5, u64::MAX / 15]),
+            (WeightLayout::Plain, &[u64::MAX][..]),
+            (WeightLayout::Transposed, &[u64::MAX / 3, 3]),
+            (WeightLayout::Transposed, &[3, u64::MAX / 3]),
+            (WeightLayout::Experts, &[3, 5, u64::MAX / 15]),
             (QUERY, &[u64::MAX - 1, 1]),
         ] {
             let arrangement = layout.arrange(dimensions, heads(1, 1)).unwrap();
@@ -411,8 +419,8 @@ mod tests {
             let rows = pairs * 2 * u64::from(count);
             let dimensions = [experts, rows, columns];
             let dimensions = match layout {
-                Layout::Plain | Layout::Experts => &dimensions[..],
-                Layout::RotaryRows(_) | Layout::Transposed => &dimensions[1..],
+                WeightLayout::Plain | WeightLayout::Experts => &dimensions[..],
+                WeightLayout::RotaryRows(_) | WeightLayout::Transposed => &dimensions[1..],
             };
             let arrangement = layout.arrange(dimensions, heads(count, count)).unwrap();
             let elements: u64 = dimensions.iter().product();

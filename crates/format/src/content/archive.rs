@@ -3,13 +3,16 @@
 
 use super::super::{torch, zip};
 use super::ContentClass::{self, *};
-use super::head::Look;
+use super::probe::FileProbe;
 use std::io;
 
 /// The zip archive that a file ends as, whatever it begins with. `commented`: behind the end of it a long
 /// comment may stand.
-pub(super) fn closing(look: &Look<'_>, commented: bool) -> io::Result<Option<ContentClass>> {
-    let starts = zip::starts(&look.head);
+pub(super) fn classify_tail(
+    look: &FileProbe<'_>,
+    commented: bool,
+) -> io::Result<Option<ContentClass>> {
+    let starts = zip::is_archive_start(&look.head);
     let ends = |tail: &[u8]| tail.windows(zip::END.len()).any(|bytes| bytes == zip::END);
     let closed = starts || ends(look.tail()) || commented && ends(&look.long_tail()?);
     if !closed {
@@ -20,7 +23,7 @@ pub(super) fn closing(look: &Look<'_>, commented: bool) -> io::Result<Option<Con
         Some(names) if starts || !names.is_empty() => Some(class(look, &names)),
         // It was one: by the members that can be seen, else by what its name promises.
         None if starts => Some(match class(look, &first_names(&look.head)) {
-            Zip if torch::is_promised(look.path) => TorchZip,
+            Zip if torch::is_torch_name(look.path) => TorchZip,
             class => class,
         }),
         _ => None,
@@ -28,14 +31,14 @@ pub(super) fn closing(look: &Look<'_>, commented: bool) -> io::Result<Option<Con
 }
 
 /// What kind of archive has members of these names. Case does not count, as readers have it.
-fn class(look: &Look<'_>, names: &[String]) -> ContentClass {
+fn class(look: &FileProbe<'_>, names: &[String]) -> ContentClass {
     let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let has = |is: &dyn Fn(&str) -> bool| lower.iter().any(|name| is(name));
     let is_called = |name: &str, known: &str| name == known || name.ends_with(&format!("/{known}"));
     let any_called = |known: &str| has(&|name| is_called(name, known));
     if any_called("data.pkl")
         || has(&|name| name.ends_with(".pkl"))
-            && (any_called("version") || torch::is_promised(look.path))
+            && (any_called("version") || torch::is_torch_name(look.path))
     {
         TorchZip
     } else if any_called("serialized_exported_program.json")
@@ -79,7 +82,7 @@ fn first_names(head: &[u8]) -> Vec<String> {
 pub(super) const BLOCK: usize = 512;
 
 /// The tar archive that a file begins as.
-pub(super) fn opening(head: &[u8]) -> Option<ContentClass> {
+pub(super) fn classify_head(head: &[u8]) -> Option<ContentClass> {
     if torch::is_tar(head) {
         return Some(TorchTar);
     }
@@ -88,7 +91,7 @@ pub(super) fn opening(head: &[u8]) -> Option<ContentClass> {
 
 /// Whether the zip archive that a tar archive seems to end as lies within its members: it is then one of them,
 /// and looked at as such.
-pub(super) fn ends_in_member(look: &Look<'_>) -> io::Result<bool> {
+pub(super) fn ends_in_member(look: &FileProbe<'_>) -> io::Result<bool> {
     let tail = look.long_tail()?;
     let end = tail.windows(zip::END.len()).rposition(|bytes| bytes == zip::END);
     let Some(end) = end else { return Ok(false) };
@@ -97,12 +100,12 @@ pub(super) fn ends_in_member(look: &Look<'_>) -> io::Result<bool> {
 }
 
 /// Where the last member of a tar archive ends.
-fn members_end(look: &Look<'_>) -> io::Result<u64> {
+fn members_end(look: &FileProbe<'_>) -> io::Result<u64> {
     /// Most members that are walked past.
     const MOST: usize = 100_000;
     let mut at = 0;
     for _ in 0..MOST {
-        let header = look.at(at, BLOCK)?;
+        let header = look.read_at(at, BLOCK)?;
         let Some(header) = header.first_chunk::<BLOCK>().filter(|header| is_tar_header(header))
         else {
             break;

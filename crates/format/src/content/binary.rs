@@ -3,13 +3,13 @@
 
 use super::super::safetensors;
 use super::ContentClass::{self, *};
-use super::head::Look;
+use super::probe::FileProbe;
 use super::text::{is_json_begun, is_json_value};
 use flate2::{Decompress, FlushDecompress};
 use std::io;
 
 /// What a file begins like, where the table does not say.
-pub(super) fn look_at(look: &Look<'_>) -> io::Result<Option<ContentClass>> {
+pub(super) fn classify(look: &FileProbe<'_>) -> io::Result<Option<ContentClass>> {
     Ok(if is_pe(look)? {
         Some(Pe)
     } else if let Some(class) = riff(look).or_else(|| iso(look)).or_else(|| cafe_babe(look)) {
@@ -24,7 +24,11 @@ pub(super) fn look_at(look: &Look<'_>) -> io::Result<Option<ContentClass>> {
         Some(Msgpack)
     } else if look.tail().ends_with(TABLE_END) {
         // LevelDB, which the form comes from, has tables of anything.
-        Some(if matches!(look.ending().as_str(), "ldb" | "sst") { Table } else { TensorflowBundle })
+        Some(if matches!(look.extension().as_str(), "ldb" | "sst") {
+            Table
+        } else {
+            TensorflowBundle
+        })
     } else {
         None
     })
@@ -35,7 +39,7 @@ const TABLE_END: &[u8] = &0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 
 /// Whether a file begins with the header of a safetensors file: its length is one, and what can be seen of
 /// its text is that of a JSON object.
-pub(super) fn is_safetensors(look: &Look<'_>) -> io::Result<bool> {
+pub(super) fn is_safetensors(look: &FileProbe<'_>) -> io::Result<bool> {
     let Some((length, rest)) = look.head.split_first_chunk::<8>() else { return Ok(false) };
     let length = u64::from_le_bytes(*length);
     if !safetensors::is_length(length, look.bytes) {
@@ -51,20 +55,20 @@ pub(super) fn is_safetensors(look: &Look<'_>) -> io::Result<bool> {
     if text.len() as u64 == length {
         return Ok(is_json_value(text));
     }
-    let last = look.at(8 + length - 1, 1)?;
+    let last = look.read_at(8 + length - 1, 1)?;
     Ok(is_json_begun(text) && matches!(last.first(), Some(b'}' | b' ' | b'\n')))
 }
 
 /// A program of Windows, or one that runs on all systems and begins like one.
-fn is_pe(look: &Look<'_>) -> io::Result<bool> {
+fn is_pe(look: &FileProbe<'_>) -> io::Result<bool> {
     if look.has(0, b"MZqFpD=") || look.has(0, b"jartsr=") {
         return Ok(true);
     }
     let Some(at) = look.u32(0x3c).filter(|_| look.has(0, b"MZ")) else { return Ok(false) };
-    Ok(look.at(at.into(), 4)? == b"PE\0\0")
+    Ok(look.read_at(at.into(), 4)? == b"PE\0\0")
 }
 
-fn riff(look: &Look<'_>) -> Option<ContentClass> {
+fn riff(look: &FileProbe<'_>) -> Option<ContentClass> {
     if !look.has(0, b"RIFF") && !look.has(0, b"RF64") {
         return None;
     }
@@ -77,7 +81,7 @@ fn riff(look: &Look<'_>) -> Option<ContentClass> {
 }
 
 /// The container of MPEG-4: its first box tells the brand.
-fn iso(look: &Look<'_>) -> Option<ContentClass> {
+fn iso(look: &FileProbe<'_>) -> Option<ContentClass> {
     if !look.has(4, b"ftyp") {
         return None;
     }
@@ -89,7 +93,7 @@ fn iso(look: &Look<'_>) -> Option<ContentClass> {
 }
 
 /// Programs for several processors of macOS and classes of Java begin alike.
-fn cafe_babe(look: &Look<'_>) -> Option<ContentClass> {
+fn cafe_babe(look: &FileProbe<'_>) -> Option<ContentClass> {
     /// The first version of classes; there are fewer processors.
     const CLASSES: u32 = 45;
     if !look.has(0, b"\xca\xfe\xba\xbe") && !look.has(0, b"\xca\xfe\xba\xbf") {
@@ -100,7 +104,7 @@ fn cafe_babe(look: &Look<'_>) -> Option<ContentClass> {
 }
 
 /// The numbers of Python 3 and a line end, then flags.
-fn is_compiled_python(look: &Look<'_>) -> bool {
+fn is_compiled_python(look: &FileProbe<'_>) -> bool {
     let Some(number) = look.u32(0) else { return false };
     number >> 16 == 0x0A0D
         && (3000..4200).contains(&(number & 0xFFFF))
@@ -109,12 +113,12 @@ fn is_compiled_python(look: &Look<'_>) -> bool {
 }
 
 /// Records of TensorBoard: the first one states the version.
-fn is_events(look: &Look<'_>) -> bool {
+fn is_events(look: &FileProbe<'_>) -> bool {
     look.has(12, b"\x09") && look.has(21, b"\x1a") && look.has(23, b"brain.Event:")
 }
 
 /// Two bytes say little: it must unpack, too.
-fn is_zlib(look: &Look<'_>) -> bool {
+fn is_zlib(look: &FileProbe<'_>) -> bool {
     let [first @ 0x78, second, ..] = look.head[..] else { return false };
     if !(u16::from(first) << 8 | u16::from(second)).is_multiple_of(31) || second & 0x20 != 0 {
         return false;
@@ -127,8 +131,8 @@ fn is_zlib(look: &Look<'_>) -> bool {
 
 /// MessagePack as Flax writes it: a map whose first key is text and whose first value is a map or an
 /// array of its own kind. It has no magic number: the name must promise it.
-fn is_msgpack(look: &Look<'_>) -> bool {
-    if look.ending() != "msgpack" {
+fn is_msgpack(look: &FileProbe<'_>) -> bool {
+    if look.extension() != "msgpack" {
         return false;
     }
     let rest = match look.head[..] {
@@ -150,11 +154,11 @@ fn is_msgpack(look: &Look<'_>) -> bool {
 }
 
 /// Whether a file of HDF5 begins behind something else: it may at 512, 1024, 2048 … bytes.
-pub(super) fn is_late_hdf5(look: &Look<'_>, most: u64) -> io::Result<bool> {
+pub(super) fn is_late_hdf5(look: &FileProbe<'_>, most: u64) -> io::Result<bool> {
     const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
     let mut at = 512;
     while at < look.bytes.min(most) {
-        if look.at(at, MAGIC.len())? == MAGIC {
+        if look.read_at(at, MAGIC.len())? == MAGIC {
             return Ok(true);
         }
         at *= 2;
@@ -164,7 +168,7 @@ pub(super) fn is_late_hdf5(look: &Look<'_>, most: u64) -> io::Result<bool> {
 
 /// Whether there is nothing but zeros in a file whose head is so. Of a long one, behind the first part a piece
 /// is looked at here and there: a file can be said to be longer than anybody could read.
-pub(super) fn is_zeros(look: &Look<'_>) -> io::Result<bool> {
+pub(super) fn is_zeros(look: &FileProbe<'_>) -> io::Result<bool> {
     const STEP: usize = 1 << 20;
     /// How much is looked at in order, and how many pieces of the rest.
     const FRONT: u64 = 64 << 20;
@@ -175,7 +179,7 @@ pub(super) fn is_zeros(look: &Look<'_>) -> io::Result<bool> {
     }
     let mut at = look.head.len() as u64;
     while at < look.bytes {
-        if !is_zero(&look.at(at, STEP)?) {
+        if !is_zero(&look.read_at(at, STEP)?) {
             return Ok(false);
         }
         let apart = if at < FRONT { 0 } else { look.bytes.saturating_sub(FRONT) / PIECES };

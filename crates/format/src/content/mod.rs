@@ -6,30 +6,32 @@
 //! `table` is the one list of magic numbers; what needs more than fixed bytes has a file of its own. Of most
 //! files nothing but the first and the last 4 KiB is read.
 
-mod account;
 mod archive;
 mod binary;
-mod described;
-mod head;
-mod inside;
-mod part;
-mod promise;
+mod described_paths;
+mod error;
+mod file_slice;
+mod magic_numbers;
+mod nested;
+mod probe;
 mod protobuf;
-mod table;
+mod report;
 mod text;
 
-pub use super::class::{Content, ContentClass, Role};
-pub(crate) use account::{Account, Examined, NotRead, examine, read_listed};
+pub use super::class::{ContentClass, FileContent, FileRole};
+pub(crate) use report::{
+    ContentExamination, ContentReport, UnsupportedSingleFile, examine, read_listed,
+};
 
 use super::class::Format;
-use super::file::{self, Opened};
+use super::file::{self, OpenedFile};
 use super::location::Location;
 use super::{pickle, torch, zip};
-use head::Look;
+use probe::FileProbe;
 use std::io;
 use std::path::Path;
 
-impl Content {
+impl FileContent {
     /// Whether it depends on the reader what is loaded from the file. Programs may carry an archive: one that
     /// unpacks itself, or runs with the weights that it brings along. Where something that nobody loads stands
     /// before an archive, its reader says so.
@@ -39,63 +41,65 @@ impl Content {
             return true;
         }
         let both = self.class.is_loadable() && also.is_loadable();
-        both || self.class.role() != Role::Executable && self.class.format().is_none()
+        both || self.class.role() != FileRole::Executable && self.class.format().is_none()
     }
 }
 
-/// What a file is. `path` is only asked where bytes alone do not tell: see [`table::TABLE`] and
+/// What a file is. `path` is only asked where bytes alone do not tell: see [`magic_numbers::TABLE`] and
 /// [`protobuf`].
-pub(crate) fn classify(path: &str, opened: &Opened) -> io::Result<Content> {
+pub(crate) fn classify(path: &str, opened: &OpenedFile) -> io::Result<FileContent> {
     if opened.identity.bytes == 0 {
-        return Ok(Content::new(ContentClass::Empty));
+        return Ok(FileContent::new(ContentClass::Empty));
     }
-    let look = Look::new(path, opened)?;
-    let starts = zip::starts(&look.head).then(|| archive::closing(&look, true)).transpose()?;
+    let look = FileProbe::new(path, opened)?;
+    let starts = zip::is_archive_start(&look.head)
+        .then(|| archive::classify_tail(&look, true))
+        .transpose()?;
     let (first, closing) = match starts.flatten() {
         Some(class) => (class, Some(class)),
         None => {
-            let first = beginning(&look)?;
+            let first = classify_head(&look)?;
             // Whoever loads it may look for the end of an archive first, and passes over a comment behind it.
             let plain =
                 matches!(first, ContentClass::Text | ContentClass::Json | ContentClass::Html);
-            let commented = !plain || promise::is_of_weights(path);
-            let closing = match archive::closing(&look, commented)? {
+            let commented = !plain || error::is_weights_name(path);
+            let closing = match archive::classify_tail(&look, commented)? {
                 Some(_) if first == ContentClass::Tar && archive::ends_in_member(&look)? => None,
                 closing => closing,
             };
             (first, closing)
         }
     };
-    let mut content = Content::new(first);
+    let mut content = FileContent::new(first);
     let also = match closing {
         Some(class) if class != first => Some(class),
         _ => others(&look, first)?,
     };
     let Some(also) = also else { return Ok(content) };
     use ContentClass::{Unknown, Zeros};
-    let from_front = |format: Format| format.reader().is_from_front(first);
+    let from_front = |format: Format| format.reader().reads_from_start(first);
     content = match first {
         // Something stands before it.
-        Unknown | Zeros => Content::new(also),
+        Unknown | Zeros => FileContent::new(also),
         // Readers of these take nothing else, and see nothing of what is behind.
-        _ if first.format().is_some_and(from_front) => Content { also: Some(also), ..content },
-        _ if first.role() == Role::Executable && also.format().is_none() => {
-            Content { also: Some(also), ..content }
+        _ if first.format().is_some_and(from_front) => FileContent { also: Some(also), ..content },
+        _ if first.role() == FileRole::Executable && also.format().is_none() => {
+            FileContent { also: Some(also), ..content }
         }
         // Readers that look for the end of an archive first are common.
-        _ if closing == Some(also) => Content { also: Some(first), ..Content::new(also) },
-        _ => Content { also: Some(also), ..content },
+        _ if closing == Some(also) => FileContent { also: Some(first), ..FileContent::new(also) },
+        _ => FileContent { also: Some(also), ..content },
     };
     Ok(content)
 }
 
 /// What a file begins as.
-fn beginning(look: &Look<'_>) -> io::Result<ContentClass> {
+fn classify_head(look: &FileProbe<'_>) -> io::Result<ContentClass> {
     if binary::is_safetensors(look)? {
         return Ok(ContentClass::Safetensors);
     }
-    let known = match table::look_up(look) {
-        None => binary::look_at(look)?.or_else(|| archive::opening(&look.head)),
+    let known = match magic_numbers::classify(look) {
+        None => binary::classify(look)?.or_else(|| archive::classify_head(&look.head)),
         known => known,
     };
     if let Some(class) = known {
@@ -107,7 +111,7 @@ fn beginning(look: &Look<'_>) -> io::Result<ContentClass> {
     if is_pickle(look)? {
         return Ok(ContentClass::Pickle);
     }
-    if let Some(class) = text::look_at(look).or_else(|| protobuf::look_at(look)) {
+    if let Some(class) = text::classify(look).or_else(|| protobuf::classify(look)) {
         return Ok(class);
     }
     /// Farther in, a file of HDF5 has no more than this before it.
@@ -122,14 +126,14 @@ fn beginning(look: &Look<'_>) -> io::Result<ContentClass> {
 }
 
 /// What else a file is, whatever it begins as.
-fn others(look: &Look<'_>, first: ContentClass) -> io::Result<Option<ContentClass>> {
+fn others(look: &FileProbe<'_>, first: ContentClass) -> io::Result<Option<ContentClass>> {
     use ContentClass::{Hdf5, Pickle, Tar, TorchStream, TorchTar};
-    let tar = archive::opening(&look.head).filter(|_| !matches!(first, Tar | TorchTar));
+    let tar = archive::classify_head(&look.head).filter(|_| !matches!(first, Tar | TorchTar));
     if tar.is_some() {
         return Ok(tar);
     }
     let loadable = first.is_loadable();
-    if loadable && first != Hdf5 && binary::is_late_hdf5(look, head::HEAD as u64)? {
+    if loadable && first != Hdf5 && binary::is_late_hdf5(look, probe::HEAD as u64)? {
         return Ok(Some(Hdf5));
     }
     // The magic numbers of a few kinds are operations, behind which others can stand.
@@ -137,9 +141,9 @@ fn others(look: &Look<'_>, first: ContentClass) -> io::Result<Option<ContentClas
     Ok(pickle.then_some(Pickle))
 }
 
-fn is_pickle(look: &Look<'_>) -> io::Result<bool> {
-    let promised = matches!(look.ending().as_str(), "pkl" | "pickle");
-    pickle::is_pickle(&look.head, look.bytes, promised, &mut |at, length| look.at(at, length))
+fn is_pickle(look: &FileProbe<'_>) -> io::Result<bool> {
+    let promised = matches!(look.extension().as_str(), "pkl" | "pickle");
+    pickle::is_pickle(&look.head, look.bytes, promised, &mut |at, length| look.read_at(at, length))
 }
 
 /// Whether a file of this machine holds weights that are no mere array, by its bytes or those of what is in it,
@@ -150,29 +154,29 @@ pub fn holds_weights(place: &Path) -> bool {
     let Ok(opened) = file::open(&Location::Path(place.to_owned())) else { return false };
     let Ok(found) = classify(&path, &opened) else { return false };
     match found.class {
-        class if class.format().is_some_and(Format::is_of_arrays) => false,
+        class if class.format().is_some_and(Format::holds_arrays) => false,
         Pickle => true,
         // What is unpacked is not looked at here: there may be very many of these.
         Zip => zip::list(&opened).is_ok_and(|names| {
-            names.unwrap_or_default().iter().any(|name| promise::is_of_weights(name))
+            names.unwrap_or_default().iter().any(|name| error::is_weights_name(name))
         }),
-        Compressed => path.rsplit_once('.').is_some_and(|(front, _)| promise::is_of_weights(front)),
-        Tar => examine(&path, &opened).is_ok_and(|it| it.content.role == Role::Weights),
-        _ => found.role == Role::Weights,
+        Compressed => path.rsplit_once('.').is_some_and(|(front, _)| error::is_weights_name(front)),
+        Tar => examine(&path, &opened).is_ok_and(|it| it.content.role == FileRole::Weights),
+        _ => found.role == FileRole::Weights,
     }
 }
 
 /// What bytes are that a file of this name holds.
 #[doc(hidden)]
-pub fn classify_bytes(path: &str, bytes: &[u8]) -> Content {
+pub fn classify_bytes(path: &str, bytes: &[u8]) -> FileContent {
     // Memory is always there to be read.
-    classify(path, &part::memory(bytes.to_vec())).unwrap_or_default()
+    classify(path, &file_slice::memory(bytes.to_vec())).unwrap_or_default()
 }
 
 /// What pickles ask for that are in a file of this name and these bytes: the rules of their problems.
 #[doc(hidden)]
-pub fn examine_bytes(path: &str, bytes: &[u8]) -> (Content, Vec<super::Problem>) {
-    let found = examine(path, &part::memory(bytes.to_vec())).unwrap_or_default();
+pub fn examine_bytes(path: &str, bytes: &[u8]) -> (FileContent, Vec<super::Problem>) {
+    let found = examine(path, &file_slice::memory(bytes.to_vec())).unwrap_or_default();
     (found.content, found.problems)
 }
 

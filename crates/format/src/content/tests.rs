@@ -254,7 +254,7 @@ fn every_class_is_in_the_tests() {
     seen.extend([Msgpack, CoreMl, RawWeights]);
     for class in ContentClass::ALL {
         assert!(seen.contains(class), "{class:?}");
-        assert!(!class.words().is_empty());
+        assert!(!class.description().is_empty());
     }
 }
 
@@ -312,28 +312,28 @@ fn pickles_are_found_in_archives_and_streams() {
     // One level more is not looked into, and not understood.
     let deep = zipped(&[("a.zip", &zipped(&[("b.zip", &inner)], false))], false);
     let (content, problems) = examine_bytes("x.zip", &deep);
-    assert_eq!((content.role, problems.len()), (Role::NotUnderstood, 0));
+    assert_eq!((content.role, problems.len()), (FileRole::Unknown, 0));
 }
 
 #[test]
 fn what_unpacks_to_very_much_is_bounded() {
     let zeros = vec![0; 80 << 20];
     let (content, problems) = examine_bytes("x.gz", &gzipped(&zeros));
-    assert_eq!((content.role, problems.len()), (Role::NotUnderstood, 0));
+    assert_eq!((content.role, problems.len()), (FileRole::Unknown, 0));
     let (content, _) = examine_bytes("x.zip", &zipped(&[("a", &zeros)], true));
-    assert_eq!(content.role, Role::NotUnderstood);
+    assert_eq!(content.role, FileRole::Unknown);
 }
 
 #[test]
 fn what_is_in_an_archive_says_what_part_it_plays() {
     for (bytes, role) in [
-        (zipped(&[("notes.txt", b"hello")], true), Role::Companion),
-        (zipped(&[("a/model.safetensors", &safetensors())], false), Role::Weights),
-        (zipped(&[("a/weights.bin", &[0xAB; 50])], false), Role::Weights),
-        (zipped(&[("a/other", &[0xAB; 50])], false), Role::NotUnderstood),
-        (tarred(&[("model.safetensors", &safetensors())]), Role::Weights),
-        (gzipped(&safetensors()), Role::Weights),
-        (gzipped(b"words"), Role::Companion),
+        (zipped(&[("notes.txt", b"hello")], true), FileRole::Companion),
+        (zipped(&[("a/model.safetensors", &safetensors())], false), FileRole::Weights),
+        (zipped(&[("a/weights.bin", &[0xAB; 50])], false), FileRole::Weights),
+        (zipped(&[("a/other", &[0xAB; 50])], false), FileRole::Unknown),
+        (tarred(&[("model.safetensors", &safetensors())]), FileRole::Weights),
+        (gzipped(&safetensors()), FileRole::Weights),
+        (gzipped(b"words"), FileRole::Companion),
     ] {
         assert_eq!(examine_bytes("x", &bytes).0.role, role);
     }
@@ -382,12 +382,12 @@ proptest! {
     /// What has a magic number is what it is whatever it is called, and whatever follows.
     #[test]
     fn a_class_does_not_depend_on_the_ending(
-        row in 0..table::TABLE.len(),
+        row in 0..magic_numbers::TABLE.len(),
         behind in prop::collection::vec(1u8..4, 80..200),
         ending in "[a-z]{2,7}",
     ) {
-        let row = &table::TABLE[row];
-        let sure = !matches!(row.class, Font | Table | CoreMl) && row.endings.is_empty();
+        let row = &magic_numbers::TABLE[row];
+        let sure = !matches!(row.class, Font | Table | CoreMl) && row.extensions.is_empty();
         prop_assume!(sure);
         let mut bytes = vec![9; row.at];
         bytes.extend(row.magic);

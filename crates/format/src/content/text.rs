@@ -2,15 +2,15 @@
 
 use super::super::{lfs, paths};
 use super::ContentClass::{self, *};
-use super::head::{HEAD, Look};
+use super::probe::{FileProbe, HEAD};
 use serde::de::IgnoredAny;
 
 /// Longest text that a link is stored as.
 const LONGEST_LINK: usize = 4096;
 
 /// The class of a file that is text; `None`: it is none.
-pub(super) fn look_at(look: &Look<'_>) -> Option<ContentClass> {
-    let text = Decoded::of(&look.head, look.is_whole())?;
+pub(super) fn classify(look: &FileProbe<'_>) -> Option<ContentClass> {
+    let text = DecodedText::of(&look.head, look.is_whole())?;
     let tail = look.tail();
     let end = tail.get(tail.len().saturating_sub(HEAD)..).unwrap_or_default();
     // What begins as text may go on as something else.
@@ -36,37 +36,37 @@ pub(super) fn look_at(look: &Look<'_>) -> Option<ContentClass> {
 }
 
 /// Text as it was read.
-struct Decoded {
+struct DecodedText {
     text: String,
-    encoding: Encoding,
+    encoding: TextEncoding,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+enum TextEncoding {
     Utf8,
     Utf16 { big_endian: bool },
     Latin1,
 }
 
-impl Decoded {
+impl DecodedText {
     /// The text that bytes are; `whole`: nothing follows that a character could go on in.
-    fn of(bytes: &[u8], whole: bool) -> Option<Decoded> {
+    fn of(bytes: &[u8], whole: bool) -> Option<DecodedText> {
         let encoding = match bytes {
-            [0xFF, 0xFE, ..] => Encoding::Utf16 { big_endian: false },
-            [0xFE, 0xFF, ..] => Encoding::Utf16 { big_endian: true },
+            [0xFF, 0xFE, ..] => TextEncoding::Utf16 { big_endian: false },
+            [0xFE, 0xFF, ..] => TextEncoding::Utf16 { big_endian: true },
             _ => match std::str::from_utf8(bytes) {
-                Ok(_) => Encoding::Utf8,
-                Err(error) if !whole && error.error_len().is_none() => Encoding::Utf8,
-                Err(_) => Encoding::Latin1,
+                Ok(_) => TextEncoding::Utf8,
+                Err(error) if !whole && error.error_len().is_none() => TextEncoding::Utf8,
+                Err(_) => TextEncoding::Latin1,
             },
         };
-        Some(Decoded { text: decode(bytes, encoding)?, encoding })
+        Some(DecodedText { text: decode(bytes, encoding)?, encoding })
     }
 
     /// Whether the end of the file is text, too: cut at its front, perhaps in a character.
     fn goes_on(&self, end: &[u8]) -> bool {
         match self.encoding {
-            Encoding::Utf8 => (0..4)
+            TextEncoding::Utf8 => (0..4)
                 .filter_map(|skipped| end.get(skipped..))
                 .any(|end| std::str::from_utf8(end).is_ok_and(is_plain)),
             // Of two bytes a character; which is the first the length of the file tells.
@@ -76,10 +76,10 @@ impl Decoded {
 }
 
 /// Bytes as text, if that is what they are.
-fn decode(bytes: &[u8], encoding: Encoding) -> Option<String> {
+fn decode(bytes: &[u8], encoding: TextEncoding) -> Option<String> {
     let text = match encoding {
-        Encoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-        Encoding::Utf16 { big_endian } => {
+        TextEncoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+        TextEncoding::Utf16 { big_endian } => {
             let (pairs, _) = bytes.as_chunks::<2>();
             let unit = |pair: &[u8; 2]| match big_endian {
                 true => u16::from_be_bytes(*pair),
@@ -95,7 +95,7 @@ fn decode(bytes: &[u8], encoding: Encoding) -> Option<String> {
             }
             text
         }
-        Encoding::Latin1 => {
+        TextEncoding::Latin1 => {
             // Letters of Western languages among ASCII, none of the codes between.
             let others = bytes.iter().filter(|byte| !byte.is_ascii()).count();
             let none = |byte: &u8| matches!(byte, 0x80..=0x9F);
@@ -162,16 +162,16 @@ fn markup(text: &str) -> ContentClass {
 
 /// Whether text is nothing but a path to another file, as git stores a link where there are none: it leads
 /// elsewhere, or to a file that is called as this one ends.
-fn is_link(look: &Look<'_>, text: &str) -> bool {
+fn is_link(look: &FileProbe<'_>, text: &str) -> bool {
     let is_part = |c: char| !c.is_whitespace() && !c.is_control();
     let name = text.rsplit('/').next().unwrap_or(text);
-    let ending = look.ending();
+    let ending = look.extension();
     let leads = text.starts_with("../") || text.starts_with("./") || text.starts_with('/');
     text.len() <= LONGEST_LINK
         && text.chars().all(is_part)
         && !text.contains("//")
         && !name.is_empty()
-        && (leads || !ending.is_empty() && paths::ending(name) == ending)
+        && (leads || !ending.is_empty() && paths::extension(name) == ending)
 }
 
 /// Whether bytes are one value of JSON.

@@ -1,8 +1,8 @@
 //! What can be wrong with a GGUF file, every fault by its name.
 
 use super::{MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NESTING};
-use crate::contents::MAX_TENSORS;
-use crate::problem::{Located, Named, faults};
+use crate::parsed_file::MAX_TENSORS;
+use crate::problem::{ErrorLocation, StructureError, faults};
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::severity::Severity;
@@ -191,7 +191,7 @@ pub enum GgufRemark {
     UnusualNames { count: u64, first: String },
 }
 
-impl Named for GgufRemark {
+impl StructureError for GgufRemark {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
             GgufRemark::OldVersion => ("format/gguf-old-version", Severity::Info),

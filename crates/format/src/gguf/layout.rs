@@ -2,14 +2,14 @@
 //! what stands between the tensors is padding.
 
 use super::error::GgufError;
-use super::reader::{Bytes, Stop};
-use super::tensors::Entry;
-use crate::contents::StoredTensor;
-use crate::problem::Gathered;
+use super::reader::{ByteReader, Stop};
+use super::tensors::TensorEntry;
+use crate::parsed_file::StoredTensor;
+use crate::problem::BoundedErrors;
 
 /// The file that the entries are of.
-pub(super) struct Place<'a> {
-    pub bytes: &'a dyn Bytes,
+pub(super) struct FileGeometry<'a> {
+    pub bytes: &'a dyn ByteReader,
     /// Where the entries end.
     pub header_end: u64,
     /// Length of the file.
@@ -19,20 +19,20 @@ pub(super) struct Place<'a> {
 
 /// The tensors that can be read, in order of offset, length and name, and the names of those that cannot.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(super) struct TensorTable {
     pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
 }
 
 /// The range of one entry in the file; wide, so that nothing wraps.
 #[derive(Clone, Copy)]
-struct Claim {
+struct EntryRange {
     start: u128,
     end: u128,
     entry: usize,
 }
 
-impl Place<'_> {
+impl FileGeometry<'_> {
     /// The next place from `at` on that is aligned as the file is.
     fn aligned(&self, at: u128) -> u128 {
         at.next_multiple_of(u128::from(self.alignment))
@@ -62,10 +62,10 @@ impl Place<'_> {
 
 /// Checks all entries together.
 pub(super) fn check(
-    entries: Vec<Entry>,
-    place: &Place<'_>,
-    errors: &mut Gathered<GgufError>,
-) -> Result<Layout, Stop> {
+    entries: Vec<TensorEntry>,
+    place: &FileGeometry<'_>,
+    errors: &mut BoundedErrors<GgufError>,
+) -> Result<TensorTable, Stop> {
     let mut sound = vec![true; entries.len()];
     let data_start = place.aligned(place.header_end.into());
     let mut claims = Vec::with_capacity(entries.len());
@@ -79,14 +79,14 @@ pub(super) fn check(
         match entry.bytes {
             Some(bytes) => {
                 let start = data_start + u128::from(entry.offset);
-                claims.push(Claim { start, end: start + u128::from(bytes), entry: at });
+                claims.push(EntryRange { start, end: start + u128::from(bytes), entry: at });
             }
             None => (sound[at], all_known) = (false, false),
         }
     }
     // An entry that is wrong by itself leaves gaps and overlaps behind: those are no second fault.
     let alone = errors.is_empty();
-    let mut together = Gathered::default();
+    let mut together = BoundedErrors::default();
     let unordered = unordered(&claims);
     claims.sort_unstable_by_key(|claim| (claim.start, claim.end, claim.entry));
 
@@ -96,7 +96,7 @@ pub(super) fn check(
     let end = claims.iter().map(|claim| claim.end).max().unwrap_or(place.header_end.into());
     let lost = past_end(&claims, &entries, place, contiguous, &mut sound, &mut together);
     if let Some((claim, other)) = unordered {
-        let name = |claim: Claim| entries[claim.entry].name.clone();
+        let name = |claim: EntryRange| entries[claim.entry].name.clone();
         together.push(GgufError::Unordered { tensor: name(claim), other: name(other) });
     }
     // Where a range is unknown or at a wrong place, the bytes nobody claims are probably its own.
@@ -110,7 +110,7 @@ pub(super) fn check(
 }
 
 /// The first claim that begins before the one listed before it, and that one.
-fn unordered(claims: &[Claim]) -> Option<(Claim, Claim)> {
+fn unordered(claims: &[EntryRange]) -> Option<(EntryRange, EntryRange)> {
     let pair = claims.windows(2).find(|pair| pair[1].start < pair[0].start)?;
     Some((pair[1], pair[0]))
 }
@@ -118,17 +118,17 @@ fn unordered(claims: &[Claim]) -> Option<(Claim, Claim)> {
 /// Finds ranges that share bytes. Whether all ranges follow each other as a writer makes them, and whether
 /// any share bytes.
 fn overlaps(
-    claims: &[Claim],
-    entries: &[Entry],
-    place: &Place<'_>,
+    claims: &[EntryRange],
+    entries: &[TensorEntry],
+    place: &FileGeometry<'_>,
     data_start: u128,
     sound: &mut [bool],
-    together: &mut Gathered<GgufError>,
+    together: &mut BoundedErrors<GgufError>,
 ) -> (bool, bool) {
-    let name = |claim: &Claim| entries[claim.entry].name.clone();
+    let name = |claim: &EntryRange| entries[claim.entry].name.clone();
     let (mut contiguous, mut overlap) = (true, false);
     let mut cursor = data_start;
-    let mut owner: Option<&Claim> = None;
+    let mut owner: Option<&EntryRange> = None;
     for claim in claims.iter().filter(|claim| !entries[claim.entry].superseded) {
         contiguous &= claim.start == place.aligned(cursor);
         if claim.start < cursor {
@@ -152,21 +152,22 @@ fn overlaps(
 
 /// Finds ranges that are not in the file. Whether there are any, and not because it was cut off.
 fn past_end(
-    claims: &[Claim],
-    entries: &[Entry],
-    place: &Place<'_>,
+    claims: &[EntryRange],
+    entries: &[TensorEntry],
+    place: &FileGeometry<'_>,
     contiguous: bool,
     sound: &mut [bool],
-    together: &mut Gathered<GgufError>,
+    together: &mut BoundedErrors<GgufError>,
 ) -> bool {
     let file_bytes = place.file_bytes;
-    let is_beyond =
-        |claim: &&Claim| claim.end > u128::from(file_bytes) && !entries[claim.entry].superseded;
-    let beyond: Vec<&Claim> = claims.iter().filter(is_beyond).collect();
+    let is_beyond = |claim: &&EntryRange| {
+        claim.end > u128::from(file_bytes) && !entries[claim.entry].superseded
+    };
+    let beyond: Vec<&EntryRange> = claims.iter().filter(is_beyond).collect();
     for claim in &beyond {
         sound[claim.entry] = false;
     }
-    let name = |claim: &Claim| entries[claim.entry].name.clone();
+    let name = |claim: &EntryRange| entries[claim.entry].name.clone();
     let narrow = |at: u128| u64::try_from(at).unwrap_or(u64::MAX);
     let end = beyond.iter().map(|claim| claim.end).max().unwrap_or(0);
     if !beyond.is_empty() && contiguous {
@@ -187,13 +188,13 @@ fn past_end(
 
 /// Looks at what stands between the header, the tensors and the end of the file.
 fn between(
-    claims: &[Claim],
-    place: &Place<'_>,
+    claims: &[EntryRange],
+    place: &FileGeometry<'_>,
     end: u128,
-    together: &mut Gathered<GgufError>,
+    together: &mut BoundedErrors<GgufError>,
 ) -> Result<(), Stop> {
     let file_end = u128::from(place.file_bytes);
-    let padding = |start: u128, end: u128, together: &mut Gathered<GgufError>| {
+    let padding = |start: u128, end: u128, together: &mut BoundedErrors<GgufError>| {
         let range = place.range(start, end);
         if !place.is_zero(range)? {
             together.push(GgufError::Padding { range });
@@ -222,8 +223,8 @@ fn between(
 }
 
 /// The sound tensors in order of offset, length (those without elements come first) and name.
-fn collect(entries: Vec<Entry>, sound: Vec<bool>, data_start: u128) -> Layout {
-    let mut layout = Layout::default();
+fn collect(entries: Vec<TensorEntry>, sound: Vec<bool>, data_start: u128) -> TensorTable {
+    let mut layout = TensorTable::default();
     for (entry, sound) in entries.into_iter().zip(sound) {
         if entry.superseded {
             continue;
@@ -231,7 +232,7 @@ fn collect(entries: Vec<Entry>, sound: Vec<bool>, data_start: u128) -> Layout {
         let offset = u64::try_from(data_start + u128::from(entry.offset));
         match (entry.dtype, entry.bytes, offset) {
             (Some(dtype), Some(bytes), Ok(offset)) if sound => {
-                let Entry { name, shape, .. } = entry;
+                let TensorEntry { name, shape, .. } = entry;
                 layout.tensors.push(StoredTensor {
                     name,
                     dtype,

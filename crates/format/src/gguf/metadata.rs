@@ -3,11 +3,11 @@
 use super::error::{GgufError, GgufRemark};
 use super::reader::{Reader, Stop};
 use super::{MAX_ALIGNMENT, MAX_NESTING};
-use crate::problem::Gathered;
+use crate::problem::BoundedErrors;
 use std::collections::{BTreeMap, HashSet};
 
 /// Most entries.
-pub const MAX_ENTRIES: u64 = 1 << 20;
+pub(super) const MAX_ENTRIES: u64 = 1 << 20;
 /// Most values that are looked at one by one: strings and truth values of arrays, arrays in arrays.
 const MAX_LOOKED_AT: u64 = 1 << 26;
 /// Longest key, as the format has it.
@@ -21,7 +21,7 @@ const MAX_KEPT: usize = 64;
 
 /// How an array's values, and an entry's, are typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueType {
     Integer { width: u8, signed: bool },
     Float { width: u8 },
     Bool,
@@ -29,9 +29,9 @@ enum Kind {
     Array,
 }
 
-impl Kind {
-    fn of(number: u32) -> Option<Kind> {
-        let integer = |width, signed| Kind::Integer { width, signed };
+impl ValueType {
+    fn of(number: u32) -> Option<ValueType> {
+        let integer = |width, signed| ValueType::Integer { width, signed };
         Some(match number {
             0 => integer(1, false),
             1 => integer(1, true),
@@ -39,13 +39,13 @@ impl Kind {
             3 => integer(2, true),
             4 => integer(4, false),
             5 => integer(4, true),
-            6 => Kind::Float { width: 4 },
-            7 => Kind::Bool,
-            8 => Kind::String,
-            9 => Kind::Array,
+            6 => ValueType::Float { width: 4 },
+            7 => ValueType::Bool,
+            8 => ValueType::String,
+            9 => ValueType::Array,
             10 => integer(8, false),
             11 => integer(8, true),
-            12 => Kind::Float { width: 8 },
+            12 => ValueType::Float { width: 8 },
             _ => return None,
         })
     }
@@ -53,21 +53,21 @@ impl Kind {
     /// For a message.
     fn name(self) -> &'static str {
         match self {
-            Kind::Integer { width: 1, .. } => "integers of 8 bits",
-            Kind::Integer { width: 2, .. } => "integers of 16 bits",
-            Kind::Integer { width: 4, .. } => "integers of 32 bits",
-            Kind::Integer { .. } => "integers of 64 bits",
-            Kind::Float { .. } => "floating-point numbers",
-            Kind::Bool => "truth values",
-            Kind::String => "strings",
-            Kind::Array => "arrays",
+            ValueType::Integer { width: 1, .. } => "integers of 8 bits",
+            ValueType::Integer { width: 2, .. } => "integers of 16 bits",
+            ValueType::Integer { width: 4, .. } => "integers of 32 bits",
+            ValueType::Integer { .. } => "integers of 64 bits",
+            ValueType::Float { .. } => "floating-point numbers",
+            ValueType::Bool => "truth values",
+            ValueType::String => "strings",
+            ValueType::Array => "arrays",
         }
     }
 }
 
 /// A value, as far as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum MetadataValue {
     /// An integer from 0 on.
     Unsigned(u64),
     /// A short text.
@@ -78,32 +78,34 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
-impl Value {
+impl MetadataValue {
     /// For a message.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
-            Value::Unsigned(number) => number.to_string(),
-            Value::Text(_) => "text".to_owned(),
-            Value::AllEqual(_) => "an array".to_owned(),
-            Value::Other(what) => (*what).to_owned(),
+            MetadataValue::Unsigned(number) => number.to_string(),
+            MetadataValue::Text(_) => "text".to_owned(),
+            MetadataValue::AllEqual(_) => "an array".to_owned(),
+            MetadataValue::Other(what) => (*what).to_owned(),
         }
     }
 }
 
 /// What was kept.
 #[derive(Debug, Default)]
-pub(super) struct Metadata {
+pub(super) struct GgufMetadata {
     /// What tensor offsets are multiples of; `None`: it cannot be known.
     pub alignment: Option<u64>,
     /// Values by key.
-    pub kept: BTreeMap<String, Value>,
+    pub kept: BTreeMap<String, MetadataValue>,
 }
 
-impl Metadata {
+impl GgufMetadata {
     /// The number of heads that a key with this ending states for the architecture.
-    pub fn heads(&self, architecture: &str, ending: &str) -> Option<u32> {
+    pub(super) fn heads(&self, architecture: &str, ending: &str) -> Option<u32> {
         match self.kept.get(&format!("{architecture}.{ending}"))? {
-            Value::Unsigned(heads) | Value::AllEqual(heads) => u32::try_from(*heads).ok(),
+            MetadataValue::Unsigned(heads) | MetadataValue::AllEqual(heads) => {
+                u32::try_from(*heads).ok()
+            }
             _ => None,
         }
     }
@@ -126,11 +128,11 @@ fn matters(key: &str) -> bool {
 pub(super) fn read(
     reader: &mut Reader<'_>,
     count: u64,
-    errors: &mut Gathered<GgufError>,
+    errors: &mut BoundedErrors<GgufError>,
     remarks: &mut Vec<GgufRemark>,
-) -> Result<Metadata, Stop> {
-    let mut reading = Reading { reader, errors, looked_at: 0, nested: None };
-    let mut metadata = Metadata { alignment: Some(32), ..Metadata::default() };
+) -> Result<GgufMetadata, Stop> {
+    let mut reading = MetadataReader { reader, errors, looked_at: 0, nested: None };
+    let mut metadata = GgufMetadata { alignment: Some(32), ..GgufMetadata::default() };
     // Keys by their digests: they may be long, and many.
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
     let mut key = Vec::new();
@@ -165,16 +167,16 @@ pub(super) fn read(
     Ok(metadata)
 }
 
-struct Reading<'r, 'a> {
+struct MetadataReader<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    errors: &'r mut Gathered<GgufError>,
+    errors: &'r mut BoundedErrors<GgufError>,
     /// Values that were looked at one by one.
     looked_at: u64,
     /// The first key with arrays in an array.
     nested: Option<String>,
 }
 
-impl Reading<'_, '_> {
+impl MetadataReader<'_, '_> {
     /// Reads a key into `key`; `false`: it was too long for that.
     fn key(&mut self, key: &mut Vec<u8>) -> Result<bool, Stop> {
         key.clear();
@@ -203,19 +205,19 @@ impl Reading<'_, '_> {
         Ok(length)
     }
 
-    fn kind(&mut self, key: &str) -> Result<Kind, Stop> {
+    fn kind(&mut self, key: &str) -> Result<ValueType, Stop> {
         let at = self.reader.position();
         let kind = self.reader.u32()?;
         let unknown = || GgufError::UnknownValueType { key: key.to_owned(), kind, at };
-        Kind::of(kind).ok_or_else(|| unknown().into())
+        ValueType::of(kind).ok_or_else(|| unknown().into())
     }
 
     /// `general.alignment`, where it is one.
-    fn alignment(&mut self, kind: Kind) -> Result<Option<u64>, Stop> {
-        const PLAIN: Kind = Kind::Integer { width: 4, signed: false };
+    fn alignment(&mut self, kind: ValueType) -> Result<Option<u64>, Stop> {
+        const PLAIN: ValueType = ValueType::Integer { width: 4, signed: false };
         let value = self.value(kind, "general.alignment", 0, true)?;
         let error = match value {
-            Value::Unsigned(number) if kind == PLAIN => {
+            MetadataValue::Unsigned(number) if kind == PLAIN => {
                 let alignment = number as u32;
                 if !alignment.is_power_of_two() || alignment < 8 {
                     GgufError::BadAlignment { alignment }
@@ -225,50 +227,61 @@ impl Reading<'_, '_> {
                     return Ok(Some(number));
                 }
             }
-            Value::Unsigned(_) => GgufError::AlignmentType { found: "another integer" },
-            Value::Text(_) => GgufError::AlignmentType { found: "text" },
-            Value::AllEqual(_) => GgufError::AlignmentType { found: "an array" },
-            Value::Other(found) => GgufError::AlignmentType { found },
+            MetadataValue::Unsigned(_) => GgufError::AlignmentType { found: "another integer" },
+            MetadataValue::Text(_) => GgufError::AlignmentType { found: "text" },
+            MetadataValue::AllEqual(_) => GgufError::AlignmentType { found: "an array" },
+            MetadataValue::Other(found) => GgufError::AlignmentType { found },
         };
         self.errors.push(error);
         Ok(None)
     }
 
     /// Checks a value and passes over it; what `keep` asks for is given.
-    fn value(&mut self, kind: Kind, key: &str, depth: u32, keep: bool) -> Result<Value, Stop> {
+    fn value(
+        &mut self,
+        kind: ValueType,
+        key: &str,
+        depth: u32,
+        keep: bool,
+    ) -> Result<MetadataValue, Stop> {
         let at = self.reader.position();
         match kind {
-            Kind::Integer { width, signed } => {
+            ValueType::Integer { width, signed } => {
                 let number = self.reader.number(width.into())?;
                 let negative = signed && number >> (8 * u32::from(width) - 1) & 1 == 1;
-                Ok(if negative { Value::Other("negative") } else { Value::Unsigned(number) })
+                Ok(if negative {
+                    MetadataValue::Other("negative")
+                } else {
+                    MetadataValue::Unsigned(number)
+                })
             }
-            Kind::Float { width } => {
+            ValueType::Float { width } => {
                 self.reader.number(width.into())?;
-                Ok(Value::Other("a floating-point number"))
+                Ok(MetadataValue::Other("a floating-point number"))
             }
-            Kind::Bool => {
+            ValueType::Bool => {
                 let [value] = self.reader.array()?;
                 if value > 1 {
                     self.errors.push(GgufError::BadBool { key: key.to_owned(), value, at });
                 }
-                Ok(Value::Other("a truth value"))
+                Ok(MetadataValue::Other("a truth value"))
             }
-            Kind::String => {
+            ValueType::String => {
                 let length = self.string_length("a string")?;
                 if !keep || length > MAX_TEXT {
                     self.reader.skip(length);
-                    return Ok(Value::Other("text"));
+                    return Ok(MetadataValue::Other("text"));
                 }
                 let mut text = Vec::with_capacity(length as usize);
                 self.reader.each(length, |piece| text.extend_from_slice(piece))?;
-                Ok(String::from_utf8(text).map_or(Value::Other("text"), Value::Text))
+                Ok(String::from_utf8(text)
+                    .map_or(MetadataValue::Other("text"), MetadataValue::Text))
             }
-            Kind::Array => self.array(key, depth, keep),
+            ValueType::Array => self.array(key, depth, keep),
         }
     }
 
-    fn array(&mut self, key: &str, depth: u32, keep: bool) -> Result<Value, Stop> {
+    fn array(&mut self, key: &str, depth: u32, keep: bool) -> Result<MetadataValue, Stop> {
         let at = self.reader.position();
         if depth == MAX_NESTING {
             return Err(GgufError::NestedTooDeep { key: key.to_owned() }.into());
@@ -280,44 +293,44 @@ impl Reading<'_, '_> {
         let count = self.reader.length()?;
         let left = self.reader.left();
         let least = match kind {
-            Kind::Integer { width, .. } | Kind::Float { width } => width.into(),
-            Kind::Bool => 1,
-            Kind::String => self.reader.length_width(),
-            Kind::Array => 4 + self.reader.length_width(),
+            ValueType::Integer { width, .. } | ValueType::Float { width } => width.into(),
+            ValueType::Bool => 1,
+            ValueType::String => self.reader.length_width(),
+            ValueType::Array => 4 + self.reader.length_width(),
         };
         let Some(bytes) = count.checked_mul(least).filter(|bytes| *bytes <= left) else {
             let (key, kind) = (key.to_owned(), kind.name());
             return Err(GgufError::ArrayPastEnd { key, kind, count, left, at }.into());
         };
         match kind {
-            Kind::Integer { .. } if keep && count <= MAX_NUMBERS => {
+            ValueType::Integer { .. } if keep && count <= MAX_NUMBERS => {
                 return self.numbers(kind, key, count);
             }
-            Kind::Integer { .. } | Kind::Float { .. } => self.reader.skip(bytes),
-            Kind::Bool => {
+            ValueType::Integer { .. } | ValueType::Float { .. } => self.reader.skip(bytes),
+            ValueType::Bool => {
                 self.look_at(count)?;
                 self.truth_values(key, count)?;
             }
-            Kind::String => {
+            ValueType::String => {
                 self.look_at(count)?;
                 for _ in 0..count {
                     let length = self.string_length("a string")?;
                     self.reader.skip(length);
                 }
             }
-            Kind::Array => {
+            ValueType::Array => {
                 self.look_at(count)?;
                 for _ in 0..count {
                     self.array(key, depth + 1, false)?;
                 }
             }
         }
-        Ok(Value::Other("an array"))
+        Ok(MetadataValue::Other("an array"))
     }
 
     /// Numbers of an array, which are few.
-    fn numbers(&mut self, kind: Kind, key: &str, count: u64) -> Result<Value, Stop> {
-        let mut all: Option<Value> = None;
+    fn numbers(&mut self, kind: ValueType, key: &str, count: u64) -> Result<MetadataValue, Stop> {
+        let mut all: Option<MetadataValue> = None;
         let mut equal = true;
         for _ in 0..count {
             let value = self.value(kind, key, 0, false)?;
@@ -325,8 +338,8 @@ impl Reading<'_, '_> {
             all.get_or_insert(value);
         }
         Ok(match all {
-            Some(Value::Unsigned(number)) if equal => Value::AllEqual(number),
-            _ => Value::Other("an array"),
+            Some(MetadataValue::Unsigned(number)) if equal => MetadataValue::AllEqual(number),
+            _ => MetadataValue::Other("an array"),
         })
     }
 

@@ -17,14 +17,14 @@ mod types;
 pub use error::{GgufError, GgufRemark};
 
 use super::class::{ContentClass, Format};
-use super::contents::{Architecture, Contents, MAX_TENSORS, Part, StoredTensor};
-use super::file::Opened;
+use super::file::OpenedFile;
 use super::lfs;
-use super::problem::{Gathered, Named};
-use super::reader::{FormatReader, Parts, Texts};
-use super::tensor::BigEndian;
-use metadata::{HEADS, KEY_VALUE_HEADS, MAX_ENTRIES, Metadata, Value};
-use reader::{Bytes, Held, Reader, Stop};
+use super::parsed_file::{ArchitectureMetadata, MAX_TENSORS, ParsedFile, SplitPart, StoredTensor};
+use super::problem::{BoundedErrors, StructureError};
+use super::reader::{FormatReader, ReadMetadataTexts, SplitFormat};
+use super::tensor::BigEndianRange;
+use metadata::{GgufMetadata, HEADS, KEY_VALUE_HEADS, MAX_ENTRIES, MetadataValue};
+use reader::{ByteReader, FilePrefix, Reader, Stop};
 use split::Split;
 use std::io;
 use tensorseal_base::display::is_hidden;
@@ -40,11 +40,11 @@ pub const MAX_ALIGNMENT: u64 = 64 << 10;
 const MAGIC: [u8; 4] = *b"GGUF";
 
 /// `general.architecture`, and the numbers of heads that stand under it.
-fn architecture(metadata: &Metadata) -> Option<Architecture> {
-    let Some(Value::Text(name)) = metadata.kept.get("general.architecture") else {
+fn architecture(metadata: &GgufMetadata) -> Option<ArchitectureMetadata> {
+    let Some(MetadataValue::Text(name)) = metadata.kept.get("general.architecture") else {
         return None;
     };
-    Some(Architecture {
+    Some(ArchitectureMetadata {
         heads: metadata.heads(name, HEADS),
         key_value_heads: metadata.heads(name, KEY_VALUE_HEADS),
         name: name.clone(),
@@ -63,9 +63,9 @@ pub struct GgufReport {
     /// Whether its numbers are in big-endian byte order.
     pub big_endian: bool,
     /// Of the model, where the metadata say it.
-    pub architecture: Option<Architecture>,
-    pub(super) part: Option<Part>,
-    errors: Gathered<GgufError>,
+    pub architecture: Option<ArchitectureMetadata>,
+    pub(super) part: Option<SplitPart>,
+    errors: BoundedErrors<GgufError>,
     remarks: Vec<GgufRemark>,
 }
 
@@ -82,22 +82,22 @@ impl GgufReport {
     }
 
     /// As what a file of any format holds; `path` is what problems call it.
-    fn into_contents(self, path: &str) -> Contents {
-        let swapped = |tensor: &StoredTensor| BigEndian {
+    fn into_contents(self, path: &str) -> ParsedFile {
+        let swapped = |tensor: &StoredTensor| BigEndianRange {
             range: [tensor.offset, tensor.offset + tensor.bytes],
             dtype: tensor.dtype,
         };
         let swapped = self.tensors.iter().filter(|t| self.big_endian && t.bytes > 0).map(swapped);
-        Contents {
+        ParsedFile {
             problems: self.errors.problems(path),
-            remarks: self.remarks.iter().map(|remark| remark.problem(path)).collect(),
+            remarks: self.remarks.iter().map(|remark| remark.to_problem(path)).collect(),
             big_endian: swapped.collect(),
             tensors: self.tensors,
             unreadable: self.unreadable,
             readable: self.readable,
             architecture: self.architecture,
             part: self.part,
-            ..Contents::default()
+            ..ParsedFile::default()
         }
     }
 }
@@ -114,7 +114,7 @@ impl FormatReader for Gguf {
         "gguf"
     }
 
-    fn words(&self) -> &'static str {
+    fn display_name(&self) -> &'static str {
         "GGUF"
     }
 
@@ -122,30 +122,30 @@ impl FormatReader for Gguf {
         &[ContentClass::Gguf]
     }
 
-    fn endings(&self) -> &'static [&'static str] {
+    fn extensions(&self) -> &'static [&'static str] {
         &["gguf"]
     }
 
-    fn read(&self, path: &str, _: ContentClass, opened: &Opened) -> io::Result<Contents> {
+    fn read(&self, path: &str, _: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         if let Some(size) = lfs::pointer(opened)? {
             return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_contents(path));
         }
         Ok(check(&opened.file, opened.identity.bytes)?.into_contents(path))
     }
 
-    fn is_from_front(&self, _: ContentClass) -> bool {
+    fn reads_from_start(&self, _: ContentClass) -> bool {
         true
     }
 
-    fn is_obeyed(&self) -> bool {
+    fn executes_metadata(&self) -> bool {
         false
     }
 
-    fn parts(&self) -> Option<&'static dyn Parts> {
+    fn split_format(&self) -> Option<&'static dyn SplitFormat> {
         Some(&Split)
     }
 
-    fn texts(&self) -> Option<Texts> {
+    fn metadata_texts(&self) -> Option<ReadMetadataTexts> {
         Some(texts::texts)
     }
 }
@@ -153,10 +153,10 @@ impl FormatReader for Gguf {
 /// Checks a file of that length which begins with `start` and goes on with zeros.
 #[doc(hidden)]
 pub fn check_bytes(start: &[u8], file_bytes: u64) -> GgufReport {
-    check(&Held(start), file_bytes).unwrap_or_default()
+    check(&FilePrefix(start), file_bytes).unwrap_or_default()
 }
 
-fn check(bytes: &dyn Bytes, file_bytes: u64) -> io::Result<GgufReport> {
+fn check(bytes: &dyn ByteReader, file_bytes: u64) -> io::Result<GgufReport> {
     let mut report = GgufReport::default();
     match read(bytes, file_bytes, &mut report) {
         Ok(()) => {}
@@ -169,7 +169,7 @@ fn check(bytes: &dyn Bytes, file_bytes: u64) -> io::Result<GgufReport> {
     Ok(report)
 }
 
-fn read(bytes: &dyn Bytes, file_bytes: u64, report: &mut GgufReport) -> Result<(), Stop> {
+fn read(bytes: &dyn ByteReader, file_bytes: u64, report: &mut GgufReport) -> Result<(), Stop> {
     let mut reader = Reader::new(bytes, file_bytes);
     if file_bytes == 0 {
         return Err(GgufError::Empty.into());
@@ -212,7 +212,7 @@ fn read(bytes: &dyn Bytes, file_bytes: u64, report: &mut GgufReport) -> Result<(
     let metadata = metadata::read(&mut reader, entries, &mut report.errors, &mut report.remarks)?;
     report.architecture = architecture(&metadata);
     report.part = split::part(&metadata, &mut report.errors);
-    let mut wrong = Gathered::default();
+    let mut wrong = BoundedErrors::default();
     let listed = tensors::read(&mut reader, tensors, &mut wrong, &mut report.errors)?;
     let Some(alignment) = metadata.alignment else {
         // Where the data begin is not known.
@@ -220,7 +220,8 @@ fn read(bytes: &dyn Bytes, file_bytes: u64, report: &mut GgufReport) -> Result<(
         report.errors.append(wrong);
         return Ok(());
     };
-    let place = layout::Place { bytes, header_end: reader.position(), file_bytes, alignment };
+    let place =
+        layout::FileGeometry { bytes, header_end: reader.position(), file_bytes, alignment };
     let layout = layout::check(listed, &place, &mut wrong)?;
     report.errors.append(wrong);
     report.tensors = layout.tensors;

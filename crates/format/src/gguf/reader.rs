@@ -2,28 +2,28 @@
 //! the file, and long values are passed over unread.
 
 use super::error::GgufError;
-use crate::file::{self, Handle};
+use crate::file::{self, FileHandle};
 use std::io;
 
 /// Bytes that are asked of the system at once.
 const WINDOW: u64 = 64 << 10;
 
 /// Where the bytes are.
-pub(super) trait Bytes {
+pub(super) trait ByteReader {
     /// Fills `buffer` with the bytes from `at` on.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-impl Bytes for Handle {
+impl ByteReader for FileHandle {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         file::fill(self, at, buffer)
     }
 }
 
 /// The start of a file; what comes after it reads as zero.
-pub(super) struct Held<'a>(pub &'a [u8]);
+pub(super) struct FilePrefix<'a>(pub &'a [u8]);
 
-impl Bytes for Held<'_> {
+impl ByteReader for FilePrefix<'_> {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         let held = self.0;
         let from = usize::try_from(at).unwrap_or(usize::MAX).min(held.len());
@@ -58,7 +58,7 @@ impl From<GgufError> for Stop {
 
 /// See the module.
 pub(super) struct Reader<'a> {
-    bytes: &'a dyn Bytes,
+    bytes: &'a dyn ByteReader,
     /// A part of the file, and where in the file it begins.
     window: Vec<u8>,
     start: u64,
@@ -72,23 +72,23 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a file of `end` bytes from its start.
-    pub fn new(bytes: &'a dyn Bytes, end: u64) -> Reader<'a> {
+    pub(super) fn new(bytes: &'a dyn ByteReader, end: u64) -> Reader<'a> {
         let window = Vec::new();
         Reader { bytes, window, start: 0, position: 0, end, big_endian: false, narrow: false }
     }
 
     /// Where the next byte is.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.position
     }
 
     /// Bytes that are left.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.end - self.position
     }
 
     /// Bytes that a count or a length takes.
-    pub fn length_width(&self) -> u64 {
+    pub(super) fn length_width(&self) -> u64 {
         if self.narrow { 4 } else { 8 }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
         let mut array = [0; N];
         match self.ahead(N as u64)?.get(..N) {
             Some(bytes) => array.copy_from_slice(bytes),
@@ -122,23 +122,23 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Stop> {
+    pub(super) fn u32(&mut self) -> Result<u32, Stop> {
         let bytes = self.array()?;
         Ok(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
-    pub fn u64(&mut self) -> Result<u64, Stop> {
+    pub(super) fn u64(&mut self) -> Result<u64, Stop> {
         let bytes = self.array()?;
         Ok(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
     /// A number of the size that counts, lengths and dimensions have.
-    pub fn length(&mut self) -> Result<u64, Stop> {
+    pub(super) fn length(&mut self) -> Result<u64, Stop> {
         if self.narrow { self.u32().map(u64::from) } else { self.u64() }
     }
 
     /// An unsigned number of `width` bytes, at most 8.
-    pub fn number(&mut self, width: usize) -> Result<u64, Stop> {
+    pub(super) fn number(&mut self, width: usize) -> Result<u64, Stop> {
         let mut bytes = [0; 8];
         for at in 0..width.min(8) {
             let [byte] = self.array()?;
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Shows the next `count` bytes, which were found to be left, in pieces.
-    pub fn each(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
+    pub(super) fn each(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
         let mut left = count;
         while left > 0 {
             let piece = self.ahead(left)?;
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over `count` bytes, which were found to be left.
-    pub fn skip(&mut self, count: u64) {
+    pub(super) fn skip(&mut self, count: u64) {
         self.position = self.position.saturating_add(count).min(self.end);
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         let at = WINDOW as usize - 3;
         bytes[at..at + 8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let place: &[u8] = &bytes;
-        let held = Held(place);
+        let held = FilePrefix(place);
         let mut reader = Reader::new(&held, bytes.len() as u64);
         reader.u32().unwrap();
         reader.skip(at as u64 - 4);
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn pieces_are_the_bytes() {
         let bytes: Vec<u8> = (0..3 * WINDOW + 7).map(|i| (i % 251) as u8).collect();
-        let held = Held(&bytes);
+        let held = FilePrefix(&bytes);
         let mut reader = Reader::new(&held, bytes.len() as u64);
         reader.skip(5);
         let mut seen = Vec::new();

@@ -2,21 +2,24 @@
 //! model.
 
 use super::error::GgufError;
-use super::metadata::{Metadata, Value};
+use super::metadata::{GgufMetadata, MetadataValue};
 use crate::class::Format;
-use crate::contents::{Contents, Part};
 use crate::model_file::ModelFile;
-use crate::problem::{Gathered, Located, Named, faults};
-use crate::reader::Parts;
+use crate::parsed_file::{ParsedFile, SplitPart};
+use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
+use crate::reader::SplitFormat;
 use crate::shard_name::ShardName;
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// What `split.no`, `split.count` and `split.tensors.count` say; `None`: the file is no part.
-pub(super) fn part(metadata: &Metadata, errors: &mut Gathered<GgufError>) -> Option<Part> {
+pub(super) fn part(
+    metadata: &GgufMetadata,
+    errors: &mut BoundedErrors<GgufError>,
+) -> Option<SplitPart> {
     let mut number = |key, most| match metadata.kept.get(key) {
-        Some(Value::Unsigned(number)) if *number <= most => Some(*number),
+        Some(MetadataValue::Unsigned(number)) if *number <= most => Some(*number),
         Some(other) => {
             errors.push(GgufError::SplitMetadata { key, found: other.shown(), most });
             None
@@ -26,23 +29,23 @@ pub(super) fn part(metadata: &Metadata, errors: &mut Gathered<GgufError>) -> Opt
     let count = number("split.count", u16::MAX.into()).filter(|count| *count > 1)?;
     let tensors = number("split.tensors.count", i32::MAX as u64);
     let before = number("split.no", count - 1)?;
-    Some(Part { number: before + 1, count, tensors })
+    Some(SplitPart { number: before + 1, count, tensors })
 }
 
 /// What the path of a part says: its numbers count from 1 on.
 fn part_name(path: &str) -> Option<ShardName<'_>> {
-    ShardName::of(path).filter(|name| Split.is_part(name))
+    ShardName::parse(path).filter(|name| Split.is_part(name))
 }
 
 /// Parts of models, as `llama-gguf-split` writes them.
 pub(super) struct Split;
 
-impl Parts for Split {
+impl SplitFormat for Split {
     fn is_part(&self, name: &ShardName<'_>) -> bool {
-        name.ending == "gguf" && name.number > 0
+        name.extension == "gguf" && name.number > 0
     }
 
-    fn check(&self, files: &[ModelFile], contents: &mut [Option<Contents>]) {
+    fn check(&self, files: &[ModelFile], contents: &mut [Option<ParsedFile>]) {
         check(files, contents);
     }
 }
@@ -62,7 +65,7 @@ faults! {
                 ),
             }
         )]
-        Name { part: Part, name: Option<(u64, u64)> } => ("format/gguf-split-name", High),
+        Name { part: SplitPart, name: Option<(u64, u64)> } => ("format/gguf-split-name", High),
         #[error("is part {number} of {count} of a model by its name, and none by its metadata")]
         NoPart { number: u64, count: u64 } => ("format/gguf-split-name", High),
         #[error(
@@ -95,9 +98,10 @@ fn list(numbers: &[u64]) -> String {
 
 /// Checks all models in parts among these files, notes what is wrong with the files concerned, and gives
 /// every part what the first one says of the model.
-fn check(files: &[ModelFile], contents: &mut [Option<Contents>]) {
-    let parts =
-        |at: usize, contents: &[Option<Contents>]| contents[at].as_ref().and_then(|held| held.part);
+fn check(files: &[ModelFile], contents: &mut [Option<ParsedFile>]) {
+    let parts = |at: usize, contents: &[Option<ParsedFile>]| {
+        contents[at].as_ref().and_then(|held| held.part)
+    };
     let mut sets: BTreeMap<(&str, u64), Vec<(u64, usize)>> = BTreeMap::new();
     for (at, file) in files.iter().enumerate() {
         if file.format != Some(Format::Gguf) {
@@ -118,9 +122,9 @@ fn check(files: &[ModelFile], contents: &mut [Option<Contents>]) {
     }
 }
 
-fn note(contents: &mut [Option<Contents>], at: usize, path: &str, error: SplitError) {
+fn note(contents: &mut [Option<ParsedFile>], at: usize, path: &str, error: SplitError) {
     if let Some(held) = &mut contents[at] {
-        held.problems.push(error.problem(path));
+        held.problems.push(error.to_problem(path));
     }
 }
 
@@ -129,7 +133,7 @@ fn check_set(
     count: u64,
     set: &[(u64, usize)],
     files: &[ModelFile],
-    contents: &mut [Option<Contents>],
+    contents: &mut [Option<ParsedFile>],
 ) {
     let mut agree = true;
     for &(number, at) in set {
@@ -172,14 +176,14 @@ fn check_tensors(
     count: u64,
     set: &[(u64, usize)],
     files: &[ModelFile],
-    contents: &mut [Option<Contents>],
+    contents: &mut [Option<ParsedFile>],
 ) {
     let mut found = 0;
     let mut twice = Vec::new();
     let mut holders: HashMap<&str, usize> = HashMap::new();
     for &(_, at) in set {
-        let mut errors = Gathered::default();
-        for tensor in contents[at].iter().flat_map(Contents::names) {
+        let mut errors = BoundedErrors::default();
+        for tensor in contents[at].iter().flat_map(ParsedFile::names) {
             found += 1;
             let holder = *holders.entry(tensor).or_insert(at);
             if holder != at {

@@ -3,7 +3,7 @@
 use super::error::GgufError;
 use super::reader::{Reader, Stop};
 use super::{MAX_DIMENSIONS, types};
-use crate::problem::Gathered;
+use crate::problem::BoundedErrors;
 use std::collections::HashMap;
 use tensorseal_base::dtype::Dtype;
 
@@ -16,7 +16,7 @@ const MAX_NAMES: u64 = 100_000_000;
 
 /// An entry as the header states it; what could not be read is `None` (and an error was noted).
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct TensorEntry {
     pub name: String,
     pub dtype: Option<Dtype>,
     /// Dimensions, row-major: the other way round than in the file.
@@ -39,9 +39,9 @@ pub(super) fn least(reader: &Reader<'_>) -> u64 {
 pub(super) fn read(
     reader: &mut Reader<'_>,
     count: u64,
-    errors: &mut Gathered<GgufError>,
-    others: &mut Gathered<GgufError>,
-) -> Result<Vec<Entry>, Stop> {
+    errors: &mut BoundedErrors<GgufError>,
+    others: &mut BoundedErrors<GgufError>,
+) -> Result<Vec<TensorEntry>, Stop> {
     let mut entries = Vec::new();
     let mut of_names = 0;
     for _ in 0..count {
@@ -55,9 +55,9 @@ pub(super) fn read(
 fn read_one(
     reader: &mut Reader<'_>,
     of_names: &mut u64,
-    errors: &mut Gathered<GgufError>,
-    others: &mut Gathered<GgufError>,
-) -> Result<Entry, Stop> {
+    errors: &mut BoundedErrors<GgufError>,
+    others: &mut BoundedErrors<GgufError>,
+) -> Result<TensorEntry, Stop> {
     let at = reader.position();
     let length = reader.length()?;
     if length > reader.left() {
@@ -94,7 +94,7 @@ fn read_one(
     } else if length > LOADABLE_NAME {
         others.push(GgufError::LongName { tensor: tensor(), length });
     }
-    let dtype = types::of_number(number);
+    let dtype = types::from_number(number);
     if dtype.is_none() {
         let tensor = tensor();
         errors.push(match types::removed(number) {
@@ -120,7 +120,7 @@ fn read_one(
     }
     shape.reverse();
     let bytes = bytes.filter(|_| is_text);
-    Ok(Entry { name, dtype, shape, offset, bytes, superseded: false })
+    Ok(TensorEntry { name, dtype, shape, offset, bytes, superseded: false })
 }
 
 /// Bytes that a tensor takes, whose rows are whole blocks. Dimensions whose product overflows are refused
@@ -137,7 +137,7 @@ fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
 }
 
 /// Notes names that occur twice. The later entry stands.
-fn mark_superseded(entries: &mut [Entry], errors: &mut Gathered<GgufError>) {
+fn mark_superseded(entries: &mut [TensorEntry], errors: &mut BoundedErrors<GgufError>) {
     let mut superseded = Vec::new();
     {
         let mut last: HashMap<&str, usize> = HashMap::with_capacity(entries.len());

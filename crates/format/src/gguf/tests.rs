@@ -6,7 +6,7 @@ use tensorseal_base::dtype::Dtype;
 
 /// A file to be written.
 #[derive(Debug, Clone)]
-struct Made {
+struct GgufBuilder {
     version: u32,
     big_endian: bool,
     alignment: u64,
@@ -15,10 +15,10 @@ struct Made {
     data: usize,
 }
 
-impl Made {
-    fn new(version: u32, big_endian: bool) -> Made {
+impl GgufBuilder {
+    fn new(version: u32, big_endian: bool) -> GgufBuilder {
         let (entries, tensors) = (Vec::new(), Vec::new());
-        Made { version, big_endian, alignment: 32, entries, tensors, data: 0 }
+        GgufBuilder { version, big_endian, alignment: 32, entries, tensors, data: 0 }
     }
 
     fn n32(&self, number: u32) -> [u8; 4] {
@@ -40,17 +40,17 @@ impl Made {
         [self.length(text.len() as u64), text.as_bytes().to_vec()].concat()
     }
 
-    fn entry(mut self, key: &str, kind: u32, value: Vec<u8>) -> Made {
+    fn entry(mut self, key: &str, kind: u32, value: Vec<u8>) -> GgufBuilder {
         self.entries.push([self.string(key), self.n32(kind).to_vec(), value].concat());
         self
     }
 
-    fn text(self, key: &str, text: &str) -> Made {
+    fn text(self, key: &str, text: &str) -> GgufBuilder {
         let value = self.string(text);
         self.entry(key, 8, value)
     }
 
-    fn numbers(self, key: &str, numbers: &[u32]) -> Made {
+    fn numbers(self, key: &str, numbers: &[u32]) -> GgufBuilder {
         let mut value = [self.n32(4).to_vec(), self.length(numbers.len() as u64)].concat();
         value.extend(numbers.iter().flat_map(|&number| self.n32(number)));
         self.entry(key, 9, value)
@@ -105,19 +105,20 @@ fn is_sound(report: &GgufReport, file_bytes: u64) -> Result<(), TestCaseError> {
 
 /// Sound files of any version and order, and files that are nearly so: an offset may be moved by the
 /// alignment, a name be there twice, a row not be whole blocks.
-fn made() -> impl Strategy<Value = Made> {
+fn made() -> impl Strategy<Value = GgufBuilder> {
     let moved = prop_oneof![12 => Just(0i64), 1 => Just(-1), 1 => Just(1)];
     let tensor = ("[a-z]{1,2}", 0i32..42, prop::collection::vec(0u64..3, 0..5), moved);
     (1u32..4, any::<bool>(), 3u32..8, prop::collection::vec(tensor, 0..5), any::<bool>()).prop_map(
         |(version, big_endian, shift, tensors, padded)| {
-            let mut made = Made::new(version, big_endian).text("general.architecture", "bert");
+            let mut made =
+                GgufBuilder::new(version, big_endian).text("general.architecture", "bert");
             made.alignment = 1 << shift;
             let alignment = made.n32(1 << shift).to_vec();
             made = made.entry("general.alignment", 4, alignment);
             made = made.numbers("bert.attention.head_count", &[12, 12]);
             let mut offset = 0u64;
             for (name, kind, mut shape, moved) in tensors {
-                let Some(dtype) = types::of_number(kind) else { continue };
+                let Some(dtype) = types::from_number(kind) else { continue };
                 let (bytes, granule) = dtype.granule();
                 if let Some(row) = shape.first_mut() {
                     *row *= granule;
@@ -137,7 +138,7 @@ fn made() -> impl Strategy<Value = Made> {
 }
 
 /// Whether it is accepted; what is, is read as it was written.
-fn accepted(made: &Made) -> Result<bool, TestCaseError> {
+fn accepted(made: &GgufBuilder) -> Result<bool, TestCaseError> {
     let report = made.check();
     is_sound(&report, made.whole().1)?;
     if !report.errors.is_empty() {
@@ -152,7 +153,7 @@ fn accepted(made: &Made) -> Result<bool, TestCaseError> {
         let tensor = report.tensors.iter().find(|tensor| tensor.name == *name).unwrap();
         let shape: Vec<u64> = dimensions.iter().rev().copied().collect();
         prop_assert_eq!(&tensor.shape, &shape);
-        prop_assert_eq!(Some(tensor.dtype), types::of_number(*kind));
+        prop_assert_eq!(Some(tensor.dtype), types::from_number(*kind));
         prop_assert_eq!(tensor.offset, data + offset);
     }
     Ok(true)
@@ -212,11 +213,11 @@ fn rules(report: &GgufReport) -> Vec<&'static str> {
 
 #[test]
 fn numbers_of_heads_are_one_number_or_unknown() {
-    let heads = |made: Made| {
+    let heads = |made: GgufBuilder| {
         let model = made.text("general.architecture", "llama").check().architecture.unwrap();
         (model.heads, model.key_value_heads)
     };
-    let made = || Made::new(3, false);
+    let made = || GgufBuilder::new(3, false);
     let number = |n: u32| n.to_le_bytes().to_vec();
     let (q, kv) = ("llama.attention.head_count", "llama.attention.head_count_kv");
     assert_eq!(heads(made()), (None, None));
@@ -230,7 +231,7 @@ fn numbers_of_heads_are_one_number_or_unknown() {
 
 #[test]
 fn tensors_beside_a_fault_are_read() {
-    let mut made = Made::new(3, false);
+    let mut made = GgufBuilder::new(3, false);
     made.tensors = vec![
         ("a".into(), vec![8], 0, 0),
         ("b".into(), vec![8], 99, 32),
@@ -250,7 +251,7 @@ fn tensors_beside_a_fault_are_read() {
 
 #[test]
 fn a_name_that_only_loaders_refuse_hides_nothing() {
-    let mut made = Made::new(3, false);
+    let mut made = GgufBuilder::new(3, false);
     made.tensors = vec![("d".repeat(64), vec![8], 0, 0)];
     made.data = 32 + 5;
     assert_eq!(rules(&made.check()), ["format/gguf-long-name", "format/trailing-bytes"]);
@@ -258,17 +259,17 @@ fn a_name_that_only_loaders_refuse_hides_nothing() {
 
 #[test]
 fn a_cut_off_file_keeps_its_first_tensors() {
-    let mut made = Made::new(2, true);
+    let mut made = GgufBuilder::new(2, true);
     made.tensors = vec![("a".into(), vec![8], 0, 0), ("b".into(), vec![3, 2], 1, 32)];
     made.data = 32 + 7;
     let report = made.check();
     let error = report.errors().next().unwrap();
     assert_eq!(
-        (error.rule().0, error.located().affected),
+        (error.rule().0, error.location().affected),
         ("format/truncated", &["b".to_owned()][..])
     );
     let end = made.whole().1;
-    assert_eq!(error.located().bytes, Some([end, end + 5]));
+    assert_eq!(error.location().bytes, Some([end, end + 5]));
     assert_eq!(report.tensors.len(), 1);
     assert_eq!(report.into_contents("x").big_endian.len(), 1);
 }
@@ -276,7 +277,7 @@ fn a_cut_off_file_keeps_its_first_tensors() {
 #[test]
 fn a_long_array_is_not_read() {
     let value = [0u32.to_le_bytes().to_vec(), (1u64 << 40).to_le_bytes().to_vec()].concat();
-    let start = Made::new(3, false).entry("k", 9, value).header();
+    let start = GgufBuilder::new(3, false).entry("k", 9, value).header();
     let start_time = Instant::now();
     // 2^40 zeros, and padding behind them.
     let bytes = (start.len() as u64 + (1 << 40)).next_multiple_of(32);
@@ -287,7 +288,7 @@ fn a_long_array_is_not_read() {
 
 #[test]
 fn errors_of_one_kind_are_counted_beyond_a_few() {
-    let mut made = Made::new(3, false);
+    let mut made = GgufBuilder::new(3, false);
     made.tensors = (0..1000).map(|n| (n.to_string(), vec![8], 4, n * 32)).collect();
     made.data = 32_000;
     let problems = made.check().into_contents("x").problems;
@@ -297,7 +298,7 @@ fn errors_of_one_kind_are_counted_beyond_a_few() {
 
 #[test]
 fn many_tensors_and_entries_are_read_quickly() {
-    let mut made = Made::new(3, false);
+    let mut made = GgufBuilder::new(3, false);
     made.entries = (0..1_000_000)
         .map(|n| {
             let key = made.string(&format!("key.number.{n}"));

@@ -1,10 +1,10 @@
 //! Long texts of the metadata, which the layout of a file has no use for: chat templates.
 
 use super::metadata::MAX_ENTRIES;
-use super::reader::{Bytes, Reader, Stop};
+use super::reader::{ByteReader, Reader, Stop};
 use super::{MAGIC, MAX_NESTING};
-use crate::contents::Text;
-use crate::file::Opened;
+use crate::file::OpenedFile;
+use crate::parsed_file::MetadataText;
 use std::io;
 
 /// Most texts that are given.
@@ -15,19 +15,19 @@ const MAX_KEY: u64 = 512;
 /// The texts whose key is wanted. Of a file that is damaged, those before the fault: what is wrong with it is
 /// told where its layout is read.
 pub(super) fn texts(
-    opened: &Opened,
+    opened: &OpenedFile,
     is_wanted: &dyn Fn(&str) -> bool,
     most: u64,
-) -> io::Result<Vec<Text>> {
+) -> io::Result<Vec<MetadataText>> {
     of(&opened.file, opened.identity.bytes, is_wanted, most)
 }
 
 fn of(
-    bytes: &dyn Bytes,
+    bytes: &dyn ByteReader,
     file_bytes: u64,
     is_wanted: &dyn Fn(&str) -> bool,
     most: u64,
-) -> io::Result<Vec<Text>> {
+) -> io::Result<Vec<MetadataText>> {
     let mut texts = Vec::new();
     let mut reader = Reader::new(bytes, file_bytes);
     match read(&mut reader, is_wanted, most, &mut texts) {
@@ -41,7 +41,7 @@ fn read(
     reader: &mut Reader<'_>,
     is_wanted: &dyn Fn(&str) -> bool,
     most: u64,
-    texts: &mut Vec<Text>,
+    texts: &mut Vec<MetadataText>,
 ) -> Result<Option<()>, Stop> {
     if reader.array()? != MAGIC {
         return Ok(None);
@@ -83,7 +83,7 @@ fn read(
             }
             false => reader.skip(bytes),
         }
-        texts.push(Text { key, bytes, value });
+        texts.push(MetadataText { key, bytes, value });
     }
     Ok(Some(()))
 }
@@ -139,7 +139,7 @@ fn pass(reader: &mut Reader<'_>, kind: u32, depth: u32) -> Result<Option<()>, St
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::Held;
+    use super::super::reader::FilePrefix;
     use super::*;
     use proptest::prelude::*;
 
@@ -158,8 +158,8 @@ mod tests {
         file
     }
 
-    fn all(file: &[u8], most: u64) -> Vec<Text> {
-        of(&Held(file), file.len() as u64, &|key| key.starts_with("t."), most).unwrap()
+    fn all(file: &[u8], most: u64) -> Vec<MetadataText> {
+        of(&FilePrefix(file), file.len() as u64, &|key| key.starts_with("t."), most).unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@ const REMOVED: [(i32, &str); 8] = [
 ];
 
 /// The type of this number.
-pub(super) fn of_number(number: i32) -> Option<Dtype> {
+pub(super) fn from_number(number: i32) -> Option<Dtype> {
     Some(match number {
         0 => Dtype::F32,
         1 => Dtype::F16,
@@ -68,14 +68,14 @@ mod tests {
 
     #[test]
     fn every_number_is_a_type_a_removed_one_or_unknown() {
-        let types: HashSet<Dtype> = (0..=42).filter_map(of_number).collect();
+        let types: HashSet<Dtype> = (0..=42).filter_map(from_number).collect();
         assert_eq!(types.len(), 35);
         for number in 0..=42 {
-            assert_ne!(of_number(number).is_some(), removed(number).is_some(), "{number}");
+            assert_ne!(from_number(number).is_some(), removed(number).is_some(), "{number}");
         }
-        assert!(Dtype::blocks().all(|dtype| types.contains(&dtype)));
+        assert!(Dtype::block_quantised().all(|dtype| types.contains(&dtype)));
         for number in [-1, 43, 99, i32::MIN, i32::MAX] {
-            assert!(of_number(number).is_none() && removed(number).is_none(), "{number}");
+            assert!(from_number(number).is_none() && removed(number).is_none(), "{number}");
         }
     }
 }

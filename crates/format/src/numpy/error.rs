@@ -1,13 +1,13 @@
 //! What can be wrong with arrays of NumPy.
 
 use super::npy::NpyError;
-use crate::problem::{Located, Named};
+use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::severity::Severity;
 
 /// A fault of an `.npy` file, or of a member of an `.npz` archive (`tensor` is its name there).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NumpyError {
+pub(super) enum NumpyError {
     #[error("{}{}", array(tensor), shown(error))]
     Array { tensor: Option<String>, error: NpyError, range: [u64; 2] },
     #[error("has two arrays that are both called {}", quoted(tensor))]
@@ -25,7 +25,7 @@ fn shown(error: &NpyError) -> String {
     display_name(&error.to_string())
 }
 
-impl Named for NumpyError {
+impl StructureError for NumpyError {
     fn rule(&self) -> (&'static str, Severity) {
         use Severity::*;
         match self {
@@ -49,13 +49,13 @@ impl Named for NumpyError {
         }
     }
 
-    fn located(&self) -> Located<'_> {
+    fn location(&self) -> ErrorLocation<'_> {
         let (tensor, bytes) = match self {
             NumpyError::Array { tensor, range, .. } => (tensor.as_deref(), Some(*range)),
             NumpyError::SameName { tensor } => (Some(tensor.as_str()), None),
             NumpyError::NoArray { range, .. } => (None, Some(*range)),
         };
-        Located { tensor, bytes, ..Located::default() }
+        ErrorLocation { tensor, bytes, ..ErrorLocation::default() }
     }
 }
 
@@ -66,14 +66,14 @@ impl Named for NumpyError {
      file, which their strides say",
     quoted(first)
 )]
-pub struct FortranOrder {
+pub(super) struct FortranOrder {
     /// How many.
     pub count: usize,
     /// The name of the first.
     pub first: String,
 }
 
-impl Named for FortranOrder {
+impl StructureError for FortranOrder {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/fortran-order", Severity::Info)
     }

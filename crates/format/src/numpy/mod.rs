@@ -4,16 +4,16 @@ mod error;
 pub mod npy;
 
 use super::class::{ContentClass, Format};
-use super::contents::{Contents, StoredTensor};
-use super::file::{self, Opened};
-use super::order;
-use super::pickle::{self, MAX_PICKLE, PickleError, Place};
-use super::problem::{Gathered, Named};
+use super::file::{self, OpenedFile};
+use super::parsed_file::{ParsedFile, StoredTensor};
+use super::pickle::{self, MAX_PICKLE, PickleError, PickleLocation};
+use super::problem::{BoundedErrors, StructureError};
 use super::reader::FormatReader;
-use super::tensor::BigEndian;
-use super::zip::{self, Archive, Member, Method};
+use super::strides;
+use super::tensor::BigEndianRange;
+use super::zip::{self, CompressionMethod, ZipArchive, ZipMember};
 use error::{FortranOrder, NumpyError};
-use npy::{Header, NpyError, START_LEN};
+use npy::{NpyError, NpyHeader, START_LEN};
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -35,7 +35,7 @@ impl FormatReader for Numpy {
         "numpy"
     }
 
-    fn words(&self) -> &'static str {
+    fn display_name(&self) -> &'static str {
         "NumPy"
     }
 
@@ -43,40 +43,40 @@ impl FormatReader for Numpy {
         &[ContentClass::Npy, ContentClass::Npz]
     }
 
-    fn endings(&self) -> &'static [&'static str] {
+    fn extensions(&self) -> &'static [&'static str] {
         &["npy", "npz"]
     }
 
-    fn read(&self, path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
+    fn read(&self, path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         contents(path, class, opened)
     }
 
-    fn is_from_front(&self, class: ContentClass) -> bool {
+    fn reads_from_start(&self, class: ContentClass) -> bool {
         class == ContentClass::Npy
     }
 
     /// An archive of arrays of which none has the name of one.
-    fn takes_any_zip(&self) -> bool {
+    fn accepts_any_zip(&self) -> bool {
         true
     }
 
-    fn is_of_arrays(&self) -> bool {
+    fn holds_arrays(&self) -> bool {
         true
     }
 
-    fn is_obeyed(&self) -> bool {
+    fn executes_metadata(&self) -> bool {
         true
     }
 }
 
 /// Reads and checks an opened file: an array, or an archive whatever it is called.
-fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
+fn contents(path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
     let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
-    let is_archive = zip::starts(&start)
+    let is_archive = zip::is_archive_start(&start)
         || !start.starts_with(&MAGIC[..4])
             && (class == ContentClass::Npz || path.ends_with(".npz"));
-    let mut reading = Reading::default();
-    let mut contents = Contents::default();
+    let mut reading = NumpyArchiveReader::default();
+    let mut contents = ParsedFile::default();
     if is_archive {
         reading.archive(opened, &mut contents)?;
     } else {
@@ -89,14 +89,14 @@ fn contents(path: &str, class: ContentClass, opened: &Opened) -> io::Result<Cont
     }
     contents.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
     contents.big_endian.sort_by_key(|stretch| stretch.range);
-    let bare = reading.no_checksums.then(|| zip::NoChecksums.problem(path));
+    let bare = reading.no_checksums.then(|| zip::NoChecksums.to_problem(path));
     contents.remarks.extend(bare);
-    let Reading { numpy, zip, pickles, fortran, .. } = reading;
+    let NumpyArchiveReader { numpy, zip, pickles, fortran, .. } = reading;
     contents.problems = zip.problems(path);
     contents.problems.extend(numpy.problems(path));
     contents.problems.extend(pickles.problems(path));
     if let Some(first) = fortran.first().cloned() {
-        contents.remarks.push(FortranOrder { count: fortran.len(), first }.problem(path));
+        contents.remarks.push(FortranOrder { count: fortran.len(), first }.to_problem(path));
     }
     Ok(contents)
 }
@@ -108,22 +108,22 @@ fn array_name(path: &str) -> String {
 }
 
 #[derive(Default)]
-struct Reading {
-    numpy: Gathered<NumpyError>,
-    zip: Gathered<zip::ZipError>,
-    pickles: Gathered<PickleError>,
+struct NumpyArchiveReader {
+    numpy: BoundedErrors<NumpyError>,
+    zip: BoundedErrors<zip::ZipError>,
+    pickles: BoundedErrors<PickleError>,
     /// Names of arrays in Fortran order.
     fortran: Vec<String>,
     /// Whether the archive records no checksums.
     no_checksums: bool,
 }
 
-impl Reading {
-    fn archive(&mut self, opened: &Opened, contents: &mut Contents) -> io::Result<()> {
+impl NumpyArchiveReader {
+    fn archive(&mut self, opened: &OpenedFile, contents: &mut ParsedFile) -> io::Result<()> {
         let archive = zip::read(opened)?;
         contents.checksums = archive.checksums();
         self.no_checksums = archive.has_no_checksums();
-        let Archive { members, readable, errors } = archive;
+        let ZipArchive { members, readable, errors } = archive;
         self.zip = errors;
         contents.readable = readable;
         self.same_names(&members);
@@ -137,7 +137,7 @@ impl Reading {
             if !taken.insert(name.clone()) {
                 continue;
             }
-            if member.method == Method::Deflated {
+            if member.method == CompressionMethod::Deflated {
                 self.zip.push(member.compressed());
                 contents.unreadable.push(name);
                 continue;
@@ -147,7 +147,7 @@ impl Reading {
             if is_array {
                 self.array(opened, name, member.range, contents)?;
             } else {
-                let Member { name: member, range, .. } = member;
+                let ZipMember { name: member, range, .. } = member;
                 self.numpy.push(NumpyError::NoArray { member, range });
             }
         }
@@ -158,11 +158,11 @@ impl Reading {
     }
 
     /// Examines a member that is called a pickle.
-    fn pickle(&mut self, opened: &Opened, member: &Member) -> io::Result<()> {
+    fn pickle(&mut self, opened: &OpenedFile, member: &ZipMember) -> io::Result<()> {
         match member.read(opened, MAX_PICKLE)? {
             Ok(bytes) => {
-                let start = (member.method == Method::Stored).then_some(member.range[0]);
-                let place = Place { member: &member.name, start };
+                let start = (member.method == CompressionMethod::Stored).then_some(member.range[0]);
+                let place = PickleLocation { member: &member.name, start };
                 pickle::read_only(&bytes, place, &mut self.pickles);
             }
             Err(error) => self.zip.push(error),
@@ -171,7 +171,7 @@ impl Reading {
     }
 
     /// NumPy calls `a.npy` and `a` by one name.
-    fn same_names(&mut self, members: &[Member]) {
+    fn same_names(&mut self, members: &[ZipMember]) {
         let mut names: HashMap<&str, u32> = HashMap::new();
         for member in members {
             *names.entry(member.name.strip_suffix(".npy").unwrap_or(&member.name)).or_default() +=
@@ -188,14 +188,14 @@ impl Reading {
     /// Reads the array in these bytes of the file.
     fn array(
         &mut self,
-        opened: &Opened,
+        opened: &OpenedFile,
         name: String,
         [start, end]: [u64; 2],
-        contents: &mut Contents,
+        contents: &mut ParsedFile,
     ) -> io::Result<()> {
         let bytes = end - start;
         let head = file::read_at(&opened.file, start, bytes.min(START_LEN as u64) as usize)?;
-        let header = match npy::parse_any(&head, bytes) {
+        let header = match npy::parse_any_order(&head, bytes) {
             Ok(header) => header,
             Err(error) => {
                 if error == NpyError::Object {
@@ -207,14 +207,14 @@ impl Reading {
                 return Ok(());
             }
         };
-        let Header { dtype, shape, offset, bytes, fortran, big_endian } = header;
+        let NpyHeader { dtype, shape, offset, bytes, fortran, big_endian } = header;
         let offset = start + offset;
-        let strides = if fortran { order::first_fastest(&shape) } else { None };
+        let strides = if fortran { strides::column_major_strides(&shape) } else { None };
         if strides.is_some() {
             self.fortran.push(name.clone());
         }
         if big_endian && bytes > 0 {
-            contents.big_endian.push(BigEndian { range: [offset, offset + bytes], dtype });
+            contents.big_endian.push(BigEndianRange { range: [offset, offset + bytes], dtype });
         }
         contents.tensors.push(StoredTensor { name, dtype, shape, strides, offset, bytes });
         Ok(())
@@ -223,7 +223,7 @@ impl Reading {
     /// Examines the pickle behind the header of an array of objects.
     fn objects(
         &mut self,
-        opened: &Opened,
+        opened: &OpenedFile,
         name: &str,
         head: &[u8],
         [start, end]: [u64; 2],
@@ -233,7 +233,7 @@ impl Reading {
         let most = end.saturating_sub(from).min(MAX_PICKLE);
         let bytes = file::read_at(&opened.file, from, most as usize)?;
         let member = format!("{name}.npy");
-        let place = Place { member: &member, start: Some(from) };
+        let place = PickleLocation { member: &member, start: Some(from) };
         pickle::read_only(&bytes, place, &mut self.pickles);
         Ok(())
     }

@@ -25,7 +25,7 @@ const MAX_DIMENSIONS: usize = 64;
 
 /// What a header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct NpyHeader {
     /// Element type.
     pub dtype: Dtype,
     /// Dimensions; the last one varies fastest.
@@ -93,13 +93,13 @@ pub enum NpyError {
     },
 }
 
-/// As [`parse_any`], and refuses what is not in the order in which it is used: little-endian, the last
+/// As [`parse_any_order`], and refuses what is not in the order in which it is used: little-endian, the last
 /// dimension fastest.
 ///
 /// # Errors
 /// See [`NpyError`].
-pub fn parse(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
-    let header = parse_any(start, file_bytes)?;
+pub fn parse(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyError> {
+    let header = parse_any_order(start, file_bytes)?;
     if header.fortran {
         return Err(NpyError::Fortran);
     }
@@ -114,7 +114,7 @@ pub fn parse(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
 ///
 /// # Errors
 /// See [`NpyError`].
-pub fn parse_any(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
+pub fn parse_any_order(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyError> {
     let (rest, length) = preamble(start)?;
     if length > MAX_HEADER as u64 {
         return Err(NpyError::LongHeader(length));
@@ -122,7 +122,7 @@ pub fn parse_any(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
     let before = start.len() - rest.len();
     let text = rest.get(..length as usize).ok_or(NpyError::Short)?;
     let described = Scanner { text, at: 0 }.dictionary()?;
-    let Described { dtype: (dtype, big_endian), fortran, shape } = described;
+    let HeaderDictionary { dtype: (dtype, big_endian), fortran, shape } = described;
     // An array of one dimension is in both orders.
     let fortran = fortran && shape.iter().filter(|size| **size != 1).count() > 1;
     let offset = before as u64 + length;
@@ -133,7 +133,7 @@ pub fn parse_any(start: &[u8], file_bytes: u64) -> Result<Header, NpyError> {
     if has != needed {
         return Err(NpyError::Length { has, needed });
     }
-    Ok(Header { dtype, shape, offset, bytes: needed, fortran, big_endian })
+    Ok(NpyHeader { dtype, shape, offset, bytes: needed, fortran, big_endian })
 }
 
 /// What follows the magic bytes, the version and the length of the text; and that length.
@@ -164,7 +164,7 @@ pub fn header_len(start: &[u8]) -> Option<u64> {
 }
 
 /// The members of the dictionary.
-struct Described {
+struct HeaderDictionary {
     /// And whether it is big-endian.
     dtype: (Dtype, bool),
     fortran: bool,
@@ -205,7 +205,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn dictionary(mut self) -> Result<Described, NpyError> {
+    fn dictionary(mut self) -> Result<HeaderDictionary, NpyError> {
         let (mut dtype, mut fortran, mut shape) = (None, None, None);
         self.expect(b'{', "no dictionary")?;
         while !self.take(b'}') {
@@ -233,7 +233,9 @@ impl<'a> Scanner<'a> {
             return Err(self.error("something after the dictionary"));
         }
         match (dtype, fortran, shape) {
-            (Some(dtype), Some(fortran), Some(shape)) => Ok(Described { dtype, fortran, shape }),
+            (Some(dtype), Some(fortran), Some(shape)) => {
+                Ok(HeaderDictionary { dtype, fortran, shape })
+            }
             _ => Err(self.error("a member is missing")),
         }
     }
@@ -359,7 +361,7 @@ mod tests {
         file
     }
 
-    fn read(file: &[u8]) -> Result<Header, NpyError> {
+    fn read(file: &[u8]) -> Result<NpyHeader, NpyError> {
         parse(&file[..file.len().min(START_LEN)], file.len() as u64)
     }
 

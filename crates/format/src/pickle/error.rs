@@ -1,12 +1,12 @@
 //! What can be wrong with a pickle, and what a loader would do with it.
 
 use super::globals::is_dangerous;
-use crate::problem::{Located, Named};
+use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// Most operations of one pickle.
-pub const MAX_OPERATIONS: usize = 8_000_000;
+pub(super) const MAX_OPERATIONS: usize = 8_000_000;
 
 /// A fault of a pickle, or something it asks for that a file of weights needs not. `member` is where the
 /// pickle is: the name of a member of an archive, or empty.
@@ -104,12 +104,12 @@ impl Fault {
     }
 }
 
-impl Named for PickleError {
+impl StructureError for PickleError {
     fn rule(&self) -> (&'static str, Severity) {
         self.fault.rule()
     }
 
-    fn located(&self) -> Located<'_> {
-        Located { bytes: self.range, ..Located::default() }
+    fn location(&self) -> ErrorLocation<'_> {
+        ErrorLocation { bytes: self.range, ..ErrorLocation::default() }
     }
 }

@@ -38,7 +38,7 @@ impl StorageType {
 
 /// What an allowed name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum AllowedGlobal {
     /// A function that makes a tensor of a storage.
     Rebuild(Rebuild),
     /// A function that makes a tensor of a kind that is not read.
@@ -49,19 +49,19 @@ pub enum Known {
     Dtype(Option<Dtype>),
     /// A class of tensors; whether a call of it with a tensor gives that tensor.
     TensorClass {
-        /// See [`Known::TensorClass`].
+        /// See [`AllowedGlobal::TensorClass`].
         wraps: bool,
     },
     /// A class of dictionaries.
-    Mapping(Mapping),
+    Mapping(DictionaryClass),
     /// A class of lists or tuples; whether its instances are complete when they are new.
     Sequence {
-        /// See [`Known::Sequence`].
+        /// See [`AllowedGlobal::Sequence`].
         complete: bool,
     },
-    /// A class of sets; as [`Known::Sequence`].
+    /// A class of sets; as [`AllowedGlobal::Sequence`].
     Set {
-        /// See [`Known::Sequence`].
+        /// See [`AllowedGlobal::Sequence`].
         complete: bool,
     },
     /// A function or class whose results are plain data without tensors, neither text nor numbers.
@@ -96,18 +96,18 @@ pub enum Rebuild {
 
 /// What a dictionary is made of when its class is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mapping {
+pub enum DictionaryClass {
     /// Of a dictionary or pairs.
     Pairs,
-    /// Of a function, then as [`Mapping::Pairs`].
+    /// Of a function, then as [`DictionaryClass::Pairs`].
     Defaults,
     /// Of a dictionary.
     Counts,
 }
 
 /// What a name stands for; `None`: it is not allowed.
-pub fn known(module: &str, name: &str) -> Option<Known> {
-    use Known::*;
+pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> {
+    use AllowedGlobal::*;
     Some(match (module, name) {
         ("torch._utils", "_rebuild_tensor") => Rebuild(self::Rebuild::Bare),
         ("torch._utils", "_rebuild_tensor_v2") => Rebuild(self::Rebuild::Tensor),
@@ -159,10 +159,10 @@ pub fn known(module: &str, name: &str) -> Option<Known> {
         ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Plain,
         ("numpy.dtypes", name) if name.ends_with("DType") && !name.contains('.') => Plain,
         ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
-            Mapping(self::Mapping::Pairs)
+            Mapping(self::DictionaryClass::Pairs)
         }
-        ("collections", "defaultdict") => Mapping(self::Mapping::Defaults),
-        ("collections", "Counter") => Mapping(self::Mapping::Counts),
+        ("collections", "defaultdict") => Mapping(self::DictionaryClass::Defaults),
+        ("collections", "Counter") => Mapping(self::DictionaryClass::Counts),
         ("builtins" | "__builtin__", "list") => Sequence { complete: false },
         ("builtins" | "__builtin__", "tuple") => Sequence { complete: true },
         ("builtins" | "__builtin__", "set") => Set { complete: false },
@@ -252,7 +252,7 @@ fn dtype(name: &str) -> Option<Option<Dtype>> {
 
 /// Whether a name is known to run, import, load or reach anything: what attacks are made of. Dots in
 /// either part lead to members, so that every part counts.
-pub fn is_dangerous(module: &str, name: &str) -> bool {
+pub(super) fn is_dangerous(module: &str, name: &str) -> bool {
     const MODULES: &[&str] = &[
         "os",
         "posix",
@@ -440,10 +440,10 @@ mod tests {
             ("anything", "sub.os.system"),
         ] {
             assert!(is_dangerous(module, name), "{module}.{name}");
-            assert_eq!(known(module, name), None);
+            assert_eq!(allowed_global(module, name), None);
         }
         for (module, name) in [("argparse", "Namespace"), ("my_model", "Config")] {
-            assert!(!is_dangerous(module, name) && known(module, name).is_none());
+            assert!(!is_dangerous(module, name) && allowed_global(module, name).is_none());
         }
         for (module, name) in [
             ("torch._utils", "_rebuild_tensor_v2"),
@@ -451,9 +451,9 @@ mod tests {
             ("torch", "float8_e4m3fn"),
             ("collections", "OrderedDict"),
         ] {
-            assert!(known(module, name).is_some(), "{module}.{name}");
+            assert!(allowed_global(module, name).is_some(), "{module}.{name}");
         }
-        assert_eq!(known("torch", "float8_e4m3fn.x"), None);
-        assert_eq!(known("torch ", "float32"), None);
+        assert_eq!(allowed_global("torch", "float8_e4m3fn.x"), None);
+        assert_eq!(allowed_global("torch ", "float32"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::{Fault, MAX_OPERATIONS};
 use super::globals::StorageType;
-use super::globals::{Known, Mapping, Rebuild, known, refused_type};
+use super::globals::{AllowedGlobal, DictionaryClass, Rebuild, allowed_global, refused_type};
 use super::operation::{Operation, Reader};
 use super::value::{ElementType, Node, Nodes, Storage, Value, View};
 use std::borrow::Cow;
@@ -78,8 +78,8 @@ pub fn unpickle(bytes: &[u8]) -> Unpickled {
                     | Fault::TooLarge { .. }
             );
             machine.ended |= ends;
-            if ends || machine.told.len() < MAX_FAULTS + MAX_GLOBALS {
-                machine.told.push((fault, place));
+            if ends || machine.reported.len() < MAX_FAULTS + MAX_GLOBALS {
+                machine.reported.push((fault, place));
             }
         }
         if value.is_some() || machine.ended {
@@ -87,7 +87,7 @@ pub fn unpickle(bytes: &[u8]) -> Unpickled {
         }
     }
     let value = value.filter(|_| !machine.ended);
-    let Machine { nodes, told: faults, conflicts, notes, .. } = machine;
+    let Machine { nodes, reported: faults, conflicts, notes, .. } = machine;
     Unpickled { value, nodes, faults, end: reader.at, conflicts, notes }
 }
 
@@ -105,7 +105,7 @@ struct Machine {
     nodes: Nodes,
     /// Of the operation at hand.
     faults: Vec<Fault>,
-    told: Vec<(Fault, [usize; 2])>,
+    reported: Vec<(Fault, [usize; 2])>,
     /// Names that are not allowed and were told of.
     globals: HashSet<(String, String)>,
     /// Items of containers that were made of other containers.
@@ -263,7 +263,9 @@ impl Machine {
                 let is_named =
                     !matches!(self.nodes.get(named), Some(Node::Mapping(n)) if n.is_empty());
                 let is_plain = match self.nodes.get(class) {
-                    Some(Node::Global(global)) => matches!(global.0, Known::Plain | Known::Scalar),
+                    Some(Node::Global(global)) => {
+                        matches!(global.0, AllowedGlobal::Plain | AllowedGlobal::Scalar)
+                    }
                     _ => class == Value::Opaque,
                 };
                 if is_named && !is_plain {
@@ -374,7 +376,7 @@ impl Machine {
 
     /// What a name stands for; one that is not allowed is told of once.
     fn global(&mut self, module: &str, name: &str) -> Value {
-        if let Some(known) = known(module, name) {
+        if let Some(known) = allowed_global(module, name) {
             return self.node(Node::Global(Box::new((known, format!("{module}.{name}")))));
         }
         if self.globals.len() < MAX_GLOBALS {
@@ -418,36 +420,39 @@ impl Machine {
         };
         let (known, name) = global;
         let made = match known {
-            Known::Rebuild(how) if !new => self.rebuild(how, arguments, 0),
-            Known::Unreadable(kind) if !new => {
+            AllowedGlobal::Rebuild(how) if !new => self.rebuild(how, arguments, 0),
+            AllowedGlobal::Unreadable(kind) if !new => {
                 Some(Node::Unreadable(self.kind(kind, arguments.first().copied())))
             }
-            Known::TensorClass { wraps } => {
+            AllowedGlobal::TensorClass { wraps } => {
                 match arguments.first().map(|first| self.tensor(*first)) {
                     Some(Some(tensor)) if wraps => Some(tensor),
                     _ => Some(Node::Unreadable(OWN_CLASS.into())),
                 }
             }
-            Known::Mapping(_) if new => Some(Node::Mapping(Vec::new())),
-            Known::Mapping(of) => self.entries(of, arguments).map(Node::Mapping),
-            Known::Sequence { complete: false } if new => Some(Node::Sequence(Vec::new())),
-            Known::Set { complete: false } if new => Some(Node::Set(Vec::new())),
-            Known::Sequence { .. } => self.listed(arguments).map(Node::Sequence),
-            Known::Set { .. } => self.listed(arguments).map(Node::Set),
-            Known::Plain => Some(Node::Object),
-            Known::Scalar => Some(Node::Scalar),
-            Known::Complex => match arguments {
+            AllowedGlobal::Mapping(_) if new => Some(Node::Mapping(Vec::new())),
+            AllowedGlobal::Mapping(of) => self.entries(of, arguments).map(Node::Mapping),
+            AllowedGlobal::Sequence { complete: false } if new => Some(Node::Sequence(Vec::new())),
+            AllowedGlobal::Set { complete: false } if new => Some(Node::Set(Vec::new())),
+            AllowedGlobal::Sequence { .. } => self.listed(arguments).map(Node::Sequence),
+            AllowedGlobal::Set { .. } => self.listed(arguments).map(Node::Set),
+            AllowedGlobal::Plain => Some(Node::Object),
+            AllowedGlobal::Scalar => Some(Node::Scalar),
+            AllowedGlobal::Complex => match arguments {
                 // What it equals.
                 [Value::Float(real), Value::Float(0.0)] => return Value::Float(*real),
                 [Value::Float(_), Value::Float(_)] => Some(Node::Object),
                 _ => Some(Node::Scalar),
             },
-            Known::Encode => match arguments {
+            AllowedGlobal::Encode => match arguments {
                 [_, codec] if self.nodes.text(*codec) == Some("latin1") => Some(Node::Object),
                 // Others make text.
                 _ => Some(Node::Scalar),
             },
-            Known::Rebuild(_) | Known::Unreadable(_) | Known::Storage(_) | Known::Dtype(_) => {
+            AllowedGlobal::Rebuild(_)
+            | AllowedGlobal::Unreadable(_)
+            | AllowedGlobal::Storage(_)
+            | AllowedGlobal::Dtype(_) => {
                 self.fault(Fault::Call { what: name });
                 return Value::Opaque;
             }
@@ -490,9 +495,9 @@ impl Machine {
     }
 
     /// What a dictionary is made of when its class is called.
-    fn entries(&self, of: Mapping, arguments: &[Value]) -> Option<Vec<(Value, Value)>> {
+    fn entries(&self, of: DictionaryClass, arguments: &[Value]) -> Option<Vec<(Value, Value)>> {
         let arguments = match (of, arguments) {
-            (Mapping::Defaults, [_, rest @ ..]) => rest,
+            (DictionaryClass::Defaults, [_, rest @ ..]) => rest,
             _ => arguments,
         };
         let [list] = arguments else { return arguments.is_empty().then(Vec::new) };
@@ -504,7 +509,7 @@ impl Machine {
             _ => None,
         };
         match of {
-            Mapping::Counts => None,
+            DictionaryClass::Counts => None,
             _ => self.nodes.items(*list)?.iter().map(pair).collect(),
         }
     }
@@ -562,23 +567,24 @@ impl Machine {
                 let Node::Global(function) = self.nodes.get(*function)? else { return None };
                 let function = function.0;
                 match self.nodes.get(*class) {
-                    Some(Node::Global(class)) if matches!(class.0, Known::TensorClass { .. }) => {}
+                    Some(Node::Global(class))
+                        if matches!(class.0, AllowedGlobal::TensorClass { .. }) => {}
                     // One that is not allowed was told of.
                     None if *class == Value::Opaque => {}
                     _ => return None,
                 }
                 // Of what is not read nothing is said that a state could change.
-                if !matches!(function, Known::Unreadable(_)) {
+                if !matches!(function, AllowedGlobal::Unreadable(_)) {
                     self.no_state(&[(*state, STATE)]);
                 }
                 match function {
                     // No function of these is written around itself.
-                    Known::Rebuild(how) if depth == 0 => {
+                    AllowedGlobal::Rebuild(how) if depth == 0 => {
                         let inner: Vec<Value> =
                             self.nodes.items(*inner)?.iter().take(9).copied().collect();
                         self.rebuild(how, &inner, depth + 1)
                     }
-                    Known::Unreadable(kind) => {
+                    AllowedGlobal::Unreadable(kind) => {
                         Some(Node::Unreadable(self.kind(kind, Some(*class))))
                     }
                     _ => None,
@@ -591,7 +597,7 @@ impl Machine {
     /// What kind of tensor is not read: where a class of its own is known, of which.
     fn kind(&self, kind: &'static str, class: Option<Value>) -> Cow<'static, str> {
         match class.and_then(|class| self.nodes.get(class)) {
-            Some(Node::Global(class)) if matches!(class.0, Known::TensorClass { .. }) => {
+            Some(Node::Global(class)) if matches!(class.0, AllowedGlobal::TensorClass { .. }) => {
                 format!("{kind}, {}", class.1).into()
             }
             _ => kind.into(),
@@ -624,8 +630,8 @@ impl Machine {
     fn dtype(&self, value: Value) -> Option<ElementType> {
         match self.nodes.get(value)? {
             Node::Global(global) => match global.0 {
-                Known::Dtype(Some(dtype)) => Some(ElementType::Read(dtype)),
-                Known::Dtype(None) => Some(ElementType::Named(global.1.clone())),
+                AllowedGlobal::Dtype(Some(dtype)) => Some(ElementType::Read(dtype)),
+                AllowedGlobal::Dtype(None) => Some(ElementType::Named(global.1.clone())),
                 _ => None,
             },
             _ => None,
@@ -697,7 +703,7 @@ impl Machine {
     }
 
     /// The storage that a persistent id stands for.
-    fn storage(&self, id: Value) -> Option<Referred> {
+    fn storage(&self, id: Value) -> Option<StorageReference> {
         let [kind, class, key, location, elements, rest @ ..] = self.nodes.items(id)? else {
             return None;
         };
@@ -709,7 +715,7 @@ impl Machine {
             return None;
         }
         let Node::Global(global) = self.nodes.get(*class)? else { return None };
-        let Known::Storage(kind) = global.0 else { return None };
+        let AllowedGlobal::Storage(kind) = global.0 else { return None };
         let Value::Int(elements) = *elements else { return None };
         let name = |value| self.nodes.text(value).filter(|key| key.len() <= LONGEST_KEY);
         let key = name(*key)?.to_owned();
@@ -725,11 +731,11 @@ impl Machine {
             _ => return None,
         };
         let class = global.1.clone();
-        Some(Referred { storage: Storage { key, kind, class, elements, view }, part })
+        Some(StorageReference { storage: Storage { key, kind, class, elements, view }, part })
     }
 
     /// Holds what is said of a storage to what was said of it first, which is what a loader keeps.
-    fn compare(&mut self, referred: &Referred) {
+    fn compare(&mut self, referred: &StorageReference) {
         let Storage { key, kind, elements, view, .. } = &referred.storage;
         let first = self.storages.entry(key.clone()).or_insert((*kind, *elements));
         if *first != (*kind, *elements) {
@@ -750,7 +756,7 @@ impl Machine {
 }
 
 /// A storage, and what the part of it that is meant is called.
-struct Referred {
+struct StorageReference {
     storage: Storage,
     part: Option<String>,
 }

@@ -18,7 +18,7 @@ pub use machine::{Unpickled, unpickle};
 pub(crate) use recognise::is_pickle;
 pub use value::{ElementType, Node, Nodes, Storage, Value, View};
 
-use super::problem::{Gathered, Named};
+use super::problem::{BoundedErrors, StructureError};
 use tensorseal_base::severity::Severity;
 
 /// Longest pickle that is read: state dictionaries of 100,000 tensors take some 20 MB.
@@ -29,14 +29,14 @@ const MAX_PICKLES: usize = 16;
 
 /// Where a pickle lies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct PickleLocation<'a> {
     /// The member of an archive; empty: the file itself.
     pub member: &'a str,
     /// Position in the file of its first byte, where it is stored as it is.
     pub start: Option<u64>,
 }
 
-impl Place<'_> {
+impl PickleLocation<'_> {
     fn error(&self, fault: Fault, [from, to]: [usize; 2]) -> PickleError {
         let range = self.start.map(|start| [start + from as u64, start + to as u64]);
         PickleError { member: self.member.to_owned(), fault, range }
@@ -46,8 +46,8 @@ impl Place<'_> {
 /// Gathers faults, the gravest first, so that those are the ones that are kept.
 pub(crate) fn gather(
     faults: Vec<(Fault, [usize; 2])>,
-    place: Place<'_>,
-    errors: &mut Gathered<PickleError>,
+    place: PickleLocation<'_>,
+    errors: &mut BoundedErrors<PickleError>,
 ) {
     let mut faults: Vec<PickleError> =
         faults.into_iter().map(|(fault, range)| place.error(fault, range)).collect();
@@ -61,8 +61,8 @@ pub(crate) fn gather(
 /// for names, too.
 pub(crate) fn read_only(
     bytes: &[u8],
-    place: Place<'_>,
-    errors: &mut Gathered<PickleError>,
+    place: PickleLocation<'_>,
+    errors: &mut BoundedErrors<PickleError>,
 ) -> Unpickled {
     let mut first = unpickle(bytes);
     let mut faults = std::mem::take(&mut first.faults);

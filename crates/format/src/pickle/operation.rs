@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The operation at the position, which moves behind it.
-    pub fn next(&mut self) -> Result<Operation<'a>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Operation<'a>, Fault> {
         use super::value::Value::{Bool, Float, Int, None as Nothing, Opaque};
         use Operation::*;
         let code = self.u8()?;

@@ -20,7 +20,7 @@ const ENOUGH: usize = 16;
 
 /// What a value on the stack is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StackItem {
     Text,
     /// A name that was resolved.
     Name,
@@ -39,12 +39,13 @@ pub(crate) fn is_pickle(
 ) -> io::Result<bool> {
     // As a pickle an archive begins with a reference to something outside, which plain readers have not: what
     // the line of it passes over says nothing.
-    if zip::starts(head) {
+    if zip::is_archive_start(head) {
         return Ok(false);
     }
-    let mut tape = Tape { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
+    let mut tape =
+        OperationStream { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
     let stated = matches!(head, [0x80, 0..=5, ..]);
-    let mut machine = Heights { stated, ..Heights::default() };
+    let mut machine = StackModel { stated, ..StackModel::default() };
     for operations in 0..MAX_OPERATIONS {
         let enough = || stated && operations >= ENOUGH;
         let step = match tape.next(&mut machine)? {
@@ -63,8 +64,8 @@ pub(crate) fn is_pickle(
                     return Ok(stated || machine.named || machine.holds || promised);
                 }
                 // Whoever reads several pickles one after the other comes to what is behind.
-                let Heights { named, holds, .. } = machine;
-                machine = Heights { named, holds, ..Heights::default() };
+                let StackModel { named, holds, .. } = machine;
+                machine = StackModel { named, holds, ..StackModel::default() };
             }
             None => return Ok(enough()),
         }
@@ -90,7 +91,7 @@ enum Next {
 }
 
 /// The bytes, a window at a time.
-struct Tape<'r> {
+struct OperationStream<'r> {
     read: &'r mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
     bytes: u64,
     window: Vec<u8>,
@@ -100,13 +101,13 @@ struct Tape<'r> {
     left: u64,
 }
 
-impl Tape<'_> {
+impl OperationStream<'_> {
     fn position(&self) -> u64 {
         self.start + self.at as u64
     }
 
     /// Performs the operation at hand.
-    fn next(&mut self, machine: &mut Heights) -> io::Result<Next> {
+    fn next(&mut self, machine: &mut StackModel) -> io::Result<Next> {
         let mut windows = WINDOWS.iter();
         loop {
             let mut reader = Reader { bytes: &self.window, at: self.at };
@@ -145,7 +146,7 @@ impl Tape<'_> {
     }
 
     /// Goes past an operation that is longer than a window.
-    fn pass_over(&mut self, machine: &mut Heights) -> io::Result<Next> {
+    fn pass_over(&mut self, machine: &mut StackModel) -> io::Result<Next> {
         let position = self.position();
         let Some((&code, rest)) = self.window.split_first() else { return Ok(Next::End) };
         let number = |width: usize| {
@@ -174,7 +175,7 @@ impl Tape<'_> {
     }
 
     /// The same of an operation that ends with its line.
-    fn pass_over_lines(&mut self, code: u8, machine: &mut Heights) -> io::Result<Next> {
+    fn pass_over_lines(&mut self, code: u8, machine: &mut StackModel) -> io::Result<Next> {
         let nameless = || Operation::Global { module: "", name: "" };
         let (lines, operation) = match code {
             b'c' => (2, nameless()),
@@ -206,10 +207,10 @@ impl Tape<'_> {
 
 /// The stack, of which kinds are known.
 #[derive(Debug, Default)]
-struct Heights {
-    stack: Vec<Kind>,
+struct StackModel {
+    stack: Vec<StackItem>,
     marks: Vec<usize>,
-    memo: HashMap<u32, Kind>,
+    memo: HashMap<u32, StackItem>,
     /// A name was resolved.
     named: bool,
     /// Something outside was referred to, as tensors are.
@@ -224,25 +225,25 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(fits)
 }
 
-impl Heights {
+impl StackModel {
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Option<Kind> {
+    fn pop(&mut self) -> Option<StackItem> {
         if self.stack.len() <= self.floor() { None } else { self.stack.pop() }
     }
 
-    fn top(&self) -> Option<Kind> {
+    fn top(&self) -> Option<StackItem> {
         if self.stack.len() <= self.floor() { None } else { self.stack.last().copied() }
     }
 
-    fn pop_to_mark(&mut self) -> Option<Vec<Kind>> {
+    fn pop_to_mark(&mut self) -> Option<Vec<StackItem>> {
         let mark = self.marks.pop()?;
         Some(self.stack.split_off(mark.min(self.stack.len())))
     }
 
-    fn push(&mut self, kind: Kind) {
+    fn push(&mut self, kind: StackItem) {
         self.stack.push(kind);
     }
 
@@ -254,11 +255,11 @@ impl Heights {
     }
 
     /// Pushes what a call of `callee` gives.
-    fn call(&mut self, callee: Kind) -> Option<Step> {
-        self.push(Kind::Made);
+    fn call(&mut self, callee: StackItem) -> Option<Step> {
+        self.push(StackItem::Made);
         match callee {
-            Kind::Name | Kind::Made => Some(Step::Used),
-            Kind::Text | Kind::Other => None,
+            StackItem::Name | StackItem::Made => Some(Step::Used),
+            StackItem::Text | StackItem::Other => None,
         }
     }
 
@@ -280,21 +281,21 @@ impl Heights {
                 let top = self.top()?;
                 self.push(top);
             }
-            Operation::Text(_) => self.push(Kind::Text),
+            Operation::Text(_) => self.push(StackItem::Text),
             Operation::Push(_)
             | Operation::EmptyList
             | Operation::EmptyDict
             | Operation::EmptyTuple
-            | Operation::EmptySet => self.push(Kind::Other),
+            | Operation::EmptySet => self.push(StackItem::Other),
             Operation::TupleOf(count) => {
                 for _ in 0..*count {
                     self.pop()?;
                 }
-                self.push(Kind::Other);
+                self.push(StackItem::Other);
             }
             Operation::Tuple | Operation::List | Operation::Dict | Operation::FrozenSet => {
                 self.pop_to_mark()?;
-                self.push(Kind::Other);
+                self.push(StackItem::Other);
             }
             Operation::Append => {
                 self.pop()?;
@@ -311,24 +312,24 @@ impl Heights {
             }
             Operation::Global { module, name } => {
                 self.resolve(module, name)?;
-                self.push(Kind::Name);
+                self.push(StackItem::Name);
             }
             Operation::Extension(_) => {
                 self.named = true;
-                self.push(Kind::Name);
+                self.push(StackItem::Name);
             }
             Operation::StackGlobal => {
                 let names = [self.pop()?, self.pop()?];
-                if names.iter().any(|kind| !matches!(kind, Kind::Text | Kind::Made)) {
+                if names.iter().any(|kind| !matches!(kind, StackItem::Text | StackItem::Made)) {
                     return None;
                 }
                 self.named = true;
-                self.push(Kind::Name);
+                self.push(StackItem::Name);
             }
             Operation::Instance { module, name } => {
                 self.resolve(module, name)?;
                 self.pop_to_mark()?;
-                return self.call(Kind::Name);
+                return self.call(StackItem::Name);
             }
             Operation::Object => {
                 let class = self.pop_to_mark()?.first().copied()?;
@@ -347,15 +348,15 @@ impl Heights {
             }
             Operation::Build => {
                 self.pop()?;
-                if matches!(self.top()?, Kind::Name | Kind::Made) {
+                if matches!(self.top()?, StackItem::Name | StackItem::Made) {
                     return Some(Step::Used);
                 }
             }
-            Operation::PersistentText => self.push(Kind::Other),
+            Operation::PersistentText => self.push(StackItem::Other),
             Operation::Persistent => {
                 self.pop()?;
                 self.holds = true;
-                self.push(Kind::Other);
+                self.push(StackItem::Other);
             }
             Operation::Get(at) => {
                 let kind = *self.memo.get(at)?;

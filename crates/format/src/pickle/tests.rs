@@ -2,14 +2,14 @@ use super::*;
 use proptest::prelude::*;
 
 fn rules(bytes: &[u8]) -> Vec<(&'static str, Severity)> {
-    let mut errors = Gathered::default();
-    read_only(bytes, Place { member: "", start: Some(0) }, &mut errors);
-    errors.iter().map(Named::rule).collect()
+    let mut errors = BoundedErrors::default();
+    read_only(bytes, PickleLocation { member: "", start: Some(0) }, &mut errors);
+    errors.iter().map(StructureError::rule).collect()
 }
 
 fn says(bytes: &[u8], text: &str) {
-    let mut errors = Gathered::default();
-    read_only(bytes, Place { member: "", start: Some(0) }, &mut errors);
+    let mut errors = BoundedErrors::default();
+    read_only(bytes, PickleLocation { member: "", start: Some(0) }, &mut errors);
     let said: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
     assert!(said.iter().any(|line| line.contains(text)), "{text}: {said:?}");
 }

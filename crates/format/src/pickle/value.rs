@@ -1,6 +1,6 @@
 //! What a pickle can make here: plain data, and tensors as places in storages. Nothing else exists.
 
-use super::globals::{Known, StorageType};
+use super::globals::{AllowedGlobal, StorageType};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
@@ -35,7 +35,7 @@ pub enum Node {
     /// A dictionary, keys and values in order.
     Mapping(Vec<(Value, Value)>),
     /// An allowed name.
-    Global(Box<(Known, String)>),
+    Global(Box<(AllowedGlobal, String)>),
     /// A storage.
     Storage(Arc<Storage>),
     /// A tensor.

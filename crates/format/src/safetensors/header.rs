@@ -1,21 +1,21 @@
 //! The JSON header of a safetensors file: from text to entries, every fault by its name.
 
-use crate::contents::MAX_TENSORS;
-use crate::problem::{Gathered, Located, Named, faults};
+use crate::parsed_file::MAX_TENSORS;
+use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::dtype::Dtype;
-use tensorseal_base::json::{self, JsonError, Key, Offer, Plain, Scalar, Sink};
+use tensorseal_base::json::{self, JsonError, JsonScalar, JsonSink, KeySink, ScalarSink, SinkSeed};
 use tensorseal_base::severity::Severity;
 
 /// Longest header, as the reference implementation has it.
-pub const MAX_HEADER: u64 = 100_000_000;
+pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// Most dimensions of one tensor; no framework goes beyond 64.
-pub const MAX_DIMENSIONS: usize = 256;
+pub(super) const MAX_DIMENSIONS: usize = 256;
 /// Most `__metadata__` entries of one file.
-pub const MAX_METADATA: usize = 100_000;
+pub(super) const MAX_METADATA: usize = 100_000;
 
 faults! {
     /// What can be wrong with the container of a safetensors file.
@@ -46,12 +46,12 @@ faults! {
         NotUtf8 { at: u64 } => ("format/header-not-utf8", High),
         #[error("header is {error}")]
         NotJson { error: JsonError }
-            => ("format/header-not-json", High) at [8 + error.at(), 9 + error.at()],
+            => ("format/header-not-json", High) at [8 + error.offset(), 9 + error.offset()],
         #[error("header is {error}")]
         TooDeep { error: JsonError }
-            => ("format/header-too-deep", High) at [8 + error.at(), 9 + error.at()],
+            => ("format/header-too-deep", High) at [8 + error.offset(), 9 + error.offset()],
         #[error("header has {error}; only spaces may pad it")]
-        Junk { error: JsonError } => ("format/header-junk", Medium) at [8 + error.at(), 9 + error.at()],
+        Junk { error: JsonError } => ("format/header-junk", Medium) at [8 + error.offset(), 9 + error.offset()],
         #[error("header is {found}, not a JSON object")]
         NotAnObject { found: String } => ("format/header-not-object", High),
         #[error("header lists more than {MAX_TENSORS} tensors")]
@@ -148,7 +148,7 @@ faults! {
 /// Says how to write a dtype that was only spelled in other letters.
 fn hint(dtype: &str) -> String {
     match dtype.to_ascii_uppercase().parse::<Dtype>() {
-        Ok(known) if !known.is_blocks() => format!(" (it is spelled {known})"),
+        Ok(known) if !known.is_block_quantised() => format!(" (it is spelled {known})"),
         _ => String::new(),
     }
 }
@@ -167,7 +167,7 @@ impl From<JsonError> for HeaderError {
 
 /// An entry as the header states it; what could not be read is `None` (and an error was noted).
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct TensorEntry<'a> {
     pub name: Cow<'a, str>,
     pub dtype: Option<Dtype>,
     pub shape: Option<Vec<u64>>,
@@ -179,8 +179,8 @@ pub(crate) struct Entry<'a> {
 /// Reads the text of a header; `None` where nothing can be said of the layout.
 pub(crate) fn parse<'a>(
     text: &'a [u8],
-    errors: &mut Gathered<HeaderError>,
-) -> Option<Vec<Entry<'a>>> {
+    errors: &mut BoundedErrors<HeaderError>,
+) -> Option<Vec<TensorEntry<'a>>> {
     let mut state = State { entries: Vec::new(), errors, is_object: false, too_many: false };
     let outcome = json::parse(text, Top(&mut state));
     let State { mut entries, errors, is_object, too_many } = state;
@@ -188,14 +188,14 @@ pub(crate) fn parse<'a>(
         Ok(()) => {}
         Err(_) if too_many => {
             // What was wrong with those before it is of no use without the rest.
-            *errors = Gathered::default();
+            *errors = BoundedErrors::default();
             errors.push(HeaderError::TooManyTensors);
             return None;
         }
         Err(error) => {
             // What was noted before the text went wrong is part of the same fault; and where text
             // follows the object, the length that says where the data begins is in doubt.
-            *errors = Gathered::default();
+            *errors = BoundedErrors::default();
             errors.push(error.into());
             return None;
         }
@@ -208,7 +208,7 @@ pub(crate) fn parse<'a>(
 }
 
 /// Notes names that occur twice. The later entry stands, as with the readers that take both.
-fn mark_superseded(entries: &mut [Entry<'_>], errors: &mut Gathered<HeaderError>) {
+fn mark_superseded(entries: &mut [TensorEntry<'_>], errors: &mut BoundedErrors<HeaderError>) {
     let mut superseded = Vec::new();
     {
         let mut last: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
@@ -223,8 +223,8 @@ fn mark_superseded(entries: &mut [Entry<'_>], errors: &mut Gathered<HeaderError>
 }
 
 struct State<'a, 'e> {
-    entries: Vec<Entry<'a>>,
-    errors: &'e mut Gathered<HeaderError>,
+    entries: Vec<TensorEntry<'a>>,
+    errors: &'e mut BoundedErrors<HeaderError>,
     is_object: bool,
     too_many: bool,
 }
@@ -232,10 +232,10 @@ struct State<'a, 'e> {
 /// Takes the whole header.
 struct Top<'s, 'a, 'e>(&'s mut State<'a, 'e>);
 
-impl<'a> Sink<'a> for Top<'_, 'a, '_> {
+impl<'a> JsonSink<'a> for Top<'_, 'a, '_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
+    fn scalar(self, value: JsonScalar<'a>) {
         self.0.errors.push(HeaderError::NotAnObject { found: value.to_string() });
     }
 
@@ -243,19 +243,20 @@ impl<'a> Sink<'a> for Top<'_, 'a, '_> {
         let state = self.0;
         state.is_object = true;
         let mut metadata_seen = false;
-        while let Some(name) = object.next_key_seed(Offer(Key))? {
+        while let Some(name) = object.next_key_seed(SinkSeed(KeySink))? {
             if name == "__metadata__" {
                 if std::mem::replace(&mut metadata_seen, true) {
                     state.errors.push(HeaderError::DuplicateMetadata);
                 }
-                object.next_value_seed(Offer(Metadata(state.errors)))?;
+                object.next_value_seed(SinkSeed(Metadata(state.errors)))?;
                 continue;
             }
             if state.entries.len() == MAX_TENSORS {
                 state.too_many = true;
                 return Err(A::Error::custom("too many tensors"));
             }
-            let entry = object.next_value_seed(Offer(EntrySink { name, errors: state.errors }))?;
+            let entry =
+                object.next_value_seed(SinkSeed(EntrySink { name, errors: state.errors }))?;
             state.entries.push(entry);
         }
         Ok(())
@@ -263,13 +264,13 @@ impl<'a> Sink<'a> for Top<'_, 'a, '_> {
 }
 
 /// Takes `__metadata__`. Null is what the reference reader takes for none.
-struct Metadata<'e>(&'e mut Gathered<HeaderError>);
+struct Metadata<'e>(&'e mut BoundedErrors<HeaderError>);
 
-impl<'a> Sink<'a> for Metadata<'_> {
+impl<'a> JsonSink<'a> for Metadata<'_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
-        if value != Scalar::Null {
+    fn scalar(self, value: JsonScalar<'a>) {
+        if value != JsonScalar::Null {
             self.0.push(HeaderError::MetadataNotAnObject { found: value.to_string() });
         }
     }
@@ -277,15 +278,15 @@ impl<'a> Sink<'a> for Metadata<'_> {
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         let errors = self.0;
         let mut seen = HashSet::new();
-        while let Some(key) = object.next_key_seed(Offer(Key))? {
+        while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
             if seen.len() == MAX_METADATA {
                 errors.push(HeaderError::MetadataTooLarge);
                 object.next_value::<IgnoredAny>()?;
                 while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(());
             }
-            match object.next_value_seed(Offer(Plain))? {
-                Scalar::Text(_) => {}
+            match object.next_value_seed(SinkSeed(ScalarSink))? {
+                JsonScalar::Text(_) => {}
                 other => errors.push(HeaderError::MetadataNotAString {
                     key: key.to_string(),
                     found: other.to_string(),
@@ -302,44 +303,45 @@ impl<'a> Sink<'a> for Metadata<'_> {
 /// Takes the entry of one tensor.
 struct EntrySink<'e, 'a> {
     name: Cow<'a, str>,
-    errors: &'e mut Gathered<HeaderError>,
+    errors: &'e mut BoundedErrors<HeaderError>,
 }
 
-impl<'a> Sink<'a> for EntrySink<'_, 'a> {
-    type Out = Entry<'a>;
+impl<'a> JsonSink<'a> for EntrySink<'_, 'a> {
+    type Out = TensorEntry<'a>;
 
-    fn scalar(self, value: Scalar<'a>) -> Entry<'a> {
+    fn scalar(self, value: JsonScalar<'a>) -> TensorEntry<'a> {
         self.errors.push(HeaderError::EntryNotAnObject {
             tensor: self.name.to_string(),
             found: value.to_string(),
         });
-        Entry { name: self.name, dtype: None, shape: None, offsets: None, superseded: false }
+        TensorEntry { name: self.name, dtype: None, shape: None, offsets: None, superseded: false }
     }
 
-    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<Entry<'a>, A::Error> {
+    fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<TensorEntry<'a>, A::Error> {
         let EntrySink { name, errors } = self;
         let tensor: &str = &name;
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
         let mut seen = [false; 3];
-        let mut note_twice = |member: usize, errors: &mut Gathered<HeaderError>| {
+        let mut note_twice = |member: usize, errors: &mut BoundedErrors<HeaderError>| {
             if std::mem::replace(&mut seen[member], true) {
                 let member = MEMBERS[member].to_owned();
                 errors.push(HeaderError::DuplicateMember { tensor: tensor.to_owned(), member });
             }
         };
-        while let Some(member) = object.next_key_seed(Offer(Key))? {
+        while let Some(member) = object.next_key_seed(SinkSeed(KeySink))? {
             match &*member {
                 "dtype" => {
                     note_twice(0, errors);
-                    dtype = read_dtype(tensor, object.next_value_seed(Offer(Plain))?, errors);
+                    dtype =
+                        read_dtype(tensor, object.next_value_seed(SinkSeed(ScalarSink))?, errors);
                 }
                 "shape" => {
                     note_twice(1, errors);
-                    shape = object.next_value_seed(Offer(Shape { tensor, errors }))?;
+                    shape = object.next_value_seed(SinkSeed(Shape { tensor, errors }))?;
                 }
                 "data_offsets" => {
                     note_twice(2, errors);
-                    offsets = object.next_value_seed(Offer(Offsets { tensor, errors }))?;
+                    offsets = object.next_value_seed(SinkSeed(Offsets { tensor, errors }))?;
                 }
                 _ => {
                     object.next_value::<IgnoredAny>()?;
@@ -354,7 +356,7 @@ impl<'a> Sink<'a> for EntrySink<'_, 'a> {
                 errors.push(HeaderError::MissingMember { tensor: tensor.to_owned(), member });
             }
         }
-        Ok(Entry { name, dtype, shape, offsets, superseded: false })
+        Ok(TensorEntry { name, dtype, shape, offsets, superseded: false })
     }
 }
 
@@ -362,13 +364,13 @@ const MEMBERS: [&str; 3] = ["dtype", "shape", "data_offsets"];
 
 fn read_dtype(
     tensor: &str,
-    value: Scalar<'_>,
-    errors: &mut Gathered<HeaderError>,
+    value: JsonScalar<'_>,
+    errors: &mut BoundedErrors<HeaderError>,
 ) -> Option<Dtype> {
     let tensor = || tensor.to_owned();
     match value {
-        Scalar::Text(text) => {
-            let known = text.parse::<Dtype>().ok().filter(|dtype| !dtype.is_blocks());
+        JsonScalar::Text(text) => {
+            let known = text.parse::<Dtype>().ok().filter(|dtype| !dtype.is_block_quantised());
             if known.is_none() {
                 errors.push(HeaderError::UnknownDtype { tensor: tensor(), dtype: text.into() });
             }
@@ -385,13 +387,13 @@ fn read_dtype(
 /// Takes the dimensions of a tensor.
 struct Shape<'e> {
     tensor: &'e str,
-    errors: &'e mut Gathered<HeaderError>,
+    errors: &'e mut BoundedErrors<HeaderError>,
 }
 
-impl<'a> Sink<'a> for Shape<'_> {
+impl<'a> JsonSink<'a> for Shape<'_> {
     type Out = Option<Vec<u64>>;
 
-    fn scalar(self, value: Scalar<'a>) -> Self::Out {
+    fn scalar(self, value: JsonScalar<'a>) -> Self::Out {
         let found = value.to_string();
         self.errors.push(HeaderError::ShapeNotAnArray { tensor: self.tensor.to_owned(), found });
         None
@@ -401,14 +403,14 @@ impl<'a> Sink<'a> for Shape<'_> {
         let tensor = || self.tensor.to_owned();
         let mut shape = Some(Vec::new());
         let mut index = 0;
-        while let Some(value) = list.next_element_seed(Offer(Plain))? {
+        while let Some(value) = list.next_element_seed(SinkSeed(ScalarSink))? {
             match value {
                 _ if index == MAX_DIMENSIONS => {
                     self.errors.push(HeaderError::TooManyDimensions { tensor: tensor() });
                     while list.next_element::<IgnoredAny>()?.is_some() {}
                     return Ok(None);
                 }
-                Scalar::Unsigned(n) if i64::try_from(n).is_ok() => {
+                JsonScalar::Unsigned(n) if i64::try_from(n).is_ok() => {
                     if let Some(shape) = &mut shape {
                         shape.push(n);
                     }
@@ -431,13 +433,13 @@ impl<'a> Sink<'a> for Shape<'_> {
 /// Takes the two offsets of a tensor.
 struct Offsets<'e> {
     tensor: &'e str,
-    errors: &'e mut Gathered<HeaderError>,
+    errors: &'e mut BoundedErrors<HeaderError>,
 }
 
-impl<'a> Sink<'a> for Offsets<'_> {
+impl<'a> JsonSink<'a> for Offsets<'_> {
     type Out = Option<[u64; 2]>;
 
-    fn scalar(self, value: Scalar<'a>) -> Self::Out {
+    fn scalar(self, value: JsonScalar<'a>) -> Self::Out {
         let found = value.to_string();
         self.errors.push(HeaderError::BadOffsets { tensor: self.tensor.to_owned(), found });
         None
@@ -446,9 +448,9 @@ impl<'a> Sink<'a> for Offsets<'_> {
     fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Out, A::Error> {
         let mut offsets = [0; 2];
         let (mut count, mut wrong) = (0usize, None);
-        while let Some(value) = list.next_element_seed(Offer(Plain))? {
+        while let Some(value) = list.next_element_seed(SinkSeed(ScalarSink))? {
             match (value, offsets.get_mut(count)) {
-                (Scalar::Unsigned(n), Some(offset)) => *offset = n,
+                (JsonScalar::Unsigned(n), Some(offset)) => *offset = n,
                 (_, None) => {}
                 (other, Some(_)) => wrong = wrong.or(Some(other.to_string())),
             }

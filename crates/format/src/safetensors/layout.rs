@@ -1,19 +1,19 @@
 //! Whether the entries of a header agree with each other and with the length of their file.
 
-use super::header::{Entry, HeaderError};
-use crate::contents::StoredTensor;
-use crate::problem::Gathered;
+use super::header::{HeaderError, TensorEntry};
+use crate::parsed_file::StoredTensor;
+use crate::problem::BoundedErrors;
 use tensorseal_base::dtype::Dtype;
 
 /// The tensors that can be read, in file order, and the names of those that cannot.
 #[derive(Debug, Default)]
-pub(crate) struct Layout {
+pub(crate) struct TensorTable {
     pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
 }
 
 /// The range of one entry, relative to the start of the data.
-struct Claim {
+struct EntryRange {
     start: u64,
     end: u64,
     entry: usize,
@@ -21,23 +21,23 @@ struct Claim {
 
 /// Checks every entry by itself, then all together. `data_start` is where the header ends.
 pub(crate) fn check(
-    entries: Vec<Entry<'_>>,
+    entries: Vec<TensorEntry<'_>>,
     data_start: u64,
     file_bytes: u64,
-    errors: &mut Gathered<HeaderError>,
-) -> Layout {
+    errors: &mut BoundedErrors<HeaderError>,
+) -> TensorTable {
     let mut sound: Vec<bool> =
         entries.iter().map(|entry| is_sound(entry, data_start, errors)).collect();
 
     // An entry that is wrong by itself leaves gaps and overlaps behind: those are no second fault.
-    let mut together = Gathered::default();
+    let mut together = BoundedErrors::default();
     let alone = errors.is_empty();
 
     let mut claims = Vec::with_capacity(entries.len());
     let mut all_known = true;
     for (at, entry) in entries.iter().enumerate() {
         match entry.offsets {
-            Some([start, end]) if start <= end => claims.push(Claim { start, end, entry: at }),
+            Some([start, end]) if start <= end => claims.push(EntryRange { start, end, entry: at }),
             _ => all_known = false,
         }
     }
@@ -46,11 +46,11 @@ pub(crate) fn check(
     let data_bytes = file_bytes.saturating_sub(data_start);
     let in_file =
         |start: u64, end: u64| [data_start.saturating_add(start), data_start.saturating_add(end)];
-    let name = |claim: &Claim| entries[claim.entry].name.to_string();
+    let name = |claim: &EntryRange| entries[claim.entry].name.to_string();
 
     // Overlaps are between what the last entry of each name claims.
     let mut cursor = 0;
-    let mut owner: Option<&Claim> = None;
+    let mut owner: Option<&EntryRange> = None;
     let mut contiguous = all_known;
     for claim in claims.iter().filter(|claim| !entries[claim.entry].superseded) {
         contiguous &= claim.start == cursor;
@@ -70,7 +70,7 @@ pub(crate) fn check(
         }
     }
 
-    let beyond: Vec<&Claim> = claims
+    let beyond: Vec<&EntryRange> = claims
         .iter()
         .filter(|claim| claim.end > data_bytes && !entries[claim.entry].superseded)
         .collect();
@@ -112,8 +112,8 @@ pub(crate) fn check(
 }
 
 /// The sound tensors in order of offset, then name.
-fn collect(entries: Vec<Entry<'_>>, sound: Vec<bool>, data_start: u64) -> Layout {
-    let mut layout = Layout::default();
+fn collect(entries: Vec<TensorEntry<'_>>, sound: Vec<bool>, data_start: u64) -> TensorTable {
+    let mut layout = TensorTable::default();
     for (entry, sound) in entries.into_iter().zip(sound) {
         match (entry.dtype, entry.shape, entry.offsets) {
             _ if entry.superseded => {}
@@ -135,7 +135,11 @@ fn collect(entries: Vec<Entry<'_>>, sound: Vec<bool>, data_start: u64) -> Layout
 }
 
 /// Whether type, shape and range of one entry agree.
-fn is_sound(entry: &Entry<'_>, data_start: u64, errors: &mut Gathered<HeaderError>) -> bool {
+fn is_sound(
+    entry: &TensorEntry<'_>,
+    data_start: u64,
+    errors: &mut BoundedErrors<HeaderError>,
+) -> bool {
     let tensor = || entry.name.to_string();
     let size = match (entry.dtype, &entry.shape) {
         (Some(dtype), Some(shape)) => match byte_len(dtype, shape) {

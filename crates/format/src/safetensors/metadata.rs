@@ -9,7 +9,7 @@ use crate::model_file::ModelFile;
 use serde::de::{Error as _, IgnoredAny, MapAccess};
 use std::collections::{BTreeMap, HashSet};
 use tensorseal_base::display::{display_name, quoted};
-use tensorseal_base::json::{self, Key, Offer, Plain, Scalar, Sink};
+use tensorseal_base::json::{self, JsonScalar, JsonSink, KeySink, ScalarSink, SinkSeed};
 
 /// Most bytes of keys and values that are given of one file.
 pub const MAX_TEXT: usize = 16 << 20;
@@ -58,17 +58,17 @@ pub fn metadata_if(
     if file.format != Some(Format::Safetensors) {
         return Ok(BTreeMap::new());
     }
-    let failed = |error| OpenError::of_found(&file.location.shown(), error);
+    let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
     let wrong = |error| MetadataError::Header { file: file.path.clone(), error };
     let opened = file::open(&file.location)?;
     if opened.identity != file.identity {
-        return Err(OpenError::Changed { path: file.location.shown() }.into());
+        return Err(OpenError::ChangedSinceListing { path: file.location.display_path() }.into());
     }
     let text = match read_header(&opened).map_err(failed)? {
         Header::Text(text) => text,
         Header::Refused(error) => return Err(wrong(error)),
     };
-    let mut gathered = Gathered { is_wanted, texts: BTreeMap::new(), bytes: 0, stopped: None };
+    let mut gathered = MetadataTexts { is_wanted, texts: BTreeMap::new(), bytes: 0, stopped: None };
     let outcome = json::parse(&text, Top(&mut gathered));
     match (gathered.stopped, outcome) {
         (Some(Stop::Wrong(error)), _) => Err(wrong(error)),
@@ -80,7 +80,7 @@ pub fn metadata_if(
     }
 }
 
-struct Gathered<'w> {
+struct MetadataTexts<'w> {
     is_wanted: &'w dyn Fn(&str, &str) -> bool,
     texts: BTreeMap<String, String>,
     bytes: usize,
@@ -93,7 +93,7 @@ enum Stop {
     TooLong(String),
 }
 
-impl Gathered<'_> {
+impl MetadataTexts<'_> {
     /// Ends the reading: the parser's own error is of no interest.
     fn stop<E: serde::de::Error>(&mut self, reason: Stop) -> E {
         self.stopped = Some(reason);
@@ -102,12 +102,12 @@ impl Gathered<'_> {
 }
 
 /// Takes the whole header.
-struct Top<'g, 'w>(&'g mut Gathered<'w>);
+struct Top<'g, 'w>(&'g mut MetadataTexts<'w>);
 
-impl<'a> Sink<'a> for Top<'_, '_> {
+impl<'a> JsonSink<'a> for Top<'_, '_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
+    fn scalar(self, value: JsonScalar<'a>) {
         let found = value.to_string();
         self.0.stopped = Some(Stop::Wrong(HeaderError::NotAnObject { found }));
     }
@@ -115,7 +115,7 @@ impl<'a> Sink<'a> for Top<'_, '_> {
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         let gathered = self.0;
         let mut is_seen = false;
-        while let Some(name) = object.next_key_seed(Offer(Key))? {
+        while let Some(name) = object.next_key_seed(SinkSeed(KeySink))? {
             if name != "__metadata__" {
                 object.next_value::<IgnoredAny>()?;
                 continue;
@@ -123,7 +123,7 @@ impl<'a> Sink<'a> for Top<'_, '_> {
             if std::mem::replace(&mut is_seen, true) {
                 return Err(gathered.stop(Stop::Wrong(HeaderError::DuplicateMetadata)));
             }
-            object.next_value_seed(Offer(Entries(gathered)))?;
+            object.next_value_seed(SinkSeed(Entries(gathered)))?;
             if gathered.stopped.is_some() {
                 return Err(A::Error::custom("stopped"));
             }
@@ -133,13 +133,13 @@ impl<'a> Sink<'a> for Top<'_, '_> {
 }
 
 /// Takes `__metadata__`. Null is what the reference reader takes for none.
-struct Entries<'g, 'w>(&'g mut Gathered<'w>);
+struct Entries<'g, 'w>(&'g mut MetadataTexts<'w>);
 
-impl<'a> Sink<'a> for Entries<'_, '_> {
+impl<'a> JsonSink<'a> for Entries<'_, '_> {
     type Out = ();
 
-    fn scalar(self, value: Scalar<'a>) {
-        if value != Scalar::Null {
+    fn scalar(self, value: JsonScalar<'a>) {
+        if value != JsonScalar::Null {
             let found = value.to_string();
             self.0.stopped = Some(Stop::Wrong(HeaderError::MetadataNotAnObject { found }));
         }
@@ -148,12 +148,12 @@ impl<'a> Sink<'a> for Entries<'_, '_> {
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         let gathered = self.0;
         let mut seen = HashSet::new();
-        while let Some(key) = object.next_key_seed(Offer(Key))? {
+        while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
             if seen.len() == MAX_METADATA {
                 return Err(gathered.stop(Stop::Wrong(HeaderError::MetadataTooLarge)));
             }
-            let text = match object.next_value_seed(Offer(Plain))? {
-                Scalar::Text(text) => text,
+            let text = match object.next_value_seed(SinkSeed(ScalarSink))? {
+                JsonScalar::Text(text) => text,
                 other => {
                     let (key, found) = (key.into_owned(), other.to_string());
                     let error = HeaderError::MetadataNotAString { key, found };
@@ -260,10 +260,16 @@ mod tests {
         let file = opened(dir.path(), &format!(r#"{{{X},"__metadata__":{{"k":"1"}}}}"#));
         opened(dir.path(), &format!(r#"{{{X},"__metadata__":{{"k":"longer"}}}}"#));
         let error = metadata(&file, &|_| true).unwrap_err();
-        assert!(matches!(error, MetadataError::Open(OpenError::Changed { .. })), "{error}");
+        assert!(
+            matches!(error, MetadataError::Open(OpenError::ChangedSinceListing { .. })),
+            "{error}"
+        );
         std::fs::remove_file(dir.path().join("model.safetensors")).unwrap();
         let error = metadata(&file, &|_| true).unwrap_err();
-        assert!(matches!(error, MetadataError::Open(OpenError::Changed { .. })), "{error}");
+        assert!(
+            matches!(error, MetadataError::Open(OpenError::ChangedSinceListing { .. })),
+            "{error}"
+        );
     }
 
     proptest! {

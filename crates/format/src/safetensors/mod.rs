@@ -8,13 +8,13 @@ pub use header::HeaderError;
 pub use metadata::{MAX_TEXT, MetadataError, metadata, metadata_if};
 
 use super::class::{ContentClass, Format};
-use super::contents::{Contents, StoredTensor};
-use super::file::{self, Opened};
+use super::file::{self, OpenedFile};
 use super::lfs;
-use super::problem::{Gathered, Named};
+use super::parsed_file::{ParsedFile, StoredTensor};
+use super::problem::{BoundedErrors, StructureError};
 use super::reader::FormatReader;
 use header::MAX_HEADER;
-use layout::Layout;
+use layout::TensorTable;
 use std::io;
 use tensorseal_base::display::is_hidden;
 use tensorseal_base::severity::Severity;
@@ -28,7 +28,7 @@ pub struct HeaderReport {
     pub unreadable: Vec<String>,
     /// Whether the layout could be read at all.
     pub readable: bool,
-    pub(crate) errors: Gathered<HeaderError>,
+    pub(crate) errors: BoundedErrors<HeaderError>,
     pub(crate) remarks: Vec<HeaderRemark>,
 }
 
@@ -39,14 +39,14 @@ impl HeaderReport {
     }
 
     /// As what a file of any format holds; `path` is what problems call it.
-    pub(crate) fn into_contents(self, path: &str) -> Contents {
-        Contents {
+    pub(crate) fn into_contents(self, path: &str) -> ParsedFile {
+        ParsedFile {
             problems: self.errors.problems(path),
-            remarks: self.remarks.iter().map(|remark| remark.problem(path)).collect(),
+            remarks: self.remarks.iter().map(|remark| remark.to_problem(path)).collect(),
             tensors: self.tensors,
             unreadable: self.unreadable,
             readable: self.readable,
-            ..Contents::default()
+            ..ParsedFile::default()
         }
     }
 
@@ -74,7 +74,7 @@ pub enum HeaderRemark {
     UnusualNames { count: u64, first: String },
 }
 
-impl Named for HeaderRemark {
+impl StructureError for HeaderRemark {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
             HeaderRemark::Misaligned { .. } => ("format/misaligned", Severity::Info),
@@ -95,7 +95,7 @@ impl FormatReader for Safetensors {
         "safetensors"
     }
 
-    fn words(&self) -> &'static str {
+    fn display_name(&self) -> &'static str {
         "safetensors"
     }
 
@@ -103,25 +103,25 @@ impl FormatReader for Safetensors {
         &[ContentClass::Safetensors]
     }
 
-    fn endings(&self) -> &'static [&'static str] {
+    fn extensions(&self) -> &'static [&'static str] {
         &["safetensors"]
     }
 
-    fn read(&self, path: &str, _: ContentClass, opened: &Opened) -> io::Result<Contents> {
+    fn read(&self, path: &str, _: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         Ok(read(opened)?.into_contents(path))
     }
 
-    fn is_from_front(&self, _: ContentClass) -> bool {
+    fn reads_from_start(&self, _: ContentClass) -> bool {
         true
     }
 
-    fn is_obeyed(&self) -> bool {
+    fn executes_metadata(&self) -> bool {
         false
     }
 }
 
 /// Reads and checks the header of an opened file.
-pub(crate) fn read(opened: &Opened) -> io::Result<HeaderReport> {
+pub(crate) fn read(opened: &OpenedFile) -> io::Result<HeaderReport> {
     Ok(match read_header(opened)? {
         Header::Text(text) => check_header(&text, opened.identity.bytes),
         Header::Refused(error) => HeaderReport::refused(error),
@@ -136,7 +136,7 @@ enum Header {
     Refused(HeaderError),
 }
 
-fn read_header(opened: &Opened) -> io::Result<Header> {
+fn read_header(opened: &OpenedFile) -> io::Result<Header> {
     let bytes = opened.identity.bytes;
     match bytes {
         0 => return Ok(Header::Refused(HeaderError::Empty)),
@@ -193,12 +193,12 @@ pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
     if let Err(error) = check_length(text.len() as u64, file_bytes) {
         return HeaderReport::refused(error);
     }
-    let mut errors = Gathered::default();
+    let mut errors = BoundedErrors::default();
     let Some(entries) = header::parse(text, &mut errors) else {
         return HeaderReport { errors, ..HeaderReport::default() };
     };
     let data_start = 8 + text.len() as u64;
-    let Layout { tensors, unreadable } =
+    let TensorTable { tensors, unreadable } =
         layout::check(entries, data_start, file_bytes, &mut errors);
     HeaderReport {
         remarks: remarks(&tensors),
@@ -272,7 +272,7 @@ mod tests {
     /// Sound headers, and headers that are nearly so: a range may be moved by a byte, a name be
     /// there twice, elements not fill whole bytes.
     fn header() -> impl Strategy<Value = (String, usize)> {
-        let dtypes: Vec<Dtype> = Dtype::plain().collect();
+        let dtypes: Vec<Dtype> = Dtype::safetensors_types().collect();
         let moved = prop_oneof![8 => Just(0i64), 1 => Just(-1), 1 => Just(1)];
         let tensor = (
             "[a-z]{0,2}",
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn headers_of_the_reference_writer_are_read() {
-        for dtype in Dtype::plain() {
+        for dtype in Dtype::safetensors_types() {
             let (bytes, elements) = dtype.granule();
             let data = vec![1; (bytes * 6) as usize];
             let theirs =
@@ -379,9 +379,9 @@ mod tests {
     #[test]
     fn places_are_bytes_of_the_file() {
         let report = check_header(b"{\"a\xff", 100);
-        assert_eq!(report.errors().next().unwrap().located().bytes, Some([11, 12]));
+        assert_eq!(report.errors().next().unwrap().location().bytes, Some([11, 12]));
         let report = check_header(b"{}  x", 13);
-        assert_eq!(report.errors().next().unwrap().located().bytes, Some([12, 13]));
+        assert_eq!(report.errors().next().unwrap().location().bytes, Some([12, 13]));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The zip archive of `torch.save`, from PyTorch 1.6 on: `NAME/data.pkl`, and a member for each storage.
 
 use super::error::{TorchError, has_unread};
-use super::tensors::{self, Tensors};
-use super::views::{self, Place as StoragePlace};
+use super::tensors::{self, CollectedTensors};
+use super::views::{self, StoragePlacement as StoragePlace};
 use super::weightless;
-use crate::contents::Contents;
-use crate::file::Opened;
-use crate::pickle::{self, Fault, MAX_PICKLE, PickleError, Place};
-use crate::problem::{Gathered, Named};
-use crate::zip::{self, Archive, Member, Method, ZipError};
+use crate::file::OpenedFile;
+use crate::parsed_file::ParsedFile;
+use crate::pickle::{self, Fault, MAX_PICKLE, PickleError, PickleLocation};
+use crate::problem::{BoundedErrors, StructureError};
+use crate::zip::{self, CompressionMethod, ZipArchive, ZipError, ZipMember};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
@@ -18,44 +18,49 @@ const OBJECT: &str = "data.pkl";
 const MAX_PICKLES: usize = 64;
 
 /// Reads an archive.
-pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
-    let Archive { members, readable, errors } = zip::read(opened)?;
-    let mut reading = Reading {
+pub(super) fn contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+    let ZipArchive { members, readable, errors } = zip::read(opened)?;
+    let mut reading = TorchArchiveReader {
         opened,
         zip: errors,
-        pickles: Gathered::default(),
-        torch: Gathered::default(),
-        told: HashSet::new(),
+        pickles: BoundedErrors::default(),
+        torch: BoundedErrors::default(),
+        reported: HashSet::new(),
         arrays: false,
     };
-    let archive = Archive { members, readable, errors: Gathered::default() };
-    let mut contents = Contents { checksums: archive.checksums(), ..Contents::default() };
+    let archive = ZipArchive { members, readable, errors: BoundedErrors::default() };
+    let mut contents = ParsedFile { checksums: archive.checksums(), ..ParsedFile::default() };
     let bare = archive.has_no_checksums();
     if readable {
         reading.read(path, &archive.members, &mut contents)?;
     }
-    contents.remarks.extend(bare.then(|| zip::NoChecksums.problem(path)));
+    contents.remarks.extend(bare.then(|| zip::NoChecksums.to_problem(path)));
     contents.problems = reading.zip.problems(path);
     contents.problems.extend(reading.pickles.problems(path));
     contents.problems.extend(reading.torch.problems(path));
     Ok(contents)
 }
 
-struct Reading<'a> {
-    opened: &'a Opened,
-    zip: Gathered<ZipError>,
-    pickles: Gathered<PickleError>,
-    torch: Gathered<TorchError>,
+struct TorchArchiveReader<'a> {
+    opened: &'a OpenedFile,
+    zip: BoundedErrors<ZipError>,
+    pickles: BoundedErrors<PickleError>,
+    torch: BoundedErrors<TorchError>,
     /// Compressed members that were told of.
-    told: HashSet<String>,
+    reported: HashSet<String>,
     /// Whether a pickle has arrays of NumPy in it.
     arrays: bool,
 }
 
-impl Reading<'_> {
-    fn read(&mut self, path: &str, members: &[Member], contents: &mut Contents) -> io::Result<()> {
+impl TorchArchiveReader<'_> {
+    fn read(
+        &mut self,
+        path: &str,
+        members: &[ZipMember],
+        contents: &mut ParsedFile,
+    ) -> io::Result<()> {
         self.alike(members);
-        let is_script = |member: &Member| {
+        let is_script = |member: &ZipMember| {
             let (_, inner) = split(&member.name);
             let inner = inner.to_ascii_lowercase();
             inner == "constants.pkl" || inner.starts_with("code/")
@@ -94,7 +99,7 @@ impl Reading<'_> {
         let Some(found) = object else { return Ok(()) };
         contents.readable = true;
         // In whatever directory: bytes that no tensor is known to lie in may be those of one all the same.
-        let is_storage = |member: &Member| {
+        let is_storage = |member: &ZipMember| {
             storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
         };
         let (tensors, _) = &found;
@@ -110,7 +115,7 @@ impl Reading<'_> {
     }
 
     /// PyTorch looks members up without regard to case.
-    fn alike(&mut self, members: &[Member]) {
+    fn alike(&mut self, members: &[ZipMember]) {
         let mut seen = HashSet::new();
         for member in members {
             if !seen.insert(member.name.to_ascii_lowercase()) {
@@ -120,10 +125,10 @@ impl Reading<'_> {
     }
 
     /// Reads a member that is a pickle, and gives its tensors.
-    fn pickle(&mut self, member: &Member, script: bool) -> io::Result<Option<Object>> {
+    fn pickle(&mut self, member: &ZipMember, script: bool) -> io::Result<Option<PickledObject>> {
         let bytes = match member.read(self.opened, MAX_PICKLE)? {
             Ok(bytes) => bytes,
-            Err(ZipError::Bomb { .. }) if member.method == Method::Stored => {
+            Err(ZipError::Bomb { .. }) if member.method == CompressionMethod::Stored => {
                 let what = format!("{MAX_PICKLE} bytes");
                 let fault = Fault::TooLarge { what };
                 self.pickles.push(PickleError {
@@ -138,9 +143,9 @@ impl Reading<'_> {
                 return Ok(None);
             }
         };
-        let start = (member.method == Method::Stored).then_some(member.range[0]);
-        let place = Place { member: &member.name, start };
-        let mut read = Gathered::default();
+        let start = (member.method == CompressionMethod::Stored).then_some(member.range[0]);
+        let place = PickleLocation { member: &member.name, start };
+        let mut read = BoundedErrors::default();
         let unpickled = match script {
             // The classes and functions of the script itself are no names of Python.
             true => {
@@ -169,9 +174,9 @@ impl Reading<'_> {
         &mut self,
         path: &str,
         directory: &str,
-        members: &[Member],
-        (found, conflicts): Object,
-        contents: &mut Contents,
+        members: &[ZipMember],
+        (found, conflicts): PickledObject,
+        contents: &mut ParsedFile,
     ) -> io::Result<()> {
         if found.too_deep {
             self.torch.push(TorchError::TooDeep);
@@ -180,7 +185,7 @@ impl Reading<'_> {
             self.torch.push(TorchError::Kind { tensor: name.clone(), kind });
             contents.unreadable.push(name);
         }
-        let mut storages: HashMap<String, &Member> = HashMap::new();
+        let mut storages: HashMap<String, &ZipMember> = HashMap::new();
         for member in members {
             if let Some(key) = storage_key(member, directory) {
                 storages.entry(key).or_insert(member);
@@ -192,7 +197,9 @@ impl Reading<'_> {
             let (of, inner) = split(&member.name);
             match storage_key(member, directory) {
                 Some(key) if used.contains(&key) => {
-                    if member.method != Method::Stored && self.told.insert(member.name.clone()) {
+                    if member.method != CompressionMethod::Stored
+                        && self.reported.insert(member.name.clone())
+                    {
                         self.zip.push(member.compressed());
                     }
                 }
@@ -213,28 +220,36 @@ impl Reading<'_> {
         }
         let is_big_endian = self.byte_order(directory, members)?;
         let place = |key: &str| match storages.get(&key.to_ascii_lowercase()) {
-            Some(member) if member.method == Method::Stored => StoragePlace::At(member.range),
-            Some(_) => StoragePlace::Told,
+            Some(member) if member.method == CompressionMethod::Stored => {
+                StoragePlace::Range(member.range)
+            }
+            Some(_) => StoragePlace::Unreadable,
             // Members that cannot be read were told of.
-            None if !self.zip.is_empty() => StoragePlace::Told,
+            None if !self.zip.is_empty() => StoragePlace::Unreadable,
             None => StoragePlace::Missing,
         };
         let bytes = self.opened.identity.bytes;
-        let placed =
-            views::place(found.views, &conflicts, bytes, is_big_endian, place, &mut self.torch);
+        let placed = views::place_views(
+            found.views,
+            &conflicts,
+            bytes,
+            is_big_endian,
+            place,
+            &mut self.torch,
+        );
         contents.tensors = placed.tensors;
         contents.unreadable.extend(placed.unreadable);
         contents.unread = has_unread(&self.torch);
         contents.big_endian = placed.big_endian;
-        contents.remarks = placed.remarks.iter().map(|remark| remark.problem(path)).collect();
+        contents.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
         Ok(())
     }
 
     /// Whether the storages are big-endian; without a note they are not.
-    fn byte_order(&mut self, directory: &str, members: &[Member]) -> io::Result<bool> {
+    fn byte_order(&mut self, directory: &str, members: &[ZipMember]) -> io::Result<bool> {
         /// Longer than any byte order.
         const MOST: u64 = 64;
-        let is_note = |member: &&Member| is_at(member, directory, "byteorder");
+        let is_note = |member: &&ZipMember| is_at(member, directory, "byteorder");
         let Some(member) = members.iter().find(is_note) else { return Ok(false) };
         let found = match member.read(self.opened, MOST)? {
             Ok(bytes) => bytes,
@@ -253,16 +268,16 @@ impl Reading<'_> {
 }
 
 /// The tensors of the object, and the storages that are described in two ways.
-type Object = (Tensors, BTreeSet<String>);
+type PickledObject = (CollectedTensors, BTreeSet<String>);
 
 /// Whether a member is the one that PyTorch finds under this path, which it looks up without regard to case.
-fn is_at(member: &Member, directory: &str, path: &str) -> bool {
+fn is_at(member: &ZipMember, directory: &str, path: &str) -> bool {
     let (of, inner) = split(&member.name);
     of.eq_ignore_ascii_case(directory) && inner.eq_ignore_ascii_case(path)
 }
 
 /// The storage that a member is found as, in lower case.
-fn storage_key(member: &Member, directory: &str) -> Option<String> {
+fn storage_key(member: &ZipMember, directory: &str) -> Option<String> {
     let (of, inner) = split(&member.name);
     let inner = inner.to_ascii_lowercase();
     let key = inner.strip_prefix("data/").filter(|_| of.eq_ignore_ascii_case(directory));

@@ -1,6 +1,6 @@
 //! What can be wrong with a file that `torch.save` is said to have written.
 
-use crate::problem::{Gathered, Located, Named, faults};
+use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
 use std::borrow::Cow;
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
@@ -10,14 +10,14 @@ const CONVERT: &str =
     "load it where it is trusted and save it anew with torch.save, or as safetensors";
 
 /// Most of the file that tensors which share bytes may add up to.
-pub const MAX_SHARED: u64 = 8;
+pub(super) const MAX_SHARED: u64 = 8;
 /// Most of the file that elements which are at several places of their tensors may add up to.
-pub const MAX_REPEATED: u64 = 64;
+pub(super) const MAX_REPEATED: u64 = 64;
 
 faults! {
     /// A fault of a file of PyTorch. Ranges are bytes of the file, half-open.
     #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-    pub enum TorchError {
+    pub(super) enum TorchError {
         #[error("is a zip archive without a 'data.pkl': not one that torch.save wrote")]
         NoPickle => ("format/torch-no-pickle", High),
         #[error(
@@ -85,13 +85,13 @@ faults! {
 }
 
 /// Whether there are tensors of types or kinds that are not read: the rest of the file is, to its end.
-pub(super) fn has_unread(errors: &Gathered<TorchError>) -> bool {
+pub(super) fn has_unread(errors: &BoundedErrors<TorchError>) -> bool {
     errors.iter().any(|error| matches!(error, TorchError::Dtype { .. } | TorchError::Kind { .. }))
 }
 
 /// What is legal and worth a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TorchRemark {
+pub(super) enum TorchRemark {
     #[error(
         "{count} tensors are views with strides (the first is {}): their elements do not lie in the \
          order of their dimensions",
@@ -102,7 +102,7 @@ pub enum TorchRemark {
     PlainPickle,
 }
 
-impl Named for TorchRemark {
+impl StructureError for TorchRemark {
     fn rule(&self) -> (&'static str, Severity) {
         match self {
             TorchRemark::Strided { .. } => ("format/strided-view", Severity::Info),

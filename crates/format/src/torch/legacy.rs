@@ -1,15 +1,15 @@
 //! Files from before PyTorch 1.6: a stream of pickles with the storages behind them, or a tar archive.
 
 use super::error::{TorchError, has_unread};
-use super::tensors::{self, Tensors};
-use super::views::{self, Place as StoragePlace};
+use super::tensors::{self, CollectedTensors};
+use super::views::{self, StoragePlacement as StoragePlace};
 use super::weightless;
-use crate::contents::Contents;
-use crate::file::{self, Opened};
+use crate::file::{self, OpenedFile};
+use crate::parsed_file::ParsedFile;
 use crate::pickle::{
-    self, Fault, MAX_PICKLE, Node, PickleError, Place, Unpickled, Value, unpickle,
+    self, Fault, MAX_PICKLE, Node, PickleError, PickleLocation, Unpickled, Value, unpickle,
 };
-use crate::problem::{Gathered, Named};
+use crate::problem::{BoundedErrors, StructureError};
 use std::collections::HashMap;
 use std::io;
 
@@ -38,10 +38,10 @@ pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
 }
 
 /// Reads a stream.
-pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
-    let mut pickles = Gathered::default();
-    let mut torch = Gathered::default();
-    let mut contents = Contents::default();
+pub(super) fn contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+    let mut pickles = BoundedErrors::default();
+    let mut torch = BoundedErrors::default();
+    let mut contents = ParsedFile::default();
     match front(opened, &mut pickles)? {
         Ok(front) => place(path, opened, front, &mut pickles, &mut torch, &mut contents)?,
         // What the pickles themselves are wrong in was told of.
@@ -54,7 +54,7 @@ pub(super) fn contents(path: &str, opened: &Opened) -> io::Result<Contents> {
 }
 
 /// The pickles at the front.
-struct Front {
+struct StreamPrelude {
     object: Unpickled,
     is_big_endian: bool,
     /// Of the storages, in order.
@@ -64,9 +64,9 @@ struct Front {
 }
 
 fn front(
-    opened: &Opened,
-    errors: &mut Gathered<PickleError>,
-) -> io::Result<Result<Front, TorchError>> {
+    opened: &OpenedFile,
+    errors: &mut BoundedErrors<PickleError>,
+) -> io::Result<Result<StreamPrelude, TorchError>> {
     let broken = |what| Ok(Err(TorchError::Legacy { what }));
     let bytes = opened.identity.bytes.min(MAX_PICKLE);
     let front = file::read_at(&opened.file, 0, bytes as usize)?;
@@ -74,7 +74,7 @@ fn front(
     let mut next = || {
         let mut found = unpickle(front.get(at..).unwrap_or_default());
         let faults = std::mem::take(&mut found.faults);
-        let place = Place { member: "", start: Some(at as u64) };
+        let place = PickleLocation { member: "", start: Some(at as u64) };
         pickle::gather(faults, place, errors);
         at += found.end;
         found
@@ -98,7 +98,7 @@ fn front(
         items.iter().map(|item| listed.nodes.text(*item).map(str::to_owned)).collect()
     });
     let Some(keys) = keys else { return broken("it does not list its storages") };
-    Ok(Ok(Front { object, is_big_endian, keys, end: at as u64 }))
+    Ok(Ok(StreamPrelude { object, is_big_endian, keys, end: at as u64 }))
 }
 
 /// What the notes on the system that wrote it say of the byte order.
@@ -112,11 +112,11 @@ fn little_endian(system: &Unpickled) -> Option<bool> {
 
 fn place(
     path: &str,
-    opened: &Opened,
-    front: Front,
-    pickles: &mut Gathered<PickleError>,
-    torch: &mut Gathered<TorchError>,
-    contents: &mut Contents,
+    opened: &OpenedFile,
+    front: StreamPrelude,
+    pickles: &mut BoundedErrors<PickleError>,
+    torch: &mut BoundedErrors<TorchError>,
+    contents: &mut ParsedFile,
 ) -> io::Result<()> {
     let file_bytes = opened.identity.bytes;
     // Each storage has the number of its elements before it; how wide they are the object says.
@@ -158,7 +158,7 @@ fn place(
     if front.keys.is_empty() {
         contents.weightless = weightless(false, file_bytes);
     }
-    let Tensors { views, unreadable, too_deep, faults, hidden: _ } =
+    let CollectedTensors { views, unreadable, too_deep, faults, hidden: _ } =
         tensors::collect(&front.object, front.end);
     if too_deep {
         torch.push(TorchError::TooDeep);
@@ -171,16 +171,22 @@ fn place(
         contents.unreadable.push(name);
     }
     let find = |key: &str| match places.get(key) {
-        Some(range) => StoragePlace::At(*range),
+        Some(range) => StoragePlace::Range(*range),
         None => StoragePlace::Missing,
     };
-    let placed =
-        views::place(views, &front.object.conflicts, file_bytes, front.is_big_endian, find, torch);
+    let placed = views::place_views(
+        views,
+        &front.object.conflicts,
+        file_bytes,
+        front.is_big_endian,
+        find,
+        torch,
+    );
     contents.tensors = placed.tensors;
     contents.unreadable.extend(placed.unreadable);
     contents.unread = has_unread(torch);
     contents.big_endian = placed.big_endian;
-    contents.remarks = placed.remarks.iter().map(|remark| remark.problem(path)).collect();
+    contents.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
     Ok(())
 }
 
@@ -192,11 +198,11 @@ pub(crate) fn is_tar(start: &[u8]) -> bool {
 }
 
 /// A tar archive is refused; its pickles are examined for names.
-pub(super) fn tar_contents(path: &str, opened: &Opened) -> io::Result<Contents> {
+pub(super) fn tar_contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
     /// Few members, and a bound.
     const MAX_MEMBERS: usize = 64;
     const BLOCK: u64 = 512;
-    let mut pickles = Gathered::default();
+    let mut pickles = BoundedErrors::default();
     let mut at = 0u64;
     for _ in 0..MAX_MEMBERS {
         if at + BLOCK > opened.identity.bytes {
@@ -220,13 +226,13 @@ pub(super) fn tar_contents(path: &str, opened: &Opened) -> io::Result<Contents> 
                 .into_iter()
                 .filter(|(fault, _)| matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal));
             let member = String::from_utf8_lossy(&name).into_owned();
-            let place = Place { member: &member, start: Some(start) };
+            let place = PickleLocation { member: &member, start: Some(start) };
             pickle::gather(names.collect(), place, &mut pickles);
         }
         let Some(next) = start.checked_add(bytes.next_multiple_of(BLOCK)) else { break };
         at = next;
     }
-    let mut contents = Contents::refused(TorchError::Tar.problem(path));
+    let mut contents = ParsedFile::from_problem(TorchError::Tar.to_problem(path));
     contents.problems.extend(pickles.problems(path));
     Ok(contents)
 }

@@ -9,11 +9,11 @@ mod legacy;
 mod tensors;
 mod views;
 
-use super::class::{ContentClass, Format, Role};
-use super::contents::Contents;
-use super::file::{self, Opened};
-use super::pickle::{self, Fault, MAX_PICKLE, PickleError, Place};
-use super::problem::{Gathered, Named};
+use super::class::{ContentClass, FileRole, Format};
+use super::file::{self, OpenedFile};
+use super::parsed_file::ParsedFile;
+use super::pickle::{self, Fault, MAX_PICKLE, PickleError, PickleLocation};
+use super::problem::{BoundedErrors, StructureError};
 use super::reader::FormatReader;
 use error::TorchRemark;
 use std::io;
@@ -26,7 +26,7 @@ const ENDINGS: &[&str] = &["pt", "pth", "bin", "ckpt", "pkl", "pickle"];
 const MIN_ARRAYS: u64 = 64 << 10;
 
 /// Whether the name of a file promises one of PyTorch, or a pickle.
-pub(crate) fn is_promised(path: &str) -> bool {
+pub(crate) fn is_torch_name(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
 }
 
@@ -49,7 +49,7 @@ impl FormatReader for Torch {
         "torch"
     }
 
-    fn words(&self) -> &'static str {
+    fn display_name(&self) -> &'static str {
         "PyTorch"
     }
 
@@ -58,15 +58,15 @@ impl FormatReader for Torch {
         &[TorchZip, TorchStream, TorchTar, Pickle]
     }
 
-    fn endings(&self) -> &'static [&'static str] {
+    fn extensions(&self) -> &'static [&'static str] {
         &[]
     }
 
-    fn shared_endings(&self) -> &'static [&'static str] {
+    fn shared_extensions(&self) -> &'static [&'static str] {
         ENDINGS
     }
 
-    fn read(&self, path: &str, class: ContentClass, opened: &Opened) -> io::Result<Contents> {
+    fn read(&self, path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         match class {
             ContentClass::TorchStream => legacy::contents(path, opened),
             ContentClass::TorchTar => legacy::tar_contents(path, opened),
@@ -76,40 +76,41 @@ impl FormatReader for Torch {
         }
     }
 
-    fn is_from_front(&self, _: ContentClass) -> bool {
+    fn reads_from_start(&self, _: ContentClass) -> bool {
         false
     }
 
-    fn is_obeyed(&self) -> bool {
+    fn executes_metadata(&self) -> bool {
         true
     }
 }
 
 /// What a file of this length is in which nothing could be a tensor: a pickle of plain data or of objects. With
 /// `arrays` of NumPy in it, and more than the state of a generator takes, it has weights that are not read.
-fn weightless(arrays: bool, bytes: u64) -> Option<(ContentClass, Role)> {
+fn weightless(arrays: bool, bytes: u64) -> Option<(ContentClass, FileRole)> {
     let role = match arrays && bytes >= MIN_ARRAYS {
-        true => Role::Weights,
-        false => Role::Companion,
+        true => FileRole::Weights,
+        false => FileRole::Companion,
     };
     Some((ContentClass::Pickle, role))
 }
 
 /// A pickle that is no file of tensors: examined for what it asks for.
-fn plain(path: &str, opened: &Opened) -> io::Result<Contents> {
-    let mut errors = Gathered::default();
+fn plain(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+    let mut errors = BoundedErrors::default();
     let bytes = opened.identity.bytes;
     let start = file::read_at(&opened.file, 0, bytes.min(MAX_PICKLE) as usize)?;
-    let found = pickle::read_only(&start, Place { member: "", start: Some(0) }, &mut errors);
+    let found =
+        pickle::read_only(&start, PickleLocation { member: "", start: Some(0) }, &mut errors);
     if bytes > MAX_PICKLE && found.value.is_some() {
         let fault = Fault::TooLarge { what: format!("{MAX_PICKLE} bytes") };
         errors.push(PickleError { member: String::new(), fault, range: None });
     }
-    Ok(Contents {
+    Ok(ParsedFile {
         readable: found.value.is_some(),
         weightless: weightless(found.makes_arrays(), bytes),
         problems: errors.problems(path),
-        remarks: vec![TorchRemark::PlainPickle.problem(path)],
-        ..Contents::default()
+        remarks: vec![TorchRemark::PlainPickle.to_problem(path)],
+        ..ParsedFile::default()
     })
 }

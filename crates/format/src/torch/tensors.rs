@@ -21,7 +21,7 @@ const FEW: u64 = 4096;
 
 /// The tensors of a pickle, in the order in which a reader meets them.
 #[derive(Debug, Default)]
-pub(super) struct Tensors {
+pub(super) struct CollectedTensors {
     pub views: Vec<(String, Arc<View>)>,
     /// Those that are not read, and what they are.
     pub unreadable: Vec<(String, Cow<'static, str>)>,
@@ -31,9 +31,9 @@ pub(super) struct Tensors {
     pub hidden: bool,
 }
 
-struct Walk<'a> {
+struct ObjectWalk<'a> {
     nodes: &'a Nodes,
-    found: Tensors,
+    found: CollectedTensors,
     values: usize,
     names: usize,
     /// Most tensors there may be.
@@ -45,11 +45,11 @@ struct Walk<'a> {
 }
 
 /// Collects the tensors of a pickle that takes as many bytes of its file.
-pub(super) fn collect(unpickled: &Unpickled, stored: u64) -> Tensors {
+pub(super) fn collect(unpickled: &Unpickled, stored: u64) -> CollectedTensors {
     let most = FEW.max(stored / LEAST_BYTES);
-    let mut walk = Walk {
+    let mut walk = ObjectWalk {
         nodes: &unpickled.nodes,
-        found: Tensors::default(),
+        found: CollectedTensors::default(),
         values: 0,
         names: 0,
         most: usize::try_from(most).unwrap_or(usize::MAX),
@@ -66,7 +66,7 @@ pub(super) fn collect(unpickled: &Unpickled, stored: u64) -> Tensors {
     walk.found
 }
 
-impl Walk<'_> {
+impl ObjectWalk<'_> {
     fn visit(&mut self, value: Value, depth: usize) {
         let Some(node) = self.nodes.get(value) else { return };
         self.values += 1;
@@ -104,8 +104,8 @@ impl Walk<'_> {
     fn mapping(&mut self, mapping: Value, entries: &[(Value, Value)], depth: usize) {
         // As in Python, the last of two with one key is the one that stays.
         let nodes = self.nodes;
-        let mut last: HashMap<Key<'_>, usize> = HashMap::new();
-        let mut kept: Vec<(Key<'_>, Value, bool)> = Vec::new();
+        let mut last: HashMap<DictionaryKey<'_>, usize> = HashMap::new();
+        let mut kept: Vec<(DictionaryKey<'_>, Value, bool)> = Vec::new();
         for (key, value) in entries {
             self.values += 1;
             if self.values > MAX_VALUES {
@@ -248,30 +248,30 @@ impl Walk<'_> {
 
 /// A key that tensors may be found by, and whether it is what it is compared as: in Python `True` and `1.0`
 /// equal `1`.
-fn key_of(nodes: &Nodes, value: Value) -> Option<(Key<'_>, bool)> {
+fn key_of(nodes: &Nodes, value: Value) -> Option<(DictionaryKey<'_>, bool)> {
     match value {
-        Value::Int(int) => Some((Key::Int(int), true)),
-        Value::Bool(bool) => Some((Key::Int(bool.into()), false)),
+        Value::Int(int) => Some((DictionaryKey::Int(int), true)),
+        Value::Bool(bool) => Some((DictionaryKey::Int(bool.into()), false)),
         // Below 2^63, where what is lost is nothing.
         Value::Float(float) if float.fract() == 0.0 && float.abs() < 9.2e18 => {
-            Some((Key::Int(float as i64), false))
+            Some((DictionaryKey::Int(float as i64), false))
         }
-        other => nodes.text(other).map(|text| (Key::Text(text), true)),
+        other => nodes.text(other).map(|text| (DictionaryKey::Text(text), true)),
     }
 }
 
 /// A key that tensors may be found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Key<'a> {
+enum DictionaryKey<'a> {
     Text(&'a str),
     Int(i64),
 }
 
-impl std::fmt::Display for Key<'_> {
+impl std::fmt::Display for DictionaryKey<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Key::Text(text) => f.write_str(text),
-            Key::Int(int) => int.fmt(f),
+            DictionaryKey::Text(text) => f.write_str(text),
+            DictionaryKey::Int(int) => int.fmt(f),
         }
     }
 }

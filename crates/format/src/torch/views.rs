@@ -1,11 +1,11 @@
 //! From storages and strides to byte ranges of the file.
 
 use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
-use crate::contents::StoredTensor;
-use crate::order;
+use crate::parsed_file::StoredTensor;
 use crate::pickle::{ElementType, StorageType, View};
-use crate::problem::Gathered;
-use crate::tensor::BigEndian;
+use crate::problem::BoundedErrors;
+use crate::strides;
+use crate::tensor::BigEndianRange;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
@@ -15,35 +15,35 @@ const SMALL: u64 = 1 << 20;
 
 /// Where a storage lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StoragePlacement {
     /// The bytes of the file.
-    At([u64; 2]),
+    Range([u64; 2]),
     /// There is no such storage.
     Missing,
     /// It is there and cannot be read, which was told of.
-    Told,
+    Unreadable,
 }
 
 /// The tensors of a file, placed.
 #[derive(Debug, Default)]
-pub(super) struct Placed {
+pub(super) struct PlacedTensors {
     pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
     pub remarks: Vec<TorchRemark>,
-    pub big_endian: Vec<BigEndian>,
+    pub big_endian: Vec<BigEndianRange>,
 }
 
 /// Places views in a file of this length; `place` says where the storage of a key lies. Storages in
 /// `conflicts` are described in two ways.
-pub(super) fn place(
+pub(super) fn place_views(
     views: Vec<(String, Arc<View>)>,
     conflicts: &BTreeSet<String>,
     file_bytes: u64,
     is_big_endian: bool,
-    place: impl Fn(&str) -> Place,
-    errors: &mut Gathered<TorchError>,
-) -> Placed {
-    let mut placed = Placed::default();
+    place: impl Fn(&str) -> StoragePlacement,
+    errors: &mut BoundedErrors<TorchError>,
+) -> PlacedTensors {
+    let mut placed = PlacedTensors::default();
     let mut storages: BTreeMap<String, Vec<(String, Arc<View>)>> = BTreeMap::new();
     for (name, view) in views {
         storages.entry(view.storage.key.clone()).or_default().push((name, view));
@@ -70,7 +70,7 @@ pub(super) fn place(
                     errors.push(TorchError::BadView { tensor: name.clone(), what });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { from, bytes, most, .. })
+                Ok(ViewExtent { from, bytes, most, .. })
                     if bytes > 0 && from + bytes > most.min(end - start) =>
                 {
                     errors.push(TorchError::ViewPastEnd {
@@ -81,7 +81,7 @@ pub(super) fn place(
                     });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { shape, strides, .. })
+                Ok(ViewExtent { shape, strides, .. })
                     if dtype == Dtype::F4 && (shape.is_empty() || strides.is_some()) =>
                 {
                     let kind =
@@ -89,7 +89,7 @@ pub(super) fn place(
                     errors.push(TorchError::Kind { tensor: name.clone(), kind: kind.into() });
                     placed.unreadable.push(name);
                 }
-                Ok(Extent { from, bytes, mut shape, strides, .. }) => {
+                Ok(ViewExtent { from, bytes, mut shape, strides, .. }) => {
                     // Its dimensions count pairs: the last is twice as long, as in a file of safetensors.
                     if let Some(last) = shape.last_mut().filter(|_| dtype == Dtype::F4) {
                         *last = last.saturating_mul(2);
@@ -113,7 +113,7 @@ pub(super) fn place(
         // A loader turns the bytes of a storage by the type of the storage.
         let wide = kind.and_then(StorageType::dtype);
         let wide = wide.filter(|dtype| is_big_endian && dtype.bits() > 8);
-        placed.big_endian.extend(wide.map(|dtype| BigEndian { range: [start, end], dtype }));
+        placed.big_endian.extend(wide.map(|dtype| BigEndianRange { range: [start, end], dtype }));
     }
     placed.big_endian.sort_by_key(|stretch| stretch.range);
     placed.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
@@ -125,14 +125,14 @@ pub(super) fn place(
 }
 
 /// Views share bytes, and each is read: all together must stay in proportion to the file.
-fn bound(placed: &mut Placed, file_bytes: u64, errors: &mut Gathered<TorchError>) {
+fn bound(placed: &mut PlacedTensors, file_bytes: u64, errors: &mut BoundedErrors<TorchError>) {
     let most = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
     let most_repeated = file_bytes.max(SMALL).saturating_mul(MAX_REPEATED);
     let (mut sum, mut repeated) = (0u64, 0u64);
     let mut left_out = Vec::new();
     placed.tensors.retain(|tensor| {
         // What a loader makes of a tensor that has elements at several places.
-        let elements = order::elements(&tensor.shape).unwrap_or(u64::MAX);
+        let elements = strides::element_count(&tensor.shape).unwrap_or(u64::MAX);
         let made = tensor.dtype.byte_len(elements).unwrap_or(u64::MAX);
         let made = repeated.saturating_add(made.saturating_sub(tensor.bytes));
         let with = sum.saturating_add(tensor.bytes);
@@ -154,8 +154,8 @@ fn storage(
     key: &str,
     views: &[(String, Arc<View>)],
     conflict: bool,
-    place: Place,
-    errors: &mut Gathered<TorchError>,
+    place: StoragePlacement,
+    errors: &mut BoundedErrors<TorchError>,
 ) -> Option<[u64; 2]> {
     let tensors = || views.iter().map(|(name, _)| name.clone()).collect();
     let name = || key.to_owned();
@@ -173,9 +173,9 @@ fn storage(
         return None;
     };
     let [start, end] = match place {
-        Place::At(range) => range,
-        Place::Told => return None,
-        Place::Missing => {
+        StoragePlacement::Range(range) => range,
+        StoragePlacement::Unreadable => return None,
+        StoragePlacement::Missing => {
             errors.push(TorchError::StorageMissing { storage: name(), tensors: tensors() });
             return None;
         }
@@ -195,7 +195,7 @@ fn storage(
 
 /// What a view takes of its storage.
 #[derive(Debug, PartialEq, Eq)]
-struct Extent {
+struct ViewExtent {
     /// Bytes before it.
     from: u64,
     bytes: u64,
@@ -206,7 +206,7 @@ struct Extent {
 }
 
 /// The stretch that a view lies in.
-fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
+fn extent(view: &View, dtype: Dtype) -> Result<ViewExtent, &'static str> {
     const OVERFLOW: &str = "its size overflows 64 bits";
     let positive = |values: &[i64], what| -> Result<Vec<u64>, &'static str> {
         values.iter().map(|value| u64::try_from(*value).map_err(|_| what)).collect()
@@ -229,21 +229,21 @@ fn extent(view: &View, dtype: Dtype) -> Result<Extent, &'static str> {
     };
     let from =
         offset.checked_mul(width).and_then(|from| start.checked_add(from)).ok_or(OVERFLOW)?;
-    let elements = order::elements(&shape).ok_or(OVERFLOW)?;
-    let stored = order::stored_elements(&shape, Some(&stride)).ok_or(OVERFLOW)?;
+    let elements = strides::element_count(&shape).ok_or(OVERFLOW)?;
+    let stored = strides::stored_element_count(&shape, Some(&stride)).ok_or(OVERFLOW)?;
     let bytes = stored.checked_mul(width).ok_or(OVERFLOW)?;
     if elements > 0 && from.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64) {
         return Err(OVERFLOW);
     }
-    let strides = order::canonical(&shape, &stride);
-    Ok(Extent { from, bytes, most, shape, strides })
+    let strides = strides::canonical_strides(&shape, &stride);
+    Ok(ViewExtent { from, bytes, most, shape, strides })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pickle::Storage;
-    use crate::problem::Named;
+    use crate::problem::StructureError;
     use proptest::prelude::*;
 
     fn view(shape: &[i64], stride: &[i64], offset: i64) -> View {
@@ -283,10 +283,10 @@ mod tests {
         let placed = |shape: &[i64], stride: &[i64], offset| {
             let view =
                 View { dtype: Some(ElementType::Read(Dtype::F4)), ..view(shape, stride, offset) };
-            let mut errors = Gathered::default();
+            let mut errors = BoundedErrors::default();
             let views = vec![("x".to_owned(), Arc::new(view))];
-            let at = |_: &str| Place::At([100, 196]);
-            let placed = place(views, &BTreeSet::new(), 1000, false, at, &mut errors);
+            let at = |_: &str| StoragePlacement::Range([100, 196]);
+            let placed = place_views(views, &BTreeSet::new(), 1000, false, at, &mut errors);
             let rule = errors.iter().map(|error| error.rule().0).next();
             let found = placed.tensors.into_iter().next();
             (found.map(|tensor| (tensor.shape, tensor.offset, tensor.bytes)), rule)
@@ -327,7 +327,7 @@ mod tests {
             let furthest: i64 = dimensions.iter().map(|(size, stride)| (size - 1) * stride).sum();
             prop_assert_eq!(found.bytes, (furthest as u64 + 1) * 4);
             let listed: u64 =
-                order::storage_shape(&found.shape, found.strides.as_deref()).iter().product();
+                strides::storage_shape(&found.shape, found.strides.as_deref()).iter().product();
             prop_assert_eq!(listed * 4, found.bytes);
         }
 

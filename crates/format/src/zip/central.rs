@@ -3,11 +3,11 @@
 use super::end::CENTRAL;
 use super::error::ZipError;
 use super::fields::{Fields, Sizes, extra};
-use crate::problem::Gathered;
+use crate::problem::BoundedErrors;
 
 /// A member as the directory has it.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct CentralEntry {
     /// Its name; what is not UTF-8 is shown with replacement characters.
     pub name: String,
     /// Its name as it is.
@@ -28,8 +28,8 @@ pub(super) fn parse(
     directory: &[u8],
     start: u64,
     stated: u64,
-    errors: &mut Gathered<ZipError>,
-) -> Option<Vec<Entry>> {
+    errors: &mut BoundedErrors<ZipError>,
+) -> Option<Vec<CentralEntry>> {
     let mut fields = Fields(directory);
     let mut entries = Vec::new();
     while !fields.0.is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn parse(
     Some(entries)
 }
 
-fn entry(fields: &mut Fields<'_>, errors: &mut Gathered<ZipError>) -> Option<Entry> {
+fn entry(fields: &mut Fields<'_>, errors: &mut BoundedErrors<ZipError>) -> Option<CentralEntry> {
     if fields.bytes(4)? != CENTRAL {
         return None;
     }
@@ -86,16 +86,16 @@ fn entry(fields: &mut Fields<'_>, errors: &mut Gathered<ZipError>) -> Option<Ent
         narrow
     });
     let (bytes, stored, offset) = (sizes.bytes, sizes.stored, sizes.offset.unwrap_or(offset));
-    Some(Entry { name, raw_name, flags, method, crc32, bytes, stored, offset })
+    Some(CentralEntry { name, raw_name, flags, method, crc32, bytes, stored, offset })
 }
 
 fn shown(name: &str) -> String {
     tensorseal_base::display::display_name(name)
 }
 
-impl Entry {
+impl CentralEntry {
     /// What is wrong with its name, if anything is.
-    pub fn bad_name(&self) -> Option<&'static str> {
+    pub(super) fn bad_name(&self) -> Option<&'static str> {
         let name = &self.raw_name;
         if std::str::from_utf8(name).is_err() {
             Some("it is not UTF-8")

@@ -2,8 +2,8 @@
 
 use super::error::{MAX_DIRECTORY, MAX_MEMBERS, ZipError};
 use super::fields::Fields;
-use crate::file::{self, Opened};
-use crate::problem::Gathered;
+use crate::file::{self, OpenedFile};
+use crate::problem::BoundedErrors;
 use std::io;
 
 const END: &[u8; 4] = b"PK\x05\x06";
@@ -16,7 +16,7 @@ pub(super) const CENTRAL: &[u8; 4] = b"PK\x01\x02";
 
 /// What the end records say.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct DirectoryLocation {
     /// Number of members.
     pub members: u64,
     /// Bytes of the file that are the directory.
@@ -27,7 +27,7 @@ pub(super) struct End {
 
 /// The values of an end record, of either width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stated {
+struct EndRecord {
     disk: u64,
     directory_disk: u64,
     members_here: u64,
@@ -37,7 +37,10 @@ struct Stated {
 }
 
 /// Finds and checks the end records. `None`: nothing can be read.
-pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Result<Option<End>> {
+pub(super) fn find(
+    opened: &OpenedFile,
+    errors: &mut BoundedErrors<ZipError>,
+) -> io::Result<Option<DirectoryLocation>> {
     let file_bytes = opened.identity.bytes;
     let tail_bytes = file_bytes.min(END_LEN + u64::from(u16::MAX));
     let tail_start = file_bytes - tail_bytes;
@@ -62,8 +65,8 @@ pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Resu
     }
     let (stated, directory_end) = match zip64(opened, end_start, &narrow, errors)? {
         Zip64::None => (narrow, end_start),
-        Zip64::Is(stated, start) => (stated, start),
-        Zip64::Bad => return Ok(None),
+        Zip64::Present(stated, start) => (stated, start),
+        Zip64::Invalid => return Ok(None),
     };
     if stated.disk != 0 || stated.directory_disk != 0 || stated.members_here != stated.members {
         errors.push(ZipError::MultiDisk);
@@ -73,7 +76,7 @@ pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Resu
         errors.push(ZipError::TooMany);
         return Ok(None);
     }
-    let Stated { members, bytes, start, .. } = stated;
+    let EndRecord { members, bytes, start, .. } = stated;
     let misplaced = ZipError::DirectoryPlace { start, bytes };
     let Some(slack) = start.checked_add(bytes).and_then(|end| directory_end.checked_sub(end))
     else {
@@ -81,7 +84,7 @@ pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Resu
         return Ok(None);
     };
     if slack == 0 {
-        return Ok(Some(End { members, directory: [start, start + bytes], base: 0 }));
+        return Ok(Some(DirectoryLocation { members, directory: [start, start + bytes], base: 0 }));
     }
     // Either something stands before the archive and all offsets count from behind it, or between
     // the directory and its end.
@@ -90,11 +93,11 @@ pub(super) fn find(opened: &Opened, errors: &mut Gathered<ZipError>) -> io::Resu
     };
     if is_directory(start)? {
         errors.push(ZipError::Gap { range: [start + bytes, directory_end] });
-        Ok(Some(End { members, directory: [start, start + bytes], base: 0 }))
+        Ok(Some(DirectoryLocation { members, directory: [start, start + bytes], base: 0 }))
     } else if is_directory(start + slack)? {
         errors.push(ZipError::Prefix { range: [0, slack] });
         let start = start + slack;
-        Ok(Some(End { members, directory: [start, start + bytes], base: slack }))
+        Ok(Some(DirectoryLocation { members, directory: [start, start + bytes], base: slack }))
     } else {
         errors.push(misplaced);
         Ok(None)
@@ -121,32 +124,32 @@ fn last_end(tail: &[u8]) -> Option<usize> {
     any
 }
 
-fn parse_end(record: &[u8]) -> Option<(Stated, u16)> {
+fn parse_end(record: &[u8]) -> Option<(EndRecord, u16)> {
     let mut fields = Fields(record.get(4..)?);
     let mut small = || fields.u16().map(u64::from);
     let (disk, directory_disk, members_here, members) = (small()?, small()?, small()?, small()?);
     let (bytes, start) = (fields.u32()?.into(), fields.u32()?.into());
-    let stated = Stated { disk, directory_disk, members_here, members, bytes, start };
+    let stated = EndRecord { disk, directory_disk, members_here, members, bytes, start };
     Some((stated, fields.u16()?))
 }
 
 enum Zip64 {
     None,
     /// What it says, and where it begins.
-    Is(Stated, u64),
-    Bad,
+    Present(EndRecord, u64),
+    Invalid,
 }
 
 /// The 64-bit end record before an end record, if there is one or must be one.
 fn zip64(
-    opened: &Opened,
+    opened: &OpenedFile,
     end_start: u64,
-    narrow: &Stated,
-    errors: &mut Gathered<ZipError>,
+    narrow: &EndRecord,
+    errors: &mut BoundedErrors<ZipError>,
 ) -> io::Result<Zip64> {
     let mut bad = |what: &str| {
         errors.push(ZipError::Zip64 { what: what.to_owned() });
-        Ok(Zip64::Bad)
+        Ok(Zip64::Invalid)
     };
     let must =
         narrow.members == 0xFFFF || narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF;
@@ -168,7 +171,7 @@ fn zip64(
     };
     if disk != 0 || disks > 1 {
         errors.push(ZipError::MultiDisk);
-        return Ok(Zip64::Bad);
+        return Ok(Zip64::Invalid);
     }
     // It ends where the locator begins; with something before the archive its place is shifted.
     let Some(start) = locator_start.checked_sub(ZIP64_END_LEN).filter(|start| at <= *start) else {
@@ -195,15 +198,15 @@ fn zip64(
     if at != start && stated.start.checked_add(stated.bytes).is_none_or(|end| end > at) {
         return bad("the place of its end record");
     }
-    Ok(Zip64::Is(stated, start))
+    Ok(Zip64::Present(stated, start))
 }
 
-fn parse_zip64(record: &[u8]) -> Option<(Stated, u64)> {
+fn parse_zip64(record: &[u8]) -> Option<(EndRecord, u64)> {
     let mut fields = Fields(record.strip_prefix(ZIP64_END)?);
     let length = fields.u64()?;
     fields.bytes(4)?;
     let (disk, directory_disk) = (fields.u32()?.into(), fields.u32()?.into());
     let (members_here, members) = (fields.u64()?, fields.u64()?);
     let (bytes, start) = (fields.u64()?, fields.u64()?);
-    Some((Stated { disk, directory_disk, members_here, members, bytes, start }, length))
+    Some((EndRecord { disk, directory_disk, members_here, members, bytes, start }, length))
 }

@@ -1,13 +1,13 @@
 //! What can be wrong with a zip archive.
 
-use crate::problem::{Located, Named, faults};
+use crate::problem::{ErrorLocation, StructureError, faults};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
 /// Most members of one archive.
-pub const MAX_MEMBERS: u64 = 1_000_000;
+pub(super) const MAX_MEMBERS: u64 = 1_000_000;
 /// Longest central directory.
-pub const MAX_DIRECTORY: u64 = 128 << 20;
+pub(super) const MAX_DIRECTORY: u64 = 128 << 20;
 
 faults! {
     /// A fault of an archive. Ranges are bytes of the file, half-open.
@@ -126,7 +126,7 @@ fn hint(member: &str) -> &'static str {
 #[error("its zip archive has no checksums recorded: damage shows by a seal alone")]
 pub struct NoChecksums;
 
-impl Named for NoChecksums {
+impl StructureError for NoChecksums {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/zip-no-checksums", Severity::Info)
     }

@@ -4,25 +4,25 @@
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u16::from_le_bytes(*taken))
     }
 
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_le_bytes(*taken))
     }
 
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u64::from_le_bytes(*taken))
@@ -31,7 +31,7 @@ impl<'a> Fields<'a> {
 
 /// What the extra fields of a header hold that a reader may go by.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Extra<'a> {
+pub(super) struct ExtraFields<'a> {
     /// The 64-bit values, if there are any.
     pub zip64: Option<&'a [u8]>,
     /// The name in UTF-8 that some readers prefer.
@@ -39,11 +39,11 @@ pub(super) struct Extra<'a> {
 }
 
 /// `None`: the fields do not fit, or one is there twice.
-pub(super) fn extra(bytes: &[u8]) -> Option<Extra<'_>> {
+pub(super) fn extra(bytes: &[u8]) -> Option<ExtraFields<'_>> {
     const ZIP64: u16 = 0x0001;
     const UNICODE_NAME: u16 = 0x7075;
     let mut fields = Fields(bytes);
-    let mut found = Extra::default();
+    let mut found = ExtraFields::default();
     while !fields.0.is_empty() {
         let id = fields.u16()?;
         let length = fields.u16()?;
@@ -73,7 +73,7 @@ pub(super) struct Sizes {
 impl Sizes {
     /// The sizes with the 64-bit values in place of those that say "see there". `None`: a value is
     /// missing, or one that was said already is another one there.
-    pub fn resolve(self, zip64: Option<&[u8]>) -> Option<Sizes> {
+    pub(super) fn resolve(self, zip64: Option<&[u8]>) -> Option<Sizes> {
         const SEE_THERE: u64 = 0xFFFF_FFFF;
         let mut wide = Fields(zip64.unwrap_or_default());
         let any = [Some(self.bytes), Some(self.stored), self.offset].contains(&Some(SEE_THERE));

@@ -1,10 +1,10 @@
 //! The header that every member has before its data, held against what the directory says.
 
-use super::central::Entry;
+use super::central::CentralEntry;
 use super::error::ZipError;
 use super::fields::{Fields, Sizes, extra};
-use super::window::Window;
-use crate::problem::Gathered;
+use super::read_buffer::ReadBuffer;
+use crate::problem::BoundedErrors;
 use std::io;
 
 const LOCAL: &[u8; 4] = b"PK\x03\x04";
@@ -16,8 +16,8 @@ const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 
 /// Where the parts of a member lie in the file.
 #[derive(Debug)]
-pub(super) struct Located {
-    pub entry: Entry,
+pub(super) struct LocatedMember {
+    pub entry: CentralEntry,
     pub header: u64,
     pub data: [u64; 2],
     /// How long what follows its data may be; empty: nothing does.
@@ -26,12 +26,12 @@ pub(super) struct Located {
 
 /// Reads the header of a member. `limit` is where the directory begins.
 pub(super) fn locate(
-    window: &mut Window<'_>,
-    entry: Entry,
+    window: &mut ReadBuffer<'_>,
+    entry: CentralEntry,
     base: u64,
     limit: u64,
-    errors: &mut Gathered<ZipError>,
-) -> io::Result<Option<Located>> {
+    errors: &mut BoundedErrors<ZipError>,
+) -> io::Result<Option<LocatedMember>> {
     let member = || entry.name.clone();
     let at = entry.offset.saturating_add(base);
     let available = limit.saturating_sub(at);
@@ -39,7 +39,7 @@ pub(super) fn locate(
         errors.push(ZipError::NoLocal { member: member(), at });
         return Ok(None);
     }
-    let Some(local) = Local::parse(window.read(at, LOCAL_LEN)?) else {
+    let Some(local) = LocalHeader::parse(window.read(at, LOCAL_LEN)?) else {
         errors.push(ZipError::NoLocal { member: member(), at });
         return Ok(None);
     };
@@ -104,10 +104,10 @@ pub(super) fn locate(
             behind = vec![24, 16, 20, 12];
         }
     }
-    Ok(Some(Located { entry, header: at, data: [data, end], behind }))
+    Ok(Some(LocatedMember { entry, header: at, data: [data, end], behind }))
 }
 
-struct Local {
+struct LocalHeader {
     flags: u16,
     method: u16,
     crc32: u32,
@@ -117,8 +117,8 @@ struct Local {
     extra_len: u16,
 }
 
-impl Local {
-    fn parse(start: &[u8]) -> Option<Local> {
+impl LocalHeader {
+    fn parse(start: &[u8]) -> Option<LocalHeader> {
         let mut fields = Fields(start.strip_prefix(LOCAL)?);
         fields.bytes(2)?;
         let (flags, method) = (fields.u16()?, fields.u16()?);
@@ -126,13 +126,13 @@ impl Local {
         let crc32 = fields.u32()?;
         let (stored, bytes) = (fields.u32()?, fields.u32()?);
         let (name_len, extra_len) = (fields.u16()?, fields.u16()?);
-        Some(Local { flags, method, crc32, stored, bytes, name_len, extra_len })
+        Some(LocalHeader { flags, method, crc32, stored, bytes, name_len, extra_len })
     }
 }
 
 /// Lengths of the descriptors that `bytes` can be the start of: with or without a signature, with
 /// sizes of either width. All say what the directory says.
-fn descriptors(bytes: &[u8], entry: &Entry) -> Vec<u64> {
+fn descriptors(bytes: &[u8], entry: &CentralEntry) -> Vec<u64> {
     let mut lengths = Vec::new();
     for signed in [true, false] {
         for wide in [true, false] {

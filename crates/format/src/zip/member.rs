@@ -1,14 +1,14 @@
 //! The data of small members.
 
-use super::{Member, Method, ZipError};
-use crate::file::{self, Opened};
+use super::{CompressionMethod, ZipError, ZipMember};
+use crate::file::{self, OpenedFile};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io;
 
-impl Member {
+impl ZipMember {
     /// Its data, of which there may be `most` bytes; compressed ones are unpacked. Nothing is reserved
     /// for a length that is only stated.
-    pub fn read(&self, opened: &Opened, most: u64) -> io::Result<Result<Vec<u8>, ZipError>> {
+    pub fn read(&self, opened: &OpenedFile, most: u64) -> io::Result<Result<Vec<u8>, ZipError>> {
         let [start, end] = self.range;
         let stored = end - start;
         let bomb = || ZipError::Bomb {
@@ -21,7 +21,7 @@ impl Member {
             return Ok(Err(bomb()));
         }
         let bytes = file::read_at(&opened.file, start, stored as usize)?;
-        if self.method == Method::Stored {
+        if self.method == CompressionMethod::Stored {
             return Ok(Ok(bytes));
         }
         Ok(match inflate(&bytes, self.bytes as usize) {
@@ -38,7 +38,7 @@ impl Member {
     }
 
     /// Its first bytes, at most `most`, of one that is stored as it is.
-    pub fn start(&self, opened: &Opened, most: usize) -> io::Result<Vec<u8>> {
+    pub fn start(&self, opened: &OpenedFile, most: usize) -> io::Result<Vec<u8>> {
         let [start, end] = self.range;
         file::read_at(&opened.file, start, (end - start).min(most as u64) as usize)
     }

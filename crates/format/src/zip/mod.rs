@@ -11,24 +11,24 @@ mod error;
 mod fields;
 mod local;
 mod member;
-mod window;
+mod read_buffer;
 
 pub use error::{NoChecksums, ZipError};
 
-use super::file::{self, Opened};
-use super::problem::Gathered;
-use super::tensor::Checksum;
-use central::Entry;
-use end::End;
-use local::Located;
+use super::file::{self, OpenedFile};
+use super::problem::BoundedErrors;
+use super::tensor::ChecksummedRange;
+use central::CentralEntry;
+use end::DirectoryLocation;
+use local::LocatedMember;
+use read_buffer::ReadBuffer;
 use std::collections::HashSet;
 use std::io;
 use tensorseal_base::display::display_name as shown;
-use window::Window;
 
 /// How the data of a member are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
+pub enum CompressionMethod {
     /// As they are.
     Stored,
     /// Compressed by DEFLATE.
@@ -37,10 +37,10 @@ pub enum Method {
 
 /// A file in an archive.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub struct ZipMember {
     /// Its path in the archive.
     pub name: String,
-    pub method: Method,
+    pub method: CompressionMethod,
     /// CRC-32 of its data; `None`: the archive records none.
     pub crc32: Option<u32>,
     /// Length of its data.
@@ -51,27 +51,28 @@ pub struct Member {
 
 /// What an archive was found to hold.
 #[derive(Debug, Default)]
-pub struct Archive {
+pub struct ZipArchive {
     /// Members that can be read, in the order of the directory; of several with one name the first.
-    pub members: Vec<Member>,
+    pub members: Vec<ZipMember>,
     /// Whether the directory could be read.
     pub readable: bool,
-    pub errors: Gathered<ZipError>,
+    pub errors: BoundedErrors<ZipError>,
 }
 
-impl Archive {
+impl ZipArchive {
     /// Whether a writer left the checksums of all members out.
     pub fn has_no_checksums(&self) -> bool {
         self.members.iter().any(|member| member.crc32.is_none())
     }
 
     /// The stretches whose checksum the directory states, in order.
-    pub fn checksums(&self) -> Vec<Checksum> {
-        let stored = self.members.iter().filter(|member| member.method == Method::Stored);
-        let mut checksums: Vec<Checksum> = stored
+    pub fn checksums(&self) -> Vec<ChecksummedRange> {
+        let stored =
+            self.members.iter().filter(|member| member.method == CompressionMethod::Stored);
+        let mut checksums: Vec<ChecksummedRange> = stored
             .filter_map(|member| {
                 let crc32 = member.crc32?;
-                Some(Checksum { name: member.name.clone(), range: member.range, crc32 })
+                Some(ChecksummedRange { name: member.name.clone(), range: member.range, crc32 })
             })
             .collect();
         checksums.sort_by_key(|checksum| checksum.range);
@@ -92,7 +93,7 @@ pub(crate) const START: &[u8; 4] = b"PK\x03\x04";
 const EMPTY: &[u8; 4] = b"PK\x05\x06";
 
 /// Whether these are the first bytes of an archive.
-pub fn starts(bytes: &[u8]) -> bool {
+pub fn is_archive_start(bytes: &[u8]) -> bool {
     bytes.starts_with(START) || bytes.starts_with(EMPTY)
 }
 
@@ -101,16 +102,16 @@ pub(crate) const END: &[u8; 4] = EMPTY;
 
 /// The names that the directory of an archive lists; `None`: it cannot be read. Headers of members are not
 /// looked at.
-pub(crate) fn list(opened: &Opened) -> io::Result<Option<Vec<String>>> {
-    let listed = entries(opened, &mut Gathered::default())?;
+pub(crate) fn list(opened: &OpenedFile) -> io::Result<Option<Vec<String>>> {
+    let listed = entries(opened, &mut BoundedErrors::default())?;
     Ok(listed.map(|(_, entries)| entries.into_iter().map(|entry| entry.name).collect()))
 }
 
 /// The end of an archive, and what its directory lists. `None`: nothing can be read.
 fn entries(
-    opened: &Opened,
-    errors: &mut Gathered<ZipError>,
-) -> io::Result<Option<(End, Vec<Entry>)>> {
+    opened: &OpenedFile,
+    errors: &mut BoundedErrors<ZipError>,
+) -> io::Result<Option<(DirectoryLocation, Vec<CentralEntry>)>> {
     let Some(end) = end::find(opened, errors)? else { return Ok(None) };
     let [start, directory_end] = end.directory;
     // At most 128 MiB, and known to be in the file.
@@ -120,16 +121,16 @@ fn entries(
 }
 
 /// Reads and checks an archive.
-pub fn read(opened: &Opened) -> io::Result<Archive> {
-    let mut errors = Gathered::default();
-    let refused = |errors| Ok(Archive { errors, ..Archive::default() });
+pub fn read(opened: &OpenedFile) -> io::Result<ZipArchive> {
+    let mut errors = BoundedErrors::default();
+    let refused = |errors| Ok(ZipArchive { errors, ..ZipArchive::default() });
     let Some((end, entries)) = entries(opened, &mut errors)? else { return refused(errors) };
     let [start, directory_end] = end.directory;
-    let mut entries: Vec<(usize, Entry)> = entries.into_iter().enumerate().collect();
+    let mut entries: Vec<(usize, CentralEntry)> = entries.into_iter().enumerate().collect();
     // In the order of the file; those of one place in the order of the directory.
     entries.sort_by_key(|(_, entry)| entry.offset);
-    let mut window = Window::new(opened);
-    let mut located: Vec<(usize, Located)> = Vec::with_capacity(entries.len());
+    let mut window = ReadBuffer::new(opened);
+    let mut located: Vec<(usize, LocatedMember)> = Vec::with_capacity(entries.len());
     let mut header_bytes = 0;
     for (position, entry) in entries {
         let found = local::locate(&mut window, entry, end.base, start, &mut errors)?;
@@ -150,22 +151,27 @@ pub fn read(opened: &Opened) -> io::Result<Archive> {
     }
     if located.is_empty() && end.base > 0 {
         // Nothing is where it would be with bytes before the archive: the place is wrong.
-        let mut errors = Gathered::default();
+        let mut errors = BoundedErrors::default();
         let (start, bytes) = (start - end.base, directory_end - start);
         errors.push(ZipError::DirectoryPlace { start, bytes });
         return refused(errors);
     }
     // A member whose header was not found leaves a gap behind: that is no second fault.
     if located.len() as u64 == end.members || errors.is_empty() {
-        owned(&located, end.base, start, &mut errors);
+        check_coverage(&located, end.base, start, &mut errors);
     }
     located.sort_by_key(|(position, _)| *position);
     let members = members(located.into_iter().map(|(_, found)| found), &mut errors);
-    Ok(Archive { members, readable: true, errors })
+    Ok(ZipArchive { members, readable: true, errors })
 }
 
 /// Whether the members fill the file from the start of the archive to its directory, each byte once.
-fn owned(located: &[(usize, Located)], base: u64, directory: u64, errors: &mut Gathered<ZipError>) {
+fn check_coverage(
+    located: &[(usize, LocatedMember)],
+    base: u64,
+    directory: u64,
+    errors: &mut BoundedErrors<ZipError>,
+) {
     let mut cursor = base;
     for (at, (_, found)) in located.iter().enumerate() {
         let next = located.get(at + 1).map_or(directory, |(_, next)| next.header);
@@ -198,10 +204,13 @@ fn owned(located: &[(usize, Located)], base: u64, directory: u64, errors: &mut G
 }
 
 /// The members that can be read.
-fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipError>) -> Vec<Member> {
+fn members(
+    located: impl Iterator<Item = LocatedMember>,
+    errors: &mut BoundedErrors<ZipError>,
+) -> Vec<ZipMember> {
     let mut names = HashSet::new();
     let mut members = Vec::new();
-    for Located { entry, data, .. } in located {
+    for LocatedMember { entry, data, .. } in located {
         if let Some(what) = entry.bad_name() {
             errors.push(ZipError::Name { member: entry.name, what });
             continue;
@@ -211,14 +220,14 @@ fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipErro
             continue;
         }
         let method = match entry.method {
-            0 => Method::Stored,
-            8 => Method::Deflated,
+            0 => CompressionMethod::Stored,
+            8 => CompressionMethod::Deflated,
             method => {
                 errors.push(ZipError::Method { member: entry.name, method });
                 continue;
             }
         };
-        if method == Method::Stored && entry.bytes != entry.stored {
+        if method == CompressionMethod::Stored && entry.bytes != entry.stored {
             let (bytes, stored) = (entry.bytes, entry.stored);
             errors.push(ZipError::StoredSize { member: entry.name, bytes, stored });
             continue;
@@ -226,7 +235,7 @@ fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipErro
         if entry.flags & 1 != 0 {
             continue;
         }
-        members.push(Member {
+        members.push(ZipMember {
             name: entry.name,
             method,
             crc32: Some(entry.crc32),
@@ -235,7 +244,7 @@ fn members(located: impl Iterator<Item = Located>, errors: &mut Gathered<ZipErro
         });
     }
     // By chance one is zero once in 2^32: a writer that leaves them out leaves all of them out.
-    let has_bytes = |member: &&Member| member.bytes > 0;
+    let has_bytes = |member: &&ZipMember| member.bytes > 0;
     let mut filled = members.iter().filter(has_bytes).peekable();
     if filled.peek().is_some() && filled.all(|member| member.crc32 == Some(0)) {
         members.iter_mut().for_each(|member| member.crc32 = None);

@@ -1,11 +1,11 @@
 //! What became of a model: a pure judgement from what it was, what it is, and which marks moved.
 
-use crate::source::Mark;
-use crate::state::FileMark;
+use crate::source::ChangeToken;
+use crate::state::FileChangeToken;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tensorseal_base::display::display_name;
 use tensorseal_core::judge::Finding;
-use tensorseal_core::record::State;
+use tensorseal_core::record::ModelState;
 use tensorseal_core::seal::Seal;
 
 /// Most files that are named.
@@ -13,20 +13,20 @@ const NAMED: usize = 8;
 
 /// A model at one time.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment<'a> {
+pub struct ModelSnapshot<'a> {
     /// Its version.
     pub version: Option<&'a str>,
     /// Its content.
     pub seal: &'a Seal,
     /// The marks of its files.
-    pub marks: &'a [FileMark],
+    pub change_tokens: &'a [FileChangeToken],
 }
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct ModelChange {
     /// In a word.
-    pub state: State,
+    pub state: ModelState,
     /// In a sentence.
     pub detail: String,
     /// The same as a finding, unless all is as it was.
@@ -35,9 +35,9 @@ pub struct Change {
 
 /// What the marks of a file with other content say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Trace {
+enum WriteEvidence {
     /// It was not there before, or is not any more.
-    CameOrWent,
+    AddedOrRemoved,
     /// They moved.
     Written,
     /// Its modification time is as it was, and its change time is not: somebody set it back.
@@ -47,7 +47,10 @@ enum Trace {
 }
 
 /// The versions of a model before and now, where its source has any and they differ.
-pub fn other_version<'a>(was: Option<&'a str>, is: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+pub(super) fn other_version<'a>(
+    was: Option<&'a str>,
+    is: Option<&'a str>,
+) -> Option<(&'a str, &'a str)> {
     was.zip(is).filter(|(was, is)| was != is)
 }
 
@@ -97,10 +100,14 @@ fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
 /// A version that moved explains other content: *replaced*. Else content that moved with any mark is
 /// *modified*, also where the modification time alone stayed: that is how it looks when somebody sets it back.
 /// Only where no mark of any changed file moved it is *bit rot*.
-pub fn judge(before: Moment<'_>, now: Moment<'_>) -> Change {
+pub fn classify_change(before: ModelSnapshot<'_>, now: ModelSnapshot<'_>) -> ModelChange {
     let changed = changed_files(before.seal, now.seal);
     if changed.is_empty() {
-        return Change { state: State::Ok, detail: "as accepted".to_owned(), finding: None };
+        return ModelChange {
+            state: ModelState::Ok,
+            detail: "as accepted".to_owned(),
+            finding: None,
+        };
     }
     let files = now.seal.files.len().max(before.seal.files.len());
     if let Some((was, is)) = other_version(before.version, now.version) {
@@ -110,24 +117,26 @@ pub fn judge(before: Moment<'_>, now: Moment<'_>) -> Change {
             display_name(was),
             count(changed.len(), files)
         );
-        return found(State::Replaced, "registry/replaced", detail, &changed);
+        return found(ModelState::Replaced, "registry/replaced", detail, &changed);
     }
-    let marks = |marks: &[FileMark]| -> HashMap<String, Mark> {
+    let marks = |marks: &[FileChangeToken]| -> HashMap<String, ChangeToken> {
         marks.iter().map(|file| (file.path.clone(), file.mark.clone())).collect()
     };
-    let (earlier, later) = (marks(before.marks), marks(now.marks));
-    let traces: BTreeMap<&str, Trace> =
-        changed.iter().map(|path| (*path, trace(earlier.get(*path), later.get(*path)))).collect();
-    let untouched = traces.values().filter(|trace| **trace == Trace::Untouched).count();
+    let (earlier, later) = (marks(before.change_tokens), marks(now.change_tokens));
+    let traces: BTreeMap<&str, WriteEvidence> = changed
+        .iter()
+        .map(|path| (*path, write_evidence(earlier.get(*path), later.get(*path))))
+        .collect();
+    let untouched = traces.values().filter(|trace| **trace == WriteEvidence::Untouched).count();
     let reset: Vec<&str> = traces
         .iter()
-        .filter(|(_, t)| **t == Trace::TimestampReset)
+        .filter(|(_, t)| **t == WriteEvidence::TimestampReset)
         .map(|(path, _)| *path)
         .collect();
     let mut detail = format!("{}: {}", count(changed.len(), files), named(&changed));
     if untouched == changed.len() {
         detail.push_str("; by all marks nothing was written");
-        return found(State::BitRot, "registry/bit-rot", detail, &changed);
+        return found(ModelState::BitRot, "registry/bit-rot", detail, &changed);
     }
     if let Some(first) = reset.first() {
         detail.push_str(&format!(
@@ -138,14 +147,19 @@ pub fn judge(before: Moment<'_>, now: Moment<'_>) -> Change {
     if untouched > 0 {
         detail.push_str(&format!("; of {untouched} of them no mark moved"));
     }
-    found(State::Modified, "registry/modified", detail, &changed)
+    found(ModelState::Modified, "registry/modified", detail, &changed)
 }
 
-fn found(state: State, rule: &'static str, detail: String, changed: &BTreeSet<&str>) -> Change {
+fn found(
+    state: ModelState,
+    rule: &'static str,
+    detail: String,
+    changed: &BTreeSet<&str>,
+) -> ModelChange {
     let finding = Finding::new(rule, detail.clone())
         .with("files_changed", changed.len())
         .with("files", changed.iter().take(NAMED).copied().collect::<Vec<_>>());
-    Change { state, detail, finding: Some(finding) }
+    ModelChange { state, detail, finding: Some(finding) }
 }
 
 fn count(changed: usize, files: usize) -> String {
@@ -161,21 +175,23 @@ fn named(changed: &BTreeSet<&str>) -> String {
     names.join(", ")
 }
 
-fn trace(before: Option<&Mark>, now: Option<&Mark>) -> Trace {
+fn write_evidence(before: Option<&ChangeToken>, now: Option<&ChangeToken>) -> WriteEvidence {
     match (before, now) {
-        (Some(Mark::Identity(before)), Some(Mark::Identity(now))) if before != now => {
+        (Some(ChangeToken::Identity(before)), Some(ChangeToken::Identity(now)))
+            if before != now =>
+        {
             // Another file in its place has times of its own.
             let same_file = (before.device, before.inode) == (now.device, now.inode);
             match same_file && before.modified == now.modified {
-                true => Trace::TimestampReset,
-                false => Trace::Written,
+                true => WriteEvidence::TimestampReset,
+                false => WriteEvidence::Written,
             }
         }
         // Nothing would have moved.
-        (Some(Mark::None), _) | (_, Some(Mark::None)) => Trace::Written,
-        (Some(before), Some(now)) if before == now => Trace::Untouched,
-        (Some(_), Some(_)) => Trace::Written,
-        _ => Trace::CameOrWent,
+        (Some(ChangeToken::None), _) | (_, Some(ChangeToken::None)) => WriteEvidence::Written,
+        (Some(before), Some(now)) if before == now => WriteEvidence::Untouched,
+        (Some(_), Some(_)) => WriteEvidence::Written,
+        _ => WriteEvidence::AddedOrRemoved,
     }
 }
 
@@ -205,8 +221,8 @@ mod tests {
         Seal { files, links: Vec::new(), model, schema: String::new(), tensors: Vec::new() }
     }
 
-    fn identity(inode: u64, modified: i64, changed: i64) -> Mark {
-        Mark::Identity(FileIdentity {
+    fn identity(inode: u64, modified: i64, changed: i64) -> ChangeToken {
+        ChangeToken::Identity(FileIdentity {
             device: 1,
             inode,
             bytes: 3,
@@ -215,74 +231,77 @@ mod tests {
         })
     }
 
-    fn marks(mark: &Mark) -> Vec<FileMark> {
-        vec![FileMark { path: "a".to_owned(), mark: mark.clone() }]
+    fn marks(mark: &ChangeToken) -> Vec<FileChangeToken> {
+        vec![FileChangeToken { path: "a".to_owned(), mark: mark.clone() }]
     }
 
-    fn became(before: (&str, &Mark), now: (&str, &Mark, u8)) -> (State, String) {
+    fn became(before: (&str, &ChangeToken), now: (&str, &ChangeToken, u8)) -> (ModelState, String) {
         let (was, is) = (seal(&[("a", 1)]), seal(&[("a", now.2)]));
         let (earlier, later) = (marks(before.1), marks(now.1));
-        let before = Moment {
+        let before = ModelSnapshot {
             version: Some(before.0).filter(|version| !version.is_empty()),
             seal: &was,
-            marks: &earlier,
+            change_tokens: &earlier,
         };
-        let now = Moment {
+        let now = ModelSnapshot {
             version: Some(now.0).filter(|version| !version.is_empty()),
             seal: &is,
-            marks: &later,
+            change_tokens: &later,
         };
-        let change = judge(before, now);
-        assert_eq!(change.finding.is_some(), change.state != State::Ok);
+        let change = classify_change(before, now);
+        assert_eq!(change.finding.is_some(), change.state != ModelState::Ok);
         (change.state, change.detail)
     }
 
     #[test]
     fn files_of_a_file_system() {
         let mark = identity(7, 10, 10);
-        assert_eq!(became(("", &mark), ("", &identity(8, 11, 11), 1)).0, State::Ok, "touched");
-        assert_eq!(became(("", &mark), ("", &mark, 2)).0, State::BitRot);
-        assert_eq!(became(("", &mark), ("", &identity(7, 11, 11), 2)).0, State::Modified);
+        assert_eq!(became(("", &mark), ("", &identity(8, 11, 11), 1)).0, ModelState::Ok, "touched");
+        assert_eq!(became(("", &mark), ("", &mark, 2)).0, ModelState::BitRot);
+        assert_eq!(became(("", &mark), ("", &identity(7, 11, 11), 2)).0, ModelState::Modified);
         let (state, detail) = became(("", &mark), ("", &identity(7, 10, 11), 2));
-        assert_eq!(state, State::Modified);
+        assert_eq!(state, ModelState::Modified);
         assert!(detail.contains("timestamp reset"), "{detail}");
         let (state, detail) = became(("", &mark), ("", &identity(8, 10, 11), 2));
-        assert_eq!(state, State::Modified, "another file with the old time");
+        assert_eq!(state, ModelState::Modified, "another file with the old time");
         assert!(!detail.contains("timestamp reset"), "{detail}");
     }
 
     #[test]
     fn versions_explain_other_content_and_nothing_else() {
         let mark = identity(7, 10, 10);
-        assert_eq!(became(("v1", &mark), ("v2", &mark, 2)).0, State::Replaced);
-        assert_eq!(became(("v1", &mark), ("v1", &mark, 2)).0, State::BitRot);
+        assert_eq!(became(("v1", &mark), ("v2", &mark, 2)).0, ModelState::Replaced);
+        assert_eq!(became(("v1", &mark), ("v1", &mark, 2)).0, ModelState::BitRot);
         assert_eq!(
             became(("v1", &mark), ("v2", &mark, 1)).0,
-            State::Ok,
+            ModelState::Ok,
             "the same under another tag"
         );
-        assert_eq!(became(("", &Mark::None), ("", &Mark::None, 2)).0, State::Modified);
+        assert_eq!(
+            became(("", &ChangeToken::None), ("", &ChangeToken::None, 2)).0,
+            ModelState::Modified
+        );
     }
 
     #[test]
     fn objects_of_a_store() {
-        let object = |etag: &str| Mark::Object {
+        let object = |etag: &str| ChangeToken::Object {
             etag: Some(etag.to_owned()),
             version: None,
             modified: String::new(),
         };
-        assert_eq!(became(("", &object("a")), ("", &object("a"), 2)).0, State::BitRot);
-        assert_eq!(became(("", &object("a")), ("", &object("b"), 2)).0, State::Modified);
+        assert_eq!(became(("", &object("a")), ("", &object("a"), 2)).0, ModelState::BitRot);
+        assert_eq!(became(("", &object("a")), ("", &object("b"), 2)).0, ModelState::Modified);
     }
 
     #[test]
     fn files_that_came_or_went() {
         let (was, is) = (seal(&[("a", 1)]), seal(&[("a", 1), ("b", 2)]));
         let mark = marks(&identity(7, 10, 10));
-        let moment = |seal| Moment { version: None, seal, marks: &mark };
+        let moment = |seal| ModelSnapshot { version: None, seal, change_tokens: &mark };
         for (before, now) in [(&was, &is), (&is, &was)] {
-            let change = judge(moment(before), moment(now));
-            assert_eq!(change.state, State::Modified);
+            let change = classify_change(moment(before), moment(now));
+            assert_eq!(change.state, ModelState::Modified);
             assert!(change.detail.starts_with("1 of 2 files have other content: b"), "{change:?}");
         }
         assert!(same_content(&was, &was) && !same_content(&was, &is));

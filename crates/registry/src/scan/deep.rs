@@ -1,14 +1,14 @@
 //! A deep check: every byte of one model.
 
 use super::change::same_content;
-use super::due::Marks;
-use super::{beside, claims};
-use crate::source::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError};
+use super::due::ListingFingerprint;
+use super::{listed_digests, sidecars};
+use crate::source::{ChangeToken, ListedFile, ListedModel, OpenedModel, Source, SourceError};
 use crate::state::{Database, Purpose, StateError};
-use tensorseal_core::examine::held::{self, BitSearch, HeldTo, Holding};
-use tensorseal_core::examine::{self, ExamineError, Examined, Request};
+use tensorseal_core::examine::expectations::{self, Expectations, FlipSearch, SealReference};
+use tensorseal_core::examine::{self, Examination, ExamineError, Request};
 use tensorseal_core::judge::{Finding, checksums, structure};
-use tensorseal_core::pinpoint::search::Limits;
+use tensorseal_core::pinpoint::search::SearchLimits;
 use tensorseal_core::seal::Seal;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions, RunReport};
@@ -46,7 +46,7 @@ impl From<OpenError> for CheckError {
 
 /// What is compared with: what the model was.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
+pub(super) struct CheckReferences<'a> {
     /// Row of the model.
     pub model: i64,
     /// Its content at the last deep check, if that was judged by this program, and the
@@ -60,11 +60,11 @@ pub struct Expected<'a> {
 
 /// How models are checked.
 #[derive(Debug, Clone, Default)]
-pub struct Checking {
+pub struct CheckOptions {
     /// How they are read.
     pub run: RunOptions,
     /// How much is searched for flipped bits.
-    pub limits: Limits,
+    pub limits: SearchLimits,
 }
 
 /// What a deep check gave.
@@ -75,7 +75,7 @@ pub struct DeepCheck {
     /// Its files, with all that is claimed of them.
     pub files: Vec<ListedFile>,
     /// A digest of what it was held to.
-    pub claims: [u8; 32],
+    pub expectations_digest: [u8; 32],
     /// Its content.
     pub seal: Seal,
     /// Who measured, of the last reading.
@@ -83,27 +83,27 @@ pub struct DeepCheck {
     /// Bytes that were read in all.
     pub bytes_read: u64,
     /// `None`: the content is the one that was judged before; what was said of it stands.
-    pub found: Option<Found>,
+    pub content_findings: Option<ContentFindings>,
 }
 
 /// What is said of content that was judged now.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ContentFindings {
     /// Of the content by itself.
     pub findings: Vec<Finding>,
     /// Where it is not what was accepted.
     pub changes: Vec<Finding>,
     /// How many files are not what their source claims.
-    pub claims_broken: usize,
+    pub digest_mismatches: usize,
 }
 
 /// What a check is made with.
 #[derive(Clone, Copy)]
-pub struct With<'a> {
+pub(super) struct CheckContext<'a> {
     /// What is remembered.
     pub database: &'a Database,
     /// How it is read.
-    pub checking: &'a Checking,
+    pub check_options: &'a CheckOptions,
     /// What watches.
     pub progress: &'a Progress,
 }
@@ -113,21 +113,30 @@ pub struct With<'a> {
 ///
 /// # Errors
 /// See [`CheckError`].
-pub fn check(
+pub(super) fn check(
     source: &dyn Source,
-    listed: &Listed,
-    marks: &Marks,
-    expected: Expected<'_>,
-    with: With<'_>,
+    listed: &ListedModel,
+    marks: &ListingFingerprint,
+    expected: CheckReferences<'_>,
+    with: CheckContext<'_>,
 ) -> Result<DeepCheck, CheckError> {
     let OpenedModel { checkpoint: model, findings, files, seal } = source.open(listed)?;
     let mut files = files.unwrap_or_else(|| listed.files.clone());
-    hold_to_list(&model, &listed.name, &files)?;
-    let unusable = beside::claim_signed(&model, &mut files);
-    let sealed = seal.map(|seal| beside::sealed(&seal)).transpose()?;
-    let claims = claims::digest(&files, sealed.as_ref().map(|sealed| &sealed.digest));
+    ensure_as_listed(&model, &listed.name, &files)?;
+    let unusable = sidecars::add_signed_digests(&model, &mut files);
+    let sealed = seal.map(|seal| sidecars::read_seal(&seal)).transpose()?;
+    let claims =
+        listed_digests::expectations_digest(&files, sealed.as_ref().map(|sealed| &sealed.digest));
     let done = |checkpoint, files, (seal, run), bytes_read, found| {
-        Ok(DeepCheck { checkpoint, files, claims, seal, run, bytes_read, found })
+        Ok(DeepCheck {
+            checkpoint,
+            files,
+            expectations_digest: claims,
+            seal,
+            run,
+            bytes_read,
+            content_findings: found,
+        })
     };
     let mut bytes_read = 0;
     if let Some((judged, _)) = expected.judged.filter(|(_, with)| *with == claims) {
@@ -135,50 +144,50 @@ pub fn check(
         bytes_read += run.engine.bytes_read;
         // What was found on the way is of what the content does not show.
         if same_content(judged, &seal) && findings.is_empty() {
-            settle(source, listed, &model)?;
+            ensure_unchanged(source, listed, &model)?;
             return done(model, files, (seal, run), bytes_read, None);
         }
     }
     let own = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
-    let Checking { limits, run: options } = with.checking;
+    let CheckOptions { limits, run: options } = with.check_options;
     // No sidecar is looked for: of a registry, it is more to fetch than the search is worth.
-    let search = BitSearch { seal_path: None, limits: Some(*limits), damage: false };
-    let held_to = |seal| HeldTo { seal, content_only: false, search: Some(search) };
+    let search = FlipSearch { seal_path: None, limits: Some(*limits), damage: false };
+    let held_to = |seal| SealReference { seal, content_only: false, search: Some(search) };
     // What its own seal says stands whatever is accepted.
     let accepted = expected.accepted.filter(|_| !expected.replaced);
-    let seals: Vec<HeldTo<'_>> = own.into_iter().chain(accepted).map(held_to).collect();
-    let holding = Holding {
+    let seals: Vec<SealReference<'_>> = own.into_iter().chain(accepted).map(held_to).collect();
+    let holding = Expectations {
         layout: expected.accepted,
-        bytes_of: expected.accepted.or(own),
+        bytes_reference: expected.accepted.or(own),
         seals: &seals,
         code: true,
         threads: options.threads.clone(),
     };
     let examine = |model: &Checkpoint| examine_on(model, &files, marks, expected, with);
-    let held = held::hold(model, &holding, examine, with.progress)?;
+    let held = expectations::check(model, &holding, examine, with.progress)?;
     let changed = accepted.is_some();
-    let (model, examined, mut said) = (held.model, held.examined, held.said);
+    let (model, examined, mut said) = (held.model, held.examined, held.findings);
     bytes_read += examined.run.engine.bytes_read;
     let changes = if changed { said.differences.pop() } else { None };
     let own_changes = said.differences.pop();
-    let mut found = Found { findings, ..Found::default() };
-    let broken = claims::judge(&model, &files, &examined.run);
-    found.claims_broken = broken.len() + found.findings.len();
+    let mut found = ContentFindings { findings, ..ContentFindings::default() };
+    let broken = listed_digests::mismatches(&model, &files, &examined.run);
+    found.digest_mismatches = broken.len() + found.findings.len();
     found.findings.extend(broken);
     found.findings.append(&mut said.structure);
     found.findings.extend(model.remarks.iter().map(structure::finding));
     found.findings.extend(checksums::findings(&model, &examined.run));
     found.findings.append(&mut said.code);
     found.findings.append(&mut said.weights);
-    structure::worsen(&mut found.findings, &held.explained);
+    structure::raise_severity(&mut found.findings, &held.explained);
     found.findings.extend(own_changes.unwrap_or_default());
     found.findings.extend(sealed.and_then(|sealed| sealed.seal.err()).map(|invalid| *invalid));
     found.changes = changes.unwrap_or_default();
     found.changes.retain(|change| !found.findings.contains(change));
     found.findings.extend(unusable);
     found.findings.append(&mut said.outdated);
-    settle(source, listed, &model)?;
-    let Examined { seal, run, .. } = examined;
+    ensure_unchanged(source, listed, &model)?;
+    let Examination { seal, run, .. } = examined;
     done(model, files, (seal, run), bytes_read, Some(found))
 }
 
@@ -186,12 +195,12 @@ pub fn check(
 fn examine_on(
     model: &Checkpoint,
     files: &[ListedFile],
-    marks: &Marks,
-    expected: Expected<'_>,
-    with: With<'_>,
-) -> Result<Examined, CheckError> {
-    let file_hashing = claims::hashings(model, files);
-    let mark = marks.to_examine(model, &file_hashing, expected.accepted);
+    marks: &ListingFingerprint,
+    expected: CheckReferences<'_>,
+    with: CheckContext<'_>,
+) -> Result<Examination, CheckError> {
+    let file_hashing = listed_digests::hashings(model, files);
+    let mark = marks.examination_key(model, &file_hashing, expected.accepted);
     let journal = with.database.journal(expected.model, Purpose::Examine, mark)?;
     let request = Request {
         audit: !model.tensors.is_empty(),
@@ -205,46 +214,54 @@ fn examine_on(
 }
 
 /// Refuses a model that is no longer what was listed and opened, after the last byte of it was read.
-fn settle(source: &dyn Source, listed: &Listed, model: &Checkpoint) -> Result<(), SourceError> {
-    model.still_there(&[])?;
-    source.still_lists(listed)
+fn ensure_unchanged(
+    source: &dyn Source,
+    listed: &ListedModel,
+    model: &Checkpoint,
+) -> Result<(), SourceError> {
+    model.verify_unchanged(&[])?;
+    source.ensure_unchanged(listed)
 }
 
 /// The digests of a model; what the journal has of it is not read again.
 fn digest(
     model: &Checkpoint,
     id: i64,
-    marks: &Marks,
-    with: With<'_>,
+    marks: &ListingFingerprint,
+    with: CheckContext<'_>,
 ) -> Result<(Seal, RunReport), CheckError> {
-    let journal = with.database.journal(id, Purpose::Digest, marks.mark)?;
+    let journal = with.database.journal(id, Purpose::Digest, marks.digest)?;
     let request = Request { journal: Some(&journal), ..Request::default() };
     let digested = measure(model, &request, with);
     journal.finish(digested.is_ok())?;
-    let Examined { seal, run, .. } = digested?;
+    let Examination { seal, run, .. } = digested?;
     Ok((seal, run))
 }
 
 fn measure(
     model: &Checkpoint,
     request: &Request<'_>,
-    with: With<'_>,
-) -> Result<Examined, ExamineError> {
-    examine::measure(model, request, &with.checking.run, with.progress)
+    with: CheckContext<'_>,
+) -> Result<Examination, ExamineError> {
+    examine::measure(model, request, &with.check_options.run, with.progress)
 }
 
 /// Refuses a model that is not the one that was listed a moment ago.
-fn hold_to_list(model: &Checkpoint, name: &str, files: &[ListedFile]) -> Result<(), SourceError> {
+fn ensure_as_listed(
+    model: &Checkpoint,
+    name: &str,
+    files: &[ListedFile],
+) -> Result<(), SourceError> {
     let changed = |path: &str, what: &str| SourceError::Changed {
         place: format!("{name}: {path}"),
         what: what.to_owned(),
     };
-    let own = model.own_files();
+    let own = model.model_files();
     for (file, listed) in own.iter().zip(files) {
         if file.path != listed.path {
             return Err(changed(&file.path, "its files are others"));
         }
-        if file.bytes != listed.bytes || moved(file, &listed.mark) {
+        if file.bytes != listed.bytes || moved(file, &listed.change_token) {
             return Err(changed(&file.path, "it was written since it was listed"));
         }
     }
@@ -255,6 +272,6 @@ fn hold_to_list(model: &Checkpoint, name: &str, files: &[ListedFile]) -> Result<
 }
 
 /// Whether a file of this machine was written since it was listed. Others are pinned by their sources.
-fn moved(file: &ModelFile, mark: &Mark) -> bool {
-    matches!(mark, Mark::Identity(identity) if *identity != file.identity)
+fn moved(file: &ModelFile, mark: &ChangeToken) -> bool {
+    matches!(mark, ChangeToken::Identity(identity) if *identity != file.identity)
 }

@@ -1,29 +1,32 @@
 //! One model of a scan: checked, judged, recorded.
 
-use super::change::{Change, Moment, judge, other_version};
-use super::deep::{self, CheckError, Expected, Found, With};
-use super::due::Marks;
-use super::{CheckedModel, Running};
-use crate::source::{Listed, ListedFile, Source, SourceError};
-use crate::state::{Baseline, Checked, Content, Deep, FileMark, Known, Seen};
+use super::change::{ModelChange, ModelSnapshot, classify_change, other_version};
+use super::deep::{self, CheckContext, CheckError, CheckReferences, ContentFindings};
+use super::due::ListingFingerprint;
+use super::{ActiveScan, CheckedModel};
+use crate::source::{ListedFile, ListedModel, Source, SourceError};
+use crate::state::{
+    AcceptedBaseline, CheckRecord, ContentStatus, DeepCheckRecord, FileChangeToken, ModelRow,
+    StoredModel,
+};
 use std::cmp::Reverse;
 use tensorseal_core::judge::Finding;
-use tensorseal_core::record::{RecordedFinding, State};
+use tensorseal_core::record::{ModelState, RecordedFinding};
 use tensorseal_core::seal::Seal;
 
 /// A model that is being checked.
-pub(super) struct InSource<'a> {
+pub(super) struct CheckTarget<'a> {
     pub source: &'a dyn Source,
-    pub listed: &'a Listed,
-    pub marks: &'a Marks,
+    pub listed: &'a ListedModel,
+    pub fingerprint: &'a ListingFingerprint,
     /// Number of its row.
     pub id: i64,
     /// What was known of it; `None`: it was not seen before.
-    pub known: Option<&'a Known>,
+    pub stored: Option<&'a StoredModel>,
 }
 
 /// The row of a model that was listed.
-pub(super) struct SeenModel {
+pub(super) struct OwnedModelRow {
     pub id: i64,
     name: String,
     version: Option<String>,
@@ -31,12 +34,12 @@ pub(super) struct SeenModel {
     bytes: u64,
     signed: bool,
     sealed: bool,
-    mark: [u8; 32],
+    listing_digest: [u8; 32],
 }
 
-impl SeenModel {
-    pub fn new(id: i64, listed: &Listed, marks: &Marks) -> SeenModel {
-        SeenModel {
+impl OwnedModelRow {
+    pub(super) fn new(id: i64, listed: &ListedModel, marks: &ListingFingerprint) -> OwnedModelRow {
+        OwnedModelRow {
             id,
             name: listed.name.clone(),
             version: listed.version.clone(),
@@ -44,12 +47,12 @@ impl SeenModel {
             bytes: listed.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes)),
             signed: listed.signed,
             sealed: listed.sealed,
-            mark: marks.mark,
+            listing_digest: marks.digest,
         }
     }
 
-    pub fn row<'a>(&'a self, source: &'a str) -> Seen<'a> {
-        Seen {
+    pub(super) fn row<'a>(&'a self, source: &'a str) -> ModelRow<'a> {
+        ModelRow {
             source,
             name: &self.name,
             version: self.version.as_deref(),
@@ -57,24 +60,24 @@ impl SeenModel {
             bytes: self.bytes,
             signed: self.signed,
             sealed: self.sealed,
-            mark: self.mark,
+            listing_digest: self.listing_digest,
         }
     }
 }
 
 /// What is judged of a model.
-struct Verdict {
-    state: State,
+struct ModelVerdict {
+    state: ModelState,
     detail: String,
     /// Of the state.
     finding: Option<Finding>,
-    content: Content,
+    content: ContentStatus,
 }
 
-impl Running<'_, '_> {
+impl ActiveScan<'_, '_> {
     /// Reads a model, and records what became of it.
-    pub(super) fn check(&mut self, model: &InSource<'_>) -> Result<(), CheckError> {
-        let InSource { source, listed, marks, id, known } = *model;
+    pub(super) fn check(&mut self, model: &CheckTarget<'_>) -> Result<(), CheckError> {
+        let CheckTarget { source, listed, fingerprint: marks, id, stored: known } = *model;
         if let Some(why) = &listed.unreadable {
             let (place, why) = (listed.name.clone(), why.clone());
             return Err(SourceError::Unreachable { place, why }.into());
@@ -84,27 +87,29 @@ impl Running<'_, '_> {
         let accepted = baseline.as_ref().map(|baseline| &baseline.seal);
         let was = baseline.as_ref().and_then(|baseline| baseline.version.as_deref());
         let replaced = other_version(was, listed.version.as_deref()).is_some();
-        let found = database.found(id)?;
+        let found = database.unaccepted_content(id)?;
         let content = found.as_ref().or(accepted);
-        let judged = content.zip(known.and_then(claims_judged));
-        let expected = Expected { model: id, judged, accepted, replaced };
-        let (checking, progress) = (&self.scan.checking, self.scan.progress);
-        let with = With { database, checking, progress };
+        let judged = content.zip(known.and_then(judged_expectations));
+        let expected = CheckReferences { model: id, judged, accepted, replaced };
+        let (checking, progress) = (&self.scan.check_options, self.scan.progress);
+        let with = CheckContext { database, check_options: checking, progress };
         let deep = deep::check(source, listed, marks, expected, with)?;
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;
-        let file_marks = file_marks(&deep.files);
+        let file_marks = file_change_tokens(&deep.files);
         let before = database.findings(id)?;
-        let broken = match &deep.found {
-            Some(found) => found.claims_broken,
-            None => before.iter().filter(|found| found.breaks_claim()).count(),
+        let broken = match &deep.content_findings {
+            Some(found) => found.digest_mismatches,
+            None => before.iter().filter(|found| found.contradicts_digest()).count(),
         };
         let verdict = verdict(model, (&deep.seal, &file_marks), broken, baseline.as_ref());
-        let (recorded, judged) = match &deep.found {
+        let state = verdict.state.name();
+        tracing::debug!(model = ?listed.name, state, bytes = deep.bytes_read, "checked");
+        let (recorded, judged) = match &deep.content_findings {
             Some(found) => findings(found, &verdict),
-            None => (standing(before, &verdict), Vec::new()),
+            None => (carried_findings(before, &verdict), Vec::new()),
         };
-        database.record(&Checked {
+        database.record(&CheckRecord {
             model: id,
             run: self.run.id,
             at: (self.scan.clock)(),
@@ -112,15 +117,15 @@ impl Running<'_, '_> {
             state: verdict.state,
             detail: &verdict.detail,
             findings: &recorded,
-            deep: Some(Deep {
-                mark: marks.mark,
-                claims: deep.claims,
+            deep: Some(DeepCheckRecord {
+                listing_digest: marks.digest,
+                expectations_digest: deep.expectations_digest,
                 seal: &deep.seal,
-                marks: &file_marks,
+                change_tokens: &file_marks,
                 content: verdict.content,
             }),
         })?;
-        (self.scan.each)(&CheckedModel {
+        (self.scan.on_checked)(&CheckedModel {
             source: source.name(),
             listed,
             state: verdict.state,
@@ -134,35 +139,40 @@ impl Running<'_, '_> {
 }
 
 /// What a model was held to when this program judged its content, if it did.
-fn claims_judged(known: &Known) -> Option<[u8; 32]> {
+fn judged_expectations(known: &StoredModel) -> Option<[u8; 32]> {
     let by_this = known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"));
-    known.checked_claims.filter(|_| by_this)
+    known.checked_expectations.filter(|_| by_this)
 }
 
-fn file_marks(files: &[ListedFile]) -> Vec<FileMark> {
-    let of = |file: &ListedFile| FileMark { path: file.path.clone(), mark: file.mark.clone() };
+fn file_change_tokens(files: &[ListedFile]) -> Vec<FileChangeToken> {
+    let of = |file: &ListedFile| FileChangeToken {
+        path: file.path.clone(),
+        mark: file.change_token.clone(),
+    };
     files.iter().map(of).collect()
 }
 
 /// What became of a model that was read: its content and its marks, and how many files are not what is claimed.
 fn verdict(
-    model: &InSource<'_>,
-    (seal, marks): (&Seal, &[FileMark]),
+    model: &CheckTarget<'_>,
+    (seal, marks): (&Seal, &[FileChangeToken]),
     broken: usize,
-    baseline: Option<&Baseline>,
-) -> Verdict {
+    baseline: Option<&AcceptedBaseline>,
+) -> ModelVerdict {
     let listed = model.listed;
-    let change = baseline.map(|baseline| against(baseline, seal, listed, marks));
+    let change = baseline.map(|baseline| compare_with_baseline(baseline, seal, listed, marks));
     // Content that contradicts its own source is never the accepted one; that of a part is not, either.
     let content = match &change {
-        _ if !listed.incomplete.is_empty() => Content::Partial,
-        Some(change) if change.state == State::Ok => Content::Accepted,
-        Some(_) => Content::Other,
-        None if broken > 0 => Content::Partial,
-        None => Content::First,
+        _ if !listed.incomplete.is_empty() => ContentStatus::Partial,
+        Some(change) if change.state == ModelState::Ok => ContentStatus::Accepted,
+        Some(_) => ContentStatus::Other,
+        None if broken > 0 => ContentStatus::Partial,
+        None => ContentStatus::First,
     };
-    let verdict = |state, detail: String, finding| Verdict { state, detail, finding, content };
-    if let Some(Change { state, detail, finding }) = change.filter(|_| content == Content::Other) {
+    let verdict = |state, detail: String, finding| ModelVerdict { state, detail, finding, content };
+    if let Some(ModelChange { state, detail, finding }) =
+        change.filter(|_| content == ContentStatus::Other)
+    {
         return verdict(state, detail, finding);
     }
     if broken > 0 {
@@ -170,36 +180,47 @@ fn verdict(
             1 => "a file is not what its source says it is".to_owned(),
             n => format!("{n} files are not what their source says they are"),
         };
-        return verdict(State::Modified, detail, None);
+        return verdict(ModelState::Modified, detail, None);
     }
     if !listed.incomplete.is_empty() {
         let detail = listed.incomplete.join("; ");
         let finding = Finding::new("registry/incomplete", detail.clone());
-        return verdict(State::Incomplete, detail, Some(finding));
+        return verdict(ModelState::Incomplete, detail, Some(finding));
     }
-    if content == Content::First {
+    if content == ContentStatus::First {
         let detail = "not seen before".to_owned();
         let finding = Finding::new("registry/new", format!("{}: {detail}", listed.name));
-        return verdict(State::New, detail, Some(finding));
+        return verdict(ModelState::New, detail, Some(finding));
     }
-    verdict(State::Ok, "as accepted".to_owned(), None)
+    verdict(ModelState::Ok, "as accepted".to_owned(), None)
 }
 
-fn against(baseline: &Baseline, seal: &Seal, listed: &Listed, marks: &[FileMark]) -> Change {
-    let before = Moment {
+fn compare_with_baseline(
+    baseline: &AcceptedBaseline,
+    seal: &Seal,
+    listed: &ListedModel,
+    marks: &[FileChangeToken],
+) -> ModelChange {
+    let before = ModelSnapshot {
         version: baseline.version.as_deref(),
         seal: &baseline.seal,
-        marks: &baseline.marks,
+        change_tokens: &baseline.change_tokens,
     };
-    judge(before, Moment { version: listed.version.as_deref(), seal, marks })
+    classify_change(
+        before,
+        ModelSnapshot { version: listed.version.as_deref(), seal, change_tokens: marks },
+    )
 }
 
 /// All that is said of content that was judged now, worst first, as it is kept and as it was judged. Where a
 /// version took the place of another, the differences in detail are no news.
-fn findings(found: &Found, verdict: &Verdict) -> (Vec<RecordedFinding>, Vec<Finding>) {
+fn findings(
+    found: &ContentFindings,
+    verdict: &ModelVerdict,
+) -> (Vec<RecordedFinding>, Vec<Finding>) {
     let mut all: Vec<Finding> = verdict.finding.iter().cloned().collect();
     all.extend(found.findings.iter().cloned());
-    if matches!(verdict.state, State::Modified | State::BitRot) {
+    if matches!(verdict.state, ModelState::Modified | ModelState::BitRot) {
         all.extend(found.changes.iter().cloned());
     }
     all.sort_by_key(|finding| Reverse(finding.severity));
@@ -207,7 +228,7 @@ fn findings(found: &Found, verdict: &Verdict) -> (Vec<RecordedFinding>, Vec<Find
 }
 
 /// What was said of the same content before, with what is said of its state now.
-fn standing(before: Vec<RecordedFinding>, verdict: &Verdict) -> Vec<RecordedFinding> {
+fn carried_findings(before: Vec<RecordedFinding>, verdict: &ModelVerdict) -> Vec<RecordedFinding> {
     const OF_STATES: [&str; 6] = [
         "registry/new",
         "registry/missing",

@@ -1,10 +1,10 @@
 //! A directory tree: every directory that directly holds a file of a model is one, with all below it.
 
-use super::huggingface::notes::Notes;
+use super::huggingface::download_metadata::DownloadMetadata;
 use super::huggingface::other_repository;
 use super::local::{self, entries};
-use super::models::{is_array, is_model_file, is_model_marker};
-use super::{Listed, OpenedModel, Source, SourceError};
+use super::model_markers::{is_array, is_model_file, is_model_marker};
+use super::{ListedModel, OpenedModel, Source, SourceError};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -46,17 +46,19 @@ impl DirectoryTree {
         &self,
         path: &str,
         found: &[(String, fs::FileType)],
-    ) -> Result<Option<Listed>, SourceError> {
+    ) -> Result<Option<ListedModel>, SourceError> {
         let arrays = found.iter().filter(|(name, kind)| !kind.is_dir() && is_array(name)).count();
         if arrays == 0 {
             return Ok(None);
         }
         let listed = match local::list(&self.place(path), &mut |_, _| {}) {
-            Ok(listed) => self.with_notes(Listed { name: path.to_owned(), ..listed }),
+            Ok(listed) => {
+                self.with_download_metadata(ListedModel { name: path.to_owned(), ..listed })
+            }
             // They are not read: that they cannot be listed is for whoever reads them.
-            Err(_) => Listed { name: path.to_owned(), ..Listed::default() },
+            Err(_) => ListedModel { name: path.to_owned(), ..ListedModel::default() },
         };
-        Ok(Some(listed.with_arrays(arrays as u64)))
+        Ok(Some(listed.into_arrays_only(arrays as u64)))
     }
 
     /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.
@@ -72,9 +74,11 @@ impl DirectoryTree {
     }
 
     /// Adds that there are notes of a download; what they say is read when the model is opened.
-    fn with_notes(&self, mut listed: Listed) -> Listed {
-        if let Some(notes) = Notes::of(&self.root, &self.place(&listed.name)) {
-            listed.beside.extend(listed.files.iter().filter_map(|file| notes.of_file(&file.path)));
+    fn with_download_metadata(&self, mut listed: ListedModel) -> ListedModel {
+        if let Some(notes) = DownloadMetadata::find(&self.root, &self.place(&listed.name)) {
+            listed
+                .sidecars
+                .extend(listed.files.iter().filter_map(|file| notes.listed_file(&file.path)));
         }
         listed
     }
@@ -91,7 +95,10 @@ impl Source for DirectoryTree {
         &self.name
     }
 
-    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list(
+        &self,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         let mut pending = vec![Pending { path: ".".to_owned(), depth: 0 }];
         while let Some(Pending { path, depth }) = pending.pop() {
             let place = self.place(&path);
@@ -99,7 +106,7 @@ impl Source for DirectoryTree {
                 Ok((found, _)) => found,
                 // What is below it may be models: nobody can tell.
                 Err(error) if depth > 0 => {
-                    if each(Listed::unread(path, error)).is_break() {
+                    if each(ListedModel::unreadable(path, error)).is_break() {
                         return Ok(());
                     }
                     continue;
@@ -112,8 +119,8 @@ impl Source for DirectoryTree {
             };
             if found.iter().any(is_marker) {
                 let listed = match local::list(&place, &mut |_, _| {}) {
-                    Ok(listed) => self.with_notes(Listed { name: path, ..listed }),
-                    Err(error) => Listed::unread(path, error),
+                    Ok(listed) => self.with_download_metadata(ListedModel { name: path, ..listed }),
+                    Err(error) => ListedModel::unreadable(path, error),
                 };
                 if each(listed).is_break() {
                     return Ok(());
@@ -122,7 +129,7 @@ impl Source for DirectoryTree {
             }
             if depth == MAX_DEPTH {
                 let why = format!("directories are nested deeper than {MAX_DEPTH}");
-                if each(Listed::unread(path, why)).is_break() {
+                if each(ListedModel::unreadable(path, why)).is_break() {
                     return Ok(());
                 }
                 continue;
@@ -142,7 +149,7 @@ impl Source for DirectoryTree {
                     _ => other_repository(&at, name),
                 };
                 match why {
-                    Some(why) => passed_over.push(Listed::passed_over(below(name), why)),
+                    Some(why) => passed_over.push(ListedModel::skipped(below(name), why)),
                     None if kind.is_dir() && name != ".git" => {
                         pending.push(Pending { path: below(name), depth: depth + 1 });
                     }
@@ -158,20 +165,21 @@ impl Source for DirectoryTree {
         Ok(())
     }
 
-    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let place = self.place(&listed.name);
         let checkpoint = Checkpoint::open(&place, &local::options())?;
-        let opened = OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed));
-        let Some(notes) = Notes::of(&self.root, &place) else { return Ok(opened) };
+        let opened = OpenedModel::from_checkpoint(checkpoint)
+            .with_seal(local::seal_location(&place, listed));
+        let Some(notes) = DownloadMetadata::find(&self.root, &place) else { return Ok(opened) };
         let mut files = listed.files.clone();
         for file in &mut files {
-            file.claims.extend(notes.claim(&file.path));
+            file.digests.extend(notes.listed_digest(&file.path));
         }
         Ok(OpenedModel { files: Some(files), ..opened })
     }
 
-    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
-        local::still_beside(&self.place(&listed.name), listed)
+    fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
+        local::ensure_sidecars_unchanged(&self.place(&listed.name), listed)
     }
 }
 

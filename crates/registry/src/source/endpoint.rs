@@ -20,7 +20,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When it is no such URI. It is not repeated where it may hold a password.
-    pub fn parse(uri: &str, scheme: &str) -> Result<Self, SourceError> {
+    pub(super) fn parse(uri: &str, scheme: &str) -> Result<Self, SourceError> {
         let invalid = |source_name: &str, why: &str| SourceError::Invalid {
             source_name: source_name.to_owned(),
             why: why.to_owned(),
@@ -60,7 +60,7 @@ impl Endpoint {
     }
 
     /// Whether a password that is sent to it can be read by nobody else on the way.
-    pub fn is_private(&self) -> bool {
+    pub(super) fn is_private(&self) -> bool {
         is_private(&self.base)
     }
 }

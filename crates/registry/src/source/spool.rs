@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use tensorseal_base::system::{free_beside, read_exact_at};
+use tensorseal_base::system::{free_space, read_exact_at};
 use tensorseal_format::{RemoteError, RemoteFile};
 
 /// What is left free on a file system, at least: a part of it.
@@ -27,25 +27,25 @@ impl Spool {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn new(directory: &Path, most: u64) -> io::Result<Self> {
+    pub(super) fn new(directory: &Path, most: u64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        let most = free_beside(&file).map_or(most, |free| most.min(free - free / RESERVE));
+        let most = free_space(&file).map_or(most, |free| most.min(free - free / RESERVE));
         Ok(Self { file, written: 0, most })
     }
 
     /// Bytes that were written.
     #[cfg(feature = "oci")]
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.written
     }
 
     /// Bytes that may still be written.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         self.most - self.written
     }
 
     /// What was written, to be read.
-    pub fn into_bytes(self) -> SpooledBytes {
+    pub(super) fn into_bytes(self) -> SpooledBytes {
         SpooledBytes { file: Arc::new(self.file), bytes: self.written }
     }
 }
@@ -78,7 +78,12 @@ pub(crate) struct SpooledBytes {
 
 impl SpooledBytes {
     /// A stretch of it as a file of a model; `None`: it does not lie in it.
-    pub fn file(&self, start: u64, bytes: u64, place: String) -> Option<Arc<dyn RemoteFile>> {
+    pub(super) fn file(
+        &self,
+        start: u64,
+        bytes: u64,
+        place: String,
+    ) -> Option<Arc<dyn RemoteFile>> {
         let fits = start.checked_add(bytes).is_some_and(|end| end <= self.bytes);
         let file = || SpooledFile { file: Arc::clone(&self.file), start, bytes, place };
         fits.then(|| Arc::new(file()) as Arc<dyn RemoteFile>)

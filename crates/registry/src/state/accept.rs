@@ -5,15 +5,15 @@ use super::packed::unpack_seal;
 use super::{Database, StateError, named, text_of, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
-use tensorseal_core::record::{ModelRecord, State};
+use tensorseal_core::record::{ModelRecord, ModelState};
 
 /// What was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptResult {
     /// The root of its tensors; `None`: the model is gone, and that was accepted.
     pub root: Option<String>,
     /// The state it was in.
-    pub was: State,
+    pub was: ModelState,
 }
 
 impl Database {
@@ -28,23 +28,23 @@ impl Database {
         now: Timestamp,
         by: &str,
         reason: &str,
-    ) -> Result<Accepted, StateError> {
+    ) -> Result<AcceptResult, StateError> {
         let refuse = |why: &str| Err(StateError::NotAcceptable(format!("{}: {why}", model.name)));
-        if let Some(broken) = model.findings.iter().find(|found| found.breaks_claim()) {
+        if let Some(broken) = model.findings.iter().find(|found| found.contradicts_digest()) {
             return refuse(&format!(
                 "{}; what contradicts its own source cannot be accepted",
                 broken.message
             ));
         }
         match model.state {
-            State::Ok | State::New => {
+            ModelState::Ok | ModelState::New => {
                 return refuse("is what was accepted: there is nothing to accept");
             }
-            State::Incomplete => {
+            ModelState::Incomplete => {
                 return refuse(&format!("{}; it must be read first", model.detail));
             }
-            State::Missing => {}
-            State::Modified | State::BitRot | State::Replaced => {}
+            ModelState::Missing => {}
+            ModelState::Modified | ModelState::BitRot | ModelState::Replaced => {}
         }
         let done = {
             let mut connection = self.connection();
@@ -55,15 +55,17 @@ impl Database {
                     |row| row.get(0),
                 )?;
                 let root = match model.state {
-                    State::Missing => retire(&transaction, id, (now, by, reason)).map(|()| None),
-                    _ => adopt(&transaction, id, (now, by, reason)).map(Some),
+                    ModelState::Missing => {
+                        retire(&transaction, id, (now, by, reason)).map(|()| None)
+                    }
+                    _ => promote_to_baseline(&transaction, id, (now, by, reason)).map(Some),
                 }?;
                 transaction.commit()?;
                 Ok(root)
             })
         };
         match done {
-            Ok(root) => Ok(Accepted { root, was: model.state }),
+            Ok(root) => Ok(AcceptResult { root, was: model.state }),
             Err(error) => Err(named(self.path(), error)),
         }
     }
@@ -86,7 +88,7 @@ fn retire(
 }
 
 /// What was found becomes the baseline; what is said of its weights stands.
-fn adopt(
+fn promote_to_baseline(
     transaction: &Transaction<'_>,
     id: i64,
     (at, by, reason): (Timestamp, &str, &str),

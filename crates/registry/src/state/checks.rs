@@ -1,10 +1,10 @@
 //! What a check found, written all at once.
 
-use super::packed::{FileMark, pack_marks, pack_seal};
+use super::packed::{FileChangeToken, pack_change_tokens, pack_seal};
 use super::{Database, StateError, journal, text_of, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
-use tensorseal_core::record::{RecordedFinding, State};
+use tensorseal_core::record::{ModelState, RecordedFinding};
 use tensorseal_core::seal::Seal;
 
 /// Who accepts what is seen for the first time.
@@ -15,7 +15,7 @@ const SAME_CONTENT: &str = "same content";
 
 /// What a check found.
 #[derive(Debug)]
-pub struct Checked<'a> {
+pub struct CheckRecord<'a> {
     /// Row of the model.
     pub model: i64,
     /// The scan.
@@ -25,33 +25,33 @@ pub struct Checked<'a> {
     /// Its version.
     pub version: Option<&'a str>,
     /// What became of it.
-    pub state: State,
+    pub state: ModelState,
     /// The same in a sentence.
     pub detail: &'a str,
     /// What was found.
     pub findings: &'a [RecordedFinding],
     /// Of a model that was read to its end.
-    pub deep: Option<Deep<'a>>,
+    pub deep: Option<DeepCheckRecord<'a>>,
 }
 
 /// What every byte of a model gave.
 #[derive(Debug)]
-pub struct Deep<'a> {
+pub struct DeepCheckRecord<'a> {
     /// Of all its files, and of what is missing.
-    pub mark: [u8; 32],
+    pub listing_digest: [u8; 32],
     /// Of all that it was held to: what was claimed of its files, the seal beside it.
-    pub claims: [u8; 32],
+    pub expectations_digest: [u8; 32],
     /// The content.
     pub seal: &'a Seal,
     /// The marks of its files.
-    pub marks: &'a [FileMark],
+    pub change_tokens: &'a [FileChangeToken],
     /// What the content is to the model.
-    pub content: Content,
+    pub content: ContentStatus,
 }
 
 /// What the content of a model is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+pub enum ContentStatus {
     /// Its baseline from now on: there was none.
     First,
     /// The accepted one.
@@ -67,13 +67,13 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn record(&self, checked: &Checked<'_>) -> Result<(), StateError> {
+    pub fn record(&self, checked: &CheckRecord<'_>) -> Result<(), StateError> {
         self.write(|transaction| write_check(transaction, checked))
     }
 }
 
-fn write_check(transaction: &Transaction<'_>, checked: &Checked<'_>) -> rusqlite::Result<()> {
-    let Checked { model, run, at, version, state, detail, findings, deep } = checked;
+fn write_check(transaction: &Transaction<'_>, checked: &CheckRecord<'_>) -> rusqlite::Result<()> {
+    let CheckRecord { model, run, at, version, state, detail, findings, deep } = checked;
     transaction.execute("DELETE FROM findings WHERE model = ?1", [model])?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO findings (model, position, rule, severity, body) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -105,8 +105,8 @@ fn write_check(transaction: &Transaction<'_>, checked: &Checked<'_>) -> rusqlite
                     model,
                     version,
                     root,
-                    deep.mark,
-                    deep.claims,
+                    deep.listing_digest,
+                    deep.expectations_digest,
                     env!("CARGO_PKG_VERSION"),
                     text_of(*at)
                 ],
@@ -120,15 +120,15 @@ fn write_check(transaction: &Transaction<'_>, checked: &Checked<'_>) -> rusqlite
 
 fn write_content(
     transaction: &Transaction<'_>,
-    checked: &Checked<'_>,
-    deep: &Deep<'_>,
+    checked: &CheckRecord<'_>,
+    deep: &DeepCheckRecord<'_>,
 ) -> rusqlite::Result<()> {
-    let Checked { model, version, at, .. } = checked;
-    let marks = pack_marks(deep.marks).map_err(unreadable)?;
-    if deep.content != Content::Other {
+    let CheckRecord { model, version, at, .. } = checked;
+    let marks = pack_change_tokens(deep.change_tokens).map_err(unreadable)?;
+    if deep.content != ContentStatus::Other {
         transaction.execute("DELETE FROM found WHERE model = ?1", [model])?;
     }
-    if deep.content == Content::First {
+    if deep.content == ContentStatus::First {
         let seal = pack_seal(deep.seal).map_err(unreadable)?;
         let reason = "not seen before";
         insert_baseline(
@@ -139,21 +139,21 @@ fn write_content(
         )?;
     }
     match deep.content {
-        Content::First | Content::Accepted => {
+        ContentStatus::First | ContentStatus::Accepted => {
             transaction.execute(
                 "UPDATE models SET good_marks = ?2 WHERE id = ?1",
                 params![model, marks],
             )?;
             follow_version(transaction, *model, *version, *at)?;
         }
-        Content::Other => {
+        ContentStatus::Other => {
             let seal = pack_seal(deep.seal).map_err(unreadable)?;
             transaction.execute(
                 "INSERT OR REPLACE INTO found (model, version, seal, marks) VALUES (?1, ?2, ?3, ?4)",
                 params![model, version, seal, marks],
             )?;
         }
-        Content::Partial => {}
+        ContentStatus::Partial => {}
     }
     Ok(())
 }
@@ -194,10 +194,10 @@ pub(super) fn insert_baseline(
 /// History is of changes: a check that finds all as it was leaves its time in the row of the model.
 fn add_event(
     transaction: &Transaction<'_>,
-    checked: &Checked<'_>,
+    checked: &CheckRecord<'_>,
     root: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let Checked { model, run, at, version, state, detail, .. } = checked;
+    let CheckRecord { model, run, at, version, state, detail, .. } = checked;
     let last: Option<(String, Option<String>, String)> = transaction
         .query_row(
             "SELECT state, root, detail FROM events WHERE model = ?1 ORDER BY id DESC LIMIT 1",

@@ -9,14 +9,14 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct History {
     /// Changes, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<HistoryEvent>,
     /// What was accepted, oldest first.
     pub baselines: Vec<Acceptance>,
 }
 
 /// A change of state or content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Event {
+pub struct HistoryEvent {
     /// When.
     pub at: Timestamp,
     /// The scan; null: somebody accepted something.
@@ -62,7 +62,7 @@ impl Database {
                    WHERE m.source = ?1 AND m.name = ?2 ORDER BY e.id DESC LIMIT ?3) ORDER BY id",
             )?;
             let events = statement.query_map(params![source, name, MOST], |row| {
-                Ok(Event {
+                Ok(HistoryEvent {
                     at: time_of(row, "at")?,
                     run: row.get("run")?,
                     state: row.get("state")?,

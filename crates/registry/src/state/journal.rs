@@ -4,9 +4,9 @@ use super::{Database, StateError};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tensorseal_core::audit::stored;
+use tensorseal_core::audit::facts_storage;
 use tensorseal_core::examine::journal::{Journal, MeasuredObject};
-use tensorseal_engine::FinishedFile;
+use tensorseal_engine::FileMeasurement;
 use tensorseal_engine::stream::plan::{Object, ObjectKind};
 
 /// How much work a kill may cost.
@@ -22,27 +22,27 @@ pub enum Purpose {
 }
 
 /// The place of an object: its kind and file, where it begins and how long it is.
-type Place = (i64, i64, i64, i64);
+type ObjectKey = (i64, i64, i64, i64);
 
 /// The journal of one model.
 pub struct ModelJournal<'a> {
     database: &'a Database,
     model: i64,
     purpose: i64,
-    mark: [u8; 32],
-    waiting: Mutex<Waiting>,
+    fingerprint: [u8; 32],
+    pending: Mutex<PendingRows>,
 }
 
 #[derive(Default)]
-struct Waiting {
-    rows: Vec<Row>,
+struct PendingRows {
+    rows: Vec<JournalRow>,
     /// When the rows before were written, or the first of these came.
     written: Option<Instant>,
     failure: Option<StateError>,
 }
 
-enum Row {
-    Object { place: Place, digest: [u8; 32], blocks: Vec<[u8; 32]>, facts: Option<Vec<u8>> },
+enum JournalRow {
+    Object { place: ObjectKey, digest: [u8; 32], blocks: Vec<[u8; 32]>, facts: Option<Vec<u8>> },
     File { file: i64, finished: String },
 }
 
@@ -71,7 +71,7 @@ impl Database {
             Ok(())
         })?;
         let waiting = Mutex::default();
-        Ok(ModelJournal { database: self, model, purpose, mark, waiting })
+        Ok(ModelJournal { database: self, model, purpose, fingerprint: mark, pending: waiting })
     }
 }
 
@@ -89,8 +89,8 @@ impl ModelJournal<'_> {
     /// # Errors
     /// The first [`StateError`] of all that was asked of it.
     pub fn finish(mut self, completed: bool) -> Result<(), StateError> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let Waiting { rows, failure, .. } =
+        let waiting = std::mem::take(&mut self.pending);
+        let PendingRows { rows, failure, .. } =
             waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(error) => Err(error),
@@ -99,8 +99,8 @@ impl ModelJournal<'_> {
         }
     }
 
-    fn keep(&self, row: Row) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    fn keep(&self, row: JournalRow) {
+        let mut waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.rows.push(row);
         let written = *waiting.written.get_or_insert_with(Instant::now);
         if written.elapsed() < EVERY || waiting.failure.is_some() {
@@ -111,8 +111,8 @@ impl ModelJournal<'_> {
         waiting.written = Some(Instant::now());
     }
 
-    fn write(&self, rows: &[Row]) -> Result<(), StateError> {
-        let Self { model, purpose, mark, .. } = self;
+    fn write(&self, rows: &[JournalRow]) -> Result<(), StateError> {
+        let Self { model, purpose, fingerprint: mark, .. } = self;
         self.database.write(|transaction| {
             let mut object = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO journal_objects
@@ -125,13 +125,18 @@ impl ModelJournal<'_> {
             )?;
             for row in rows {
                 match row {
-                    Row::Object { place: (kind, file, offset, bytes), digest, blocks, facts } => {
+                    JournalRow::Object {
+                        place: (kind, file, offset, bytes),
+                        digest,
+                        blocks,
+                        facts,
+                    } => {
                         let blocks = blocks.as_flattened();
                         object.execute(params![
                             model, purpose, mark, kind, file, offset, bytes, digest, blocks, facts
                         ])?;
                     }
-                    Row::File { file, finished } => {
+                    JournalRow::File { file, finished } => {
                         whole.execute(params![model, purpose, mark, file, finished])?;
                     }
                 }
@@ -143,7 +148,7 @@ impl ModelJournal<'_> {
     /// What was read; a state that cannot be read is told at the end.
     fn known<T>(&self, read: Result<Option<T>, StateError>) -> Option<T> {
         read.unwrap_or_else(|error| {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.failure.get_or_insert(error);
             None
         })
@@ -165,7 +170,7 @@ impl Journal for ModelJournal<'_> {
                     digest: row.get(0)?,
                     blocks: blocks.as_chunks::<32>().0.to_vec(),
                     // Without those that do not read, it is measured again.
-                    facts: facts.as_deref().and_then(stored::restore),
+                    facts: facts.as_deref().and_then(facts_storage::restore),
                 })
             });
             row.optional()
@@ -173,7 +178,7 @@ impl Journal for ModelJournal<'_> {
         self.known(read)
     }
 
-    fn file(&self, file: usize) -> Option<FinishedFile> {
+    fn file(&self, file: usize) -> Option<FileMeasurement> {
         let read = self.database.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT finished FROM journal_files
@@ -190,23 +195,23 @@ impl Journal for ModelJournal<'_> {
         let MeasuredObject { digest, blocks, facts } = measured;
         let Some(place) = place(object) else { return };
         // One that cannot be written is measured again.
-        let Ok(facts) = facts.as_ref().map(stored::store).transpose() else { return };
-        self.keep(Row::Object { place, digest: *digest, blocks: blocks.clone(), facts });
+        let Ok(facts) = facts.as_ref().map(facts_storage::store).transpose() else { return };
+        self.keep(JournalRow::Object { place, digest: *digest, blocks: blocks.clone(), facts });
     }
 
-    fn keep_file(&self, file: usize, finished: &FinishedFile) {
+    fn keep_file(&self, file: usize, finished: &FileMeasurement) {
         if let (Some(file), Ok(finished)) = (kept(file as u64), serde_json::to_string(finished)) {
-            self.keep(Row::File { file, finished });
+            self.keep(JournalRow::File { file, finished });
         }
     }
 }
 
-fn place(object: &Object) -> Option<Place> {
+fn place(object: &Object) -> Option<ObjectKey> {
     let kind = match object.kind {
         ObjectKind::Tensor(_) => 0,
-        ObjectKind::Outside(_) => 1,
+        ObjectKind::Gap(_) => 1,
         ObjectKind::File(_) => 2,
-        ObjectKind::Beside(_) => return None,
+        ObjectKind::SignedOnly(_) => return None,
     };
     Some((kind, kept(object.file as u64)?, kept(object.offset)?, kept(object.bytes)?))
 }

@@ -11,7 +11,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "it is held")] File);
 
 impl Lock {
     /// Takes the lock of a database, or waits for it.
-    pub fn take(database: &Path, wait: bool) -> Result<Lock, StateError> {
+    pub(super) fn take(database: &Path, wait: bool) -> Result<Lock, StateError> {
         let path = path_of(database);
         let failed = |source| StateError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new()

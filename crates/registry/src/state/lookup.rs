@@ -3,30 +3,30 @@
 use super::{Database, StateError};
 use std::path::{Path, PathBuf};
 use tensorseal_core::record::ModelRecord;
-use tensorseal_core::verbs::gate::{Known, Registries};
+use tensorseal_core::verbs::gate::{RegisteredModel, RegistryLookup};
 
 /// A state that is read when a gate asks for it.
 #[derive(Debug, Clone)]
 pub struct StateFile {
     /// The database, or why nobody knows where it is.
-    pub place: Result<PathBuf, String>,
+    pub path: Result<PathBuf, String>,
 }
 
-impl Registries for StateFile {
-    fn known(&self, model: &Path) -> Result<Option<Known>, String> {
+impl RegistryLookup for StateFile {
+    fn lookup(&self, model: &Path) -> Result<Option<RegisteredModel>, String> {
         let told = |error: StateError| error.to_string();
-        let database = Database::read_from(self.place.as_ref()?).map_err(told)?;
+        let database = Database::open_for_reading(self.path.as_ref()?).map_err(told)?;
         let path = model.canonicalize().map_err(|error| error.to_string())?;
-        let Some(record) = in_source(&database, &path).map_err(told)? else { return Ok(None) };
-        let known = database.known(&record.source, &record.name).map_err(told)?;
+        let Some(record) = find_model(&database, &path).map_err(told)? else { return Ok(None) };
+        let known = database.stored_model(&record.source, &record.name).map_err(told)?;
         let baseline = known.map(|known| database.baseline(known.id)).transpose().map_err(told)?;
         let accepted = baseline.flatten().map(|baseline| baseline.seal);
-        Ok(Some(Known { record, accepted }))
+        Ok(Some(RegisteredModel { record, accepted }))
     }
 }
 
 /// The model at a path, by the directory that was scanned: any that it lies in.
-fn in_source(database: &Database, path: &Path) -> Result<Option<ModelRecord>, StateError> {
+fn find_model(database: &Database, path: &Path) -> Result<Option<ModelRecord>, StateError> {
     for source in path.ancestors() {
         let (Some(name), Ok(below)) = (source.to_str(), path.strip_prefix(source)) else {
             continue;

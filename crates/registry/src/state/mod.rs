@@ -17,14 +17,14 @@ mod records;
 mod runs;
 mod schema;
 
-pub use accept::Accepted;
-pub use checks::{Checked, Content, Deep};
+pub use accept::AcceptResult;
+pub use checks::{CheckRecord, ContentStatus, DeepCheckRecord};
 pub use error::StateError;
-pub use history::{Acceptance, Event, History};
+pub use history::{Acceptance, History, HistoryEvent};
 pub use journal::{ModelJournal, Purpose};
 pub use lookup::StateFile;
-pub use models::{Baseline, Known, Seen};
-pub use packed::FileMark;
+pub use models::{AcceptedBaseline, ModelRow, StoredModel};
+pub use packed::FileChangeToken;
 
 use jiff::Timestamp;
 use lock::Lock;
@@ -49,7 +49,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`]; [`StateError::Locked`] only without `wait`.
-    pub fn write_to(path: &Path, wait: bool) -> Result<(Database, bool), StateError> {
+    pub fn open_for_writing(path: &Path, wait: bool) -> Result<(Database, bool), StateError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let failed = |source| StateError::Io { path: directory.to_owned(), source };
             std::fs::create_dir_all(directory).map_err(failed)?;
@@ -64,7 +64,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn read_from(path: &Path) -> Result<Database, StateError> {
+    pub fn open_for_reading(path: &Path) -> Result<Database, StateError> {
         match path.try_exists() {
             Ok(false) => return Err(StateError::Missing(path.to_owned())),
             Ok(true) => {}
@@ -84,7 +84,7 @@ impl Database {
     }
 
     /// Whether another process writes to the state at `path`.
-    pub fn is_at_work(path: &Path) -> bool {
+    pub fn has_writer(path: &Path) -> bool {
         lock::is_held(path)
     }
 

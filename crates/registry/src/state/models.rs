@@ -1,16 +1,16 @@
 //! The rows of models: what is known before a check, and what is written after it.
 
-use super::packed::{FileMark, unpack_marks, unpack_seal};
+use super::packed::{FileChangeToken, unpack_change_tokens, unpack_seal};
 use super::runs::kept;
 use super::{Database, StateError, text_of, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
-use tensorseal_core::record::{RecordedFinding, State};
+use tensorseal_core::record::{ModelState, RecordedFinding};
 use tensorseal_core::seal::Seal;
 
 /// A model as it was listed, for its row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen<'a> {
+pub struct ModelRow<'a> {
     /// The source.
     pub source: &'a str,
     /// Its name there.
@@ -26,22 +26,22 @@ pub struct Seen<'a> {
     /// Whether there is a seal with it.
     pub sealed: bool,
     /// Of all its files, and of what is missing.
-    pub mark: [u8; 32],
+    pub listing_digest: [u8; 32],
 }
 
 /// What is known of a model that is listed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
+pub struct StoredModel {
     /// Number of its row.
     pub id: i64,
     /// What became of it.
-    pub state: State,
+    pub state: ModelState,
     /// Its version, when it was last deeply checked.
     pub version: Option<String>,
-    /// See [`Seen::mark`]: when it was last deeply checked to the end.
-    pub checked_mark: Option<[u8; 32]>,
+    /// See [`ModelRow::listing_digest`]: when it was last deeply checked to the end.
+    pub checked_listing_digest: Option<[u8; 32]>,
     /// A digest of what it was held to then.
-    pub checked_claims: Option<[u8; 32]>,
+    pub checked_expectations: Option<[u8; 32]>,
     /// Version of the program that judged it.
     pub checked_tool: Option<String>,
     /// When that was.
@@ -50,13 +50,13 @@ pub struct Known {
 
 /// The content that a model is held to.
 #[derive(Debug)]
-pub struct Baseline {
+pub struct AcceptedBaseline {
     /// Its version.
     pub version: Option<String>,
     /// The content.
     pub seal: Seal,
     /// The marks of its files when its content was last this one.
-    pub marks: Vec<FileMark>,
+    pub change_tokens: Vec<FileChangeToken>,
 }
 
 impl Database {
@@ -64,7 +64,11 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn known(&self, source: &str, name: &str) -> Result<Option<Known>, StateError> {
+    pub fn stored_model(
+        &self,
+        source: &str,
+        name: &str,
+    ) -> Result<Option<StoredModel>, StateError> {
         self.read(|connection| {
             connection
                 .prepare_cached(
@@ -79,7 +83,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn add(&self, run: i64, seen: &Seen<'_>, now: Timestamp) -> Result<i64, StateError> {
+    pub fn add(&self, run: i64, seen: &ModelRow<'_>, now: Timestamp) -> Result<i64, StateError> {
         self.write(|transaction| {
             transaction.execute(
                 "INSERT INTO models (source, name, version, state, detail, files, bytes, signed, sealed,
@@ -96,7 +100,7 @@ impl Database {
                     kept(seen.bytes),
                     seen.signed,
                     seen.sealed,
-                    seen.mark,
+                    seen.listing_digest,
                     text_of(now),
                     run
                 ],
@@ -113,10 +117,10 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn see(
+    pub fn update_listed(
         &self,
         run: i64,
-        seen: &[(i64, Seen<'_>)],
+        seen: &[(i64, ModelRow<'_>)],
         now: Timestamp,
     ) -> Result<(), StateError> {
         self.write(|transaction| {
@@ -131,7 +135,7 @@ impl Database {
                     kept(seen.bytes),
                     seen.signed,
                     seen.sealed,
-                    seen.mark,
+                    seen.listing_digest,
                     text_of(now),
                     run
                 ])?;
@@ -144,7 +148,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn settle_new(&self, sources: &[String]) -> Result<(), StateError> {
+    pub fn clear_new(&self, sources: &[String]) -> Result<(), StateError> {
         self.write(|transaction| {
             for source in sources {
                 transaction.execute(
@@ -167,7 +171,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn baseline(&self, model: i64) -> Result<Option<Baseline>, StateError> {
+    pub fn baseline(&self, model: i64) -> Result<Option<AcceptedBaseline>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT b.version, b.seal, m.good_marks FROM baselines b JOIN models m ON m.id = b.model
@@ -176,11 +180,11 @@ impl Database {
             statement
                 .query_row([model], |row| {
                     let marks: Option<Vec<u8>> = row.get(2)?;
-                    Ok(Baseline {
+                    Ok(AcceptedBaseline {
                         version: row.get(0)?,
                         seal: unpack_seal(row.get_ref(1)?.as_blob()?).map_err(unreadable)?,
-                        marks: match marks {
-                            Some(marks) => unpack_marks(&marks).map_err(unreadable)?,
+                        change_tokens: match marks {
+                            Some(marks) => unpack_change_tokens(&marks).map_err(unreadable)?,
                             None => Vec::new(),
                         },
                     })
@@ -193,7 +197,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn found(&self, model: i64) -> Result<Option<Seal>, StateError> {
+    pub fn unaccepted_content(&self, model: i64) -> Result<Option<Seal>, StateError> {
         self.read(|connection| {
             connection
                 .prepare_cached("SELECT seal FROM found WHERE model = ?1")?
@@ -216,7 +220,11 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn not_seen(&self, run: i64, source: &str) -> Result<Vec<(i64, String)>, StateError> {
+    pub fn unlisted_models(
+        &self,
+        run: i64,
+        source: &str,
+    ) -> Result<Vec<(i64, String)>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT id, name FROM models WHERE source = ?1 AND last_run <> ?2 AND NOT retired
@@ -229,15 +237,15 @@ impl Database {
     }
 }
 
-fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
+fn known(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
     let state: String = row.get("state")?;
     let checked: Option<String> = row.get("last_deep_check")?;
-    Ok(Known {
+    Ok(StoredModel {
         id: row.get("id")?,
         state: super::records::state_of(&state)?,
         version: row.get("version")?,
-        checked_mark: row.get("checked_mark")?,
-        checked_claims: row.get("checked_claims")?,
+        checked_listing_digest: row.get("checked_mark")?,
+        checked_expectations: row.get("checked_claims")?,
         checked_tool: row.get("checked_tool")?,
         last_deep_check: checked.map(|text| text.parse().map_err(unreadable)).transpose()?,
     })

@@ -1,6 +1,6 @@
 //! Seals and marks as they are kept: JSON, compressed.
 
-use crate::source::Mark;
+use crate::source::ChangeToken;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
@@ -10,11 +10,11 @@ use tensorseal_core::seal::{Seal, canonical, read};
 
 /// The mark of a file, by its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileMark {
+pub struct FileChangeToken {
     /// Path in the model.
     pub path: String,
     /// What moves when it is written.
-    pub mark: Mark,
+    pub mark: ChangeToken,
 }
 
 /// Packs a seal.
@@ -30,7 +30,7 @@ pub(super) fn unpack_seal(packed: &[u8]) -> Result<Seal, read::SealError> {
 }
 
 /// Packs marks.
-pub(super) fn pack_marks(marks: &[FileMark]) -> io::Result<Vec<u8>> {
+pub(super) fn pack_change_tokens(marks: &[FileChangeToken]) -> io::Result<Vec<u8>> {
     let mut out = ZlibEncoder::new(Vec::new(), Compression::fast());
     serde_json::to_writer(&mut out, marks)?;
     out.flush()?;
@@ -38,6 +38,6 @@ pub(super) fn pack_marks(marks: &[FileMark]) -> io::Result<Vec<u8>> {
 }
 
 /// The marks that were packed.
-pub(super) fn unpack_marks(packed: &[u8]) -> serde_json::Result<Vec<FileMark>> {
+pub(super) fn unpack_change_tokens(packed: &[u8]) -> serde_json::Result<Vec<FileChangeToken>> {
     serde_json::from_reader(BufReader::new(ZlibDecoder::new(packed)))
 }

@@ -7,14 +7,16 @@ use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
 use std::io;
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::{ModelRecord, RecordedFinding, Records, State, Summary};
+use tensorseal_core::record::{
+    ModelRecord, ModelRecords, ModelState, RecordedFinding, RegistrySummary,
+};
 
 impl Database {
     /// What is known in sum.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn summary(&self) -> Result<Summary, StateError> {
+    pub fn summary(&self) -> Result<RegistrySummary, StateError> {
         self.read(summary)
     }
 
@@ -22,7 +24,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn worst_of(&self, sources: &[String]) -> Result<Option<Severity>, StateError> {
+    pub fn worst_severity(&self, sources: &[String]) -> Result<Option<Severity>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT DISTINCT severity FROM findings WHERE model IN
@@ -32,7 +34,8 @@ impl Database {
             for source in sources {
                 let mut rows = statement.query([source])?;
                 while let Some(row) = rows.next()? {
-                    let severity: Severity = row.get::<_, String>(0)?.parse().map_err(Wrong::of)?;
+                    let severity: Severity =
+                        row.get::<_, String>(0)?.parse().map_err(UnexpectedValue::of)?;
                     worst = worst.max(Some(severity));
                 }
             }
@@ -75,7 +78,7 @@ impl Database {
     }
 }
 
-impl Records for Database {
+impl ModelRecords for Database {
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
         let mut failed = None;
         let read = self.read(|connection| {
@@ -97,8 +100,9 @@ impl Records for Database {
     }
 }
 
-fn summary(connection: &Connection) -> rusqlite::Result<Summary> {
-    let mut models: BTreeMap<State, u64> = State::ALL.into_iter().map(|state| (state, 0)).collect();
+fn summary(connection: &Connection) -> rusqlite::Result<RegistrySummary> {
+    let mut models: BTreeMap<ModelState, u64> =
+        ModelState::ALL.into_iter().map(|state| (state, 0)).collect();
     let mut statement = connection
         .prepare("SELECT state, count(*) AS n FROM models WHERE NOT retired GROUP BY state")?;
     let mut rows = statement.query([])?;
@@ -112,7 +116,7 @@ fn summary(connection: &Connection) -> rusqlite::Result<Summary> {
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let severity: Severity = row.get::<_, String>(0)?.parse().map_err(Wrong::of)?;
+        let severity: Severity = row.get::<_, String>(0)?.parse().map_err(UnexpectedValue::of)?;
         findings.insert((severity, row.get(1)?), number(row, "n")?);
     }
     let count = |what: &str| -> rusqlite::Result<u64> {
@@ -124,7 +128,7 @@ fn summary(connection: &Connection) -> rusqlite::Result<Summary> {
         [],
         |row| row.get(0),
     )?;
-    Ok(Summary {
+    Ok(RegistrySummary {
         last_run: last(connection)?,
         last_complete: last_complete(connection)?,
         models,
@@ -176,17 +180,18 @@ pub(super) fn findings(
     rows.collect()
 }
 
-pub(super) fn state_of(name: &str) -> rusqlite::Result<State> {
-    State::of_name(name).ok_or_else(|| Wrong::of(format!("no state is called {name:?}")))
+pub(super) fn state_of(name: &str) -> rusqlite::Result<ModelState> {
+    ModelState::from_name(name)
+        .ok_or_else(|| UnexpectedValue::of(format!("no state is called {name:?}")))
 }
 
 /// What this program does not write.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Wrong(String);
+struct UnexpectedValue(String);
 
-impl Wrong {
+impl UnexpectedValue {
     fn of(what: String) -> rusqlite::Error {
-        unreadable(Wrong(what))
+        unreadable(UnexpectedValue(what))
     }
 }

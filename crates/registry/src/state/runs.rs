@@ -97,7 +97,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         sources: list("sources")?,
         started: time_of(row, "started")?,
         ended: ended.map(|text| text.parse().map_err(unreadable)).transpose()?,
-        outcome: RunOutcome::of_name(&outcome).unwrap_or(RunOutcome::Interrupted),
+        outcome: RunOutcome::from_name(&outcome).unwrap_or(RunOutcome::Interrupted),
         models: number(row, "models")?,
         deep_checked: number(row, "deep_checked")?,
         bytes_read: number(row, "bytes_read")?,

@@ -1,22 +1,35 @@
-//! Text for a page.
+//! Makes text safe for HTML.
 
-use crate::shown;
+use crate::safe_text;
+use askama::filters::{Escaper, Safe};
 use quick_xml::escape::escape;
+use std::fmt;
 
-/// Longest text that is shown, in characters: longer than every text of our own.
+/// Greatest length of a text in characters. It is longer than any text of the program itself.
 const TEXT: usize = 2000;
 
-/// Text for content and attributes: may hold names, is clipped.
+/// The escaper of all templates: text is clipped, hidden characters are written out, and markup is escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Page;
+
+impl Escaper for Page {
+    fn write_escaped_str<W: fmt::Write>(&self, mut dest: W, text: &str) -> fmt::Result {
+        dest.write_str(&escape(safe_text::clipped(text, TEXT)))
+    }
+}
+
+/// Returns a name from a model as markup. It is isolated, so that its writing direction does not affect the text around
+/// it.
+pub fn name(name: impl AsRef<str>) -> Safe<String> {
+    Safe(format!("<bdi>{}</bdi>", escape(safe_text::name(name.as_ref()))))
+}
+
+/// Returns a name from a model as markup for an attribute or a title, which cannot be isolated.
+pub fn plain_name(name: &str) -> Safe<String> {
+    Safe(escape(safe_text::name(name)).into_owned())
+}
+
+/// Returns text as markup.
 pub fn text(text: &str) -> String {
-    escape(shown::clipped(text, TEXT)).into_owned()
-}
-
-/// A name from a model, set apart so that its direction of writing stays inside.
-pub fn name(name: &str) -> String {
-    format!("<bdi>{}</bdi>", plain_name(name))
-}
-
-/// A name from a model for an attribute.
-pub fn plain_name(name: &str) -> String {
-    escape(shown::name(name)).into_owned()
+    escape(safe_text::clipped(text, TEXT)).into_owned()
 }

@@ -1,33 +1,56 @@
-//! The map: layers by roles, each cell with the worst that was found there.
+//! The map of a model: a table of layers and roles that shows the most severe finding of each cell.
 //!
-//! A table of bounded size whatever the model: layers are drawn together when there are many, and so
-//! are roles.
+//! The size of the table is bounded. Neighbouring layers share a row if there are many, and rare roles share a
+//! column.
 
-use super::{Flagged, anchor, badge, escape, sign};
-use crate::Report;
+use super::Flagged;
 use crate::profile::Profile;
 use crate::units::{count, grouped};
+use crate::{Report, safe_text};
+use askama::filters::Safe;
+use quick_xml::escape::escape;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
 use tensorseal_core::judge::Severity;
 
-/// Rows of the map.
+/// Largest number of rows for layers.
 const ROWS: usize = 64;
 
-/// Columns of the map, the last of which may stand for all other roles.
+/// Largest number of columns. The last one may stand for all other roles.
 const COLUMNS: usize = 24;
 
-/// What lies in one cell.
+/// Greatest length of a line of a column label, in characters.
+const LINE: usize = 32;
+
+/// The tensors of one cell.
 #[derive(Debug, Default, Clone)]
-struct Cell {
-    tensors: u64,
-    flagged: u64,
-    worst: Option<Severity>,
-    /// The first finding of the worst tensor that is listed.
-    link: Option<usize>,
+pub struct Cell {
+    /// Number of tensors.
+    pub tensors: u64,
+    /// Number of tensors with findings above info.
+    pub flagged: u64,
+    /// The most severe finding.
+    pub worst: Option<Severity>,
+    /// Number of the first listed finding of the most severe tensor.
+    pub link: Option<usize>,
 }
 
 impl Cell {
+    /// Returns how many tensors of the cell have findings, and the most severe of them.
+    pub fn title(&self) -> String {
+        let worst = self.worst.map_or("clean", Severity::name);
+        format!("{worst}: {} of {}", grouped(self.flagged), count(self.tensors, "tensor"))
+    }
+
+    /// Returns the number of tensors with findings, if there are several.
+    pub fn number(&self) -> Option<String> {
+        match self.flagged {
+            0 | 1 => None,
+            2..=99 => Some(self.flagged.to_string()),
+            _ => Some("99+".to_owned()),
+        }
+    }
+
     fn add(&mut self, profile: &Profile, flagged: &Flagged<'_>) {
         self.tensors += 1;
         let Some(flag) = flagged.get(&profile.tensor) else { return };
@@ -41,28 +64,40 @@ impl Cell {
     }
 }
 
-/// Rows and columns with their names.
-struct Map {
-    columns: Vec<String>,
-    rows: Vec<(String, Vec<Cell>)>,
-    layers_a_row: usize,
+/// The rows and columns with their names.
+pub struct Map {
+    /// Number of tensors.
+    pub tensors: u64,
+    /// The roles.
+    pub columns: Vec<String>,
+    /// Name and cells of each row.
+    pub rows: Vec<(String, Vec<Cell>)>,
+    /// Number of layers that share a row.
+    pub layers_per_row: usize,
 }
 
 impl Map {
-    fn of(profiles: &[&Profile], flagged: &Flagged<'_>) -> Self {
+    /// Draws the map of a report, or returns `None` if the roles of its tensors are not known.
+    pub fn of(report: &Report, flagged: &Flagged<'_>) -> Option<Self> {
+        let profiles: Vec<&Profile> =
+            report.profiles.iter().filter(|profile| !profile.role.is_empty()).collect();
+        (!profiles.is_empty()).then(|| Self::draw(&profiles, flagged))
+    }
+
+    fn draw(profiles: &[&Profile], flagged: &Flagged<'_>) -> Self {
         let columns = columns(profiles, flagged);
         let column_of: BTreeMap<&str, usize> =
             columns.iter().enumerate().map(|(index, role)| (role.as_str(), index)).collect();
         let others = columns.len() - 1;
         let layers: BTreeSet<u64> = profiles.iter().filter_map(|profile| profile.depth).collect();
         let layers: Vec<u64> = layers.into_iter().collect();
-        let layers_a_row = layers.len().div_ceil(ROWS).max(1);
+        let layers_per_row = layers.len().div_ceil(ROWS).max(1);
         let mut rows: Vec<(String, Vec<Cell>)> = Vec::new();
         if profiles.iter().any(|profile| profile.depth.is_none()) {
-            rows.push(("outside".to_owned(), vec![Cell::default(); columns.len()]));
+            rows.push(("no layer".to_owned(), vec![Cell::default(); columns.len()]));
         }
         let first = rows.len();
-        for bin in layers.chunks(layers_a_row) {
+        for bin in layers.chunks(layers_per_row) {
             let name = match bin {
                 [one] => one.to_string(),
                 [start, .., end] => format!("{start}–{end}"),
@@ -74,18 +109,18 @@ impl Map {
             let row = match profile.depth {
                 None => 0,
                 Some(depth) => {
-                    first + layers.partition_point(|layer| *layer < depth) / layers_a_row
+                    first + layers.partition_point(|layer| *layer < depth) / layers_per_row
                 }
             };
             let column = column_of.get(profile.role.as_str()).copied().unwrap_or(others);
             rows[row].1[column].add(profile, flagged);
         }
-        Self { columns, rows, layers_a_row }
+        Self { tensors: profiles.len() as u64, columns, rows, layers_per_row }
     }
 }
 
-/// The roles, in order of their names, those that no layer has last; of too many those with the worst findings, then the most
-/// tensors, and one for all others.
+/// Returns the roles sorted by name, with those outside layers last. If there are too many, the roles with the most
+/// severe findings and then the most tensors are kept, and one column stands for all others.
 fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     let mut roles: BTreeMap<&str, Cell> = BTreeMap::new();
     for profile in profiles {
@@ -94,7 +129,7 @@ fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     let mut ranked: Vec<(&str, Cell)> = roles.into_iter().collect();
     let many = ranked.len() > COLUMNS;
     if many {
-        ranked.sort_by_key(|(_, cell)| std::cmp::Reverse((cell.worst, cell.tensors)));
+        ranked.sort_by_key(|(_, cell)| Reverse((cell.worst, cell.tensors)));
         ranked.truncate(COLUMNS - 1);
     }
     let layered: BTreeSet<&str> =
@@ -107,76 +142,50 @@ fn columns(profiles: &[&Profile], flagged: &Flagged<'_>) -> Vec<String> {
     names
 }
 
-pub fn write(report: &Report, flagged: &Flagged<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let profiles: Vec<&Profile> =
-        report.profiles.iter().filter(|profile| !profile.role.is_empty()).collect();
-    if profiles.is_empty() {
-        return Ok(());
-    }
-    let map = Map::of(&profiles, flagged);
-    writeln!(
-        out,
-        "<section aria-labelledby=\"map\">\n<h2 id=\"map\">Map</h2>\n<p>{} by layer and role. {}</p>",
-        count(profiles.len() as u64, "tensor"),
-        match map.layers_a_row {
-            1 => "Each cell shows the worst finding of its tensors.".to_owned(),
-            n => format!(
-                "Each row stands for {n} layers; each cell shows the worst finding of its tensors."
-            ),
+/// Breaks a label into lines of at most [`LINE`] characters, after separators where possible.
+fn lines(label: &str) -> String {
+    let (mut text, mut length) = (String::with_capacity(label.len() + 4), 0);
+    for part in label.split_inclusive(['.', '_', '-', '/', ' ']) {
+        let part_length = part.chars().count();
+        if length > 0 && length + part_length > LINE {
+            text.push('\n');
+            length = 0;
         }
-    )?;
-    legend(out)?;
-    writeln!(
-        out,
-        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"map\" tabindex=\"0\">\n<table class=\"map\">\n\
-         <thead><tr><th scope=\"col\">layer</th>"
-    )?;
-    for role in &map.columns {
-        writeln!(out, "<th scope=\"col\"><span>{}</span></th>", escape::name(role))?;
-    }
-    writeln!(out, "</tr></thead>\n<tbody>")?;
-    for (name, cells) in &map.rows {
-        write!(out, "<tr><th scope=\"row\">{}</th>", escape::text(name))?;
-        for cell in cells {
-            write_cell(cell, out)?;
+        for c in part.chars() {
+            if length == LINE {
+                text.push('\n');
+                length = 0;
+            }
+            text.push(c);
+            length += 1;
         }
-        writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody>\n</table>\n</div>\n</section>")
+    text
 }
 
-fn write_cell(cell: &Cell, out: &mut dyn Write) -> io::Result<()> {
-    let Some(worst) = cell.worst else {
-        return match cell.tensors {
-            0 => write!(out, "<td></td>"),
-            _ => write!(out, "<td class=\"clean\"><i>clean</i></td>"),
-        };
-    };
-    let name = worst.name();
-    let title = format!("{name}: {} of {}", grouped(cell.flagged), count(cell.tensors, "tensor"));
-    let number = match cell.flagged {
-        1 => String::new(),
-        2..=99 => format!("<small>{}</small>", cell.flagged),
-        _ => "<small>99+</small>".to_owned(),
-    };
-    let inside = format!("{}{number}<i>{name}</i>", sign(worst));
-    match cell.link {
-        Some(link) => write!(
-            out,
-            "<td class=\"{name}\"><a href=\"#{}\" title=\"{title}\">{inside}</a></td>",
-            anchor(link)
-        ),
-        None => write!(out, "<td class=\"{name}\" title=\"{title}\">{inside}</td>"),
-    }
+/// Returns the severities that a cell may show.
+pub fn legend() -> impl Iterator<Item = Severity> {
+    Severity::ALL.into_iter().filter(|severity| *severity > Severity::Info)
 }
 
-fn legend(out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "<p class=\"legend\"><span class=\"badge clean\">· clean</span> ")?;
-    for severity in Severity::ALL.into_iter().filter(|severity| *severity > Severity::Info) {
-        write!(out, "{} ", badge(severity))?;
+/// Returns the name of a column as markup, in lines that are not too long.
+pub fn label(role: &str) -> Safe<String> {
+    Safe(format!("<bdi>{}</bdi>", escape(lines(&safe_text::name(role)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_are_broken_after_separators() {
+        assert_eq!(lines("attention.output.LayerNorm.bias"), "attention.output.LayerNorm.bias");
+        assert_eq!(
+            lines("visual_encoder.attention.relative_position_bias"),
+            "visual_encoder.attention.\nrelative_position_bias"
+        );
+        let long = "x".repeat(LINE * 2 + 1);
+        assert_eq!(lines(&format!("a.{long}")), format!("a.\n{0}\n{0}\nx", "x".repeat(LINE)));
+        assert_eq!(lines(""), "");
     }
-    writeln!(
-        out,
-        "<span class=\"blank\">blank: no such tensor; a number: so many tensors with findings</span></p>"
-    )
 }

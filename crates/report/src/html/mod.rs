@@ -1,9 +1,9 @@
-//! The page for people: one file that needs nothing else, has no script, and tells with words and
-//! signs what it tells with colours.
+//! The HTML report: a single self-contained file without scripts. Words and signs repeat everything that colours
+//! express.
 //!
-//! It is well-formed XML as well, so that a strict parser can hold it to its structure. Its policy
-//! allows one style sheet, by its digest, and nothing else: should text of a model ever come through
-//! as markup, it still loads and runs nothing.
+//! The page is also well-formed XML, so that tests can check its structure with a strict parser. Its content
+//! security policy allows one style sheet, by digest, and nothing else. Even if text from a model were
+//! interpreted as markup, the page would load and run nothing.
 
 pub(super) mod escape;
 mod facts;
@@ -11,73 +11,61 @@ mod findings;
 mod map;
 pub(super) mod page;
 mod plots;
-mod policy;
 mod tensors;
 
 use super::profile::Profile;
-use super::{Report, summary};
+use super::{Report, summary, units};
+use askama::Template;
+use askama::filters::Safe;
+use findings::Chapters;
+use map::Map;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, Write};
-use tensorseal_core::judge::Severity;
+use tensorseal_core::judge::{Finding, Severity};
 
 /// Writes the page.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let chapters = findings::Chapters::of(report);
+    let chapters = Chapters::of(report);
     let flagged = Flagged::of(report, &chapters);
-    head(report, out)?;
-    facts::write(report, out)?;
-    policy::write(report, out)?;
-    map::write(report, &flagged, out)?;
-    findings::write(&chapters, &flagged, out)?;
-    tensors::write(&flagged, out)?;
-    page::close(out)
+    let map = Map::of(report, &flagged);
+    Page { report, chapters, flagged, map }.write_into(out)
 }
 
-/// The sign of a severity: what colour alone must not say.
-fn sign(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "✖",
-        Severity::High => "▲",
-        Severity::Medium => "◆",
-        Severity::Low => "●",
-        Severity::Info => "○",
-    }
+/// The page of a report.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    report: &'a Report,
+    chapters: Chapters<'a>,
+    flagged: Flagged<'a>,
+    map: Option<Map>,
 }
 
-/// Sign and name of a severity, in its colours.
-pub(super) fn badge(severity: Severity) -> String {
-    let name = severity.name();
-    format!(
-        "<span class=\"badge {name}\"><span aria-hidden=\"true\">{}</span> {name}</span>",
-        sign(severity)
-    )
-}
-
-/// The tensors with findings that are more than remarks.
+/// The tensors that have findings above info.
 struct Flagged<'a> {
     tensors: HashMap<&'a str, Flag>,
-    /// Those that are drawn, worst first.
+    /// The tensors that are plotted, most severe first.
     drawn: Vec<&'a Profile>,
-    /// Those that could be and are not.
-    not_drawn: usize,
+    /// Number of tensors that are not plotted because there are too many.
+    not_drawn: u64,
 }
 
-/// What is wrong with one tensor.
+/// The findings of one tensor.
 struct Flag {
     worst: Severity,
     findings: u64,
-    /// Number of its card, when it is drawn.
+    /// Number of its card, if it is plotted.
     card: Option<usize>,
-    /// Numbers of its findings on the page, with their rules.
+    /// Number, rule and severity of its findings that are listed on the page.
     listed: Vec<(usize, &'static str, Severity)>,
 }
 
 impl<'a> Flagged<'a> {
-    fn of(report: &'a Report, chapters: &findings::Chapters<'a>) -> Self {
+    fn of(report: &'a Report, chapters: &Chapters<'a>) -> Self {
         let mut tensors: HashMap<&str, Flag> = HashMap::new();
         for finding in report.findings.iter().filter(|f| f.severity > Severity::Info) {
             let Some(tensor) = &finding.tensor else { continue };
@@ -103,7 +91,7 @@ impl<'a> Flagged<'a> {
             }
         }
         drawn.sort_by_key(|(_, worst, first)| (*worst, *first));
-        let not_drawn = drawn.len().saturating_sub(tensors::DRAWN);
+        let not_drawn = drawn.len().saturating_sub(tensors::DRAWN) as u64;
         let drawn: Vec<&Profile> =
             drawn.into_iter().take(tensors::DRAWN).map(|(profile, ..)| profile).collect();
         for (index, profile) in drawn.iter().enumerate() {
@@ -117,54 +105,29 @@ impl<'a> Flagged<'a> {
     fn get(&self, tensor: &str) -> Option<&Flag> {
         self.tensors.get(tensor)
     }
-}
 
-fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let verdict = summary::verdict(report.verdict);
-    let (class, mark) = page::verdict(report.verdict);
-    let path = escape::plain_name(&report.model.path);
-    page::open(&format!("{verdict}: {path} (tensorseal {})", report.command), out)?;
-    writeln!(
-        out,
-        "<header class=\"{class}\">\n<p class=\"kicker\">tensorseal {}</p>\n<h1>{}</h1>\n\
-         <p class=\"verdict\"><strong><span aria-hidden=\"true\">{mark}</span> {verdict}</strong> {}</p>",
-        report.command,
-        escape::name(&report.model.path),
-        escape::text(&summary::sentence(report))
-    )?;
-    tally(report, out)?;
-    writeln!(out, "</header>")
-}
-
-/// How many findings there are of each severity.
-fn tally(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    if report.findings.is_empty() {
-        return Ok(());
+    /// Returns the tensors that are plotted, with their findings.
+    fn cards(&self) -> impl Iterator<Item = (&'a Profile, &Flag)> {
+        self.drawn.iter().filter_map(|profile| Some((*profile, self.get(&profile.tensor)?)))
     }
-    writeln!(out, "<ul class=\"tally\" aria-label=\"Findings by severity\">")?;
-    for (severity, count) in summary::counts(report) {
-        let name = severity.name();
-        let inside = format!(
-            "<span aria-hidden=\"true\">{}</span> <b>{}</b> {name}",
-            sign(severity),
-            super::units::grouped(count as u64)
-        );
-        match count {
-            0 => writeln!(out, "<li class=\"none\">{inside}</li>")?,
-            _ => writeln!(out, "<li class=\"{name}\"><a href=\"#{name}\">{inside}</a></li>")?,
+
+    /// Returns where a finding is: ranges, file, other tensor, what a policy says of it, and a link to the plots.
+    fn places(&self, finding: &Finding) -> Vec<Safe<String>> {
+        let text = |text: String| Safe(escape::text(&text));
+        let mut places: Vec<_> = summary::ranges(finding).into_iter().map(text).collect();
+        if let (Some(_), Some(file)) = (&finding.tensor, &finding.file) {
+            places.push(Safe(format!("file {}", escape::name(file))));
         }
+        if let Some(other) = &finding.other_tensor {
+            places.push(Safe(format!("other tensor {}", escape::name(other))));
+        }
+        places.extend(summary::standing(finding).map(text));
+        let flag = finding.tensor.as_deref().and_then(|tensor| self.get(tensor));
+        if let Some(number) = flag.and_then(|flag| flag.card) {
+            places.push(Safe(format!("<a href=\"#t{number}\">plots</a>")));
+        }
+        places
     }
-    writeln!(out, "</ul>")
-}
-
-/// The place of a finding on the page.
-fn anchor(number: usize) -> String {
-    format!("f{number}")
-}
-
-/// The place of the plots of a tensor.
-fn card(number: usize) -> String {
-    format!("t{number}")
 }
 
 #[cfg(test)]

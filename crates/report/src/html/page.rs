@@ -1,44 +1,67 @@
-//! What all pages have in common: the policy that allows one style sheet and nothing else, and the ends.
+//! The parts that all pages share: the style sheet with its digest, and the signs and classes of outcomes.
 
+use askama::filters::Safe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-use std::io::{self, Write};
-use tensorseal_core::judge::Verdict;
+use tensorseal_core::judge::{Severity, Verdict};
+use tensorseal_core::policy::gate::RuleStatus;
 
-pub const STYLE: &str = include_str!("style.css");
+/// The style sheet.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
-/// Everything before the content; `title` is escaped.
-pub fn open(title: &str, out: &mut dyn Write) -> io::Result<()> {
-    let digest = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    writeln!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <meta name=\"referrer\" content=\"no-referrer\"/>\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-    )
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Returns the digest by which the content security policy allows the style sheet.
+pub(crate) fn style_digest() -> Safe<String> {
+    Safe(STANDARD.encode(Sha256::digest(STYLE.as_bytes())))
 }
 
-/// Everything behind it.
-pub fn close(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "<footer><p>tensorseal {} · rules of {} · this page loads nothing and runs nothing</p></footer>\n\
-         </main>\n</body>\n</html>",
-        env!("CARGO_PKG_VERSION"),
-        tensorseal_core::judge::rules::rules().version
-    )
+/// Returns a length with its thousands separated.
+pub(crate) fn grouped(length: usize) -> String {
+    crate::units::grouped(length as u64)
 }
 
-/// The class of a verdict, and its sign.
-pub fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
+/// Returns the version of the rules.
+pub fn rules_version() -> &'static str {
+    tensorseal_core::judge::rules::rules().version
+}
+
+/// Returns the CSS class of a verdict and its sign.
+pub(crate) fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Pass => ("pass", "✔"),
         Verdict::Fail => ("fail", "✖"),
         Verdict::Incomplete => ("incomplete", "!"),
     }
+}
+
+/// Returns the CSS class of the outcome of a policy rule and its sign.
+pub fn outcome(outcome: RuleStatus) -> (&'static str, &'static str) {
+    match outcome {
+        RuleStatus::Pass => ("clean", "✔"),
+        RuleStatus::Allowed => ("low", "○"),
+        RuleStatus::NotChecked => ("high", "?"),
+        RuleStatus::Fail => ("critical", "✖"),
+    }
+}
+
+/// Returns the sign of a severity, for readers who do not see its colour.
+pub fn sign(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "✖",
+        Severity::High => "▲",
+        Severity::Medium => "◆",
+        Severity::Low => "●",
+        Severity::Info => "○",
+    }
+}
+
+/// Returns a badge with the sign and the name of a severity, in its colours.
+pub fn badge(severity: Severity) -> Safe<String> {
+    let (name, sign) = (severity.name(), sign(severity));
+    Safe(format!(
+        "<span class=\"badge {name}\"><span aria-hidden=\"true\">{sign}</span> {name}</span>"
+    ))
 }

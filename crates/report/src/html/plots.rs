@@ -1,40 +1,57 @@
-//! Plots: inline SVG whose lines and colours come from the style sheet.
+//! Plots as inline SVG. Their lines and colours are defined in the style sheet.
 
-use crate::profile::LowBits;
+use crate::profile::{LowBitCounts, Profile};
 use crate::units::{bytes, count, grouped};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
-/// Size of a plot and the box of its axes, in units of the drawing.
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 178.0;
+/// Size of a plot and position of its axes, in SVG units.
+pub const WIDTH: f64 = 460.0;
+pub const HEIGHT: f64 = 178.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 442.0;
+pub const RIGHT: f64 = 442.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 142.0;
 
-/// Bars of an exponent plot.
+/// Largest number of bars in an exponent plot.
 const BARS: i64 = 144;
 
-/// Empty exponents after which a bar stands by itself.
+/// Number of consecutive empty exponents that separates a bar from the others.
 const APART: i64 = 8;
 
-/// Exponents of values, now and in the baseline, counts on a logarithmic scale.
-pub fn exponents(
-    values: &[(i32, u64)],
-    before: &[(i32, u64)],
-    out: &mut dyn Write,
-) -> io::Result<()> {
+/// Largest number of low-bit streams that are plotted for one tensor.
+const STREAMS: usize = 8;
+
+/// A plot.
+pub struct Plot {
+    /// SVG elements.
+    pub drawing: String,
+    /// Title of the horizontal axis.
+    pub axis: &'static str,
+    /// What the plot shows, in words.
+    pub caption: String,
+    /// CSS class and name of each kind of line or bar.
+    pub keys: &'static [(&'static str, &'static str)],
+}
+
+/// Draws all plots of a tensor.
+pub fn all(profile: &Profile) -> Vec<Plot> {
+    let exponents = exponents(&profile.exponents, &profile.exponents_before);
+    let low_bits = profile.low_bits.iter().take(STREAMS).filter_map(low_bits);
+    exponents.into_iter().chain(low_bits).collect()
+}
+
+/// Draws a histogram of exponents, now and in the baseline, with counts on a logarithmic scale.
+fn exponents(values: &[(i32, u64)], before: &[(i32, u64)]) -> Option<Plot> {
     let all = values.iter().chain(before).filter(|(_, count)| *count > 0);
     let range = all.clone().fold(None, |range: Option<(i64, i64)>, (exponent, _)| {
         let at = i64::from(*exponent);
         Some(range.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
     });
     let (Some((low, high)), Some(most)) = (range, all.map(|(_, count)| *count).max()) else {
-        return Ok(());
+        return None;
     };
-    // A little air on both sides; few exponents do not become walls.
+    // Leave a margin on both sides, and keep bars narrow if there are few exponents.
     let low = low - 1;
     let span = (high - low + 2).max(24);
     let wide = (span + BARS - 1) / BARS;
@@ -77,12 +94,12 @@ pub fn exponents(
         let _ = write!(svg, "<path class=\"before\" d=\"{line}V{BOTTOM}\"/>");
     }
     let exponent = |bin: usize| low + bin as i64 * wide;
-    // A bar may stand for several exponents: the highest that has values.
+    // A bar may stand for several exponents. Name the highest one that has values.
     let highest = |bin: usize| {
         let of_bin = values.iter().filter(|(at, n)| *n > 0 && bin_of(*at) == bin);
         of_bin.map(|(at, _)| i64::from(*at)).max().unwrap_or_else(|| exponent(bin))
     };
-    // The outermost few are named; more would cover one another.
+    // Label only the outermost bars, because labels of more would overlap.
     for bin in apart.iter().rev().take(2) {
         let anchor = if x(*bin) > (LEFT + RIGHT) / 2.0 { "end" } else { "start" };
         let _ = write!(
@@ -111,41 +128,30 @@ pub fn exponents(
     let total: u64 = now.iter().fold(0, |all, count| all.saturating_add(*count));
     let mode = now.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)));
     let mut told = match mode.filter(|(_, count)| **count > 0) {
-        None => "No value is finite and not zero.".to_owned(),
+        None => "No finite non-zero values.".to_owned(),
         Some((bin, _)) => format!(
-            "Exponents of {}: most at {}, from {} to {high}.",
+            "Exponents of {}: most frequent {}, range {} to {high}.",
             count(total, "value"),
             exponent(bin),
             now.iter().position(|count| *count > 0).map_or(low, exponent),
         ),
     };
-    let keys = if before.iter().any(|count| *count > 0) {
-        "<span class=\"key now\">now</span> <span class=\"key then\">baseline</span> "
-    } else {
-        ""
+    let keys: &[_] = match before.iter().any(|count| *count > 0) {
+        true => &[("now", "now"), ("then", "baseline")],
+        false => &[],
     };
     if let Some(last) = apart.last() {
-        let _ = write!(
-            told,
-            " Apart from the rest: {} at {}.",
-            count(now[*last], "value"),
-            highest(*last)
-        );
+        let _ = write!(told, " Outliers: {} at {}.", count(now[*last], "value"), highest(*last));
     }
-    figure(&svg, "exponent, base 2", &told, keys, out)
+    Some(Plot { drawing: svg, axis: "exponent, base 2", caption: told, keys })
 }
 
-/// The bytes of a stream of low bits, on a linear scale, and the level of an even distribution.
-pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
+/// Draws the byte frequencies of a low-bit stream on a linear scale, and the level of a uniform distribution.
+fn low_bits(stream: &LowBitCounts) -> Option<Plot> {
     let counts: Vec<u64> = stream.bytes.iter().take(256).copied().collect();
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
-    let Some((byte, most)) = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)))
-    else {
-        return Ok(());
-    };
-    if *most == 0 {
-        return Ok(());
-    }
+    let ranked = counts.iter().enumerate().max_by_key(|(at, n)| (**n, Reverse(*at)));
+    let (byte, most) = ranked.filter(|(_, most)| **most > 0)?;
     let even = total / 256.0;
     let top = (*most as f64).max(1.6 * even);
     let step = (RIGHT - LEFT) / 256.0;
@@ -180,18 +186,18 @@ pub fn low_bits(stream: &LowBits, out: &mut dyn Write) -> io::Result<()> {
     }
     let chi: f64 = counts.iter().map(|n| (*n as f64 - even) * (*n as f64 - even) / even).sum();
     let told = format!(
-        "Lowest {} of each value, {}: byte 0x{byte:02x} has {}, even would be {}; chi-square {} over 255.",
+        "Lowest {} of each value, {}: byte 0x{byte:02x} has {}, uniform would be {}; chi-square {} with 255 degrees of freedom.",
         count(u64::from(stream.bits), "bit"),
         bytes(total as u64),
         percent(*most as f64 / total),
         percent(1.0 / 256.0),
         if chi < 1e15 { grouped(chi as u64) } else { format!("{chi:.1e}") },
     );
-    let keys = "<span class=\"key stem\">count</span> <span class=\"key even\">even</span> ";
-    figure(&svg, "byte", &told, keys, out)
+    let keys = &[("stem", "count"), ("even", "uniform")];
+    Some(Plot { drawing: svg, axis: "byte", caption: told, keys })
 }
 
-/// Height of a count on a logarithmic scale on which one value can be seen.
+/// Returns the height of a count on a logarithmic scale on which a single value is visible.
 fn scale(count: u64, most: u64) -> f64 {
     if count == 0 {
         return 0.0;
@@ -200,7 +206,7 @@ fn scale(count: u64, most: u64) -> f64 {
     level(count) / level(most.max(1)) * (BOTTOM - TOP)
 }
 
-/// Axes, and lines at powers of ten.
+/// Draws the axes, and grid lines at powers of ten.
 fn frame(most: u64) -> String {
     let mut svg = String::new();
     let highest = most.max(1).ilog10();
@@ -222,7 +228,7 @@ fn frame(most: u64) -> String {
     svg
 }
 
-/// The bins above the fullest one that are cut off from it by a gap.
+/// Returns the bins above the fullest one that a gap separates from it.
 fn apart(bins: &[u64], gap: i64) -> Vec<usize> {
     let Some((mode, _)) =
         bins.iter().enumerate().max_by_key(|(bin, count)| (**count, Reverse(*bin)))
@@ -244,7 +250,7 @@ fn apart(bins: &[u64], gap: i64) -> Vec<usize> {
     found
 }
 
-/// The distance between labels that leaves room for them: 1, 2 or 5 times a power of ten.
+/// Returns the distance between axis labels: 1, 2 or 5 times a power of ten.
 fn tick_step(span: i64) -> i64 {
     let wanted = (span / 9).max(1);
     let power = 10i64.pow(wanted.ilog10());
@@ -259,24 +265,12 @@ fn percent(share: f64) -> String {
     }
 }
 
-fn figure(svg: &str, axis: &str, told: &str, keys: &str, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{told}\">{svg}\
-         <text class=\"title\" x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{axis}</text></svg>\n\
-         <figcaption>{keys}{told}</figcaption>\n</figure>",
-        HEIGHT - 4.0
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn drawn(now: &[(i32, u64)], before: &[(i32, u64)]) -> String {
-        let mut out = Vec::new();
-        exponents(now, before, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        exponents(now, before).map_or_else(String::new, |plot| plot.drawing + &plot.caption)
     }
 
     #[test]
@@ -287,7 +281,7 @@ mod tests {
         flipped.push((120, 1));
         let svg = drawn(&flipped, &clean);
         assert!(svg.contains("class=\"far\"") && svg.contains("class=\"before\""), "{svg}");
-        assert!(svg.contains("Apart from the rest: 1 value at 120."), "{svg}");
+        assert!(svg.contains("Outliers: 1 value at 120."), "{svg}");
     }
 
     #[test]
@@ -302,12 +296,10 @@ mod tests {
     fn one_byte_of_all_is_told() {
         let mut bytes = vec![10u64; 256];
         bytes[0x41] = 1000;
-        let mut out = Vec::new();
-        low_bits(&LowBits { bits: 4, bytes }, &mut out).unwrap();
-        let svg = String::from_utf8(out).unwrap();
-        assert!(svg.contains("byte 0x41 has 28 %, even would be 0.39 %"), "{svg}");
-        low_bits(&LowBits { bits: 1, bytes: vec![] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![0; 256] }, &mut Vec::new()).unwrap();
-        low_bits(&LowBits { bits: 1, bytes: vec![u64::MAX; 999] }, &mut Vec::new()).unwrap();
+        let caption = low_bits(&LowBitCounts { bits: 4, bytes }).unwrap().caption;
+        assert!(caption.contains("byte 0x41 has 28 %, uniform would be 0.39 %"), "{caption}");
+        assert!(low_bits(&LowBitCounts { bits: 1, bytes: vec![] }).is_none());
+        assert!(low_bits(&LowBitCounts { bits: 1, bytes: vec![0; 256] }).is_none());
+        assert!(low_bits(&LowBitCounts { bits: 1, bytes: vec![u64::MAX; 999] }).is_some());
     }
 }

@@ -2,12 +2,12 @@
 
 use super::page::STYLE;
 use super::*;
-use crate::profile::{LowBits, Profile};
-use crate::{Model, SealUsed};
+use crate::profile::{LowBitCounts, Profile};
+use crate::{ModelSummary, SealUsed};
 use proptest::prelude::*;
 use roxmltree::{Document, ParsingOptions};
 use tensorseal_core::judge::Finding;
-use tensorseal_format::{LeftOut, NotCovered};
+use tensorseal_format::{SkipReason, SkippedPath};
 
 fn written(report: &Report) -> String {
     let mut out = Vec::new();
@@ -36,7 +36,7 @@ fn profiles(layers: u64) -> Vec<Profile> {
             depth: Some(layer),
             exponents: (-30..=-2).map(|e| (e, 1 << (e + 30).min(20))).chain([(117, 1)]).collect(),
             exponents_before: (-30..=-2).map(|e| (e, 1 << (e + 30).min(20))).collect(),
-            low_bits: vec![LowBits { bits: 4, bytes: (0..256).map(|b| 900 + b).collect() }],
+            low_bits: vec![LowBitCounts { bits: 4, bytes: (0..256).map(|b| 900 + b).collect() }],
             ..Profile::default()
         })
         .collect();
@@ -50,7 +50,7 @@ fn profiles(layers: u64) -> Vec<Profile> {
 
 fn report(layers: u64, every: usize) -> Report {
     let mut report = Report::new("audit", "model");
-    report.model = Model { files: 1, tensors: layers * 8 + 1, ..report.model };
+    report.model = ModelSummary { files: 1, tensors: layers * 8 + 1, ..report.model };
     report.profiles = profiles(layers);
     for profile in report.profiles.iter().step_by(every) {
         let finding = Finding::new("weights/exponent-outlier", "1 value far above the rest")
@@ -132,7 +132,7 @@ fn thirty_thousand_tensors_are_a_small_page() {
     let page = written(&many);
     assert!(page.len() < 1_500_000, "{}", page.len());
     assert!(page.contains("… and 29,961 more"), "what is left out is counted");
-    assert!(page.contains("and 29,961 more tensors with findings, not drawn"));
+    assert!(page.contains("and 29,961 more tensors with findings, not plotted"));
     parsed(&page);
 }
 
@@ -207,7 +207,7 @@ fn hostile(name: &str) -> Report {
         compared: None,
     });
     let left_out =
-        NotCovered { path: name.to_owned(), reason: name.to_owned(), kind: LeftOut::Problem };
+        SkippedPath { path: name.to_owned(), reason: name.to_owned(), kind: SkipReason::Problem };
     report.coverage.not_covered.push(left_out);
     for profile in &mut report.profiles {
         profile.role = name.to_owned();
@@ -271,6 +271,6 @@ proptest! {
         let document = parsed(&page);
         let title = document.descendants().find(|n| n.has_tag_name("h1")).unwrap();
         let text: String = title.descendants().filter_map(|n| n.text()).next().unwrap_or("").to_owned();
-        prop_assert_eq!(text, crate::shown::name(&name));
+        prop_assert_eq!(text, crate::safe_text::name(&name));
     }
 }

@@ -1,21 +1,21 @@
-//! Registries on the terminal: a table, the findings, one line in sum.
+//! The terminal output for registries: a table of models, the findings, and a summary line.
 
 use super::group::Group;
 use super::{Overview, sentence, summary_line};
-use crate::human::Palette;
-use crate::shown::{MESSAGE, clipped, name as shown};
-use crate::units::{count, grouped};
+use crate::human::{Options, Palette, not_shown};
+use crate::safe_text::{MESSAGE, clipped, name as shown};
+use crate::table::{Align, Cell, Table};
+use crate::units::grouped;
 use std::io::{self, Write};
-use tensorseal_base::severity::Severity;
-use tensorseal_core::record::{ModelRecord, PassedOver, RecordedFinding, State};
+use tensorseal_core::record::{ModelRecord, ModelState, RecordedFinding, SkippedItems};
 
-/// Findings that are listed one by one; the rest is counted.
+/// Largest number of findings, and of errors, that are listed. The rest is counted.
 const LISTED: usize = 50;
 
-/// Things that are passed over and listed one by one.
-const PASSED: usize = 10;
+/// Largest number of skipped paths that are listed. The rest is counted.
+const SKIPPED: usize = 10;
 
-/// Widest column of names, in characters; longer names push their line to the right.
+/// Greatest width of the name column, in characters. A longer name shifts the rest of its line.
 const WIDEST: usize = 56;
 
 /// Which models are listed.
@@ -23,7 +23,7 @@ const WIDEST: usize = 56;
 pub enum Models {
     /// All of them.
     All,
-    /// Those that somebody must look at.
+    /// The models that need attention.
     Problems,
 }
 
@@ -33,20 +33,25 @@ impl Models {
     }
 }
 
-/// A line for each model: state, name, last deep check, findings. Each source has a heading.
+/// Writes a line for each model with its state, name, last deep check and findings. Each source has a heading.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn table(
     overview: &Overview<'_>,
     models: Models,
     palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut width = 0;
+    let mut table = Table::new()
+        .column("", Align::Left)
+        .column_up_to("", Align::Left, WIDEST)
+        .column("", Align::Left)
+        .column("", Align::Left)
+        .indented(2);
     overview.records.each(&mut |model| {
         if models.has(model) {
-            width = width.max(title(model).chars().count().min(WIDEST));
+            table.measure(&row(overview, model, palette));
         }
         Ok(())
     })?;
@@ -60,23 +65,23 @@ pub fn table(
             writeln!(out, "{gap}{}", palette.bold(&shown(&model.source)))?;
             source = Some(model.source.clone());
         }
-        writeln!(out, "{}", row(overview, model, width, palette).trim_end())
+        table.write_row(&row(overview, model, palette), out)
     })?;
     if source.is_some() { writeln!(out) } else { Ok(()) }
 }
 
-fn row(overview: &Overview<'_>, model: &ModelRecord, width: usize, palette: Palette) -> String {
+fn row(overview: &Overview<'_>, model: &ModelRecord, palette: Palette) -> [Cell; 4] {
     let checked = match model.last_deep_check {
         Some(time) => format!("{} ago", overview.age(time)),
         None => "never".to_owned(),
     };
-    let state = palette.state(model.state);
-    let checked = palette.dim(&format!("{checked:<14}"));
+    let state = Cell::styled(model.state.name(), palette.state(model.state));
+    let dim = palette.dim(&checked);
     let said = sentence::findings(model).unwrap_or_default();
-    format!("  {state}  {:<width$}  {checked}  {said}", title(model))
+    [state, title(model).into(), Cell::styled(checked, dim), said.into()]
 }
 
-/// Name and version.
+/// Returns the name and the version of a model.
 fn title(model: &ModelRecord) -> String {
     match &model.version {
         Some(version) => {
@@ -86,18 +91,23 @@ fn title(model: &ModelRecord) -> String {
     }
 }
 
-/// What became of the models that are not as they were, and the findings that are more than remarks.
+/// The findings of the models, those above need attention first.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
-pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
+/// Returns an error if writing to `out` or reading the models fails.
+pub fn findings(
+    overview: &Overview<'_>,
+    options: Options,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let (mut listed, mut more) = (0, 0u64);
-    for group in [Group::Alarm, Group::Look, Group::Rest] {
+    for group in [Group::Alarm, Group::Review, Group::Rest] {
         overview.records.each(&mut |model| {
             if Group::of(model) != group {
                 return Ok(());
             }
-            let said = model.findings.iter().filter(|f| f.severity > Severity::Info);
+            let said = model.findings.iter().filter(|f| f.severity >= options.show);
             for finding in said {
                 if listed < LISTED {
                     listed += 1;
@@ -110,19 +120,14 @@ pub fn findings(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) 
         })?;
     }
     if more > 0 {
-        writeln!(out, "… and {} more (all with --format json)", grouped(more))?;
+        writeln!(out, "… and {} more (use --format json to list all)", grouped(more))?;
     }
-    let remarks: u64 = overview
-        .summary
-        .findings
-        .iter()
-        .filter_map(|((severity, _), number)| (*severity == Severity::Info).then_some(number))
-        .sum();
-    if remarks > 0 {
-        let line = format!("{} (listed with --format json)", count(remarks, "remark"));
-        writeln!(out, "{}", palette.dim(&line))?;
+    let hidden = overview.summary.findings.iter().map(|((severity, _), n)| (*severity, *n));
+    let hidden = not_shown(hidden.filter(|(severity, _)| *severity < options.show));
+    if let Some(line) = &hidden {
+        writeln!(out, "{}", palette.dim(line))?;
     }
-    if listed > 0 || remarks > 0 { writeln!(out) } else { Ok(()) }
+    if listed > 0 || hidden.is_some() { writeln!(out) } else { Ok(()) }
 }
 
 fn finding_lines(
@@ -145,47 +150,47 @@ fn finding_lines(
     Ok(())
 }
 
-/// What could not be checked, and the line in sum.
+/// Writes what could not be checked, what was skipped, and the summary line.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn ending(overview: &Overview<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let errors = overview.summary.last_run.as_ref().map_or(&[][..], |run| &run.errors);
     for error in errors.iter().take(LISTED) {
         writeln!(out, "not checked  {}", clipped(error, MESSAGE))?;
     }
     if errors.len() > LISTED {
-        writeln!(out, "… and {} more", grouped((errors.len() - LISTED) as u64))?;
+        writeln!(out, "not checked  … and {} more", grouped((errors.len() - LISTED) as u64))?;
     }
     if let Some(passed_over) = overview.passed_over {
-        self::passed_over(passed_over, out)?;
+        skipped(passed_over, out)?;
     }
     writeln!(out, "{}  {}", palette.verdict(overview.verdict), summary_line(overview))
 }
 
-/// What is no model, or was excluded.
-fn passed_over(passed_over: &PassedOver, out: &mut dyn Write) -> io::Result<()> {
-    for passed in passed_over.first.iter().take(PASSED) {
+/// Writes the paths that are not models or were excluded.
+fn skipped(passed_over: &SkippedItems, out: &mut dyn Write) -> io::Result<()> {
+    for passed in passed_over.first.iter().take(SKIPPED) {
         let (source, path) = (shown(&passed.source), shown(&passed.path));
-        let line = format!("{source}: {path}: {}", passed.reason);
-        writeln!(out, "passed over  {}", clipped(&line, MESSAGE))?;
+        let line = format!("{source}: {path} ({})", passed.reason);
+        writeln!(out, "skipped  {}", clipped(&line, MESSAGE))?;
     }
-    let more = passed_over.count.saturating_sub(PASSED as u64);
+    let more = passed_over.count.saturating_sub(SKIPPED as u64);
     if more > 0 {
-        writeln!(out, "… and {} more (listed with --format json)", grouped(more))?;
+        writeln!(out, "skipped  … and {} more (use --format json to list all)", grouped(more))?;
     }
     Ok(())
 }
 
-/// How a state is shown.
 impl Palette {
-    fn state(self, state: State) -> String {
-        let name = format!("{:<10}", state.name());
+    /// Returns the name of a state in its colour, padded to the longest.
+    fn state(self, state: ModelState) -> String {
+        let name = state.name();
         match state {
-            State::Ok => self.dim(&name),
-            State::New => name,
-            State::Modified | State::BitRot | State::Replaced => self.bad(&name),
-            State::Missing | State::Incomplete => self.bold(&name),
+            ModelState::Ok => self.dim(name),
+            ModelState::New => name.to_owned(),
+            ModelState::Modified | ModelState::BitRot | ModelState::Replaced => self.bad(name),
+            ModelState::Missing | ModelState::Incomplete => self.bold(name),
         }
     }
 }
@@ -193,13 +198,14 @@ impl Palette {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
-    use tensorseal_core::record::Summary;
+    use crate::registry::sample_registry;
+    use tensorseal_base::severity::Severity;
+    use tensorseal_core::record::RegistrySummary;
 
     fn plain(name: &str, models: Models) -> String {
-        made::written(name, |overview, out| {
+        sample_registry::written(name, |overview, out| {
             table(overview, models, Palette::default(), out)?;
-            findings(overview, Palette::default(), out)?;
+            findings(overview, Options::default(), Palette::default(), out)?;
             ending(overview, Palette::default(), out)
         })
     }
@@ -210,8 +216,8 @@ mod tests {
         let expected = "\
 /models
   ok          a    60 min ago
-  bit-rot     b    60 min ago      1 critical
-  modified    c c  60 min ago      1 critical
+  bit-rot     b    60 min ago   1 critical
+  modified    c c  60 min ago   1 critical
 
 s3://bucket/models
   new         d    29 days ago
@@ -224,7 +230,7 @@ critical  integrity/tensor-changed  b  layers.0.weight
 critical  integrity/tensor-changed  c  c
           c
           bytes 16..18
-1 remark (listed with --format json)
+1 info finding not shown; show it with --show info
 
 not checked  s3://bucket/models/f: timed out
 FAIL  registry  6 models: ";
@@ -241,28 +247,28 @@ FAIL  registry  6 models: ";
 
     #[test]
     fn nothing_is_one_line() {
-        let (summary, models) = (Summary::empty(), Vec::new());
-        let overview = made::overview(&summary, &models);
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
+        let overview = sample_registry::overview(&summary, &models);
         let mut out = Vec::new();
         table(&overview, Models::All, Palette::default(), &mut out).unwrap();
-        findings(&overview, Palette::default(), &mut out).unwrap();
+        findings(&overview, Options::default(), Palette::default(), &mut out).unwrap();
         ending(&overview, Palette::default(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "FAIL  registry  0 models\n");
     }
 
     #[test]
     fn what_was_passed_over_is_named_and_counted() {
-        let (summary, models) = (Summary::empty(), Vec::new());
-        let mut passed_over = PassedOver::default();
-        for at in 0..PASSED + 3 {
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
+        let mut passed_over = SkippedItems::default();
+        for at in 0..SKIPPED + 3 {
             passed_over.add("/models", format!("link\u{1b} {at}"), "a link".to_owned());
         }
         let passed_over = Some(&passed_over);
-        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let overview = Overview { passed_over, ..sample_registry::overview(&summary, &models) };
         let mut out = Vec::new();
         ending(&overview, Palette::default(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.matches("passed over  /models: link").count(), PASSED, "{text}");
+        assert_eq!(text.matches("skipped  /models: link").count(), SKIPPED, "{text}");
         assert!(text.contains("… and 3 more"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
@@ -277,13 +283,20 @@ FAIL  registry  6 models: ";
 
     #[test]
     fn many_findings_are_counted() {
-        let mut model = made::model("/models", "a", State::Ok);
-        model.findings = vec![made::finding(Severity::Low, "format/overlap"); LISTED + 7];
+        let mut model = sample_registry::model("/models", "a", ModelState::Ok);
+        model.findings =
+            vec![sample_registry::finding(Severity::Low, "format/overlap"); LISTED + 7];
         let models = vec![model];
-        let summary = made::summary(&models);
+        let summary = sample_registry::summary(&models);
         let mut out = Vec::new();
-        findings(&made::overview(&summary, &models), Palette::default(), &mut out).unwrap();
+        findings(
+            &sample_registry::overview(&summary, &models),
+            Options::default(),
+            Palette::default(),
+            &mut out,
+        )
+        .unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("… and 7 more (all with --format json)"), "{text}");
+        assert!(text.contains("… and 7 more (use --format json to list all)"), "{text}");
     }
 }

@@ -1,12 +1,12 @@
-//! What a finding is called wherever it is told: the same in every run.
+//! Identifiers of findings and models that stay the same from scan to scan.
 
 use tensorseal_core::record::{ModelRecord, RecordedFinding};
 
-/// Sets these digests apart from all others (BLAKE3 key derivation, section 2.3 of its paper).
+/// The key-derivation context, which separates these digests from all others (BLAKE3 paper, section 2.3).
 const CONTEXT: &str = "tensorseal 2026-11-29 identity of a finding in a registry";
 
-/// BLAKE3 over source, model, version, rule, file and tensor, in hexadecimal digits: who has seen the finding
-/// before knows it again, whatever its message says by now.
+/// Returns the identifier of a finding: BLAKE3 over source, model, version, rule, file and tensor, in hexadecimal. It does
+/// not depend on the message or the severity, so a receiver recognises a finding that it has seen before.
 pub fn finding_uid(model: &ModelRecord, finding: &RecordedFinding) -> String {
     uid(&[
         Some(&model.source),
@@ -18,12 +18,12 @@ pub fn finding_uid(model: &ModelRecord, finding: &RecordedFinding) -> String {
     ])
 }
 
-/// The same of a model.
+/// Returns the identifier of a model.
 pub fn model_uid(source: &str, name: &str) -> String {
     uid(&[Some(source), Some(name)])
 }
 
-/// Every part is preceded by its length, and what is not there differs from what is empty.
+/// Hashes the parts. Each is preceded by its length, and a missing part differs from an empty one.
 fn uid(parts: &[Option<&str>]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     for part in parts {
@@ -43,18 +43,18 @@ fn uid(parts: &[Option<&str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use std::collections::BTreeSet;
     use tensorseal_base::severity::Severity;
-    use tensorseal_core::record::State;
+    use tensorseal_core::record::ModelState;
 
     #[test]
     fn a_finding_is_known_again_and_no_other_is_taken_for_it() {
-        let model = made::model("/models", "a", State::Ok);
-        let finding = made::finding(Severity::High, "format/overlap");
+        let model = sample_registry::model("/models", "a", ModelState::Ok);
+        let finding = sample_registry::finding(Severity::High, "format/overlap");
         let first = finding_uid(&model, &finding);
         let mut again = (model.clone(), finding.clone());
-        again.0.state = State::Modified;
+        again.0.state = ModelState::Modified;
         again.1.message = "in other words".to_owned();
         again.1.severity = Severity::Low;
         assert_eq!(first, finding_uid(&again.0, &again.1));

@@ -1,15 +1,15 @@
 //! The inventory: all models as comma-separated values (RFC 4180), for spreadsheets.
 //!
-//! A spreadsheet takes a field for a formula that begins with one of a few characters, and runs it: such a field
-//! gets an apostrophe in front, which spreadsheets show as nothing. Exact names are in the JSON document.
+//! Spreadsheets evaluate a field as a formula if it begins with one of a few characters. Such a field is prefixed
+//! with an apostrophe, which spreadsheets do not display. The JSON document has the exact names.
 
 use super::Overview;
-use crate::shown;
+use crate::safe_text;
 use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::ModelRecord;
 
-/// The first record.
+/// The header record.
 const HEADER: [&str; 16] = [
     "source",
     "model",
@@ -29,11 +29,10 @@ const HEADER: [&str; 16] = [
     "rules",
 ];
 
-/// Writes the inventory: a header, and a record for each model. `findings` counts those that are more than
-/// remarks, `rules` names theirs.
+/// Writes the inventory: a header, and a record for each model. `findings` and `rules` cover the findings above info.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     csv.write_record(HEADER)?;
@@ -66,10 +65,10 @@ fn record(model: &ModelRecord) -> [String; 16] {
     ]
 }
 
-/// A text from elsewhere: hidden characters written out, nothing a formula.
+/// Escapes hidden characters, and text that a spreadsheet would evaluate as a formula.
 fn text(text: &str) -> String {
-    let mut shown = shown::clipped(text, usize::MAX);
-    // The wide forms are taken for the narrow ones where text is written in them.
+    let mut shown = safe_text::clipped(text, usize::MAX);
+    // Some spreadsheets treat the full-width forms like the ASCII characters.
     if shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
         shown.insert(0, '\'');
     }
@@ -79,7 +78,7 @@ fn text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Vec<Vec<String>> {
@@ -90,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_model_is_a_record() {
-        let text = made::written("a \"b\", c", |overview, out| write(overview, out));
+        let text = sample_registry::written("a \"b\", c", |overview, out| write(overview, out));
         assert!(text.ends_with("\r\n") && text.matches('\n').count() == 7, "{text}");
         assert!(text.contains(",\"a \"\"b\"\", c\","), "{text}");
         let records = read(&text);
@@ -135,7 +134,7 @@ mod tests {
             evil in "[=+@\",;\\r\\n\\t'\u{ff1d}-]{0,8}",
         ) {
             let name = format!("{evil}{name}");
-            let text = made::written(&name, |overview, out| write(overview, out));
+            let text = sample_registry::written(&name, |overview, out| write(overview, out));
             let records = read(&text);
             prop_assert_eq!(records.len(), 7);
             for record in &records {
@@ -144,7 +143,7 @@ mod tests {
                     prop_assert!(!field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{}", field);
                 }
             }
-            let shown = shown::clipped(&name, usize::MAX);
+            let shown = safe_text::clipped(&name, usize::MAX);
             let field = records[3][1].as_str();
             prop_assert!(field == shown || field.strip_prefix('\'') == Some(&shown));
         }

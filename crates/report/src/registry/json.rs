@@ -1,7 +1,7 @@
-//! The document for scripts: [`SCHEMA`], published in `docs/schema/`.
+//! The JSON document for scripts. Its schema, [`SCHEMA`], is published in `docs/schema/`.
 //!
-//! Each model is a line of its own, so that it is read without holding all of them, too. The verdict comes last:
-//! a document without it was not written to its end.
+//! Each model has a line of its own, so that a reader does not need to hold all of them in memory. The verdict comes
+//! last: a document without it is truncated.
 
 use super::Overview;
 use crate::Tool;
@@ -9,17 +9,17 @@ use serde::Serialize;
 use serde::ser::SerializeSeq;
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use tensorseal_core::record::Summary;
+use tensorseal_core::record::RegistrySummary;
 
-/// Schema name of the document.
+/// The schema name of the document.
 pub const SCHEMA: &str = "tensorseal.registry/1";
 
-/// What a registry has, without its models.
+/// The summary of a registry.
 #[derive(Serialize)]
-struct Known<'a> {
+struct RegistryTotals<'a> {
     models: Vec<Value>,
     #[serde(serialize_with = "findings")]
-    findings: &'a Summary,
+    findings: &'a RegistrySummary,
     last_complete: Option<jiff::Timestamp>,
     oldest_deep_check: Option<jiff::Timestamp>,
     never_deep_checked: u64,
@@ -28,10 +28,10 @@ struct Known<'a> {
     bytes_read: u64,
 }
 
-impl<'a> Known<'a> {
-    fn of(summary: &'a Summary) -> Known<'a> {
+impl<'a> RegistryTotals<'a> {
+    fn of(summary: &'a RegistrySummary) -> RegistryTotals<'a> {
         let of_state = |(state, count)| json!({"state": state, "count": count});
-        Known {
+        RegistryTotals {
             models: summary.models.iter().map(of_state).collect(),
             findings: summary,
             last_complete: summary.last_complete,
@@ -44,8 +44,11 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Worst first.
-fn findings<S: serde::Serializer>(summary: &Summary, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serialises the number of findings by severity and rule, most severe first.
+fn findings<S: serde::Serializer>(
+    summary: &RegistrySummary,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(summary.findings.len()))?;
     for ((severity, rule), count) in summary.findings.iter().rev() {
         list.serialize_element(&json!({"severity": severity, "rule": rule, "count": count}))?;
@@ -56,14 +59,14 @@ fn findings<S: serde::Serializer>(summary: &Summary, serializer: S) -> Result<S:
 /// Writes the document.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let tool = Tool { name: "tensorseal", version: env!("CARGO_PKG_VERSION") };
     writeln!(out, "{{\n\"schema\": {},", text(&SCHEMA)?)?;
     writeln!(out, "\"tool\": {},", text(&tool)?)?;
     writeln!(out, "\"command\": {},", text(&overview.command)?)?;
     writeln!(out, "\"run\": {},", text(&overview.summary.last_run)?)?;
-    writeln!(out, "\"summary\": {},", text(&Known::of(overview.summary))?)?;
+    writeln!(out, "\"summary\": {},", text(&RegistryTotals::of(overview.summary))?)?;
     if let Some(passed_over) = overview.passed_over {
         writeln!(out, "\"passed_over_count\": {},", passed_over.count)?;
         writeln!(out, "\"passed_over\": {},", text(&passed_over.first)?)?;
@@ -85,9 +88,9 @@ fn text(part: &impl Serialize) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use tensorseal_core::judge::Verdict;
-    use tensorseal_core::record::{ModelRecord, PassedOver, Records};
+    use tensorseal_core::record::{ModelRecord, ModelRecords, SkippedItems};
 
     fn errors(document: &Value) -> Vec<String> {
         let options = jsonschema::options().should_validate_formats(true);
@@ -98,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_document_holds_to_its_schema() {
-        let text = made::written("<c>\"\n\u{202e}", |overview, out| write(overview, out));
+        let text =
+            sample_registry::written("<c>\"\n\u{202e}", |overview, out| write(overview, out));
         let document: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(errors(&document), Vec::<String>::new());
         assert_eq!(document["schema"], SCHEMA);
@@ -123,9 +127,10 @@ mod tests {
 
     #[test]
     fn a_registry_without_models_or_runs_is_a_document_as_well() {
-        let (summary, models) = (Summary::empty(), Vec::new());
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
         let mut out = Vec::new();
-        let overview = Overview { verdict: Verdict::Pass, ..made::overview(&summary, &models) };
+        let overview =
+            Overview { verdict: Verdict::Pass, ..sample_registry::overview(&summary, &models) };
         write(&overview, &mut out).unwrap();
         let document: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(errors(&document), Vec::<String>::new());
@@ -134,19 +139,19 @@ mod tests {
 
     #[test]
     fn what_was_passed_over_is_in_it() {
-        let (summary, models) = (Summary::empty(), Vec::new());
-        let mut passed_over = PassedOver::default();
-        for at in 0..PassedOver::MOST + 5 {
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
+        let mut passed_over = SkippedItems::default();
+        for at in 0..SkippedItems::MOST + 5 {
             passed_over.add("/models", format!("link {at}"), "a link".to_owned());
         }
         let passed_over = Some(&passed_over);
-        let overview = Overview { passed_over, ..made::overview(&summary, &models) };
+        let overview = Overview { passed_over, ..sample_registry::overview(&summary, &models) };
         let mut out = Vec::new();
         write(&overview, &mut out).unwrap();
         let document: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(errors(&document), Vec::<String>::new());
-        assert_eq!(document["passed_over_count"], PassedOver::MOST + 5);
-        assert_eq!(document["passed_over"].as_array().unwrap().len(), PassedOver::MOST);
+        assert_eq!(document["passed_over_count"], SkippedItems::MOST + 5);
+        assert_eq!(document["passed_over"].as_array().unwrap().len(), SkippedItems::MOST);
         let expected = json!({"source": "/models", "path": "link 0", "reason": "a link"});
         assert_eq!(document["passed_over"][0], expected);
     }
@@ -154,18 +159,19 @@ mod tests {
     /// Models that cannot be read to the end.
     struct Broken;
 
-    impl Records for Broken {
+    impl ModelRecords for Broken {
         fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
-            each(&made::models("c")[0])?;
+            each(&sample_registry::models("c")[0])?;
             Err(io::Error::other("the database is damaged"))
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_no_document() {
-        let (summary, models) = (Summary::empty(), Vec::new());
+        let (summary, models) = (RegistrySummary::empty(), Vec::new());
         let mut out = Vec::new();
-        let overview = Overview { records: &Broken, ..made::overview(&summary, &models) };
+        let overview =
+            Overview { records: &Broken, ..sample_registry::overview(&summary, &models) };
         let error = write(&overview, &mut out).unwrap_err();
         assert_eq!(error.to_string(), "the database is damaged");
         assert!(serde_json::from_slice::<Value>(&out).is_err());

@@ -1,8 +1,8 @@
-//! Reports of registries: what is known of all their models, for people ([`human`], [`html`]), scripts
-//! ([`json`], [`inventory`]), monitoring ([`prometheus`]) and security operations ([`ocsf`], [`syslog`]).
+//! Reports of registry scans: for people ([`human`], [`html`]), scripts ([`json`], [`inventory`]), monitoring
+//! ([`prometheus`]) and security operations ([`ocsf`], [`syslog`]).
 //!
-//! All are written from one [`Overview`] and read the models one after the other: none of them grows with their
-//! number.
+//! All of them are written from one [`Overview`]. They read the models one at a time, so their memory use does not
+//! depend on the number of models.
 
 mod group;
 pub mod html;
@@ -10,10 +10,10 @@ pub mod human;
 mod identity;
 pub mod inventory;
 pub mod json;
-#[cfg(test)]
-mod made;
 pub mod ocsf;
 pub mod prometheus;
+#[cfg(test)]
+mod sample_registry;
 mod sentence;
 pub mod syslog;
 
@@ -22,27 +22,27 @@ pub use sentence::summary_line;
 
 use jiff::Timestamp;
 use tensorseal_core::judge::Verdict;
-use tensorseal_core::record::{PassedOver, Records, Summary};
+use tensorseal_core::record::{ModelRecords, RegistrySummary, SkippedItems};
 
-/// What is told of registries, and when.
+/// The state of one or more registries at a point in time.
 #[derive(Clone, Copy)]
 pub struct Overview<'a> {
-    /// The command that tells it: `registry scan`, `registry status`.
+    /// The command that writes the report: `registry scan` or `registry status`.
     pub command: &'static str,
-    /// Its outcome.
+    /// The outcome of the command.
     pub verdict: Verdict,
-    /// The time that ages are counted to.
+    /// The time of the report. Ages are relative to it.
     pub now: Timestamp,
-    /// What is known in sum.
-    pub summary: &'a Summary,
+    /// Counts over all models, and the last scan.
+    pub summary: &'a RegistrySummary,
     /// The models.
-    pub records: &'a dyn Records,
-    /// What the scan passed over; `None`: none is told of.
-    pub passed_over: Option<&'a PassedOver>,
+    pub records: &'a dyn ModelRecords,
+    /// What the scan skipped, or `None` if the report does not list it.
+    pub passed_over: Option<&'a SkippedItems>,
 }
 
 impl Overview<'_> {
-    /// How long ago this was; what lies ahead is now.
+    /// Returns how long ago a time was. A time in the future counts as now.
     fn age(&self, time: Timestamp) -> String {
         super::units::span(self.now.duration_since(time).as_secs())
     }

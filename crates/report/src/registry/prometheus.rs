@@ -1,31 +1,31 @@
-//! Metrics for the textfile collector of Prometheus' node_exporter, in the text-based exposition format 0.0.4.
+//! Metrics for the textfile collector of the Prometheus node_exporter, in the text-based exposition format 0.0.4.
 //!
-//! No label has the name of a model: each would be time series of its own, for ever, in the database of the
-//! monitoring. Which model it is stands in the other reports; an alert says only that somebody must look.
+//! No label holds the name of a model, because each name would create a permanent time series. An alert says that
+//! something needs attention; the other reports name the model.
 //!
-//! A collector refuses two files with the same series: all of a file have the label `registry`, which is what the
-//! file is called.
+//! The collector rejects two files with the same series. All series of a file therefore have the label `registry`,
+//! which is the name of the file.
 
 use super::Overview;
 use jiff::Timestamp;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal_core::record::{RunOutcome, RunRecord, State};
+use tensorseal_core::record::{ModelState, RunOutcome, RunRecord};
 
-/// The label `registry` of a file: its name without directory and extension.
+/// Returns the value of the label `registry` for a file: its name without directory and extension.
 pub fn registry_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Writes the metrics, all with the label `registry`. What was never so has the time 0, that an alert on its age
-/// is raised; what is not known is left out.
+/// Writes the metrics, all with the label `registry`. A time that never occurred is 0, so that an alert on its age
+/// fires. Unknown values are left out.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(overview: &Overview<'_>, registry: &str, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = Text { registry: escaped(registry), text: String::new() };
-    text.gauge("build_info", "The program that wrote this; always 1.");
+    let mut text = MetricsText { registry: escaped(registry), text: String::new() };
+    text.gauge("build_info", "The version of tensorseal that wrote this file. Always 1.");
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     last_run(overview, &mut text);
     models(overview, &mut text);
@@ -33,29 +33,32 @@ pub fn write(overview: &Overview<'_>, registry: &str, out: &mut dyn Write) -> io
     out.write_all(text.text.as_bytes())
 }
 
-fn last_run(overview: &Overview<'_>, text: &mut Text) {
+fn last_run(overview: &Overview<'_>, text: &mut MetricsText) {
     let summary = overview.summary;
     let run = summary.last_run.as_ref();
     text.single(
         "last_run_timestamp_seconds",
-        "When the last scan ended, or began if it has not; 0: there was none.",
+        "End of the last scan, or its start if it has not ended. 0 if there was none.",
         seconds(run.map(|run| run.ended.unwrap_or(run.started))),
     );
     text.single(
         "last_success_timestamp_seconds",
-        "When a scan last checked everything that was due, whatever it found; 0: none did.",
+        "End of the last scan that checked everything due, whatever it found. 0 if there was none.",
         seconds(summary.last_complete),
     );
-    text.gauge("last_run_outcome", "How the last scan ended: 1 for that, 0 for all others.");
+    text.gauge(
+        "last_run_outcome",
+        "Outcome of the last scan: 1 for the actual outcome, 0 for the others.",
+    );
     for outcome in RunOutcome::ALL {
         let is = run.is_some_and(|run| run.outcome == outcome);
         text.sample("last_run_outcome", &[("outcome", outcome.name())], u8::from(is));
     }
     if let Some(duration) = run.and_then(RunRecord::seconds) {
-        text.single("last_run_duration_seconds", "How long the last scan took.", duration);
+        text.single("last_run_duration_seconds", "Duration of the last scan.", duration);
     }
     let of_run = |of: fn(&RunRecord) -> u64| run.map_or(0, of);
-    text.single("last_run_models", "Models that the last scan saw.", of_run(|run| run.models));
+    text.single("last_run_models", "Models seen by the last scan.", of_run(|run| run.models));
     text.single(
         "last_run_deep_checked_models",
         "Models of which the last scan read every byte.",
@@ -63,37 +66,37 @@ fn last_run(overview: &Overview<'_>, text: &mut Text) {
     );
     text.single(
         "last_run_errors",
-        "What the last scan could not check.",
+        "Errors of the last scan: things that it could not check.",
         of_run(|run| run.errors.len() as u64),
     );
-    text.head("bytes_read_total", "counter", "Bytes that all scans read.");
+    text.head("bytes_read_total", "counter", "Bytes read by all scans.");
     text.sample("bytes_read_total", &[], summary.bytes_read);
 }
 
-fn models(overview: &Overview<'_>, text: &mut Text) {
+fn models(overview: &Overview<'_>, text: &mut MetricsText) {
     let summary = overview.summary;
-    text.gauge("models", "Models by what became of them since they were accepted.");
-    for state in State::ALL {
+    text.gauge("models", "Models by state.");
+    for state in ModelState::ALL {
         text.sample("models", &[("state", state.name())], summary.in_state(state));
     }
     if let Some(oldest) = summary.oldest_deep_check {
         text.single(
             "oldest_deep_check_timestamp_seconds",
-            "The oldest of the last times that every byte of a model was read.",
+            "Time of the deep check that is longest ago, over the last deep check of each model.",
             oldest.as_second(),
         );
     }
     text.single(
         "models_never_deep_checked",
-        "Models of which every byte was never read.",
+        "Models that were never deep-checked.",
         summary.never_deep_checked,
     );
     text.single("models_unsigned", "Models without a signature.", summary.unsigned);
     text.single("models_unsealed", "Models without a seal.", summary.unsealed);
 }
 
-fn findings(overview: &Overview<'_>, text: &mut Text) {
-    text.gauge("findings", "Findings that stand, by severity and rule.");
+fn findings(overview: &Overview<'_>, text: &mut MetricsText) {
+    text.gauge("findings", "Current findings by severity and rule.");
     for ((severity, rule), number) in &overview.summary.findings {
         text.sample("findings", &[("severity", severity.name()), ("rule", rule)], number);
     }
@@ -103,14 +106,14 @@ fn seconds(time: Option<Timestamp>) -> i64 {
     time.map_or(0, Timestamp::as_second)
 }
 
-/// The metrics so far; there are as many as there are rules at most.
-struct Text {
+/// The text written so far. Its size is bounded by the number of rules.
+struct MetricsText {
     registry: String,
     text: String,
 }
 
-impl Text {
-    /// A metric with one sample without labels.
+impl MetricsText {
+    /// Writes a metric with a single sample.
     fn single(&mut self, name: &str, help: &str, value: impl Display) {
         self.gauge(name, help);
         self.sample(name, &[], value);
@@ -135,7 +138,7 @@ impl Text {
     }
 }
 
-/// The value of a label: backslash, quote and line feed are escaped.
+/// Escapes backslashes, quotes and line feeds in the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -143,14 +146,14 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
     use tensorseal_base::severity::Severity;
-    use tensorseal_core::record::Summary;
+    use tensorseal_core::record::RegistrySummary;
 
     #[test]
     fn everything_that_is_watched_is_there() {
-        let text = made::written("c", |overview, out| write(overview, "hub", out));
+        let text = sample_registry::written("c", |overview, out| write(overview, "hub", out));
         for line in [
             "last_run_timestamp_seconds{registry=\"hub\"} 1796111980",
             "last_success_timestamp_seconds{registry=\"hub\"} 1796025600",
@@ -170,7 +173,7 @@ mod tests {
             let line = format!("tensorseal_{line}");
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        // Each metric is told once what it is, before its samples.
+        // Each metric is described once, before its samples.
         let mut heads: Vec<&str> =
             text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -187,9 +190,9 @@ mod tests {
     #[test]
     fn what_never_was_is_long_ago_and_what_is_not_known_is_left_out() {
         let models = Vec::new();
-        let summary = Summary::empty();
+        let summary = RegistrySummary::empty();
         let mut out = Vec::new();
-        write(&made::overview(&summary, &models), "hub", &mut out).unwrap();
+        write(&sample_registry::overview(&summary, &models), "hub", &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.contains("\ntensorseal_last_success_timestamp_seconds{registry=\"hub\"} 0\n"),
@@ -198,7 +201,7 @@ mod tests {
         assert!(!text.contains("oldest_deep_check") && !text.contains("duration"), "{text}");
         assert_eq!(
             text.matches("tensorseal_models{registry=\"hub\",state=").count(),
-            State::ALL.len()
+            ModelState::ALL.len()
         );
     }
 
@@ -230,10 +233,10 @@ mod tests {
         #[test]
         fn a_label_is_read_as_it_was(rule in any::<String>(), evil in "[\\\\\"\\n{},= ]{0,12}") {
             let rule = format!("{evil}{rule}");
-            let mut summary = Summary::empty();
+            let mut summary = RegistrySummary::empty();
             summary.findings.insert((Severity::High, rule.clone()), 3);
             let mut out = Vec::new();
-            write(&made::overview(&summary, &Vec::new()), "hub", &mut out).unwrap();
+            write(&sample_registry::overview(&summary, &Vec::new()), "hub", &mut out).unwrap();
             let text = String::from_utf8(out).unwrap();
             let start = "tensorseal_findings{registry=\"hub\",severity=\"high\",rule=";
             let line = text.split('\n').find_map(|line| line.strip_prefix(start)).unwrap();

@@ -1,11 +1,11 @@
-//! What every report says in the same words.
+//! What all registry reports word alike.
 
 use super::Overview;
 use crate::units::{bytes, count, grouped, span};
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::{ModelRecord, State};
+use tensorseal_core::record::{ModelRecord, ModelState};
 
-/// The line that a scan ends with:
+/// Returns the summary line of a scan:
 ///
 /// ```text
 /// registry  500 models: 497 ok, 1 modified, 2 new; 12 deep-checked, 31.8 GiB in 40 s; oldest deep check 29 days
@@ -18,7 +18,7 @@ pub fn summary_line(overview: &Overview<'_>) -> String {
             format!("{} deep-checked, {}", grouped(run.deep_checked), bytes(run.bytes_read));
         match run.seconds() {
             Some(seconds) => part += &format!(" in {}", span(seconds.round() as i64)),
-            None => part += ", not ended",
+            None => part += ", still running or interrupted",
         }
         parts.push(part);
     }
@@ -29,23 +29,23 @@ pub fn summary_line(overview: &Overview<'_>) -> String {
         parts.push(format!("{} could not be checked", grouped(errors)));
     }
     if let Some(passed_over) = overview.passed_over.filter(|passed_over| passed_over.count > 0) {
-        parts.push(format!("{} passed over", grouped(passed_over.count)));
+        parts.push(format!("{} skipped", grouped(passed_over.count)));
     }
     format!("registry  {}", parts.join("; "))
 }
 
-/// How many models there are in which states.
-pub fn states(overview: &Overview<'_>) -> String {
+/// Returns the number of models in each state.
+pub(super) fn states(overview: &Overview<'_>) -> String {
     let total = count(overview.summary.total(), "model");
-    let of = |state: State| match overview.summary.in_state(state) {
+    let of = |state: ModelState| match overview.summary.in_state(state) {
         0 => None,
         number => Some(format!("{} {}", grouped(number), state.name())),
     };
-    let states: Vec<String> = State::ALL.into_iter().filter_map(of).collect();
+    let states: Vec<String> = ModelState::ALL.into_iter().filter_map(of).collect();
     if states.is_empty() { total } else { format!("{total}: {}", states.join(", ")) }
 }
 
-/// How long ago every byte of everything was read.
+/// Returns the age of the oldest deep check, and how many models were never deep-checked.
 fn oldest(overview: &Overview<'_>) -> Option<String> {
     let never = overview.summary.never_deep_checked;
     let oldest = overview.summary.oldest_deep_check;
@@ -55,13 +55,13 @@ fn oldest(overview: &Overview<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// Enough of a commit or of a digest to know it by.
-pub fn short(version: &str) -> String {
+/// Abbreviates a commit or a digest.
+pub(super) fn short(version: &str) -> String {
     version.strip_prefix("sha256:").unwrap_or(version).chars().take(12).collect()
 }
 
-/// How many findings a model has of each severity, worst first, remarks left out: `2 critical, 1 low`.
-pub fn findings(model: &ModelRecord) -> Option<String> {
+/// Returns the number of findings of each severity above info, most severe first: `2 critical, 1 low`.
+pub(super) fn findings(model: &ModelRecord) -> Option<String> {
     let of = |severity: Severity| {
         let number = model.findings.iter().filter(|finding| finding.severity == severity).count();
         (number > 0).then(|| format!("{} {}", grouped(number as u64), severity.name()))
@@ -74,14 +74,15 @@ pub fn findings(model: &ModelRecord) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
-    use tensorseal_core::record::Summary;
+    use crate::registry::sample_registry;
+    use tensorseal_core::record::RegistrySummary;
 
     #[test]
     fn one_line_says_it() {
-        let models = made::models("c");
-        let mut summary = made::summary(&models);
-        let line = |summary: &Summary| summary_line(&made::overview(summary, &models));
+        let models = sample_registry::models("c");
+        let mut summary = sample_registry::summary(&models);
+        let line =
+            |summary: &RegistrySummary| summary_line(&sample_registry::overview(summary, &models));
         assert_eq!(
             line(&summary),
             "registry  6 models: 1 ok, 1 new, 1 modified, 1 bit-rot, 1 missing, 1 incomplete; \
@@ -93,17 +94,17 @@ mod tests {
             run.errors = vec![String::new(); 1200];
         }
         let text = line(&summary);
-        assert!(text.contains("31.8 GiB, not ended;"), "{text}");
+        assert!(text.contains("31.8 GiB, still running or interrupted;"), "{text}");
         assert!(text.ends_with("; 1,200 could not be checked"), "{text}");
-        assert_eq!(line(&Summary::empty()), "registry  0 models");
+        assert_eq!(line(&RegistrySummary::empty()), "registry  0 models");
     }
 
     #[test]
-    fn findings_are_counted_worst_first_without_remarks() {
-        let mut model = made::model("/models", "a", State::Ok);
+    fn findings_are_counted_worst_first_without_info() {
+        let mut model = sample_registry::model("/models", "a", ModelState::Ok);
         assert_eq!(findings(&model), None);
         for severity in [Severity::Low, Severity::Info, Severity::Critical, Severity::Low] {
-            model.findings.push(made::finding(severity, "format/overlap"));
+            model.findings.push(sample_registry::finding(severity, "format/overlap"));
         }
         assert_eq!(findings(&model).as_deref(), Some("1 critical, 2 low"));
     }

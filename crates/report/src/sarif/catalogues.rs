@@ -1,21 +1,21 @@
-//! The rules of a log, and the public catalogues they refer to.
+//! The rules that a log refers to, and the public catalogues that these refer to.
 
 use super::level;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_core::judge::Severity;
-use tensorseal_core::judge::rules::{Rule, catalogue_of, rule_of, rules};
+use tensorseal_core::judge::rules::{Rule, catalogue_of, find_rule, rules};
 
-/// The rules that a log speaks of.
-pub struct Described {
+/// The rules and catalogue entries that a log refers to.
+pub(super) struct ReferencedRules {
     rules: Vec<&'static Rule>,
-    /// By short name of the catalogue: the ids of it that are used.
+    /// The ids that are used, by the short name of their catalogue.
     taxa: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
-impl Described {
-    pub fn of(ids: &BTreeSet<&str>) -> Self {
-        let rules: Vec<&Rule> = ids.iter().filter_map(|id| rule_of(id)).collect();
+impl ReferencedRules {
+    pub(super) fn of(ids: &BTreeSet<&str>) -> Self {
+        let rules: Vec<&Rule> = ids.iter().filter_map(|id| find_rule(id)).collect();
         let mut taxa: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for reference in rules.iter().flat_map(|rule| &rule.references) {
             if let Some((name, _)) = catalogue_of(reference) {
@@ -26,13 +26,13 @@ impl Described {
         Self { rules, taxa }
     }
 
-    /// Position of a rule in [`Described::rules`]; -1 where it has none, as the standard has it.
-    pub fn index(&self, id: &str) -> i64 {
+    /// Returns the position of a rule in [`ReferencedRules::rules`], or -1 if it has none, as the standard requires.
+    pub(super) fn index(&self, id: &str) -> i64 {
         self.rules.binary_search_by(|rule| rule.id.cmp(id)).map_or(-1, |index| index as i64)
     }
 
-    /// Everything that is known of the rules.
-    pub fn rules(&self) -> Vec<Value> {
+    /// Returns the rule descriptors.
+    pub(super) fn rules(&self) -> Vec<Value> {
         self.rules.iter().map(|rule| self.descriptor(rule)).collect()
     }
 
@@ -80,8 +80,8 @@ impl Described {
         }))
     }
 
-    /// The catalogues, with the ids that are used.
-    pub fn taxonomies(&self) -> Vec<Value> {
+    /// Returns the catalogues with the ids that are used.
+    pub(super) fn taxonomies(&self) -> Vec<Value> {
         let described = |(name, ids): (&&str, &Vec<&str>)| {
             let catalogue = rules().catalogues.get(*name)?;
             let taxa: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
@@ -97,14 +97,14 @@ impl Described {
         self.taxa.iter().filter_map(described).collect()
     }
 
-    /// References to the catalogues.
-    pub fn supported(&self) -> Vec<Value> {
+    /// Returns references to the catalogues.
+    pub(super) fn supported(&self) -> Vec<Value> {
         let names = self.taxa.keys().enumerate();
         names.map(|(index, name)| json!({ "name": name, "index": index })).collect()
     }
 }
 
-/// A score as code scanning sorts by: 9 and more is critical, 7 high, 4 medium.
+/// Returns the score by which code scanning sorts: critical from 9, high from 7, medium from 4.
 fn score(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "9.5",
@@ -115,7 +115,7 @@ fn score(severity: Severity) -> &'static str {
     }
 }
 
-/// `area/what-is-wrong` as `AreaWhatIsWrong`: names of rules have no punctuation.
+/// Converts `area/what-is-wrong` to `AreaWhatIsWrong`, because SARIF rule names have no punctuation.
 fn pascal(id: &str) -> String {
     id.split(['/', '-'])
         .flat_map(|word| {

@@ -1,31 +1,31 @@
-//! SARIF 2.1.0, the format of code scanning: each finding a result whose region is the byte range in
-//! its file and whose logical location is its tensor.
+//! SARIF 2.1.0, the format of code scanning. Each finding is a result. Its region is a byte range of the file, and its
+//! logical location is the tensor.
 
 mod catalogues;
 mod uri;
 
 use super::profile::Profile;
-use super::{Report, shown, summary};
-use catalogues::Described;
+use super::{Report, safe_text, summary};
+use catalogues::ReferencedRules;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
-use tensorseal_core::judge::finding::Standing;
-use tensorseal_core::judge::rules::rule_of;
+use tensorseal_core::judge::finding::Disposition;
+use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
-use uri::Places;
+use uri::ArtifactUris;
 
 /// The schema of the standard.
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// Name of the fingerprint that is the same in every run.
+/// Name of the fingerprint, which identifies a finding across runs.
 const FINGERPRINT: &str = "tensorsealFinding/v1";
 
 /// Writes the log.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if writing to `out` fails.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &log(report))?;
     out.write_all(b"\n")
@@ -37,8 +37,8 @@ fn log(report: &Report) -> Value {
 
 fn run(report: &Report) -> Value {
     let ids: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
-    let described = Described::of(&ids);
-    let places = Places::of(report);
+    let described = ReferencedRules::of(&ids);
+    let places = ArtifactUris::of(report);
     let profiles: HashMap<&str, &Profile> =
         report.profiles.iter().map(|profile| (profile.tensor.as_str(), profile)).collect();
     let mut seen = HashMap::new();
@@ -89,7 +89,7 @@ fn invocation(report: &Report) -> Value {
         "exitCode": report.exit_code,
     });
     if let Some(error) = &report.error {
-        let text = plain(&shown::clipped(error, shown::MESSAGE));
+        let text = plain(&safe_text::clipped(error, safe_text::MESSAGE));
         invocation["toolExecutionNotifications"] =
             json!([{ "level": "error", "message": { "text": text } }]);
     }
@@ -99,16 +99,18 @@ fn invocation(report: &Report) -> Value {
 fn result(
     finding: &Finding,
     profile: Option<&Profile>,
-    described: &Described,
-    places: &Places,
+    described: &ReferencedRules,
+    places: &ArtifactUris,
     seen: &mut HashMap<[u8; 16], u64>,
     report: &Report,
 ) -> Value {
-    let title = rule_of(finding.rule).map_or(finding.rule, |rule| rule.title);
-    let place = summary::place(finding).map(shown::name);
+    let title = find_rule(finding.rule).map_or(finding.rule, |rule| rule.title);
+    let place = summary::place(finding).map(safe_text::name);
     let message = match place {
-        Some(place) => format!("{place}: {}", shown::clipped(&finding.message, shown::MESSAGE)),
-        None => format!("{title}: {}", shown::clipped(&finding.message, shown::MESSAGE)),
+        Some(place) => {
+            format!("{place}: {}", safe_text::clipped(&finding.message, safe_text::MESSAGE))
+        }
+        None => format!("{title}: {}", safe_text::clipped(&finding.message, safe_text::MESSAGE)),
     };
     let mut properties = Map::new();
     properties.insert("severity".to_owned(), finding.severity.name().into());
@@ -125,7 +127,7 @@ fn result(
     if let Some(standing) = &finding.standing {
         properties.insert("standing".to_owned(), json!(standing));
     }
-    // A policy may let no remark through.
+    // A policy may fail on info findings, too.
     let kind_is_fail = finding.severity > Severity::Info || report.fails(finding);
     let mut result = json!({
         "ruleId": finding.rule,
@@ -137,15 +139,15 @@ fn result(
         "partialFingerprints": { FINGERPRINT: fingerprint(finding, seen) },
         "properties": properties,
     });
-    if let Some(Standing::Allowed { reason, .. }) = &finding.standing {
-        let justification = plain(&shown::clipped(reason, shown::MESSAGE));
+    if let Some(Disposition::Allowed { reason, .. }) = &finding.standing {
+        let justification = plain(&safe_text::clipped(reason, safe_text::MESSAGE));
         result["suppressions"] =
             json!([{ "kind": "external", "status": "accepted", "justification": justification }]);
     }
     result
 }
 
-/// The level of a severity. What is no more than a remark is no failure, and has none.
+/// Returns the SARIF level of a severity. Info findings are no failures and have the level `none`.
 fn level(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical | Severity::High => "error",
@@ -158,7 +160,7 @@ fn level(severity: Severity) -> &'static str {
 fn location(
     finding: &Finding,
     profile: Option<&Profile>,
-    places: &Places,
+    places: &ArtifactUris,
     report: &Report,
 ) -> Value {
     let mut location = Map::new();
@@ -175,16 +177,18 @@ fn location(
         None => (&report.model.path, "object"),
     };
     let mut logical =
-        vec![json!({ "fullyQualifiedName": plain(&shown::name(name)), "kind": kind })];
+        vec![json!({ "fullyQualifiedName": plain(&safe_text::name(name)), "kind": kind })];
     if let Some(other) = &finding.other_tensor {
-        logical.push(json!({ "fullyQualifiedName": plain(&shown::name(other)), "kind": "member" }));
+        logical.push(
+            json!({ "fullyQualifiedName": plain(&safe_text::name(other)), "kind": "member" }),
+        );
     }
     location.insert("logicalLocations".to_owned(), logical.into());
     location.into()
 }
 
-/// The bytes of the file that a finding is about. A finding's own range counts from the start of the
-/// tensor; without its place in the file there is none to give.
+/// Returns the byte range of a finding within its file. The range of a finding of a tensor counts from the start of
+/// the tensor, so there is no region if the tensor's offset is unknown.
 fn region(finding: &Finding, profile: Option<&Profile>) -> Option<[u64; 2]> {
     let range = match (&finding.tensor, profile) {
         (None, _) => finding.byte_range?,
@@ -198,7 +202,8 @@ fn region(finding: &Finding, profile: Option<&Profile>) -> Option<[u64; 2]> {
     (range[0] <= range[1] && range[1] <= i64::MAX as u64).then_some(range)
 }
 
-/// The same for the same rule, file and tensor in every run; of several alike, by their order.
+/// Returns a fingerprint that is the same in every run for the same rule, file and tensor. Findings that share all three
+/// are numbered in order.
 fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026-11-24 finding fingerprint v1");
     for part in [
@@ -207,7 +212,7 @@ fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
         finding.tensor.as_deref(),
         finding.other_tensor.as_deref(),
     ] {
-        // Lengths keep the parts apart; none is told from empty.
+        // Length prefixes separate the parts, and distinguish a missing part from an empty one.
         let part = part.map(str::as_bytes);
         hasher.update(&part.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
         hasher.update(part.unwrap_or_default());
@@ -219,7 +224,7 @@ fn fingerprint(finding: &Finding, seen: &mut HashMap<[u8; 16], u64>) -> String {
     format!("{digits}:{number}")
 }
 
-/// Text in which nothing is a link to a reader of SARIF.
+/// Breaks up link syntax, which SARIF viewers would otherwise render.
 fn plain(text: &str) -> String {
     text.replace("](", "] (")
 }

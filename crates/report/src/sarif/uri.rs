@@ -1,29 +1,29 @@
-//! Where the files of a report are, as URIs.
+//! The locations of model files as URIs.
 
 use crate::{Report, summary};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Everything but the unreserved characters of RFC 3986 and the slash.
+/// All characters except the unreserved ones of RFC 3986 and the slash.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// What the paths of the model's files are relative to.
+/// The base id of model files.
 const MODEL: &str = "MODEL";
 
-/// What a relative path of the model is relative to.
+/// The base id of a relative model path.
 const WORKING_DIRECTORY: &str = "WORKING_DIRECTORY";
 
-/// The files that findings are about.
-pub struct Places {
-    /// By path relative to the model: URI and index.
+/// The files that have findings.
+pub(super) struct ArtifactUris {
+    /// URI and index by path relative to the model.
     files: BTreeMap<String, (String, usize)>,
     base: String,
 }
 
-impl Places {
-    pub fn of(report: &Report) -> Self {
+impl ArtifactUris {
+    pub(super) fn of(report: &Report) -> Self {
         let by_tensor: std::collections::HashMap<&str, &str> =
             report.profiles.iter().map(|p| (p.tensor.as_str(), p.file.as_str())).collect();
         let named = report.findings.iter().filter_map(|finding| {
@@ -38,14 +38,14 @@ impl Places {
         Self { files, base: base(report) }
     }
 
-    /// The location of a file, as results give it.
-    pub fn artifact(&self, path: &str) -> Option<Value> {
+    /// Returns the artifact location of a file, for results.
+    pub(super) fn artifact(&self, path: &str) -> Option<Value> {
         let (uri, index) = self.files.get(path)?;
         Some(json!({ "uri": uri, "uriBaseId": MODEL, "index": index }))
     }
 
-    /// All files, in the order of their indexes.
-    pub fn artifacts(&self) -> Vec<Value> {
+    /// Returns all files in the order of their indexes.
+    pub(super) fn artifacts(&self) -> Vec<Value> {
         let location = |uri| {
             let location = json!({ "uri": uri, "uriBaseId": MODEL });
             json!({ "location": location, "roles": ["analysisTarget"] })
@@ -53,22 +53,22 @@ impl Places {
         self.files.values().map(|(uri, _)| location(uri)).collect()
     }
 
-    /// What the files are relative to.
-    pub fn bases(&self) -> Value {
+    /// Returns the base URIs.
+    pub(super) fn bases(&self) -> Value {
         let mut bases = Map::new();
         if self.base.starts_with("file:") {
             bases.insert(MODEL.to_owned(), json!({ "uri": self.base }));
         } else {
             let model = json!({ "uri": self.base, "uriBaseId": WORKING_DIRECTORY });
             bases.insert(MODEL.to_owned(), model);
-            let text = "Where the command was started.";
+            let text = "The working directory of the command.";
             bases.insert(WORKING_DIRECTORY.to_owned(), json!({ "description": { "text": text } }));
         }
         bases.into()
     }
 }
 
-/// The directory of the model, with a slash at its end.
+/// Returns the URI of the model directory, with a trailing slash.
 fn base(report: &Report) -> String {
     let path = report.model.path.as_str();
     let directory = summary::directory_of_model(report);
@@ -80,7 +80,7 @@ fn base(report: &Report) -> String {
     }
 }
 
-/// A path as a URI: bytes that are not unreserved are percent-encoded.
+/// Percent-encodes a path.
 fn encoded(path: &str) -> String {
     percent_encode(path.as_bytes(), ENCODED).to_string()
 }

@@ -22,12 +22,12 @@ const MAX_RSA: u32 = 8192;
 /// How a certificate is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Algorithm {
-    scheme: Scheme,
+    scheme: SignatureScheme,
     hash: Hash,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+enum SignatureScheme {
     Ecdsa,
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2).
     RsaPkcs1,
@@ -43,7 +43,7 @@ enum Hash {
 }
 
 impl Hash {
-    fn of(self, message: &[u8]) -> Vec<u8> {
+    fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => hash_parts::<Sha256>(&[message]),
             Self::Sha384 => hash_parts::<Sha384>(&[message]),
@@ -72,10 +72,10 @@ pub(super) fn check_signature(
     let bad =
         || CertificateError::BadSignature { subject: subject.subject(), issuer: issuer.subject() };
     let signature = subject.parsed.signature().as_bytes().ok_or_else(bad)?;
-    let hash = algorithm.hash.of(&subject.der[subject.signed.clone()]);
+    let hash = algorithm.hash.digest(&subject.der[subject.signed.clone()]);
     let sound = match algorithm.scheme {
-        Scheme::Ecdsa => ecdsa_key(issuer)?.verify_hash(&hash, signature),
-        Scheme::RsaPkcs1 => {
+        SignatureScheme::Ecdsa => ecdsa_key(issuer)?.verify_hash(&hash, signature),
+        SignatureScheme::RsaPkcs1 => {
             let signature = pkcs1v15::Signature::try_from(signature).map_err(|_| bad())?;
             let key = rsa_key(issuer)?;
             match algorithm.hash {
@@ -91,7 +91,7 @@ pub(super) fn check_signature(
             }
             .is_ok()
         }
-        Scheme::RsaPss(salt) => {
+        SignatureScheme::RsaPss(salt) => {
             let signature = pss::Signature::try_from(signature).map_err(|_| bad())?;
             let (key, salt) = (rsa_key(issuer)?, usize::from(salt));
             match algorithm.hash {
@@ -111,7 +111,7 @@ pub(super) fn check_signature(
 /// The algorithm, or the name of one that is refused (RFC 5758, section 3.2; RFC 8017, appendix A.2.4;
 /// RFC 4055).
 fn accepted(identifier: &AlgorithmIdentifierOwned) -> Result<Algorithm, String> {
-    use Scheme::{Ecdsa, RsaPkcs1};
+    use SignatureScheme::{Ecdsa, RsaPkcs1};
     let (scheme, hash) = match identifier.oid.to_string().as_str() {
         "1.2.840.10045.4.3.2" => (Ecdsa, Hash::Sha256),
         "1.2.840.10045.4.3.3" => (Ecdsa, Hash::Sha384),
@@ -151,7 +151,7 @@ fn pss_parameters(identifier: &AlgorithmIdentifierOwned) -> Result<Algorithm, St
         "2.16.840.1.101.3.4.2.3" => Hash::Sha512,
         _ => return Err(refused()),
     };
-    Ok(Algorithm { scheme: Scheme::RsaPss(parameters.salt_len), hash })
+    Ok(Algorithm { scheme: SignatureScheme::RsaPss(parameters.salt_len), hash })
 }
 
 fn ecdsa_key(issuer: &Certificate) -> Result<crate::keys::PublicKey, CertificateError> {

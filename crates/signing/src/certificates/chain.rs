@@ -1,7 +1,7 @@
 //! Chains of certificates (RFC 5280, section 6.1): from a leaf over issuers to a root.
 
 use super::algorithm::{check_signature, kind_of_key};
-use super::extensions::Known;
+use super::extensions::KnownExtensions;
 use super::{Certificate, CertificateError, MAX_DEPTH, MAX_SIGNATURES, name};
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 /// # Errors
 /// See [`CertificateError`]. When several chains were tried, the error is that of the one that came
 /// furthest.
-pub fn check(
+pub fn verify_chain(
     leaf: &Certificate,
     others: &[Certificate],
     trusted: &[Certificate],
@@ -22,12 +22,12 @@ pub fn check(
     if roots.is_empty() {
         return Err(CertificateError::NoRoot);
     }
-    check_leaf(leaf, time)?;
+    verify_leaf(leaf, time)?;
     if roots.contains(&leaf) {
         return Ok(());
     }
     let pool = others.iter().chain(helpers).collect();
-    let mut search = Search { roots, pool, time, signatures: 0, furthest: None };
+    let mut search = ChainSearch { roots, pool, time, signatures: 0, furthest: None };
     if search.climb(&mut vec![leaf])? {
         return Ok(());
     }
@@ -45,16 +45,16 @@ impl Certificate {
 
 fn is_self_issued(certificate: &Certificate) -> bool {
     let signed = certificate.parsed.tbs_certificate();
-    name::same(signed.subject(), signed.issuer())
+    name::names_match(signed.subject(), signed.issuer())
 }
 
 /// Whether a certificate may sign models at `time`, wherever it comes from.
 ///
 /// # Errors
 /// See [`CertificateError`].
-pub fn check_leaf(leaf: &Certificate, time: Timestamp) -> Result<(), CertificateError> {
+pub fn verify_leaf(leaf: &Certificate, time: Timestamp) -> Result<(), CertificateError> {
     check_validity(leaf, time)?;
-    if !Known::read(leaf)?.may_sign() {
+    if !KnownExtensions::read(leaf)?.may_sign() {
         return Err(CertificateError::NotForSigning { subject: leaf.subject() });
     }
     leaf.public_key()
@@ -82,7 +82,7 @@ fn check_issuer(
 ) -> Result<(), CertificateError> {
     let subject = || issuer.subject();
     check_validity(issuer, time)?;
-    let known = Known::read(issuer)?;
+    let known = KnownExtensions::read(issuer)?;
     let Some(constraints) = known.constraints.filter(|constraints| constraints.ca) else {
         return Err(CertificateError::NotAnAuthority { subject: subject() });
     };
@@ -99,7 +99,7 @@ fn check_issuer(
 
 /// A search upwards, depth first. Certificates of a bundle are hostile: there may be many, with equal
 /// names, that sign each other in circles; so depth and signatures are bounded.
-struct Search<'a> {
+struct ChainSearch<'a> {
     roots: Vec<&'a Certificate>,
     pool: Vec<&'a Certificate>,
     time: Timestamp,
@@ -108,7 +108,7 @@ struct Search<'a> {
     furthest: Option<((usize, bool), CertificateError)>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> ChainSearch<'a> {
     /// Whether the path can be continued to a root.
     fn climb(&mut self, path: &mut Vec<&'a Certificate>) -> Result<bool, CertificateError> {
         let top = path[path.len() - 1];
@@ -163,7 +163,7 @@ impl<'a> Search<'a> {
 
 fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     let (above, below) = (issuer.parsed.tbs_certificate(), subject.parsed.tbs_certificate());
-    name::same(above.subject(), below.issuer())
+    name::names_match(above.subject(), below.issuer())
 }
 
 fn dead_end(top: &Certificate) -> CertificateError {

@@ -24,20 +24,20 @@ const fn oid(text: &str) -> ObjectIdentifier {
 }
 
 /// What the extensions of a certificate say.
-pub(super) struct Known {
+pub(super) struct KnownExtensions {
     pub constraints: Option<BasicConstraints>,
     pub usage: Option<KeyUsage>,
     pub purposes: Option<ExtendedKeyUsage>,
 }
 
-impl Known {
+impl KnownExtensions {
     /// Reads them.
     ///
     /// # Errors
     /// When one occurs twice or is malformed, and when a critical one is not known. Name constraints
     /// are refused whether critical or not: not to enforce them would lift them.
-    pub fn read(certificate: &Certificate) -> Result<Self, CertificateError> {
-        let mut known = Known { constraints: None, usage: None, purposes: None };
+    pub(super) fn read(certificate: &Certificate) -> Result<Self, CertificateError> {
+        let mut known = KnownExtensions { constraints: None, usage: None, purposes: None };
         let mut seen = HashSet::new();
         for extension in all(certificate) {
             let id = extension.extn_id;
@@ -70,7 +70,7 @@ impl Known {
 
     /// Whether a leaf may sign models: KeyUsage digitalSignature, or, without KeyUsage, the extended
     /// key usage codeSigning.
-    pub fn may_sign(&self) -> bool {
+    pub(super) fn may_sign(&self) -> bool {
         match &self.usage {
             Some(usage) => usage.digital_signature(),
             None => self.purposes.as_ref().is_some_and(|all| all.0.contains(&CODE_SIGNING)),
@@ -78,7 +78,7 @@ impl Known {
     }
 
     /// Whether there are extended key usages and signing of code is none of them.
-    pub fn only_other_purposes(&self) -> bool {
+    pub(super) fn excludes_code_signing(&self) -> bool {
         self.purposes
             .as_ref()
             .is_some_and(|all| !all.0.contains(&CODE_SIGNING) && !all.0.contains(&ANY_PURPOSE))

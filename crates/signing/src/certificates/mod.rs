@@ -10,11 +10,11 @@ mod error;
 mod extensions;
 mod name;
 
-pub use chain::{check, check_leaf};
+pub use chain::{verify_chain, verify_leaf};
 pub use error::CertificateError;
 
 use super::keys::{KeyError, PublicKey};
-use super::pem::Document;
+use super::pem::PemDocument;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -71,7 +71,7 @@ impl Certificate {
         if let [0x30, 0x80..=0xff, ..] = bytes {
             return Ok(vec![Self::from_der(bytes)?]);
         }
-        let blocks = Document::parse(bytes)?.blocks;
+        let blocks = PemDocument::parse(bytes)?.blocks;
         if blocks.len() > MAX_COUNT {
             return Err(CertificateError::TooMany(blocks.len()));
         }
@@ -104,12 +104,12 @@ impl Certificate {
 
     /// Whose it is, safe to print.
     pub fn subject(&self) -> String {
-        name::shown(self.parsed.tbs_certificate().subject())
+        name::display(self.parsed.tbs_certificate().subject())
     }
 
     /// Who issued it, safe to print.
     pub fn issuer(&self) -> String {
-        name::shown(self.parsed.tbs_certificate().issuer())
+        name::display(self.parsed.tbs_certificate().issuer())
     }
 
     /// Its serial number in lower-case hexadecimal.
@@ -149,8 +149,8 @@ impl Certificate {
     }
 
     /// Whether its extended key usages are there and do not include signing of code.
-    pub(super) fn is_for_other_purposes(&self) -> bool {
-        extensions::Known::read(self).is_ok_and(|known| known.only_other_purposes())
+    pub(super) fn excludes_code_signing(&self) -> bool {
+        extensions::KnownExtensions::read(self).is_ok_and(|known| known.excludes_code_signing())
     }
 }
 

@@ -6,7 +6,7 @@ use x509_cert::der::{Encode, Tag, Tagged};
 use x509_cert::name::Name;
 
 /// A name as RFC 4514 writes it, safe to print; an empty one is told as such.
-pub(super) fn shown(name: &Name) -> String {
+pub(super) fn display(name: &Name) -> String {
     if name.is_empty() {
         return "(a certificate without a name)".to_owned();
     }
@@ -16,7 +16,7 @@ pub(super) fn shown(name: &Name) -> String {
 /// Whether two names are the same (RFC 5280, section 7.1): text is compared without regard to its
 /// encoding, its case and the amount of white space, everything else byte by byte. That a certificate
 /// is issued by the other is settled by its signature, not here.
-pub(super) fn same(a: &Name, b: &Name) -> bool {
+pub(super) fn names_match(a: &Name, b: &Name) -> bool {
     a.len() == b.len()
         && a.iter_rdn().zip(b.iter_rdn()).all(|(a, b)| {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same_attribute(a, b))

@@ -42,7 +42,7 @@ impl Curve {
     }
 
     /// The one of this object identifier (RFC 5480, section 2.1.1.1).
-    fn of_oid(oid: ObjectIdentifier) -> Option<Self> {
+    fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
         match oid {
             kinds::P256 => Some(Self::P256),
             kinds::P384 => Some(Self::P384),

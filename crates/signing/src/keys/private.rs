@@ -1,5 +1,5 @@
 use super::{Curve, EC_PUBLIC_KEY, KeyError, PublicKey, encrypted, key_type};
-use crate::pem::{Block, Document};
+use crate::pem::{PemBlock, PemDocument};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use pkcs8::der::Decode;
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
@@ -26,7 +26,7 @@ impl fmt::Debug for PrivateKey {
 impl PrivateKey {
     /// Whether a PEM text is that of an encrypted private key, for which a passphrase is needed.
     pub fn is_encrypted(text: &[u8]) -> bool {
-        Document::parse(text).is_ok_and(|document| {
+        PemDocument::parse(text).is_ok_and(|document| {
             document.blocks.iter().any(|block| block.label == ENCRYPTED || block.encrypted)
         })
     }
@@ -38,7 +38,7 @@ impl PrivateKey {
     /// # Errors
     /// See [`KeyError`].
     pub fn from_pem(text: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
-        let document = Document::parse(text)?;
+        let document = PemDocument::parse(text)?;
         let block = the_key(&document)?;
         if document.trailing {
             return Err(KeyError::TrailingText);
@@ -66,7 +66,7 @@ impl PrivateKey {
             Some(parameters) => parameters.decode_as::<ObjectIdentifier>().ok(),
             None => None,
         };
-        match curve.filter(|_| info.algorithm.oid == EC_PUBLIC_KEY).and_then(Curve::of_oid) {
+        match curve.filter(|_| info.algorithm.oid == EC_PUBLIC_KEY).and_then(Curve::from_oid) {
             Some(curve) => Self::from_sec1(Some(curve), info.private_key.as_bytes()),
             None => Err(KeyError::UnsupportedType(key_type(info.algorithm.oid, curve))),
         }
@@ -78,7 +78,7 @@ impl PrivateKey {
         let key =
             EcPrivateKey::from_der(der).map_err(|error| KeyError::Malformed(error.to_string()))?;
         let named = key.parameters.and_then(EcParameters::named_curve);
-        let Some(curve) = curve.or_else(|| named.and_then(Curve::of_oid)) else {
+        let Some(curve) = curve.or_else(|| named.and_then(Curve::from_oid)) else {
             return Err(KeyError::UnsupportedType(key_type(EC_PUBLIC_KEY, named)));
         };
         let scalar = match curve {
@@ -101,9 +101,9 @@ impl PrivateKey {
     /// The public key that belongs to it.
     pub fn public(&self) -> PublicKey {
         match &self.0 {
-            Scalar::P256(key) => PublicKey::of_p256(key),
-            Scalar::P384(key) => PublicKey::of_p384(key),
-            Scalar::P521(key) => PublicKey::of_p521(key),
+            Scalar::P256(key) => PublicKey::from_p256(key),
+            Scalar::P384(key) => PublicKey::from_p384(key),
+            Scalar::P521(key) => PublicKey::from_p521(key),
         }
     }
 
@@ -140,7 +140,7 @@ impl PrivateKey {
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// The one block that is the key.
-fn the_key(document: &Document) -> Result<&Block, KeyError> {
+fn the_key(document: &PemDocument) -> Result<&PemBlock, KeyError> {
     let mut keys = document.blocks.iter().filter(|block| block.label != "EC PARAMETERS");
     match (keys.next(), keys.next()) {
         (Some(key), None) => Ok(key),

@@ -1,5 +1,5 @@
 use super::{Curve, EC_PUBLIC_KEY, KeyError, key_type};
-use crate::pem::Document;
+use crate::pem::PemDocument;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use pkcs8::der::Decode;
 use pkcs8::spki::{EncodePublicKey, SubjectPublicKeyInfoRef};
@@ -40,7 +40,7 @@ impl PublicKey {
     /// # Errors
     /// See [`KeyError`].
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let document = Document::parse(text)?;
+        let document = PemDocument::parse(text)?;
         let [block] = &document.blocks[..] else { return Err(KeyError::SeveralKeys) };
         match block.label.as_str() {
             "PUBLIC KEY" => {}
@@ -68,7 +68,7 @@ impl PublicKey {
             Some(parameters) => parameters.decode_as::<ObjectIdentifier>().ok(),
             None => None,
         };
-        let known = curve.filter(|_| info.algorithm.oid == EC_PUBLIC_KEY).and_then(Curve::of_oid);
+        let known = curve.filter(|_| info.algorithm.oid == EC_PUBLIC_KEY).and_then(Curve::from_oid);
         let Some(known) = known else {
             return Err(KeyError::UnsupportedType(key_type(info.algorithm.oid, curve)));
         };
@@ -89,15 +89,15 @@ impl PublicKey {
         point.map(Self).map_err(|_| KeyError::Malformed(format!("not a point of {curve}")))
     }
 
-    pub(super) fn of_p256(key: &p256::ecdsa::SigningKey) -> Self {
+    pub(super) fn from_p256(key: &p256::ecdsa::SigningKey) -> Self {
         Self(Point::P256(*key.verifying_key()))
     }
 
-    pub(super) fn of_p384(key: &p384::ecdsa::SigningKey) -> Self {
+    pub(super) fn from_p384(key: &p384::ecdsa::SigningKey) -> Self {
         Self(Point::P384(*key.verifying_key()))
     }
 
-    pub(super) fn of_p521(key: &p521::ecdsa::SigningKey) -> Self {
+    pub(super) fn from_p521(key: &p521::ecdsa::SigningKey) -> Self {
         Self(Point::P521(*key.verifying_key()))
     }
 

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 
 /// Paths that a manifest leaves out, made ready for asking.
 #[derive(Debug, Clone)]
-pub struct Ignored<'a> {
+pub struct IgnoredPaths<'a> {
     /// The paths as they were written, by their components put together again.
     paths: HashMap<String, &'a str>,
 }
 
-impl<'a> Ignored<'a> {
+impl<'a> IgnoredPaths<'a> {
     /// Of these paths. They are taken apart as Python does: empty and `.` components count for nothing.
     /// Absolute paths, and those with `..`, which is not resolved, cover nothing.
     pub fn new(paths: &'a [String]) -> Self {
@@ -37,7 +37,7 @@ mod tests {
 
     fn covers(path: &str, name: &str) -> bool {
         let paths = [path.to_owned()];
-        let covering = Ignored::new(&paths).covering(name).map(str::to_owned);
+        let covering = IgnoredPaths::new(&paths).covering(name).map(str::to_owned);
         assert!(covering.as_deref().is_none_or(|found| found == path));
         covering.is_some()
     }

@@ -9,7 +9,7 @@ mod parse;
 mod shards;
 
 pub use error::{ManifestError, NameError};
-pub use ignored::Ignored;
+pub use ignored::IgnoredPaths;
 
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -42,7 +42,7 @@ pub struct Manifest {
     /// Whether symbolic links were followed.
     pub allow_symlinks: bool,
     /// Paths relative to the model that were left out, as they were written; a directory stands for all
-    /// below it. See [`Self::ignored`].
+    /// below it. See [`Self::ignored_paths`].
     pub ignore_paths: Vec<String>,
     /// Type of the predicate.
     pub predicate_type: String,
@@ -102,8 +102,8 @@ impl Manifest {
     }
 
     /// [`Self::ignore_paths`], to ask which one leaves out a file.
-    pub fn ignored(&self) -> Ignored<'_> {
-        Ignored::new(&self.ignore_paths)
+    pub fn ignored_paths(&self) -> IgnoredPaths<'_> {
+        IgnoredPaths::new(&self.ignore_paths)
     }
 
     /// What is true of every manifest, however it came about.
@@ -113,7 +113,7 @@ impl Manifest {
         }
         let mut seen = HashSet::with_capacity(self.resources.len());
         let length = self.hashing.algorithm.digest_len();
-        let (one_file, ignored) = (self.is_one_file(), self.ignored());
+        let (one_file, ignored) = (self.is_one_file(), self.ignored_paths());
         for resource in &self.resources {
             let name = || resource.name.clone();
             if !one_file {

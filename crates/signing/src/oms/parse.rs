@@ -5,11 +5,12 @@ use super::{
     LEGACY_PREDICATE_TYPE, Manifest, ManifestError, PREDICATE_TYPE_V1, Resource, root, shards,
 };
 use crate::json;
-use crate::statement::{Head, StatementError, WrittenStatement, WrittenSubject, bytes_of_hex};
+use crate::statement::{StatementError, StatementHeader, WrittenStatement, WrittenSubject};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use std::num::NonZeroU64;
 use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
+use tensorseal_base::hex::unhex_any_case;
 
 #[derive(Deserialize)]
 struct Predicate {
@@ -43,12 +44,12 @@ impl Manifest {
     /// # Errors
     /// See [`ManifestError`].
     pub fn parse(statement: &[u8]) -> Result<Self, ManifestError> {
-        let head = Head::read(statement)?;
+        let head = StatementHeader::read(statement)?;
         let predicate_type = head.predicate_type.clone();
         let manifest = if predicate_type == LEGACY_PREDICATE_TYPE {
-            of_subjects(head)?
+            from_subjects(head)?
         } else if is_v1(&predicate_type) {
-            of_predicate(head, statement)?
+            from_predicate(head, statement)?
         } else {
             return Err(ManifestError::PredicateType(predicate_type));
         };
@@ -67,7 +68,7 @@ fn is_v1(predicate_type: &str) -> bool {
     })
 }
 
-fn of_predicate(head: Head, statement: &[u8]) -> Result<Manifest, ManifestError> {
+fn from_predicate(head: StatementHeader, statement: &[u8]) -> Result<Manifest, ManifestError> {
     let predicate_type = head.predicate_type.clone();
     let unknown_members =
         head.members.iter().filter(|name| !matches!(name.as_str(), "serialization" | "resources"));
@@ -93,7 +94,7 @@ fn of_predicate(head: Head, statement: &[u8]) -> Result<Manifest, ManifestError>
 }
 
 fn hashing(written: &Serialization) -> Result<FileHashing, ManifestError> {
-    let algorithm = HashAlgorithm::of_name(&written.hash_type)
+    let algorithm = HashAlgorithm::from_name(&written.hash_type)
         .ok_or_else(|| ManifestError::HashType(written.hash_type.clone()))?;
     let shard = match written.method.as_str() {
         "files" => None,
@@ -123,7 +124,7 @@ fn resource(written: WrittenResource, hashing: FileHashing) -> Result<Resource, 
         let expected = sharded.unwrap_or_else(|| expected.to_owned());
         return Err(ManifestError::Algorithm { name, algorithm, expected });
     }
-    let Some(digest) = bytes_of_hex(&digest) else { return Err(ManifestError::Digest(name)) };
+    let Some(digest) = unhex_any_case(&digest) else { return Err(ManifestError::Digest(name)) };
     if hashing.shard.is_none() {
         return Ok(Resource { name, range: None, digest });
     }
@@ -134,7 +135,7 @@ fn resource(written: WrittenResource, hashing: FileHashing) -> Result<Resource, 
 }
 
 /// A manifest of `model_signing` 0.2: every subject is a file. There is no root to compare with.
-fn of_subjects(head: Head) -> Result<Manifest, ManifestError> {
+fn from_subjects(head: StatementHeader) -> Result<Manifest, ManifestError> {
     let algorithm = match head.subject.first() {
         Some(subject) => algorithm_of(subject)?,
         None => HashAlgorithm::Sha256,
@@ -162,7 +163,7 @@ fn algorithm_of(subject: &WrittenSubject) -> Result<HashAlgorithm, ManifestError
     match annotation {
         None => Ok(HashAlgorithm::Sha256),
         Some(Value::String(name)) => {
-            let known = HashAlgorithm::of_name(name.strip_prefix("file-").unwrap_or(name));
+            let known = HashAlgorithm::from_name(name.strip_prefix("file-").unwrap_or(name));
             known.ok_or_else(|| ManifestError::HashType(name.clone()))
         }
         Some(other) => Err(ManifestError::HashType(other.to_string())),
@@ -176,7 +177,7 @@ fn file(subject: WrittenSubject, expected: HashAlgorithm) -> Result<Resource, Ma
         let (algorithm, expected) = (algorithm.name().to_owned(), expected.name().to_owned());
         return Err(ManifestError::Algorithm { name, algorithm, expected });
     }
-    match subject.digest.get("sha256").and_then(|text| bytes_of_hex(text)) {
+    match subject.digest.get("sha256").and_then(|text| unhex_any_case(text)) {
         Some(digest) => Ok(Resource { name, range: None, digest }),
         None => Err(ManifestError::Digest(name)),
     }

@@ -3,8 +3,8 @@
 use super::fixtures::{certificate, now, oms, private, trust_key, trust_root};
 use crate::dsse::EnvelopeError;
 use crate::{
-    BundleError, CertificateError, JsonError, Method, SignatureError, Signer, Trust,
-    UntrustedError, bundle, open, sign_statement,
+    BundleError, CertificateError, SignatureError, Signer, SigningMethod, StrictJsonError,
+    TrustAnchors, UntrustedError, bundle, sign_statement, verify,
 };
 use serde_json::{Value, json};
 
@@ -16,8 +16,8 @@ fn certificate_bundle() -> Value {
     serde_json::from_slice(oms("bundles/cert-basic.sig")).unwrap()
 }
 
-fn judge(bundle: &Value, trust: &Trust) -> Result<Signer, SignatureError> {
-    open(bundle.to_string().as_bytes(), trust, now()).map(|opened| opened.signer)
+fn judge(bundle: &Value, trust: &TrustAnchors) -> Result<Signer, SignatureError> {
+    verify(bundle.to_string().as_bytes(), trust, now()).map(|opened| opened.signer)
 }
 
 /// What is wrong with the bundle of a key after a change.
@@ -32,25 +32,31 @@ fn changed(change: impl Fn(&mut Value)) -> BundleError {
 
 #[test]
 fn what_is_not_a_bundle() {
-    let error = |text: &[u8]| match open(text, &trust_key("p256"), now()) {
+    let error = |text: &[u8]| match verify(text, &trust_key("p256"), now()) {
         Err(SignatureError::Bundle(error)) => error,
         other => panic!("{other:?}"),
     };
     assert_eq!(error(b""), BundleError::Empty);
     assert_eq!(error(b" \n"), BundleError::Empty);
-    assert!(matches!(error(b"\xff"), BundleError::Json(JsonError::Syntax(_))));
-    assert!(matches!(error(b"null"), BundleError::Json(JsonError::Shape(_))));
-    assert!(matches!(error(b"{}"), BundleError::Json(JsonError::Shape(_))));
+    assert!(matches!(error(b"\xff"), BundleError::Json(StrictJsonError::Syntax(_))));
+    assert!(matches!(error(b"null"), BundleError::Json(StrictJsonError::Shape(_))));
+    assert!(matches!(error(b"{}"), BundleError::Json(StrictJsonError::Shape(_))));
     let whole = oms("bundles/key-basic.sig");
-    assert!(matches!(error(&whole[..whole.len() - 1]), BundleError::Json(JsonError::Syntax(_))));
-    assert!(matches!(error(&[whole, b"x"].concat()), BundleError::Json(JsonError::Syntax(_))));
+    assert!(matches!(
+        error(&whole[..whole.len() - 1]),
+        BundleError::Json(StrictJsonError::Syntax(_))
+    ));
+    assert!(matches!(
+        error(&[whole, b"x"].concat()),
+        BundleError::Json(StrictJsonError::Syntax(_))
+    ));
     let twice = String::from_utf8_lossy(whole).replacen(
         r#""tlogEntries":[]"#,
         r#""tlogEntries":[],"tlogEntries":[]"#,
         1,
     );
     let name = "tlogEntries".to_owned();
-    assert_eq!(error(twice.as_bytes()), BundleError::Json(JsonError::DuplicateMember(name)));
+    assert_eq!(error(twice.as_bytes()), BundleError::Json(StrictJsonError::DuplicateMember(name)));
     let long = vec![b' '; bundle::MAX_LEN + 1];
     assert_eq!(error(&long), BundleError::TooLong(long.len()));
 }
@@ -100,7 +106,7 @@ fn envelopes() {
         let error = changed(|b| {
             b["dsseEnvelope"].as_object_mut().unwrap().remove(missing);
         });
-        assert!(matches!(error, BundleError::Json(JsonError::Shape(_))), "{missing}");
+        assert!(matches!(error, BundleError::Json(StrictJsonError::Shape(_))), "{missing}");
     }
 }
 
@@ -143,7 +149,7 @@ fn methods_are_not_mixed() {
     assert_eq!(judge(&certificate_bundle(), &trust_key("p384")), other(certificate, key));
     // The key of the leaf itself is trusted, and that is not enough.
     let leaf = certificate_of(&certificate_bundle());
-    let key_of_leaf = Trust::Key(leaf.public_key().unwrap());
+    let key_of_leaf = TrustAnchors::Key(leaf.public_key().unwrap());
     assert_eq!(judge(&certificate_bundle(), &key_of_leaf), other(certificate, key));
 }
 
@@ -158,7 +164,7 @@ fn certificate_of(bundle: &Value) -> crate::Certificate {
 /// Steps 3 and 5: signatures by others, and over other payloads.
 #[test]
 fn signatures() {
-    let untrusted = |bundle: &Value, trust: &Trust| match judge(bundle, trust) {
+    let untrusted = |bundle: &Value, trust: &TrustAnchors| match judge(bundle, trust) {
         Err(SignatureError::Untrusted(error)) => error,
         other => panic!("{other:?}"),
     };
@@ -189,14 +195,14 @@ fn signatures() {
 
 #[test]
 fn certificates_in_bundles() {
-    let trust = Trust::Roots(vec![certificate("root")]);
+    let trust = TrustAnchors::Roots(vec![certificate("root")]);
     let leaf = certificate("leaf-p256");
-    let method = |leaf, chain| Method::Certificate { leaf, chain };
-    let signed = |method: &Method| sign_statement(b"{}", &private("p256"), method).unwrap();
+    let method = |leaf, chain| SigningMethod::Certificate { leaf, chain };
+    let signed = |method: &SigningMethod| sign_statement(b"{}", &private("p256"), method).unwrap();
     let whole = signed(&method(leaf.clone(), vec![certificate("middle")]));
-    assert!(open(&whole, &trust, now()).is_ok());
+    assert!(verify(&whole, &trust, now()).is_ok());
     let bare = signed(&method(leaf.clone(), Vec::new()));
-    let error = |bundle: &[u8], trust: &Trust| match open(bundle, trust, now()) {
+    let error = |bundle: &[u8], trust: &TrustAnchors| match verify(bundle, trust, now()) {
         Err(SignatureError::Untrusted(error)) => error,
         other => panic!("{other:?}"),
     };
@@ -205,13 +211,13 @@ fn certificates_in_bundles() {
         UntrustedError::Certificate(CertificateError::NoIssuer { .. })
     ));
     // The operator may supply what the bundle lacks.
-    let both = Trust::Roots(vec![certificate("middle"), certificate("root")]);
-    assert!(open(&bare, &both, now()).is_ok());
+    let both = TrustAnchors::Roots(vec![certificate("middle"), certificate("root")]);
+    assert!(verify(&bare, &both, now()).is_ok());
     // The older form with one certificate.
     let mut single: Value = serde_json::from_slice(&bare).unwrap();
     let first = single["verificationMaterial"]["x509CertificateChain"]["certificates"][0].clone();
     single["verificationMaterial"] = json!({"certificate": first});
-    assert!(open(single.to_string().as_bytes(), &both, now()).is_ok());
+    assert!(verify(single.to_string().as_bytes(), &both, now()).is_ok());
     // What is no certificate, and too many of them.
     let chain = |certificates: Vec<Value>| {
         let mut bundle: Value = serde_json::from_slice(&whole).unwrap();
@@ -239,7 +245,7 @@ fn keyless_bundles_are_told_as_such() {
         "certificate": {"rawBytes": fulcio},
         "tlogEntries": [{"logIndex": "1", "canonicalizedBody": "AAAA"}],
     });
-    let found = judge(&bundle, &Trust::Roots(vec![certificate("root")]));
+    let found = judge(&bundle, &TrustAnchors::Roots(vec![certificate("root")]));
     let Err(SignatureError::Untrusted(error @ UntrustedError::Keyless { .. })) = found else {
         panic!("{found:?}")
     };

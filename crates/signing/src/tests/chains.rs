@@ -1,7 +1,7 @@
 //! Chains of certificates, with the verdicts of OpenSSL beside those of this program.
 
 use super::fixtures::{certificate, made, now, oms};
-use crate::certificates::check;
+use crate::certificates::verify_chain;
 use crate::{Certificate, CertificateError};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -81,7 +81,7 @@ const REFUSED: [(&str, &str); 42] = [
 fn chains() {
     let cases = cases();
     for Case { name, leaf, others, trusted, .. } in &cases {
-        let found = check(leaf, others, trusted, now());
+        let found = verify_chain(leaf, others, trusted, now());
         match REFUSED.iter().find(|(refused, _)| refused == name) {
             Some((_, words)) => {
                 let message = found.expect_err(name).to_string();
@@ -103,7 +103,7 @@ const OPENSSL_REFUSES: [&str; 4] =
 #[test]
 fn nothing_is_accepted_that_openssl_refuses() {
     for Case { name, leaf, others, trusted, openssl } in cases() {
-        let accepted = check(&leaf, &others, &trusted, now()).is_ok();
+        let accepted = verify_chain(&leaf, &others, &trusted, now()).is_ok();
         let excepted = OPENSSL_REFUSES.contains(&name);
         assert!(!accepted || openssl != excepted, "{name}");
     }
@@ -119,7 +119,8 @@ fn certificates_of_the_fixtures() {
     let (root, middle) = (read("root"), read("intermediate"));
     let found = |leaf: &str| {
         let others = [middle.clone(), read("leaf")];
-        check(&read(leaf), &others, std::slice::from_ref(&root), now()).map_err(|e| e.to_string())
+        verify_chain(&read(leaf), &others, std::slice::from_ref(&root), now())
+            .map_err(|e| e.to_string())
     };
     for leaf in ["leaf", "leaf-p256", "leaf-eku-only", "leaf-ds-serverauth"] {
         assert_eq!(found(leaf), Ok(()), "{leaf}");
@@ -137,8 +138,12 @@ fn certificates_of_the_fixtures() {
         assert!(message.contains(words), "{leaf}: {message}");
     }
     let future: Timestamp = "2050-01-01T00:00:00Z".parse().unwrap();
-    let late =
-        check(&read("leaf"), std::slice::from_ref(&middle), std::slice::from_ref(&root), future);
+    let late = verify_chain(
+        &read("leaf"),
+        std::slice::from_ref(&middle),
+        std::slice::from_ref(&root),
+        future,
+    );
     assert!(matches!(late, Err(CertificateError::Expired { .. })));
 }
 

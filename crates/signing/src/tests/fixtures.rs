@@ -1,6 +1,6 @@
 //! Test data: files of `testdata/oms/fixtures.tar.gz` and of `testdata/signing`.
 
-use crate::{Certificate, PrivateKey, PublicKey, Trust};
+use crate::{Certificate, PrivateKey, PublicKey, TrustAnchors};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
@@ -55,13 +55,13 @@ pub(super) fn private(name: &str) -> PrivateKey {
 }
 
 /// The public part of a key of the fixtures is trusted.
-pub(super) fn trust_key(name: &str) -> Trust {
-    Trust::Key(PublicKey::from_pem(oms(&format!("keys/{name}.pub.pem"))).unwrap())
+pub(super) fn trust_key(name: &str) -> TrustAnchors {
+    TrustAnchors::Key(PublicKey::from_pem(oms(&format!("keys/{name}.pub.pem"))).unwrap())
 }
 
 /// A root of the fixtures is trusted.
-pub(super) fn trust_root(name: &str) -> Trust {
-    Trust::Roots(Certificate::parse_all(oms(&format!("pki/{name}.crt.pem"))).unwrap())
+pub(super) fn trust_root(name: &str) -> TrustAnchors {
+    TrustAnchors::Roots(Certificate::parse_all(oms(&format!("pki/{name}.crt.pem"))).unwrap())
 }
 
 /// The regular files of a tar archive (POSIX ustar) by path; names of its extended headers are not

@@ -1,8 +1,8 @@
 //! Nothing that is read makes the program panic, and errors stay on one line.
 
 use super::fixtures::{bundles, certificate, made_key, now, oms, trust_key, trust_root};
-use crate::certificates::check;
-use crate::{Certificate, Manifest, PrivateKey, PublicKey, Statement, Trust, open};
+use crate::certificates::verify_chain;
+use crate::{Certificate, Manifest, PrivateKey, PublicKey, Statement, TrustAnchors, verify};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -30,11 +30,12 @@ static BUNDLES: LazyLock<Vec<&[u8]>> =
 
 /// The statements of all bundles that open.
 static STATEMENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let opened = |bundle: &&[u8]| open(bundle, &trust_key("p256"), now()).ok();
+    let opened = |bundle: &&[u8]| verify(bundle, &trust_key("p256"), now()).ok();
     BUNDLES.iter().filter_map(opened).map(|opened| opened.statement).collect()
 });
 
-static TRUST: LazyLock<[Trust; 2]> = LazyLock::new(|| [trust_key("p256"), trust_root("root")]);
+static TRUST: LazyLock<[TrustAnchors; 2]> =
+    LazyLock::new(|| [trust_key("p256"), trust_root("root")]);
 
 fn one_line<T, E: std::fmt::Display>(found: Result<T, E>) -> Option<T> {
     found.map_err(|error| assert!(!error.to_string().contains(['\n', '\u{1b}']), "{error}")).ok()
@@ -50,7 +51,7 @@ proptest! {
     ) {
         let bundle = mutated(BUNDLES[at.index(BUNDLES.len())], &changes);
         for trust in &*TRUST {
-            if let Some(opened) = one_line(open(&bundle, trust, now())) {
+            if let Some(opened) = one_line(verify(&bundle, trust, now())) {
                 one_line(Manifest::parse(&opened.statement));
             }
         }
@@ -100,10 +101,10 @@ proptest! {
         if let Some(altered) = one_line(Certificate::from_der(&altered)) {
             let _ = (altered.names(), altered.subject(), altered.serial(), altered.not_after());
             let found = match leaf {
-                true => check(&altered, std::slice::from_ref(&middle), std::slice::from_ref(&root), now()),
-                false => check(&sound_leaf, std::slice::from_ref(&altered), std::slice::from_ref(&root), now()),
+                true => verify_chain(&altered, std::slice::from_ref(&middle), std::slice::from_ref(&root), now()),
+                false => verify_chain(&sound_leaf, std::slice::from_ref(&altered), std::slice::from_ref(&root), now()),
             };
-            one_line(check(&sound_leaf, &[], std::slice::from_ref(&altered), now()));
+            one_line(verify_chain(&sound_leaf, &[], std::slice::from_ref(&altered), now()));
             let unchanged = altered == if leaf { sound_leaf } else { middle };
             prop_assert_eq!(one_line(found).is_some(), unchanged);
         }

@@ -4,8 +4,8 @@
 use super::fixtures::{now, oms, private, trust_key};
 use crate::oms::NameError;
 use crate::{
-    JsonError, Manifest, ManifestError, Method, Resource, SignatureError, Statement,
-    StatementError, open, sign_statement,
+    Manifest, ManifestError, Resource, SignatureError, SigningMethod, Statement, StatementError,
+    StrictJsonError, sign_statement, verify,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -15,18 +15,18 @@ use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
 /// The statement of a bundle of the fixtures.
 fn statement(bundle: &str) -> Value {
     let bundle = oms(&format!("bundles/{bundle}.sig"));
-    let opened = open(bundle, &trust_key("p256"), now()).unwrap();
+    let opened = verify(bundle, &trust_key("p256"), now()).unwrap();
     serde_json::from_slice(&opened.statement).unwrap()
 }
 
 /// What becomes of a statement that is signed.
 fn judge(statement: &[u8]) -> Result<Manifest, ManifestError> {
-    let bundle = sign_statement(statement, &private("p256"), &Method::Key).unwrap();
-    let opened = open(&bundle, &trust_key("p256"), now()).expect("the signature is sound");
+    let bundle = sign_statement(statement, &private("p256"), &SigningMethod::Key).unwrap();
+    let opened = verify(&bundle, &trust_key("p256"), now()).expect("the signature is sound");
     assert_eq!(opened.statement, statement);
     let found = Manifest::parse(&opened.statement);
     if let Err(error) = &found {
-        assert!(SignatureError::from(error.clone()).is_content());
+        assert!(SignatureError::from(error.clone()).is_content_error());
         assert!(!error.to_string().contains('\n'));
     }
     found
@@ -39,7 +39,7 @@ fn changed(bundle: &str, change: impl Fn(&mut Value)) -> Result<Manifest, Manife
     if let Some(resources) = statement["predicate"]["resources"].as_array() {
         let mut hasher = Sha256::new();
         for digest in resources.iter().filter_map(|resource| resource["digest"].as_str()) {
-            hasher.update(crate::statement::bytes_of_hex(digest).unwrap_or_default());
+            hasher.update(tensorseal_base::hex::unhex_any_case(digest).unwrap_or_default());
         }
         if let Some(root) = statement.pointer_mut("/subject/0/digest/sha256") {
             *root = json!(tensorseal_base::hex::hex(&hasher.finalize()));
@@ -99,7 +99,7 @@ fn statements() {
     }
     let shape = |found| {
         assert!(
-            matches!(found, Err(ManifestError::Statement(Json(JsonError::Shape(_))))),
+            matches!(found, Err(ManifestError::Statement(Json(StrictJsonError::Shape(_))))),
             "{found:?}"
         );
     };
@@ -116,9 +116,9 @@ fn statements() {
     assert!(judge(b"\xff").is_err());
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let found = judge(deep.as_bytes());
-    assert!(matches!(found, Err(ManifestError::Statement(Json(JsonError::Syntax(_))))));
+    assert!(matches!(found, Err(ManifestError::Statement(Json(StrictJsonError::Syntax(_))))));
     let twice = r#"{"a":{"b":1,"c":2,"b":1}}"#;
-    is(judge(twice.as_bytes()), Json(JsonError::DuplicateMember(text("b"))));
+    is(judge(twice.as_bytes()), Json(StrictJsonError::DuplicateMember(text("b"))));
 }
 
 /// Step 6: which predicates are manifests.

@@ -1,7 +1,9 @@
 //! What this program signs, it opens again.
 
 use super::fixtures::{certificate, now, private, trust_key};
-use crate::{Curve, Method, SignError, Signer, Statement, Trust, open, sign_statement};
+use crate::{
+    Curve, SignError, Signer, SigningMethod, Statement, TrustAnchors, sign_statement, verify,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -15,26 +17,26 @@ const CURVES: [(&str, Curve); 3] =
 fn keys() {
     for (name, curve) in CURVES {
         let key = private(name);
-        let bundle = sign_statement(STATEMENT, &key, &Method::Key).unwrap();
-        let again = sign_statement(STATEMENT, &key, &Method::Key).unwrap();
+        let bundle = sign_statement(STATEMENT, &key, &SigningMethod::Key).unwrap();
+        let again = sign_statement(STATEMENT, &key, &SigningMethod::Key).unwrap();
         assert_eq!(bundle, again, "signatures are deterministic");
-        let opened = open(&bundle, &trust_key(name), now()).unwrap();
+        let opened = verify(&bundle, &trust_key(name), now()).unwrap();
         assert_eq!(opened.statement, STATEMENT);
         assert_eq!(opened.signer, Signer::Key { fingerprint: key.public().hint(), curve });
         assert_eq!(opened.remarks, []);
-        assert!(open(&bundle, &trust_key("p256-other"), now()).is_err());
+        assert!(verify(&bundle, &trust_key("p256-other"), now()).is_err());
     }
 }
 
 #[test]
 fn certificates() {
-    let roots = Trust::Roots(vec![certificate("root")]);
+    let roots = TrustAnchors::Roots(vec![certificate("root")]);
     for (name, _) in CURVES {
         let leaf = certificate(&format!("leaf-{name}"));
         let chain = vec![leaf.clone(), certificate("middle"), certificate("root")];
-        let method = Method::Certificate { leaf: leaf.clone(), chain };
+        let method = SigningMethod::Certificate { leaf: leaf.clone(), chain };
         let bundle = sign_statement(STATEMENT, &private(name), &method).unwrap();
-        let opened = open(&bundle, &roots, now()).unwrap();
+        let opened = verify(&bundle, &roots, now()).unwrap();
         assert_eq!((opened.statement.as_slice(), opened.remarks), (STATEMENT, vec![]));
         let Signer::Certificate { subject, .. } = &opened.signer else { panic!() };
         assert_eq!(*subject, leaf.subject());
@@ -47,13 +49,13 @@ fn certificates() {
 #[test]
 fn a_certificate_of_another_key_is_refused() {
     let leaf = certificate("leaf-p256");
-    let method = Method::Certificate { leaf, chain: Vec::new() };
+    let method = SigningMethod::Certificate { leaf, chain: Vec::new() };
     for other in ["p256-other", "p384"] {
         let error = sign_statement(STATEMENT, &private(other), &method).unwrap_err();
         assert_eq!(error, SignError::OtherKey { subject: "CN=signer p256".into() });
     }
     let leaf = certificate("leaf-rsa");
-    let method = Method::Certificate { leaf, chain: Vec::new() };
+    let method = SigningMethod::Certificate { leaf, chain: Vec::new() };
     assert!(sign_statement(STATEMENT, &private("p256"), &method).is_err());
 }
 
@@ -61,7 +63,7 @@ fn a_certificate_of_another_key_is_refused() {
 #[test]
 fn bundles_as_they_are_written() {
     let key = private("p256");
-    let bundle = sign_statement(STATEMENT, &key, &Method::Key).unwrap();
+    let bundle = sign_statement(STATEMENT, &key, &SigningMethod::Key).unwrap();
     let written: Value = serde_json::from_slice(&bundle).unwrap();
     let signature = &written["dsseEnvelope"]["signatures"][0]["sig"];
     assert_eq!(
@@ -84,19 +86,19 @@ fn bundles_as_they_are_written() {
 
 #[test]
 fn signers_are_told_in_json() {
-    let signed = |method: &Method, trust: &Trust| {
+    let signed = |method: &SigningMethod, trust: &TrustAnchors| {
         let bundle = sign_statement(STATEMENT, &private("p256"), method).unwrap();
-        let signer = open(&bundle, trust, now()).unwrap().signer;
+        let signer = verify(&bundle, trust, now()).unwrap().signer;
         (serde_json::to_value(&signer).unwrap(), signer.to_string())
     };
-    let (value, line) = signed(&Method::Key, &trust_key("p256"));
+    let (value, line) = signed(&SigningMethod::Key, &trust_key("p256"));
     let fingerprint = private("p256").public().hint();
     assert_eq!(value, json!({"method": "key", "fingerprint": fingerprint, "curve": "P-256"}));
     assert_eq!(line, format!("P-256 key {fingerprint}"));
     let leaf = certificate("leaf-p256");
     let (serial, fingerprint) = (leaf.serial(), tensorseal_base::hex::hex(&leaf.fingerprint()));
-    let method = Method::Certificate { leaf, chain: vec![certificate("middle")] };
-    let (value, line) = signed(&method, &Trust::Roots(vec![certificate("root")]));
+    let method = SigningMethod::Certificate { leaf, chain: vec![certificate("middle")] };
+    let (value, line) = signed(&method, &TrustAnchors::Roots(vec![certificate("root")]));
     let names = ["email:signer@example.com", "URI:https://example.com/signer", "DNS:example.com"];
     assert_eq!(
         value,
@@ -122,7 +124,8 @@ fn statements() {
         predicate_type: "https://example.com/claim/v1".into(),
         predicate: json!({"a": 1}),
     };
-    let bundle = sign_statement(&statement.to_json(), &private("p521"), &Method::Key).unwrap();
-    let opened = open(&bundle, &trust_key("p521"), now()).unwrap();
+    let bundle =
+        sign_statement(&statement.to_json(), &private("p521"), &SigningMethod::Key).unwrap();
+    let opened = verify(&bundle, &trust_key("p521"), now()).unwrap();
     assert_eq!(Statement::parse(&opened.statement), Ok(statement));
 }

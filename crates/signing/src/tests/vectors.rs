@@ -2,12 +2,14 @@
 
 use super::fixtures::{bundles, now, oms, trust_key, trust_root};
 use crate::oms::{LEGACY_PREDICATE_TYPE, PREDICATE_TYPE};
-use crate::{Certificate, Manifest, PublicKey, Remark, SignatureError, Signer, Trust, open};
+use crate::{
+    BundleWarning, Certificate, Manifest, PublicKey, SignatureError, Signer, TrustAnchors, verify,
+};
 use serde_json::Value;
 use tensorseal_base::hashing::HashAlgorithm;
 
-fn judge(bundle: &[u8], trust: &Trust) -> Result<Manifest, SignatureError> {
-    let opened = open(bundle, trust, now())?;
+fn judge(bundle: &[u8], trust: &TrustAnchors) -> Result<Manifest, SignatureError> {
+    let opened = verify(bundle, trust, now())?;
     Ok(Manifest::parse(&opened.statement)?)
 }
 
@@ -21,8 +23,8 @@ fn verdicts_on_the_bundles_of_the_python_client() {
         let member = |member: &str| case[member].as_str().unwrap();
         let trusted = oms(member("trust"));
         let trust = match member("kind") {
-            "key" => Trust::Key(PublicKey::from_pem(trusted).unwrap()),
-            "certificate" => Trust::Roots(Certificate::parse_all(trusted).unwrap()),
+            "key" => TrustAnchors::Key(PublicKey::from_pem(trusted).unwrap()),
+            "certificate" => TrustAnchors::Roots(Certificate::parse_all(trusted).unwrap()),
             other => panic!("{other}"),
         };
         let found = judge(oms(member("bundle")), &trust);
@@ -71,7 +73,7 @@ fn refusals_of_altered_bundles() {
 fn content_is_told_from_trust() {
     let content = |name: &str| {
         let bundle = oms(&format!("bundles/{name}.sig"));
-        judge(bundle, &trust_key("p256")).unwrap_err().is_content()
+        judge(bundle, &trust_key("p256")).unwrap_err().is_content_error()
     };
     for name in ["bad-dotdot-resource", "bad-statement-type", "odd-dup-json-keys", "key-emptymodel"]
     {
@@ -91,13 +93,13 @@ fn certificates_of_the_python_client() {
         ("key-basic", "root", "signed with a key, and a certificate is trusted"),
     ] {
         let bundle = oms(&format!("bundles/{name}.sig"));
-        let message = open(bundle, &trust_root(root), now()).unwrap_err().to_string();
+        let message = verify(bundle, &trust_root(root), now()).unwrap_err().to_string();
         assert!(message.contains(words), "{name}: {message}");
     }
     let bundle = oms("bundles/cert-basic.sig");
-    let message = open(bundle, &trust_key("p384"), now()).unwrap_err().to_string();
+    let message = verify(bundle, &trust_key("p384"), now()).unwrap_err().to_string();
     assert!(message.contains("signed with a certificate, and a key is trusted"), "{message}");
-    let opened = open(bundle, &trust_root("root"), now()).unwrap();
+    let opened = verify(bundle, &trust_root("root"), now()).unwrap();
     let Signer::Certificate { subject, issuer, not_before, .. } = &opened.signer else { panic!() };
     assert_eq!(
         (subject.as_str(), issuer.as_str()),
@@ -123,8 +125,8 @@ fn manifests_of_the_python_client() {
     assert_eq!(basic.predicate_type, PREDICATE_TYPE);
     assert_eq!(basic.resources.len(), 3);
     assert!(!basic.allow_symlinks && !basic.is_one_file());
-    assert_eq!(basic.ignored().covering(".git/HEAD"), Some(".git"));
-    assert_eq!(basic.ignored().covering("sub/.git/HEAD"), None);
+    assert_eq!(basic.ignored_paths().covering(".git/HEAD"), Some(".git"));
+    assert_eq!(basic.ignored_paths().covering("sub/.git/HEAD"), None);
 
     assert_eq!(manifest("api-blake2").hashing.algorithm, HashAlgorithm::Blake2b);
     assert_eq!(manifest("api-blake3").hashing.algorithm, HashAlgorithm::Blake3);
@@ -145,10 +147,10 @@ fn manifests_of_the_python_client() {
 
 #[test]
 fn bundles_without_a_hint_are_remarked_on() {
-    let opened = open(oms("bundles/odd-hint-missing.sig"), &trust_key("p256"), now()).unwrap();
-    assert_eq!(opened.remarks, [Remark::NoKeyHint]);
+    let opened = verify(oms("bundles/odd-hint-missing.sig"), &trust_key("p256"), now()).unwrap();
+    assert_eq!(opened.remarks, [BundleWarning::NoKeyHint]);
     for (path, bundle) in bundles() {
-        if let Ok(opened) = open(bundle, &trust_key("p256"), now()) {
+        if let Ok(opened) = verify(bundle, &trust_key("p256"), now()) {
             let expected = usize::from(path.contains("hint-missing"));
             assert_eq!(opened.remarks.len(), expected, "{path}");
         }
@@ -173,14 +175,18 @@ fn bundles_of_old_versions() {
         (old("1.0.0-key-p384.sig"), trust_key("p384")),
         (old("1.0.0-certificate.sig"), root),
     ] {
-        let opened = open(&bundle, &trust, now()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let opened = verify(&bundle, &trust, now()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let manifest = Manifest::parse(&opened.statement).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(manifest.resources, basic.resources, "{name}");
         assert_eq!(manifest.root, basic.root, "{name}");
         let legacy = name.starts_with("0.2");
         assert_eq!(manifest.predicate_type == LEGACY_PREDICATE_TYPE, legacy, "{name}");
-        assert_eq!(opened.remarks.contains(&Remark::LegacyEncoding), legacy, "{name}");
-        assert_eq!(opened.remarks.contains(&Remark::NoKeyHint), name.contains("key"), "{name}");
-        assert!(open(&bundle, &trust_key("p256-other"), now()).is_err());
+        assert_eq!(opened.remarks.contains(&BundleWarning::LegacyEncoding), legacy, "{name}");
+        assert_eq!(
+            opened.remarks.contains(&BundleWarning::NoKeyHint),
+            name.contains("key"),
+            "{name}"
+        );
+        assert!(verify(&bundle, &trust_key("p256-other"), now()).is_err());
     }
 }

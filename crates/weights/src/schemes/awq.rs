@@ -1,19 +1,22 @@
 //! AWQ: codes of eight outputs in a word, scales and zero points by group of inputs (GEMM); or of eight inputs (GEMV).
 
-use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, NUMBERS};
+use super::codes::{CodePacking, PackedCodes};
+use super::grid::{Grid, GridEncoding, NUMBERS};
 use super::module::Module;
-use super::quantised::{Quantised, Zero};
-use super::table::Table;
-use super::{Recognised, WORDS};
+use super::quantised::{QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
+use super::{RecognisedWeight, WORDS};
 
 /// Where in a word the codes of eight neighbouring outputs are (AutoAWQ's GEMM layout, made for the order in which
 /// tensor cores take them).
 const PLACES: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// By `qweight` [inputs, outputs / 8], `scales` [groups, outputs], `qzeros` [groups, outputs / 8].
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let (Some(scales), true) = (module.beside("scales"), module.is(codes, WORDS)) else {
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let (Some(scales), true) = (module.sibling("scales"), module.has_dtype(codes, WORDS)) else {
         return Ok(None);
     };
     let (Some([inputs, words]), Some([groups, outputs])) =
@@ -21,49 +24,55 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     else {
         return Ok(None);
     };
-    if !module.is(scales, NUMBERS) {
+    if !module.has_dtype(scales, NUMBERS) {
         return Ok(None);
     }
     if words.checked_mul(8) != Some(outputs) {
-        return of_inputs(module, codes, scales);
+        return recognise_gemv(module, codes, scales);
     }
-    let zero = match module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) {
+    let zero = match module.sibling("qzeros").filter(|zeros| module.has_dtype(*zeros, WORDS)) {
         None => return Err("its zero points are missing".to_owned()),
         Some(tensor) => {
-            let kept =
-                Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: Some(PLACES), row: words };
-            Zero::Before(Grid::new(tensor, [groups, outputs], kept))
+            let kept = GridEncoding::PackedRows {
+                bits: 4,
+                unit_bits: 32,
+                add: 0.0,
+                places: Some(PLACES),
+                row: words,
+            };
+            ZeroPoint::Before(Grid::new(tensor, [groups, outputs], kept))
         }
     };
-    let quantised = Quantised {
+    let quantised = QuantisedWeight {
         transposed: true,
-        scale: Some(Grid::new(scales, [groups, outputs], Kept::Numbers)),
+        scale: Some(Grid::new(scales, [groups, outputs], GridEncoding::Numbers)),
         block: [module.config.block(module.name(), inputs, groups), 1],
-        zero,
-        ..Quantised::new(
+        zero_point: zero,
+        ..QuantisedWeight::new(
             "awq 4-bit",
             [inputs, outputs],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 4,
                 row: words,
                 rows: inputs,
-                packing: Packing::Words { bits: 4, places: PLACES },
+                packing: CodePacking::Words { bits: 4, places: PLACES },
             },
-            Table::less(0),
+            CodeTable::with_zero_point(0),
         )
     };
-    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+    Ok(Some(RecognisedWeight::new(quantised, vec![outputs, inputs], Vec::new())))
 }
 
 /// By `qweight` [outputs, inputs / 8], `scales` [outputs, groups] and `qzeros` [outputs, groups / 8], the last two with
 /// zeros behind (AutoAWQ's GEMV layout).
-fn of_inputs(
+fn recognise_gemv(
     module: &Module<'_>,
     codes: usize,
     scales: usize,
-) -> Result<Option<Recognised>, String> {
-    let Some(zeros) = module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS)) else {
+) -> Result<Option<RecognisedWeight>, String> {
+    let Some(zeros) = module.sibling("qzeros").filter(|zeros| module.has_dtype(*zeros, WORDS))
+    else {
         return Ok(None);
     };
     let (Some([outputs, words]), Some([scaled, row]), Some([zeroed, zero_words])) =
@@ -78,25 +87,31 @@ fn of_inputs(
     let inputs = words.saturating_mul(8);
     let groups = groups(module, scales, inputs, row)?;
     let grid = |tensor, kept| Grid::new(tensor, [outputs, groups], kept);
-    let kept = Kept::Along { bits: 4, unit_bits: 32, add: 0.0, places: None, row: zero_words };
-    let quantised = Quantised {
-        scale: Some(grid(scales, Kept::Padded { row })),
+    let kept = GridEncoding::PackedRows {
+        bits: 4,
+        unit_bits: 32,
+        add: 0.0,
+        places: None,
+        row: zero_words,
+    };
+    let quantised = QuantisedWeight {
+        scale: Some(grid(scales, GridEncoding::Padded { row })),
         block: [1, inputs.div_ceil(groups)],
-        zero: Zero::Before(grid(zeros, kept)),
-        ..Quantised::new(
+        zero_point: ZeroPoint::Before(grid(zeros, kept)),
+        ..QuantisedWeight::new(
             "awq 4-bit",
             [outputs, inputs],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 4,
                 row: words,
                 rows: outputs,
-                packing: Packing::Stream { bits: 4 },
+                packing: CodePacking::RowStream { bits: 4 },
             },
-            Table::less(0),
+            CodeTable::with_zero_point(0),
         )
     };
-    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], Vec::new())))
+    Ok(Some(RecognisedWeight::new(quantised, vec![outputs, inputs], Vec::new())))
 }
 
 /// The groups of a row: its scales that are not the zeros behind them.

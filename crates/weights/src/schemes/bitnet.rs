@@ -1,11 +1,11 @@
 //! BitNet, as transformers packs it: four rows of ternary codes in a byte, one scale.
 
-use super::Recognised;
-use super::codes::{Codes, Packing};
+use super::RecognisedWeight;
+use super::codes::{CodePacking, PackedCodes};
 use super::grid::NUMBERS;
 use super::module::Module;
-use super::quantised::{Global, Quantised};
-use super::table::Table;
+use super::quantised::{GlobalScale, QuantisedWeight};
+use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 
 /// Most bytes that are looked at to tell whether their codes are ternary.
@@ -15,19 +15,23 @@ const SAMPLE: u64 = 64 << 10;
 const PLANES: u64 = 4;
 
 /// By `weight` U8 [outputs / 4, inputs] and `weight_scale` of one element.
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let Some(scale) = module.beside("weight_scale").filter(|_| module.is(codes, &[Dtype::U8]))
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let Some(scale) =
+        module.sibling("weight_scale").filter(|_| module.has_dtype(codes, &[Dtype::U8]))
     else {
         return Ok(None);
     };
     let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
     // Ternary codes leave one of four out, and know no zero point: other bytes with one scale are something else.
-    let sample = module.start(codes, SAMPLE).unwrap_or_default();
+    let sample = module.leading_bytes(codes, SAMPLE).unwrap_or_default();
     let is_ternary = sample.iter().all(|byte| byte & byte >> 1 & 0b0101_0101 == 0);
-    if !is_ternary || module.beside("weight_zero_point").is_some() {
+    if !is_ternary || module.sibling("weight_zero_point").is_some() {
         return Ok(None);
     }
-    if module.elements(scale) != 1 || !module.is(scale, NUMBERS) {
+    if module.elements(scale) != 1 || !module.has_dtype(scale, NUMBERS) {
         return Ok(None);
     }
     let outputs = rows.saturating_mul(PLANES);
@@ -39,20 +43,20 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         Some(class) => class != "autobitlinear",
         None => module.config.method.as_deref() == Some("bitnet") || is_large(),
     };
-    let quantised = Quantised {
-        global: Some(Global { tensor: scale, divides, factor: 1.0, each: false }),
-        ..Quantised::new(
+    let quantised = QuantisedWeight {
+        global_scale: Some(GlobalScale { tensor: scale, divides, factor: 1.0, each: false }),
+        ..QuantisedWeight::new(
             "bitnet",
             [outputs, columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 1,
                 row: columns,
                 rows,
-                packing: Packing::Planes { bits: 2, planes: PLANES, high_first: false },
+                packing: CodePacking::Planes { bits: 2, planes: PLANES, high_first: false },
             },
-            Table::less(1),
+            CodeTable::with_zero_point(1),
         )
     };
-    Ok(Some(Recognised::new(quantised, vec![outputs, columns], Vec::new())))
+    Ok(Some(RecognisedWeight::new(quantised, vec![outputs, columns], Vec::new())))
 }

@@ -3,9 +3,9 @@
 //! Codes are those of a matrix as the library has it when it packs. An element of the tensor that holds several
 //! of them is a unit here: a byte, or a word.
 
-use super::kernels::{Crossing, Eight, Odd, Shifted};
-use super::table::Values;
-use crate::stored::Stored;
+use super::kernels::{UnpackCrossing, UnpackNibbles, UnpackOdd, UnpackShifted};
+use super::table::CodeLookup;
+use crate::element_reader::ElementReader;
 use std::ops::Range;
 use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
@@ -17,7 +17,7 @@ const ALIGNED: u64 = 32;
 
 /// Where the codes of a matrix are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Codes {
+pub(super) struct PackedCodes {
     /// The tensor.
     pub tensor: usize,
     /// Bytes of one of its units: 1, 2 or 4.
@@ -27,19 +27,19 @@ pub(super) struct Codes {
     /// Rows of the tensor that hold one matrix.
     pub rows: u64,
     /// How units hold codes.
-    pub packing: Packing,
+    pub packing: CodePacking,
 }
 
 /// How units hold codes, of at most eight bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum CodePacking {
     /// A row is one stream of bits, the lowest of a byte first.
-    Stream { bits: u32 },
+    RowStream { bits: u32 },
     /// Some columns in each unit, and bits that are left over: column `c` of a unit has the bits from
     /// `bits * places[c]` on.
     Words { bits: u32, places: &'static [u8] },
     /// A column is one stream of bits over the words of several rows, the lowest of a word first.
-    Down { bits: u32 },
+    ColumnStream { bits: u32 },
     /// A column is in words of several rows, and each 32 codes in as many words as they have bits: first words of their
     /// lower bits, then of the higher ones ([`planes`]).
     Split { bits: u32 },
@@ -56,16 +56,16 @@ pub(super) const IN_ORDER: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1
 /// Two codes in a byte, the first in its upper half.
 pub(super) const HIGH_FIRST: &[u8] = &[1, 0];
 
-impl Codes {
+impl PackedCodes {
     /// The values of columns of some rows of matrix `matrix`, row-major, into `out`, which has their number of
     /// elements. What the tensor does not have is code zero.
     pub(super) fn unpack(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
-        values: &Values,
+        values: &CodeLookup,
         out: &mut [f32],
     ) -> Result<(), FileError> {
         if out.is_empty() {
@@ -73,17 +73,17 @@ impl Codes {
         }
         let base = matrix * self.rows;
         match self.packing {
-            Packing::Stream { bits } => {
+            CodePacking::RowStream { bits } => {
                 let bits = u64::from(bits);
                 let aligned = columns.start / ALIGNED * ALIGNED;
                 let first = aligned * bits / 8 / self.unit;
                 let last = (columns.end * bits).div_ceil(8 * self.unit);
                 let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
-                let expand = Expand::new(bits as u32, values);
+                let expand = Unpacker::new(bits as u32, values);
                 let skip = (columns.start - aligned) as usize;
                 self.each_row(&read, out, columns, |units, out| expand.stream(units, skip, out));
             }
-            Packing::Words { bits, places } => {
+            CodePacking::Words { bits, places } => {
                 let per_unit = places.len() as u64;
                 let (first, last) = (columns.start / per_unit, columns.end.div_ceil(per_unit));
                 let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
@@ -99,7 +99,7 @@ impl Codes {
                     _ => words(units, unit, bits, places, skip, values, out),
                 });
             }
-            Packing::Down { bits } => {
+            CodePacking::ColumnStream { bits } => {
                 // Of words of 32 bits, as `fit` has seen.
                 let wide = u64::from(bits);
                 let (first, last) = (rows.start * wide / 32, (rows.end * wide).div_ceil(32));
@@ -110,14 +110,14 @@ impl Codes {
                     let (at, shift) = ((bit / 32) as usize * width * 4, (bit % 32) as u32);
                     let low = &read[at..at + width * 4];
                     if shift + bits <= 32 {
-                        vectorised(Shifted { units: low, unit: 4, shift, bits, values, out });
+                        vectorised(UnpackShifted { units: low, unit: 4, shift, bits, values, out });
                     } else {
                         let high = &read[at + width * 4..at + width * 8];
-                        vectorised(Crossing { low, high, shift, bits, values, out });
+                        vectorised(UnpackCrossing { low, high, shift, bits, values, out });
                     }
                 }
             }
-            Packing::Split { bits } => {
+            CodePacking::Split { bits } => {
                 let bits = u64::from(bits);
                 let (first, last) = (rows.start / 32, rows.end.div_ceil(32));
                 let read =
@@ -130,11 +130,11 @@ impl Codes {
                             let at = (block + word as usize * width + column) * 4;
                             read.get(at..at + 4).map_or(0, self::word)
                         });
-                        *out = values.of[code as usize & 255];
+                        *out = values.by_code[code as usize & 255];
                     }
                 }
             }
-            Packing::Planes { bits, planes, high_first } => {
+            CodePacking::Planes { bits, planes, high_first } => {
                 let width = (columns.end - columns.start) as usize;
                 let mut row = rows.start;
                 let mut rest = out;
@@ -147,11 +147,11 @@ impl Codes {
                     let read = self.read(stored, from..from + count, columns.clone())?;
                     let plane = if high_first { planes.saturating_sub(plane + 1) } else { plane };
                     let (units, unit, shift) = (&read[..], self.unit as usize, plane as u32 * bits);
-                    vectorised(Shifted { units, unit, shift, bits, values, out: now });
+                    vectorised(UnpackShifted { units, unit, shift, bits, values, out: now });
                     row += count;
                 }
             }
-            Packing::Interleaved { bits, planes } => {
+            CodePacking::Interleaved { bits, planes } => {
                 let width = (columns.end - columns.start) as usize;
                 let (first, last) = (rows.start / planes, rows.end.div_ceil(planes));
                 let read = self.read(stored, base + first..base + last, columns)?;
@@ -160,7 +160,7 @@ impl Codes {
                     let at = (row / planes - first) as usize * row_bytes;
                     let units = &read[at..at + row_bytes];
                     let (unit, shift) = (self.unit as usize, (row % planes) as u32 * bits);
-                    vectorised(Shifted { units, unit, shift, bits, values, out });
+                    vectorised(UnpackShifted { units, unit, shift, bits, values, out });
                 }
             }
         }
@@ -170,7 +170,7 @@ impl Codes {
     /// The bytes of some units of some rows of the tensor.
     fn read(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         rows: Range<u64>,
         units: Range<u64>,
     ) -> Result<Vec<u8>, FileError> {
@@ -234,10 +234,10 @@ fn word(unit: &[u8]) -> u64 {
 }
 
 /// Codes of whole words, eight in each.
-fn eights(units: &[u8], places: [u8; 8], values: &Values, out: &mut [f32]) {
+fn eights(units: &[u8], places: [u8; 8], values: &CodeLookup, out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<8>();
     let (units, last) = units.as_chunks::<4>().0.split_at(whole.len());
-    vectorised(Eight { words: units, places: places.map(u32::from), values, out: whole });
+    vectorised(UnpackNibbles { words: units, places: places.map(u32::from), values, out: whole });
     if let Some(last) = last.first() {
         words(last, 4, 4, &places, 0, values, rest);
     }
@@ -250,7 +250,7 @@ fn words(
     bits: u32,
     places: &[u8],
     skip: usize,
-    values: &Values,
+    values: &CodeLookup,
     out: &mut [f32],
 ) {
     let mask = (1u64 << bits) - 1;
@@ -261,59 +261,59 @@ fn words(
         let count = (places.len() - skip).min(rest.len());
         let (now, later) = rest.split_at_mut(count);
         for (out, place) in now.iter_mut().zip(&places[skip..]) {
-            *out = values.of[(word >> (u32::from(*place) * bits) & mask) as usize & 255];
+            *out = values.by_code[(word >> (u32::from(*place) * bits) & mask) as usize & 255];
         }
         (rest, skip) = (later, 0);
     }
 }
 
 /// Streams of bits, by the bytes that hold whole codes where there are such.
-enum Expand<'v> {
-    One(&'v Values),
+enum Unpacker<'v> {
+    One(&'v CodeLookup),
     Two(Box<[[f32; 2]; 256]>),
     Four(Box<[[f32; 4]; 256]>),
     /// Eight codes in as many bytes as they have bits.
-    Any(u32, &'v Values),
+    Any(u32, &'v CodeLookup),
 }
 
-impl<'v> Expand<'v> {
-    fn new(bits: u32, values: &'v Values) -> Self {
+impl<'v> Unpacker<'v> {
+    fn new(bits: u32, values: &'v CodeLookup) -> Self {
         match bits {
-            8 => Expand::One(values),
-            4 => Expand::Two(Box::new(expanded(values, false))),
-            2 => Expand::Four(Box::new(expanded(values, false))),
-            _ => Expand::Any(bits, values),
+            8 => Unpacker::One(values),
+            4 => Unpacker::Two(Box::new(expanded(values, false))),
+            2 => Unpacker::Four(Box::new(expanded(values, false))),
+            _ => Unpacker::Any(bits, values),
         }
     }
 
     /// The codes of a row from number `skip` on.
     fn stream(&self, bytes: &[u8], skip: usize, out: &mut [f32]) {
         match self {
-            Expand::One(values) => {
+            Unpacker::One(values) => {
                 for (out, byte) in out.iter_mut().zip(bytes.iter().skip(skip)) {
-                    *out = values.of[usize::from(*byte)];
+                    *out = values.by_code[usize::from(*byte)];
                 }
             }
-            Expand::Two(values) => several(bytes, skip, values, out),
-            Expand::Four(values) => several(bytes, skip, values, out),
-            Expand::Any(3, values) if skip == 0 => odd::<3>(bytes, values, out),
-            Expand::Any(5, values) if skip == 0 => odd::<5>(bytes, values, out),
-            Expand::Any(6, values) if skip == 0 => odd::<6>(bytes, values, out),
-            Expand::Any(bits, values) => any(*bits as usize, bytes, skip, values, out),
+            Unpacker::Two(values) => several(bytes, skip, values, out),
+            Unpacker::Four(values) => several(bytes, skip, values, out),
+            Unpacker::Any(3, values) if skip == 0 => odd::<3>(bytes, values, out),
+            Unpacker::Any(5, values) if skip == 0 => odd::<5>(bytes, values, out),
+            Unpacker::Any(6, values) if skip == 0 => odd::<6>(bytes, values, out),
+            Unpacker::Any(bits, values) => any(*bits as usize, bytes, skip, values, out),
         }
     }
 }
 
 /// Codes that are no parts of bytes, from a whole number of bytes on.
-fn odd<const BITS: usize>(bytes: &[u8], values: &Values, out: &mut [f32]) {
+fn odd<const BITS: usize>(bytes: &[u8], values: &CodeLookup, out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
     let (now, last) = bytes.split_at((whole.len() * BITS).min(bytes.len()));
-    vectorised(Odd::<BITS> { bytes: now.as_chunks().0, values, out: whole });
+    vectorised(UnpackOdd::<BITS> { bytes: now.as_chunks().0, values, out: whole });
     any(BITS, last, 0, values, rest);
 }
 
 /// The same for any number of bits, and from any code on.
-fn any(bits: usize, bytes: &[u8], skip: usize, values: &Values, out: &mut [f32]) {
+fn any(bits: usize, bytes: &[u8], skip: usize, values: &CodeLookup, out: &mut [f32]) {
     let mask = (1u64 << bits) - 1;
     let mut skip = skip;
     let mut rest = out;
@@ -328,19 +328,19 @@ fn any(bits: usize, bytes: &[u8], skip: usize, values: &Values, out: &mut [f32])
         let count = (TOGETHER - skip).min(rest.len());
         let (now, later) = rest.split_at_mut(count);
         for (out, at) in now.iter_mut().zip(skip..) {
-            *out = values.of[(window >> (at * bits) & mask) as usize & 255];
+            *out = values.by_code[(window >> (at * bits) & mask) as usize & 255];
         }
         (rest, skip) = (later, 0);
     }
 }
 
 /// For each byte the values of its codes, the lowest bits first, or the highest.
-fn expanded<const CODES: usize>(values: &Values, high_first: bool) -> [[f32; CODES]; 256] {
+fn expanded<const CODES: usize>(values: &CodeLookup, high_first: bool) -> [[f32; CODES]; 256] {
     let bits = 8 / CODES;
     let mut table = [[0.0; CODES]; 256];
     for (byte, codes) in table.iter_mut().enumerate() {
         for (at, value) in codes.iter_mut().enumerate() {
-            *value = values.of[byte >> (at * bits) & ((1 << bits) - 1)];
+            *value = values.by_code[byte >> (at * bits) & ((1 << bits) - 1)];
         }
         if high_first {
             codes.reverse();

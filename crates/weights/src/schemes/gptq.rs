@@ -1,11 +1,11 @@
 //! GPTQ: codes of a column of inputs in words, scales and zero points by group of inputs.
 
-use super::codes::{Codes, Packing, split_code};
-use super::grid::{Grid, Kept, NUMBERS};
+use super::codes::{CodePacking, PackedCodes, split_code};
+use super::grid::{Grid, GridEncoding, NUMBERS};
 use super::module::Module;
-use super::quantised::{Order, Quantised, Zero};
-use super::table::Table;
-use super::{Recognised, WORDS};
+use super::quantised::{GroupIndex, QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
+use super::{RecognisedWeight, WORDS};
 
 /// What `checkpoint_format` may be.
 const KNOWN: &[&str] = &["gptq", "gptq_v2", "gptq_p"];
@@ -14,8 +14,11 @@ const KNOWN: &[&str] = &["gptq", "gptq_v2", "gptq_p"];
 const SAMPLE: u64 = 12 << 10;
 
 /// By `qweight` [inputs · bits / 32, outputs], `scales` [groups, outputs].
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let (Some(scales), true) = (module.beside("scales"), module.is(codes, WORDS)) else {
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let (Some(scales), true) = (module.sibling("scales"), module.has_dtype(codes, WORDS)) else {
         return Ok(None);
     };
     let (Some([words, columns]), Some([groups, outputs])) =
@@ -23,54 +26,62 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     else {
         return Ok(None);
     };
-    if !module.is(scales, NUMBERS) || columns != outputs {
+    if !module.has_dtype(scales, NUMBERS) || columns != outputs {
         return Ok(None);
     }
-    let zeros = module.beside("qzeros").filter(|zeros| module.is(*zeros, WORDS));
-    let index = module.beside("g_idx").filter(|index| module.is(*index, WORDS));
+    let zeros = module.sibling("qzeros").filter(|zeros| module.has_dtype(*zeros, WORDS));
+    let index = module.sibling("g_idx").filter(|index| module.has_dtype(*index, WORDS));
     let bits = bits(module, words, outputs, zeros, index)?;
     let inputs = match index {
         Some(index) => module.elements(index),
         None => words.saturating_mul(32) / bits,
     };
-    let layout = Layout::of(module, zeros, bits)?;
+    let layout = GptqFormat::detect(module, zeros, bits)?;
     let middle = 1u8 << (bits - 1);
     let (table, zero) = match zeros {
-        None => (Table::less(middle), Zero::None),
+        None => (CodeTable::with_zero_point(middle), ZeroPoint::None),
         Some(tensor) => {
             let row = module.matrix(tensor).map_or(0, |[_, row]| row);
             let kept = match layout {
-                Layout::Split => Kept::Split { bits },
-                Layout::First => Kept::Along { bits, unit_bits: 32, add: 1.0, places: None, row },
-                Layout::Second => Kept::Along { bits, unit_bits: 32, add: 0.0, places: None, row },
+                GptqFormat::Planes => GridEncoding::Split { bits },
+                GptqFormat::V1 => {
+                    GridEncoding::PackedRows { bits, unit_bits: 32, add: 1.0, places: None, row }
+                }
+                GptqFormat::V2 => {
+                    GridEncoding::PackedRows { bits, unit_bits: 32, add: 0.0, places: None, row }
+                }
             };
             let grid = Grid::new(tensor, [groups, outputs], kept);
-            (Table::less(0), Zero::Before(grid))
+            (CodeTable::with_zero_point(0), ZeroPoint::Before(grid))
         }
     };
-    let quantised = Quantised {
+    let quantised = QuantisedWeight {
         transposed: true,
-        scale: Some(Grid::new(scales, [groups, outputs], Kept::Numbers)),
+        scale: Some(Grid::new(scales, [groups, outputs], GridEncoding::Numbers)),
         block: [module.config.block(module.name(), inputs, groups), 1],
-        zero,
-        order: index.map(|tensor| Order { tensor, of_rows: true }),
-        ..Quantised::new(
+        zero_point: zero,
+        group_index: index.map(|tensor| GroupIndex { tensor, by_row: true }),
+        ..QuantisedWeight::new(
             format!("gptq {bits}-bit"),
             [inputs, outputs],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 4,
                 row: outputs,
                 rows: words,
                 packing: match layout {
-                    Layout::Split => Packing::Split { bits: bits as u32 },
-                    _ => Packing::Down { bits: bits as u32 },
+                    GptqFormat::Planes => CodePacking::Split { bits: bits as u32 },
+                    _ => CodePacking::ColumnStream { bits: bits as u32 },
                 },
             },
             table,
         )
     };
-    Ok(Some(Recognised::new(quantised, vec![outputs, inputs], module.all_beside(&["bias_scale"]))))
+    Ok(Some(RecognisedWeight::new(
+        quantised,
+        vec![outputs, inputs],
+        module.siblings(&["bias_scale"]),
+    )))
 }
 
 /// Bits of a code: by the number of inputs, by the zero points, by what the configuration says.
@@ -103,19 +114,19 @@ fn bits(
 
 /// How codes are packed and zero points kept.
 #[derive(Clone, Copy, PartialEq)]
-enum Layout {
+enum GptqFormat {
     /// One stream of bits, zero points less one.
-    First,
+    V1,
     /// One stream of bits, zero points as they are (`gptq_v2`).
-    Second,
+    V2,
     /// In planes of bits, zero points as they are (`gptq_p`): the same shapes.
-    Split,
+    Planes,
 }
 
-impl Layout {
+impl GptqFormat {
     /// Zero points of a symmetric file are all in the middle, or all one less; of others the configuration tells. Where a
     /// layout is unknown, or nothing tells which of two it is, nothing is read.
-    fn of(module: &Module<'_>, zeros: Option<usize>, bits: u64) -> Result<Layout, String> {
+    fn detect(module: &Module<'_>, zeros: Option<usize>, bits: u64) -> Result<GptqFormat, String> {
         let told = module.config.text("checkpoint_format");
         if let Some(other) = told.filter(|told| !KNOWN.contains(told)) {
             let other = other.chars().take(40).collect::<String>();
@@ -123,28 +134,28 @@ impl Layout {
         }
         // Of five to seven bits there are no others.
         if matches!(bits, 5..=7) || bits == 3 && told == Some("gptq_p") {
-            return Ok(Layout::Split);
+            return Ok(GptqFormat::Planes);
         }
         let middle = 1u64 << (bits - 1);
         let seen = zeros.and_then(|zeros| the_zero(module, zeros, bits));
         let is_split = || zeros.is_some_and(|zeros| is_split(module, zeros, bits, middle));
         match (seen, told) {
-            _ if bits == 3 && seen.is_none() && is_split() => Ok(Layout::Split),
-            (Some(zero), _) if zero == middle => Ok(Layout::Second),
-            (Some(zero), _) if zero == middle - 1 => Ok(Layout::First),
-            (_, Some("gptq_v2" | "gptq_p")) => Ok(Layout::Second),
+            _ if bits == 3 && seen.is_none() && is_split() => Ok(GptqFormat::Planes),
+            (Some(zero), _) if zero == middle => Ok(GptqFormat::V2),
+            (Some(zero), _) if zero == middle - 1 => Ok(GptqFormat::V1),
+            (_, Some("gptq_v2" | "gptq_p")) => Ok(GptqFormat::V2),
             (_, None) if 32 % bits != 0 => Err("nothing says how its codes are packed".to_owned()),
-            (_, None) if zeros.is_some() && !module.config.is_there() => {
+            (_, None) if zeros.is_some() && !module.config.is_present() => {
                 Err("nothing says how its zero points are stored".to_owned())
             }
-            _ => Ok(Layout::First),
+            _ => Ok(GptqFormat::V1),
         }
     }
 }
 
 /// Whether all zero points that are looked at are in the middle where they are read as planes.
 fn is_split(module: &Module<'_>, zeros: usize, bits: u64, middle: u64) -> bool {
-    let sample = module.start(zeros, SAMPLE).unwrap_or_default();
+    let sample = module.leading_bytes(zeros, SAMPLE).unwrap_or_default();
     let words: Vec<u64> =
         sample.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word).into()).collect();
     let mut blocks = words.chunks_exact(bits as usize).peekable();
@@ -156,7 +167,7 @@ fn is_split(module: &Module<'_>, zeros: usize, bits: u64, middle: u64) -> bool {
 
 /// The zero point that all have, of those that are looked at.
 fn the_zero(module: &Module<'_>, zeros: usize, bits: u64) -> Option<u64> {
-    let sample = module.start(zeros, SAMPLE)?;
+    let sample = module.leading_bytes(zeros, SAMPLE)?;
     let row = module.matrix(zeros).map_or(0, |[_, row]| row.saturating_mul(4)).min(SAMPLE) as usize;
     let mut codes = sample.chunks_exact(row.max(1)).flat_map(|row| {
         let count = row.len() as u64 * 8 / bits;

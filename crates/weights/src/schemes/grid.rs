@@ -1,7 +1,7 @@
 //! Scales and zero points: numbers that are shared by blocks of a matrix.
 
 use super::codes::split_code;
-use crate::stored::Stored;
+use crate::element_reader::ElementReader;
 use std::ops::Range;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::FileError;
@@ -22,14 +22,14 @@ pub(super) struct Grid {
     pub rows: u64,
     pub columns: u64,
     /// How it is kept.
-    pub kept: Kept,
+    pub encoding: GridEncoding,
     /// What every number is multiplied by.
     pub factor: f64,
 }
 
 /// How the numbers of a grid are kept.
 #[derive(Debug, Clone)]
-pub(super) enum Kept {
+pub(super) enum GridEncoding {
     /// As elements of a type of numbers, row by row.
     Numbers,
     /// The same, in rows that go on behind the columns that count.
@@ -44,21 +44,21 @@ pub(super) enum Kept {
     /// in which tensor cores take them; cuBLAS, "1D block scaling factors layout").
     Swizzled { exponents: bool },
     /// As codes along each row, with something added to each.
-    Along { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
+    PackedRows { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
     /// As codes along each row, split into planes ([`split_code`]).
     Split { bits: u64 },
     /// As codes down each column in words: one stream of bits, or whole codes in each word.
-    Down { bits: u64, stream: bool },
+    PackedColumns { bits: u64, stream: bool },
     /// As codes of eight bits into a table, with scales of their own and a number that is added.
     Nested { table: usize, scales: usize, block: u64, offset: f64 },
 }
 
 /// How numbers of these types are kept.
-pub(super) fn kept(tensor: &Tensor) -> Option<Kept> {
+pub(super) fn encoding_of(tensor: &Tensor) -> Option<GridEncoding> {
     match tensor.dtype {
-        dtype if NUMBERS.contains(&dtype) => Some(Kept::Numbers),
-        Dtype::F8_E8M0 => Some(Kept::Exponents),
-        Dtype::F8_E4M3 => Some(Kept::E4m3),
+        dtype if NUMBERS.contains(&dtype) => Some(GridEncoding::Numbers),
+        Dtype::F8_E8M0 => Some(GridEncoding::Exponents),
+        Dtype::F8_E4M3 => Some(GridEncoding::E4m3),
         _ => None,
     }
 }
@@ -86,23 +86,23 @@ fn power(code: u64) -> f64 {
 
 impl Grid {
     /// The numbers of a tensor as they are.
-    pub(super) fn new(tensor: usize, [rows, columns]: [u64; 2], kept: Kept) -> Self {
-        Self { tensor, rows, columns, kept, factor: 1.0 }
+    pub(super) fn new(tensor: usize, [rows, columns]: [u64; 2], kept: GridEncoding) -> Self {
+        Self { tensor, rows, columns, encoding: kept, factor: 1.0 }
     }
 
     /// The codes of its tensor that are no numbers, where it is one of codes.
-    pub(super) fn no_numbers(&self) -> &'static [u8] {
-        match self.kept {
-            Kept::Exponents | Kept::Swizzled { exponents: true } => &[0xFF],
-            Kept::E4m3 | Kept::Swizzled { exponents: false } => &[0x7F, 0xFF],
+    pub(super) fn nan_codes(&self) -> &'static [u8] {
+        match self.encoding {
+            GridEncoding::Exponents | GridEncoding::Swizzled { exponents: true } => &[0xFF],
+            GridEncoding::E4m3 | GridEncoding::Swizzled { exponents: false } => &[0x7F, 0xFF],
             _ => &[],
         }
     }
 
     /// Every tensor that is read for it.
     pub(super) fn tensors(&self) -> Vec<usize> {
-        match self.kept {
-            Kept::Nested { table, scales, .. } => vec![self.tensor, table, scales],
+        match self.encoding {
+            GridEncoding::Nested { table, scales, .. } => vec![self.tensor, table, scales],
             _ => vec![self.tensor],
         }
     }
@@ -110,7 +110,7 @@ impl Grid {
     /// The numbers of some rows and columns for matrix `matrix`, row-major.
     pub(super) fn load(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -118,16 +118,16 @@ impl Grid {
         let (width, height) = (columns.end - columns.start, rows.end - rows.start);
         let base = matrix * self.rows;
         let mut numbers = Vec::with_capacity((width * height) as usize);
-        match &self.kept {
-            Kept::Numbers | Kept::Exponents | Kept::E4m3 => {
+        match &self.encoding {
+            GridEncoding::Numbers | GridEncoding::Exponents | GridEncoding::E4m3 => {
                 let rows = base + rows.start..base + rows.end;
                 self.read(stored, self.columns, rows, columns, &mut numbers)?;
             }
-            Kept::Padded { row } => {
+            GridEncoding::Padded { row } => {
                 let rows = base + rows.start..base + rows.end;
                 self.read(stored, *row, rows, columns, &mut numbers)?;
             }
-            Kept::Transposed => {
+            GridEncoding::Transposed => {
                 numbers.resize((width * height) as usize, 0.0);
                 let base = matrix * self.columns;
                 for (at, column) in columns.enumerate() {
@@ -138,11 +138,11 @@ impl Grid {
                     }
                 }
             }
-            Kept::Swizzled { exponents } => {
+            GridEncoding::Swizzled { exponents } => {
                 numbers.resize((width * height) as usize, 0.0);
                 self.unswizzle(stored, matrix, rows, columns, *exponents, &mut numbers)?;
             }
-            Kept::Along { bits, unit_bits, add, places, row: units } => {
+            GridEncoding::PackedRows { bits, unit_bits, add, places, row: units } => {
                 let mask = (1u64 << bits) - 1;
                 for row in rows {
                     let start = (base + row) * units;
@@ -173,7 +173,7 @@ impl Grid {
                     }
                 }
             }
-            Kept::Split { bits } => {
+            GridEncoding::Split { bits } => {
                 let units = self.columns.div_ceil(32) * bits;
                 for row in rows {
                     let first = columns.start / 32;
@@ -186,7 +186,7 @@ impl Grid {
                     }));
                 }
             }
-            Kept::Down { bits, stream } => {
+            GridEncoding::PackedColumns { bits, stream } => {
                 let base = matrix * down(self.rows, *bits, *stream);
                 let mask = (1u64 << bits) - 1;
                 for row in rows {
@@ -206,7 +206,7 @@ impl Grid {
                     );
                 }
             }
-            Kept::Nested { table, scales, block, offset } => {
+            GridEncoding::Nested { table, scales, block, offset } => {
                 let first = (base + rows.start) * self.columns;
                 let count = width * height;
                 let table = stored.values(*table, 0, 256)?;
@@ -229,7 +229,7 @@ impl Grid {
     /// Elements that lie in their order, some of each row of `row`.
     fn read(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         row: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -237,9 +237,11 @@ impl Grid {
     ) -> Result<(), FileError> {
         let mut bytes = Vec::new();
         stored.units_of_rows(self.tensor, row, rows, columns, &mut bytes)?;
-        match self.kept {
-            Kept::Exponents => numbers.extend(bytes.into_iter().map(|code| power(code.into()))),
-            Kept::E4m3 => numbers.extend(bytes.into_iter().map(|code| e4m3(code.into()))),
+        match self.encoding {
+            GridEncoding::Exponents => {
+                numbers.extend(bytes.into_iter().map(|code| power(code.into())))
+            }
+            GridEncoding::E4m3 => numbers.extend(bytes.into_iter().map(|code| e4m3(code.into()))),
             _ => numbers.extend(stored.decoded(self.tensor, &bytes)),
         }
         Ok(())
@@ -248,7 +250,7 @@ impl Grid {
     /// Numbers that lie in blocks, block by block.
     fn unswizzle(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,

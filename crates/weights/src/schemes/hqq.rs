@@ -1,13 +1,13 @@
 //! HQQ: groups as rows (or columns) of a matrix, the first of several parts of its rows in the highest bits.
 
-use super::Recognised;
-use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, NUMBERS};
+use super::RecognisedWeight;
+use super::codes::{CodePacking, PackedCodes};
+use super::grid::{Grid, GridEncoding, NUMBERS};
 use super::module::Module;
-use super::quantised::{Quantised, Zero};
-use super::table::Table;
+use super::quantised::{QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
-use tensorseal_format::order;
+use tensorseal_format::strides;
 
 /// Small tensors that say how a weight was quantised.
 const NOTES: &[&str] = &[
@@ -30,8 +30,11 @@ const NOTES: &[&str] = &[
 ];
 
 /// By `W_q`, `scale`, `zero`, `shape` and `nbits`.
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let named = ["scale", "zero", "shape", "nbits"].map(|name| module.beside(name));
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let named = ["scale", "zero", "shape", "nbits"].map(|name| module.sibling(name));
     let [Some(scales), Some(zeros), Some(shape), Some(bits)] = named else { return Ok(None) };
     let unit = match module.tensor(codes).dtype {
         Dtype::U8 => 1,
@@ -39,12 +42,12 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         other => return Err(format!("its codes are {other}")),
     };
     let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
-    if !module.is(scales, NUMBERS) || !module.is(zeros, NUMBERS) {
+    if !module.has_dtype(scales, NUMBERS) || !module.has_dtype(zeros, NUMBERS) {
         return Err(
             "its scales are of another type, as of scales that are quantised, too".to_owned()
         );
     }
-    let shape = module.shape_in(shape).ok_or("its shape cannot be read")?;
+    let shape = module.shape_from(shape).ok_or("its shape cannot be read")?;
     let bits = module.numbers(bits).and_then(|bits| bits.first().copied()).unwrap_or(0.0) as u64;
     let planes = match (bits, unit) {
         (8, 1) => 1,
@@ -55,7 +58,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         _ => return Err(format!("codes of {bits} bits are not known")),
     };
     let elements =
-        order::elements(&shape).filter(|elements| *elements > 0 && elements % columns == 0);
+        strides::element_count(&shape).filter(|elements| *elements > 0 && elements % columns == 0);
     let all =
         elements.ok_or_else(|| format!("its shape {shape:?} does not fit its codes"))? / columns;
     // Groups are rows, or they are columns.
@@ -64,23 +67,23 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         true => (all, 1, [1, columns]),
         false => (1, columns, [all, 1]),
     };
-    let grid = |tensor| Grid::new(tensor, [grid_rows, grid_columns], Kept::Numbers);
-    let quantised = Quantised {
+    let grid = |tensor| Grid::new(tensor, [grid_rows, grid_columns], GridEncoding::Numbers);
+    let quantised = QuantisedWeight {
         scale: Some(grid(scales)),
         block,
-        zero: Zero::Before(grid(zeros)),
-        ..Quantised::new(
+        zero_point: ZeroPoint::Before(grid(zeros)),
+        ..QuantisedWeight::new(
             format!("hqq {bits}-bit"),
             [all, columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit,
                 row: columns,
                 rows,
-                packing: Packing::Planes { bits: bits as u32, planes, high_first: true },
+                packing: CodePacking::Planes { bits: bits as u32, planes, high_first: true },
             },
-            Table::less(0),
+            CodeTable::with_zero_point(0),
         )
     };
-    Ok(Some(Recognised::new(quantised, shape, module.all_beside(NOTES))))
+    Ok(Some(RecognisedWeight::new(quantised, shape, module.siblings(NOTES))))
 }

@@ -1,28 +1,28 @@
 //! The loops that unpack and scale, each compiled for the instruction sets of the processor.
 
-use super::table::Values;
-use tensorseal_engine::measure::isa::Kernel;
+use super::table::CodeLookup;
+use tensorseal_engine::measure::isa::VectorKernel;
 
 /// Codes in one place of each unit.
-pub(super) struct Shifted<'a> {
+pub(super) struct UnpackShifted<'a> {
     /// Units of `unit` bytes.
     pub units: &'a [u8],
     pub unit: usize,
     /// The lowest bit of the code.
     pub shift: u32,
     pub bits: u32,
-    pub values: &'a Values,
+    pub values: &'a CodeLookup,
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Shifted<'_> {
+impl VectorKernel for UnpackShifted<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let Self { units, unit, shift, bits, values, out } = self;
         let mask = (1u32 << bits) - 1;
-        match (unit, values.less) {
+        match (unit, values.zero_point) {
             (1, Some(less)) => {
                 for (out, unit) in out.iter_mut().zip(units) {
                     *out = (u32::from(*unit) >> shift & mask) as f32 - less;
@@ -30,7 +30,7 @@ impl Kernel for Shifted<'_> {
             }
             (1, None) => {
                 for (out, unit) in out.iter_mut().zip(units) {
-                    *out = values.of[(u32::from(*unit) >> shift & mask) as usize & 255];
+                    *out = values.by_code[(u32::from(*unit) >> shift & mask) as usize & 255];
                 }
             }
             (4, Some(less)) => {
@@ -41,7 +41,8 @@ impl Kernel for Shifted<'_> {
             }
             (4, None) => {
                 for (out, unit) in out.iter_mut().zip(units.as_chunks::<4>().0) {
-                    *out = values.of[(u32::from_le_bytes(*unit) >> shift & mask) as usize & 255];
+                    *out =
+                        values.by_code[(u32::from_le_bytes(*unit) >> shift & mask) as usize & 255];
                 }
             }
             _ => out.fill(f32::NAN),
@@ -50,17 +51,17 @@ impl Kernel for Shifted<'_> {
 }
 
 /// Codes that begin in one word and end in another.
-pub(super) struct Crossing<'a> {
+pub(super) struct UnpackCrossing<'a> {
     pub low: &'a [u8],
     pub high: &'a [u8],
     /// The lowest bit of the code in the first word: not zero.
     pub shift: u32,
     pub bits: u32,
-    pub values: &'a Values,
+    pub values: &'a CodeLookup,
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Crossing<'_> {
+impl VectorKernel for UnpackCrossing<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -70,27 +71,27 @@ impl Kernel for Crossing<'_> {
         for (out, (low, high)) in self.out.iter_mut().zip(both) {
             let (low, high) = (u32::from_le_bytes(*low), u32::from_le_bytes(*high));
             let code = (low >> self.shift | high << (32 - self.shift)) & mask;
-            *out = self.values.of[code as usize & 255];
+            *out = self.values.by_code[code as usize & 255];
         }
     }
 }
 
 /// Eight codes of four bits in a word, code `c` in place `places[c]`.
-pub(super) struct Eight<'a> {
+pub(super) struct UnpackNibbles<'a> {
     pub words: &'a [[u8; 4]],
     pub places: [u32; 8],
-    pub values: &'a Values,
+    pub values: &'a CodeLookup,
     pub out: &'a mut [[f32; 8]],
 }
 
-impl Kernel for Eight<'_> {
+impl VectorKernel for UnpackNibbles<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         for (out, word) in self.out.iter_mut().zip(self.words) {
             let word = u32::from_le_bytes(*word);
-            match self.values.less {
+            match self.values.zero_point {
                 Some(less) => {
                     for (out, place) in out.iter_mut().zip(self.places) {
                         *out = (word >> (place * 4) & 15) as i32 as f32 - less;
@@ -98,7 +99,7 @@ impl Kernel for Eight<'_> {
                 }
                 None => {
                     for (out, place) in out.iter_mut().zip(self.places) {
-                        *out = self.values.of[(word >> (place * 4) & 15) as usize];
+                        *out = self.values.by_code[(word >> (place * 4) & 15) as usize];
                     }
                 }
             }
@@ -107,13 +108,13 @@ impl Kernel for Eight<'_> {
 }
 
 /// Eight codes in as many bytes as they have bits.
-pub(super) struct Odd<'a, const BITS: usize> {
+pub(super) struct UnpackOdd<'a, const BITS: usize> {
     pub bytes: &'a [[u8; BITS]],
-    pub values: &'a Values,
+    pub values: &'a CodeLookup,
     pub out: &'a mut [[f32; 8]],
 }
 
-impl<const BITS: usize> Kernel for Odd<'_, BITS> {
+impl<const BITS: usize> VectorKernel for UnpackOdd<'_, BITS> {
     type Output = ();
 
     #[inline(always)]
@@ -124,14 +125,14 @@ impl<const BITS: usize> Kernel for Odd<'_, BITS> {
             window[..BITS].copy_from_slice(bytes);
             let window = u64::from_le_bytes(window);
             for (out, at) in out.iter_mut().zip(0..) {
-                *out = self.values.of[(window >> (at * BITS) & mask) as usize & 255];
+                *out = self.values.by_code[(window >> (at * BITS) & mask) as usize & 255];
             }
         }
     }
 }
 
 /// A row, a number for each column.
-pub(super) struct Each<'a> {
+pub(super) struct ScaleColumns<'a> {
     pub scales: &'a [f32],
     /// None, or as many.
     pub zeros: &'a [f32],
@@ -140,7 +141,7 @@ pub(super) struct Each<'a> {
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Each<'_> {
+impl VectorKernel for ScaleColumns<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -166,7 +167,7 @@ impl Kernel for Each<'_> {
 }
 
 /// A row, a number for each `wide` columns, the first of which are `skip` less.
-pub(super) struct Groups<'a> {
+pub(super) struct ScaleGroups<'a> {
     pub scales: &'a [f32],
     /// None, or as many.
     pub zeros: &'a [f32],
@@ -177,7 +178,7 @@ pub(super) struct Groups<'a> {
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Groups<'_> {
+impl VectorKernel for ScaleGroups<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -202,7 +203,7 @@ impl Kernel for Groups<'_> {
 }
 
 /// Columns of a matrix out of one that has them for rows, of `high` elements.
-pub(super) struct Turned<'a> {
+pub(super) struct TransposeStrip<'a> {
     pub from: &'a [f32],
     pub high: usize,
     /// Elements of a row of what they are columns of.
@@ -211,7 +212,7 @@ pub(super) struct Turned<'a> {
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Turned<'_> {
+impl VectorKernel for TransposeStrip<'_> {
     type Output = ();
 
     #[inline(always)]

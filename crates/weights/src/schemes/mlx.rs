@@ -1,11 +1,11 @@
 //! MLX: words that are one stream of codes a row, scales and biases by group of inputs.
 
-use super::Recognised;
-use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, NUMBERS};
-use super::module::{Dims, Module};
-use super::quantised::{Global, Quantised, Zero};
-use super::table::Table;
+use super::RecognisedWeight;
+use super::codes::{CodePacking, PackedCodes};
+use super::grid::{Grid, GridEncoding, NUMBERS};
+use super::module::{MatrixDims, Module};
+use super::quantised::{GlobalScale, QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 
 /// Bits of the affine modes.
@@ -20,8 +20,12 @@ const MICROSCALED: &[(&str, u64, u64)] =
     &[("mlx mxfp4", 4, 32), ("mlx nvfp4", 4, 16), ("mlx mxfp8", 8, 32)];
 
 /// By `weight` U32 [outputs, inputs · bits / 32] and `scales` [outputs, groups].
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let (Some(scales), true) = (module.beside("scales"), module.is(codes, &[Dtype::U32])) else {
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let (Some(scales), true) = (module.sibling("scales"), module.has_dtype(codes, &[Dtype::U32]))
+    else {
         return Ok(None);
     };
     let (Some(words), Some(groups)) = (module.dims(codes), module.dims(scales)) else {
@@ -33,49 +37,55 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         return Err("the shape of its scales does not fit".to_owned());
     };
     let bits_of_group = bits_of_group / groups.columns;
-    let biases = module.beside("biases");
+    let biases = module.sibling("biases");
     let (name, bits, group, kept, table) = match biases {
-        Some(_) if module.is(scales, NUMBERS) => {
+        Some(_) if module.has_dtype(scales, NUMBERS) => {
             let (bits, group) = affine(module, bits_of_group)?;
-            (format!("mlx {bits}-bit"), bits, group, Kept::Numbers, Table::less(0))
+            (
+                format!("mlx {bits}-bit"),
+                bits,
+                group,
+                GridEncoding::Numbers,
+                CodeTable::with_zero_point(0),
+            )
         }
-        None if module.is(scales, &[Dtype::U8]) => {
+        None if module.has_dtype(scales, &[Dtype::U8]) => {
             let mode = MICROSCALED.iter().find(|(_, bits, group)| bits * group == bits_of_group);
             let Some(&(name, bits, group)) = mode else {
                 return Err("the shape of its scales does not fit".to_owned());
             };
-            let kept = if group == 16 { Kept::E4m3 } else { Kept::Exponents };
+            let kept = if group == 16 { GridEncoding::E4m3 } else { GridEncoding::Exponents };
             let table = match bits {
-                4 => Table::e2m1(),
-                _ => Table::of_dtype(Dtype::F8_E4M3).ok_or("its codes are not known")?,
+                4 => CodeTable::e2m1(),
+                _ => CodeTable::from_dtype(Dtype::F8_E4M3).ok_or("its codes are not known")?,
             };
             (name.to_owned(), bits, group, kept, table)
         }
         _ => return Ok(None),
     };
-    let Dims { matrices, rows, .. } = words;
+    let MatrixDims { matrices, rows, .. } = words;
     let columns = groups.columns.saturating_mul(group);
     let grid = |tensor| Grid::new(tensor, [rows, groups.columns], kept.clone());
-    let quantised = Quantised {
-        zero: biases.map_or(Zero::None, |biases| Zero::After(grid(biases))),
+    let quantised = QuantisedWeight {
+        zero_point: biases.map_or(ZeroPoint::None, |biases| ZeroPoint::After(grid(biases))),
         scale: Some(grid(scales)),
         block: [1, group],
-        global: module.beside("global_scale").map(|tensor| Global {
+        global_scale: module.sibling("global_scale").map(|tensor| GlobalScale {
             tensor,
             // The largest magnitude of the matrix, which is the largest code times the largest scale.
             divides: false,
             factor: 1.0 / (6.0 * 448.0),
             each: module.elements(tensor) == matrices,
         }),
-        ..Quantised::new(
+        ..QuantisedWeight::new(
             name,
             [rows, columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 4,
                 row: words.columns,
                 rows,
-                packing: Packing::Stream { bits: bits as u32 },
+                packing: CodePacking::RowStream { bits: bits as u32 },
             },
             table,
         )
@@ -84,7 +94,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
     if let Some(last) = shape.last_mut() {
         *last = columns;
     }
-    Ok(Some(Recognised::new(quantised, shape, Vec::new())))
+    Ok(Some(RecognisedWeight::new(quantised, shape, Vec::new())))
 }
 
 /// Bits and codes of a group, by the product of both; where several go together, by the configuration.

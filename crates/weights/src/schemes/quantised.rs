@@ -1,10 +1,10 @@
 //! A quantised weight, and its values: code by code, less a zero point, times a scale.
 
-use super::codes::Codes;
+use super::codes::PackedCodes;
 use super::grid::Grid;
-use super::kernels::{Each, Groups, Turned};
-use super::table::{Table, Values};
-use crate::stored::Stored;
+use super::kernels::{ScaleColumns, ScaleGroups, TransposeStrip};
+use super::table::{CodeLookup, CodeTable};
+use crate::element_reader::ElementReader;
 use std::ops::Range;
 use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
@@ -23,7 +23,7 @@ const LARGEST_PIECE: u64 = 1 << 20;
 ///
 /// Its elements are those of its matrices row by row, or column by column where it is stored transposed.
 #[derive(Debug)]
-pub struct Quantised {
+pub struct QuantisedWeight {
     /// The name of the quantisation.
     pub(super) name: String,
     /// Rows and columns of each matrix, as it is stored.
@@ -32,24 +32,24 @@ pub struct Quantised {
     /// Whether the weight has them the other way round.
     pub(super) transposed: bool,
     /// Where the codes are, and what they stand for.
-    pub(super) codes: Codes,
-    pub(super) table: Table,
+    pub(super) codes: PackedCodes,
+    pub(super) table: CodeTable,
     /// What codes are multiplied by, and rows and columns that share a number of it.
     pub(super) scale: Option<Grid>,
     pub(super) block: [u64; 2],
     /// What is subtracted before, or added after; it has the blocks of the scales.
-    pub(super) zero: Zero,
+    pub(super) zero_point: ZeroPoint,
     /// One number more that a whole matrix is multiplied by, or divided.
-    pub(super) global: Option<Global>,
+    pub(super) global_scale: Option<GlobalScale>,
     /// A number more for each column, of every matrix.
-    pub(super) across: Option<usize>,
+    pub(super) column_scale: Option<usize>,
     /// Which block each row or column belongs to, where they do not follow one another.
-    pub(super) order: Option<Order>,
+    pub(super) group_index: Option<GroupIndex>,
 }
 
 /// What makes codes begin at another number than zero.
 #[derive(Debug)]
-pub(super) enum Zero {
+pub(super) enum ZeroPoint {
     /// Nothing.
     None,
     /// (code - zero) * scale.
@@ -60,7 +60,7 @@ pub(super) enum Zero {
 
 /// One number for all of a matrix.
 #[derive(Debug)]
-pub(super) struct Global {
+pub(super) struct GlobalScale {
     pub tensor: usize,
     /// Whether it divides.
     pub divides: bool,
@@ -72,19 +72,19 @@ pub(super) struct Global {
 
 /// The block of each row or column, in a tensor of integers.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct GroupIndex {
     pub tensor: usize,
     /// Of each row; else of each column.
-    pub of_rows: bool,
+    pub by_row: bool,
 }
 
-impl Quantised {
+impl QuantisedWeight {
     /// A weight of these rows and columns that is its codes: what it is scaled by is for the scheme to add.
     pub(super) fn new(
         name: impl Into<String>,
         [rows, columns]: [u64; 2],
-        codes: Codes,
-        table: Table,
+        codes: PackedCodes,
+        table: CodeTable,
     ) -> Self {
         Self {
             name: name.into(),
@@ -95,10 +95,10 @@ impl Quantised {
             table,
             scale: None,
             block: [rows, columns],
-            zero: Zero::None,
-            global: None,
-            across: None,
-            order: None,
+            zero_point: ZeroPoint::None,
+            global_scale: None,
+            column_scale: None,
+            group_index: None,
         }
     }
 
@@ -109,28 +109,28 @@ impl Quantised {
 
     /// The tensors that are read; the first holds the codes.
     pub fn tensors(&self) -> Vec<usize> {
-        let zero = match &self.zero {
-            Zero::None => Vec::new(),
-            Zero::Before(grid) | Zero::After(grid) => grid.tensors(),
+        let zero = match &self.zero_point {
+            ZeroPoint::None => Vec::new(),
+            ZeroPoint::Before(grid) | ZeroPoint::After(grid) => grid.tensors(),
         };
         [self.codes.tensor]
             .into_iter()
             .chain(self.table.tensor())
             .chain(self.scale.iter().flat_map(Grid::tensors))
             .chain(zero)
-            .chain(self.global.as_ref().map(|global| global.tensor))
-            .chain(self.across)
-            .chain(self.order.as_ref().map(|order| order.tensor))
+            .chain(self.global_scale.as_ref().map(|global| global.tensor))
+            .chain(self.column_scale)
+            .chain(self.group_index.as_ref().map(|order| order.tensor))
             .collect()
     }
 
     /// The tensor of its scales, and which bytes in it are no numbers: for those of types that say nothing of numbers.
     pub fn scales(&self) -> Option<(usize, &'static [u8])> {
-        self.scale.as_ref().map(|grid| (grid.tensor, grid.no_numbers()))
+        self.scale.as_ref().map(|grid| (grid.tensor, grid.nan_codes()))
     }
 
     /// Elements that are best read at once, a multiple of 512.
-    pub fn piece(&self) -> u64 {
+    pub fn piece_len(&self) -> u64 {
         match self.transposed {
             false => PIECE,
             true => {
@@ -146,7 +146,7 @@ impl Quantised {
     /// When a file cannot be read or changed.
     pub(crate) fn read(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         first: u64,
         out: &mut [f32],
     ) -> Result<(), FileError> {
@@ -168,8 +168,8 @@ impl Quantised {
             let count = (rows.end - rows.start) * (columns.end - columns.start);
             let (now, later) = rest.split_at_mut(count as usize);
             match self.transposed {
-                false => self.tile(stored, matrix, rows, columns, &values, now)?,
-                true => self.turned(stored, matrix, rows, columns, &values, now)?,
+                false => self.read_submatrix(stored, matrix, rows, columns, &values, now)?,
+                true => self.read_transposed(stored, matrix, rows, columns, &values, now)?,
             }
             (at, rest) = (at + count, later);
         }
@@ -177,13 +177,13 @@ impl Quantised {
     }
 
     /// Rows and columns of the weight that are columns and rows of what is stored.
-    fn turned(
+    fn read_transposed(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
-        values: &Values,
+        values: &CodeLookup,
         out: &mut [f32],
     ) -> Result<(), FileError> {
         let (high, wide) = (rows.end - rows.start, columns.end - columns.start);
@@ -193,21 +193,26 @@ impl Quantised {
         for from in (0..wide).step_by(step as usize) {
             let strip = columns.start + from..(columns.start + from + step).min(columns.end);
             tile.resize(((strip.end - strip.start) * high) as usize, 0.0);
-            self.tile(stored, matrix, strip, rows.clone(), values, &mut tile)?;
+            self.read_submatrix(stored, matrix, strip, rows.clone(), values, &mut tile)?;
             let out = &mut out[from as usize..];
-            vectorised(Turned { from: &tile, high: high as usize, stride: wide as usize, out });
+            vectorised(TransposeStrip {
+                from: &tile,
+                high: high as usize,
+                stride: wide as usize,
+                out,
+            });
         }
         Ok(())
     }
 
     /// Some rows and columns of matrix `matrix`, as they are stored.
-    fn tile(
+    fn read_submatrix(
         &self,
-        stored: &Stored<'_>,
+        stored: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
-        values: &Values,
+        values: &CodeLookup,
         out: &mut [f32],
     ) -> Result<(), FileError> {
         self.codes.unpack(stored, matrix, rows.clone(), columns.clone(), values, out)?;
@@ -217,18 +222,18 @@ impl Quantised {
             return Ok(());
         };
         let width = (columns.end - columns.start) as usize;
-        let across = self.across.map(|tensor| stored.values(tensor, columns.start, width));
+        let across = self.column_scale.map(|tensor| stored.values(tensor, columns.start, width));
         let across: Option<Vec<f32>> =
             across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
         let [high, wide] = self.block;
         // Which of the numbers are wanted.
-        let order = self.order.as_ref().map(|order| {
-            let span = if order.of_rows { &rows } else { &columns };
+        let order = self.group_index.as_ref().map(|order| {
+            let span = if order.by_row { &rows } else { &columns };
             stored.codes(order.tensor, span.start, (span.end - span.start) as usize)
         });
         let mut order = order.transpose()?;
         // Numbers from the first that is wanted to the last; a number that no block has is the last block's.
-        let most = if self.order.as_ref().is_some_and(|order| order.of_rows) {
+        let most = if self.group_index.as_ref().is_some_and(|order| order.by_row) {
             scale.rows
         } else {
             scale.columns
@@ -240,8 +245,8 @@ impl Quantised {
             order.iter_mut().for_each(|block| *block -= first);
             first..last + 1
         });
-        let (by_row, by_column) = match (&self.order, order) {
-            (Some(Order { of_rows: true, .. }), order) => (order, None),
+        let (by_row, by_column) = match (&self.group_index, order) {
+            (Some(GroupIndex { by_row: true, .. }), order) => (order, None),
             (_, order) => (None, order),
         };
         let grid_rows = match by_row {
@@ -257,10 +262,10 @@ impl Quantised {
         let global = self.global(stored, matrix)?;
         let scales: Vec<f32> =
             load(scale)?.into_iter().map(|scale| (scale * global) as f32).collect();
-        let (zeros, after) = match &self.zero {
-            Zero::None => (Vec::new(), false),
-            Zero::Before(grid) => (load(grid)?, false),
-            Zero::After(grid) => (load(grid)?, true),
+        let (zeros, after) = match &self.zero_point {
+            ZeroPoint::None => (Vec::new(), false),
+            ZeroPoint::Before(grid) => (load(grid)?, false),
+            ZeroPoint::After(grid) => (load(grid)?, true),
         };
         let zeros: Vec<f32> = zeros.into_iter().map(|zero| zero as f32).collect();
         for (at, out) in out.chunks_exact_mut(width).enumerate() {
@@ -274,10 +279,10 @@ impl Quantised {
             let zeros = zeros.get(from..from + strip).unwrap_or_default();
             match &by_column {
                 Some(order) => gather(order, scales, zeros, after, out),
-                None if wide == 1 => vectorised(Each { scales, zeros, after, out }),
+                None if wide == 1 => vectorised(ScaleColumns { scales, zeros, after, out }),
                 None => {
                     let (skip, wide) = ((columns.start % wide) as usize, wide as usize);
-                    vectorised(Groups { scales, zeros, after, skip, wide, out });
+                    vectorised(ScaleGroups { scales, zeros, after, skip, wide, out });
                 }
             }
             if let Some(across) = &across {
@@ -287,8 +292,8 @@ impl Quantised {
         Ok(())
     }
 
-    fn global(&self, stored: &Stored<'_>, matrix: u64) -> Result<f64, FileError> {
-        let Some(global) = &self.global else { return Ok(1.0) };
+    fn global(&self, stored: &ElementReader<'_>, matrix: u64) -> Result<f64, FileError> {
+        let Some(global) = &self.global_scale else { return Ok(1.0) };
         let at = if global.each { matrix } else { 0 };
         let number = stored.values(global.tensor, at, 1)?[0] * global.factor;
         Ok(match (global.divides, number) {

@@ -1,11 +1,11 @@
 //! A code a byte with scales beside it, by block, row, column or tensor: FP8 and INT8 of every library.
 
-use super::Recognised;
-use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, kept};
-use super::module::{Dims, Module};
-use super::quantised::{Quantised, Zero};
-use super::table::Table;
+use super::RecognisedWeight;
+use super::codes::{CodePacking, PackedCodes};
+use super::grid::{Grid, GridEncoding, encoding_of};
+use super::module::{MatrixDims, Module};
+use super::quantised::{QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 
 const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
@@ -17,15 +17,18 @@ const SAMPLE: u64 = 64 << 10;
 const BLOCK: [u64; 2] = [128, 128];
 
 /// By the tensors beside the codes.
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let fp8 = module.is(codes, FP8);
-    if !fp8 && !module.is(codes, &[Dtype::I8]) {
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let fp8 = module.has_dtype(codes, FP8);
+    if !fp8 && !module.has_dtype(codes, &[Dtype::I8]) {
         return Ok(None);
     }
-    let absmax = module.beside("SCB").filter(|_| !fp8);
-    let scales = ["_scale_inv", "_scale"].into_iter().find_map(|ending| module.under(ending));
+    let absmax = module.sibling("SCB").filter(|_| !fp8);
+    let scales = ["_scale_inv", "_scale"].into_iter().find_map(|ending| module.child(ending));
     let Some(scales) = absmax.or(scales) else { return Ok(None) };
-    let zeros = module.under("_zero_point").filter(|_| !fp8);
+    let zeros = module.child("_zero_point").filter(|_| !fp8);
     let name = match (absmax.is_some(), fp8) {
         (true, _) => "bitsandbytes int8".to_owned(),
         (false, true) => "fp8 with scales".to_owned(),
@@ -35,9 +38,9 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
         },
     };
     let parts =
-        module.all_beside(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);
+        module.siblings(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);
     let parts = parts.into_iter().filter(|part| Some(*part) != zeros).collect();
-    let mut found = by(module, name, codes, scales, zeros, parts)?;
+    let mut found = eight_bit_weight(module, name, codes, scales, zeros, parts)?;
     if let (Some(_), Some(scale)) = (absmax, &mut found.quantised.scale) {
         // The largest magnitude of a row is stored, which is the code 127.
         scale.factor = 1.0 / 127.0;
@@ -47,7 +50,7 @@ pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Reco
 
 /// Bits that signed codes in bytes of their own make use of, by the first ones: libraries keep fewer bits so, too.
 pub(super) fn bits(module: &Module<'_>, codes: usize) -> u32 {
-    let sample = module.start(codes, SAMPLE).unwrap_or_default();
+    let sample = module.leading_bytes(codes, SAMPLE).unwrap_or_default();
     let wide = |code: &u8| {
         let code = *code as i8;
         9 - if code < 0 { !code } else { code }.leading_zeros()
@@ -56,19 +59,19 @@ pub(super) fn bits(module: &Module<'_>, codes: usize) -> u32 {
 }
 
 /// A weight of codes of eight bits.
-pub(super) fn by(
+pub(super) fn eight_bit_weight(
     module: &Module<'_>,
     name: String,
     codes: usize,
     scales: usize,
     zeros: Option<usize>,
     parts: Vec<usize>,
-) -> Result<Recognised, String> {
+) -> Result<RecognisedWeight, String> {
     let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
-    let kept = match (module.tensor(scales).dtype, module.is(codes, FP8)) {
+    let kept = match (module.tensor(scales).dtype, module.has_dtype(codes, FP8)) {
         // Without a type of their own.
-        (Dtype::U8, true) => Some(Kept::Exponents),
-        _ => kept(module.tensor(scales)),
+        (Dtype::U8, true) => Some(GridEncoding::Exponents),
+        _ => encoding_of(module.tensor(scales)),
     };
     let kept = kept.ok_or("its scales are of another type")?;
     let [rows, columns] = shared(dims, &module.tensor(scales).shape).ok_or_else(|| {
@@ -78,34 +81,34 @@ pub(super) fn by(
         block(module, dims, [rows, columns]).ok_or("nothing says how large its blocks are")?;
     let grid = |tensor, kept| Grid::new(tensor, [rows, columns], kept);
     let zero = match zeros {
-        None => Zero::None,
+        None => ZeroPoint::None,
         Some(zeros) if module.elements(zeros) == module.elements(scales) => {
-            Zero::Before(grid(zeros, Kept::Numbers))
+            ZeroPoint::Before(grid(zeros, GridEncoding::Numbers))
         }
         Some(_) => return Err("its zero points are not as many as its scales".to_owned()),
     };
-    let quantised = Quantised {
+    let quantised = QuantisedWeight {
         scale: Some(grid(scales, kept)),
         block,
-        zero,
-        ..Quantised::new(
+        zero_point: zero,
+        ..QuantisedWeight::new(
             name,
             [dims.rows, dims.columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 1,
                 row: dims.columns,
                 rows: dims.rows,
-                packing: Packing::Stream { bits: 8 },
+                packing: CodePacking::RowStream { bits: 8 },
             },
-            Table::of_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
+            CodeTable::from_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
         )
     };
-    Ok(Recognised::new(quantised, module.tensor(codes).shape.clone(), parts))
+    Ok(RecognisedWeight::new(quantised, module.tensor(codes).shape.clone(), parts))
 }
 
 /// Rows and columns of the scales of each matrix.
-fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
+fn shared(dims: MatrixDims, shape: &[u64]) -> Option<[u64; 2]> {
     match (dims.matrices, shape) {
         (1, [] | [1]) => Some([1, 1]),
         (1, [rows]) if *rows == dims.rows => Some([dims.rows, 1]),
@@ -118,7 +121,7 @@ fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
         (matrices, [each]) if *each == matrices => Some([1, 1]),
         (matrices, [each, rows]) if *each == matrices && *rows == dims.rows => Some([dims.rows, 1]),
         (matrices, [outer @ .., rows, columns])
-            if tensorseal_format::order::elements(outer) == Some(matrices) =>
+            if tensorseal_format::strides::element_count(outer) == Some(matrices) =>
         {
             Some([*rows, *columns])
         }
@@ -128,7 +131,7 @@ fn shared(dims: Dims, shape: &[u64]) -> Option<[u64; 2]> {
 
 /// Rows and columns that share a scale: as many as the shapes say; of those that fit, what the configuration says, or
 /// what is usual.
-fn block(module: &Module<'_>, dims: Dims, scales: [u64; 2]) -> Option<[u64; 2]> {
+fn block(module: &Module<'_>, dims: MatrixDims, scales: [u64; 2]) -> Option<[u64; 2]> {
     let all = [dims.rows, dims.columns];
     // A single scale is of all, however large a block is.
     let fits = |block: &[u64; 2]| {

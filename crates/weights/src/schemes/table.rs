@@ -1,16 +1,16 @@
 //! The values that codes stand for before they are scaled.
 
-use crate::stored::Stored;
-use tensorseal_base::dtype::{Decoded, Dtype, FloatFormat, Number};
+use crate::element_reader::ElementReader;
+use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
 use tensorseal_engine::stream::files::FileError;
 
 /// The value of every code of up to eight bits.
 #[derive(Debug, Clone)]
-pub(super) struct Values {
+pub(super) struct CodeLookup {
     /// By code.
-    pub of: [f32; 256],
+    pub by_code: [f32; 256],
     /// What codes themselves are less by, where that is all.
-    pub less: Option<f32>,
+    pub zero_point: Option<f32>,
 }
 
 /// The magnitudes of E2M1 (OCP Microscaling Formats 1.0, section 5.3.3).
@@ -18,51 +18,51 @@ const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
 
 /// Where the values of codes come from.
 #[derive(Debug, Clone)]
-pub(super) enum Table {
+pub(super) enum CodeTable {
     /// They follow from the scheme.
-    Fixed(Box<Values>),
+    Fixed(Box<CodeLookup>),
     /// They are in a tensor of this many elements.
     Tensor { tensor: usize, len: usize },
 }
 
-impl Table {
-    fn of(value: impl Fn(u8) -> f32) -> Table {
+impl CodeTable {
+    fn from_fn(value: impl Fn(u8) -> f32) -> CodeTable {
         let mut of = [0.0; 256];
         (0..=255).zip(&mut of).for_each(|(code, slot)| *slot = value(code));
-        Table::Fixed(Box::new(Values { of, less: None }))
+        CodeTable::Fixed(Box::new(CodeLookup { by_code: of, zero_point: None }))
     }
 
     /// Codes less a fixed zero point.
-    pub(super) fn less(zero: u8) -> Table {
-        let mut table = Table::of(|code| f32::from(code) - f32::from(zero));
-        if let Table::Fixed(values) = &mut table {
-            values.less = Some(f32::from(zero));
+    pub(super) fn with_zero_point(zero: u8) -> CodeTable {
+        let mut table = CodeTable::from_fn(|code| f32::from(code) - f32::from(zero));
+        if let CodeTable::Fixed(values) = &mut table {
+            values.zero_point = Some(f32::from(zero));
         }
         table
     }
 
     /// Two's complement of some bits.
-    pub(super) fn signed(bits: u32) -> Table {
+    pub(super) fn signed(bits: u32) -> CodeTable {
         let unused = 8 - bits.clamp(1, 8);
-        Table::of(|code| f32::from((code << unused) as i8 >> unused))
+        CodeTable::from_fn(|code| f32::from((code << unused) as i8 >> unused))
     }
 
     /// FP4: a sign, two bits of exponent, one of mantissa.
-    pub(super) fn e2m1() -> Table {
-        Table::of(|code| {
+    pub(super) fn e2m1() -> CodeTable {
+        CodeTable::from_fn(|code| {
             let magnitude = E2M1[usize::from(code & 7)];
             if code & 8 == 0 { magnitude } else { -magnitude }
         })
     }
 
     /// A floating-point type of eight bits, or integers of eight bits.
-    pub(super) fn of_dtype(dtype: Dtype) -> Option<Table> {
-        match dtype.number() {
-            Number::Float(format) if dtype.bits() == 8 => {
-                Some(Table::of(|code| decode(&format, code)))
+    pub(super) fn from_dtype(dtype: Dtype) -> Option<CodeTable> {
+        match dtype.number_format() {
+            NumberFormat::Float(format) if dtype.bits() == 8 => {
+                Some(CodeTable::from_fn(|code| decode(&format, code)))
             }
-            Number::Signed if dtype.bits() == 8 => Some(Table::signed(8)),
-            Number::Unsigned if dtype.bits() == 8 => Some(Table::less(0)),
+            NumberFormat::Signed if dtype.bits() == 8 => Some(CodeTable::signed(8)),
+            NumberFormat::Unsigned if dtype.bits() == 8 => Some(CodeTable::with_zero_point(0)),
             _ => None,
         }
     }
@@ -70,18 +70,18 @@ impl Table {
     /// The tensor they are in.
     pub(super) fn tensor(&self) -> Option<usize> {
         match self {
-            Table::Fixed(_) => None,
-            Table::Tensor { tensor, .. } => Some(*tensor),
+            CodeTable::Fixed(_) => None,
+            CodeTable::Tensor { tensor, .. } => Some(*tensor),
         }
     }
 
     /// The values, read if need be.
-    pub(super) fn values(&self, stored: &Stored<'_>) -> Result<Box<Values>, FileError> {
+    pub(super) fn values(&self, stored: &ElementReader<'_>) -> Result<Box<CodeLookup>, FileError> {
         match self {
-            Table::Fixed(values) => Ok(values.clone()),
-            Table::Tensor { tensor, len } => {
-                let mut values = Box::new(Values { of: [0.0; 256], less: None });
-                for (to, from) in values.of.iter_mut().zip(stored.values(*tensor, 0, *len)?) {
+            CodeTable::Fixed(values) => Ok(values.clone()),
+            CodeTable::Tensor { tensor, len } => {
+                let mut values = Box::new(CodeLookup { by_code: [0.0; 256], zero_point: None });
+                for (to, from) in values.by_code.iter_mut().zip(stored.values(*tensor, 0, *len)?) {
                     *to = from as f32;
                 }
                 Ok(values)
@@ -92,10 +92,10 @@ impl Table {
 
 fn decode(format: &FloatFormat, code: u8) -> f32 {
     match format.decode(u64::from(code)) {
-        Decoded::Finite(value) => value as f32,
-        Decoded::Infinity(true) => f32::NEG_INFINITY,
-        Decoded::Infinity(false) => f32::INFINITY,
-        Decoded::Nan => f32::NAN,
+        FloatValue::Finite(value) => value as f32,
+        FloatValue::Infinity(true) => f32::NEG_INFINITY,
+        FloatValue::Infinity(false) => f32::INFINITY,
+        FloatValue::Nan => f32::NAN,
     }
 }
 
@@ -103,24 +103,24 @@ fn decode(format: &FloatFormat, code: u8) -> f32 {
 mod tests {
     use super::*;
 
-    fn fixed(table: Table) -> [f32; 256] {
+    fn fixed(table: CodeTable) -> [f32; 256] {
         match table {
-            Table::Fixed(values) => values.of,
-            Table::Tensor { .. } => panic!("not fixed"),
+            CodeTable::Fixed(values) => values.by_code,
+            CodeTable::Tensor { .. } => panic!("not fixed"),
         }
     }
 
     #[test]
     fn codes_have_their_values() {
-        assert_eq!(fixed(Table::less(8))[..3], [-8.0, -7.0, -6.0]);
-        let signed = fixed(Table::signed(4));
+        assert_eq!(fixed(CodeTable::with_zero_point(8))[..3], [-8.0, -7.0, -6.0]);
+        let signed = fixed(CodeTable::signed(4));
         assert_eq!([signed[7], signed[8], signed[15]], [7.0, -8.0, -1.0]);
-        assert_eq!(fixed(Table::signed(8))[0x80], -128.0);
-        let e2m1 = fixed(Table::e2m1());
+        assert_eq!(fixed(CodeTable::signed(8))[0x80], -128.0);
+        let e2m1 = fixed(CodeTable::e2m1());
         assert_eq!([e2m1[1], e2m1[7], e2m1[15]], [0.5, 6.0, -6.0]);
-        let e4m3 = fixed(Table::of_dtype(Dtype::F8_E4M3).unwrap());
+        let e4m3 = fixed(CodeTable::from_dtype(Dtype::F8_E4M3).unwrap());
         assert_eq!([e4m3[0x38], e4m3[0xB8], e4m3[0x7E]], [1.0, -1.0, 448.0]);
         assert!(e4m3[0x7F].is_nan());
-        assert!(Table::of_dtype(Dtype::F16).is_none());
+        assert!(CodeTable::from_dtype(Dtype::F16).is_none());
     }
 }

@@ -11,7 +11,7 @@ mod packings;
 mod unfit;
 
 use super::*;
-use crate::reader::{self, Reader};
+use crate::reader::{self, WeightReader};
 use std::path::Path;
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_format::OpenOptions;
@@ -22,9 +22,9 @@ fn open(path: &Path) -> Checkpoint {
 
 /// Every value of a weight, read `most` at a time.
 fn values(model: &Checkpoint, weight: &Weight, most: usize) -> Vec<f32> {
-    let plan = reader::plan(model, [weight].into_iter());
+    let plan = reader::read_plan(model, [weight].into_iter());
     let files = FileSet::new(&model.files, &plan);
-    let reader = Reader::new(model, &files);
+    let reader = WeightReader::new(model, &files);
     let mut all = vec![0.0; weight.elements().unwrap() as usize];
     for (first, piece) in (0..).step_by(most).zip(all.chunks_mut(most)) {
         reader.read_into(weight, first, piece).unwrap();

@@ -1,35 +1,38 @@
 //! torchao: the parts of a tensor of its own as tensors, whose kind their types and shapes tell.
 
-use super::codes::{Codes, Packing};
-use super::grid::{Grid, Kept, NUMBERS};
+use super::codes::{CodePacking, PackedCodes};
+use super::grid::{Grid, GridEncoding, NUMBERS};
 use super::module::Module;
-use super::quantised::{Global, Quantised, Zero};
-use super::table::Table;
-use super::{Recognised, scaled};
+use super::quantised::{GlobalScale, QuantisedWeight, ZeroPoint};
+use super::table::CodeTable;
+use super::{RecognisedWeight, scaled};
 use tensorseal_base::dtype::Dtype;
 
 /// By `_weight_qdata`, `_weight_scale` and, in some kinds, `_weight_zero_point`.
-pub(super) fn recognise(module: &Module<'_>, codes: usize) -> Result<Option<Recognised>, String> {
-    let Some(scales) = module.beside("_weight_scale") else { return Ok(None) };
-    let zeros = module.beside("_weight_zero_point");
-    let parts = module.all_beside(&[
+pub(super) fn recognise(
+    module: &Module<'_>,
+    codes: usize,
+) -> Result<Option<RecognisedWeight>, String> {
+    let Some(scales) = module.sibling("_weight_scale") else { return Ok(None) };
+    let zeros = module.sibling("_weight_zero_point");
+    let parts = module.siblings(&[
         "_weight_act_pre_scale",
         "_weight_act_per_tensor_scale",
         "_weight_act_quant_scale",
     ]);
     match (module.tensor(codes).dtype, module.tensor(scales).dtype) {
-        (Dtype::I8, _) if zeros.is_some_and(|zeros| module.is(zeros, NUMBERS)) => {
+        (Dtype::I8, _) if zeros.is_some_and(|zeros| module.has_dtype(zeros, NUMBERS)) => {
             int4(module, codes, scales, zeros, parts).map(Some)
         }
         (Dtype::U8 | Dtype::F8_E4M3 | Dtype::F8_E5M2, Dtype::F8_E8M0 | Dtype::F8_E4M3) => {
             microscaled(module, codes, scales, parts).map(Some)
         }
-        (dtype, _) if Table::of_dtype(dtype).is_some() && dtype != Dtype::U8 => {
+        (dtype, _) if CodeTable::from_dtype(dtype).is_some() && dtype != Dtype::U8 => {
             let name = match dtype {
                 Dtype::I8 => format!("torchao {}-bit", scaled::bits(module, codes)),
                 _ => "torchao fp8".to_owned(),
             };
-            scaled::by(module, name, codes, scales, zeros, parts).map(Some)
+            scaled::eight_bit_weight(module, name, codes, scales, zeros, parts).map(Some)
         }
         _ => Ok(None),
     }
@@ -42,35 +45,35 @@ fn int4(
     scales: usize,
     zeros: Option<usize>,
     parts: Vec<usize>,
-) -> Result<Recognised, String> {
+) -> Result<RecognisedWeight, String> {
     let (Some([rows, bytes]), Some([groups, _]), Some(zeros)) =
         (module.matrix(codes), module.matrix(scales), zeros)
     else {
         return Err("its codes or scales are no matrices".to_owned());
     };
     let columns = bytes.saturating_mul(2);
-    let grid = |tensor| Grid::new(tensor, [rows, groups], Kept::Transposed);
-    if module.tensor(scales).shape != [groups, rows] || !module.is(scales, NUMBERS) {
+    let grid = |tensor| Grid::new(tensor, [rows, groups], GridEncoding::Transposed);
+    if module.tensor(scales).shape != [groups, rows] || !module.has_dtype(scales, NUMBERS) {
         return Err("the shape of its scales does not fit".to_owned());
     }
-    let quantised = Quantised {
+    let quantised = QuantisedWeight {
         scale: Some(grid(scales)),
         block: [1, columns.div_ceil(groups)],
-        zero: Zero::After(grid(zeros)),
-        ..Quantised::new(
+        zero_point: ZeroPoint::After(grid(zeros)),
+        ..QuantisedWeight::new(
             "torchao 4-bit",
             [rows, columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 1,
                 row: bytes,
                 rows,
-                packing: Packing::Stream { bits: 4 },
+                packing: CodePacking::RowStream { bits: 4 },
             },
-            Table::signed(4),
+            CodeTable::signed(4),
         )
     };
-    Ok(Recognised::new(quantised, vec![rows, columns], parts))
+    Ok(RecognisedWeight::new(quantised, vec![rows, columns], parts))
 }
 
 /// NVFP4Tensor and MXTensor: FP4 or FP8 with scales for each 16 or 32, which tensor cores want in another order.
@@ -79,9 +82,9 @@ fn microscaled(
     codes: usize,
     scales: usize,
     parts: Vec<usize>,
-) -> Result<Recognised, String> {
+) -> Result<RecognisedWeight, String> {
     let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
-    let exponents = module.is(scales, &[Dtype::F8_E8M0]);
+    let exponents = module.has_dtype(scales, &[Dtype::F8_E8M0]);
     let (name, group) = match (exponents, module.tensor(codes).dtype) {
         (true, Dtype::U8) => ("mxfp4", 32),
         (true, _) => ("mxfp8", 32),
@@ -89,35 +92,35 @@ fn microscaled(
         (false, _) => return Err("its scales are of another type".to_owned()),
     };
     let (bits, table) = match module.tensor(codes).dtype {
-        Dtype::U8 => (4, Some(Table::e2m1())),
-        dtype => (8, Table::of_dtype(dtype)),
+        Dtype::U8 => (4, Some(CodeTable::e2m1())),
+        dtype => (8, CodeTable::from_dtype(dtype)),
     };
     let columns = dims.columns.saturating_mul(8 / bits);
     let groups = columns.div_ceil(group);
     let is_plain = module.tensor(scales).shape.last() == Some(&groups);
     let kept = match (is_plain, exponents) {
-        (false, exponents) => Kept::Swizzled { exponents },
-        (true, true) => Kept::Exponents,
-        (true, false) => Kept::E4m3,
+        (false, exponents) => GridEncoding::Swizzled { exponents },
+        (true, true) => GridEncoding::Exponents,
+        (true, false) => GridEncoding::E4m3,
     };
-    let quantised = Quantised {
+    let quantised = QuantisedWeight {
         scale: Some(Grid::new(scales, [dims.rows, groups], kept)),
         block: [1, group],
-        global: module.beside("_weight_per_tensor_scale").map(|tensor| Global {
+        global_scale: module.sibling("_weight_per_tensor_scale").map(|tensor| GlobalScale {
             tensor,
             divides: false,
             factor: 1.0,
             each: dims.matrices > 1 && module.elements(tensor) == dims.matrices,
         }),
-        ..Quantised::new(
+        ..QuantisedWeight::new(
             name,
             [dims.rows, columns],
-            Codes {
+            PackedCodes {
                 tensor: codes,
                 unit: 1,
                 row: dims.columns,
                 rows: dims.rows,
-                packing: Packing::Stream { bits: bits as u32 },
+                packing: CodePacking::RowStream { bits: bits as u32 },
             },
             table.ok_or("its codes are not known")?,
         )
@@ -126,5 +129,5 @@ fn microscaled(
     if let Some(last) = shape.last_mut() {
         *last = columns;
     }
-    Ok(Recognised::new(quantised, shape, parts))
+    Ok(RecognisedWeight::new(quantised, shape, parts))
 }

@@ -1,7 +1,9 @@
 //! A detection for people.
 
-use crate::judge::watermark::{Detection, Mode, Presence};
+use crate::cli::output;
+use crate::judge::watermark::{Detection, DetectionMode, Presence};
 use crate::report::human::{Palette, shown};
+use crate::report::table::{Align, Cell, Table};
 use crate::report::units::grouped;
 use crate::watermark::SCHEME;
 use std::io::{self, Write};
@@ -9,15 +11,15 @@ use std::io::{self, Write};
 /// Groups that are listed for people; the JSON report has all of them.
 const LISTED_GROUPS: usize = 40;
 
-/// A detection for people.
-pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
+/// Prints a detection.
+pub(super) fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let native = found.scheme == SCHEME;
     let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
     writeln!(out)?;
     writeln!(out, "key       {}  {}", found.key_id, palette.dim(found.scheme))?;
     let mut line = palette.bold(&found.verdict.name().to_uppercase());
     if let Some(log10_p) = found.log10_p {
-        line += &format!("  by chance at most 10^{log10_p:.1}");
+        line += &format!("  probability by chance at most 10^{log10_p:.1}");
     }
     if native {
         line += &format!(", z {}, pilot z {}", z(found.z), z(found.z_pilot));
@@ -26,18 +28,18 @@ pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io:
     }
     writeln!(out, "mark      {line}")?;
     if let Some(payload) = &found.payload {
-        let read = if found.payload_ok { "read, checksum right" } else { "claimed, not read" };
+        let read = if found.payload_ok { "read, checksum correct" } else { "claimed, not read" };
         writeln!(out, "payload   {}  {read}", palette.bold(payload))?;
     }
     let mode = match found.mode {
-        Mode::Blind => "weights alone",
-        Mode::Informed => "difference from the original",
+        DetectionMode::Blind => "weights alone",
+        DetectionMode::Informed => "difference from the original",
     };
     let blocks =
         if native { format!(" in {} blocks", grouped(found.blocks)) } else { String::new() };
     writeln!(out, "carriers  {} elements{blocks}, {mode}", grouped(found.elements))?;
     if let Some(not_read) = &found.not_read {
-        writeln!(out, "not read  {}", not_read.shown())?;
+        writeln!(out, "not read  {}", not_read.summary())?;
     }
     for (name, value) in found.evidence.iter().filter(|(_, value)| value.is_number()) {
         writeln!(out, "          {} {value}", name.replace('_', " "))?;
@@ -49,32 +51,32 @@ pub fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io:
     if shown { groups(out, palette, found) } else { Ok(()) }
 }
 
-/// What the key proves, in the words that must be said.
+/// What the key proves.
 fn evidence(committed: bool, native: bool) -> &'static str {
     match (committed, native) {
         (true, true) => {
-            "the key opens the claim: what counts is that the claim is older than the publication of the model"
+            "the key opens the claim: evidence if the claim is older than the publication of the model"
         }
         (true, false) => {
-            "the key has the published id: what counts is that its publication is older than that of the model"
+            "the key has the published id: evidence if the id was published before the model"
         }
         (false, _) => "uncommitted key: not evidence of ownership",
     }
 }
 
-/// Where the mark is.
+/// Lists the groups of tensors that carry the watermark.
 fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
-    let names: Vec<String> =
-        found.groups.iter().take(LISTED_GROUPS).map(|group| shown(&group.name)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-    writeln!(out)?;
-    writeln!(out, "{:<width$}  {:>15}  {:>8}  {:>8}", "group", "elements", "z", "pilot z")?;
-    for (name, group) in names.iter().zip(&found.groups) {
+    let rows = found.groups.iter().take(LISTED_GROUPS).map(|group| {
         let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
         let (all, pilot) = (z(group.z), z(group.z_pilot));
-        let elements = grouped(group.elements);
-        writeln!(out, "{name:<width$}  {elements:>15}  {all:>8}  {pilot:>8}")?;
-    }
+        [shown(&group.name), grouped(group.elements), all, pilot].map(Cell::from).to_vec()
+    });
+    let table = Table::new()
+        .column("group", Align::Left)
+        .column("elements", Align::Right)
+        .column("z", Align::Right)
+        .column("pilot z", Align::Right);
+    output::table(table, &rows.collect::<Vec<_>>(), out)?;
     if found.groups.len() > LISTED_GROUPS {
         let more = grouped((found.groups.len() - LISTED_GROUPS) as u64);
         writeln!(out, "{}", palette.dim(&format!("… and {more} more (all with --format json)")))?;

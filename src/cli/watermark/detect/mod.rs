@@ -6,33 +6,33 @@ mod third_party;
 
 use super::args::{DetectArgs, SchemeChoice};
 use crate::checkpoint::Checkpoint;
-use crate::cli::args::Common;
-use crate::cli::{Outcome, output};
+use crate::cli::args::{Common, General};
+use crate::cli::{CommandResult, output};
 use crate::judge::watermark::Detection;
-use crate::report::{Report, Watermark};
-use crate::verbs::Inputs;
-use crate::watermark::third_party::Scheme;
+use crate::report::{Report, WatermarkReport};
+use crate::verbs::RunInputs;
+use crate::watermark::third_party::ThirdPartyScheme;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub(crate) fn run(args: &DetectArgs, general: &General) -> CommandResult {
     match args.scheme {
-        SchemeChoice::Native => native::run(args),
-        SchemeChoice::ThirdParty(Scheme::Interval) => third_party::compare(args),
-        SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme),
+        SchemeChoice::Native => native::run(args, general),
+        SchemeChoice::ThirdParty(ThirdPartyScheme::Interval) => third_party::compare(args, general),
+        SchemeChoice::ThirdParty(scheme) => third_party::run(args, scheme, general),
     }
 }
 
-/// Draws the verdict, and writes the report if the models are still what they were.
+/// Judges the findings and writes the report, unless a model changed while it was read.
 fn conclude(
     models: &[&Checkpoint],
     mut report: Report,
     detections: Vec<Detection>,
-    common: &Common,
-) -> Outcome {
-    Inputs::default().settle(models)?;
-    report.judge(common.fail_on);
+    to: (&Common, &General),
+) -> CommandResult {
+    RunInputs::default().check_unchanged(models)?;
+    report.judge(to.0.fail_on);
     let shown = detections.clone();
-    report.watermark = Some(Watermark::detected(detections));
-    output::finish(&report, common, &|out, palette| {
+    report.watermark = Some(WatermarkReport::from_detections(detections));
+    output::finish(&report, to, &|out, palette| {
         shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
     })
 }

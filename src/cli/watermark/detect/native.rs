@@ -1,106 +1,116 @@
-//! Marks of our own scheme.
+//! Watermarks of the scheme of this program.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
-use crate::cli::{Failure, Outcome, running};
-use crate::judge::presence::{self, Original};
-use crate::judge::watermark::{self as judge, Claimed, Context, Detection, Mode};
+use crate::cli::{CommandResult, Failure, running};
+use crate::judge::presence::{self, OriginalProvenance};
+use crate::judge::watermark::{
+    self as judge, ClaimedMark, Detection, DetectionContext, DetectionMode,
+};
 use crate::judge::{Finding, structure};
 use crate::report::Report;
 use crate::seal::{build, document::root_text};
 use crate::stream::progress::Progress;
-use crate::verbs::gate::refuse_twice;
-use crate::verbs::opening;
+use crate::verbs::gate::refuse_duplicate_keys;
+use crate::verbs::open;
 use crate::watermark::claim::{Claim, ClaimError};
-use crate::watermark::detect::{self, GroupSums, MAX_KEYS, Measured};
+use crate::watermark::detect::{self, GroupSums, MAX_KEYS, WatermarkMeasurement};
 use crate::watermark::informed;
 use crate::watermark::key::WatermarkKey;
-use crate::watermark::not_read::NotRead;
+use crate::watermark::unreadable::UnreadableWeights;
 use crate::weights::Weights;
 use anyhow::anyhow;
 
-pub fn run(args: &DetectArgs) -> Outcome {
+pub(super) fn run(args: &DetectArgs, general: &General) -> CommandResult {
     if !args.key_id.is_empty() {
         return Err(Failure::usage(anyhow!(
-            "--key-id is for keys of other schemes: a key of this one is committed to with --claim"
+            "--key-id is for other schemes; commit to a key of this scheme with --claim"
         )));
     }
     let keys = read_keys(args)?;
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
     let claim = read_claim(args, &keys, &mut report.findings)?;
-    let open = |path| opening::open_weights(path, args.opening.options());
+    let open = |path| open::open_weights(path, args.opening.options());
     let model = open(&args.model)?;
     let original = args.original.as_deref().map(open).transpose()?;
-    let (measured, beside) = running::watched(&args.measuring, args.common.quiet, |progress| {
+    let (measured, difference) = running::watched(general, |progress| {
         let options = running::run_options(&args.measuring);
         let measured =
             detect::measure(&model, &keys, &options, progress).map_err(detect_failure)?;
-        if measured.carriers.is_nothing() {
+        if measured.carriers.has_no_candidates() {
             return Err(no_carriers(&args.model));
         }
-        let beside = original
+        let difference = original
             .as_ref()
-            .map(|original| beside(original, &model, &measured, &keys, args, progress))
+            .map(|original| difference(original, &model, &measured, &keys, args, progress))
             .transpose()?;
-        Ok((measured, beside))
+        Ok((measured, difference))
     })?;
     report.fill(&model, &measured.model, &measured.run);
-    report.findings.extend(structure::of_weights(&model));
-    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
-    let beside = match beside.transpose() {
-        Ok(beside) => beside,
+    report.findings.extend(structure::weight_findings(&model));
+    report
+        .findings
+        .extend(structure::unknown_quantisation(&model, &Weights::from_checkpoint(&model)));
+    let difference = match difference.transpose() {
+        Ok(difference) => difference,
         Err(why) => {
             report.findings.push(Finding::new("watermark/other-original", why));
             None
         }
     };
-    report
-        .findings
-        .extend(beside.as_ref().and_then(|beside| presence::of_original(&beside.not_read)));
-    let informed = beside.as_ref().map(|beside| &beside.groups[..]);
+    report.findings.extend(
+        difference
+            .as_ref()
+            .and_then(|difference| presence::unreadable_original(&difference.not_read)),
+    );
+    let informed = difference.as_ref().map(|difference| &difference.groups[..]);
     let detections: Vec<Detection> = keys
         .iter()
         .enumerate()
         .map(|(at, key)| {
             let claimed = claim.as_ref().filter(|claim| claim.is_opened_by(key));
-            let claimed = claimed.map(|c| Claimed { payload: c.payload(), alpha: c.alpha });
-            let context = Context { keys: keys.len(), claimed };
-            let ways = [(Mode::Blind, Some(&measured.groups[..])), (Mode::Informed, informed)];
-            let ways: Vec<judge::Measured<'_>> = ways
+            let claimed = claimed.map(|c| ClaimedMark { payload: c.payload(), alpha: c.alpha });
+            let context = DetectionContext { keys: keys.len(), claim: claimed };
+            let ways = [
+                (DetectionMode::Blind, Some(&measured.groups[..])),
+                (DetectionMode::Informed, informed),
+            ];
+            let ways: Vec<judge::KeyMeasurement<'_>> = ways
                 .into_iter()
                 .filter_map(|(mode, groups)| {
                     let groups = groups?.iter().map(|g| (g.name.as_str(), &g.sums[at])).collect();
-                    Some(judge::Measured { mode, groups })
+                    Some(judge::KeyMeasurement { mode, groups })
                 })
                 .collect();
-            judge::judge(key.id(), &ways, &context).beside(&measured.carriers.not_read)
+            judge::judge(key.id(), &ways, &context).with_unreadable(&measured.carriers.unreadable)
         })
         .collect();
     for detection in &detections {
-        let original = beside.as_ref().map(|beside| beside.original);
+        let original = difference.as_ref().map(|difference| difference.original);
         let expected = args.expect.map(Into::into).unwrap_or_default();
         report.findings.extend(presence::findings(detection, expected, original));
     }
     let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
-    conclude(&models, report, detections, &args.common)
+    conclude(&models, report, detections, (&args.common, general))
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     if args.key.len() > MAX_KEYS {
-        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be looked for at once")));
+        return Err(Failure::usage(anyhow!("at most {MAX_KEYS} keys can be tested at once")));
     }
     let keys: Vec<WatermarkKey> =
         args.key.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
-    refuse_twice(keys.iter().map(WatermarkKey::id))?;
+    refuse_duplicate_keys(keys.iter().map(WatermarkKey::id))?;
     Ok(keys)
 }
 
-/// Reads the claim. What is wrong with it is a finding; that it is not there is not.
+/// Reads the claim. A claim that is invalid is a finding, one that does not exist is an error.
 fn read_claim(
     args: &DetectArgs,
     keys: &[WatermarkKey],
@@ -112,7 +122,7 @@ fn read_claim(
         Ok(claim) if keys.iter().any(|key| claim.is_opened_by(key)) => Ok(Some(claim)),
         Ok(claim) => {
             let message = format!(
-                "no key that was given opens this claim, which is of key {}: it says nothing for them",
+                "the claim belongs to key {}, which is not among the given keys; it is no evidence for them",
                 claim.key_id
             );
             findings.push(Finding::new("watermark/claim-not-opened", message).in_file(&name));
@@ -127,24 +137,24 @@ fn read_claim(
     }
 }
 
-/// What was measured beside an original.
-struct Beside {
+/// The difference of a model from its original, correlated with the keys.
+struct Difference {
     groups: Vec<GroupSums>,
-    original: Original,
-    /// What of the original could not be read.
-    not_read: NotRead,
+    original: OriginalProvenance,
+    /// The weights of the original that could not be read.
+    not_read: UnreadableWeights,
 }
 
-/// Digests the original, and correlates the difference from it. One that is another than the published
-/// one, or has nothing in common with the model, is not used: that is said instead.
-fn beside(
+/// Digests the original and correlates the difference from it. Returns the reason if the original is not the
+/// published one or has nothing in common with the model; it is not used then.
+fn difference(
     original: &Checkpoint,
     model: &Checkpoint,
-    measured: &Measured,
+    measured: &WatermarkMeasurement,
     keys: &[WatermarkKey],
     args: &DetectArgs,
     progress: &Progress,
-) -> Result<Result<Beside, String>, Failure> {
+) -> Result<Result<Difference, String>, Failure> {
     let options = running::run_options(&args.measuring);
     let (seal, _) =
         build::measure(original, false, &options, progress).map_err(running::failure)?;
@@ -152,19 +162,21 @@ fn beside(
     let published = args.original_root.map(|root| root_text(&root));
     if let Some(root) = published.as_ref().filter(|root| **root != found) {
         return Ok(Err(format!(
-            "the original has root {found}, the published one {root}: not used"
+            "the original has root {found}, but the published root is {root}; the original was not used"
         )));
     }
     let informed =
         informed::measure(model, original, &measured.carriers, keys, &options.threads, progress)
             .map_err(running::failure)?;
     if informed.paired == 0 {
-        let mut why = "the original has no carrier of the same name and shape: not used".to_owned();
-        if !informed.not_read.is_none() {
-            why += &format!("; {} in it", informed.not_read.shown());
+        let mut why =
+            "the original has no carrier with the same name and shape; it was not used".to_owned();
+        if !informed.unreadable.is_empty() {
+            why += &format!("; {} in it", informed.unreadable.summary());
         }
         return Ok(Err(why));
     }
-    let original = published.map_or(Original::Unpublished, |_| Original::Published);
-    Ok(Ok(Beside { groups: informed.groups, original, not_read: informed.not_read }))
+    let original =
+        published.map_or(OriginalProvenance::Unpublished, |_| OriginalProvenance::Published);
+    Ok(Ok(Difference { groups: informed.groups, original, not_read: informed.unreadable }))
 }

@@ -1,75 +1,77 @@
-//! Marks of other schemes.
+//! Watermarks of published schemes.
 
 use super::conclude;
 use crate::checkpoint::Checkpoint;
+use crate::cli::args::General;
 use crate::cli::watermark::args::{DetectArgs, Expect};
-use crate::cli::{Failure, Outcome, exit, running};
+use crate::cli::{CommandResult, Failure, exit, running};
 use crate::judge::Finding;
 use crate::judge::presence;
 use crate::judge::structure;
-use crate::judge::third_party::{Context, intervals, judge};
+use crate::judge::third_party::{ThirdPartyContext, intervals, judge};
 use crate::judge::watermark::{Detection, Presence};
 use crate::report::Report;
 use crate::seal::build;
-use crate::verbs::gate::refuse_twice;
-use crate::verbs::opening;
+use crate::verbs::gate::refuse_duplicate_keys;
+use crate::verbs::open;
 use crate::watermark::SCHEME;
-use crate::watermark::not_read::NotRead;
 use crate::watermark::third_party::{
-    Scheme, ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasured, interval,
-    measure,
+    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, ThirdPartyScheme,
+    interval, measure,
 };
+use crate::watermark::unreadable::UnreadableWeights;
 use crate::weights::Weights;
 use anyhow::anyhow;
 use std::collections::HashSet;
 use std::path::Path;
 
 /// Looks for the marks of keys of `scheme`.
-pub fn run(args: &DetectArgs, scheme: Scheme) -> Outcome {
+pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme, general: &General) -> CommandResult {
     refuse_native_options(args, true)?;
     if args.key.is_empty() {
-        return Err(Failure::usage(anyhow!("name the key of the mark with --key")));
+        return Err(Failure::usage(anyhow!("no key to test; give one with --key")));
     }
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = opening::open_weights(&args.model, args.opening.options())?;
+    let model = open::open_weights(&args.model, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, run, detections) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let keys: Vec<ThirdPartyKey> = args
-                .key
-                .iter()
-                .map(|path| {
-                    let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
-                    check_scheme(path, &key, scheme)?;
-                    Ok(key)
-                })
-                .collect::<Result<_, Failure>>()?;
-            refuse_twice(keys.iter().map(ThirdPartyKey::id))?;
-            // Every byte, so that the report says which model it speaks of.
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
-            for key in &keys {
-                let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
-                let committed = args.key_id.iter().any(|id| id == key.id());
-                let context = Context { keys: keys.len(), committed };
-                let found = judge(key.id(), &measured, &context);
-                detections.push(found.beside(&not_read(&model, &measured)));
-            }
-            Ok((seal, run, detections))
-        })?;
+    let (seal, run, detections) = running::watched(general, |progress| {
+        let keys: Vec<ThirdPartyKey> = args
+            .key
+            .iter()
+            .map(|path| {
+                let key = ThirdPartyKey::read_watched(path, progress).map_err(key_failure)?;
+                check_scheme(path, &key, scheme)?;
+                Ok(key)
+            })
+            .collect::<Result<_, Failure>>()?;
+        refuse_duplicate_keys(keys.iter().map(ThirdPartyKey::id))?;
+        // All bytes are digested, so that the report identifies the model.
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let mut detections: Vec<Detection> = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let measured = measure(&model, key, &options.threads, progress).map_err(failure)?;
+            let committed = args.key_id.iter().any(|id| id == key.id());
+            let context = ThirdPartyContext { keys: keys.len(), committed };
+            let found = judge(key.id(), &measured, &context);
+            detections.push(found.with_unreadable(&not_read(&model, &measured)));
+        }
+        Ok((seal, run, detections))
+    })?;
     report.fill(&model, &seal.model, &run);
-    report.findings.extend(structure::of_weights(&model));
-    report.findings.extend(structure::unknown_quantisation(&model, &Weights::of(&model)));
+    report.findings.extend(structure::weight_findings(&model));
+    report
+        .findings
+        .extend(structure::unknown_quantisation(&model, &Weights::from_checkpoint(&model)));
     let expected = args.expect.map(Into::into).unwrap_or_default();
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(&[&model], report, detections, &args.common)
+    conclude(&[&model], report, detections, (&args.common, general))
 }
 
 /// Looks for changes inside quantisation intervals.
-pub fn compare(args: &DetectArgs) -> Outcome {
+pub(super) fn compare(args: &DetectArgs, general: &General) -> CommandResult {
     refuse_native_options(args, false)?;
     let usage = |text: &str| Err(Failure::usage(anyhow!("--scheme interval {text}")));
     if !args.key.is_empty() || !args.key_id.is_empty() {
@@ -82,53 +84,52 @@ pub fn compare(args: &DetectArgs) -> Outcome {
         return usage("compares with a base model: name it with --original");
     };
     let mut report = Report::new("watermark detect", &args.model.display().to_string());
-    let model = opening::open_weights(&args.model, args.opening.options())?;
-    let base = opening::open_weights(base, args.opening.options())?;
+    let model = open::open_weights(&args.model, args.opening.options())?;
+    let base = open::open_weights(base, args.opening.options())?;
     let options = running::run_options(&args.measuring);
-    let (seal, base_seal, run, measured) =
-        running::watched(&args.measuring, args.common.quiet, |progress| {
-            let (seal, run) =
-                build::measure(&model, false, &options, progress).map_err(running::failure)?;
-            let (base_seal, _) =
-                build::measure(&base, false, &options, progress).map_err(running::failure)?;
-            let measured =
-                interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
-            Ok((seal, base_seal, run, measured))
-        })?;
+    let (seal, base_seal, run, measured) = running::watched(general, |progress| {
+        let (seal, run) =
+            build::measure(&model, false, &options, progress).map_err(running::failure)?;
+        let (base_seal, _) =
+            build::measure(&base, false, &options, progress).map_err(running::failure)?;
+        let measured =
+            interval::measure(&model, &base, &options.threads, progress).map_err(failure)?;
+        Ok((seal, base_seal, run, measured))
+    })?;
     report.fill(&model, &seal.model, &run);
-    report.findings.extend(structure::of_weights(&model));
+    report.findings.extend(structure::weight_findings(&model));
     if measured.tensors.is_empty() {
         let error = anyhow!("the two models have no matrix of floats with the same name and shape");
         return Err(Failure { code: exit::NOTHING, error });
     }
     let (detection, findings) = intervals(&measured, &base_seal.model.root);
     report.findings.extend(findings);
-    let weights = Weights::of(&model);
+    let weights = Weights::from_checkpoint(&model);
     report.findings.extend(structure::unknown_quantisation(&model, &weights));
     let was_absent = detection.verdict == Presence::Absent;
-    let detection = detection.beside(&NotRead::of(&model, &weights));
+    let detection = detection.with_unreadable(&UnreadableWeights::from_model(&model, &weights));
     if was_absent && let Some(why) = detection.not_looked_for() {
-        let message = format!("nothing can be said of intervals: {why}");
+        let message = format!("the result is inconclusive: {why}");
         report.findings.push(Finding::new("watermark/inconclusive", message));
     }
-    conclude(&[&model, &base], report, vec![detection], &args.common)
+    conclude(&[&model, &base], report, vec![detection], (&args.common, general))
 }
 
-/// What the key names and nobody can read: codes that were taken for the numbers they are stored as. A scheme that
-/// marks codes reads them as they are.
-fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasured) -> NotRead {
-    if measured.scheme == Scheme::EmMark {
-        return NotRead::default();
+/// The tensors of the key that could not be decoded, so that their codes were taken for numbers. A scheme that marks
+/// codes reads the codes themselves.
+fn not_read(model: &Checkpoint, measured: &ThirdPartyMeasurement) -> UnreadableWeights {
+    if measured.scheme == ThirdPartyScheme::EmMark {
+        return UnreadableWeights::default();
     }
-    let Weights { mut unread, .. } = Weights::of(model);
+    let Weights { unreadable: mut unread, .. } = Weights::from_checkpoint(model);
     let named: HashSet<&str> = measured.parts.iter().map(|part| part.tensor.as_str()).collect();
     unread.retain(|unread| {
         unread.tensors().any(|index| named.contains(model.tensors[index].name.as_str()))
     });
-    NotRead::of_weights(model, &Weights { weights: Vec::new(), unread })
+    UnreadableWeights::from_weights(model, &Weights { readable: Vec::new(), unreadable: unread })
 }
 
-/// Options that mean something for our own scheme only.
+/// Refuses options of the scheme of this program.
 fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), Failure> {
     for (given, name) in [
         (args.claim.is_some(), "--claim"),
@@ -137,19 +138,19 @@ fn refuse_native_options(args: &DetectArgs, with_original: bool) -> Result<(), F
     ] {
         if given {
             return Err(Failure::usage(anyhow!(
-                "{name} is for {SCHEME}: a key of another scheme is committed to by its id (--key-id)"
+                "{name} is for {SCHEME}; commit to a key of another scheme with --key-id"
             )));
         }
     }
     Ok(())
 }
 
-fn check_scheme(path: &Path, key: &ThirdPartyKey, scheme: Scheme) -> Result<(), Failure> {
+fn check_scheme(path: &Path, key: &ThirdPartyKey, scheme: ThirdPartyScheme) -> Result<(), Failure> {
     if key.scheme() == scheme {
         return Ok(());
     }
     Err(Failure::usage(anyhow!(
-        "{}: it is a key of scheme {}, not {scheme}: give --scheme {}",
+        "{}: this is a key of scheme {}, not {scheme}; use --scheme {}",
         path.display(),
         key.scheme(),
         key.scheme()
@@ -163,7 +164,7 @@ fn key_failure(error: ThirdPartyKeyError) -> Failure {
     }
 }
 
-/// A key that is for no tensor of this model matched nothing.
+/// The exit code of a measurement that failed. A key that names no tensor of this model matched nothing.
 fn failure(error: ThirdPartyError) -> Failure {
     match error {
         ThirdPartyError::Run(error) => running::failure(error),

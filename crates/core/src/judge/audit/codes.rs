@@ -1,6 +1,6 @@
 //! Blocks of quantised tensors: scales that are no numbers, scales that are gone, codes that are cut off.
 
-use super::Subject;
+use super::AuditSubject;
 use crate::judge::finding::Finding;
 use tensorseal_base::severity::Severity;
 
@@ -15,7 +15,7 @@ const SATURATED_FROM: f64 = 0.01;
 const SATURATED_BLOCKS: u64 = 32;
 
 /// Judges the blocks of a tensor.
-pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     let Some(codes) = &subject.facts.distribution.codes else { return };
     let share = |blocks: u64| blocks as f64 / codes.blocks.max(1) as f64;
     if codes.nan + codes.infinite > 0 {

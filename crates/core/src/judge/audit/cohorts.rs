@@ -1,7 +1,7 @@
 //! One layer unlike its siblings.
 
-use super::values::GAP_LOW;
-use super::{Siblings, Subject, is_state};
+use super::values::EXCESS_LOW;
+use super::{AuditSubject, Siblings, is_state};
 use crate::judge::finding::Finding;
 
 /// Layers that a cohort needs.
@@ -26,7 +26,7 @@ const LEAST_SPREAD: f64 = 0.1;
 const LEAST_ELEMENTS: u64 = 1024;
 
 /// Judges all cohorts.
-pub fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
     siblings
         .iter()
         .filter(|(role, group)| group.len() >= LEAST && !is_state(role))
@@ -34,8 +34,8 @@ pub fn judge(siblings: &Siblings<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {
-    let members: Vec<(&Subject<'_>, f64)> = group
+fn cohort(group: &[&AuditSubject<'_>]) -> Vec<Finding> {
+    let members: Vec<(&AuditSubject<'_>, f64)> = group
         .iter()
         .filter(|subject| subject.count() >= LEAST_ELEMENTS && subject.tensor.shape.len() > 1)
         .filter(|subject| !is_spoilt(subject))
@@ -57,17 +57,17 @@ fn cohort(group: &[&Subject<'_>]) -> Vec<Finding> {
     };
     (0..members.len())
         .filter(stands_out)
-        .map(|at| said(members[at].0, differences[at], spread, members.len()))
+        .map(|at| outlier_finding(members[at].0, differences[at], spread, members.len()))
         .collect()
 }
 
 /// Whether its spread is that of one value: a finding already, and no measure for its neighbours.
-fn is_spoilt(subject: &Subject<'_>) -> bool {
-    subject.facts.exponent_gap().is_some_and(|gap| gap.binades >= GAP_LOW)
+fn is_spoilt(subject: &AuditSubject<'_>) -> bool {
+    subject.facts.exponent_excess().is_some_and(|gap| gap.binades >= EXCESS_LOW)
 }
 
 /// log2 of the standard deviation, less the median of the neighbours'.
-fn difference(members: &[(&Subject<'_>, f64)], at: usize) -> f64 {
+fn difference(members: &[(&AuditSubject<'_>, f64)], at: usize) -> f64 {
     let from = at.saturating_sub(BESIDE);
     let to = (at + BESIDE + 1).min(members.len());
     let beside = (from..to).filter(|other| *other != at).map(|other| members[other].1).collect();
@@ -83,7 +83,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn said(subject: &Subject<'_>, difference: f64, spread: f64, layers: usize) -> Finding {
+fn outlier_finding(
+    subject: &AuditSubject<'_>,
+    difference: f64,
+    spread: f64,
+    layers: usize,
+) -> Finding {
     let factor = libm::exp2(libm::fabs(difference));
     let way = if difference > 0.0 { "larger" } else { "smaller" };
     let message = format!(

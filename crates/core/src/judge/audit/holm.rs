@@ -3,7 +3,7 @@
 use crate::judge::finding::Finding;
 
 /// A test whose null hypothesis is that the weights are sound.
-pub struct Test {
+pub(super) struct HypothesisTest {
     /// log10 of an upper bound of its p-value.
     pub log10_p: f64,
     /// What is said when it rejects; `None`: it is counted, and never rejects by itself.
@@ -14,7 +14,7 @@ pub struct Test {
 ///
 /// S. Holm, "A simple sequentially rejective multiple test procedure", *Scandinavian Journal of
 /// Statistics* 6, 1979: valid whatever the tests have to do with one another.
-pub fn rejected(mut tests: Vec<Test>, alpha_log10: f64) -> Vec<Finding> {
+pub(super) fn rejected(mut tests: Vec<HypothesisTest>, alpha_log10: f64) -> Vec<Finding> {
     tests.sort_by(|a, b| a.log10_p.total_cmp(&b.log10_p));
     let mut left = tests.len();
     let mut findings = Vec::new();
@@ -36,7 +36,7 @@ pub fn rejected(mut tests: Vec<Test>, alpha_log10: f64) -> Vec<Finding> {
 ///
 /// B. Laurent and P. Massart, "Adaptive estimation of a quadratic functional by model selection",
 /// *Annals of Statistics* 28, 2000, Lemma 1: X - f >= 2 sqrt(f t) + 2 t has probability at most e^-t.
-pub fn chi_square_tail_log10(value: f64, freedom: f64) -> f64 {
+pub(super) fn chi_square_tail_log10(value: f64, freedom: f64) -> f64 {
     let over = value - freedom;
     if over <= 0.0 || freedom <= 0.0 {
         return 0.0;
@@ -50,8 +50,8 @@ pub fn chi_square_tail_log10(value: f64, freedom: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn test(log10_p: f64, said: bool) -> Test {
-        Test { log10_p, finding: said.then(|| Finding::new("payload/low-bits", "")) }
+    fn test(log10_p: f64, said: bool) -> HypothesisTest {
+        HypothesisTest { log10_p, finding: said.then(|| Finding::new("payload/low-bits", "")) }
     }
 
     #[test]

@@ -4,22 +4,22 @@
 //! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
 //! bounds of p-values, and `holm` decides over all tensors and checks of a model together.
 
+mod binade_edges;
 mod codes;
 mod cohorts;
-mod edges;
 mod holm;
 mod pages;
 mod precision;
+mod rows_columns;
 pub mod scales;
 mod streams;
-mod sums;
 mod tensors;
 mod values;
 mod windows;
 
 use super::finding::Finding;
-use crate::audit::roles::{self, Role};
-use crate::audit::{Audited, TensorFacts};
+use crate::audit::roles::{self, TensorRole};
+use crate::audit::{AuditMeasurements, TensorFacts};
 use std::collections::BTreeMap;
 use tensorseal_format::{Checkpoint, Tensor};
 
@@ -30,16 +30,16 @@ pub const FAMILY_ALPHA_LOG10: f64 = -4.0;
 const SPARSE_FROM: f64 = 0.01;
 
 /// A tensor under judgement.
-struct Subject<'a> {
+struct AuditSubject<'a> {
     tensor: &'a Tensor,
     file: &'a str,
     facts: &'a TensorFacts,
-    role: Role,
+    role: TensorRole,
     /// Whether it is a table that is looked up by row.
     table: bool,
 }
 
-impl Subject<'_> {
+impl AuditSubject<'_> {
     fn finding(&self, rule: &'static str, message: impl Into<String>) -> Finding {
         Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
     }
@@ -83,16 +83,16 @@ impl Subject<'_> {
 }
 
 /// Tensors of one role, by depth.
-type Siblings<'a> = BTreeMap<&'a str, Vec<&'a Subject<'a>>>;
+type Siblings<'a> = BTreeMap<&'a str, Vec<&'a AuditSubject<'a>>>;
 
 /// All findings about the weights of a model, in order of the tensors.
-pub fn judge(model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
-    let subjects: Vec<Subject<'_>> = audited
+pub fn judge(model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Finding> {
+    let subjects: Vec<AuditSubject<'_>> = audited
         .facts
         .iter()
         .map(|facts| {
             let tensor = &model.tensors[facts.tensor];
-            Subject {
+            AuditSubject {
                 tensor,
                 file: &model.files[tensor.file].path,
                 facts,
@@ -120,10 +120,10 @@ pub fn judge(model: &Checkpoint, audited: &Audited) -> Vec<Finding> {
         pages::constant_runs(subject, &mut findings);
         tests.extend(streams::tests(subject, &mut findings));
     }
-    tests.extend(edges::tests(&subjects));
+    tests.extend(binade_edges::tests(&subjects));
     findings.extend(holm::rejected(tests, FAMILY_ALPHA_LOG10));
-    findings.extend(pages::doubled(&subjects, &audited.doubled));
-    findings.extend(sums::judge(&subjects));
+    findings.extend(pages::duplicate_pages(&subjects, &audited.duplicate_pages));
+    findings.extend(rows_columns::judge(&subjects));
     findings.extend(cohorts::judge(&siblings));
     findings.extend(tensors::judge(&subjects, &siblings));
     findings.extend(precision::judge(&subjects, &siblings));

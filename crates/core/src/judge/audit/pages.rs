@@ -1,8 +1,8 @@
 //! Pages of one word, and pages that occur twice: what storage does to a file.
 
-use super::{SPARSE_FROM, Subject};
-use crate::audit::pages::Doubled;
-use crate::audit::seen::Stretch;
+use super::{AuditSubject, SPARSE_FROM};
+use crate::audit::localization::ConstantRun;
+use crate::audit::pages::DuplicatePages;
 use crate::judge::finding::Finding;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const LISTED: usize = 16;
 ///
 /// Rows that are zero as a whole are usual (pruned or dead units, tokens that were never used): a stretch
 /// that begins and ends with a row is left out. Storage pages do not know rows.
-pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     let facts = subject.facts;
     if facts.pages.constant == 0 || facts.distinct < FEW_VALUES.min(subject.count() / 64) {
         return;
@@ -30,7 +30,7 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let elements_a_page = PAGE_LEN * granule / bytes;
     let outside = facts.distribution.zero.saturating_sub(facts.pages.constant * elements_a_page);
     let sparse = outside as f64 > SPARSE_FROM * subject.count() as f64;
-    let unusual: Vec<&Stretch> = facts
+    let unusual: Vec<&ConstantRun> = facts
         .seen
         .stretches
         .iter()
@@ -64,7 +64,7 @@ pub fn constant_runs(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Whether a stretch begins and ends where rows do, within the four bytes of a word.
-fn is_rows(subject: &Subject<'_>, stretch: &Stretch) -> bool {
+fn is_rows(subject: &AuditSubject<'_>, stretch: &ConstantRun) -> bool {
     let row = subject.row_bytes();
     let at_edge = |position: u64, row: u64| {
         let over = position % row;
@@ -78,8 +78,11 @@ fn is_rows(subject: &Subject<'_>, stretch: &Stretch) -> bool {
 }
 
 /// Pages that occur twice, in one tensor or in two.
-pub fn doubled(subjects: &[Subject<'_>], doubled: &[Doubled]) -> Vec<Finding> {
-    let mut pairs: BTreeMap<(usize, usize), Vec<&Doubled>> = BTreeMap::new();
+pub(super) fn duplicate_pages(
+    subjects: &[AuditSubject<'_>],
+    doubled: &[DuplicatePages],
+) -> Vec<Finding> {
+    let mut pairs: BTreeMap<(usize, usize), Vec<&DuplicatePages>> = BTreeMap::new();
     for run in doubled {
         pairs.entry((run.here.0, run.there.0)).or_default().push(run);
     }
@@ -92,41 +95,49 @@ pub fn doubled(subjects: &[Subject<'_>], doubled: &[Doubled]) -> Vec<Finding> {
         .filter(|((here, there), _)| weights(*here) && weights(*there))
         .filter_map(|((here, there), runs)| {
             let (here, there) = (&subjects[here], &subjects[there]);
-            let unusual: Vec<&Doubled> = if std::ptr::eq(here, there) {
+            let unusual: Vec<&DuplicatePages> = if std::ptr::eq(here, there) {
                 runs.into_iter().filter(|run| !is_repeated_row(here, run)).collect()
             } else if are_versions(here, there, &runs) {
                 Vec::new()
             } else {
                 runs
             };
-            said(here, there, &unusual)
+            duplicate_finding(here, there, &unusual)
         })
         .collect()
 }
 
 /// Whether pages repeat because rows do: tokens that were never trained, and rows that are a page long.
-fn is_repeated_row(subject: &Subject<'_>, run: &Doubled) -> bool {
+fn is_repeated_row(subject: &AuditSubject<'_>, run: &DuplicatePages) -> bool {
     let row = subject.row_bytes();
     let distance = (run.there.1 - run.here.1) * PAGE_LEN;
     row > 0 && distance.is_multiple_of(row) && (subject.table || run.times > 2)
 }
 
 /// Whether one tensor is the other one, trained a little further: most pages are equal, in place.
-fn are_versions(here: &Subject<'_>, there: &Subject<'_>, runs: &[&Doubled]) -> bool {
-    let start = |subject: &Subject<'_>, page: u64| {
+fn are_versions(
+    here: &AuditSubject<'_>,
+    there: &AuditSubject<'_>,
+    runs: &[&DuplicatePages],
+) -> bool {
+    let start = |subject: &AuditSubject<'_>, page: u64| {
         (page * PAGE_LEN).saturating_sub(u64::from(phase(subject.tensor.offset)))
     };
-    let in_place = |run: &&&Doubled| start(here, run.here.1) == start(there, run.there.1);
+    let in_place = |run: &&&DuplicatePages| start(here, run.here.1) == start(there, run.there.1);
     let pages: u64 = runs.iter().filter(in_place).map(|run| run.pages).sum();
     let total = here.facts.pages.pages.min(there.facts.pages.pages).max(1);
     here.tensor.storage_shape() == there.tensor.storage_shape()
         && pages as f64 >= PARTLY_EQUAL_FROM * total as f64
 }
 
-fn said(here: &Subject<'_>, there: &Subject<'_>, runs: &[&Doubled]) -> Option<Finding> {
+fn duplicate_finding(
+    here: &AuditSubject<'_>,
+    there: &AuditSubject<'_>,
+    runs: &[&DuplicatePages],
+) -> Option<Finding> {
     let longest = runs.iter().max_by_key(|run| run.pages)?;
     let pages: u64 = runs.iter().map(|run| run.pages).sum();
-    let place = |subject: &Subject<'_>, page: u64, pages: u64| {
+    let place = |subject: &AuditSubject<'_>, page: u64, pages: u64| {
         let phase = u64::from(phase(subject.tensor.offset));
         let start = (page * PAGE_LEN).saturating_sub(phase);
         [start, (start + pages * PAGE_LEN).min(subject.tensor.bytes)]

@@ -1,6 +1,6 @@
 //! Values that have less precision than their type, and lower halves that should be empty and are not.
 
-use super::{Siblings, Subject};
+use super::{AuditSubject, Siblings};
 use crate::judge::finding::Finding;
 use tensorseal_base::dtype::Dtype;
 
@@ -24,7 +24,7 @@ const DENSE: f64 = 0.9;
 const FEW_HALVES: u64 = 16;
 
 /// Judges precision.
-pub fn judge(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     subjects
         .iter()
         .filter(|subject| subject.tensor.dtype.is_float() && subject.count() >= LEAST_ELEMENTS)
@@ -34,14 +34,14 @@ pub fn judge(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> 
 
 /// Whether all lower halves of an F32 tensor are empty: it was widened from BF16, or from F16 by a cast
 /// that keeps ten bits or fewer.
-fn is_widened(subject: &Subject<'_>) -> bool {
+fn is_widened(subject: &AuditSubject<'_>) -> bool {
     let values = &subject.facts.distribution;
     let nonzero = values.count - values.zero;
     let empty = subject.facts.low_bits.as_ref().map_or(0, |low| low.empty_halves);
     subject.tensor.dtype == Dtype::F32 && nonzero > 0 && empty == nonzero
 }
 
-fn fake(subject: &Subject<'_>) -> Option<Finding> {
+fn fake(subject: &AuditSubject<'_>) -> Option<Finding> {
     let low = subject.facts.low_bits.as_ref().map_or(u64::MAX, |low| low.distinct);
     let wide = subject.tensor.dtype == Dtype::F32;
     let message = if is_widened(subject) || (wide && low <= WIDENED_F16) {
@@ -61,7 +61,7 @@ fn fake(subject: &Subject<'_>) -> Option<Finding> {
 }
 
 /// Lower halves that are full in one patch, or throughout one layer, where all others are empty.
-fn low_half(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
+fn low_half(subject: &AuditSubject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
     let low_bits =
         subject.facts.low_bits.as_ref().filter(|_| subject.tensor.dtype == Dtype::F32)?;
     let full = &subject.facts.seen.full_halves;

@@ -1,21 +1,21 @@
 //! Scales of quantised weights that are kept as bytes: their type says nothing of numbers, and some are none.
 
-use crate::audit::Audited;
+use crate::audit::AuditMeasurements;
 use crate::judge::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_base::display::display_name;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::Checkpoint;
-use tensorseal_weights::{Form, Weights};
+use tensorseal_weights::{WeightStorage, Weights};
 
 /// Findings of scales whose largest byte is no number: E8M0 has one such code, E4M3 one of each sign.
-pub fn judge(model: &Checkpoint, audited: &Audited, weights: &Weights) -> Vec<Finding> {
+pub fn judge(model: &Checkpoint, audited: &AuditMeasurements, weights: &Weights) -> Vec<Finding> {
     let facts: BTreeMap<usize, _> =
         audited.facts.iter().map(|facts| (facts.tensor, &facts.distribution)).collect();
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for weight in &weights.weights {
-        let Form::Scheme(part) = &weight.form else { continue };
+    for weight in &weights.readable {
+        let WeightStorage::Quantised(part) = &weight.storage else { continue };
         let Some((index, codes)) = part.quantised.scales() else { continue };
         let tensor = &model.tensors[index];
         // Of types that have numbers the values themselves are judged.

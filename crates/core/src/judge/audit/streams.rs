@@ -1,7 +1,7 @@
 //! Files and other structured data in the low bits of weights.
 
-use super::holm::{Test, chi_square_tail_log10};
-use super::{SPARSE_FROM, Subject};
+use super::holm::{HypothesisTest, chi_square_tail_log10};
+use super::{AuditSubject, SPARSE_FROM};
 use crate::audit::streams::{ChiSquare, LowBitFacts, MOSTLY_ZERO_FROM};
 use crate::judge::finding::Finding;
 use serde_json::json;
@@ -18,16 +18,19 @@ const EFFECT_FROM: f64 = 0.05;
 const UNEVEN_FROM: f64 = 0.3;
 
 /// Tests of the streams of a tensor; files that were met are findings at once.
-pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
+pub(super) fn tests(
+    subject: &AuditSubject<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<HypothesisTest> {
     let hidden = files(subject, findings);
     let Some(low_bits) = &subject.facts.low_bits else { return Vec::new() };
-    let mut tests: Vec<Test> = Vec::new();
+    let mut tests: Vec<HypothesisTest> = Vec::new();
     // The streams of a tensor overlap: the strongest speaks for all.
     let mut strongest: Option<(usize, ChiSquare)> = None;
     for stream in &low_bits.streams {
         let Some(chi_square) = stream.asymmetry else { continue };
         let log10_p = chi_square_tail_log10(chi_square.value, chi_square.freedom);
-        tests.push(Test { log10_p, finding: None });
+        tests.push(HypothesisTest { log10_p, finding: None });
         if is_byte_like(subject, &chi_square)
             && strongest.is_none_or(|(_, other)| chi_square.z() > other.z())
         {
@@ -42,7 +45,7 @@ pub fn tests(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Vec<Test> {
     tests
 }
 
-fn is_byte_like(subject: &Subject<'_>, chi_square: &ChiSquare) -> bool {
+fn is_byte_like(subject: &AuditSubject<'_>, chi_square: &ChiSquare) -> bool {
     let usual = !subject.table && subject.facts.zero_share() < SPARSE_FROM;
     chi_square.z() >= ASYMMETRY_FROM
         && (usual
@@ -50,7 +53,7 @@ fn is_byte_like(subject: &Subject<'_>, chi_square: &ChiSquare) -> bool {
 }
 
 fn structured(
-    subject: &Subject<'_>,
+    subject: &AuditSubject<'_>,
     low_bits: &LowBitFacts,
     index: usize,
     chi_square: &ChiSquare,
@@ -80,7 +83,7 @@ fn structured(
 }
 
 /// The lowest bytes of 32-bit weights that are full of values: noise, unless something lies in them.
-fn uneven(subject: &Subject<'_>, low_bits: &LowBitFacts) -> Option<Test> {
+fn uneven(subject: &AuditSubject<'_>, low_bits: &LowBitFacts) -> Option<HypothesisTest> {
     let chi_square = low_bits.lowest_byte?;
     let log10_p = chi_square_tail_log10(chi_square.value, chi_square.freedom);
     // Values of a grid have few lower halves: that of weights has as many as chance gives.
@@ -103,11 +106,11 @@ fn uneven(subject: &Subject<'_>, low_bits: &LowBitFacts) -> Option<Test> {
             None => subject.whole(finding),
         }
     });
-    Some(Test { log10_p, finding })
+    Some(HypothesisTest { log10_p, finding })
 }
 
 /// Files that begin in the low bits, or in the bytes themselves; whether there are any.
-fn files(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> bool {
+fn files(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> bool {
     for hidden in &subject.facts.seen.hidden {
         let width = subject.tensor.dtype.bits();
         let stream = hidden.stream;

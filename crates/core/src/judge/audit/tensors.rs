@@ -1,6 +1,6 @@
 //! Whole tensors: constant where siblings are not, and equal to one another.
 
-use super::{Siblings, Subject, listed};
+use super::{AuditSubject, Siblings, listed};
 use crate::judge::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_base::severity::Severity;
@@ -13,19 +13,19 @@ const LEAST_ELEMENTS: u64 = 1024;
 const FEW_VALUES: u64 = 16;
 
 /// Judges whole tensors.
-pub fn judge(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
+pub(super) fn judge(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         subjects.iter().filter_map(|subject| constant(subject, siblings)).collect();
     findings.extend(equal(subjects, siblings));
     findings
 }
 
-fn is_constant(subject: &Subject<'_>) -> bool {
+fn is_constant(subject: &AuditSubject<'_>) -> bool {
     let values = &subject.facts.distribution;
     values.nan == 0 && values.count > 1 && values.min.0 == values.max.0
 }
 
-fn constant(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
+fn constant(subject: &AuditSubject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
     if !subject.tensor.dtype.is_float() || !is_constant(subject) {
         return None;
     }
@@ -57,8 +57,8 @@ fn constant(subject: &Subject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
 
 /// Groups of equal tensors. Tied weights are usual, and so are layers that were repeated as a whole; one
 /// tensor of a layer that is another layer's is not.
-fn equal(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
-    let mut groups: BTreeMap<ChainingValue, Vec<&Subject<'_>>> = BTreeMap::new();
+fn equal(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
+    let mut groups: BTreeMap<ChainingValue, Vec<&AuditSubject<'_>>> = BTreeMap::new();
     for subject in subjects {
         if subject.count() >= LEAST_ELEMENTS
             && !is_constant(subject)
@@ -91,7 +91,7 @@ fn equal(subjects: &[Subject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
 /// Whether one of the matrices of a layer is another layer's, while the rest of the layer is its own and
 /// the other layers have different ones.
 fn is_stray_copy(
-    group: &[&Subject<'_>],
+    group: &[&AuditSubject<'_>],
     siblings: &Siblings<'_>,
     repeated: &BTreeSet<(u64, u64)>,
 ) -> bool {
@@ -110,7 +110,7 @@ fn is_stray_copy(
 }
 
 /// Pairs of layers of which all matrices are equal.
-fn repeated_layers(subjects: &[Subject<'_>]) -> BTreeSet<(u64, u64)> {
+fn repeated_layers(subjects: &[AuditSubject<'_>]) -> BTreeSet<(u64, u64)> {
     let mut layers: BTreeMap<u64, BTreeMap<&str, ChainingValue>> = BTreeMap::new();
     for subject in subjects.iter().filter(|subject| subject.tensor.shape.len() > 1) {
         if let Some(depth) = subject.role.depth {

@@ -1,6 +1,6 @@
 //! Single values: what is not finite, and what is far too large.
 
-use super::Subject;
+use super::AuditSubject;
 use crate::judge::finding::Finding;
 use serde_json::json;
 use tensorseal_base::severity::Severity;
@@ -8,13 +8,17 @@ use tensorseal_base::severity::Severity;
 /// Binades between the largest value and the usual ones from which it is no weight. Clean tensors have
 /// up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an
 /// exponent gives 128 (F16: 16).
-const GAP_HIGH: i32 = 9;
+const EXCESS_HIGH: i32 = 9;
 
 /// From here on it is remarkable.
-pub(super) const GAP_LOW: i32 = 5;
+pub(super) const EXCESS_LOW: i32 = 5;
 
 /// Judges values; `foreign`: elements that are known not to be weights.
-pub fn judge(subject: &Subject<'_>, foreign: Option<[u64; 2]>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(
+    subject: &AuditSubject<'_>,
+    foreign: Option<[u64; 2]>,
+    findings: &mut Vec<Finding>,
+) {
     let inside = |hull: Option<[u64; 2]>| match (hull, foreign) {
         (Some(hull), Some(foreign)) => foreign[0] <= hull[0] && hull[1] <= foreign[1],
         _ => false,
@@ -28,7 +32,7 @@ pub fn judge(subject: &Subject<'_>, foreign: Option<[u64; 2]>, findings: &mut Ve
     }
 }
 
-fn not_finite(subject: &Subject<'_>) -> Option<Finding> {
+fn not_finite(subject: &AuditSubject<'_>) -> Option<Finding> {
     let values = &subject.facts.distribution;
     let infinite = values.infinite();
     let finite = values.count - values.not_finite();
@@ -60,9 +64,9 @@ fn not_finite(subject: &Subject<'_>) -> Option<Finding> {
     })
 }
 
-fn too_large(subject: &Subject<'_>) -> Option<Finding> {
-    let gap = subject.facts.exponent_gap()?;
-    if gap.binades < GAP_LOW {
+fn too_large(subject: &AuditSubject<'_>) -> Option<Finding> {
+    let gap = subject.facts.exponent_excess()?;
+    if gap.binades < EXCESS_LOW {
         return None;
     }
     let places = &subject.facts.seen.above;
@@ -79,11 +83,11 @@ fn too_large(subject: &Subject<'_>) -> Option<Finding> {
     let mut finding = subject
         .finding("weights/exponent-outlier", message)
         .with("gap_binades", gap.binades)
-        .with("threshold_binades", GAP_HIGH)
+        .with("threshold_binades", EXCESS_HIGH)
         .with("largest_exponent", gap.largest)
         .with("usual_exponent", gap.usual)
         .with("elements", json!(places.first));
-    if gap.binades < GAP_HIGH {
+    if gap.binades < EXCESS_HIGH {
         finding.severity = Severity::Low;
     }
     Some(match places.hull() {

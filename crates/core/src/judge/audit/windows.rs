@@ -1,6 +1,6 @@
 //! Windows of values that the rest of a tensor has none of: other bytes were written over weights.
 
-use super::Subject;
+use super::AuditSubject;
 use crate::judge::finding::Finding;
 use tensorseal_engine::measure::windows::WINDOW_LEN;
 
@@ -10,7 +10,7 @@ const NOT_FINITE_SHARE: f64 = 0.9;
 /// Judges the windows of a tensor; returns the elements that are foreign, if any are.
 ///
 /// Clean checkpoints have none: weights below 2^-24 or from 16 on do not come in patches.
-pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Option<[u64; 2]> {
+pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> Option<[u64; 2]> {
     let windows = subject.facts.windows.as_ref()?;
     let first = windows.kept.first()?;
     let window = WINDOW_LEN as u64;

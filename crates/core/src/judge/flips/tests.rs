@@ -1,5 +1,5 @@
 use super::*;
-use crate::pinpoint::places::Subject;
+use crate::pinpoint::differing_ranges::RangeSubject;
 
 fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
     TensorSeal {
@@ -17,17 +17,17 @@ fn tensor(dtype: Dtype, shape: &[u64]) -> TensorSeal {
     }
 }
 
-fn difference(offset: u64, sealed: u64, found: u64) -> Difference {
-    Difference { offset, len: 8, sealed: sealed.to_le_bytes(), found: found.to_le_bytes() }
+fn difference(offset: u64, sealed: u64, found: u64) -> ByteDifference {
+    ByteDifference { offset, len: 8, sealed: sealed.to_le_bytes(), found: found.to_le_bytes() }
 }
 
 fn pinpointed(
     explanations: Vec<Explanation>,
     not_searched: Vec<[u64; 2]>,
     object: u64,
-) -> Pinpointed<'static> {
-    let place = Place {
-        subject: Subject::Tensor(0),
+) -> PinpointedRange<'static> {
+    let place = DifferingRange {
+        subject: RangeSubject::Tensor(0),
         file: "m",
         object,
         offset: 0,
@@ -35,7 +35,7 @@ fn pinpointed(
         root: true,
         sealed: [0; 32],
     };
-    Pinpointed { place, explanations, not_searched }
+    PinpointedRange { range: place, explanations, not_searched }
 }
 
 #[test]
@@ -47,23 +47,19 @@ fn elements_bits_and_values_are_those_of_the_type() {
         changed.text()
     };
     let f32s = u64::from(1f32.to_bits()) << 32;
-    assert_eq!(
-        one(Dtype::F32, 16, f32s, f32s ^ 1 << 62),
-        "bit 30 of element 5 (sealed 1.0, found Infinity)"
-    );
+    assert_eq!(one(Dtype::F32, 16, f32s, f32s ^ 1 << 62), "element 5, bit 30, 1.0 -> Infinity");
     assert_eq!(
         one(Dtype::BF16, 8, 0x3F80 << 16, 0xBF81 << 16),
-        "bits 0 and 15 of element 5 (sealed 1.0, found -1.0078125)"
+        "element 5, bits 0 and 15, 1.0 -> -1.0078125"
     );
-    assert_eq!(
-        one(Dtype::F64, 8, 1.5f64.to_bits(), 0.1f64.to_bits() ^ 1).split(" (").nth(1),
-        Some("sealed 1.5, found 0.10000000000000002)")
-    );
-    assert_eq!(one(Dtype::I8, 0, 0x7F, 0xFF), "bit 7 of element 0 (sealed 127, found -1)");
-    assert_eq!(one(Dtype::U64, 8, 0, 1 << 63).split("found ").nth(1), Some("9223372036854775808)"));
-    assert_eq!(one(Dtype::F4, 8, 0x10, 0x90), "bit 3 of element 17 (sealed 0.5, found -0.5)");
+    let double = one(Dtype::F64, 8, 1.5f64.to_bits(), 0.1f64.to_bits() ^ 1);
+    assert!(double.ends_with(", 1.5 -> 0.10000000000000002"), "{double}");
+    assert_eq!(one(Dtype::I8, 0, 0x7F, 0xFF), "element 0, bit 7, 127 -> -1");
+    let unsigned = one(Dtype::U64, 8, 0, 1 << 63);
+    assert_eq!(unsigned, "element 1, bit 63, 0 -> 9223372036854775808");
+    assert_eq!(one(Dtype::F4, 8, 0x10, 0x90), "element 17, bit 3, 0.5 -> -0.5");
     let complex = one(Dtype::C64, 8, f32s, f32s ^ 1 << 63);
-    assert_eq!(complex, "bit 63 of element 1 (sealed 0.0 + 1.0i, found 0.0 + -1.0i)");
+    assert_eq!(complex, "element 1, bit 63, 0.0 + 1.0i -> 0.0 + -1.0i");
     // Bits 4 to 9 of three bytes that begin two bytes into the difference: of element 1 after it.
     let packed = elements(Dtype::F6_E2M3, &difference(24, 0, 1 << 7));
     assert_eq!((packed[0].element, &packed[0].bits[..], packed[0].byte), (Some(33), &[1][..], 24));
@@ -77,16 +73,13 @@ fn an_explained_change_is_one_element() {
     let sealed = u64::from(1f32.to_bits());
     let explanation = Explanation {
         range: [0, 1 << 20],
-        searched: Searched::Bits,
+        searched: SearchScope::Bits,
         differences: vec![difference(4096, sealed, sealed ^ 1 << 31)],
     };
     let place = pinpointed(vec![explanation], vec![], 100);
     let mut finding = Finding::new("integrity/tensor-changed", "it changed");
     describe_tensor(&mut finding, &tensor(Dtype::F32, &[100, 100]), &[&place]);
-    assert_eq!(
-        finding.message,
-        "it changed; 1 flipped bit explains it: bit 31 of element 1024 (sealed 1.0, found -1.0)"
-    );
+    assert_eq!(finding.message, "it changed; single bit flip: element 1024, bit 31, 1.0 -> -1.0");
     assert_eq!(finding.byte_range, Some([4099, 4100]));
     assert_eq!((finding.element_range, finding.row_range), (Some([1024, 1025]), Some([10, 11])));
     let change = json!({"byte": 4099, "element": 1024, "bits": [31], "sealed": 1.0, "found": -1.0});
@@ -99,7 +92,7 @@ fn an_explained_change_is_one_element() {
 fn what_is_not_explained_is_said() {
     let failed = |searched, range| Explanation { range, searched, differences: vec![] };
     let place = pinpointed(
-        vec![failed(Searched::Chunk, [1024, 2048]), failed(Searched::Chunk, [4096, 5120])],
+        vec![failed(SearchScope::Chunk, [1024, 2048]), failed(SearchScope::Chunk, [4096, 5120])],
         vec![[8192, 9216]],
         0,
     );
@@ -107,7 +100,7 @@ fn what_is_not_explained_is_said() {
     describe_tensor(&mut finding, &tensor(Dtype::U8, &[1 << 20]), &[&place]);
     assert_eq!(
         finding.message,
-        "it changed; no one or two flipped bits, no changed byte and no changed aligned 16-bit word explains bytes 1024..2048 or 1 range more; bytes 8192..9216 were not searched for flipped bits"
+        "it changed; no one or two bit flips, no changed byte and no changed aligned 16-bit word explains bytes 1024..2048 or 1 range more; bytes 8192..9216 were not searched for bit flips"
     );
     assert_eq!(finding.byte_range, Some([1024, 9216]));
     let evidence = &finding.evidence["pinpointed"];
@@ -115,10 +108,10 @@ fn what_is_not_explained_is_said() {
     assert_eq!(evidence["not_searched"], json!([[8192, 9216]]));
     assert_eq!(finding.evidence["ranges"], json!([[1024, 2048], [4096, 5120], [8192, 9216]]));
 
-    let place = pinpointed(vec![failed(Searched::Bits, [0, 1000])], vec![], 50);
+    let place = pinpointed(vec![failed(SearchScope::Bits, [0, 1000])], vec![], 50);
     let mut finding = Finding::new("integrity/header-changed", "it changed");
     describe_bytes(&mut finding, &[&place]);
-    let message = "it changed; no single flipped bit explains bytes 50..1050";
+    let message = "it changed; no single bit flip explains bytes 50..1050";
     assert_eq!((&finding.message[..], finding.byte_range), (message, Some([50, 1050])));
 }
 
@@ -126,12 +119,12 @@ fn what_is_not_explained_is_said() {
 fn bytes_outside_tensors_have_their_place_in_the_file() {
     let explanation = Explanation {
         range: [0, 1000],
-        searched: Searched::Bits,
+        searched: SearchScope::Bits,
         differences: vec![difference(8, 0x7B, 0x7A)],
     };
     let place = pinpointed(vec![explanation], vec![], 50);
     let mut finding = Finding::new("integrity/header-changed", "it changed");
     describe_bytes(&mut finding, &[&place]);
-    let text = "it changed; 1 flipped bit explains it: bit 0 of byte 58 (sealed 0x7b, found 0x7a)";
+    let text = "it changed; single bit flip: byte 58, bit 0, 0x7b -> 0x7a";
     assert_eq!((&finding.message[..], finding.byte_range), (text, Some([58, 59])));
 }

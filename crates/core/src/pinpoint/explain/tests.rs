@@ -6,7 +6,7 @@ use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::chaining_value;
 use tensorseal_engine::measure::isa::Isa;
 
-const GO_ON: Stop<'static> = &|| false;
+const GO_ON: StopCheck<'static> = &|| false;
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -21,7 +21,7 @@ fn value(bytes: &[u8], offset: u64, root: bool) -> ChainingValue {
 
 /// Changed bytes of `found` against `sealed`, as an explanation must give them.
 fn bytes_of(explanation: &Explanation) -> Vec<(u64, u8, u8)> {
-    explanation.differences.iter().flat_map(Difference::bytes).collect()
+    explanation.differences.iter().flat_map(ByteDifference::bytes).collect()
 }
 
 fn expected(sealed: &[u8], found: &[u8], offset: u64) -> Vec<(u64, u8, u8)> {
@@ -40,13 +40,13 @@ fn all_instruction_sets_find_the_bit_in_every_lane() {
             let target = state_of(&value(&sealed, 5 << 10, false));
             for isa in Isa::available() {
                 let chunk = Chunk::new(&found, 5, false).with_isa(isa);
-                let change = chunk.bit(&[], &target);
+                let change = chunk.find_bit_flip(&[], &target);
                 assert_eq!(change, Some(vec![(bit / 32, 1 << (bit % 32))]), "{len} {bit} {isa:?}");
             }
         }
         let other = state_of(&[7; 32]);
         for isa in Isa::available() {
-            assert_eq!(Chunk::new(&found, 5, false).with_isa(isa).bit(&[], &other), None);
+            assert_eq!(Chunk::new(&found, 5, false).with_isa(isa).find_bit_flip(&[], &other), None);
         }
     }
 }
@@ -72,7 +72,7 @@ fn the_first_and_the_last_bit_of_a_block_are_found() {
         let subtree = Subtree { bytes: &found, offset, root: false, sealed: value };
         let explanation = block(&subtree, GO_ON);
         assert_eq!(bytes_of(&explanation), expected(&sealed, &found, offset));
-        assert_eq!(explanation.searched, Searched::Bits);
+        assert_eq!(explanation.searched, SearchScope::Bits);
         // At another place of the object it is another block.
         let elsewhere = Subtree { offset: 0, bytes: &found[..4096], ..subtree };
         assert!(block(&elsewhere, GO_ON).differences.is_empty());
@@ -109,7 +109,7 @@ fn small_changes_of_a_chunk_are_found() {
             let subtree = Subtree { bytes: &found, offset: 0, root, sealed: sealed_value };
             let explanation = block(&subtree, GO_ON);
             assert_eq!(bytes_of(&explanation), expected(&sealed, &found, 0), "{name} of {len}");
-            assert_eq!(explanation.searched, Searched::Chunk);
+            assert_eq!(explanation.searched, SearchScope::Chunk);
         }
         let mut found = sealed.clone();
         (found[3], found[4], found[5]) = (!found[3], !found[4], !found[5]);

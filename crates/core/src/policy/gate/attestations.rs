@@ -1,11 +1,11 @@
 //! `[attestations]`: whether somebody signed what must be stated of the model, and how long ago.
 
 use super::findings::limit_of;
-use super::{Attestation, Evidence, Gate, Outcome, is_one_of, listed};
+use super::{AttestationEvidence, Evidence, JudgementBuilder, RuleStatus, is_one_of, listed};
 use crate::judge::Finding;
 use crate::policy::{Age, Policy};
 use jiff::{SignedDuration, Timestamp};
-use tensorseal_signing::attestation::Kind;
+use tensorseal_signing::attestation::AttestationKind;
 
 const REQUIRED: &str = "attestations.required";
 const MAX_AGE: &str = "attestations.max_age";
@@ -13,10 +13,10 @@ const MAX_AGE: &str = "attestations.max_age";
 /// How far the clocks of signers may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     for kind in &policy.attestations.required {
         let name = kind.name();
-        match evidence.attestations.seen() {
+        match evidence.attestations.as_result() {
             Err(why) => {
                 gate.not_checked(REQUIRED, why).of = Some(name.to_owned());
                 if policy.attestations.max_age.is_some() {
@@ -24,7 +24,7 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
                 }
             }
             Ok(all) => {
-                let of_kind: Vec<&Attestation> =
+                let of_kind: Vec<&AttestationEvidence> =
                     all.iter().filter(|one| one.kind == *kind).collect();
                 one_kind(policy, *kind, &of_kind, evidence.now, gate);
             }
@@ -34,21 +34,27 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 
 /// The youngest of a kind by somebody who may sign is the one that counts; nobody whose signature verified
 /// may have stated worse since.
-fn one_kind(policy: &Policy, kind: Kind, all: &[&Attestation], now: Timestamp, gate: &mut Gate) {
+fn one_kind(
+    policy: &Policy,
+    kind: AttestationKind,
+    all: &[&AttestationEvidence],
+    now: Timestamp,
+    gate: &mut JudgementBuilder,
+) {
     let name = kind.name();
-    let may_sign = |one: &&&Attestation| is_one_of(&one.by, &policy.signature.identities);
+    let may_sign = |one: &&&AttestationEvidence| is_one_of(&one.by, &policy.signature.identities);
     let Some(youngest) = all.iter().filter(may_sign).max_by_key(|one| one.time) else {
         let message = format!("nobody who may sign attests: {name}");
-        let refused = |one: &&Attestation| gate.refused.as_ref() == Some(&one.by);
+        let refused = |one: &&AttestationEvidence| gate.refused.as_ref() == Some(&one.by);
         let outcome = match !all.is_empty() && all.iter().all(refused) {
-            true => gate.rule(REQUIRED, Outcome::Fail, message),
+            true => gate.rule(REQUIRED, RuleStatus::Fail, message),
             false => gate.fail(REQUIRED, Finding::new("policy/attestation-missing", message)),
         };
         outcome.of = Some(name.to_owned());
         return;
     };
     let since = all.iter().filter(|one| one.time >= youngest.time);
-    let worse = |one: &&&Attestation| !beyond(policy, one).is_empty();
+    let worse = |one: &&&AttestationEvidence| !beyond(policy, one).is_empty();
     let outcome = match since.filter(worse).max_by_key(|one| one.time) {
         None => gate.pass(REQUIRED, format!("signed by {}", youngest.by.name)),
         Some(worse) => {
@@ -64,7 +70,7 @@ fn one_kind(policy: &Policy, kind: Kind, all: &[&Attestation], now: Timestamp, g
 }
 
 /// The rules of what an attested audit found and the policy does not let through.
-fn beyond<'a>(policy: &Policy, attestation: &'a Attestation) -> Vec<&'a str> {
+fn beyond<'a>(policy: &Policy, attestation: &'a AttestationEvidence) -> Vec<&'a str> {
     let found = attestation.findings.iter();
     let beyond = found.filter(|f| !limit_of(policy, &f.rule).lets_through(f.severity));
     beyond.map(|found| found.rule.as_str()).collect()
@@ -75,7 +81,7 @@ fn age<'a>(
     time: Option<Timestamp>,
     limit: Age,
     now: Timestamp,
-    gate: &'a mut Gate,
+    gate: &'a mut JudgementBuilder,
 ) -> &'a mut super::RuleOutcome {
     let Some(time) = time else {
         let message = format!("{name} has no time of its signature");
@@ -88,7 +94,7 @@ fn age<'a>(
         format!("{name} was signed at {time}: longer ago than {limit}")
     } else {
         let outcome =
-            gate.rule(MAX_AGE, Outcome::Pass, format!("signed at {time}, within {limit}"));
+            gate.rule(MAX_AGE, RuleStatus::Pass, format!("signed at {time}, within {limit}"));
         outcome.numbers.insert("seconds", old.as_secs().into());
         return outcome;
     };

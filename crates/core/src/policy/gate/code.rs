@@ -1,6 +1,6 @@
 //! `code`: what of the model a loader may execute.
 
-use super::{Evidence, Gate, Outcome, count, listed, pins};
+use super::{Evidence, JudgementBuilder, RuleStatus, count, listed, pins};
 use crate::judge::Finding;
 use crate::policy::{CodeAllowed, Policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ pub(super) const RULE: &str = "code";
 /// Files that get a finding each; the rest is counted.
 const NAMED: usize = 50;
 
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
-    let looked = evidence.code.seen().and_then(|code| {
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
+    let looked = evidence.code.as_result().and_then(|code| {
         let pinned = match policy.code {
             CodeAllowed::Pinned => pins::pinned(policy, evidence)?,
             CodeAllowed::None | CodeAllowed::Any => BTreeMap::new(),
@@ -39,14 +39,14 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     for file in open.iter().take(NAMED) {
         gate.violation(RULE, Finding::new(id, format!("{}: {why}", file.what)).in_file(&file.path));
     }
-    for remote in code.remote.iter().filter(|remote| !is_said(evidence, remote)).take(NAMED) {
+    for remote in code.remote.iter().filter(|remote| !is_reported(evidence, remote)).take(NAMED) {
         let message =
             format!("{}: it is no part of the model, and may be another at any time", remote.what);
         gate.violation(RULE, Finding::new(id, message).in_file(&remote.path));
     }
     let total = (code.files.len() + code.remote.len()) as u64;
     let outcome = if open.is_empty() && code.remote.is_empty() {
-        gate.pass(RULE, held(&code.files, &pinned))
+        gate.pass(RULE, pass_evidence(&code.files, &pinned))
     } else {
         let paths: BTreeSet<&str> = open.iter().map(|file| file.path.as_str()).collect();
         let remote = code.remote.iter().map(|remote| remote.what.as_str());
@@ -57,14 +57,14 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         if !code.remote.is_empty() {
             said.push(format!("code from elsewhere: {}", listed(remote)));
         }
-        gate.rule(RULE, Outcome::Fail, said.join("; "))
+        gate.rule(RULE, RuleStatus::Fail, said.join("; "))
     };
     outcome.numbers.insert("files", total.into());
     outcome.numbers.insert("remote", code.remote.len().into());
 }
 
 /// What stands behind a pass.
-fn held(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
+fn pass_evidence(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
     if files.is_empty() {
         return "there is no code".to_owned();
     }
@@ -77,17 +77,17 @@ fn held(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
 }
 
 /// Whether a finding says already that code comes from elsewhere: it is then one that violates.
-fn is_said(evidence: &Evidence, remote: &RemoteCode) -> bool {
-    evidence.findings.iter().any(|finding| says(finding, remote))
+fn is_reported(evidence: &Evidence, remote: &RemoteCode) -> bool {
+    evidence.findings.iter().any(|finding| reports(finding, remote))
 }
 
-fn says(finding: &Finding, remote: &RemoteCode) -> bool {
+fn reports(finding: &Finding, remote: &RemoteCode) -> bool {
     finding.rule == "content/remote-code" && finding.file.as_deref() == Some(remote.path.as_str())
 }
 
 /// Whether a finding is of code that comes from elsewhere, which nothing that is measured covers, where the policy
 /// does not allow any code.
 pub(super) fn is_beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> bool {
-    let remote = evidence.code.seen().map_or(&[][..], |code| &code.remote);
-    policy.code != CodeAllowed::Any && remote.iter().any(|remote| says(finding, remote))
+    let remote = evidence.code.as_result().map_or(&[][..], |code| &code.remote);
+    policy.code != CodeAllowed::Any && remote.iter().any(|remote| reports(finding, remote))
 }

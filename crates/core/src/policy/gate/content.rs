@@ -2,30 +2,32 @@
 //! looked at.
 
 use super::files::is_exempt;
-use super::{Evidence, FileSeen, Gate, Outcome, count, listed};
+use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed};
 use crate::judge::Finding;
 use crate::policy::{Pattern, Policy, formats};
 use std::collections::BTreeMap;
-use tensorseal_format::{LeftOut, NotCovered, Role};
+use tensorseal_format::{FileRole, SkipReason, SkippedPath};
 
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     coverage(&policy.unmeasured, evidence, gate);
     if let Some(allowed) = &policy.formats {
-        let of = Kinds { rule: "formats.allowed", id: "policy/format-not-allowed", noun: "file" };
-        let found = evidence.files.seen().map(|files| by_format(files, &policy.unmeasured));
+        let of =
+            KindRule { rule: "formats.allowed", id: "policy/format-not-allowed", noun: "file" };
+        let found = evidence.files.as_result().map(|files| by_format(files, &policy.unmeasured));
         of.judge(found, allowed, gate);
     }
     if let Some(allowed) = &policy.dtypes {
         let allowed: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
-        let of = Kinds { rule: "dtypes.allowed", id: "policy/dtype-not-allowed", noun: "tensor" };
-        let found = evidence.dtypes.seen().map(|dtypes| {
+        let of =
+            KindRule { rule: "dtypes.allowed", id: "policy/dtype-not-allowed", noun: "tensor" };
+        let found = evidence.dtypes.as_result().map(|dtypes| {
             let kind = |(name, count): (&String, &u64)| (name.clone(), (*count, Vec::new()));
             (dtypes.iter().map(kind).collect(), Vec::new())
         });
         of.judge(found, &allowed, gate);
     }
     if policy.audit {
-        match evidence.audit.seen() {
+        match evidence.audit.as_result() {
             Err(why) => _ = gate.not_checked("audit.required", why),
             Ok(tensors) => {
                 let outcome =
@@ -37,9 +39,9 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 }
 
 /// Every byte was measured, and what lies beside the model is known.
-fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
+fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "coverage.allow";
-    let measured = match evidence.coverage.seen() {
+    let measured = match evidence.coverage.as_result() {
         Err(why) => {
             gate.not_checked(RULE, why);
             return;
@@ -51,8 +53,8 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
         let why = format!("{missing} of {} were not measured", count(measured.bytes_total, "byte"));
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
-    let unknown = |left: &&NotCovered| is_unmeasured(left.kind) && !is_exempt(allowed, &left.path);
-    let unknown: Vec<&NotCovered> = measured.left_out.iter().filter(unknown).collect();
+    let unknown = |left: &&SkippedPath| is_unmeasured(left.kind) && !is_exempt(allowed, &left.path);
+    let unknown: Vec<&SkippedPath> = measured.left_out.iter().filter(unknown).collect();
     for left in &unknown {
         let message = format!("it was not measured: {}", left.reason);
         gate.violation(RULE, Finding::new("policy/not-measured", message).in_file(&left.path));
@@ -64,7 +66,7 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
         gate.pass(RULE, format!("{}, all measured", count(measured.bytes_total, "byte")))
     } else {
         let names = listed(unknown.iter().map(|left| left.path.as_str()));
-        gate.rule(RULE, Outcome::Fail, format!("beside the model and not measured: {names}"))
+        gate.rule(RULE, RuleStatus::Fail, format!("beside the model and not measured: {names}"))
     };
     outcome.numbers.insert("left_out", measured.left_out.len().into());
     outcome.numbers.insert("bytes", measured.bytes_total.into());
@@ -72,27 +74,27 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut Gate) {
 
 /// Whether what was left out for this reason was measured by nobody: not the documents that this run read,
 /// what was measured under another path, and what a signature leaves out.
-fn is_unmeasured(kind: LeftOut) -> bool {
+fn is_unmeasured(kind: SkipReason) -> bool {
     match kind {
-        LeftOut::Git | LeftOut::Downloader | LeftOut::Problem => true,
-        LeftOut::Excluded
-        | LeftOut::Seal
-        | LeftOut::SeenBefore
-        | LeftOut::DirectoryLink
-        | LeftOut::BesideRoot
-        | LeftOut::Ignored
-        | LeftOut::Unsigned => false,
+        SkipReason::Git | SkipReason::Downloader | SkipReason::Problem => true,
+        SkipReason::Excluded
+        | SkipReason::Seal
+        | SkipReason::AlreadyListed
+        | SkipReason::DirectoryLink
+        | SkipReason::NotInModelRoot
+        | SkipReason::Ignored
+        | SkipReason::Unsigned => false,
     }
 }
 
 /// Files of weights by their formats; one that two kinds of readers take for theirs is of both. Also those that the
 /// policy exempts by their paths.
-fn by_format<'e>(files: &'e [FileSeen], allowed: &[Pattern]) -> (Found<'e>, Vec<&'e str>) {
-    let (mut found, mut exempt): (Found<'e>, Vec<&str>) = Default::default();
+fn by_format<'e>(files: &'e [FileEvidence], allowed: &[Pattern]) -> (KindCounts<'e>, Vec<&'e str>) {
+    let (mut found, mut exempt): (KindCounts<'e>, Vec<&str>) = Default::default();
     for file in files {
         let content = file.content;
-        let also = content.also.filter(|also| also.role() == Role::Weights);
-        let own = Some(content.class).filter(|_| content.role == Role::Weights);
+        let also = content.also.filter(|also| also.role() == FileRole::Weights);
+        let own = Some(content.class).filter(|_| content.role == FileRole::Weights);
         let mut classes = own.into_iter().chain(also).peekable();
         if classes.peek().is_some() && is_exempt(allowed, &file.path) {
             exempt.push(&file.path);
@@ -108,21 +110,21 @@ fn by_format<'e>(files: &'e [FileSeen], allowed: &[Pattern]) -> (Found<'e>, Vec<
 }
 
 /// By kind, how many things are of it, and what they are called.
-type Found<'e> = BTreeMap<String, (u64, Vec<&'e str>)>;
+type KindCounts<'e> = BTreeMap<String, (u64, Vec<&'e str>)>;
 
 /// Kinds of things of which only some are allowed.
-struct Kinds {
+struct KindRule {
     rule: &'static str,
     id: &'static str,
     noun: &'static str,
 }
 
-impl Kinds {
+impl KindRule {
     fn judge(
         &self,
-        found: Result<(Found<'_>, Vec<&str>), &str>,
+        found: Result<(KindCounts<'_>, Vec<&str>), &str>,
         allowed: &[&str],
-        gate: &mut Gate,
+        gate: &mut JudgementBuilder,
     ) {
         let (found, exempt) = match found {
             Err(why) => {
@@ -147,8 +149,8 @@ impl Kinds {
             gate.violation(self.rule, Finding::new(self.id, message).with("count", *number));
         }
         let (outcome, kinds): (_, Vec<String>) = match other.is_empty() {
-            true => (Outcome::Pass, found.iter().map(|kind| of(&kind)).collect()),
-            false => (Outcome::Fail, other.iter().map(of).collect()),
+            true => (RuleStatus::Pass, found.iter().map(|kind| of(&kind)).collect()),
+            false => (RuleStatus::Fail, other.iter().map(of).collect()),
         };
         let mut evidence = match kinds.is_empty() {
             true => format!("there is no {}", self.noun),

@@ -3,36 +3,36 @@
 
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
-use crate::record::State;
+use crate::record::ModelState;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_base::hashing::HashAlgorithm;
-use tensorseal_code::Code;
-use tensorseal_format::{Checkpoint, Content, ModelFile, NotCovered};
+use tensorseal_code::CodeReport;
+use tensorseal_format::{Checkpoint, FileContent, ModelFile, SkippedPath};
 use tensorseal_signing as signing;
-use tensorseal_signing::attestation::{AuditFacts, Kind};
+use tensorseal_signing::attestation::{AttestationKind, AttestedAudit};
 
 /// Something that was looked at, or the reason why it was not. There is no third: what is unknown
 /// cannot pass for what is fine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Looked<T> {
+pub enum Observation<T> {
     /// What was seen.
-    At(T),
+    Observed(T),
     /// It was not looked at, and why.
-    Not(String),
+    NotObserved(String),
 }
 
-impl<T> Looked<T> {
+impl<T> Observation<T> {
     /// Nobody looked.
-    pub fn never() -> Self {
-        Self::Not("it was not looked at".to_owned())
+    pub fn not_examined() -> Self {
+        Self::NotObserved("it was not looked at".to_owned())
     }
 
     /// What was seen, or the reason why nothing was.
-    pub fn seen(&self) -> Result<&T, &str> {
+    pub fn as_result(&self) -> Result<&T, &str> {
         match self {
-            Self::At(seen) => Ok(seen),
-            Self::Not(why) => Err(why),
+            Self::Observed(seen) => Ok(seen),
+            Self::NotObserved(why) => Err(why),
         }
     }
 }
@@ -43,34 +43,34 @@ pub struct Evidence {
     /// The time of judgement.
     pub now: Timestamp,
     /// What came of the signature of the model.
-    pub signature: Looked<SignatureState>,
+    pub signature: Observation<SignatureState>,
     /// What came of its seal.
-    pub seal: Looked<SealState>,
+    pub seal: Observation<SealState>,
     /// `blake3:` and the model root, of the bytes that were measured.
-    pub root: Looked<String>,
+    pub root: Observation<String>,
     /// How much of the model was measured.
-    pub coverage: Looked<Measured>,
+    pub coverage: Observation<CoverageEvidence>,
     /// Every file of the model, and what it is.
-    pub files: Looked<Vec<FileSeen>>,
+    pub files: Observation<Vec<FileEvidence>>,
     /// Types of the tensors: name and number of tensors.
-    pub dtypes: Looked<BTreeMap<String, u64>>,
+    pub dtypes: Observation<BTreeMap<String, u64>>,
     /// What of the model is code, or makes a loader call something.
-    pub code: Looked<Code>,
+    pub code: Observation<CodeReport>,
     /// Files that somebody vouches for, whoever that is.
-    pub pins: Looked<Vec<Pins>>,
+    pub pins: Observation<Vec<Pins>>,
     /// By path, `blake3:` and the digest of the whole file.
-    pub digests: Looked<BTreeMap<String, String>>,
+    pub digests: Observation<BTreeMap<String, String>>,
     /// Number of tensors whose weights were audited.
-    pub audit: Looked<u64>,
+    pub audit: Observation<u64>,
     /// Number of tensors that were compared with a baseline.
-    pub lineage: Looked<u64>,
+    pub lineage: Observation<u64>,
     /// What was found of each mark, in the order of the policy. Whether it is as expected is for the policy
     /// to say and not among `findings`.
-    pub watermarks: Vec<Looked<Detection>>,
+    pub watermarks: Vec<Observation<Detection>>,
     /// Signed statements about this model whose signature verified.
-    pub attestations: Looked<Vec<Attestation>>,
+    pub attestations: Observation<Vec<AttestationEvidence>>,
     /// What scans of registries recorded of the model; `None`: they know nothing of it.
-    pub registry: Looked<Option<ScanRecord>>,
+    pub registry: Observation<Option<ScanRecord>>,
     /// Everything that was found, except what follows from the policy.
     pub findings: Vec<Finding>,
 }
@@ -79,7 +79,7 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanRecord {
     /// What became of it.
-    pub state: State,
+    pub state: ModelState,
     /// In a sentence.
     pub detail: String,
     /// The root of its tensors.
@@ -87,27 +87,27 @@ pub struct ScanRecord {
     /// When every byte of it was last read.
     pub last_deep_check: Option<Timestamp>,
     /// Where the model that was measured is not the one that was accepted, in a few words each; empty: nowhere.
-    pub differences: Looked<Vec<String>>,
+    pub differences: Observation<Vec<String>>,
 }
 
 /// A file of a model, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileSeen {
+pub struct FileEvidence {
     /// Path relative to the model.
     pub path: String,
     /// Length in bytes.
     pub bytes: u64,
     /// What its bytes are, and what part it plays.
-    pub content: Content,
+    pub content: FileContent,
     /// Whether it has tensors that can be read: those are what an audit looks into.
     pub readable: bool,
     /// Whether it has weights, or should have some by its name, that cannot be read.
     pub unread: bool,
 }
 
-impl FileSeen {
+impl FileEvidence {
     /// Those of a model, without what lies beside it.
-    pub fn all_of(model: &Checkpoint) -> Vec<Self> {
+    pub fn from_model(model: &Checkpoint) -> Vec<Self> {
         let of = |(index, file): (usize, &ModelFile)| {
             let readable = !model.tensors_of(index).is_empty();
             Self {
@@ -118,7 +118,7 @@ impl FileSeen {
                 unread: model.has_unread_weights(index),
             }
         };
-        model.own_files().iter().enumerate().map(of).collect()
+        model.model_files().iter().enumerate().map(of).collect()
     }
 }
 
@@ -135,13 +135,13 @@ pub struct Pins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinnedBy {
     /// A signature of the model's files.
-    Signature(Signer),
+    Signature(SignerEvidence),
     /// A seal.
     Seal {
         /// `blake3:` and its digest.
         digest: String,
         /// Who signed it, if somebody did.
-        signed_by: Option<Signer>,
+        signed_by: Option<SignerEvidence>,
         /// Whether it was named and lies where whoever writes the model does not write.
         outside: bool,
     },
@@ -151,23 +151,23 @@ pub enum PinnedBy {
 
 impl Evidence {
     /// Of a model that nobody has looked at.
-    pub fn nothing(now: Timestamp) -> Self {
+    pub fn empty(now: Timestamp) -> Self {
         Self {
             now,
-            signature: Looked::never(),
-            seal: Looked::never(),
-            root: Looked::never(),
-            coverage: Looked::never(),
-            files: Looked::never(),
-            dtypes: Looked::never(),
-            code: Looked::never(),
-            pins: Looked::never(),
-            digests: Looked::never(),
-            audit: Looked::never(),
-            lineage: Looked::never(),
-            registry: Looked::never(),
+            signature: Observation::not_examined(),
+            seal: Observation::not_examined(),
+            root: Observation::not_examined(),
+            coverage: Observation::not_examined(),
+            files: Observation::not_examined(),
+            dtypes: Observation::not_examined(),
+            code: Observation::not_examined(),
+            pins: Observation::not_examined(),
+            digests: Observation::not_examined(),
+            audit: Observation::not_examined(),
+            lineage: Observation::not_examined(),
+            registry: Observation::not_examined(),
             watermarks: Vec::new(),
-            attestations: Looked::never(),
+            attestations: Observation::not_examined(),
             findings: Vec::new(),
         }
     }
@@ -175,7 +175,7 @@ impl Evidence {
 
 /// Somebody whose signature verified with a key or a root of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Signer {
+pub struct SignerEvidence {
     /// What reports call them.
     pub name: String,
     /// Everything that they are known by: the subject and the further names of a certificate, `sha256:` and
@@ -183,7 +183,7 @@ pub struct Signer {
     pub identities: Vec<String>,
 }
 
-impl From<&signing::Signer> for Signer {
+impl From<&signing::Signer> for SignerEvidence {
     fn from(signer: &signing::Signer) -> Self {
         let identities = match signer {
             signing::Signer::Key { fingerprint, .. } => vec![format!("sha256:{fingerprint}")],
@@ -204,14 +204,14 @@ pub enum SignatureState {
     /// There is one and it does not verify; why is among the findings.
     Failed,
     /// It verifies, and the model is what was signed.
-    Verified(Signed),
+    Verified(SignatureEvidence),
 }
 
 /// A signature that verified, and what it does not reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignatureEvidence {
     /// By whom.
-    pub by: Signer,
+    pub by: SignerEvidence,
     /// Hash function of the manifest.
     pub hash: HashAlgorithm,
     /// Files that the manifest lists.
@@ -236,28 +236,28 @@ pub enum SealState {
         /// `blake3:` and the digest of the seal.
         digest: String,
         /// Who signed it; `None`: nobody of the policy.
-        signed_by: Option<Signer>,
+        signed_by: Option<SignerEvidence>,
     },
 }
 
 /// How much of a model was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Measured {
+pub struct CoverageEvidence {
     /// Bytes of all its files.
     pub bytes_total: u64,
     /// Bytes that were measured.
     pub bytes_checked: u64,
     /// What exists beside them and was not.
-    pub left_out: Vec<NotCovered>,
+    pub left_out: Vec<SkippedPath>,
 }
 
 /// A signed statement about this model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attestation {
+pub struct AttestationEvidence {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: AttestationKind,
     /// Who signed it.
-    pub by: Signer,
+    pub by: SignerEvidence,
     /// The time that was signed; `None`: it has none.
     pub time: Option<Timestamp>,
     /// Of an audit: what it found.
@@ -277,7 +277,7 @@ pub struct AttestedFinding {
 
 impl AttestedFinding {
     /// What an audit states. A severity that this version does not know is taken for the worst.
-    pub fn all_of(facts: &AuditFacts) -> Vec<Self> {
+    pub fn from_facts(facts: &AttestedAudit) -> Vec<Self> {
         let mut all = Vec::new();
         for (severity, rules) in &facts.findings {
             let severity = severity.parse().unwrap_or(Severity::Critical);

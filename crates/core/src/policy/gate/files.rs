@@ -1,15 +1,15 @@
 //! `[files]`, and what of the weights nobody could look into: every file of a model is accounted for.
 
-use super::{Evidence, FileSeen, Gate, Outcome, count, listed, pins};
+use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed, pins};
 use crate::judge::{Finding, Severity};
 use crate::policy::{Pattern, Policy, UnknownFiles, formats};
 use std::collections::BTreeMap;
-use tensorseal_format::Role;
+use tensorseal_format::FileRole;
 
 /// Files that get a finding each; the rest is counted.
 const NAMED: usize = 50;
 
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     if policy.unknown != UnknownFiles::List {
         unknown(policy, evidence, gate);
     }
@@ -19,9 +19,9 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 }
 
 /// Files that nobody here knows what they are, and programs.
-fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "files.unknown";
-    let looked = evidence.files.seen().and_then(|files| {
+    let looked = evidence.files.as_result().and_then(|files| {
         let pinned = match policy.unknown {
             UnknownFiles::Pinned => pins::pinned(policy, evidence)?,
             UnknownFiles::Fail | UnknownFiles::List => BTreeMap::new(),
@@ -37,10 +37,10 @@ fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     };
     let concerned = files
         .iter()
-        .filter(|file| matches!(file.content.role, Role::NotUnderstood | Role::Executable));
-    let (exempt, judged): (Vec<&FileSeen>, Vec<&FileSeen>) =
+        .filter(|file| matches!(file.content.role, FileRole::Unknown | FileRole::Executable));
+    let (exempt, judged): (Vec<&FileEvidence>, Vec<&FileEvidence>) =
         concerned.partition(|file| is_exempt(&policy.unmeasured, &file.path));
-    let open: Vec<&FileSeen> =
+    let open: Vec<&FileEvidence> =
         judged.iter().filter(|file| !pinned.contains_key(file.path.as_str())).copied().collect();
     for file in open.iter().take(NAMED) {
         gate.violation(RULE, not_understood(file, policy.unknown));
@@ -59,7 +59,7 @@ fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         ),
         false => gate.rule(
             RULE,
-            Outcome::Fail,
+            RuleStatus::Fail,
             format!("{} not understood: {}{exempted}", count_of(&open), paths(&open)),
         ),
     };
@@ -67,10 +67,10 @@ fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     outcome.numbers.insert("exempt", exempt.len().into());
 }
 
-fn not_understood(file: &FileSeen, unknown: UnknownFiles) -> Finding {
+fn not_understood(file: &FileEvidence, unknown: UnknownFiles) -> Finding {
     let class = file.content.class.name();
     let (id, what) = match file.content.role {
-        Role::Executable => ("policy/executable", format!("a machine runs it ({class})")),
+        FileRole::Executable => ("policy/executable", format!("a machine runs it ({class})")),
         _ => ("policy/file-not-understood", format!("nobody here knows what it is ({class})")),
     };
     let message = match unknown {
@@ -81,10 +81,10 @@ fn not_understood(file: &FileSeen, unknown: UnknownFiles) -> Finding {
 }
 
 /// Weights that no audit here can look into. Where none can be read at all there is [nothing] to judge.
-fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+fn weights(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "coverage.allow";
     let of = || Some("weights".to_owned());
-    let files = match evidence.files.seen() {
+    let files = match evidence.files.as_result() {
         Ok(files) => files,
         Err(why) => {
             gate.not_checked(RULE, why).of = of();
@@ -95,20 +95,20 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         return;
     }
     let unread = files.iter().filter(|file| file.unread);
-    let (exempt, open): (Vec<&FileSeen>, Vec<&FileSeen>) =
+    let (exempt, open): (Vec<&FileEvidence>, Vec<&FileEvidence>) =
         unread.partition(|file| is_exempt(&policy.unmeasured, &file.path));
     if exempt.is_empty() && open.is_empty() {
         return;
     }
-    for file in open.iter().filter(|file| !is_damage_said(evidence, file)).take(NAMED) {
+    for file in open.iter().filter(|file| !is_damage_reported(evidence, file)).take(NAMED) {
         let format = formats::name_of(file.content.class);
         let message =
             format!("its weights were not audited: {format} is not looked into, or not all of it");
         let finding = Finding::new("policy/weights-not-audited", message).in_file(&file.path);
         gate.violation(RULE, finding.with("bytes", file.bytes));
     }
-    let said = |files: &[&FileSeen]| {
-        let of = |file: &&FileSeen| format!("{} ({})", file.path, count(file.bytes, "byte"));
+    let said = |files: &[&FileEvidence]| {
+        let of = |file: &&FileEvidence| format!("{} ({})", file.path, count(file.bytes, "byte"));
         let named: Vec<String> = files.iter().map(of).collect();
         format!(
             "{} of weights not audited: {}",
@@ -118,7 +118,7 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     };
     let outcome = match open.is_empty() {
         true => gate.pass(RULE, format!("{}; exempt by coverage.allow", said(&exempt))),
-        false => gate.rule(RULE, Outcome::Fail, said(&open)),
+        false => gate.rule(RULE, RuleStatus::Fail, said(&open)),
     };
     outcome.of = of();
     outcome.numbers.insert("bytes", bytes(&open).into());
@@ -126,7 +126,7 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 }
 
 /// Whether a finding says already that the structure of a file is damaged.
-fn is_damage_said(evidence: &Evidence, file: &FileSeen) -> bool {
+fn is_damage_reported(evidence: &Evidence, file: &FileEvidence) -> bool {
     evidence.findings.iter().any(|finding| {
         finding.rule.starts_with("format/")
             && finding.severity > Severity::Low
@@ -137,7 +137,7 @@ fn is_damage_said(evidence: &Evidence, file: &FileSeen) -> bool {
 /// Why there is nothing that a policy could judge: no file at all or, where it asks for something of the weights,
 /// none that can be read. What is there instead is named.
 pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
-    let files = evidence.files.seen().ok()?;
+    let files = evidence.files.as_result().ok()?;
     if files.is_empty() {
         return Some("there is no file: nothing to judge".to_owned());
     }
@@ -166,14 +166,14 @@ pub(super) fn is_exempt(allowed: &[Pattern], path: &str) -> bool {
     allowed.iter().any(|pattern| pattern.matches(path))
 }
 
-fn paths(files: &[&FileSeen]) -> String {
+fn paths(files: &[&FileEvidence]) -> String {
     listed(files.iter().map(|file| file.path.as_str()))
 }
 
-fn count_of(files: &[&FileSeen]) -> String {
+fn count_of(files: &[&FileEvidence]) -> String {
     count(files.len() as u64, "file")
 }
 
-fn bytes(files: &[&FileSeen]) -> u64 {
+fn bytes(files: &[&FileEvidence]) -> u64 {
     files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
 }

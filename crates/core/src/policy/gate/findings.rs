@@ -1,7 +1,9 @@
 //! `[severity]` and `[[allow]]`: which findings are let through.
 
-use super::{Evidence, ExceptionUse, Gate, Outcome, SealState, SignatureState, code, count};
-use crate::judge::finding::Standing;
+use super::{
+    Evidence, ExceptionUse, JudgementBuilder, RuleStatus, SealState, SignatureState, code, count,
+};
+use crate::judge::finding::Disposition;
 use crate::judge::{Finding, Severity};
 use crate::policy::{Area, Exception, Limit, Policy};
 use jiff::civil::Date;
@@ -10,62 +12,66 @@ use std::collections::BTreeMap;
 
 /// The worst finding of a rule's area that a policy lets through.
 pub(super) fn limit_of(policy: &Policy, rule: &str) -> Limit {
-    let area = Area::of(rule);
+    let area = Area::from_rule(rule);
     let set = policy.severity.iter().find(|(limited, _)| Some(*limited) == area);
     set.map_or(Limit::DEFAULT, |(_, limit)| *limit)
 }
 
 /// Gives every finding of the evidence its standing, and every area its outcome.
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) -> Vec<ExceptionUse> {
+pub(super) fn judge(
+    policy: &Policy,
+    evidence: &Evidence,
+    gate: &mut JudgementBuilder,
+) -> Vec<ExceptionUse> {
     let today = evidence.now.to_zoned(TimeZone::UTC).date();
-    let mut used: Vec<Used> =
+    let mut used: Vec<ExceptionTally> =
         policy.exceptions.iter().map(|exception| unused(exception, today)).collect();
-    let mut areas: BTreeMap<Option<Area>, Tally> = BTreeMap::new();
+    let mut areas: BTreeMap<Option<Area>, AreaTally> = BTreeMap::new();
     for finding in &evidence.findings {
-        let standing = standing(policy, evidence, finding, &mut used);
-        areas.entry(Area::of(finding.rule)).or_default().add(finding, &standing);
+        let standing = disposition(policy, evidence, finding, &mut used);
+        areas.entry(Area::from_rule(finding.rule)).or_default().add(finding, &standing);
         gate.findings.push(Finding { standing: Some(standing), ..finding.clone() });
     }
     for area in Area::ALL {
         limit(policy, evidence, area, areas.get(&Some(area)), gate);
     }
     // Of an area that this version does not know.
-    if let Some(Tally { violations: violations @ 1.., .. }) = areas.get(&None) {
+    if let Some(AreaTally { violations: violations @ 1.., .. }) = areas.get(&None) {
         gate.rule(
             "severity",
-            Outcome::Fail,
+            RuleStatus::Fail,
             format!("{} in other areas", count(*violations, "finding")),
         );
     }
     for exception in &used {
-        say(exception, gate);
+        report_exception(exception, gate);
     }
     used.into_iter().map(|used| used.shown).collect()
 }
 
 /// An exception, and what became of it.
-struct Used {
+struct ExceptionTally {
     shown: ExceptionUse,
     /// Findings that it names and must not allow.
     refused: u64,
 }
 
 /// What the policy says of one finding.
-fn standing(
+fn disposition(
     policy: &Policy,
     evidence: &Evidence,
     finding: &Finding,
-    used: &mut [Used],
-) -> Standing {
+    used: &mut [ExceptionTally],
+) -> Disposition {
     if let Some(rule) = beyond_limits(policy, evidence, finding) {
-        return Standing::Violates { rule };
+        return Disposition::Violates { rule };
     }
-    let rule = Area::of(finding.rule).map_or("severity", key);
+    let rule = Area::from_rule(finding.rule).map_or("severity", key);
     if limit_of(policy, finding.rule).lets_through(finding.severity) {
-        return Standing::Within { rule };
+        return Disposition::Within { rule };
     }
     for (exception, used) in policy.exceptions.iter().zip(used) {
-        if used.shown.expired || !names(exception, finding) {
+        if used.shown.expired || !matches(exception, finding) {
             continue;
         }
         if !may_allow(exception, finding, evidence) {
@@ -74,9 +80,9 @@ fn standing(
         }
         used.shown.allowed += 1;
         let (reason, expires) = (exception.reason.clone(), exception.expires);
-        return Standing::Allowed { reason, expires };
+        return Disposition::Allowed { reason, expires };
     }
-    Standing::Violates { rule }
+    Disposition::Violates { rule }
 }
 
 /// Whether whoever wrote an exception has looked at what a finding is of. One that stands for others tells of more
@@ -86,7 +92,7 @@ fn may_allow(exception: &Exception, finding: &Finding, evidence: &Evidence) -> b
         return false;
     }
     let Some(digest) = &exception.digest else { return finding.severity < Severity::Critical };
-    let measured = |path: &String| evidence.digests.seen().ok()?.get(path);
+    let measured = |path: &String| evidence.digests.as_result().ok()?.get(path);
     finding.file.as_ref().and_then(measured) == Some(digest)
 }
 
@@ -94,9 +100,9 @@ fn may_allow(exception: &Exception, finding: &Finding, evidence: &Evidence) -> b
 /// be used is never let through where they are asked for.
 fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Option<&'static str> {
     let worse = finding.severity > Severity::Info;
-    match (evidence.signature.seen(), evidence.seal.seen()) {
+    match (evidence.signature.as_result(), evidence.seal.as_result()) {
         (Ok(SignatureState::Failed), _)
-            if policy.signature.is_asked() && finding.rule.starts_with("signature/") && worse =>
+            if policy.signature.is_active() && finding.rule.starts_with("signature/") && worse =>
         {
             Some("signature.required")
         }
@@ -111,7 +117,7 @@ fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Opt
 }
 
 /// Whether an exception names a finding: its rule, and where it says so its file and its tensor.
-fn names(exception: &Exception, finding: &Finding) -> bool {
+fn matches(exception: &Exception, finding: &Finding) -> bool {
     let in_place = |pattern: &Option<crate::policy::Pattern>, place: &Option<String>| match pattern
     {
         None => true,
@@ -122,7 +128,7 @@ fn names(exception: &Exception, finding: &Finding) -> bool {
         && in_place(&exception.tensor, &finding.tensor)
 }
 
-fn unused(exception: &Exception, today: Date) -> Used {
+fn unused(exception: &Exception, today: Date) -> ExceptionTally {
     let text = |pattern: &Option<crate::policy::Pattern>| {
         pattern.as_ref().map(|pattern| pattern.as_str().to_owned())
     };
@@ -135,13 +141,13 @@ fn unused(exception: &Exception, today: Date) -> Used {
         expired: today > exception.expires,
         allowed: 0,
     };
-    Used { shown, refused: 0 }
+    ExceptionTally { shown, refused: 0 }
 }
 
 /// What is to be said of an exception: that it is over, or that nothing needs it.
-fn say(used: &Used, gate: &mut Gate) {
+fn report_exception(used: &ExceptionTally, gate: &mut JudgementBuilder) {
     const RULE: &str = "allow.expires";
-    let Used { shown: exception, refused } = used;
+    let ExceptionTally { shown: exception, refused } = used;
     let ExceptionUse { rule, reason, expires, .. } = exception;
     if exception.expired {
         let message = format!("the exception for {rule} ended on {expires} ({reason})");
@@ -157,40 +163,46 @@ fn say(used: &Used, gate: &mut Gate) {
         };
         let message = format!("the exception for {rule} allowed nothing ({reason}){why}");
         let mut finding = Finding::new("policy/exception-unused", message);
-        finding.standing = Some(Standing::Within { rule: RULE });
+        finding.standing = Some(Disposition::Within { rule: RULE });
         gate.findings.push(finding);
     }
 }
 
 /// What was found in an area.
 #[derive(Debug, Default)]
-struct Tally {
+struct AreaTally {
     found: u64,
     allowed: u64,
     violations: u64,
     worst: Option<(Severity, &'static str)>,
 }
 
-impl Tally {
-    fn add(&mut self, finding: &Finding, standing: &Standing) {
+impl AreaTally {
+    fn add(&mut self, finding: &Finding, standing: &Disposition) {
         self.found += 1;
         match standing {
-            Standing::Violates { .. } => {
+            Disposition::Violates { .. } => {
                 self.violations += 1;
                 self.worst = self.worst.max(Some((finding.severity, finding.rule)));
             }
-            Standing::Allowed { .. } => self.allowed += 1,
-            Standing::Within { .. } => {}
+            Disposition::Allowed { .. } => self.allowed += 1,
+            Disposition::Within { .. } => {}
         }
     }
 }
 
 /// The outcome of an area's limit: of one that is set, that was looked at, or in which something was
 /// found.
-fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>, gate: &mut Gate) {
+fn limit(
+    policy: &Policy,
+    evidence: &Evidence,
+    area: Area,
+    tally: Option<&AreaTally>,
+    gate: &mut JudgementBuilder,
+) {
     let (rule, limit) = (key(area), limit_of(policy, &format!("{}/", area.name())));
     let set = policy.severity.iter().any(|(limited, _)| *limited == area);
-    let none = Tally::default();
+    let none = AreaTally::default();
     let (looked, tally) = (looked_at(evidence, area), tally.unwrap_or(&none));
     let limit = limit.name();
     let outcome = match (looked, &tally.worst) {
@@ -200,14 +212,14 @@ fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>
                 count(tally.violations, "finding"),
                 severity.name()
             );
-            gate.rule(rule, Outcome::Fail, message)
+            gate.rule(rule, RuleStatus::Fail, message)
         }
         (Err(why), None) if set => gate.not_checked(rule, &why),
         (Err(_), None) if tally.found == 0 => return,
         (_, None) if tally.allowed > 0 => {
             let message =
                 format!("nothing above {limit} but {} allowed", count(tally.allowed, "finding"));
-            gate.rule(rule, Outcome::Allowed, message)
+            gate.rule(rule, RuleStatus::Allowed, message)
         }
         (_, None) => gate.pass(rule, format!("nothing above {limit}")),
     };
@@ -222,18 +234,19 @@ fn limit(policy: &Policy, evidence: &Evidence, area: Area, tally: Option<&Tally>
 fn looked_at(evidence: &Evidence, area: Area) -> Result<(), String> {
     let reason = |why: &str| why.to_owned();
     match area {
-        Area::Format => evidence.files.seen().map(|_| ()).map_err(reason),
-        Area::Content => evidence.code.seen().map(|_| ()).map_err(reason),
+        Area::Format => evidence.files.as_result().map(|_| ()).map_err(reason),
+        Area::Content => evidence.code.as_result().map(|_| ()).map_err(reason),
         Area::Claims => Err("this version holds files to no published digests".to_owned()),
-        Area::Weights | Area::Payload => evidence.audit.seen().map(|_| ()).map_err(reason),
-        Area::Lineage => evidence.lineage.seen().map(|_| ()).map_err(reason),
-        Area::Integrity => match evidence.seal.seen().map_err(reason)? {
+        Area::Weights | Area::Payload => evidence.audit.as_result().map(|_| ()).map_err(reason),
+        Area::Lineage => evidence.lineage.as_result().map(|_| ()).map_err(reason),
+        Area::Integrity => match evidence.seal.as_result().map_err(reason)? {
             SealState::Compared { .. } => Ok(()),
             _ => Err("there is no seal to compare with".to_owned()),
         },
         // That there is none is for `signature.required` to say.
-        Area::Signature => evidence.signature.seen().map(|_| ()).map_err(reason),
-        Area::Watermark => match evidence.watermarks.iter().find_map(|mark| mark.seen().err()) {
+        Area::Signature => evidence.signature.as_result().map(|_| ()).map_err(reason),
+        Area::Watermark => match evidence.watermarks.iter().find_map(|mark| mark.as_result().err())
+        {
             Some(why) => Err(why.to_owned()),
             None if evidence.watermarks.is_empty() => Err("no mark was looked for".to_owned()),
             None => Ok(()),

@@ -1,8 +1,8 @@
 //! Judging by a policy: evidence in, an outcome for every rule out. No I/O, and no clock but the one in
 //! the evidence.
 //!
-//! Three things hold whatever the policy. What could not be checked fails ([`Outcome::NotChecked`]). Every
-//! finding gets a [`Standing`], and one that violates the policy fails
+//! Three things hold whatever the policy. What could not be checked fails ([`RuleStatus::NotChecked`]). Every
+//! finding gets a [`Disposition`], and one that violates the policy fails
 //! whatever its severity, so `--fail-on` hides none. And a requirement that is added never turns a
 //! failure into a pass.
 //!
@@ -15,27 +15,27 @@ mod content;
 mod evidence;
 mod files;
 mod findings;
-mod marks;
 mod outcome;
 mod pins;
 mod registry;
 mod seal;
 mod signature;
+mod watermarks;
 
 pub use evidence::{
-    Attestation, AttestedFinding, Evidence, FileSeen, Looked, Measured, PinnedBy, Pins, ScanRecord,
-    SealState, SignatureState, Signed, Signer,
+    AttestationEvidence, AttestedFinding, CoverageEvidence, Evidence, FileEvidence, Observation,
+    PinnedBy, Pins, ScanRecord, SealState, SignatureEvidence, SignatureState, SignerEvidence,
 };
-pub use outcome::{ExceptionUse, Judgement, Outcome, RuleOutcome};
+pub use outcome::{ExceptionUse, Judgement, RuleOutcome, RuleStatus};
 
 use super::{Pattern, Policy};
 use crate::judge::Finding;
-use crate::judge::finding::Standing;
+use crate::judge::finding::Disposition;
 use std::collections::BTreeMap;
 
 /// Judges a model by a policy.
 pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
-    let mut gate = Gate::default();
+    let mut gate = JudgementBuilder::default();
     code::judge(policy, evidence, &mut gate);
     signature::judge(&policy.signature, evidence, &mut gate);
     seal::judge(policy, evidence, &mut gate);
@@ -43,30 +43,30 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     registry::judge(policy.registry, evidence, &mut gate);
     content::judge(policy, evidence, &mut gate);
     files::judge(policy, evidence, &mut gate);
-    marks::judge(&policy.watermarks, evidence, &mut gate);
+    watermarks::judge(&policy.watermarks, evidence, &mut gate);
     let exceptions = findings::judge(policy, evidence, &mut gate);
     gate.conclude(exceptions, files::nothing(policy, evidence))
 }
 
 /// What has been said so far.
 #[derive(Debug, Default)]
-struct Gate {
+struct JudgementBuilder {
     rules: Vec<RuleOutcome>,
     findings: Vec<Finding>,
     /// Who signed the model and may not. That the seal and the attestations are signed by no other is no
     /// finding of its own.
-    refused: Option<Signer>,
+    refused: Option<SignerEvidence>,
 }
 
-impl Gate {
+impl JudgementBuilder {
     fn pass(&mut self, rule: &'static str, evidence: impl Into<String>) -> &mut RuleOutcome {
-        self.rule(rule, Outcome::Pass, evidence)
+        self.rule(rule, RuleStatus::Pass, evidence)
     }
 
     fn rule(
         &mut self,
         rule: &'static str,
-        outcome: Outcome,
+        outcome: RuleStatus,
         evidence: impl Into<String>,
     ) -> &mut RuleOutcome {
         self.rules.push(RuleOutcome::new(rule, outcome, evidence));
@@ -76,33 +76,33 @@ impl Gate {
 
     /// A rule that nobody could check.
     fn not_checked(&mut self, rule: &'static str, why: &str) -> &mut RuleOutcome {
-        self.rule(rule, Outcome::NotChecked, why)
+        self.rule(rule, RuleStatus::NotChecked, why)
     }
 
     /// A rule that fails, and the finding of the policy that says so.
     fn fail(&mut self, rule: &'static str, finding: Finding) -> &mut RuleOutcome {
         let message = finding.message.clone();
         self.violation(rule, finding);
-        self.rule(rule, Outcome::Fail, message)
+        self.rule(rule, RuleStatus::Fail, message)
     }
 
     /// A finding that violates a rule.
     fn violation(&mut self, rule: &'static str, mut finding: Finding) {
-        finding.standing = Some(Standing::Violates { rule });
+        finding.standing = Some(Disposition::Violates { rule });
         self.findings.push(finding);
     }
 
     /// What could not be checked for one reason is one finding.
     fn conclude(mut self, exceptions: Vec<ExceptionUse>, nothing: Option<String>) -> Judgement {
         let mut reasons: BTreeMap<&str, Vec<&RuleOutcome>> = BTreeMap::new();
-        for rule in self.rules.iter().filter(|rule| rule.outcome == Outcome::NotChecked) {
+        for rule in self.rules.iter().filter(|rule| rule.outcome == RuleStatus::NotChecked) {
             reasons.entry(&rule.evidence).or_default().push(rule);
         }
         for (reason, rules) in reasons {
             let titles: Vec<String> = rules.iter().map(|rule| rule.title()).collect();
             let message = format!("{}: {reason}", listed(titles.iter().map(String::as_str)));
             let mut finding = Finding::new("policy/not-checked", message).with("rules", titles);
-            finding.standing = Some(Standing::Violates { rule: rules[0].rule });
+            finding.standing = Some(Disposition::Violates { rule: rules[0].rule });
             self.findings.push(finding);
         }
         Judgement { rules: self.rules, exceptions, findings: self.findings, nothing }
@@ -110,7 +110,7 @@ impl Gate {
 }
 
 /// Whether a signer is one of those that are allowed; with no patterns, everybody is.
-fn is_one_of(signer: &Signer, identities: &[Pattern]) -> bool {
+fn is_one_of(signer: &SignerEvidence, identities: &[Pattern]) -> bool {
     let known = |pattern: &Pattern| signer.identities.iter().any(|name| pattern.matches(name));
     identities.is_empty() || identities.iter().any(known)
 }

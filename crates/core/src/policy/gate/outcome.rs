@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What became of one rule of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RuleStatus {
     /// It was checked and is so.
     Pass,
     /// It was checked and is not so, but somebody allowed it, by name and for a time.
@@ -20,7 +20,7 @@ pub enum Outcome {
     Fail,
 }
 
-impl Outcome {
+impl RuleStatus {
     /// Whether the gate stays closed.
     pub fn fails(self) -> bool {
         matches!(self, Self::NotChecked | Self::Fail)
@@ -46,7 +46,7 @@ pub struct RuleOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: RuleStatus,
     /// One sentence for people.
     pub evidence: String,
     /// The numbers behind it.
@@ -55,7 +55,11 @@ pub struct RuleOutcome {
 }
 
 impl RuleOutcome {
-    pub(super) fn new(rule: &'static str, outcome: Outcome, evidence: impl Into<String>) -> Self {
+    pub(super) fn new(
+        rule: &'static str,
+        outcome: RuleStatus,
+        evidence: impl Into<String>,
+    ) -> Self {
         let evidence = evidence.into();
         Self { rule, of: None, outcome, evidence, numbers: BTreeMap::new() }
     }

@@ -13,7 +13,7 @@ pub(super) fn pinned<'e>(
     evidence: &'e Evidence,
 ) -> Result<BTreeMap<&'e str, String>, &'e str> {
     let mut pinned = BTreeMap::new();
-    for pins in evidence.pins.seen()? {
+    for pins in evidence.pins.as_result()? {
         let Some(words) = who(policy, &pins.by) else { continue };
         for path in &pins.files {
             pinned.entry(path.as_str()).or_insert_with(|| words.clone());

@@ -1,9 +1,9 @@
 //! `[registry]`: what scans of registries recorded of the model.
 
-use super::{Evidence, Gate, ScanRecord, listed};
+use super::{Evidence, JudgementBuilder, ScanRecord, listed};
 use crate::judge::Finding;
 use crate::policy::{Age, RegistryPolicy};
-use crate::record::State;
+use crate::record::ModelState;
 use jiff::Timestamp;
 
 const REQUIRED: &str = "registry.required";
@@ -12,11 +12,12 @@ const MAX_AGE: &str = "registry.max_age";
 /// The rule of findings.
 const FINDING: &str = "policy/registry-check";
 
-pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     if !policy.required {
         return;
     }
-    let seen = evidence.registry.seen().and_then(|record| Ok((record, evidence.root.seen()?)));
+    let seen =
+        evidence.registry.as_result().and_then(|record| Ok((record, evidence.root.as_result()?)));
     let (record, root) = match seen {
         Ok((Some(record), root)) => (record, root),
         Ok((None, _)) => {
@@ -39,12 +40,12 @@ pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut Gate
 }
 
 /// Every file that was recorded is as it was accepted, and there is no other.
-fn as_accepted(record: &ScanRecord, root: &str, gate: &mut Gate) {
+fn as_accepted(record: &ScanRecord, root: &str, gate: &mut JudgementBuilder) {
     let state = record.state.name();
-    let differences = record.differences.seen();
+    let differences = record.differences.as_result();
     let found = differences.map_or(0, Vec::len);
     let message = match differences {
-        _ if !matches!(record.state, State::Ok | State::New) => {
+        _ if !matches!(record.state, ModelState::Ok | ModelState::New) => {
             format!("to the last scan of its registry it was {state}: {}", record.detail)
         }
         Ok(differences) if !differences.is_empty() => {
@@ -68,7 +69,7 @@ fn as_accepted(record: &ScanRecord, root: &str, gate: &mut Gate) {
     gate.fail(REQUIRED, finding.with("differences", found));
 }
 
-fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut Gate) {
+fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut JudgementBuilder) {
     let Some(checked) = checked else {
         let message = "no scan has read it to its end".to_owned();
         gate.fail(MAX_AGE, Finding::new(FINDING, message));
@@ -91,54 +92,67 @@ fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut Gate) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::gate::{Looked, Outcome};
+    use crate::policy::gate::{Observation, RuleStatus};
 
-    fn outcomes(record: Looked<Option<ScanRecord>>, max_age: Option<&str>) -> Vec<Outcome> {
+    fn outcomes(record: Observation<Option<ScanRecord>>, max_age: Option<&str>) -> Vec<RuleStatus> {
         let now: Timestamp = "2026-11-29T00:00:00Z".parse().unwrap();
-        let root = Looked::At("blake3:1".to_owned());
-        let evidence = Evidence { registry: record, root, ..Evidence::nothing(now) };
+        let root = Observation::Observed("blake3:1".to_owned());
+        let evidence = Evidence { registry: record, root, ..Evidence::empty(now) };
         let max_age = max_age.map(|age| age.parse().unwrap());
-        let mut gate = Gate::default();
+        let mut gate = JudgementBuilder::default();
         judge(RegistryPolicy { required: true, max_age }, &evidence, &mut gate);
         gate.rules.iter().map(|rule| rule.outcome).collect()
     }
 
-    fn record(state: State, root: &str, checked: Option<&str>) -> Looked<Option<ScanRecord>> {
-        Looked::At(Some(ScanRecord {
+    fn record(
+        state: ModelState,
+        root: &str,
+        checked: Option<&str>,
+    ) -> Observation<Option<ScanRecord>> {
+        Observation::Observed(Some(ScanRecord {
             state,
             detail: String::new(),
             root: Some(root.to_owned()),
             last_deep_check: checked.map(|time| time.parse().unwrap()),
-            differences: Looked::At(Vec::new()),
+            differences: Observation::Observed(Vec::new()),
         }))
     }
 
     #[test]
     fn only_what_a_scan_found_as_accepted_passes() {
-        use Outcome::{Fail, NotChecked, Pass};
+        use RuleStatus::{Fail, NotChecked, Pass};
         let yesterday = Some("2026-11-28T00:00:00Z");
         let of = |state, root| outcomes(record(state, root, yesterday), Some("2d"));
-        assert_eq!(of(State::Ok, "blake3:1"), [Pass, Pass]);
-        assert_eq!(of(State::New, "blake3:1"), [Pass, Pass]);
-        assert_eq!(of(State::Ok, "blake3:2"), [Fail, Pass], "other content since");
-        for state in State::ALL.into_iter().skip(2) {
+        assert_eq!(of(ModelState::Ok, "blake3:1"), [Pass, Pass]);
+        assert_eq!(of(ModelState::New, "blake3:1"), [Pass, Pass]);
+        assert_eq!(of(ModelState::Ok, "blake3:2"), [Fail, Pass], "other content since");
+        for state in ModelState::ALL.into_iter().skip(2) {
             assert_eq!(of(state, "blake3:1"), [Fail, Pass], "{}", state.name());
         }
-        let sound = |checked, age| outcomes(record(State::Ok, "blake3:1", checked), age);
+        let sound = |checked, age| outcomes(record(ModelState::Ok, "blake3:1", checked), age);
         assert_eq!(sound(yesterday, Some("12h")), [Pass, Fail]);
         assert_eq!(sound(Some("2026-11-30T00:00:00Z"), Some("12h")), [Pass, Fail]);
         assert_eq!(sound(None, Some("12h")), [Pass, Fail]);
         assert_eq!(sound(None, None), [Pass]);
-        assert_eq!(outcomes(Looked::At(None), Some("2d")), [Fail]);
+        assert_eq!(outcomes(Observation::Observed(None), Some("2d")), [Fail]);
         let differing = |differences| {
-            let Looked::At(Some(mut record)) = record(State::Ok, "blake3:1", yesterday) else {
+            let Observation::Observed(Some(mut record)) =
+                record(ModelState::Ok, "blake3:1", yesterday)
+            else {
                 unreachable!()
             };
             record.differences = differences;
-            outcomes(Looked::At(Some(record)), None)
+            outcomes(Observation::Observed(Some(record)), None)
         };
-        assert_eq!(differing(Looked::At(vec!["config.json: it changed".to_owned()])), [Fail]);
-        assert_eq!(differing(Looked::never()), [NotChecked], "the same root is not enough");
-        assert_eq!(outcomes(Looked::never(), Some("2d")), [NotChecked, NotChecked]);
+        assert_eq!(
+            differing(Observation::Observed(vec!["config.json: it changed".to_owned()])),
+            [Fail]
+        );
+        assert_eq!(
+            differing(Observation::not_examined()),
+            [NotChecked],
+            "the same root is not enough"
+        );
+        assert_eq!(outcomes(Observation::not_examined(), Some("2d")), [NotChecked, NotChecked]);
     }
 }

@@ -1,10 +1,10 @@
 //! `[seal]`: whether the model is the one that was sealed.
 
-use super::{Evidence, Gate, Outcome, SealState, is_one_of};
+use super::{Evidence, JudgementBuilder, RuleStatus, SealState, is_one_of};
 use crate::judge::Finding;
 use crate::policy::Policy;
 
-pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     if policy.seal.required {
         required(policy, evidence, gate);
     }
@@ -16,10 +16,10 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     }
 }
 
-fn required(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+fn required(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "seal.required";
     const SIGNED: &str = "seal.signed";
-    let (digest, signed_by) = match evidence.seal.seen() {
+    let (digest, signed_by) = match evidence.seal.as_result() {
         Err(why) => {
             gate.not_checked(RULE, why);
             if policy.seal.signed {
@@ -46,7 +46,7 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
         Some(signer) => {
             let message = format!("the seal is signed by {}, who may not sign", signer.name);
             if gate.refused.as_ref() == Some(signer) {
-                gate.rule(SIGNED, Outcome::Fail, message);
+                gate.rule(SIGNED, RuleStatus::Fail, message);
             } else {
                 gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
             }
@@ -59,24 +59,24 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
 }
 
 /// Why it cannot be used is among the findings of the evidence; should it not be, it is said here.
-fn invalid(evidence: &Evidence, gate: &mut Gate, rule: &'static str) {
+fn invalid(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str) {
     let message = "there is a seal, and it cannot be used";
     if evidence.findings.iter().any(|finding| finding.rule == "integrity/seal-invalid") {
-        gate.rule(rule, Outcome::Fail, message);
+        gate.rule(rule, RuleStatus::Fail, message);
     } else {
         gate.fail(rule, Finding::new("policy/seal-missing", message));
     }
 }
 
 /// Whether the seal is one of those that the policy names: it need not be signed then.
-fn digest(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
+fn digest(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "seal.expect_digest";
     let missing = "there is no seal, and the policy names one";
-    match evidence.seal.seen() {
+    match evidence.seal.as_result() {
         Err(why) => _ = gate.not_checked(RULE, why),
         // One cause is one finding.
         Ok(SealState::Absent) if policy.seal.required => {
-            _ = gate.rule(RULE, Outcome::Fail, missing)
+            _ = gate.rule(RULE, RuleStatus::Fail, missing)
         }
         Ok(SealState::Absent) => {
             gate.fail(RULE, Finding::new("policy/seal-missing", missing));
@@ -92,9 +92,9 @@ fn digest(policy: &Policy, evidence: &Evidence, gate: &mut Gate) {
     }
 }
 
-fn root(expected: &[String], evidence: &Evidence, gate: &mut Gate) {
+fn root(expected: &[String], evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "seal.expect_root";
-    match evidence.root.seen() {
+    match evidence.root.as_result() {
         Err(why) => _ = gate.not_checked(RULE, why),
         Ok(root) if expected.contains(root) => {
             gate.pass(RULE, format!("the model root is {root}"));

@@ -1,18 +1,21 @@
 //! `[signature]`: whether the right one signed the model, and all of it.
 
-use super::{Evidence, Gate, Outcome, SignatureState, Signed, count, is_one_of, listed};
+use super::{
+    Evidence, JudgementBuilder, RuleStatus, SignatureEvidence, SignatureState, count, is_one_of,
+    listed,
+};
 use crate::judge::{Finding, Severity};
 use crate::policy::SignaturePolicy;
 
 /// Paths of one kind that get a finding each; the rest is counted.
 const NAMED: usize = 50;
 
-pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Gate) {
+pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "signature.required";
-    if !policy.is_asked() {
+    if !policy.is_active() {
         return;
     }
-    match evidence.signature.seen() {
+    match evidence.signature.as_result() {
         Err(why) => _ = gate.not_checked(RULE, why),
         // None is required: nothing passed and nothing failed.
         Ok(SignatureState::Absent) if !policy.required => {}
@@ -30,19 +33,19 @@ pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Ga
 }
 
 /// Why it does not verify is among the findings of the evidence; should it not be, it is said here.
-fn failed(evidence: &Evidence, gate: &mut Gate, rule: &'static str) {
+fn failed(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str) {
     let message = "there is a signature, and it does not verify";
     let of_signature = |finding: &Finding| {
         finding.rule.starts_with("signature/") && finding.severity > Severity::Info
     };
     if evidence.findings.iter().any(of_signature) {
-        gate.rule(rule, Outcome::Fail, message);
+        gate.rule(rule, RuleStatus::Fail, message);
     } else {
         gate.fail(rule, Finding::new("policy/not-signed", message));
     }
 }
 
-fn verified(policy: &SignaturePolicy, signed: &Signed, gate: &mut Gate) {
+fn verified(policy: &SignaturePolicy, signed: &SignatureEvidence, gate: &mut JudgementBuilder) {
     if !policy.identities.is_empty() {
         const RULE: &str = "signature.identities";
         if is_one_of(&signed.by, &policy.identities) {
@@ -76,7 +79,7 @@ fn verified(policy: &SignaturePolicy, signed: &Signed, gate: &mut Gate) {
 }
 
 /// What a signature does not reach, and nobody allowed.
-fn reach(gate: &mut Gate, rule: &'static str, paths: Vec<&String>, why: &str) {
+fn reach(gate: &mut JudgementBuilder, rule: &'static str, paths: Vec<&String>, why: &str) {
     if paths.is_empty() {
         gate.pass(rule, "none beyond what the policy allows");
         return;
@@ -86,6 +89,6 @@ fn reach(gate: &mut Gate, rule: &'static str, paths: Vec<&String>, why: &str) {
         gate.violation(rule, finding);
     }
     let names = listed(paths.iter().map(|path| path.as_str()));
-    let outcome = gate.rule(rule, Outcome::Fail, format!("{why}: {names}"));
+    let outcome = gate.rule(rule, RuleStatus::Fail, format!("{why}: {names}"));
     outcome.numbers.insert("paths", paths.len().into());
 }

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tensorseal_base::hashing::HashAlgorithm;
-use tensorseal_code::{Code, CodeFile, RemoteCode};
-use tensorseal_format::{Content, ContentClass, LeftOut, NotCovered, Role};
-use tensorseal_signing::attestation::Kind;
+use tensorseal_code::{CodeFile, CodeReport, RemoteCode};
+use tensorseal_format::{ContentClass, FileContent, FileRole, SkipReason, SkippedPath};
+use tensorseal_signing::attestation::AttestationKind;
 
 const ROOT: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";
 const OTHER: &str = "blake3:1111111111111111111111111111111111111111111111111111111111111111";
@@ -69,30 +69,35 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn signer() -> Signer {
-    Signer {
+fn signer() -> SignerEvidence {
+    SignerEvidence {
         name: "release".into(),
         identities: vec!["release@example.com".into(), "sha256:ab".into()],
     }
 }
 
-fn detection(verdict: Presence, log10_p: f64) -> Looked<Detection> {
+fn detection(verdict: Presence, log10_p: f64) -> Observation<Detection> {
     let base = crate::judge::watermark::judge("k", &[], &Default::default());
-    Looked::At(Detection { verdict, log10_p: Some(log10_p), committed: true, ..base })
+    Observation::Observed(Detection { verdict, log10_p: Some(log10_p), committed: true, ..base })
 }
 
-fn attestation(kind: Kind, time: &str) -> Attestation {
-    Attestation { kind, by: signer(), time: Some(time.parse().unwrap()), findings: Vec::new() }
+fn attestation(kind: AttestationKind, time: &str) -> AttestationEvidence {
+    AttestationEvidence {
+        kind,
+        by: signer(),
+        time: Some(time.parse().unwrap()),
+        findings: Vec::new(),
+    }
 }
 
-fn left_out(path: &str, kind: LeftOut) -> NotCovered {
-    NotCovered { path: path.to_owned(), reason: "r".to_owned(), kind }
+fn left_out(path: &str, kind: SkipReason) -> SkippedPath {
+    SkippedPath { path: path.to_owned(), reason: "r".to_owned(), kind }
 }
 
-fn seen(path: &str, class: ContentClass, readable: bool) -> FileSeen {
-    let content = Content::new(class);
-    let unread = !readable && content.role == Role::Weights;
-    FileSeen { path: path.to_owned(), bytes: 7, content, readable, unread }
+fn seen(path: &str, class: ContentClass, readable: bool) -> FileEvidence {
+    let content = FileContent::new(class);
+    let unread = !readable && content.role == FileRole::Weights;
+    FileEvidence { path: path.to_owned(), bytes: 7, content, readable, unread }
 }
 
 fn code_file(path: &str) -> CodeFile {
@@ -101,9 +106,9 @@ fn code_file(path: &str) -> CodeFile {
 }
 
 /// All files of [`sound`] evidence, by whoever vouches for them.
-fn pins(by: PinnedBy) -> Looked<Vec<Pins>> {
+fn pins(by: PinnedBy) -> Observation<Vec<Pins>> {
     let files = ["model.safetensors", "config.json", "modeling.py", "lookup.dat"];
-    Looked::At(vec![Pins { by, files: files.map(str::to_owned).into() }])
+    Observation::Observed(vec![Pins { by, files: files.map(str::to_owned).into() }])
 }
 
 fn outlier() -> Finding {
@@ -113,7 +118,7 @@ fn outlier() -> Finding {
 /// A model that meets [`STRICT`], an allowed finding included.
 fn sound() -> Evidence {
     Evidence {
-        signature: Looked::At(SignatureState::Verified(Signed {
+        signature: Observation::Observed(SignatureState::Verified(SignatureEvidence {
             by: signer(),
             hash: HashAlgorithm::Sha256,
             files: 3,
@@ -121,31 +126,37 @@ fn sound() -> Evidence {
             unsigned: Vec::new(),
             links: Vec::new(),
         })),
-        seal: Looked::At(SealState::Compared { digest: ROOT.into(), signed_by: Some(signer()) }),
-        root: Looked::At(ROOT.into()),
-        coverage: Looked::At(Measured {
+        seal: Observation::Observed(SealState::Compared {
+            digest: ROOT.into(),
+            signed_by: Some(signer()),
+        }),
+        root: Observation::Observed(ROOT.into()),
+        coverage: Observation::Observed(CoverageEvidence {
             bytes_total: 10,
             bytes_checked: 10,
-            left_out: vec![left_out(".git", LeftOut::Git), left_out("own", LeftOut::Seal)],
+            left_out: vec![left_out(".git", SkipReason::Git), left_out("own", SkipReason::Seal)],
         }),
-        files: Looked::At(vec![
+        files: Observation::Observed(vec![
             seen("model.safetensors", ContentClass::Safetensors, true),
             seen("config.json", ContentClass::Json, false),
             seen("modeling.py", ContentClass::Text, false),
             seen("lookup.dat", ContentClass::Unknown, false),
         ]),
-        code: Looked::At(Code { files: vec![code_file("modeling.py")], ..Code::default() }),
+        code: Observation::Observed(CodeReport {
+            files: vec![code_file("modeling.py")],
+            ..CodeReport::default()
+        }),
         pins: pins(PinnedBy::Signature(signer())),
-        dtypes: Looked::At([("F32".to_owned(), 5)].into()),
-        audit: Looked::At(5),
-        lineage: Looked::At(5),
+        dtypes: Observation::Observed([("F32".to_owned(), 5)].into()),
+        audit: Observation::Observed(5),
+        lineage: Observation::Observed(5),
         watermarks: vec![detection(Presence::Present, -50.0), detection(Presence::Absent, -0.5)],
-        attestations: Looked::At(vec![
-            attestation(Kind::Seal, "2026-12-20T00:00:00Z"),
-            attestation(Kind::Audit, "2026-12-20T00:00:00Z"),
+        attestations: Observation::Observed(vec![
+            attestation(AttestationKind::Seal, "2026-12-20T00:00:00Z"),
+            attestation(AttestationKind::Audit, "2026-12-20T00:00:00Z"),
         ]),
         findings: vec![outlier(), Finding::new("weights/exponent-outlier", "m")],
-        ..Evidence::nothing(time("2027-01-01T12:00:00Z"))
+        ..Evidence::empty(time("2027-01-01T12:00:00Z"))
     }
     .lowered()
 }
@@ -157,31 +168,31 @@ impl Evidence {
         self
     }
 
-    fn signed(&mut self) -> &mut Signed {
+    fn signed(&mut self) -> &mut SignatureEvidence {
         match &mut self.signature {
-            Looked::At(SignatureState::Verified(signed)) => signed,
+            Observation::Observed(SignatureState::Verified(signed)) => signed,
             _ => unreachable!(),
         }
     }
 
-    fn files(&mut self) -> &mut Vec<FileSeen> {
+    fn files(&mut self) -> &mut Vec<FileEvidence> {
         match &mut self.files {
-            Looked::At(files) => files,
-            Looked::Not(_) => unreachable!(),
+            Observation::Observed(files) => files,
+            Observation::NotObserved(_) => unreachable!(),
         }
     }
 
-    fn code(&mut self) -> &mut Code {
+    fn code(&mut self) -> &mut CodeReport {
         match &mut self.code {
-            Looked::At(code) => code,
-            Looked::Not(_) => unreachable!(),
+            Observation::Observed(code) => code,
+            Observation::NotObserved(_) => unreachable!(),
         }
     }
 
-    fn attested(&mut self) -> &mut Vec<Attestation> {
+    fn attested(&mut self) -> &mut Vec<AttestationEvidence> {
         match &mut self.attestations {
-            Looked::At(all) => all,
-            Looked::Not(_) => unreachable!(),
+            Observation::Observed(all) => all,
+            Observation::NotObserved(_) => unreachable!(),
         }
     }
 }
@@ -203,10 +214,10 @@ fn what_is_as_it_must_be_passes() {
     assert!(judgement.passes());
     assert_eq!(judgement.exceptions[0].allowed, 1);
     let weights = judgement.rules.iter().find(|rule| rule.rule == "severity.weights").unwrap();
-    assert_eq!(weights.outcome, Outcome::Allowed);
+    assert_eq!(weights.outcome, RuleStatus::Allowed);
     let standing = |index: usize| judgement.findings[index].standing.clone().unwrap();
-    assert!(matches!(standing(0), Standing::Allowed { reason, .. } if reason == "known"));
-    assert_eq!(standing(1), Standing::Within { rule: "severity.weights" });
+    assert!(matches!(standing(0), Disposition::Allowed { reason, .. } if reason == "known"));
+    assert_eq!(standing(1), Disposition::Within { rule: "severity.weights" });
 }
 
 type Change = fn(&mut Evidence);
@@ -215,14 +226,14 @@ type Change = fn(&mut Evidence);
 const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "no signature",
-        |e| e.signature = Looked::At(SignatureState::Absent),
+        |e| e.signature = Observation::Observed(SignatureState::Absent),
         &["signature.required"],
         &["policy/not-signed"],
     ),
     (
         "a signature that fails",
         |e| {
-            e.signature = Looked::At(SignatureState::Failed);
+            e.signature = Observation::Observed(SignatureState::Failed);
             e.findings.push(Finding::new("integrity/tensor-moved", "m"));
             e.findings.last_mut().unwrap().severity = Severity::Info;
         },
@@ -261,28 +272,35 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     ),
     (
         "no seal",
-        |e| e.seal = Looked::At(SealState::Absent),
+        |e| e.seal = Observation::Observed(SealState::Absent),
         &["seal.required", "severity.integrity"],
         &["policy/seal-missing", "policy/not-checked"],
     ),
     (
         "an unsigned seal",
-        |e| e.seal = Looked::At(SealState::Compared { digest: ROOT.into(), signed_by: None }),
+        |e| {
+            e.seal =
+                Observation::Observed(SealState::Compared { digest: ROOT.into(), signed_by: None })
+        },
         &["seal.signed"],
         &["policy/seal-not-signed"],
     ),
     (
         "a seal that somebody else signed",
         |e| {
-            let by = Signer { name: "n".into(), identities: vec!["other@example.com".into()] };
-            e.seal = Looked::At(SealState::Compared { digest: ROOT.into(), signed_by: Some(by) });
+            let by =
+                SignerEvidence { name: "n".into(), identities: vec!["other@example.com".into()] };
+            e.seal = Observation::Observed(SealState::Compared {
+                digest: ROOT.into(),
+                signed_by: Some(by),
+            });
         },
         &["seal.signed"],
         &["policy/seal-not-signed"],
     ),
     (
         "another root",
-        |e| e.root = Looked::At(OTHER.into()),
+        |e| e.root = Observation::Observed(OTHER.into()),
         &["seal.expect_root"],
         &["policy/other-root"],
     ),
@@ -332,8 +350,11 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "a path that was not measured",
         |e| {
-            let left = left_out(".github/x", LeftOut::Git);
-            e.coverage = Looked::At(Measured { left_out: vec![left], ..Measured::default() });
+            let left = left_out(".github/x", SkipReason::Git);
+            e.coverage = Observation::Observed(CoverageEvidence {
+                left_out: vec![left],
+                ..CoverageEvidence::default()
+            });
         },
         &["coverage.allow"],
         &["policy/not-measured"],
@@ -341,8 +362,11 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "bytes that were not measured",
         |e| {
-            e.coverage =
-                Looked::At(Measured { bytes_total: 10, bytes_checked: 9, ..Measured::default() })
+            e.coverage = Observation::Observed(CoverageEvidence {
+                bytes_total: 10,
+                bytes_checked: 9,
+                ..CoverageEvidence::default()
+            })
         },
         &["coverage.allow"],
         &["policy/not-checked"],
@@ -426,17 +450,18 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "somebody vouches who may not",
         |e| {
-            let by = Signer { name: "n".into(), identities: vec!["other@example.com".into()] };
+            let by =
+                SignerEvidence { name: "n".into(), identities: vec!["other@example.com".into()] };
             let seal = PinnedBy::Seal {
                 digest: ROOT.to_owned(),
                 signed_by: Some(by.clone()),
                 outside: false,
             };
             let of = |by| match pins(by) {
-                Looked::At(pins) => pins,
-                Looked::Not(_) => unreachable!(),
+                Observation::Observed(pins) => pins,
+                Observation::NotObserved(_) => unreachable!(),
             };
-            e.pins = Looked::At([of(PinnedBy::Signature(by)), of(seal)].concat());
+            e.pins = Observation::Observed([of(PinnedBy::Signature(by)), of(seal)].concat());
         },
         &["code", "files.unknown"],
         &["policy/code-not-pinned", "policy/file-not-understood"],
@@ -461,7 +486,7 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     ),
     (
         "a type",
-        |e| e.dtypes = Looked::At([("F32".to_owned(), 1), ("F64".to_owned(), 2)].into()),
+        |e| e.dtypes = Observation::Observed([("F32".to_owned(), 1), ("F64".to_owned(), 2)].into()),
         &["dtypes.allowed"],
         &["policy/dtype-not-allowed"],
     ),
@@ -507,7 +532,7 @@ const VIOLATIONS: &[(&str, Change, &[&str], &[&str])] = &[
     (
         "a mark whose key does not open the claim",
         |e| {
-            let Looked::At(found) = &mut e.watermarks[0] else { unreachable!() };
+            let Observation::Observed(found) = &mut e.watermarks[0] else { unreachable!() };
             found.committed = false;
         },
         &["watermark.expect (ours.key)"],
@@ -565,17 +590,17 @@ fn each_violation_is_its_rule_and_its_finding() {
 
 /// What was looked at, one by one.
 const LOOKS: [(&str, Change, usize); 11] = [
-    ("signature", |e| e.signature = Looked::never(), 2),
-    ("seal", |e| e.seal = Looked::never(), 3),
-    ("root", |e| e.root = Looked::never(), 1),
-    ("coverage", |e| e.coverage = Looked::never(), 1),
-    ("files", |e| e.files = Looked::never(), 4),
-    ("code", |e| e.code = Looked::never(), 2),
-    ("pins", |e| e.pins = Looked::never(), 2),
-    ("dtypes", |e| e.dtypes = Looked::never(), 1),
-    ("lineage", |e| e.lineage = Looked::never(), 1),
+    ("signature", |e| e.signature = Observation::not_examined(), 2),
+    ("seal", |e| e.seal = Observation::not_examined(), 3),
+    ("root", |e| e.root = Observation::not_examined(), 1),
+    ("coverage", |e| e.coverage = Observation::not_examined(), 1),
+    ("files", |e| e.files = Observation::not_examined(), 4),
+    ("code", |e| e.code = Observation::not_examined(), 2),
+    ("pins", |e| e.pins = Observation::not_examined(), 2),
+    ("dtypes", |e| e.dtypes = Observation::not_examined(), 1),
+    ("lineage", |e| e.lineage = Observation::not_examined(), 1),
     ("watermarks", |e| e.watermarks.truncate(1), 1),
-    ("attestations", |e| e.attestations = Looked::never(), 4),
+    ("attestations", |e| e.attestations = Observation::not_examined(), 4),
 ];
 
 #[test]
@@ -585,14 +610,14 @@ fn what_nobody_looked_at_fails_and_is_one_finding() {
         let mut evidence = sound();
         change(&mut evidence);
         let judgement = judge(&policy, &evidence);
-        let not_checked = |rule: &&RuleOutcome| rule.outcome == Outcome::NotChecked;
+        let not_checked = |rule: &&RuleOutcome| rule.outcome == RuleStatus::NotChecked;
         assert_eq!(judgement.rules.iter().filter(not_checked).count(), count, "{name}");
         assert_eq!(failing(&judgement).len(), count, "{name}");
         assert_eq!(violating(&judgement), ["policy/not-checked"], "{name}");
     }
-    let nothing = judge(&policy, &Evidence::nothing(time("2027-01-01T00:00:00Z")));
+    let nothing = judge(&policy, &Evidence::empty(time("2027-01-01T00:00:00Z")));
     assert!(
-        nothing.rules.iter().all(|rule| rule.outcome == Outcome::NotChecked),
+        nothing.rules.iter().all(|rule| rule.outcome == RuleStatus::NotChecked),
         "{:#?}",
         nothing.rules
     );
@@ -608,9 +633,9 @@ fn what_nobody_looked_at_fails_and_is_one_finding() {
 #[test]
 fn a_policy_that_asks_for_nothing_still_asks_to_have_measured_everything() {
     let empty = policy("schema = \"tensorseal.policy/1\"");
-    let mut evidence = Evidence::nothing(time("2027-01-01T00:00:00Z"));
+    let mut evidence = Evidence::empty(time("2027-01-01T00:00:00Z"));
     assert_eq!(failing(&judge(&empty, &evidence)), ["coverage.allow"]);
-    evidence.coverage = Looked::At(Measured::default());
+    evidence.coverage = Observation::Observed(CoverageEvidence::default());
     assert!(judge(&empty, &evidence).passes());
     evidence.findings.push(Finding::new("weights/not-finite", "m"));
     assert_eq!(failing(&judge(&empty, &evidence)), ["severity.weights"]);
@@ -620,7 +645,7 @@ fn a_policy_that_asks_for_nothing_still_asks_to_have_measured_everything() {
 fn what_pins_a_file_is_who_vouches_for_it() {
     let text = STRICT.replace("signed = true", "");
     let other = "blake3:2222222222222222222222222222222222222222222222222222222222222222";
-    let seal = |digest: &str, signed_by: Option<Signer>, outside| PinnedBy::Seal {
+    let seal = |digest: &str, signed_by: Option<SignerEvidence>, outside| PinnedBy::Seal {
         digest: digest.to_owned(),
         signed_by,
         outside,
@@ -645,7 +670,7 @@ fn what_pins_a_file_is_who_vouches_for_it() {
     assert!(passes(&named, seal(ROOT, None, false)), "the policy names it");
     assert!(!passes(&named, seal(other, None, false)), "the policy names another");
     // A root pins no code, and is met all the same.
-    let judgement = judge(&plain, &Evidence { pins: Looked::At(Vec::new()), ..sound() });
+    let judgement = judge(&plain, &Evidence { pins: Observation::Observed(Vec::new()), ..sound() });
     assert_eq!(failing(&judgement), ["code", "files.unknown"]);
 }
 
@@ -653,7 +678,7 @@ fn what_pins_a_file_is_who_vouches_for_it() {
 fn the_policy_names_its_seal() {
     let text = format!("schema = \"tensorseal.policy/1\"\n[seal]\nexpect_digest = [\"{ROOT}\"]\n");
     let of = |seal: SealState, required: &str| {
-        let evidence = Evidence { seal: Looked::At(seal), ..sound() };
+        let evidence = Evidence { seal: Observation::Observed(seal), ..sound() };
         let judgement = judge(&policy(&format!("{text}{required}")), &evidence);
         let mut found = violating(&judgement);
         found.retain(|rule| rule.starts_with("policy/"));
@@ -694,13 +719,13 @@ fn paths_that_nobody_needs_to_understand_are_exempt_and_listed() {
 #[test]
 fn where_there_is_nothing_to_judge_nothing_passes() {
     let head = "schema = \"tensorseal.policy/1\"\n";
-    let nothing = |text: &str, files: Vec<FileSeen>| {
+    let nothing = |text: &str, files: Vec<FileEvidence>| {
         let evidence = Evidence {
-            coverage: Looked::At(Measured::default()),
-            files: Looked::At(files),
-            audit: Looked::At(0),
-            dtypes: Looked::At(Default::default()),
-            ..Evidence::nothing(time("2027-01-01T00:00:00Z"))
+            coverage: Observation::Observed(CoverageEvidence::default()),
+            files: Observation::Observed(files),
+            audit: Observation::Observed(0),
+            dtypes: Observation::Observed(Default::default()),
+            ..Evidence::empty(time("2027-01-01T00:00:00Z"))
         };
         let judgement = judge(&policy(&format!("{head}{text}")), &evidence);
         assert_eq!(judgement.passes(), judgement.nothing.is_none(), "{judgement:#?}");
@@ -734,9 +759,9 @@ fn an_exception_with_a_digest_is_about_one_content() {
              digest = \"{digest}\"\nreason = \"seen\"\nexpires = 2027-01-31\n"
         )
     };
-    let mut evidence = Evidence::nothing(time("2027-01-01T00:00:00Z"));
-    evidence.coverage = Looked::At(Measured::default());
-    evidence.digests = Looked::At([("a.bin".to_owned(), ROOT.to_owned())].into());
+    let mut evidence = Evidence::empty(time("2027-01-01T00:00:00Z"));
+    evidence.coverage = Observation::Observed(CoverageEvidence::default());
+    evidence.digests = Observation::Observed([("a.bin".to_owned(), ROOT.to_owned())].into());
     evidence.findings.push(Finding::new("format/pickle-global", "m").in_file("a.bin"));
     for severity in [Severity::High, Severity::Critical] {
         evidence.findings[0].severity = severity;
@@ -750,7 +775,7 @@ fn an_exception_with_a_digest_is_about_one_content() {
     other.findings[0].file = Some("b.bin".to_owned());
     assert!(!judge(&policy(&text(ROOT)), &other).passes(), "its content is not known");
     other = evidence.clone();
-    other.digests = Looked::never();
+    other.digests = Observation::not_examined();
     assert!(!judge(&policy(&text(ROOT)), &other).passes());
     other = evidence.clone();
     other.findings[0].stands_for_others = true;
@@ -763,16 +788,16 @@ fn a_signature_that_is_there_must_verify_and_one_that_fails_cannot_be_let_throug
     let policy = policy(&text.replace("[severity]\nsignature = \"critical\"", ""));
     let mut evidence = sound();
     evidence.findings.clear();
-    evidence.signature = Looked::At(SignatureState::Absent);
+    evidence.signature = Observation::Observed(SignatureState::Absent);
     assert!(judge(&policy, &evidence).passes());
     let lenient = super::tests::policy(text);
-    evidence.signature = Looked::At(SignatureState::Failed);
+    evidence.signature = Observation::Observed(SignatureState::Failed);
     // Rules of signatures are described where signatures are checked.
     evidence.findings.push(Finding { rule: "signature/not-trusted", ..outlier() });
     let judgement = judge(&lenient, &evidence);
     assert!(failing(&judgement).contains(&"signature.required".to_owned()));
     assert_eq!(violating(&judgement), ["signature/not-trusted"]);
-    evidence.signature = Looked::Not("unreadable".into());
+    evidence.signature = Observation::NotObserved("unreadable".into());
     assert!(violating(&judge(&policy, &evidence)).contains(&"policy/not-checked"));
 }
 
@@ -780,7 +805,7 @@ fn a_signature_that_is_there_must_verify_and_one_that_fails_cannot_be_let_throug
 fn a_worse_audit_since_is_not_hidden_by_who_may_sign() {
     let policy = policy(STRICT);
     let mut evidence = sound();
-    let mut other = attestation(Kind::Audit, "2026-12-21T00:00:00Z");
+    let mut other = attestation(AttestationKind::Audit, "2026-12-21T00:00:00Z");
     other.by.identities = vec!["second@example.com".into()];
     let rule = "weights/not-finite".to_owned();
     other.findings.push(AttestedFinding { rule, severity: Severity::High, count: 1 });
@@ -909,8 +934,8 @@ proptest! {
             "schema = \"tensorseal.policy/1\"\n[[allow]]\nrule = \"{rule}\"\nreason = \"r\"\nexpires = 2027-01-01\n{}{}",
             line("file", file), line("tensor", tensor)
         );
-        let mut evidence = Evidence::nothing(time(if late { "2027-01-02T00:00:00Z" } else { "2027-01-01T23:59:59Z" }));
-        evidence.coverage = Looked::At(Measured::default());
+        let mut evidence = Evidence::empty(time(if late { "2027-01-02T00:00:00Z" } else { "2027-01-01T23:59:59Z" }));
+        evidence.coverage = Observation::Observed(CoverageEvidence::default());
         for (rule, file, tensor) in &found {
             let mut finding = Finding::new(rule, "m");
             finding.severity = severity;
@@ -927,7 +952,7 @@ proptest! {
         for ((of, f, t), finding) in found.iter().zip(&judgement.findings) {
             let seen = !late && !more && severity < Severity::Critical;
             let named = *of == rule && matches(file, *f) && matches(tensor, *t) && seen;
-            let allowed = matches!(finding.standing, Some(Standing::Allowed { .. }));
+            let allowed = matches!(finding.standing, Some(Disposition::Allowed { .. }));
             prop_assert_eq!(named, allowed, "{:?}", finding);
             prop_assert_eq!(finding.fails(Severity::Critical), !named);
         }

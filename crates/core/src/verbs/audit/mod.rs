@@ -1,14 +1,14 @@
 //! Finding what is wrong with the weights of a model, without trusting anything.
 
-mod extraction;
+mod extraction_directory;
 
-use super::baseline::{self, Baseline, Compared};
-use super::{Error, Inputs, Opening, opening, places, profiles};
-use crate::audit::{self, Audited};
-use crate::document::{AuditedWeights, Report, shown, units};
+use super::baseline::{self, Baseline, BaselineComparison};
+use super::{Error, ModelScope, RunInputs, locations, open, profiles};
+use crate::audit::{self, AuditMeasurements};
+use crate::document::{AuditExtent, Report, safe_text, units};
 use crate::examine::weights;
 use crate::judge::{self, Finding, structure};
-use extraction::Extraction;
+use extraction_directory::ExtractionDirectory;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorseal_base::severity::Severity;
@@ -30,7 +30,7 @@ pub struct AuditOptions {
     /// Whether weights that were not audited, and files that are not understood, are no pass.
     pub require_all: bool,
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How it is measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -48,7 +48,7 @@ impl Default for AuditOptions {
             baseline: None,
             extract: None,
             require_all: false,
-            opening: Opening::default(),
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             list_tensors: false,
@@ -62,20 +62,20 @@ impl Default for AuditOptions {
 /// # Errors
 /// The model or the baseline cannot be read, or changed under the run; nothing can be extracted.
 pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
-    opening::refuse_cache(path)?;
-    options.baseline.as_deref().map(opening::refuse_cache).transpose()?;
-    options.extract.as_deref().map(extraction::require_new).transpose()?;
+    open::refuse_cache(path)?;
+    options.baseline.as_deref().map(open::refuse_cache).transpose()?;
+    options.extract.as_deref().map(extraction_directory::require_new).transpose()?;
     let mut report = Report::new("audit", &path.display().to_string());
     let named = options.baseline.as_deref();
-    let seals = places::seals_inside(path, baseline::seal_path(named));
+    let seals = locations::seals_inside(path, baseline::seal_path(named));
     let how = OpenOptions { seals, ..options.opening.options() };
     let model = Checkpoint::open(path, &how)?;
-    let mut inputs = Inputs::default();
+    let mut inputs = RunInputs::default();
     let baseline = baseline::open(named, path, options.opening, &mut inputs, &mut report)?;
     let (audited, compared, found) = measure(&model, baseline, options)?;
     report.fill(&model, &audited.model, &audited.run);
     let extraction = match &options.extract {
-        Some(directory) => Some(Extraction::of(&model, &found, directory)?),
+        Some(directory) => Some(ExtractionDirectory::write(&model, &found, directory)?),
         None => None,
     };
     report.findings.extend(found);
@@ -90,16 +90,16 @@ pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
         report.tensors = Some(facts.collect());
     }
     report.judge(options.fail_on);
-    opening::withhold_without_weights(&mut report, &model);
+    open::downgrade_without_weights(&mut report, &model);
     if options.require_all {
         withhold_in_part(&mut report);
     }
     report.profiles = profiles::audited(&report, &model, &audited);
     report.audited = Some(extent(&model, &audited));
-    let place = extraction.as_ref().and_then(Extraction::place);
-    place.into_iter().for_each(|place| inputs.made(place));
-    let original = compared.and_then(Compared::into_original);
-    inputs.settle(&[&model].into_iter().chain(&original).collect::<Vec<_>>())?;
+    let place = extraction.as_ref().and_then(ExtractionDirectory::place);
+    place.into_iter().for_each(|place| inputs.record_output(place));
+    let original = compared.and_then(BaselineComparison::into_original);
+    inputs.check_unchanged(&[&model].into_iter().chain(&original).collect::<Vec<_>>())?;
     if let Some(extraction) = extraction {
         report.notes.push(extraction.keep()?);
     }
@@ -110,7 +110,7 @@ fn measure(
     model: &Checkpoint,
     baseline: Option<Baseline>,
     options: &AuditOptions,
-) -> Result<(Audited, Option<Compared>, Vec<Finding>), Error> {
+) -> Result<(AuditMeasurements, Option<BaselineComparison>, Vec<Finding>), Error> {
     let (run, progress) = (&options.run, &*options.progress);
     let audited = audit::measure(model, run, progress)?;
     let compared =
@@ -126,7 +126,7 @@ fn measure(
 /// The model cannot be read again.
 pub fn findings(
     model: &Checkpoint,
-    audited: &Audited,
+    audited: &AuditMeasurements,
     threads: &Threads,
     progress: &Progress,
 ) -> Result<Vec<Finding>, Error> {
@@ -137,10 +137,10 @@ pub fn findings(
 }
 
 /// How much was audited.
-fn extent(model: &Checkpoint, audited: &Audited) -> AuditedWeights {
+fn extent(model: &Checkpoint, audited: &AuditMeasurements) -> AuditExtent {
     let is_weight = |facts: &&audit::TensorFacts| model.tensors[facts.tensor].dtype.is_float();
     let weights = audited.facts.iter().filter(is_weight).count();
-    AuditedWeights {
+    AuditExtent {
         weights: weights as u64,
         others: (model.tensors.len() - weights) as u64,
         page_share: audited.page_share,
@@ -153,11 +153,11 @@ fn withhold_in_part(report: &mut Report) {
     let unknown = coverage.not_understood.len() as u64;
     let why = coverage.not_audited().or_else(|| {
         let first = coverage.not_understood.first()?;
-        let first = shown::word(&first.path);
+        let first = safe_text::word(&first.path);
         let files = units::count(unknown, "file");
         Some(format!("{files} not understood, the first is {first}"))
     });
     if let Some(why) = why {
-        report.withhold(format!("--require-all: {why}"), INCOMPLETE);
+        report.downgrade_pass(format!("--require-all: {why}"), INCOMPLETE);
     }
 }

@@ -1,62 +1,66 @@
 //! From what was read and measured to the evidence that a policy judges by. What was not looked at says why.
 
-use super::measured::Measured;
-use super::{Asked, pins, recorded};
+use super::measurements::GateMeasurements;
+use super::{GateRequest, pins, registry};
 use crate::document::Report;
 use crate::policy::gate::{
-    self, Attestation, AttestedFinding, Evidence, FileSeen, Looked, SealState, SignatureState,
-    Signed, Signer,
+    self, AttestationEvidence, AttestedFinding, Evidence, FileEvidence, Observation, SealState,
+    SignatureEvidence, SignatureState, SignerEvidence,
 };
 use crate::seal::document;
-use crate::verbs::Inputs;
+use crate::verbs::RunInputs;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tensorseal_format::{Checkpoint, LeftOut, NotCovered};
-use tensorseal_signing::attestation::{Attestation as Stated, Kind};
+use tensorseal_format::{Checkpoint, SkipReason, SkippedPath};
+use tensorseal_signing::attestation::{Attestation as Stated, AttestationKind};
 
 /// Gathers the evidence. Takes the findings of the report over.
-pub fn gather(
-    asked: &Asked<'_>,
+pub(super) fn gather(
+    asked: &GateRequest<'_>,
     model: &Checkpoint,
-    measured: &Measured,
+    measured: &GateMeasurements,
     now: Timestamp,
-    inputs: &mut Inputs,
+    inputs: &mut RunInputs,
     report: &mut Report,
 ) -> Evidence {
     let signature = signature(asked, model, measured, report);
-    let recorded = recorded::recorded(asked, model, &measured.found);
+    let recorded = registry::registry_evidence(asked, model, &measured.found);
     let digests = measured.found.files.iter();
     let digests =
         digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
     Evidence {
         pins: pins::gather(asked, measured, &recorded, inputs, report),
-        digests: Looked::At(digests.collect()),
+        digests: Observation::Observed(digests.collect()),
         registry: recorded.record,
         attestations: attestations(asked, measured, &signature, report),
         signature,
         seal: seal(asked, report),
-        root: Looked::At(measured.found.model.root.clone()),
-        coverage: Looked::At(gate::Measured {
+        root: Observation::Observed(measured.found.model.root.clone()),
+        coverage: Observation::Observed(gate::CoverageEvidence {
             bytes_total: report.coverage.bytes_total,
             bytes_checked: report.coverage.bytes_checked,
             left_out: report.coverage.not_covered.clone(),
         }),
-        files: Looked::At(FileSeen::all_of(model)),
-        dtypes: Looked::At(counted(model.tensors.iter().map(|tensor| tensor.dtype.name()))),
-        code: Looked::At(measured.code.clone()),
+        files: Observation::Observed(FileEvidence::from_model(model)),
+        dtypes: Observation::Observed(counted(
+            model.tensors.iter().map(|tensor| tensor.dtype.name()),
+        )),
+        code: Observation::Observed(measured.code.clone()),
         audit: match &measured.audited {
-            Some(audited) => Looked::At(audited.facts.len() as u64),
-            None if asked.audits() => Looked::At(0),
-            None => Looked::Not("the policy asks for no audit".to_owned()),
+            Some(audited) => Observation::Observed(audited.facts.len() as u64),
+            None if asked.audits() => Observation::Observed(0),
+            None => Observation::NotObserved("the policy asks for no audit".to_owned()),
         },
         lineage: measured.lineage.clone(),
-        watermarks: (0..asked.marks.keys.len())
+        watermarks: (0..asked.watermarks.keys.len())
             .map(|at| match measured.detections.get(at) {
                 Some(detection) => match detection.not_looked_for() {
-                    Some(why) => Looked::Not(why),
-                    None => Looked::At(detection.clone()),
+                    Some(why) => Observation::NotObserved(why),
+                    None => Observation::Observed(detection.clone()),
                 },
-                None => Looked::Not("no tensor of the model can carry a mark".to_owned()),
+                None => {
+                    Observation::NotObserved("no tensor of the model can carry a mark".to_owned())
+                }
             })
             .collect(),
         findings: std::mem::take(&mut report.findings),
@@ -73,48 +77,54 @@ fn counted<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
 }
 
 fn signature(
-    asked: &Asked<'_>,
+    asked: &GateRequest<'_>,
     model: &Checkpoint,
-    measured: &Measured,
+    measured: &GateMeasurements,
     report: &Report,
-) -> Looked<SignatureState> {
-    if !asked.file.policy.signature.is_asked() {
-        return Looked::Not("the policy names nobody whose signature could be checked".to_owned());
+) -> Observation<SignatureState> {
+    if !asked.file.policy.signature.is_active() {
+        return Observation::NotObserved(
+            "the policy names nobody whose signature could be checked".to_owned(),
+        );
     }
     let (Some(verified), Some(outcome)) = (&asked.signature, &measured.signed) else {
-        return Looked::At(match &report.signature {
+        return Observation::Observed(match &report.signature {
             None => SignatureState::Absent,
             Some(_) => SignatureState::Failed,
         });
     };
     // A file in a loader's reach that nobody vouches for is told, and is for the policy to judge.
     if !outcome.is_intact() {
-        return Looked::At(SignatureState::Failed);
+        return Observation::Observed(SignatureState::Failed);
     }
-    let left_out = |kind: LeftOut| {
+    let left_out = |kind: SkipReason| {
         let of_kind =
-            outcome.not_covered.iter().filter(move |left: &&NotCovered| left.kind == kind);
+            outcome.not_covered.iter().filter(move |left: &&SkippedPath| left.kind == kind);
         of_kind.map(|left| left.path.clone()).collect()
     };
     let followed = model.remarks.iter().filter(|remark| remark.rule == "format/link-followed");
     let manifest = &verified.manifest;
-    Looked::At(SignatureState::Verified(Signed {
-        by: Signer::from(&verified.signer),
+    Observation::Observed(SignatureState::Verified(SignatureEvidence {
+        by: SignerEvidence::from(&verified.signer),
         hash: manifest.hashing.algorithm,
         files: outcome.intact.len() as u64,
-        ignored: left_out(LeftOut::Ignored),
-        unsigned: left_out(LeftOut::Unsigned),
+        ignored: left_out(SkipReason::Ignored),
+        unsigned: left_out(SkipReason::Unsigned),
         links: followed.map(|remark| remark.file.clone()).collect(),
     }))
 }
 
-fn seal(asked: &Asked<'_>, report: &Report) -> Looked<SealState> {
-    let signer = asked.signature.as_ref().map(|verified| Signer::from(&verified.signer));
+fn seal(asked: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
+    let signer = asked.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
     match (&report.seal, &asked.sealed) {
-        (None, _) if asked.file.policy.seal.is_asked() => Looked::At(SealState::Absent),
-        (None, _) => Looked::Not("the policy asks for no seal, and none was named".to_owned()),
-        (Some(_), None) => Looked::At(SealState::Invalid),
-        (Some(used), Some(_)) => Looked::At(SealState::Compared {
+        (None, _) if asked.file.policy.seal.is_required() => {
+            Observation::Observed(SealState::Absent)
+        }
+        (None, _) => {
+            Observation::NotObserved("the policy asks for no seal, and none was named".to_owned())
+        }
+        (Some(_), None) => Observation::Observed(SealState::Invalid),
+        (Some(used), Some(_)) => Observation::Observed(SealState::Compared {
             digest: used.digest.clone().unwrap_or_default(),
             signed_by: signer.filter(|_| used.signed_by.is_some()),
         }),
@@ -123,35 +133,40 @@ fn seal(asked: &Asked<'_>, report: &Report) -> Looked<SealState> {
 
 /// What the signer of the model states besides, as far as it is true of what was measured.
 fn attestations(
-    asked: &Asked<'_>,
-    measured: &Measured,
-    signature: &Looked<SignatureState>,
+    asked: &GateRequest<'_>,
+    measured: &GateMeasurements,
+    signature: &Observation<SignatureState>,
     report: &Report,
-) -> Looked<Vec<Attestation>> {
-    let (Some(verified), Looked::At(SignatureState::Verified(signed))) =
+) -> Observation<Vec<AttestationEvidence>> {
+    let (Some(verified), Observation::Observed(SignatureState::Verified(signed))) =
         (&asked.signature, signature)
     else {
         let why = "attestations are about a signed model, and there is no signature that verifies";
-        return Looked::Not(why.to_owned());
+        return Observation::NotObserved(why.to_owned());
     };
     let used = report.seal.as_ref().and_then(|seal| seal.digest.as_ref());
     let is_true = |stated: &&Stated| {
-        let document = stated.facts.document.as_ref();
-        let claims = &asked.marks.claim_digests;
-        stated.facts.model_root == measured.found.model.root
+        let document = stated.predicate.document.as_ref();
+        let claims = &asked.watermarks.claim_digests;
+        stated.predicate.model_root == measured.found.model.root
             && match stated.kind {
-                Kind::Seal => used.is_none() || used == document,
-                Kind::WatermarkClaim => {
+                AttestationKind::Seal => used.is_none() || used == document,
+                AttestationKind::WatermarkClaim => {
                     claims.is_empty() || document.is_some_and(|claim| claims.contains(claim))
                 }
-                Kind::Audit => true,
+                AttestationKind::Audit => true,
             }
     };
-    let of = |stated: &Stated| Attestation {
+    let of = |stated: &Stated| AttestationEvidence {
         kind: stated.kind,
         by: signed.by.clone(),
-        time: Some(stated.facts.signed_at),
-        findings: stated.facts.audit.as_ref().map(AttestedFinding::all_of).unwrap_or_default(),
+        time: Some(stated.predicate.signed_at),
+        findings: stated
+            .predicate
+            .audit
+            .as_ref()
+            .map(AttestedFinding::from_facts)
+            .unwrap_or_default(),
     };
-    Looked::At(verified.attestations.iter().filter(is_true).map(of).collect())
+    Observation::Observed(verified.attestations.iter().filter(is_true).map(of).collect())
 }

@@ -1,11 +1,11 @@
 //! The model as a signature would call it, and the documents that a verdict rests on.
 
-use super::measured::Measured;
-use super::{Asked, Subject};
-use crate::document::statement::Input;
-use crate::judge::signature::Outcome;
+use super::measurements::GateMeasurements;
+use super::{GateRequest, StatementSubject};
+use crate::document::statement::StatementInput;
+use crate::judge::signature::SignatureOutcome;
 use crate::verbs::trust::read_small;
-use crate::verbs::{Error, places};
+use crate::verbs::{Error, locations};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
@@ -13,13 +13,17 @@ use tensorseal_format::{Checkpoint, ModelFile};
 use tensorseal_signing::{Manifest, Resource, attestation, bundle};
 
 /// A signature that verified says what the model is called, else the digests of all files do.
-pub fn of(asked: &Asked<'_>, model: &Checkpoint, measured: &Measured) -> Result<Subject, Error> {
-    let intact = |outcome: &Outcome| outcome.findings.is_empty();
+pub(super) fn statement_subject(
+    asked: &GateRequest<'_>,
+    model: &Checkpoint,
+    measured: &GateMeasurements,
+) -> Result<StatementSubject, Error> {
+    let intact = |outcome: &SignatureOutcome| outcome.findings.is_empty();
     let inputs = inputs(asked)?;
     if let (Some(verified), true) = (&asked.signature, measured.signed.as_ref().is_some_and(intact))
     {
         let Manifest { subject, root, .. } = &verified.manifest;
-        return Ok(Subject { name: subject.clone(), sha256: *root, inputs });
+        return Ok(StatementSubject { name: subject.clone(), sha256: *root, inputs });
     }
     let hashing = FileHashing::whole(HashAlgorithm::Sha256);
     let resource = |(at, file): (usize, &ModelFile)| {
@@ -29,20 +33,21 @@ pub fn of(asked: &Asked<'_>, model: &Checkpoint, measured: &Measured) -> Result<
         Ok(Resource { name: file.path.clone(), range: None, digest: digest.to_vec() })
     };
     let resources: Result<Vec<Resource>, Error> =
-        model.own_files().iter().enumerate().map(resource).collect();
+        model.model_files().iter().enumerate().map(resource).collect();
     let resources = resources?;
-    let name = places::subject(asked.path).map_err(|_| Error::NoModel(asked.path.to_owned()))?;
+    let name =
+        locations::model_name(asked.path).map_err(|_| Error::NoModel(asked.path.to_owned()))?;
     let manifest = Manifest::new(&name, hashing, false, Vec::new(), resources)?;
-    Ok(Subject { name, sha256: manifest.root, inputs })
+    Ok(StatementSubject { name, sha256: manifest.root, inputs })
 }
 
 /// The signature and the attestations, where they were read.
-fn inputs(asked: &Asked<'_>) -> Result<Vec<Input>, Error> {
+fn inputs(asked: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
     if asked.signature.is_none() {
         return Ok(Vec::new());
     }
-    let bundle = &asked.of_signature.bundle;
-    let beside = asked.of_signature.attestations();
+    let bundle = &asked.signature_options.bundle;
+    let beside = asked.signature_options.attestations();
     let mut inputs = vec![input(bundle, bundle::MAX_LEN as u64)?];
     if beside.is_file() {
         inputs.push(input(&beside, attestation::MAX_FILE)?);
@@ -50,7 +55,10 @@ fn inputs(asked: &Asked<'_>) -> Result<Vec<Input>, Error> {
     Ok(inputs)
 }
 
-fn input(path: &Path, most: u64) -> Result<Input, Error> {
+fn input(path: &Path, most: u64) -> Result<StatementInput, Error> {
     let bytes = read_small(path, most)?;
-    Ok(Input { name: places::file_name(path), sha256: Sha256::digest(bytes.as_slice()).into() })
+    Ok(StatementInput {
+        name: locations::file_name(path),
+        sha256: Sha256::digest(bytes.as_slice()).into(),
+    })
 }

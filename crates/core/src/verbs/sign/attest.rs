@@ -1,15 +1,15 @@
 //! What is signed besides the files: the facts, and the pass over the model that they are measured in.
 
-use super::{Listing, SignOptions, SigningError};
+use super::{SignOptions, SigningError, SigningPlan};
 use crate::document::Report;
 use crate::document::signature::AttestationUsed;
-use crate::examine::{self, Examined, Request};
+use crate::examine::{self, Examination, Request};
 use crate::judge::{Finding, integrity, rules};
-use crate::seal::layout::Damaged;
+use crate::seal::layout::DamagedFiles;
 use crate::seal::{self, Seal, document};
 use crate::verbs::seal::require_checksums;
 use crate::verbs::trust::read_small;
-use crate::verbs::{Error, Inputs, audit, now, sealed};
+use crate::verbs::{Error, RunInputs, audit, now, reference_seal};
 use crate::watermark::claim::{self, Claim};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,11 +17,13 @@ use tensorseal_base::display::display_name;
 use tensorseal_base::hashing::FileDigests;
 use tensorseal_engine::{self as engine, RunReport};
 use tensorseal_format::{Checkpoint, ModelFile};
-use tensorseal_signing::attestation::{Attestation, AuditFacts, Facts, Kind};
+use tensorseal_signing::attestation::{
+    Attestation, AttestationKind, AttestationPredicate, AttestedAudit,
+};
 use tensorseal_signing::{Manifest, sign_statement};
 
 /// What the pass over a model gave.
-pub struct Measured {
+pub(super) struct SigningMeasurements {
     /// By file of the model.
     pub digests: Vec<Option<FileDigests>>,
     run: RunReport,
@@ -31,9 +33,9 @@ pub struct Measured {
     audit: Option<Vec<Finding>>,
 }
 
-impl Measured {
+impl SigningMeasurements {
     /// Fills in what every measuring verb reports.
-    pub fn fill(&self, report: &mut Report, model: &Checkpoint) {
+    pub(super) fn fill(&self, report: &mut Report, model: &Checkpoint) {
         match &self.found {
             Some(found) => report.fill(model, &found.model, &self.run),
             None => report.fill_files(model, &self.run),
@@ -42,8 +44,11 @@ impl Measured {
 }
 
 /// Hashes the files that are signed, and in the same pass measures what is attested.
-pub fn measure(listing: &Listing<'_>, model: &Checkpoint) -> Result<Measured, Error> {
-    let Listing { options, files, .. } = listing;
+pub(super) fn measure(
+    listing: &SigningPlan<'_>,
+    model: &Checkpoint,
+) -> Result<SigningMeasurements, Error> {
+    let SigningPlan { options, files, .. } = listing;
     let (run_options, progress) = (&options.run, &*options.progress);
     if options.attest.is_empty() {
         let wanted: Vec<ModelFile> = files.iter().map(|at| model.files[*at].clone()).collect();
@@ -52,25 +57,25 @@ pub fn measure(listing: &Listing<'_>, model: &Checkpoint) -> Result<Measured, Er
         for (at, found) in files.iter().zip(std::mem::take(&mut run.file_digests)) {
             digests[*at] = found;
         }
-        return Ok(Measured { digests, run, found: None, audit: None });
+        return Ok(SigningMeasurements { digests, run, found: None, audit: None });
     }
     let request = Request {
-        audit: options.attest.contains(&Kind::Audit),
+        audit: options.attest.contains(&AttestationKind::Audit),
         file_hashing: vec![options.hashing].into(),
         ..Request::default()
     };
-    let Examined { seal, audited, mut run, .. } =
+    let Examination { seal, audited, mut run, .. } =
         examine::measure(model, &request, run_options, progress)?;
     require_checksums(model, &run)?;
     let digests = std::mem::take(&mut run.file_digests);
     let threads = &run_options.threads;
     let judged = audited.map(|audited| audit::findings(model, &audited, threads, progress));
-    Ok(Measured { digests, run, found: Some(seal), audit: judged.transpose()? })
+    Ok(SigningMeasurements { digests, run, found: Some(seal), audit: judged.transpose()? })
 }
 
 /// The signed attestations.
 #[derive(Default)]
-pub struct Signed {
+pub(super) struct SignedAttestations {
     /// Bundles, one a line.
     pub lines: Vec<u8>,
     /// For the report.
@@ -78,23 +83,26 @@ pub struct Signed {
 }
 
 /// What is attested, about the subject of a signature.
-pub struct Attesting<'a> {
+pub(super) struct Attester<'a> {
     pub path: &'a Path,
     pub options: &'a SignOptions<'a>,
     pub manifest: &'a Manifest,
-    pub inputs: &'a mut Inputs,
+    pub inputs: &'a mut RunInputs,
 }
 
-impl Attesting<'_> {
+impl Attester<'_> {
     /// Signs what was asked for.
-    pub fn sign(mut self, measured: &Measured) -> Result<Signed, Error> {
-        let mut signed = Signed::default();
+    pub(super) fn sign(
+        mut self,
+        measured: &SigningMeasurements,
+    ) -> Result<SignedAttestations, Error> {
+        let mut signed = SignedAttestations::default();
         let Some(found) = &measured.found else { return Ok(signed) };
         let mut kinds = self.options.attest.clone();
         kinds.sort();
         kinds.dedup();
         for kind in kinds {
-            let mut facts = Facts {
+            let mut facts = AttestationPredicate {
                 model_root: found.model.root.clone(),
                 signed_at: now()?,
                 tool: format!("tensorseal {}", env!("CARGO_PKG_VERSION")),
@@ -102,11 +110,11 @@ impl Attesting<'_> {
                 audit: None,
             };
             match kind {
-                Kind::Seal => facts.document = Some(self.seal_of(found)?),
-                Kind::WatermarkClaim => facts.document = Some(self.claim()?),
-                Kind::Audit => facts.audit = measured.audit.as_deref().map(audit_facts),
+                AttestationKind::Seal => facts.document = Some(self.seal_of(found)?),
+                AttestationKind::WatermarkClaim => facts.document = Some(self.claim()?),
+                AttestationKind::Audit => facts.audit = measured.audit.as_deref().map(audit_facts),
             }
-            let attestation = Attestation { kind, facts };
+            let attestation = Attestation { kind, predicate: facts };
             let statement = attestation.statement(&self.manifest.subject, self.manifest.root);
             let (key, method) = self.options.signer;
             let bundle =
@@ -120,12 +128,12 @@ impl Attesting<'_> {
 
     /// The digest of the seal, which must be one of this model.
     fn seal_of(&mut self, found: &Seal) -> Result<String, Error> {
-        let path = sealed::place(self.path, self.options.seal.as_deref());
-        self.inputs.note(&path);
+        let path = reference_seal::place(self.path, self.options.seal.as_deref());
+        self.inputs.record(&path);
         let (seal, digest) = seal::read::read(&path)
             .map_err(|source| SigningError::Seal { path: path.clone(), source })?;
-        let options = integrity::Options { content_only: false };
-        let differences = integrity::compare(&seal, found, &Damaged::default(), options);
+        let options = integrity::IntegrityOptions { content_only: false };
+        let differences = integrity::compare(&seal, found, &DamagedFiles::default(), options);
         match differences.findings.into_iter().next() {
             None => Ok(document::root_text(&digest)),
             Some(first) => {
@@ -138,18 +146,18 @@ impl Attesting<'_> {
 
     fn claim(&mut self) -> Result<String, Error> {
         let Some(path) = &self.options.claim else { return Err(SigningError::NoClaim.into()) };
-        self.inputs.note(path);
+        self.inputs.record(path);
         Claim::read(path)?;
         let bytes = read_small(path, claim::MAX_FILE)?;
         Ok(document::root_text(blake3::hash(&bytes).as_bytes()))
     }
 }
 
-fn audit_facts(findings: &[Finding]) -> AuditFacts {
+fn audit_facts(findings: &[Finding]) -> AttestedAudit {
     let mut by_severity: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for finding in findings {
         let rules = by_severity.entry(finding.severity.name().to_owned()).or_default();
         *rules.entry(finding.rule.to_owned()).or_default() += 1;
     }
-    AuditFacts { rules: rules::rules().version.to_owned(), findings: by_severity }
+    AttestedAudit { rules: rules::rules().version.to_owned(), findings: by_severity }
 }

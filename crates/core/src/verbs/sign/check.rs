@@ -1,9 +1,9 @@
 //! What is looked at before anything is signed.
 
-use super::{Listing, SigningError};
+use super::{SigningError, SigningPlan};
 use crate::judge::signature;
 use crate::verbs::Error;
-use crate::verbs::places::directory_of;
+use crate::verbs::locations::directory_of;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tensorseal_format::{Checkpoint, Problem};
 const START: &[u8] = b"{\"mediaType\":";
 
 /// Refuses to write over anything but an older file of the same kind.
-pub fn output(path: &Path, what: &'static str) -> Result<(), SigningError> {
+pub(super) fn output(path: &Path, what: &'static str) -> Result<(), SigningError> {
     let at = path.to_owned();
     match path.symlink_metadata() {
         Err(_) if directory_of(path).is_dir() => Ok(()),
@@ -36,12 +36,12 @@ fn is_bundle(path: &Path) -> bool {
 }
 
 /// Whether everything in the model can be signed. What a signature cannot say is not left out in silence.
-pub fn model(listing: &Listing<'_>, model: &Checkpoint) -> Result<(), Error> {
-    let Listing { path, options, ignored, files, .. } = listing;
+pub(super) fn model(listing: &SigningPlan<'_>, model: &Checkpoint) -> Result<(), Error> {
+    let SigningPlan { path, options, ignored, files, .. } = listing;
     if files.is_empty() {
         return Err(Error::NoFiles { model: path.to_path_buf(), verb: "sign" });
     }
-    let uncovered = |problem: &&Problem| signature::is_of_coverage(problem.rule);
+    let uncovered = |problem: &&Problem| signature::limits_coverage(problem.rule);
     let mut problems = model.problems.iter();
     let first = match options.allow_malformed {
         true => problems.find(uncovered),

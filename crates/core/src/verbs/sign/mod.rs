@@ -5,11 +5,11 @@ mod check;
 mod error;
 
 use super::output::write_whole;
-use super::{Error, Inputs, Opening, opening, places};
+use super::{Error, ModelScope, RunInputs, locations, open};
 use crate::document::Report;
 use crate::document::signature::{SignatureUsed, SignedModel};
 use crate::judge::signature;
-use attest::Attesting;
+use attest::Attester;
 pub use error::SigningError;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,17 @@ use tensorseal_base::severity::Severity;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::{Checkpoint, GIT_NAMES, OpenOptions};
-use tensorseal_signing::attestation::Kind;
+use tensorseal_signing::attestation::AttestationKind;
 use tensorseal_signing::{
-    self as signing, Certificate, Manifest, Method, PrivateKey, Resource, Signer, Trust,
+    self as signing, Certificate, Manifest, PrivateKey, Resource, Signer, SigningMethod,
+    TrustAnchors,
 };
 
 /// What is signed, by whom, and where the signature is to be.
 #[derive(Debug, Clone)]
 pub struct SignOptions<'a> {
     /// The key that signs, and how it is vouched for.
-    pub signer: &'a (PrivateKey, Method),
+    pub signer: &'a (PrivateKey, SigningMethod),
     /// Where the bundle is written (default: [inside or beside](places::default_bundle) the model).
     pub output: Option<PathBuf>,
     /// How files are hashed.
@@ -37,7 +38,7 @@ pub struct SignOptions<'a> {
     /// Files or directories of the model that are not signed; the signature says so.
     pub ignore_paths: Vec<PathBuf>,
     /// Facts that are signed, too, beside the bundle.
-    pub attest: Vec<Kind>,
+    pub attest: Vec<AttestationKind>,
     /// The seal to attest (default: where `seal` writes it).
     pub seal: Option<PathBuf>,
     /// The claim to attest.
@@ -45,7 +46,7 @@ pub struct SignOptions<'a> {
     /// Whether files that are malformed as checkpoints are signed, too.
     pub allow_malformed: bool,
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How it is measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -56,7 +57,7 @@ pub struct SignOptions<'a> {
 
 impl<'a> SignOptions<'a> {
     /// Every file with SHA-256, which every client reads; no facts.
-    pub fn new(signer: &'a (PrivateKey, Method)) -> Self {
+    pub fn new(signer: &'a (PrivateKey, SigningMethod)) -> Self {
         Self {
             signer,
             output: None,
@@ -66,7 +67,7 @@ impl<'a> SignOptions<'a> {
             seal: None,
             claim: None,
             allow_malformed: false,
-            opening: Opening::default(),
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             fail_on: Severity::Medium,
@@ -75,11 +76,11 @@ impl<'a> SignOptions<'a> {
 }
 
 /// What a signature lists, and how.
-struct Listing<'a> {
+struct SigningPlan<'a> {
     path: &'a Path,
     options: &'a SignOptions<'a>,
     /// The bundle and its attestations, where they lie in the model.
-    own: Vec<String>,
+    own_outputs: Vec<String>,
     /// What was asked to be ignored.
     ignored: Vec<String>,
     /// Indices of the files that are signed.
@@ -91,24 +92,24 @@ struct Listing<'a> {
 /// # Errors
 /// The model cannot be read or signed, or changed under the run; nothing can be written where it is to be.
 pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
-    opening::refuse_cache(path)?;
-    let target = options.output.clone().unwrap_or_else(|| places::default_bundle(path));
-    let beside = places::attestations_of(&target);
+    open::refuse_cache(path)?;
+    let target = options.output.clone().unwrap_or_else(|| locations::default_bundle(path));
+    let beside = locations::attestations_of(&target);
     check::output(&target, "signature")?;
     check::output(&beside, "file of attestations")?;
-    let own = places::inside(path, &[&target, &beside]);
+    let own = locations::inside(path, &[&target, &beside]);
     let model = open(path, options, own.clone())?;
-    let ignored = places::ignored(path, &options.ignore_paths)?;
+    let ignored = locations::ignored(path, &options.ignore_paths)?;
     let files = signature::to_sign(&model, &ignored);
-    let listing = Listing { path, options, own, ignored, files };
+    let listing = SigningPlan { path, options, own_outputs: own, ignored, files };
     check::model(&listing, &model)?;
     let measured = attest::measure(&listing, &model)?;
     let manifest = listing.manifest(&model, &measured.digests)?;
     let bundle = bundle(&manifest, options.signer)?;
-    let mut inputs = Inputs::default();
-    let attested = Attesting { path, options, manifest: &manifest, inputs: &mut inputs };
+    let mut inputs = RunInputs::default();
+    let attested = Attester { path, options, manifest: &manifest, inputs: &mut inputs };
     let attested = attested.sign(&measured)?;
-    inputs.settle(&[&model])?;
+    inputs.check_unchanged(&[&model])?;
     write(&target, &bundle)?;
     if !attested.lines.is_empty() {
         write(&beside, &attested.lines)?;
@@ -118,17 +119,17 @@ pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
     }
     let mut report = Report::new("sign", &path.display().to_string());
     measured.fill(&mut report, &model);
-    report.notes.extend(who_reads(options.hashing));
-    report.coverage.not_covered.retain(|entry| !entry.kind.is_beside());
+    report.notes.extend(compatibility_note(options.hashing));
+    report.coverage.not_covered.retain(|entry| !entry.kind.is_signed_only());
     report.coverage.not_covered.extend(signature::left_out(&model, &listing.ignored));
     let (key, method) = options.signer;
     report.signature = Some(SignatureUsed {
         source: target.display().to_string(),
         signer: Some(match method {
-            Method::Key => Signer::of_key(&key.public()),
-            Method::Certificate { leaf, .. } => Signer::of_certificate(leaf),
+            SigningMethod::Key => Signer::from_key(&key.public()),
+            SigningMethod::Certificate { leaf, .. } => Signer::from_certificate(leaf),
         }),
-        signed: Some(SignedModel::of(&manifest)),
+        signed: Some(SignedModel::from_manifest(&manifest)),
         attestations: attested.used,
     });
     report.judge(options.fail_on);
@@ -138,14 +139,14 @@ pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
 fn open(path: &Path, options: &SignOptions<'_>, exclude: Vec<String>) -> Result<Checkpoint, Error> {
     let how = OpenOptions {
         exclude,
-        seals: places::seals_inside(path, options.seal.as_deref()),
-        list_beside: true,
+        seals: locations::seals_inside(path, options.seal.as_deref()),
+        list_signed_only: true,
         ..options.opening.options()
     };
     Ok(Checkpoint::open(path, &how)?)
 }
 
-impl Listing<'_> {
+impl SigningPlan<'_> {
     fn manifest(
         &self,
         model: &Checkpoint,
@@ -156,8 +157,8 @@ impl Listing<'_> {
         for index in &self.files {
             let file = &model.files[*index];
             let found = digests.get(*index).and_then(Option::as_ref);
-            let found = found.and_then(|found| found.of(hashing));
-            if found.is_none() && hashing.digests(file.bytes) > 0 {
+            let found = found.and_then(|found| found.shard_digests(hashing));
+            if found.is_none() && hashing.digest_count(file.bytes) > 0 {
                 return Err(Error::NotHashed(display_name(&file.path)));
             }
             let shard = hashing.shard.map(|shard| shard.get());
@@ -170,14 +171,14 @@ impl Listing<'_> {
                 });
             }
         }
-        let mut ignore_paths = [self.own.as_slice(), &self.ignored].concat();
+        let mut ignore_paths = [self.own_outputs.as_slice(), &self.ignored].concat();
         if !opening.include_git_paths {
             ignore_paths.extend(GIT_NAMES.map(str::to_owned));
         }
         ignore_paths.sort();
         ignore_paths.dedup();
         let subject =
-            places::subject(self.path).map_err(|_| Error::NoModel(self.path.to_owned()))?;
+            locations::model_name(self.path).map_err(|_| Error::NoModel(self.path.to_owned()))?;
         let links = opening.allow_symlinks;
         let manifest = Manifest::new(&subject, hashing, links, ignore_paths, resources);
         Ok(manifest.map_err(SigningError::Manifest)?)
@@ -187,19 +188,19 @@ impl Listing<'_> {
 /// The bundle, which was verified as everybody will.
 fn bundle(
     manifest: &Manifest,
-    (key, method): &(PrivateKey, Method),
+    (key, method): &(PrivateKey, SigningMethod),
 ) -> Result<Vec<u8>, SigningError> {
     let bundle = signing::sign_statement(&manifest.to_statement_json(), key, method)?;
     let trust = match method {
-        Method::Key => Trust::Key(key.public()),
+        SigningMethod::Key => TrustAnchors::Key(key.public()),
         // Without its root a chain cannot be followed: that is with whoever verifies.
-        Method::Certificate { chain, .. } if !chain.iter().any(Certificate::is_root) => {
+        SigningMethod::Certificate { chain, .. } if !chain.iter().any(Certificate::is_root) => {
             return Ok(bundle);
         }
-        Method::Certificate { chain, .. } => Trust::Roots(chain.clone()),
+        SigningMethod::Certificate { chain, .. } => TrustAnchors::Roots(chain.clone()),
     };
-    let opened =
-        signing::open(&bundle, &trust, jiff::Timestamp::now()).map_err(SigningError::Unverified)?;
+    let opened = signing::verify(&bundle, &trust, jiff::Timestamp::now())
+        .map_err(SigningError::Unverified)?;
     let read = Manifest::parse(&opened.statement).map_err(SigningError::Unreadable)?;
     match read == *manifest {
         true => Ok(bundle),
@@ -213,7 +214,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Not every client reads what this one writes.
-fn who_reads(hashing: FileHashing) -> Option<String> {
+fn compatibility_note(hashing: FileHashing) -> Option<String> {
     let unusual = match (hashing.algorithm, hashing.shard) {
         (HashAlgorithm::Sha256, None) => return None,
         (hash, None) => hash.name().to_owned(),

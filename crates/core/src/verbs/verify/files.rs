@@ -1,6 +1,6 @@
 //! A model that is held to a signature alone: its files are hashed, and nothing else.
 
-use super::Asked;
+use super::VerifyRequest;
 use crate::document::Report;
 use crate::judge::{signature, structure};
 use crate::verbs::signature::VerifiedSignature;
@@ -8,8 +8,8 @@ use crate::verbs::{Error, SignatureOptions};
 use tensorseal_format::Checkpoint;
 
 /// Hashes what was signed, and compares it.
-pub fn verify(
-    asked: &Asked<'_>,
+pub(super) fn verify(
+    asked: &VerifyRequest<'_>,
     (verified, of_signature): (&VerifiedSignature, &SignatureOptions),
     model: &Checkpoint,
     report: &mut Report,

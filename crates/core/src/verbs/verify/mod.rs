@@ -1,13 +1,15 @@
 //! Comparing a model with its seal, its signature, a root that is known from elsewhere, or all of these.
 
-mod closer;
 mod files;
 mod tensors;
+mod value_changes;
 
 use super::signature::{self, VerifiedSignature};
-use super::{Error, Inputs, Opening, SignatureOptions, opening, places, profiles, sealed};
+use super::{
+    Error, ModelScope, RunInputs, SignatureOptions, locations, open, profiles, reference_seal,
+};
 use crate::document::Report;
-use crate::pinpoint::search::Limits;
+use crate::pinpoint::search::SearchLimits;
 use crate::seal::Seal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,9 +33,9 @@ pub struct VerifyOptions {
     /// Whether the SHA-256 of whole files is compared, too, where the seal has it.
     pub file_digests: bool,
     /// How much is searched for flipped bits; none: nothing.
-    pub pinpoint: Option<Limits>,
+    pub pinpoint: Option<SearchLimits>,
     /// What belongs to the model.
-    pub opening: Opening,
+    pub opening: ModelScope,
     /// How it is measured.
     pub run: RunOptions,
     /// What watches the run, and can stop it.
@@ -53,8 +55,8 @@ impl Default for VerifyOptions {
             expect_root: None,
             content_only: false,
             file_digests: false,
-            pinpoint: Some(Limits::default()),
-            opening: Opening::default(),
+            pinpoint: Some(SearchLimits::default()),
+            opening: ModelScope::default(),
             run: RunOptions::default(),
             progress: Arc::default(),
             list_tensors: false,
@@ -64,7 +66,7 @@ impl Default for VerifyOptions {
 }
 
 /// What a model is held to.
-struct Asked<'a> {
+struct VerifyRequest<'a> {
     path: &'a Path,
     options: &'a VerifyOptions,
     sealed: Option<Seal>,
@@ -77,9 +79,9 @@ struct Asked<'a> {
 /// # Errors
 /// There is nothing to verify against; the model, or what it is held to, cannot be read, or changed under the run.
 pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
-    opening::refuse_cache(path)?;
+    open::refuse_cache(path)?;
     let mut report = Report::new("verify", &path.display().to_string());
-    let mut inputs = Inputs::default();
+    let mut inputs = RunInputs::default();
     let signature = match &options.signature {
         Some(asked) => signature::read(asked, &mut inputs, &mut report)?.map(|read| (read, asked)),
         None => None,
@@ -88,14 +90,20 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
     let others = options.expect_root.is_some() || options.signature.is_some();
     let optional = options.seal.is_none() && others;
     let named = options.seal.as_deref();
-    let sealed = sealed::read(path, named, optional, &mut inputs, &mut report)?;
+    let sealed = reference_seal::read(path, named, optional, &mut inputs, &mut report)?;
     if sealed.is_none() && signature.is_none() && options.expect_root.is_none() {
         // A seal or a signature that cannot be trusted says nothing of the model.
-        inputs.settle(&[])?;
+        inputs.check_unchanged(&[])?;
         report.judge(options.fail_on);
         return Ok(report);
     }
-    let asked = Asked { path, options, sealed, signature };
+    tracing::debug!(
+        seal = sealed.is_some(),
+        signature = signature.is_some(),
+        expected_root = options.expect_root.is_some(),
+        "comparing the model"
+    );
+    let asked = VerifyRequest { path, options, sealed, signature };
     let model = asked.open()?;
     let model = match &asked.signature {
         Some((signature, of_signature)) if !asked.needs_tensors() => {
@@ -106,11 +114,11 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
     };
     report.judge(options.fail_on);
     profiles::place(&mut report, &model);
-    inputs.settle(&[&model])?;
+    inputs.check_unchanged(&[&model])?;
     Ok(report)
 }
 
-impl Asked<'_> {
+impl VerifyRequest<'_> {
     /// Whether something is compared with what was measured of tensors.
     fn needs_tensors(&self) -> bool {
         let attested = self.signature.iter().any(|(signed, _)| !signed.attestations.is_empty());
@@ -120,13 +128,14 @@ impl Asked<'_> {
     fn open(&self) -> Result<Checkpoint, Error> {
         let options = self.options;
         let git = self.signature.iter().any(|(signature, _)| signature.lists_git_paths());
-        let of_signature = options.signature.as_ref().map(|signature| signature.inside(self.path));
+        let of_signature =
+            options.signature.as_ref().map(|signature| signature.paths_in_model(self.path));
         let opening = options.opening.options();
         let how = OpenOptions {
             include_git_paths: opening.include_git_paths || git,
             exclude: of_signature.unwrap_or_default(),
-            seals: places::seals_inside(self.path, options.seal.as_deref()),
-            list_beside: self.signature.is_some(),
+            seals: locations::seals_inside(self.path, options.seal.as_deref()),
+            list_signed_only: self.signature.is_some(),
             expected_files: self.sealed.as_ref().map(Seal::naming_files),
             ..opening
         };

@@ -1,39 +1,39 @@
 //! A model that is held to a seal, a root or attestations: every tensor is measured, and with a signature
 //! every file is hashed in the same pass.
 
-use super::{Asked, closer};
-use crate::document::{Report, SealedContent};
+use super::{VerifyRequest, value_changes};
+use crate::document::{Report, SealedCounts};
 use crate::examine::Request;
-use crate::examine::held::{self, BitSearch, HeldTo, Holding};
+use crate::examine::expectations::{self, Expectations, FlipSearch, SealReference};
 use crate::judge::{Finding, structure};
 use crate::seal::build::FILE_DIGESTS;
 use crate::seal::{Seal, document};
-use crate::verbs::{Error, sealed, signature};
+use crate::verbs::{Error, reference_seal, signature};
 use tensorseal_base::hashing::FileHashing;
-use tensorseal_format::{Checkpoint, FileKind, LeftOut, NotCovered};
+use tensorseal_format::{Checkpoint, FileKind, SkipReason, SkippedPath};
 
 /// Measures the model, and compares it with all that was asked for.
-pub fn verify(
-    asked: &Asked<'_>,
+pub(super) fn verify(
+    asked: &VerifyRequest<'_>,
     model: Checkpoint,
     report: &mut Report,
 ) -> Result<Checkpoint, Error> {
     let options = asked.options;
     let sealed = asked.sealed.as_ref();
-    let place = sealed::place(asked.path, options.seal.as_deref());
+    let place = reference_seal::place(asked.path, options.seal.as_deref());
     // A seal of another root than the one that is expected says nothing of this model.
     let trusted = sealed.filter(|seal| {
         options.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
-    let search = BitSearch { seal_path: Some(&place), limits: options.pinpoint, damage: true };
-    let held_to = trusted.map(|seal| HeldTo {
+    let search = FlipSearch { seal_path: Some(&place), limits: options.pinpoint, damage: true };
+    let held_to = trusted.map(|seal| SealReference {
         seal,
         content_only: options.content_only,
         search: Some(search),
     });
-    let holding = Holding {
+    let holding = Expectations {
         layout: sealed,
-        bytes_of: sealed.filter(|_| options.expect_root.is_none()),
+        bytes_reference: sealed.filter(|_| options.expect_root.is_none()),
         seals: held_to.as_slice(),
         code: false,
         threads: options.run.threads.clone(),
@@ -47,41 +47,42 @@ pub fn verify(
         digests = of_files;
         Ok::<_, Error>(examined)
     };
-    let held = held::hold(model, &holding, measure, &options.progress)?;
+    let held = expectations::check(model, &holding, measure, &options.progress)?;
     let (model, found) = (held.model, held.examined.seal);
     report.fill(&model, &found.model, &held.examined.run);
     if options.list_tensors {
         report.tensors = serde_json::to_value(&found.tensors).ok();
     }
     if sealed.is_none() && verified.is_none() {
-        report.coverage.not_covered.extend(beside_the_root(&model));
+        report.coverage.not_covered.extend(not_covered_by_root(&model));
     }
     if let Some(expected) = &options.expect_root {
         expect(expected, sealed, &found, report);
     }
-    let said = held.said;
+    let said = held.findings;
     let mut findings = said.structure;
     findings.extend(said.outdated);
     findings.extend(said.differences.into_iter().flatten());
     if let Some(sealed) = trusted {
-        report.profiles = closer::look_again(&mut findings, sealed, &model, &options.run)?;
+        report.profiles =
+            value_changes::describe_changes(&mut findings, sealed, &model, &options.run)?;
         if let Some(used) = &mut report.seal {
-            used.compared = Some(SealedContent::of(sealed));
+            used.compared = Some(SealedCounts::from_seal(sealed));
         }
     }
-    structure::worsen(&mut findings, &held.explained);
+    structure::raise_severity(&mut findings, &held.explained);
     report.findings.append(&mut findings);
     if let Some((verified, of_signature)) = &asked.signature {
         let how = (*of_signature, options.opening.allow_symlinks);
         let outcome = verified.compare(&model, &digests, how, report)?;
-        verified.vouch(&outcome, (asked.path, &place), &found.model.root, report);
+        verified.check_attestations(&outcome, (asked.path, &place), &found.model.root, report);
         report.findings.extend(outcome.findings);
     }
     Ok(model)
 }
 
 /// The digests of whole files that are compared with the seal.
-fn hashings(asked: &Asked<'_>) -> Vec<FileHashing> {
+fn hashings(asked: &VerifyRequest<'_>) -> Vec<FileHashing> {
     let mut known = asked.sealed.iter().flat_map(|seal| &seal.files);
     match asked.options.file_digests && known.any(|file| file.sha256.is_some()) {
         true => FILE_DIGESTS.to_vec(),
@@ -110,13 +111,13 @@ fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut
 }
 
 /// What a model root alone does not vouch for: everything that is not a tensor.
-fn beside_the_root(model: &Checkpoint) -> impl Iterator<Item = NotCovered> {
-    model.own_files().iter().map(|file| {
-        let what = match file.kind {
-            FileKind::Other => "the file",
-            _ => "its bytes outside tensors",
+fn not_covered_by_root(model: &Checkpoint) -> impl Iterator<Item = SkippedPath> {
+    model.model_files().iter().map(|file| {
+        let reason = match file.kind {
+            FileKind::Other => "not covered by the model root, only by a seal",
+            _ => "bytes outside tensors are not covered by the model root, only by a seal",
         };
-        let reason = format!("{what}: not part of the model root, only a seal covers it");
-        NotCovered { path: file.path.clone(), reason, kind: LeftOut::BesideRoot }
+        let reason = reason.to_owned();
+        SkippedPath { path: file.path.clone(), reason, kind: SkipReason::NotInModelRoot }
     })
 }

@@ -6,15 +6,15 @@
 use super::{MAX_BITS, MAX_PLACES, MAX_ROWS};
 use std::io;
 use tensorseal_base::display::display_name;
-use tensorseal_base::dtype::{Dtype, Number};
+use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::Tensor;
 use tensorseal_format::numpy::npy::NpyError;
-use tensorseal_weights::values::{Decoder, Values};
+use tensorseal_weights::values::{Decoder, TensorValues};
 
 /// What an array must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(super) enum ArrayRole {
     /// A matrix of finite numbers of any type.
     Matrix,
     /// A matrix of finite numbers of F32.
@@ -31,9 +31,9 @@ pub(super) enum Role {
     Places,
 }
 
-impl Role {
+impl ArrayRole {
     /// The types that can hold it, in words.
-    pub fn wanted(self) -> &'static str {
+    pub(super) fn wanted(self) -> &'static str {
         match self {
             Self::Matrix | Self::Bits | Self::Signs => "a number",
             Self::Drawn => "F32 or F64",
@@ -43,8 +43,9 @@ impl Role {
     }
 
     /// Whether elements of this type can hold it.
-    pub fn takes(self, dtype: Dtype) -> bool {
-        let is_integer = matches!(dtype.number(), Number::Signed | Number::Unsigned);
+    pub(super) fn takes(self, dtype: Dtype) -> bool {
+        let is_integer =
+            matches!(dtype.number_format(), NumberFormat::Signed | NumberFormat::Unsigned);
         match self {
             Self::Matrix | Self::Bits | Self::Signs => true,
             Self::Drawn => matches!(dtype, Dtype::F32 | Dtype::F64),
@@ -55,7 +56,7 @@ impl Role {
 
     /// What shape it must have, in words, if this is another one. Looked at before anything is read: what
     /// has no limit here is streamed.
-    pub fn misfit(self, shape: &[u64]) -> Option<String> {
+    pub(super) fn misfit(self, shape: &[u64]) -> Option<String> {
         let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
         let at_most = |most: u64| {
             let is_more = elements.is_none_or(|elements| elements > most);
@@ -74,7 +75,7 @@ impl Role {
     }
 
     /// What is wrong with an element.
-    pub fn fault(self, value: f64) -> Option<&'static str> {
+    pub(super) fn fault(self, value: f64) -> Option<&'static str> {
         match self {
             Self::Matrix | Self::SingleMatrix | Self::Drawn if !value.is_finite() => {
                 Some("is not a finite number")
@@ -102,13 +103,13 @@ pub(super) struct Array {
 
 impl Array {
     /// Number of its elements.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.tensor.bytes / self.decoder.width() as u64
     }
 
     /// Its elements, from the files of the key.
-    pub fn values<'a>(&'a self, files: &'a FileSet<'a>) -> Values<'a> {
-        Values::new(files, &self.tensor, self.decoder)
+    pub(super) fn values<'a>(&'a self, files: &'a FileSet<'a>) -> TensorValues<'a> {
+        TensorValues::new(files, &self.tensor, self.decoder)
     }
 }
 
@@ -185,14 +186,14 @@ pub(super) fn shown(shape: &[u64]) -> String {
 
 /// An error of one array, by the name it has in the descriptor.
 #[derive(Debug)]
-pub(super) struct NamedError {
+pub(super) struct NamedArrayError {
     pub array: String,
     pub error: ArrayError,
 }
 
 impl ArrayError {
     /// Of this array.
-    pub(super) fn of(self, name: &str) -> NamedError {
-        NamedError { array: display_name(name), error: self }
+    pub(super) fn with_name(self, name: &str) -> NamedArrayError {
+        NamedArrayError { array: display_name(name), error: self }
     }
 }

@@ -8,21 +8,21 @@
 //! Codes are the elements of an integer tensor, or four bits each of its words, the lowest first: nibble
 //! k of element i is code (bits / 4) i + k.
 
-use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::commitment::Commitment;
-use super::measured::{Coins, PartMeasured, Statistic};
-use super::places::{Places, Window};
-use super::shelf::Shelf;
-use super::{Part, Run, ThirdPartyError};
+use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
+use super::key_directory::KeyDirectory;
+use super::key_id::KeyIdHasher;
+use super::measurement::{BitMatches, PartMeasurement, Statistic};
+use super::signed_positions::{ElementWindow, SignedPositions};
+use super::{KeyPart, MeasurementContext, ThirdPartyError};
 use serde::Deserialize;
-use tensorseal_base::dtype::{Dtype, Number};
+use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::integer;
 
 /// How codes lie in the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Packing {
+pub(super) enum CodeWidth {
     /// One an element.
     #[default]
     Codes,
@@ -33,19 +33,19 @@ pub enum Packing {
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Described {
+pub(super) struct CodesDescriptor {
     tensor: String,
     #[serde(default)]
-    packing: Packing,
+    packing: CodeWidth,
     original: String,
     positions: String,
     signs: String,
 }
 
 /// A part.
-pub(super) struct Coded {
+pub(super) struct CodesPart {
     tensor: String,
-    packing: Packing,
+    packing: CodeWidth,
     /// The codes of the original: packed as the tensor is, or one an element.
     original: Array,
     positions: Array,
@@ -54,39 +54,42 @@ pub(super) struct Coded {
     largest: u64,
 }
 
-impl Coded {
+impl CodesPart {
     /// Reads the arrays of a part.
-    pub(super) fn read(part: Described, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
-        let signs = shelf.keyed(&part.signs, Role::Signs, &mut |_, _| ())?;
-        let (positions, largest) = Places::check(shelf, &part.positions, &signs)?;
-        let original = shelf.array(&part.original, Role::Codes)?;
+    pub(super) fn read(
+        part: CodesDescriptor,
+        shelf: &mut KeyDirectory<'_>,
+    ) -> Result<Self, NamedArrayError> {
+        let signs = shelf.exclusive_array(&part.signs, ArrayRole::Signs, &mut |_, _| ())?;
+        let (positions, largest) = SignedPositions::check(shelf, &part.positions, &signs)?;
+        let original = shelf.array(&part.original, ArrayRole::Codes)?;
         let most = original.len().saturating_mul(codes_per_element(&original.tensor, part.packing));
         if largest >= most {
             let what = format!("has the place {largest}, the original at most {most} codes");
-            return Err(ArrayError::Unfit(what).of(&positions.name));
+            return Err(ArrayError::Unfit(what).with_name(&positions.name));
         }
-        let Described { tensor, packing, .. } = part;
+        let CodesDescriptor { tensor, packing, .. } = part;
         Ok(Self { tensor, packing, original, positions, signs, largest })
     }
 }
 
-fn codes_per_element(tensor: &Tensor, packing: Packing) -> u64 {
+fn codes_per_element(tensor: &Tensor, packing: CodeWidth) -> u64 {
     match packing {
-        Packing::Codes => 1,
-        Packing::Nibbles => u64::from(tensor.dtype.bits() / 4),
+        CodeWidth::Codes => 1,
+        CodeWidth::Nibbles => u64::from(tensor.dtype.bits() / 4),
     }
 }
 
 /// Single codes, in ascending order.
-struct Codes<'a> {
-    window: Window<'a>,
+struct CodeReader<'a> {
+    window: ElementWindow<'a>,
     dtype: Dtype,
     /// Codes of an element; 1: it is one.
     per_element: u64,
 }
 
-impl<'a> Codes<'a> {
-    fn new(window: Window<'a>, tensor: &Tensor, packing: Packing) -> Self {
+impl<'a> CodeReader<'a> {
+    fn new(window: ElementWindow<'a>, tensor: &Tensor, packing: CodeWidth) -> Self {
         let per_element = codes_per_element(tensor, packing);
         Self { window, dtype: tensor.dtype, per_element }
     }
@@ -100,7 +103,7 @@ impl<'a> Codes<'a> {
     }
 }
 
-impl Part for Coded {
+impl KeyPart for CodesPart {
     fn tensor(&self) -> &str {
         &self.tensor
     }
@@ -109,11 +112,11 @@ impl Part for Coded {
         vec![&self.signs, &self.positions, &self.original]
     }
 
-    fn commit(&self, id: &mut Commitment) {
+    fn commit(&self, id: &mut KeyIdHasher) {
         id.text(&self.tensor);
         id.number(match self.packing {
-            Packing::Codes => 0,
-            Packing::Nibbles => 1,
+            CodeWidth::Codes => 0,
+            CodeWidth::Nibbles => 1,
         });
         id.array(&self.original);
         id.array(&self.positions);
@@ -121,7 +124,8 @@ impl Part for Coded {
     }
 
     fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError> {
-        let is_integer = matches!(tensor.dtype.number(), Number::Signed | Number::Unsigned);
+        let is_integer =
+            matches!(tensor.dtype.number_format(), NumberFormat::Signed | NumberFormat::Unsigned);
         if !is_integer || tensor.dtype == Dtype::BOOL {
             return Err(ThirdPartyError::dtype(tensor, "integers: the codes of a quantised model"));
         }
@@ -147,15 +151,21 @@ impl Part for Coded {
         Ok(())
     }
 
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
-        let places = Places::read(&run.key, &self.positions, &self.signs)?;
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError> {
+        let places = SignedPositions::read(&run.key, &self.positions, &self.signs)?;
         let elements: u64 = tensor.shape.iter().product();
         // As checked. Where elements are codes, the two are the same.
         let of_original =
-            if self.original.len() == elements { self.packing } else { Packing::Codes };
-        let mut ours = Codes::new(Window::new(run, &run.model, tensor), tensor, self.packing);
+            if self.original.len() == elements { self.packing } else { CodeWidth::Codes };
+        let mut ours =
+            CodeReader::new(ElementWindow::new(run, &run.model, tensor), tensor, self.packing);
         let original = &self.original.tensor;
-        let mut theirs = Codes::new(Window::new(run, &run.key, original), original, of_original);
+        let mut theirs =
+            CodeReader::new(ElementWindow::new(run, &run.key, original), original, of_original);
         let mut hits = 0;
         for (place, negative) in places.iter() {
             let difference = ours.at(place)? - theirs.at(place)?;
@@ -164,10 +174,10 @@ impl Part for Coded {
         // Windows that no place is in are not read.
         run.progress.add(tensor.bytes + self.arrays().iter().map(|a| a.tensor.bytes).sum::<u64>());
         let trials = places.len() as u64;
-        Ok(PartMeasured {
+        Ok(PartMeasurement {
             tensor: tensor.name.clone(),
             elements: trials,
-            statistic: Statistic::Coins(Coins { trials, hits, ..Coins::default() }),
+            statistic: Statistic::Bits(BitMatches { trials, hits, ..BitMatches::default() }),
         })
     }
 }

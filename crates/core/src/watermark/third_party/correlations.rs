@@ -9,18 +9,18 @@
 //! - Signs, as spread-spectrum carriers (CDMA, MaleficNet) are: the bounds of
 //!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
 
-use super::arrays::{Array, ArrayError, NamedError, Role, shown};
-use super::commitment::Commitment;
-use super::measured::{Inner, PartMeasured, Statistic};
-use super::places::{Places, Window};
-use super::shelf::Shelf;
-use super::{MAX_PARTS, Part, Run, ThirdPartyError, check_floats};
+use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError, shown};
+use super::key_directory::KeyDirectory;
+use super::key_id::KeyIdHasher;
+use super::measurement::{InnerProduct, PartMeasurement, Statistic};
+use super::signed_positions::{ElementWindow, SignedPositions};
+use super::{KeyPart, MAX_PARTS, MeasurementContext, ThirdPartyError, check_floats};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Deserialize;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::RunError;
 use tensorseal_format::Tensor;
-use tensorseal_weights::values::{Decoder, PIECE_LEN, Values};
+use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
 /// Pieces that are summed up together: what is kept of each is small, but not nothing.
 const BATCH: usize = 256;
@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 /// for those of the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DescribedNormal {
+pub(super) struct NormalDescriptor {
     #[serde(default)]
     tensor: Option<String>,
     xi: String,
@@ -38,7 +38,7 @@ pub struct DescribedNormal {
 /// A part of signs as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DescribedSigns {
+pub(super) struct SignsDescriptor {
     tensor: String,
     chips: String,
     #[serde(default)]
@@ -46,22 +46,22 @@ pub struct DescribedSigns {
 }
 
 /// Normal numbers for a tensor of the same shape.
-pub(super) struct Normal {
+pub(super) struct NormalPart {
     tensor: String,
     xi: Array,
 }
 
-impl Normal {
+impl NormalPart {
     /// Reads the arrays of a part; at most `most` of them.
     pub(super) fn read(
-        part: DescribedNormal,
+        part: NormalDescriptor,
         sigma: f64,
         most: usize,
-        shelf: &mut Shelf<'_>,
-    ) -> Result<Vec<Self>, NamedError> {
+        shelf: &mut KeyDirectory<'_>,
+    ) -> Result<Vec<Self>, NamedArrayError> {
         if let Some(tensor) = part.tensor {
             let mut squares = 0.0;
-            let xi = shelf.keyed(&part.xi, Role::Drawn, &mut |_, values| {
+            let xi = shelf.exclusive_array(&part.xi, ArrayRole::Drawn, &mut |_, values| {
                 squares += values.iter().map(|value| value * value).sum::<f64>();
             })?;
             return Ok(vec![Self::checked(tensor, xi, squares, sigma)?]);
@@ -69,14 +69,15 @@ impl Normal {
         let names = shelf.names(&part.xi)?;
         if names.len() > most {
             let what = format!("has {} tensors; a key has at most {MAX_PARTS} parts", names.len());
-            return Err(ArrayError::Unfit(what).of(&part.xi));
+            return Err(ArrayError::Unfit(what).with_name(&part.xi));
         }
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let mut squares = 0.0;
-            let xi = shelf.keyed_tensor(&part.xi, &name, Role::Drawn, &mut |_, values| {
-                squares += values.iter().map(|value| value * value).sum::<f64>();
-            })?;
+            let xi =
+                shelf.exclusive_tensor(&part.xi, &name, ArrayRole::Drawn, &mut |_, values| {
+                    squares += values.iter().map(|value| value * value).sum::<f64>();
+                })?;
             all.push(Self::checked(name, xi, squares, sigma)?);
         }
         Ok(all)
@@ -84,7 +85,12 @@ impl Normal {
 
     /// Refuses numbers that no normal distribution of this standard deviation gives: the p-value would
     /// be that of other numbers.
-    fn checked(tensor: String, xi: Array, squares: f64, sigma: f64) -> Result<Self, NamedError> {
+    fn checked(
+        tensor: String,
+        xi: Array,
+        squares: f64,
+        sigma: f64,
+    ) -> Result<Self, NamedArrayError> {
         let n = xi.len() as f64;
         let measured = squares / (sigma * sigma);
         if is_chi_square(measured, n) {
@@ -94,7 +100,7 @@ impl Normal {
             "has a root mean square of {:e}, which normal numbers of sigma {sigma:e} do not have; give the sigma they were drawn with",
             libm::sqrt(squares / n)
         );
-        Err(ArrayError::Unfit(what).of(&xi.name))
+        Err(ArrayError::Unfit(what).with_name(&xi.name))
     }
 }
 
@@ -121,24 +127,24 @@ fn unit(dtype: Dtype) -> f64 {
 /// Sums up all elements of two arrays of the same length, in the order of their pieces: the same for any
 /// number of threads.
 fn inner_product(
-    run: &Run<'_>,
-    carrier: &Values<'_>,
-    weights: &Values<'_>,
+    run: &MeasurementContext<'_>,
+    carrier: &TensorValues<'_>,
+    weights: &TensorValues<'_>,
     drawn_to: f64,
-) -> Result<Inner, RunError> {
+) -> Result<InnerProduct, RunError> {
     let starts: Vec<u64> = (0..BATCH as u64).map(|piece| piece * PIECE_LEN as u64).collect();
-    let mut whole = Inner::default();
+    let mut whole = InnerProduct::default();
     let batch = (BATCH * PIECE_LEN) as u64;
     for base in (0..weights.len()).step_by(BATCH * PIECE_LEN) {
         let end = base.saturating_add(batch).min(weights.len());
-        let sums: Vec<Inner> = run.pool.install(|| {
+        let sums: Vec<InnerProduct> = run.pool.install(|| {
             starts
                 .par_iter()
                 .filter(|start| base + **start < end)
                 .map(|start| {
                     let carrier = run.piece(carrier, base + start)?;
                     let weights = run.piece(weights, base + start)?;
-                    Ok(Inner::of(&carrier, &weights, drawn_to))
+                    Ok(InnerProduct::from_slices(&carrier, &weights, drawn_to))
                 })
                 .collect::<Result<_, RunError>>()
         })?;
@@ -147,15 +153,15 @@ fn inner_product(
     Ok(whole)
 }
 
-fn measured(tensor: &Tensor, inner: Inner) -> PartMeasured {
-    PartMeasured {
+fn measured(tensor: &Tensor, inner: InnerProduct) -> PartMeasurement {
+    PartMeasurement {
         tensor: tensor.name.clone(),
         elements: inner.elements,
-        statistic: Statistic::Inner(inner),
+        statistic: Statistic::InnerProduct(inner),
     }
 }
 
-impl Part for Normal {
+impl KeyPart for NormalPart {
     fn tensor(&self) -> &str {
         &self.tensor
     }
@@ -164,7 +170,7 @@ impl Part for Normal {
         vec![&self.xi]
     }
 
-    fn commit(&self, id: &mut Commitment) {
+    fn commit(&self, id: &mut KeyIdHasher) {
         id.text(&self.tensor);
         id.array(&self.xi);
     }
@@ -178,7 +184,11 @@ impl Part for Normal {
         Err(ThirdPartyError::shape(tensor, what))
     }
 
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError> {
         let carrier = self.xi.values(&run.key);
         let drawn_to = unit(self.xi.tensor.dtype);
         let inner = inner_product(run, &carrier, &run.weights(tensor)?, drawn_to)?;
@@ -187,19 +197,22 @@ impl Part for Normal {
 }
 
 /// Signs for all elements of a tensor, or for some.
-pub(super) struct Chips {
+pub(super) struct SignsPart {
     tensor: String,
     chips: Array,
     /// With the largest of them; `None`: all elements, in order.
     positions: Option<(Array, u64)>,
 }
 
-impl Chips {
+impl SignsPart {
     /// Reads the arrays of a part.
-    pub(super) fn read(part: DescribedSigns, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
-        let chips = shelf.keyed(&part.chips, Role::Signs, &mut |_, _| ())?;
+    pub(super) fn read(
+        part: SignsDescriptor,
+        shelf: &mut KeyDirectory<'_>,
+    ) -> Result<Self, NamedArrayError> {
+        let chips = shelf.exclusive_array(&part.chips, ArrayRole::Signs, &mut |_, _| ())?;
         let positions = match &part.positions {
-            Some(positions) => Some(Places::check(shelf, positions, &chips)?),
+            Some(positions) => Some(SignedPositions::check(shelf, positions, &chips)?),
             None => None,
         };
         Ok(Self { tensor: part.tensor, chips, positions })
@@ -210,19 +223,19 @@ impl Chips {
         &self,
         positions: &Array,
         tensor: &Tensor,
-        run: &Run<'_>,
-    ) -> Result<Inner, ThirdPartyError> {
-        let decoder = Decoder::of_weights(tensor.dtype);
+        run: &MeasurementContext<'_>,
+    ) -> Result<InnerProduct, ThirdPartyError> {
+        let decoder = Decoder::for_weights(tensor.dtype);
         let decoder = decoder.ok_or_else(|| ThirdPartyError::dtype(tensor, super::FLOATS))?;
-        let places = Places::read(&run.key, positions, &self.chips)?;
-        let mut window = Window::new(run, &run.model, tensor);
-        let mut whole = Inner::default();
+        let places = SignedPositions::read(&run.key, positions, &self.chips)?;
+        let mut window = ElementWindow::new(run, &run.model, tensor);
+        let mut whole = InnerProduct::default();
         let (mut chips, mut weights) = (Vec::new(), Vec::new());
         for (index, (place, negative)) in places.iter().enumerate() {
             chips.push(if negative { -1.0 } else { 1.0 });
             weights.push(decoder.value(&window.code(place)?.to_le_bytes()));
             if weights.len() == PIECE_LEN || index + 1 == places.len() {
-                whole.merge(&Inner::of(&chips, &weights, 0.0));
+                whole.merge(&InnerProduct::from_slices(&chips, &weights, 0.0));
                 chips.clear();
                 weights.clear();
             }
@@ -233,7 +246,7 @@ impl Chips {
     }
 }
 
-impl Part for Chips {
+impl KeyPart for SignsPart {
     fn tensor(&self) -> &str {
         &self.tensor
     }
@@ -243,7 +256,7 @@ impl Part for Chips {
         std::iter::once(&self.chips).chain(positions).collect()
     }
 
-    fn commit(&self, id: &mut Commitment) {
+    fn commit(&self, id: &mut KeyIdHasher) {
         id.text(&self.tensor);
         id.number(self.arrays().len() as u64);
         self.arrays().into_iter().for_each(|array| id.array(array));
@@ -266,7 +279,11 @@ impl Part for Chips {
         }
     }
 
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError> {
         let inner = match &self.positions {
             Some((positions, _)) => self.at_places(positions, tensor, run)?,
             None => {

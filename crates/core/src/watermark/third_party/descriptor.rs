@@ -8,7 +8,7 @@ use super::{MAX_PARTS, codes, correlations, neuralmark, projections};
 use crate::watermark::SCHEME as NATIVE;
 pub use crate::watermark::key_file::scheme_of;
 use crate::watermark::key_file::{MAX_NOTE, SCHEMA};
-use crate::watermark::scheme::{Scheme, SchemeError};
+use crate::watermark::scheme::{ThirdPartyScheme, ThirdPartySchemeError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tensorseal_base::display::display_name;
@@ -34,7 +34,7 @@ pub enum DescriptorError {
         /// As it is written.
         scheme: String,
         /// Why not.
-        error: SchemeError,
+        error: ThirdPartySchemeError,
     },
     /// Nothing to read from a file.
     #[error("the scheme interval has no key: it compares with a base model")]
@@ -61,23 +61,23 @@ fn quoted(name: &str) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
     /// Whose key it is.
-    pub scheme: Scheme,
-    pub(super) parts: Described,
+    pub scheme: ThirdPartyScheme,
+    pub(super) parts: PartDescriptors,
 }
 
 /// The parts, by how they are read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Described {
-    Projections(Vec<projections::Described>),
-    Codes(Vec<codes::Described>),
-    NeuralMark(Vec<neuralmark::Described>),
-    Gaussian { sigma: f64, parts: Vec<correlations::DescribedNormal> },
-    Signs(Vec<correlations::DescribedSigns>),
+pub(super) enum PartDescriptors {
+    Projections(Vec<projections::ProjectionDescriptor>),
+    Codes(Vec<codes::CodesDescriptor>),
+    NeuralMark(Vec<neuralmark::NeuralMarkDescriptor>),
+    Gaussian { sigma: f64, parts: Vec<correlations::NormalDescriptor> },
+    Signs(Vec<correlations::SignsDescriptor>),
 }
 
 /// What says which kind of key a file holds.
 #[derive(Deserialize)]
-struct Head {
+struct DescriptorHeader {
     schema: String,
     #[serde(default)]
     scheme: String,
@@ -87,7 +87,7 @@ struct Head {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)] // read to know that they are there
-struct Document<P> {
+struct DescriptorDocument<P> {
     schema: String,
     scheme: String,
     #[serde(default)]
@@ -99,7 +99,7 @@ struct Document<P> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)] // as above
-struct ScaledDocument<P> {
+struct ScaledDescriptorDocument<P> {
     schema: String,
     scheme: String,
     #[serde(default)]
@@ -121,7 +121,7 @@ fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, DescriptorError> {
 }
 
 fn parts_of<P: DeserializeOwned>(text: &[u8]) -> Result<Vec<P>, DescriptorError> {
-    let document: Document<P> = json(text)?;
+    let document: DescriptorDocument<P> = json(text)?;
     checked(document.parts, &document.note)
 }
 
@@ -140,32 +140,35 @@ impl Descriptor {
     /// # Errors
     /// See [`DescriptorError`].
     pub fn parse(text: &[u8]) -> Result<Self, DescriptorError> {
-        let head: Head = json(text)?;
+        let head: DescriptorHeader = json(text)?;
         if head.schema != SCHEMA {
             return Err(DescriptorError::Schema(display_name(&head.schema)));
         }
         if head.scheme == NATIVE {
             return Err(DescriptorError::Native);
         }
-        let scheme: Scheme = head
+        let scheme: ThirdPartyScheme = head
             .scheme
             .parse()
             .map_err(|error| DescriptorError::Scheme { scheme: head.scheme, error })?;
         let parts = match scheme {
-            Scheme::Uchida | Scheme::DeepMarks => Described::Projections(parts_of(text)?),
-            Scheme::EmMark => Described::Codes(parts_of(text)?),
-            Scheme::NeuralMark => Described::NeuralMark(parts_of(text)?),
-            Scheme::Signs => Described::Signs(parts_of(text)?),
-            Scheme::Gaussian => {
-                let document: ScaledDocument<correlations::DescribedNormal> = json(text)?;
+            ThirdPartyScheme::Uchida | ThirdPartyScheme::DeepMarks => {
+                PartDescriptors::Projections(parts_of(text)?)
+            }
+            ThirdPartyScheme::EmMark => PartDescriptors::Codes(parts_of(text)?),
+            ThirdPartyScheme::NeuralMark => PartDescriptors::NeuralMark(parts_of(text)?),
+            ThirdPartyScheme::Signs => PartDescriptors::Signs(parts_of(text)?),
+            ThirdPartyScheme::Gaussian => {
+                let document: ScaledDescriptorDocument<correlations::NormalDescriptor> =
+                    json(text)?;
                 let sigma = document.sigma;
                 // Far from the ends of f64, so that its square is a number, too.
                 if !(1e-30..=1e30).contains(&sigma) {
                     return Err(DescriptorError::Sigma);
                 }
-                Described::Gaussian { sigma, parts: checked(document.parts, &document.note)? }
+                PartDescriptors::Gaussian { sigma, parts: checked(document.parts, &document.note)? }
             }
-            Scheme::Interval => return Err(DescriptorError::NoKey),
+            ThirdPartyScheme::Interval => return Err(DescriptorError::NoKey),
         };
         Ok(Self { scheme, parts })
     }
@@ -234,10 +237,10 @@ mod tests {
                 less["parts"][0].as_object_mut().unwrap().remove(member);
                 let may_miss = matches!(
                     (scheme, member.as_str()),
-                    (Scheme::EmMark, "packing")
-                        | (Scheme::NeuralMark, "bits")
-                        | (Scheme::Gaussian, "tensor")
-                        | (Scheme::Signs, "positions")
+                    (ThirdPartyScheme::EmMark, "packing")
+                        | (ThirdPartyScheme::NeuralMark, "bits")
+                        | (ThirdPartyScheme::Gaussian, "tensor")
+                        | (ThirdPartyScheme::Signs, "positions")
                 );
                 assert_eq!(parse(&less).is_ok(), may_miss, "{less}");
             }

@@ -15,15 +15,15 @@
 //! their intervals, and is none of these: such values are counted, too.
 
 use super::ThirdPartyError;
-use crate::watermark::names::Names;
+use crate::watermark::tensor_index::TensorIndex;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use tensorseal_base::dtype::{Dtype, Number};
+use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, Tensor};
-use tensorseal_weights::values::{Decoder, PIECE_LEN, Values};
+use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
 /// The largest code.
 const LARGEST_CODE: f64 = 127.0;
@@ -36,7 +36,7 @@ const MIDDLE: f64 = 1e-3;
 
 /// What two models have in one tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct IntervalCounts {
     /// Values.
     pub elements: u64,
     /// Values that differ.
@@ -49,7 +49,7 @@ pub struct Counts {
     expected: u128,
 }
 
-impl Counts {
+impl IntervalCounts {
     /// How many codes would be expected to differ.
     pub fn expected(&self) -> f64 {
         libm::ldexp(self.expected as f64, -FRACTION_BITS)
@@ -97,30 +97,30 @@ fn code(value: f64, step: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Intervals {
     /// By tensor: its name in the model, and what was counted.
-    pub tensors: Vec<(String, Counts)>,
+    pub tensors: Vec<(String, IntervalCounts)>,
 }
 
 /// A tensor of the model and its counterpart.
-struct Pair<'a> {
+struct TensorPair<'a> {
     ours: &'a Tensor,
     base: &'a Tensor,
     decoders: [Decoder; 2],
 }
 
-fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<Pair<'a>> {
-    let (our_names, their_names) = (Names::of(model), Names::of(base));
+fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<TensorPair<'a>> {
+    let (our_names, their_names) = (TensorIndex::of(model), TensorIndex::of(base));
     let pair = |(canonical, ours): (&String, &usize)| {
         let theirs = their_names.canonical().get(canonical)?;
         let is_whole = our_names.is_whole(*ours) && their_names.is_whole(*theirs);
         let (ours, base) = (&model.tensors[*ours], &base.tensors[*theirs]);
-        let decoders = [Decoder::of_weights(ours.dtype)?, Decoder::of_weights(base.dtype)?];
+        let decoders = [Decoder::for_weights(ours.dtype)?, Decoder::for_weights(base.dtype)?];
         // None of the dimensions is 0 then, and their product fits.
         if !is_whole || ours.shape != base.shape || ours.bytes == 0 {
             return None;
         }
         // Rows of a single element have no intervals: its magnitude is the largest one.
         let row = ours.shape.get(1..)?.iter().product::<u64>();
-        (ours.shape.len() >= 2 && row > 1).then_some(Pair { ours, base, decoders })
+        (ours.shape.len() >= 2 && row > 1).then_some(TensorPair { ours, base, decoders })
     };
     our_names.canonical().iter().filter_map(pair).collect()
 }
@@ -138,15 +138,15 @@ pub fn measure(
 ) -> Result<Intervals, ThirdPartyError> {
     let pairs = pairs(model, base);
     let plans = [
-        Plan::of_tensors(pairs.iter().map(|pair| (0, pair.ours))),
-        Plan::of_tensors(pairs.iter().map(|pair| (0, pair.base))),
+        Plan::from_tensors(pairs.iter().map(|pair| (0, pair.ours))),
+        Plan::from_tensors(pairs.iter().map(|pair| (0, pair.base))),
     ];
     progress.expect(plans.iter().map(|plan| plan.bytes()).sum());
     let files = [FileSet::new(&model.files, &plans[0]), FileSet::new(&base.files, &plans[1])];
     let pool = threads.pool()?;
     let mut found = Intervals::default();
     for pair in &pairs {
-        let rows = Rows::of(pair, &files, progress);
+        let rows = RowReader::of(pair, &files, progress);
         let counts = pool.install(|| rows.count())?;
         found.tensors.push((pair.ours.name.clone(), counts));
         files[0].object_done(pair.ours.file)?;
@@ -156,8 +156,8 @@ pub fn measure(
 }
 
 /// The rows of a pair.
-struct Rows<'a> {
-    values: [Values<'a>; 2],
+struct RowReader<'a> {
+    values: [TensorValues<'a>; 2],
     /// Elements of a row.
     row: u64,
     /// How far a value of the model's type may be from what was rounded to it, relatively.
@@ -165,13 +165,13 @@ struct Rows<'a> {
     progress: &'a Progress,
 }
 
-impl<'a> Rows<'a> {
-    fn of(pair: &'a Pair<'a>, files: &'a [FileSet<'a>; 2], progress: &'a Progress) -> Self {
+impl<'a> RowReader<'a> {
+    fn of(pair: &'a TensorPair<'a>, files: &'a [FileSet<'a>; 2], progress: &'a Progress) -> Self {
         let [ours, base] = pair.decoders;
         Self {
             values: [
-                Values::new(&files[0], pair.ours, ours),
-                Values::new(&files[1], pair.base, base),
+                TensorValues::new(&files[0], pair.ours, ours),
+                TensorValues::new(&files[1], pair.base, base),
             ],
             row: pair.ours.shape[1..].iter().product(),
             spacing: spacing(pair.ours.dtype),
@@ -180,7 +180,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Counts all rows. Integers: the order does not matter.
-    fn count(&self) -> Result<Counts, RunError> {
+    fn count(&self) -> Result<IntervalCounts, RunError> {
         // Pieces of whole rows; a row that is longer than a piece is one of its own.
         let rows = (PIECE_LEN as u64 / self.row).max(1);
         let all = self.values[0].len() / self.row;
@@ -196,15 +196,15 @@ impl<'a> Rows<'a> {
                     false => self.short_rows(first, rows.min(all - piece * rows)),
                 }
             })
-            .try_reduce(Counts::default, |mut whole, part| {
+            .try_reduce(IntervalCounts::default, |mut whole, part| {
                 whole.merge(&part);
                 Ok(whole)
             })
     }
 
     /// Rows that fit into memory: read once.
-    fn short_rows(&self, first: u64, rows: u64) -> Result<Counts, RunError> {
-        let mut counts = Counts::default();
+    fn short_rows(&self, first: u64, rows: u64) -> Result<IntervalCounts, RunError> {
+        let mut counts = IntervalCounts::default();
         let [ours, base] = self.piece(first, (rows * self.row) as usize)?;
         let row = self.row as usize;
         for (ours, base) in ours.chunks_exact(row).zip(base.chunks_exact(row)) {
@@ -214,7 +214,7 @@ impl<'a> Rows<'a> {
     }
 
     /// A row that is read twice, in pieces: for its largest magnitudes, and for its codes.
-    fn long_row(&self, first: u64) -> Result<Counts, RunError> {
+    fn long_row(&self, first: u64) -> Result<IntervalCounts, RunError> {
         let starts = || (first..first + self.row).step_by(PIECE_LEN);
         let len = |start: u64| (first + self.row - start).min(PIECE_LEN as u64) as usize;
         let mut most = [0.0f64; 2];
@@ -226,7 +226,7 @@ impl<'a> Rows<'a> {
                 return Err(RunError::Interrupted);
             }
         }
-        let mut counts = Counts::default();
+        let mut counts = IntervalCounts::default();
         for start in starts() {
             let [ours, base] = self.piece(start, len(start))?;
             counts.add(&ours, &base, most, self.spacing);
@@ -252,8 +252,8 @@ fn largest(values: &[f64]) -> f64 {
 /// Half a unit in the last place of 1, for a product that was rounded twice, as the code times its scale
 /// is: a whole one.
 fn spacing(dtype: Dtype) -> f64 {
-    match dtype.number() {
-        Number::Float(format) => libm::ldexp(1.0, -(format.mantissa_bits as i32)),
+    match dtype.number_format() {
+        NumberFormat::Float(format) => libm::ldexp(1.0, -(format.mantissa_bits as i32)),
         _ => 0.0,
     }
 }
@@ -263,8 +263,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counted(ours: &[f64], base: &[f64]) -> Counts {
-        let mut counts = Counts::default();
+    fn counted(ours: &[f64], base: &[f64]) -> IntervalCounts {
+        let mut counts = IntervalCounts::default();
         counts.add(ours, base, [largest(ours), largest(base)], 0.0);
         counts
     }
@@ -285,7 +285,10 @@ mod tests {
     #[test]
     fn rows_of_zeros_have_one_code() {
         let zeros = [0.0; 4];
-        assert_eq!(counted(&zeros, &zeros), Counts { elements: 4, ..Counts::default() });
+        assert_eq!(
+            counted(&zeros, &zeros),
+            IntervalCounts { elements: 4, ..IntervalCounts::default() }
+        );
         let counts = counted(&[0.0, 1.0, -1.0, 0.0], &zeros);
         assert_eq!((counts.changed, counts.codes_changed, counts.expected()), (2, 2, 2.0));
         let counts = counted(&zeros, &[0.0, 1.0, -1.0, 0.0]);
@@ -321,12 +324,12 @@ mod tests {
             let ours: Vec<f64> = values.iter().map(|(a, _)| f64::from(*a) / 7.0).collect();
             let base: Vec<f64> = values.iter().map(|(_, b)| f64::from(*b) / 7.0).collect();
             let most = [largest(&ours), largest(&base)];
-            let mut whole = Counts::default();
+            let mut whole = IntervalCounts::default();
             whole.add(&ours, &base, most, 0.0);
             let cut = cut.index(values.len());
-            let mut parts = Counts::default();
+            let mut parts = IntervalCounts::default();
             parts.add(&ours[cut..], &base[cut..], most, 0.0);
-            let mut rest = Counts::default();
+            let mut rest = IntervalCounts::default();
             rest.add(&ours[..cut], &base[..cut], most, 0.0);
             parts.merge(&rest);
             prop_assert_eq!(parts, whole);

@@ -4,20 +4,20 @@
 //! key, and can show it later. It does not depend on what the files are called, on the container an
 //! array lies in, or on the note.
 
-use super::arrays::{ArrayError, NamedError};
-use super::codes::Coded;
-use super::commitment::Commitment;
-use super::correlations::{Chips, Normal};
-use super::descriptor::{Described, Descriptor, DescriptorError, MAX_FILE};
-use super::neuralmark::Hashed;
-use super::projections::Projected;
-use super::scheme::Scheme;
-use super::shelf::Shelf;
-use super::{MAX_PARTS, Part};
+use super::arrays::{ArrayError, NamedArrayError};
+use super::codes::CodesPart;
+use super::correlations::{NormalPart, SignsPart};
+use super::descriptor::{Descriptor, DescriptorError, MAX_FILE, PartDescriptors};
+use super::key_directory::KeyDirectory;
+use super::key_id::KeyIdHasher;
+use super::neuralmark::NeuralMarkPart;
+use super::projections::ProjectionPart;
+use super::scheme::ThirdPartyScheme;
+use super::{KeyPart, MAX_PARTS};
 use crate::watermark::files::directory_of;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tensorseal_base::small::open_regular;
+use tensorseal_base::regular_file::open_regular;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::ModelFile;
 
@@ -59,10 +59,10 @@ pub enum ThirdPartyKeyError {
 
 /// The key of another scheme.
 pub struct ThirdPartyKey {
-    scheme: Scheme,
+    scheme: ThirdPartyScheme,
     id: String,
     sigma: f64,
-    pub(super) parts: Vec<Box<dyn Part>>,
+    pub(super) parts: Vec<Box<dyn KeyPart>>,
     /// The files of its arrays.
     pub(super) files: Vec<ModelFile>,
 }
@@ -99,16 +99,16 @@ impl ThirdPartyKey {
         }
         let descriptor = Descriptor::parse(&text)
             .map_err(|source| ThirdPartyKeyError::Descriptor { path: path.to_owned(), source })?;
-        let mut shelf = Shelf::new(directory_of(path), progress).map_err(failed)?;
+        let mut shelf = KeyDirectory::new(directory_of(path), progress).map_err(failed)?;
         let scheme = descriptor.scheme;
         let (sigma, parts) = read_parts(descriptor.parts, &mut shelf).map_err(|named| {
-            let NamedError { array, error } = named;
+            let NamedArrayError { array, error } = named;
             match error {
                 ArrayError::Interrupted => ThirdPartyKeyError::Interrupted,
                 source => ThirdPartyKeyError::Array { path: path.to_owned(), array, source },
             }
         })?;
-        let mut id = Commitment::new(CONTEXT_ID);
+        let mut id = KeyIdHasher::new(CONTEXT_ID);
         id.text(scheme.name());
         id.bytes(&sigma.to_le_bytes());
         id.number(parts.len() as u64);
@@ -118,7 +118,7 @@ impl ThirdPartyKey {
     }
 
     /// Whose key it is.
-    pub fn scheme(&self) -> Scheme {
+    pub fn scheme(&self) -> ThirdPartyScheme {
         self.scheme
     }
 
@@ -133,35 +133,38 @@ impl ThirdPartyKey {
     }
 }
 
-type Parts = Vec<Box<dyn Part>>;
+type KeyParts = Vec<Box<dyn KeyPart>>;
 
-fn read_parts(described: Described, shelf: &mut Shelf<'_>) -> Result<(f64, Parts), NamedError> {
-    let mut parts: Parts = Vec::new();
+fn read_parts(
+    described: PartDescriptors,
+    shelf: &mut KeyDirectory<'_>,
+) -> Result<(f64, KeyParts), NamedArrayError> {
+    let mut parts: KeyParts = Vec::new();
     match described {
-        Described::Projections(all) => {
+        PartDescriptors::Projections(all) => {
             for part in all {
-                parts.push(Box::new(Projected::read(part, shelf)?));
+                parts.push(Box::new(ProjectionPart::read(part, shelf)?));
             }
         }
-        Described::Codes(all) => {
+        PartDescriptors::Codes(all) => {
             for part in all {
-                parts.push(Box::new(Coded::read(part, shelf)?));
+                parts.push(Box::new(CodesPart::read(part, shelf)?));
             }
         }
-        Described::NeuralMark(all) => {
+        PartDescriptors::NeuralMark(all) => {
             for part in all {
-                parts.push(Box::new(Hashed::read(part, shelf)?));
+                parts.push(Box::new(NeuralMarkPart::read(part, shelf)?));
             }
         }
-        Described::Signs(all) => {
+        PartDescriptors::Signs(all) => {
             for part in all {
-                parts.push(Box::new(Chips::read(part, shelf)?));
+                parts.push(Box::new(SignsPart::read(part, shelf)?));
             }
         }
-        Described::Gaussian { sigma, parts: all } => {
+        PartDescriptors::Gaussian { sigma, parts: all } => {
             for part in all {
                 let most = MAX_PARTS - parts.len().min(MAX_PARTS);
-                for part in Normal::read(part, sigma, most, shelf)? {
+                for part in NormalPart::read(part, sigma, most, shelf)? {
                     parts.push(Box::new(part));
                 }
             }

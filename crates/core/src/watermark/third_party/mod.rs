@@ -11,26 +11,28 @@
 
 pub mod arrays;
 mod codes;
-mod commitment;
 mod correlations;
 pub mod descriptor;
 pub mod interval;
 pub mod key;
-mod measured;
+mod key_directory;
+mod key_id;
+mod measurement;
 mod neuralmark;
-mod places;
 mod projections;
-mod shelf;
+mod signed_positions;
 
 pub use interval::Intervals;
 pub use key::{ThirdPartyKey, ThirdPartyKeyError};
-pub use measured::{Coins, Inner, PartMeasured, Statistic, ThirdPartyMeasured};
+pub use measurement::{
+    BitMatches, InnerProduct, PartMeasurement, Statistic, ThirdPartyMeasurement,
+};
 
-pub use super::scheme::{self, Scheme, refused};
+pub use super::scheme::{self, ThirdPartyScheme, refused};
 
-use crate::watermark::names::Names;
+use crate::watermark::tensor_index::TensorIndex;
 use arrays::Array;
-use commitment::Commitment;
+use key_id::KeyIdHasher;
 use tensorseal_base::display::display_name;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::{FileError, FileSet};
@@ -38,7 +40,7 @@ use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, Tensor};
-use tensorseal_weights::values::{Decoder, PIECE_LEN, Values};
+use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
 /// Longest vector that a projection is of: rows of a matrix of a key.
 pub const MAX_ROWS: u64 = 1 << 24;
@@ -107,7 +109,7 @@ impl ThirdPartyError {
 }
 
 /// A part of a key: what it has for one tensor.
-trait Part: Send + Sync {
+trait KeyPart: Send + Sync {
     /// The tensor it is for, by its name in the key.
     fn tensor(&self) -> &str;
 
@@ -115,17 +117,21 @@ trait Part: Send + Sync {
     fn arrays(&self) -> Vec<&Array>;
 
     /// Adds everything it says to the id of the key.
-    fn commit(&self, id: &mut Commitment);
+    fn commit(&self, id: &mut KeyIdHasher);
 
     /// Whether the tensor is one that it can be for.
     fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError>;
 
     /// Measures a tensor that was checked.
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError>;
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError>;
 }
 
 /// What the measurement of all parts shares.
-struct Run<'a> {
+struct MeasurementContext<'a> {
     /// The files of the model.
     model: FileSet<'a>,
     /// The files of the key.
@@ -134,16 +140,16 @@ struct Run<'a> {
     progress: &'a Progress,
 }
 
-impl Run<'_> {
+impl MeasurementContext<'_> {
     /// The values of a tensor of floats; zero for what is not finite.
-    fn weights<'b>(&'b self, tensor: &'b Tensor) -> Result<Values<'b>, ThirdPartyError> {
-        let decoder = Decoder::of_weights(tensor.dtype);
+    fn weights<'b>(&'b self, tensor: &'b Tensor) -> Result<TensorValues<'b>, ThirdPartyError> {
+        let decoder = Decoder::for_weights(tensor.dtype);
         let decoder = decoder.ok_or_else(|| ThirdPartyError::dtype(tensor, FLOATS))?;
-        Ok(Values::new(&self.model, tensor, decoder))
+        Ok(TensorValues::new(&self.model, tensor, decoder))
     }
 
     /// A piece of values, from `first` on.
-    fn piece(&self, values: &Values<'_>, first: u64) -> Result<Vec<f64>, RunError> {
+    fn piece(&self, values: &TensorValues<'_>, first: u64) -> Result<Vec<f64>, RunError> {
         if self.progress.stopped() {
             return Err(RunError::Interrupted);
         }
@@ -155,7 +161,7 @@ impl Run<'_> {
     /// All pieces of values, each with the index of its first element.
     fn pieces<'b>(
         &'b self,
-        values: &'b Values<'_>,
+        values: &'b TensorValues<'_>,
     ) -> impl Iterator<Item = Result<(u64, Vec<f64>), RunError>> + 'b {
         values.starts().map(|first| Ok((first, self.piece(values, first)?)))
     }
@@ -165,7 +171,7 @@ impl Run<'_> {
 const FLOATS: &str = "floating-point weights of 8 to 64 bits";
 
 fn check_floats(tensor: &Tensor) -> Result<(), ThirdPartyError> {
-    match Decoder::of_weights(tensor.dtype) {
+    match Decoder::for_weights(tensor.dtype) {
         Some(_) => Ok(()),
         None => Err(ThirdPartyError::dtype(tensor, FLOATS)),
     }
@@ -184,8 +190,8 @@ pub fn measure(
     key: &ThirdPartyKey,
     threads: &Threads,
     progress: &Progress,
-) -> Result<ThirdPartyMeasured, ThirdPartyError> {
-    let names = Names::of(model);
+) -> Result<ThirdPartyMeasurement, ThirdPartyError> {
+    let names = TensorIndex::of(model);
     let mut found = Vec::with_capacity(key.parts.len());
     for part in &key.parts {
         let index = names.find(part.tensor()).filter(|index| names.is_whole(*index));
@@ -195,13 +201,13 @@ pub fn measure(
         part.check(tensor)?;
         found.push((index, tensor));
     }
-    let of_model = Plan::of_tensors(found.iter().copied());
-    let of_key = Plan::of_tensors(
+    let of_model = Plan::from_tensors(found.iter().copied());
+    let of_key = Plan::from_tensors(
         key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)),
     );
     progress.expect(of_model.bytes() + of_key.bytes());
     let pool = threads.pool()?;
-    let run = Run {
+    let run = MeasurementContext {
         model: FileSet::new(&model.files, &of_model),
         key: FileSet::new(&key.files, &of_key),
         pool,
@@ -215,5 +221,5 @@ pub fn measure(
             run.key.object_done(array.tensor.file)?;
         }
     }
-    Ok(ThirdPartyMeasured { scheme: key.scheme(), sigma: key.sigma(), parts })
+    Ok(ThirdPartyMeasurement { scheme: key.scheme(), sigma: key.sigma(), parts })
 }

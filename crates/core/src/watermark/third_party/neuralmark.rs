@@ -9,12 +9,12 @@
 //!
 //! Where a weight ends up follows from its index alone ([`Filter::place`]), so that weights stream.
 
-use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::commitment::Commitment;
-use super::measured::{PartMeasured, Projections, Statistic};
+use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
+use super::key_directory::KeyDirectory;
+use super::key_id::KeyIdHasher;
+use super::measurement::{PartMeasurement, Projections, Statistic};
 use super::projections::{check_bits, project};
-use super::shelf::Shelf;
-use super::{Part, Run, ThirdPartyError, check_floats};
+use super::{KeyPart, MeasurementContext, ThirdPartyError, check_floats};
 use serde::Deserialize;
 use shake::Shake256;
 use shake::digest::{ExtendableOutput, Update, XofReader};
@@ -26,7 +26,7 @@ const MAX_ROUNDS: u32 = 64;
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Described {
+pub(super) struct NeuralMarkDescriptor {
     tensor: String,
     key: String,
     rounds: u32,
@@ -35,7 +35,7 @@ pub struct Described {
 }
 
 /// A part.
-pub(super) struct Hashed {
+pub(super) struct NeuralMarkPart {
     tensor: String,
     /// k x s.
     key: Array,
@@ -44,15 +44,18 @@ pub(super) struct Hashed {
     filter: Filter,
 }
 
-impl Hashed {
+impl NeuralMarkPart {
     /// Reads the arrays of a part; bits that are not the hash of the key are refused.
-    pub(super) fn read(part: Described, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
+    pub(super) fn read(
+        part: NeuralMarkDescriptor,
+        shelf: &mut KeyDirectory<'_>,
+    ) -> Result<Self, NamedArrayError> {
         let mut hasher = Shake256::default();
-        let key = shelf.keyed(&part.key, Role::SingleMatrix, &mut |bytes, _| {
+        let key = shelf.exclusive_array(&part.key, ArrayRole::SingleMatrix, &mut |bytes, _| {
             Update::update(&mut hasher, bytes)
         })?;
         let columns = key.tensor.shape[1];
-        let unfit = |what: &str| ArrayError::Unfit(what.to_owned()).of(&key.name);
+        let unfit = |what: &str| ArrayError::Unfit(what.to_owned()).with_name(&key.name);
         if !columns.is_multiple_of(8) {
             return Err(unfit("has a number of columns that is no multiple of 8, as hashes are"));
         }
@@ -64,14 +67,14 @@ impl Hashed {
             .flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1))
             .collect();
         if let Some(stated) = &part.bits {
-            let stated = shelf.array(stated, Role::Bits)?;
+            let stated = shelf.array(stated, ArrayRole::Bits)?;
             check_bits(&stated, columns)?;
             let read =
                 shelf.with_files(&[&stated], |files| stated.values(files).read(0, bits.len()));
-            let read = read.map_err(|error| ArrayError::from(error).of(&stated.name))?;
+            let read = read.map_err(|error| ArrayError::from(error).with_name(&stated.name))?;
             if !bits.iter().zip(&read).all(|(bit, read)| *bit == (*read != 0.0)) {
                 let what = format!("is not SHAKE-256 of {}: the key is not a sound one", key.name);
-                return Err(ArrayError::Unfit(what).of(&stated.name));
+                return Err(ArrayError::Unfit(what).with_name(&stated.name));
             }
         }
         if part.rounds > MAX_ROUNDS {
@@ -160,13 +163,13 @@ impl Pooled {
     }
 
     /// The mean of a column, and the mean of the magnitudes.
-    fn of(&self, column: usize) -> (f64, f64) {
+    fn column_mean(&self, column: usize) -> (f64, f64) {
         let rows = self.rows as f64;
         (self.sums[column] / rows, self.magnitudes[column] / rows)
     }
 }
 
-impl Part for Hashed {
+impl KeyPart for NeuralMarkPart {
     fn tensor(&self) -> &str {
         &self.tensor
     }
@@ -175,7 +178,7 @@ impl Part for Hashed {
         vec![&self.key]
     }
 
-    fn commit(&self, id: &mut Commitment) {
+    fn commit(&self, id: &mut KeyIdHasher) {
         // The bits follow from the key.
         id.text(&self.tensor);
         id.number(self.filter.rounds.into());
@@ -196,7 +199,11 @@ impl Part for Hashed {
         Err(ThirdPartyError::shape(tensor, what))
     }
 
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError> {
         let (rows, columns) = (self.key.tensor.shape[0], self.key.tensor.shape[1]);
         let weights = run.weights(tensor)?;
         // As checked: at most MAX_ROWS.
@@ -209,12 +216,12 @@ impl Part for Hashed {
         let mut projections = Projections::new(columns as usize, pooled.rows);
         for piece in run.pieces(&matrix) {
             let (first, piece) = piece?;
-            project(&mut projections, columns, first, &piece, |row| pooled.of(row));
+            project(&mut projections, columns, first, &piece, |row| pooled.column_mean(row));
         }
-        Ok(PartMeasured {
+        Ok(PartMeasurement {
             tensor: tensor.name.clone(),
             elements: pooled.nonzero,
-            statistic: Statistic::Coins(projections.compare(&self.bits)),
+            statistic: Statistic::Bits(projections.compare(&self.bits)),
         })
     }
 }

@@ -9,21 +9,21 @@
 //! A projection of exactly zero is 1 by that definition and counts as a bit that is not equal: a layer of
 //! zeros must not match a key of ones.
 
-use super::arrays::{Array, ArrayError, NamedError, Role};
-use super::commitment::Commitment;
-use super::measured::{PartMeasured, Projections, Statistic};
-use super::shelf::Shelf;
-use super::{MAX_BITS, Part, Run, ThirdPartyError, check_floats};
+use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
+use super::key_directory::KeyDirectory;
+use super::key_id::KeyIdHasher;
+use super::measurement::{PartMeasurement, Projections, Statistic};
+use super::{KeyPart, MAX_BITS, MeasurementContext, ThirdPartyError, check_floats};
 use serde::Deserialize;
 use tensorseal_engine::RunError;
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_format::Tensor;
-use tensorseal_weights::values::Values;
+use tensorseal_weights::values::TensorValues;
 
 /// A part as the descriptor has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Described {
+pub(super) struct ProjectionDescriptor {
     tensor: String,
     axis: u64,
     projection: String,
@@ -31,7 +31,7 @@ pub struct Described {
 }
 
 /// A part.
-pub(super) struct Projected {
+pub(super) struct ProjectionPart {
     tensor: String,
     /// The axis of the output channels.
     axis: u64,
@@ -41,23 +41,27 @@ pub(super) struct Projected {
     bits: Array,
 }
 
-impl Projected {
+impl ProjectionPart {
     /// Reads the arrays of a part.
-    pub(super) fn read(part: Described, shelf: &mut Shelf<'_>) -> Result<Self, NamedError> {
-        let projection = shelf.keyed(&part.projection, Role::Matrix, &mut |_, _| ())?;
-        let bits = shelf.array(&part.bits, Role::Bits)?;
+    pub(super) fn read(
+        part: ProjectionDescriptor,
+        shelf: &mut KeyDirectory<'_>,
+    ) -> Result<Self, NamedArrayError> {
+        let projection =
+            shelf.exclusive_array(&part.projection, ArrayRole::Matrix, &mut |_, _| ())?;
+        let bits = shelf.array(&part.bits, ArrayRole::Bits)?;
         check_bits(&bits, projection.tensor.shape[1])?;
         Ok(Self { tensor: part.tensor, axis: part.axis, projection, bits })
     }
 }
 
 /// Whether there is a bit for each column of a matrix.
-pub(super) fn check_bits(bits: &Array, columns: u64) -> Result<(), NamedError> {
+pub(super) fn check_bits(bits: &Array, columns: u64) -> Result<(), NamedArrayError> {
     if bits.len() == columns {
         return Ok(());
     }
     let wanted = format!("one bit for each of the {columns} columns of the matrix is needed");
-    Err(ArrayError::Shape { shape: bits.tensor.shape.clone(), wanted }.of(&bits.name))
+    Err(ArrayError::Shape { shape: bits.tensor.shape.clone(), wanted }.with_name(&bits.name))
 }
 
 /// The bits of a key: at most [`MAX_BITS`], as was checked.
@@ -117,13 +121,13 @@ impl Mean {
     }
 
     /// The mean of a row, and the mean of the magnitudes.
-    fn of(&self, row: usize) -> (f64, f64) {
+    fn row_mean(&self, row: usize) -> (f64, f64) {
         let length = self.axis as f64;
         (self.sums[row] / length, self.magnitudes[row] / length)
     }
 }
 
-impl Part for Projected {
+impl KeyPart for ProjectionPart {
     fn tensor(&self) -> &str {
         &self.tensor
     }
@@ -132,7 +136,7 @@ impl Part for Projected {
         vec![&self.projection, &self.bits]
     }
 
-    fn commit(&self, id: &mut Commitment) {
+    fn commit(&self, id: &mut KeyIdHasher) {
         id.text(&self.tensor);
         id.number(self.axis);
         id.array(&self.projection);
@@ -160,7 +164,11 @@ impl Part for Projected {
         Err(ThirdPartyError::shape(tensor, what))
     }
 
-    fn measure(&self, tensor: &Tensor, run: &Run<'_>) -> Result<PartMeasured, ThirdPartyError> {
+    fn measure(
+        &self,
+        tensor: &Tensor,
+        run: &MeasurementContext<'_>,
+    ) -> Result<PartMeasurement, ThirdPartyError> {
         let (rows, columns) = (self.projection.tensor.shape[0], self.projection.tensor.shape[1]);
         // Both as checked: at most MAX_ROWS and MAX_BITS.
         let mut mean = Mean::new(&tensor.shape, self.axis as usize, rows as usize);
@@ -169,17 +177,17 @@ impl Part for Projected {
             let (first, piece) = piece?;
             mean.add(first, &piece);
         }
-        let matrix: Values<'_> = self.projection.values(&run.key);
+        let matrix: TensorValues<'_> = self.projection.values(&run.key);
         let mut projections = Projections::new(columns as usize, mean.axis);
         for piece in run.pieces(&matrix) {
             let (first, piece) = piece?;
-            project(&mut projections, columns, first, &piece, |row| mean.of(row));
+            project(&mut projections, columns, first, &piece, |row| mean.row_mean(row));
         }
         let coins = projections.compare(&read_bits(&run.key, &self.bits)?);
-        Ok(PartMeasured {
+        Ok(PartMeasurement {
             tensor: tensor.name.clone(),
             elements: mean.nonzero,
-            statistic: Statistic::Coins(coins),
+            statistic: Statistic::Bits(coins),
         })
     }
 }
@@ -220,7 +228,7 @@ mod tests {
                 sums[row as usize] += weight;
             }
             for (row, sum) in sums.iter().enumerate() {
-                prop_assert_eq!(mean.of(row).0, sum / shape[axis] as f64);
+                prop_assert_eq!(mean.row_mean(row).0, sum / shape[axis] as f64);
             }
             prop_assert_eq!(mean.nonzero, weights.iter().filter(|w| **w != 0.0).count() as u64);
         }

@@ -1,11 +1,11 @@
 use super::super::canonical_name;
 use super::super::layout::Projection::{Key, Query};
 use super::*;
-use Layout::{Experts, Plain, RotaryRows, Transposed};
+use WeightLayout::{Experts, Plain, RotaryRows, Transposed};
 use proptest::prelude::*;
 
 /// A GGUF name, the name in the Hugging Face checkpoint as it is written there, the layout.
-type Tensor = (&'static str, &'static str, Layout);
+type Tensor = (&'static str, &'static str, WeightLayout);
 
 /// Both ends of every architecture, written out; layer 11 stands for all.
 fn check(architecture: &str, tensors: &[Tensor]) {

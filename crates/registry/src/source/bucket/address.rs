@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Whose store it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
+pub(super) enum Provider {
     /// Amazon S3, and what speaks its protocol.
     S3,
     /// Google Cloud Storage.
@@ -29,7 +29,7 @@ impl Provider {
 
 /// A bucket, and a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub(super) struct Address {
     /// Whose it is.
     pub provider: Provider,
     /// The bucket, or container.
@@ -43,7 +43,7 @@ impl Address {
     ///
     /// # Errors
     /// [`SourceError::Invalid`].
-    pub fn parse(uri: &str) -> Result<Address, SourceError> {
+    pub(super) fn parse(uri: &str) -> Result<Address, SourceError> {
         // What is no address may hold a password: none of it is shown.
         let invalid = |name: &str, why: &str| SourceError::Invalid {
             source_name: name.to_owned(),
@@ -74,21 +74,21 @@ impl Address {
     }
 
     /// What messages call an object, or all below a prefix.
-    pub fn place(&self, key: &str) -> String {
+    pub(super) fn place(&self, key: &str) -> String {
         let key = key.strip_suffix('/').unwrap_or(key);
         let bucket = format!("{}://{}", self.provider.scheme(), self.bucket);
         if key.is_empty() { bucket } else { format!("{bucket}/{key}") }
     }
 
     /// The name of the model below a prefix.
-    pub fn model_name(&self, prefix: &str) -> String {
+    pub(super) fn model_name(&self, prefix: &str) -> String {
         let below = prefix.strip_prefix(&self.prefix).unwrap_or(prefix);
         let name = below.strip_suffix('/').unwrap_or(below);
         if name.is_empty() { ".".to_owned() } else { name.to_owned() }
     }
 
     /// The prefix that the keys of a model begin with.
-    pub fn below(&self, model_name: &str) -> String {
+    pub(super) fn below(&self, model_name: &str) -> String {
         match model_name {
             "." => self.prefix.clone(),
             name => format!("{}{name}/", self.prefix),

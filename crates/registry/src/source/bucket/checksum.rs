@@ -6,7 +6,7 @@
 //! know where the parts end can verify it, and it is passed over. Some servers tell neither of it; that the
 //! object has parts is seen by its entity tag then.
 
-use super::super::Claim;
+use super::super::ListedDigest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue};
@@ -17,13 +17,13 @@ const SHA256: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 const TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 
 /// What a request has that asks for it.
-pub fn asked_for() -> HeaderMap {
+pub(super) fn request_headers() -> HeaderMap {
     HeaderMap::from_iter([(MODE, HeaderValue::from_static("ENABLED"))])
 }
 
 /// The checksum of all bytes of an object, from the headers of an answer; `None`: there is none, or it cannot
 /// be understood.
-pub fn given(headers: &HeaderMap) -> Option<[u8; 32]> {
+pub(super) fn sha256_from_headers(headers: &HeaderMap) -> Option<[u8; 32]> {
     let is_whole = match headers.get(TYPE) {
         Some(kind) => kind == "FULL_OBJECT",
         None => !headers.get(ETAG).is_some_and(is_of_parts),
@@ -40,12 +40,12 @@ fn is_of_parts(etag: &HeaderValue) -> bool {
 }
 
 /// What is claimed of an object with this checksum.
-pub fn claim(digest: [u8; 32]) -> Claim {
+pub(super) fn listed_digest(digest: [u8; 32]) -> ListedDigest {
     let digest = digest.to_vec();
-    Claim {
+    ListedDigest {
         algorithm: HashAlgorithm::Sha256,
         digest,
-        place: "its checksum in the store",
+        origin: "its checksum in the store",
         remedy: "write it again from its origin",
     }
 }
@@ -59,7 +59,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(SHA256, HeaderValue::from_str(checksum).unwrap());
         headers.extend(kind.map(|kind| (TYPE, HeaderValue::from_str(kind).unwrap())));
-        given(&headers)
+        sha256_from_headers(&headers)
     }
 
     #[test]
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(of(&whole, Some("FULL_OBJECT")), Some([7; 32]));
         assert_eq!(of(&whole, None), Some([7; 32]));
         assert_eq!(of(&whole, Some("COMPOSITE")), None);
-        assert_eq!(given(&HeaderMap::new()), None);
+        assert_eq!(sha256_from_headers(&HeaderMap::new()), None);
         for (etag, is_of_parts) in
             [("\"0a-12\"", true), ("\"0a1\"", false), ("-", false), ("", false)]
         {
@@ -76,9 +76,9 @@ mod tests {
                 (SHA256, HeaderValue::from_str(&whole).unwrap()),
                 (ETAG, HeaderValue::from_str(etag).unwrap()),
             ]);
-            assert_eq!(given(&headers).is_none(), is_of_parts, "{etag}");
+            assert_eq!(sha256_from_headers(&headers).is_none(), is_of_parts, "{etag}");
             headers.insert(TYPE, HeaderValue::from_static("FULL_OBJECT"));
-            assert_eq!(given(&headers), Some([7; 32]));
+            assert_eq!(sha256_from_headers(&headers), Some([7; 32]));
         }
         let parts = format!("{whole}-3");
         let short = STANDARD.encode([7; 31]);

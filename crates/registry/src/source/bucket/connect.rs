@@ -1,9 +1,9 @@
 //! A client for a bucket, with the settings that the tools of its provider take from the environment.
 
 use super::super::SourceError;
-use super::super::remote::{Limits, Waiting};
+use super::super::remote::{NetworkRuntime, RequestLimits};
 use super::address::{Address, Provider};
-use super::watch::Watched;
+use super::response_recorder::RecordingConnector;
 use super::{checksum, profile};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is asked of a store: ranges of objects, and pages of lists.
-pub trait Store: ObjectStore + PaginatedListStore {}
+pub(super) trait Store: ObjectStore + PaginatedListStore {}
 
 impl<T: ObjectStore + PaginatedListStore> Store for T {}
 
@@ -23,11 +23,11 @@ impl<T: ObjectStore + PaginatedListStore> Store for T {}
 ///
 /// # Errors
 /// [`SourceError::Invalid`] when the settings do not do.
-pub fn connect(
+pub(super) fn connect(
     address: &Address,
     mut settings: BTreeMap<String, String>,
-    limits: &Limits,
-    waiting: &Waiting,
+    limits: &RequestLimits,
+    waiting: &NetworkRuntime,
 ) -> Result<Arc<dyn Store>, SourceError> {
     let invalid = |why: String| SourceError::Invalid { source_name: address.to_string(), why };
     if address.provider == Provider::S3 {
@@ -37,7 +37,7 @@ pub fn connect(
     // Its library makes clients for TLS with the provider of the process alone. An error means that there is
     // one already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let built = waiting.within(|| match address.provider {
+    let built = waiting.enter(|| match address.provider {
         Provider::S3 => amazon(address, &settings, limits),
         Provider::Google => google(address, &settings, limits),
         Provider::Azure => azure(address, &settings, limits),
@@ -67,7 +67,7 @@ fn once() -> RetryConfig {
 }
 
 /// The limits of single connections; that of a whole attempt is kept by whoever asks.
-fn timeouts(limits: &Limits) -> [(ClientConfigKey, String); 3] {
+fn timeouts(limits: &RequestLimits) -> [(ClientConfigKey, String); 3] {
     let written = |time: std::time::Duration| format!("{}ms", time.as_millis().max(1));
     [
         (ClientConfigKey::ConnectTimeout, written(limits.connect)),
@@ -89,8 +89,8 @@ fn keyed<'s, K: std::str::FromStr>(
 
 type Built = Result<Arc<dyn Store>, object_store::Error>;
 
-fn amazon(address: &Address, settings: &BTreeMap<String, String>, limits: &Limits) -> Built {
-    let asking = ClientOptions::new().with_default_headers(checksum::asked_for());
+fn amazon(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
+    let asking = ClientOptions::new().with_default_headers(checksum::request_headers());
     let mut builder = AmazonS3Builder::new().with_client_options(asking);
     for (key, value) in keyed(settings, "AWS_") {
         builder = builder.with_config(key, value);
@@ -98,11 +98,11 @@ fn amazon(address: &Address, settings: &BTreeMap<String, String>, limits: &Limit
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(Watched::default());
+    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_bucket_name(&address.bucket).build()?))
 }
 
-fn google(address: &Address, settings: &BTreeMap<String, String>, limits: &Limits) -> Built {
+fn google(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
     let mut builder = GoogleCloudStorageBuilder::new();
     for (key, value) in keyed(settings, "GOOGLE_") {
         builder = builder.with_config(key, value);
@@ -110,11 +110,11 @@ fn google(address: &Address, settings: &BTreeMap<String, String>, limits: &Limit
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(GoogleConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(Watched::default());
+    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_bucket_name(&address.bucket).build()?))
 }
 
-fn azure(address: &Address, settings: &BTreeMap<String, String>, limits: &Limits) -> Built {
+fn azure(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
     let mut builder = MicrosoftAzureBuilder::new();
     for (key, value) in keyed(settings, "AZURE_") {
         builder = builder.with_config(key, value);
@@ -122,7 +122,7 @@ fn azure(address: &Address, settings: &BTreeMap<String, String>, limits: &Limits
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(AzureConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(Watched::default());
+    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_container_name(&address.bucket).build()?))
 }
 
@@ -147,7 +147,12 @@ mod tests {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut settings: BTreeMap<String, String> = settings.iter().map(own).collect();
         settings.insert("HOME".into(), "/nonexistent".into());
-        connect(&Address::parse(uri).unwrap(), settings, &Limits::default(), &Waiting::default())
+        connect(
+            &Address::parse(uri).unwrap(),
+            settings,
+            &RequestLimits::default(),
+            &NetworkRuntime::default(),
+        )
     }
 
     #[test]

@@ -14,33 +14,33 @@ mod checksum;
 mod connect;
 mod error;
 mod object;
-mod page;
+mod page_filter;
 mod pages;
 mod profile;
+mod response_recorder;
 mod walk;
-mod watch;
 
 use super::local::options;
-use super::remote::{Limits, Waiting, Windowed, Windows};
-use super::{Claim, Listed, ListedFile, OpenedModel, Source, SourceError, seal_among};
+use super::remote::{NetworkRuntime, RequestLimits, WindowCache, WindowedFile};
+use super::{ListedDigest, ListedFile, ListedModel, OpenedModel, Source, SourceError, find_seal};
 use address::{Address, Provider};
 use connect::Store;
-use object::Object;
+use object::BucketObject;
 use object_store::path::Path;
-use pages::Listing;
+use pages::BucketListing;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tensorseal_format::{Checkpoint, OpenError, RemoteFile};
 
 /// A bucket, or what lies below a prefix of it.
 #[derive(Debug)]
-struct Bucket {
+struct BucketSource {
     address: Address,
     name: String,
     store: Arc<dyn Store>,
-    limits: Limits,
-    waiting: Waiting,
-    windows: Arc<Windows>,
+    limits: RequestLimits,
+    runtime: NetworkRuntime,
+    windows: Arc<WindowCache>,
 }
 
 /// Opens `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]` or `az://CONTAINER[/PREFIX]`. Credentials, region
@@ -52,7 +52,7 @@ struct Bucket {
 pub fn open(uri: &str) -> Result<Box<dyn Source>, SourceError> {
     let settings = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    open_with(uri, settings, Limits::default())
+    open_with(uri, settings, RequestLimits::default())
 }
 
 /// [`open`], with `settings` in place of the environment.
@@ -62,37 +62,40 @@ pub fn open(uri: &str) -> Result<Box<dyn Source>, SourceError> {
 pub fn open_with(
     uri: &str,
     settings: impl IntoIterator<Item = (String, String)>,
-    limits: Limits,
+    limits: RequestLimits,
 ) -> Result<Box<dyn Source>, SourceError> {
     let address = Address::parse(uri)?;
     // What is not set and what is empty are the same to the tools of the providers.
     let settings = settings.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    let waiting = Waiting::default();
+    let waiting = NetworkRuntime::default();
     let store = connect::connect(&address, settings, &limits, &waiting)?;
-    let (name, windows) = (address.to_string(), Arc::new(Windows::of(&waiting)));
-    Ok(Box::new(Bucket { address, name, store, limits, waiting, windows }))
+    let (name, windows) = (address.to_string(), Arc::new(WindowCache::with_runtime(&waiting)));
+    Ok(Box::new(BucketSource { address, name, store, limits, runtime: waiting, windows }))
 }
 
-impl Bucket {
-    fn listing(&self) -> Listing<'_> {
-        let Self { address, store, limits, waiting, .. } = self;
-        Listing { store: store.as_ref(), limits, waiting, address }
+impl BucketSource {
+    fn listing(&self) -> BucketListing<'_> {
+        let Self { address, store, limits, runtime: waiting, .. } = self;
+        BucketListing { store: store.as_ref(), limits, runtime: waiting, address }
     }
 }
 
-impl Source for Bucket {
+impl Source for BucketSource {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list(
+        &self,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         walk::models(&self.listing(), each)
     }
 
-    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let below = self.address.below(&listed.name);
-        let listed_objects = listed.files.iter().chain(&listed.beside);
-        let mut objects = Vec::with_capacity(listed.files.len() + listed.beside.len());
+        let listed_objects = listed.files.iter().chain(&listed.sidecars);
+        let mut objects = Vec::with_capacity(listed.files.len() + listed.sidecars.len());
         for file in listed_objects.clone() {
             let key = format!("{below}{}", file.path);
             let place = self.address.place(&key);
@@ -100,47 +103,47 @@ impl Source for Bucket {
                 source_name: place.clone(),
                 why: "no object can have this name".into(),
             })?;
-            let waits = (self.waiting.clone(), self.limits.clone());
-            objects.push(Object::new(Arc::clone(&self.store), key, place, file, waits));
+            let waits = (self.runtime.clone(), self.limits.clone());
+            objects.push(BucketObject::new(Arc::clone(&self.store), key, place, file, waits));
         }
         let known = match self.address.provider {
             Provider::S3 => {
-                let claims = object::claims(&objects[..listed.files.len()])?;
-                Some(claimed(&listed.files, claims))
+                let claims = object::listed_digests(&objects[..listed.files.len()])?;
+                Some(with_digests(&listed.files, claims))
             }
             Provider::Google | Provider::Azure => None,
         };
         let windowed =
-            |object| -> Arc<dyn RemoteFile> { Arc::new(Windowed::new(object, &self.windows)) };
+            |object| -> Arc<dyn RemoteFile> { Arc::new(WindowedFile::new(object, &self.windows)) };
         let paths = listed_objects.map(|file| file.path.clone());
         let files: Vec<_> = paths.zip(objects.into_iter().map(windowed)).collect();
-        let (name, seal) = (self.address.place(&below), seal_among(&files));
+        let (name, seal) = (self.address.place(&below), find_seal(&files));
         let checkpoint = Checkpoint::open_remote(&name, files, &options());
         let checkpoint = checkpoint.map_err(|error| match error {
-            OpenError::Changed { path } => SourceError::Changed {
+            OpenError::ChangedSinceListing { path } => SourceError::Changed {
                 place: path.display().to_string(),
                 what: "it is no longer the object that was listed".into(),
             },
             error => SourceError::Open(error),
         })?;
         let opened = match known {
-            Some(known) => OpenedModel::of_others(checkpoint, Vec::new(), known),
-            None => OpenedModel::as_listed(checkpoint),
+            Some(known) => OpenedModel::with_files(checkpoint, Vec::new(), known),
+            None => OpenedModel::from_checkpoint(checkpoint),
         };
-        Ok(opened.sealed(seal))
+        Ok(opened.with_seal(seal))
     }
 
-    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+    fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let now = walk::model(&self.listing(), &self.address.below(&listed.name))?;
-        listed.hold_to(&now)
+        listed.ensure_unchanged(&now)
     }
 }
 
 /// Files as they were listed, and what is claimed of each.
-fn claimed(files: &[ListedFile], claims: Vec<Option<Claim>>) -> Vec<ListedFile> {
-    let of = |(file, claim): (&ListedFile, Option<Claim>)| {
-        let claims = file.claims.iter().cloned().chain(claim).collect();
-        ListedFile { claims, ..file.clone() }
+fn with_digests(files: &[ListedFile], claims: Vec<Option<ListedDigest>>) -> Vec<ListedFile> {
+    let of = |(file, claim): (&ListedFile, Option<ListedDigest>)| {
+        let claims = file.digests.iter().cloned().chain(claim).collect();
+        ListedFile { digests: claims, ..file.clone() }
     };
     files.iter().zip(claims).map(of).collect()
 }

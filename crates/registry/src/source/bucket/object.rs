@@ -1,12 +1,12 @@
 //! One object, read by ranges and pinned to what was listed.
 
-use super::super::remote::retry::{Failure, attempts};
-use super::super::remote::{Fetch, Limits, Waiting, retry};
-use super::super::{Claim, ListedFile, Mark, SourceError};
+use super::super::remote::retry::{AttemptError, with_retries};
+use super::super::remote::{FetchRange, NetworkRuntime, RequestLimits, retry};
+use super::super::{ChangeToken, ListedDigest, ListedFile, SourceError};
 use super::checksum;
 use super::connect::Store;
-use super::error::failure;
-use super::watch::Seen;
+use super::error::attempt_error;
+use super::response_recorder::ResponseRecorder;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 8;
 
 /// What tells one version of an object from another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Pin {
+struct ObjectIdentity {
     etag: Option<String>,
     version: Option<String>,
     /// Seconds since 1970: headers have no more.
@@ -30,41 +30,41 @@ struct Pin {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Object {
+pub(super) struct BucketObject {
     store: Arc<dyn Store>,
     key: Path,
     place: String,
     bytes: u64,
-    listed: Pin,
+    listed: ObjectIdentity,
     /// Of the first answer: some stores give no entity tags in lists, and some look at no condition.
-    first: OnceLock<Pin>,
-    waiting: Waiting,
-    limits: Limits,
+    first: OnceLock<ObjectIdentity>,
+    runtime: NetworkRuntime,
+    limits: RequestLimits,
 }
 
-impl Object {
+impl BucketObject {
     /// The object of a file as it was listed.
-    pub fn new(
+    pub(super) fn new(
         store: Arc<dyn Store>,
         key: Path,
         place: String,
         file: &ListedFile,
-        (waiting, limits): (Waiting, Limits),
-    ) -> Object {
-        let listed = match &file.mark {
-            Mark::Object { etag, version, modified } => Pin {
+        (waiting, limits): (NetworkRuntime, RequestLimits),
+    ) -> BucketObject {
+        let listed = match &file.change_token {
+            ChangeToken::Object { etag, version, modified } => ObjectIdentity {
                 etag: etag.clone(),
                 version: version.clone(),
                 modified: modified.parse().ok().map(|time: Timestamp| time.as_second()),
             },
-            _ => Pin::default(),
+            _ => ObjectIdentity::default(),
         };
         let (bytes, first) = (file.bytes, OnceLock::new());
-        Object { store, key, place, bytes, listed, first, waiting, limits }
+        BucketObject { store, key, place, bytes, listed, first, runtime: waiting, limits }
     }
 
     /// Where it is, for messages.
-    pub fn named(&self) -> &str {
+    pub(super) fn location(&self) -> &str {
         &self.place
     }
 
@@ -72,28 +72,28 @@ impl Object {
     ///
     /// # Errors
     /// When the object is no longer what was listed, or the store cannot be asked.
-    pub fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
-        attempts(&self.waiting, &self.limits, 0, || self.head())
+    pub(super) fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
+        with_retries(&self.runtime, &self.limits, 0, || self.head())
     }
 
-    async fn head(&self) -> Result<Option<[u8; 32]>, Failure> {
+    async fn head(&self) -> Result<Option<[u8; 32]>, AttemptError> {
         match self.ask(GetOptions::new().with_head(true)).await {
-            Ok((_, seen)) => Ok(seen.noted().checksum),
+            Ok((_, seen)) => Ok(seen.response().checksum),
             // A store that refuses this tells no checksum; whether it gives the bytes is seen when they are read.
-            Err(Failure::Final(RemoteError::Unavailable(_))) => Ok(None),
+            Err(AttemptError::Permanent(RemoteError::Unavailable(_))) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
-    async fn range(&self, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+    async fn range(&self, offset: u64, len: usize) -> Result<Vec<u8>, AttemptError> {
         let range = GetRange::Bounded(offset..offset + len as u64);
         let (answer, _) = self.ask(GetOptions::new().with_range(Some(range))).await?;
         body(answer, len).await
     }
 
     /// The answer to a request for the object that was listed, and for no other.
-    async fn ask(&self, what: GetOptions) -> Result<(GetResult, Seen), Failure> {
-        let seen = Seen::default();
+    async fn ask(&self, what: GetOptions) -> Result<(GetResult, ResponseRecorder), AttemptError> {
+        let seen = ResponseRecorder::default();
         let first = self.first.get();
         let etag = self.listed.etag.as_ref().or(first.and_then(|first| first.etag.as_ref()));
         let mut options = GetOptions {
@@ -103,11 +103,11 @@ impl Object {
         };
         options.extensions.insert(seen.clone());
         let answer = self.store.get_opts(&self.key, options).await;
-        let answer = answer.map_err(|error| match (&error, seen.noted().status) {
-            (Error::NotFound { .. }, _) => Failure::changed("it is gone"),
-            (Error::Precondition { .. }, _) => Failure::changed("it has another entity tag"),
-            (_, Some(416)) => Failure::changed("it became shorter"),
-            _ => failure(&error, &seen),
+        let answer = answer.map_err(|error| match (&error, seen.response().status) {
+            (Error::NotFound { .. }, _) => AttemptError::changed("it is gone"),
+            (Error::Precondition { .. }, _) => AttemptError::changed("it has another entity tag"),
+            (_, Some(416)) => AttemptError::changed("it became shorter"),
+            _ => attempt_error(&error, &seen),
         })?;
         self.compare(&answer.meta)?;
         Ok((answer, seen))
@@ -121,7 +121,7 @@ impl Object {
             let what = format!("it has {} bytes instead of {}", now.size, self.bytes);
             return Err(RemoteError::Changed(what));
         }
-        let now = Pin {
+        let now = ObjectIdentity {
             etag: now.e_tag.clone(),
             version: now.version.clone(),
             modified: Some(now.last_modified.timestamp()),
@@ -148,21 +148,21 @@ impl Object {
 }
 
 /// The bytes of an answer: as many as were asked for, no fewer and no more.
-async fn body(answer: GetResult, len: usize) -> Result<Vec<u8>, Failure> {
+async fn body(answer: GetResult, len: usize) -> Result<Vec<u8>, AttemptError> {
     let mut pieces = answer.into_stream();
     let mut bytes = Vec::with_capacity(len);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {
-            Failure::passing(format!("the connection broke: {}", retry::cause(&error)))
+            AttemptError::transient(format!("the connection broke: {}", retry::root_cause(&error)))
         })?;
         if bytes.len() + piece.len() > len {
-            return Err(Failure::unavailable("more bytes came than were asked for"));
+            return Err(AttemptError::unavailable("more bytes came than were asked for"));
         }
         bytes.extend_from_slice(&piece);
     }
     match bytes.len() {
         got if got == len => Ok(bytes),
-        got => Err(Failure::passing(format!("{got} bytes came instead of {len}"))),
+        got => Err(AttemptError::transient(format!("{got} bytes came instead of {len}"))),
     }
 }
 
@@ -177,7 +177,7 @@ fn condition(etag: &str) -> String {
     format!("\"{}\"", tag(etag))
 }
 
-impl Fetch for Object {
+impl FetchRange for BucketObject {
     fn place(&self) -> String {
         self.place.clone()
     }
@@ -187,7 +187,7 @@ impl Fetch for Object {
     }
 
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
-        attempts(&self.waiting, &self.limits, len as u64, || self.range(offset, len))
+        with_retries(&self.runtime, &self.limits, len as u64, || self.range(offset, len))
     }
 }
 
@@ -195,7 +195,9 @@ impl Fetch for Object {
 ///
 /// # Errors
 /// When an object is no longer what was listed, or the store cannot be asked.
-pub fn claims(objects: &[Object]) -> Result<Vec<Option<Claim>>, SourceError> {
+pub(super) fn listed_digests(
+    objects: &[BucketObject],
+) -> Result<Vec<Option<ListedDigest>>, SourceError> {
     let mut claims = Vec::with_capacity(objects.len());
     for some in objects.chunks(AT_ONCE) {
         let answers: Vec<_> = thread::scope(|scope| {
@@ -207,8 +209,8 @@ pub fn claims(objects: &[Object]) -> Result<Vec<Option<Claim>>, SourceError> {
                 .collect()
         });
         for (object, answer) in some.iter().zip(answers) {
-            let answer = answer.map_err(|error| SourceError::at(object.named(), error))?;
-            claims.push(answer.map(checksum::claim));
+            let answer = answer.map_err(|error| SourceError::at(object.location(), error))?;
+            claims.push(answer.map(checksum::listed_digest));
         }
     }
     Ok(claims)

@@ -1,12 +1,12 @@
 //! Lists, page by page.
 
 use super::super::SourceError;
-use super::super::remote::retry::{Failure, attempts};
-use super::super::remote::{Limits, Waiting};
+use super::super::remote::retry::{AttemptError, with_retries};
+use super::super::remote::{NetworkRuntime, RequestLimits};
 use super::address::Address;
 use super::connect::Store;
-use super::error::failure;
-use super::watch::Seen;
+use super::error::attempt_error;
+use super::response_recorder::ResponseRecorder;
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta};
@@ -19,20 +19,20 @@ const MOST_EMPTY: u32 = 1000;
 
 /// What is listed, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Listing<'a> {
+pub(super) struct BucketListing<'a> {
     /// The store.
     pub store: &'a dyn Store,
     /// How long it is waited for.
-    pub limits: &'a Limits,
+    pub limits: &'a RequestLimits,
     /// Who waits for it.
-    pub waiting: &'a Waiting,
+    pub runtime: &'a NetworkRuntime,
     /// The bucket.
     pub address: &'a Address,
 }
 
 /// A page.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(super) struct ListPage {
     /// Objects.
     pub objects: Vec<ObjectMeta>,
     /// What keys begin with that have a `/` behind the prefix, up to and with that.
@@ -43,8 +43,8 @@ pub struct Page {
 
 /// The pages of one list.
 #[derive(Debug)]
-pub struct Pages<'a> {
-    listing: Listing<'a>,
+pub(super) struct ListPages<'a> {
+    listing: BucketListing<'a>,
     prefix: &'a str,
     delimiter: bool,
     token: Option<String>,
@@ -53,14 +53,14 @@ pub struct Pages<'a> {
     empty: u32,
 }
 
-impl<'a> Listing<'a> {
+impl<'a> BucketListing<'a> {
     /// All that lies directly below a prefix.
-    pub fn level(self, prefix: &'a str) -> Pages<'a> {
+    pub(super) fn level(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, true)
     }
 
     /// All objects below a prefix.
-    pub fn all(self, prefix: &'a str) -> Pages<'a> {
+    pub(super) fn all(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, false)
     }
 
@@ -68,16 +68,16 @@ impl<'a> Listing<'a> {
     ///
     /// # Errors
     /// [`SourceError::Unreachable`].
-    pub fn is_object(self, key: &str) -> Result<bool, SourceError> {
+    pub(super) fn is_object(self, key: &str) -> Result<bool, SourceError> {
         let Ok(path) = Path::parse(key) else { return Ok(false) };
-        let found = attempts(self.waiting, self.limits, 0, async || {
-            let seen = Seen::default();
+        let found = with_retries(self.runtime, self.limits, 0, async || {
+            let seen = ResponseRecorder::default();
             let mut options = GetOptions::new().with_head(true);
             options.extensions.insert(seen.clone());
             match self.store.get_opts(&path, options).await {
                 Ok(_) => Ok(true),
-                Err(error) => match failure(&error, &seen) {
-                    Failure::Final(_) => Ok(false),
+                Err(error) => match attempt_error(&error, &seen) {
+                    AttemptError::Permanent(_) => Ok(false),
                     passing => Err(passing),
                 },
             }
@@ -85,15 +85,15 @@ impl<'a> Listing<'a> {
         found.map_err(|error| SourceError::at(&self.address.place(key), error))
     }
 
-    fn pages(self, prefix: &'a str, delimiter: bool) -> Pages<'a> {
+    fn pages(self, prefix: &'a str, delimiter: bool) -> ListPages<'a> {
         let (token, ended, count, empty) = (None, false, 0, 0);
-        Pages { listing: self, prefix, delimiter, token, ended, count, empty }
+        ListPages { listing: self, prefix, delimiter, token, ended, count, empty }
     }
 }
 
-impl Pages<'_> {
+impl ListPages<'_> {
     /// Whether there is another page.
-    pub fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         !self.ended
     }
 
@@ -101,15 +101,15 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// [`SourceError::Unreachable`].
-    pub fn next(&mut self) -> Result<Option<Page>, SourceError> {
+    pub(super) fn next(&mut self) -> Result<Option<ListPage>, SourceError> {
         if self.ended {
             return Ok(None);
         }
-        let Listing { store, limits, waiting, address } = self.listing;
+        let BucketListing { store, limits, runtime: waiting, address } = self.listing;
         let unreachable =
             |why: String| SourceError::Unreachable { place: address.place(self.prefix), why };
         let ask = || ask(store, self.prefix, self.delimiter, &self.token);
-        let found = attempts(waiting, limits, 0, ask);
+        let found = with_retries(waiting, limits, 0, ask);
         let (mut page, token) = found.map_err(|error| unreachable(error.to_string()))?;
         // A store that answers with other keys than those asked for could lead anywhere.
         let prefix = self.prefix;
@@ -133,8 +133,8 @@ async fn ask(
     prefix: &str,
     delimiter: bool,
     token: &Option<String>,
-) -> Result<(Page, Option<String>), Failure> {
-    let seen = Seen::default();
+) -> Result<(ListPage, Option<String>), AttemptError> {
+    let seen = ResponseRecorder::default();
     let mut options = PaginatedListOptions {
         delimiter: delimiter.then(|| "/".into()),
         page_token: token.clone(),
@@ -144,13 +144,13 @@ async fn ask(
     let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
     let listed = store.list_paginated(prefix, options).await;
     let listed = listed.map_err(|error| match error {
-        Error::NotFound { .. } => Failure::unavailable("there is no such bucket"),
-        error => match seen.noted().status {
-            Some(404) => Failure::unavailable("there is no such bucket"),
-            _ => failure(&error, &seen),
+        Error::NotFound { .. } => AttemptError::unavailable("there is no such bucket"),
+        error => match seen.response().status {
+            Some(404) => AttemptError::unavailable("there is no such bucket"),
+            _ => attempt_error(&error, &seen),
         },
     })?;
     let prefixes = listed.result.common_prefixes.iter().map(|path| format!("{path}/")).collect();
-    let page = Page { objects: listed.result.objects, prefixes, refused: seen.noted().keys };
+    let page = ListPage { objects: listed.result.objects, prefixes, refused: seen.response().keys };
     Ok((page, listed.page_token.filter(|token| !token.is_empty())))
 }

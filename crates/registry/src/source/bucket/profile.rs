@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensorseal_base::small;
+use tensorseal_base::regular_file;
 
 /// No such file is longer.
 const MOST: u64 = 1 << 20;
@@ -29,7 +29,7 @@ const NOT_FOLLOWED: [&str; 5] =
 /// # Errors
 /// When a profile is named that is not there, or whose keys are to be had in a way that is not followed;
 /// in words, without its values.
-pub fn add(settings: &mut BTreeMap<String, String>) -> Result<(), String> {
+pub(super) fn add(settings: &mut BTreeMap<String, String>) -> Result<(), String> {
     let named =
         settings.get("AWS_PROFILE").or_else(|| settings.get("AWS_DEFAULT_PROFILE")).cloned();
     let profile = named.clone().unwrap_or_else(|| "default".to_owned());
@@ -86,7 +86,7 @@ fn place(settings: &BTreeMap<String, String>, name: &str, file: &str) -> Option<
 }
 
 fn read(path: &Path) -> Option<String> {
-    let bytes = small::read_start(path, MOST).ok()?;
+    let bytes = regular_file::read_at_most(path, MOST).ok()?;
     Some(std::str::from_utf8(&bytes).ok()?.to_owned())
 }
 

@@ -3,14 +3,14 @@
 //! A level of the bucket is looked at page by page, and no more than a page of each level is held.
 
 use super::super::local::{is_signature, options};
-use super::super::models::{is_array, is_model_marker};
-use super::super::{Listed, ListedFile, Mark, SourceError};
-use super::pages::{Listing, Page};
+use super::super::model_markers::{is_array, is_model_marker};
+use super::super::{ChangeToken, ListedFile, ListedModel, SourceError};
+use super::pages::{BucketListing, ListPage};
 use object_store::ObjectMeta;
 use std::ops::ControlFlow;
 use tensorseal_base::display::display_name;
 use tensorseal_core::seal;
-use tensorseal_format::listing::{MAX_FILES, Standing, standing};
+use tensorseal_format::listing::{MAX_FILES, PathMembership, path_membership};
 
 /// Levels that are looked into.
 const MAX_DEPTH: usize = 64;
@@ -18,20 +18,23 @@ const MAX_DEPTH: usize = 64;
 /// Keys that are told of, of all that no path can be.
 const MAX_TOLD: usize = 16;
 
-type Each<'e> = &'e mut dyn FnMut(Listed) -> ControlFlow<()>;
+type ModelCallback<'e> = &'e mut dyn FnMut(ListedModel) -> ControlFlow<()>;
 
 /// Gives each model to `each`, until that breaks.
 ///
 /// # Errors
 /// When not all of them can be listed.
-pub fn models(listing: &Listing<'_>, each: Each<'_>) -> Result<(), SourceError> {
+pub(super) fn models(
+    listing: &BucketListing<'_>,
+    each: ModelCallback<'_>,
+) -> Result<(), SourceError> {
     let mut is_empty = true;
     let mut given = |listed| {
         is_empty = false;
         each(listed)
     };
     let prefix = &listing.address.prefix;
-    let ended = look(listing, prefix, 0, &mut given)?;
+    let ended = visit_prefix(listing, prefix, 0, &mut given)?;
     match prefix.strip_suffix('/') {
         Some(key) if is_empty && ended.is_continue() => refuse_object(listing, key),
         _ => Ok(()),
@@ -40,7 +43,7 @@ pub fn models(listing: &Listing<'_>, each: Each<'_>) -> Result<(), SourceError> 
 
 /// Refuses the address of one object, as that of one file is: a model is all that lies below a prefix, and no
 /// part of one is taken for all of it.
-fn refuse_object(listing: &Listing<'_>, key: &str) -> Result<(), SourceError> {
+fn refuse_object(listing: &BucketListing<'_>, key: &str) -> Result<(), SourceError> {
     if !listing.is_object(key)? {
         return Ok(());
     }
@@ -52,11 +55,11 @@ fn refuse_object(listing: &Listing<'_>, key: &str) -> Result<(), SourceError> {
     Err(SourceError::Invalid { source_name: listing.address.to_string(), why })
 }
 
-fn look(
-    listing: &Listing<'_>,
+fn visit_prefix(
+    listing: &BucketListing<'_>,
     prefix: &str,
     depth: usize,
-    each: Each<'_>,
+    each: ModelCallback<'_>,
 ) -> Result<ControlFlow<()>, SourceError> {
     if depth > MAX_DEPTH {
         let why = format!("lies more than {MAX_DEPTH} levels deep; it is not looked into");
@@ -75,50 +78,50 @@ fn look(
         return Ok(each(model(listing, prefix)?));
     }
     if arrays > 0 {
-        let mut listed = model(listing, prefix)?.with_arrays(arrays);
+        let mut listed = model(listing, prefix)?.into_arrays_only(arrays);
         listed.unreadable = None;
         if each(listed).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     if !has_more {
-        return look_below(listing, prefix, first, depth, each);
+        return visit_subprefixes(listing, prefix, first, depth, each);
     }
     // What is below is looked at when it is known that no file of a model stands here: the pages again.
     let mut pages = listing.level(prefix);
     while let Some(page) = pages.next()? {
-        if look_below(listing, prefix, page, depth, each)?.is_break() {
+        if visit_subprefixes(listing, prefix, page, depth, each)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     Ok(ControlFlow::Continue(()))
 }
 
-fn look_below(
-    listing: &Listing<'_>,
+fn visit_subprefixes(
+    listing: &BucketListing<'_>,
     prefix: &str,
-    page: Page,
+    page: ListPage,
     depth: usize,
-    each: Each<'_>,
+    each: ModelCallback<'_>,
 ) -> Result<ControlFlow<()>, SourceError> {
     // Of keys that are none, those that could be of a model; a list of them is one entry.
     let refused = page.refused.iter().filter(|key| key.ends_with('/') || is_marker(key));
-    let told = told(refused);
+    let told = describe_refused_keys(refused);
     if !told.is_empty() {
         let name = format!("{}?", listing.address.model_name(prefix));
-        if each(Listed::unread(name, told.join("; "))).is_break() {
+        if each(ListedModel::unreadable(name, told.join("; "))).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     for below in page.prefixes {
-        if look(listing, &below, depth + 1, each)?.is_break() {
+        if visit_prefix(listing, &below, depth + 1, each)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     Ok(ControlFlow::Continue(()))
 }
 
-impl Page {
+impl ListPage {
     fn has_marker(&self) -> bool {
         self.objects.iter().any(|object| is_marker(object.location.as_ref()))
     }
@@ -138,8 +141,9 @@ fn last(key: &str) -> &str {
 }
 
 /// The model below a prefix: all objects there.
-pub fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError> {
-    let mut model = Listed { name: listing.address.model_name(prefix), ..Listed::default() };
+pub(super) fn model(listing: &BucketListing<'_>, prefix: &str) -> Result<ListedModel, SourceError> {
+    let mut model =
+        ListedModel { name: listing.address.model_name(prefix), ..ListedModel::default() };
     let options = options();
     let mut pages = listing.all(prefix);
     let mut refused = Vec::new();
@@ -149,11 +153,13 @@ pub fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError>
             let name = file.path.rsplit('/').next().unwrap_or_default();
             model.signed |= is_signature(name);
             model.sealed |= file.path == seal::FILE_NAME;
-            match standing(&file.path, &options) {
-                Standing::Own => model.files.push(file),
-                Standing::LeftOut if file.path == seal::FILE_NAME => model.beside = vec![file],
-                Standing::LeftOut => {}
-                Standing::Refused => refused.push(format!("{prefix}{}", file.path)),
+            match path_membership(&file.path, &options) {
+                PathMembership::ModelFile => model.files.push(file),
+                PathMembership::Skipped if file.path == seal::FILE_NAME => {
+                    model.sidecars = vec![file]
+                }
+                PathMembership::Skipped => {}
+                PathMembership::Refused => refused.push(format!("{prefix}{}", file.path)),
             }
         }
         refused.truncate(MAX_TOLD + 1);
@@ -163,7 +169,7 @@ pub fn model(listing: &Listing<'_>, prefix: &str) -> Result<Listed, SourceError>
     }
     model.files.sort_by(|a, b| a.path.cmp(&b.path));
     model.files.dedup_by(|again, file| again.path == file.path);
-    model.incomplete = told(refused.iter());
+    model.incomplete = describe_refused_keys(refused.iter());
     Ok(model)
 }
 
@@ -172,17 +178,17 @@ fn file(object: &ObjectMeta, prefix: &str) -> Option<ListedFile> {
     Some(ListedFile {
         path: path.to_owned(),
         bytes: object.size,
-        mark: Mark::Object {
+        change_token: ChangeToken::Object {
             etag: object.e_tag.clone(),
             version: object.version.clone(),
             modified: object.last_modified.to_rfc3339(),
         },
-        claims: Vec::new(),
+        digests: Vec::new(),
     })
 }
 
 /// A sentence for each key that is none, and one for those that are not told of.
-fn told<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
+fn describe_refused_keys<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
     let mut keys = keys.peekable();
     let first = keys.by_ref().take(MAX_TOLD);
     let mut told: Vec<String> = first
@@ -196,6 +202,6 @@ fn told<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
     told
 }
 
-fn unlisted(listing: &Listing<'_>, prefix: &str, why: String) -> Listed {
-    Listed::unread(listing.address.model_name(prefix), why)
+fn unlisted(listing: &BucketListing<'_>, prefix: &str, why: String) -> ListedModel {
+    ListedModel::unreadable(listing.address.model_name(prefix), why)
 }

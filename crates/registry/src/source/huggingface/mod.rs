@@ -6,18 +6,18 @@
 //! have all of them: people download a part.
 
 mod blobs;
-pub(super) mod notes;
+pub(super) mod download_metadata;
 mod repository;
 mod trees;
 
 use super::local::{self, entries};
-use super::{Listed, OpenedModel, Source, SourceError};
+use super::{ListedModel, OpenedModel, Source, SourceError};
 use repository::Repository;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tensorseal_format::OpenError;
-use tensorseal_format::cache::{MODELS, is_repository};
+use tensorseal_format::hub_cache::{MODELS, is_repository};
 
 /// How directories of other repositories begin, and what they are.
 const OTHERS: [(&str, &str); 2] = [("datasets--", "a data set"), ("spaces--", "a space")];
@@ -34,17 +34,17 @@ pub(super) fn other_repository(place: &Path, name: &str) -> Option<String> {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Cache {
+pub struct HuggingFaceCache {
     root: PathBuf,
     name: String,
 }
 
-impl Cache {
+impl HuggingFaceCache {
     /// The cache at `root`: its `hub` directory, or the one that holds it.
     ///
     /// # Errors
     /// When it cannot be listed, or its path is not UTF-8.
-    pub fn new(root: &Path) -> Result<Cache, SourceError> {
+    pub fn new(root: &Path) -> Result<HuggingFaceCache, SourceError> {
         let mut root = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
         if !holds_repositories(&root) && root.join("hub").is_dir() {
             root.push("hub");
@@ -54,7 +54,7 @@ impl Cache {
             return Err(SourceError::Invalid { source_name: root.display().to_string(), why });
         };
         let name = name.to_owned();
-        Ok(Cache { root, name })
+        Ok(HuggingFaceCache { root, name })
     }
 
     /// Whether a directory is a cache, or holds one.
@@ -72,12 +72,15 @@ fn holds_repositories(directory: &Path) -> bool {
     })
 }
 
-impl Source for Cache {
+impl Source for HuggingFaceCache {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list(
+        &self,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         let (found, _) = entries(&self.root)?;
         for (directory, kind) in found {
             let place = self.root.join(&directory);
@@ -91,7 +94,7 @@ impl Source for Cache {
                     let ended = Repository::new(place, id.replace("--", "/")).list(&mut given)?;
                     match any {
                         true => ended,
-                        false => each(Listed::passed_over(directory, "nothing of it is here")),
+                        false => each(ListedModel::skipped(directory, "nothing of it is here")),
                     }
                 }
                 // What is hidden is the client's own.
@@ -102,7 +105,7 @@ impl Source for Cache {
                     let why = other_repository(&place, &directory).unwrap_or_else(|| {
                         "no repository of the cache: name it as a source of its own".to_owned()
                     });
-                    each(Listed::passed_over(directory, why))
+                    each(ListedModel::skipped(directory, why))
                 }
             };
             if ended.is_break() {
@@ -112,17 +115,17 @@ impl Source for Cache {
         Ok(())
     }
 
-    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let id = listed.name.split(['@', '#']).next().unwrap_or_default();
         let directory = format!("{MODELS}{}", id.replace('/', "--"));
         Repository::new(self.root.join(directory), id.to_owned()).open(listed)
     }
 
-    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+    fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let Some(commit) = &listed.version else { return Ok(()) };
         let id = listed.name.split(['@', '#']).next().unwrap_or_default();
         let directory = format!("{MODELS}{}", id.replace('/', "--"));
         let snapshot = self.root.join(directory).join("snapshots").join(commit);
-        local::still_beside(&snapshot, listed)
+        local::ensure_sidecars_unchanged(&snapshot, listed)
     }
 }

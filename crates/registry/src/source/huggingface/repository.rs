@@ -3,15 +3,15 @@
 use super::blobs;
 use super::trees;
 use crate::source::local::{self, entries};
-use crate::source::models::{is_array, is_model_marker};
-use crate::source::{Listed, ListedFile, Mark, OpenedModel, SourceError};
+use crate::source::model_markers::{is_array, is_model_marker};
+use crate::source::{ChangeToken, ListedFile, ListedModel, OpenedModel, SourceError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tensorseal_base::display::display_name;
-use tensorseal_base::small;
-use tensorseal_format::directory::Found;
+use tensorseal_base::regular_file;
+use tensorseal_format::directory::DiscoveredFile;
 use tensorseal_format::{Checkpoint, FileIdentity, GIT_NAMES, OpenError};
 
 /// How deep names of references are nested: `refs/pr/1`.
@@ -31,15 +31,15 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    pub fn new(place: PathBuf, id: String) -> Repository {
+    pub(super) fn new(place: PathBuf, id: String) -> Repository {
         Repository { place, id }
     }
 
     /// Gives each snapshot: under the name of the repository the one that `main` points to, the others with
     /// that of their reference, or their commit. Then the blobs that no snapshot links to.
-    pub fn list(
+    pub(super) fn list(
         &self,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SourceError> {
         let mut used = BTreeSet::new();
         let mut found = Vec::new();
@@ -88,8 +88,8 @@ impl Repository {
         Ok(named)
     }
 
-    fn snapshot(&self, name: &str, commit: &str, used: &mut BTreeSet<String>) -> Listed {
-        let entry = |listed: Listed| Listed {
+    fn snapshot(&self, name: &str, commit: &str, used: &mut BTreeSet<String>) -> ListedModel {
+        let entry = |listed: ListedModel| ListedModel {
             name: name.to_owned(),
             version: Some(commit.to_owned()),
             ..listed
@@ -97,27 +97,27 @@ impl Repository {
         let place = self.place.join("snapshots").join(commit);
         if !place.is_dir() {
             let why = "nothing of the commit that its reference names is here".to_owned();
-            return entry(Listed { incomplete: vec![why], ..Listed::default() });
+            return entry(ListedModel { incomplete: vec![why], ..ListedModel::default() });
         }
         let tree = trees::read(&self.place, commit);
-        let mut claims = |found: &Found, file: &mut ListedFile| {
+        let mut claims = |found: &DiscoveredFile, file: &mut ListedFile| {
             let blob = found.location.local().ok().and_then(Path::file_name);
             let blob = blob.and_then(|name| name.to_str());
-            if let Some(blob) = blob.filter(|_| found.reached.link.is_some()) {
+            if let Some(blob) = blob.filter(|_| found.origin.link.is_some()) {
                 used.insert(blob.to_owned());
-                file.claims.extend(blobs::claim(blob));
+                file.digests.extend(blobs::blob_digest(blob));
             }
             let listed = tree.as_ref().and_then(|tree| tree.get(&found.path));
-            if let Some(claim) = listed.and_then(trees::Entry::claim)
-                && !file.claims.iter().any(|other| other.is_same(&claim))
+            if let Some(claim) = listed.and_then(trees::TreeFile::listed_digest)
+                && !file.digests.iter().any(|other| other.has_same_digest(&claim))
             {
-                file.claims.push(claim);
+                file.digests.push(claim);
             }
         };
         let mut listed = match local::list(&place, &mut claims) {
             Ok(listed) => listed,
             Err(error) => {
-                return entry(Listed::unread(name.to_owned(), error));
+                return entry(ListedModel::unreadable(name.to_owned(), error));
             }
         };
         if let Some(tree) = &tree {
@@ -128,7 +128,7 @@ impl Repository {
             match (self.unfinished(), &broken) {
                 (Some(unfinished), _) => listed.incomplete.push(unfinished),
                 (None, Some(_)) => {}
-                (None, None) => listed.no_model = Some("a snapshot without weights".to_owned()),
+                (None, None) => listed.not_a_model = Some("a snapshot without weights".to_owned()),
             }
         }
         listed.incomplete.extend(broken);
@@ -150,36 +150,37 @@ impl Repository {
 
     /// Blobs that no snapshot links to: what was left of earlier ones. That a download was not finished
     /// may be told by a snapshot that lacks something.
-    fn unreferenced(&self, used: &BTreeSet<String>, is_told: bool) -> Option<Listed> {
+    fn unreferenced(&self, used: &BTreeSet<String>, is_told: bool) -> Option<ListedModel> {
         let place = self.place.join("blobs");
         let (found, _) = entries(&place).ok()?;
         let mut files = Vec::new();
         for (name, kind) in found {
-            let claim = blobs::claim(&name).filter(|_| kind.is_file() && !used.contains(&name));
+            let claim =
+                blobs::blob_digest(&name).filter(|_| kind.is_file() && !used.contains(&name));
             let Some(claim) = claim else { continue };
             let Ok(metadata) = fs::metadata(place.join(&name)) else { continue };
             files.push(ListedFile {
                 path: name,
                 bytes: metadata.len(),
-                mark: Mark::Identity(FileIdentity::of(&metadata)),
-                claims: vec![claim],
+                change_token: ChangeToken::Identity(FileIdentity::of(&metadata)),
+                digests: vec![claim],
             });
         }
         let incomplete: Vec<String> = self.unfinished().filter(|_| !is_told).into_iter().collect();
         let name = format!("{}{UNREFERENCED}", self.id);
         if !incomplete.is_empty() {
-            return Some(Listed { name, files, incomplete, ..Listed::default() });
+            return Some(ListedModel { name, files, incomplete, ..ListedModel::default() });
         }
         let why = match files.len() {
             0 => return None,
             1 => "a blob that no snapshot links to".to_owned(),
             n => format!("{n} blobs that no snapshot links to"),
         };
-        Some(Listed { name, files, no_model: Some(why), ..Listed::default() })
+        Some(ListedModel { name, files, not_a_model: Some(why), ..ListedModel::default() })
     }
 
     /// Opens what was listed.
-    pub fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    pub(super) fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let changed = |place: &Path, what: &str| SourceError::Changed {
             place: place.display().to_string(),
             what: what.to_owned(),
@@ -188,8 +189,8 @@ impl Repository {
             let place = self.place.join("blobs");
             let mut checkpoint = Checkpoint::open(&place, &local::options())?;
             let wanted: BTreeSet<&str> = listed.files.iter().map(|f| f.path.as_str()).collect();
-            checkpoint.keep_as_bytes(|file| wanted.contains(file.path.as_str()));
-            return Ok(OpenedModel::as_listed(checkpoint));
+            checkpoint.retain_as_bytes(|file| wanted.contains(file.path.as_str()));
+            return Ok(OpenedModel::from_checkpoint(checkpoint));
         }
         let Some(commit) = &listed.version else {
             return Err(changed(&self.place, "it has no commit"));
@@ -200,7 +201,7 @@ impl Repository {
             // Of a part that was downloaded it is known already that the other shards are not here.
             checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
         }
-        Ok(OpenedModel::as_listed(checkpoint).sealed(local::seal_of(&place, listed)))
+        Ok(OpenedModel::from_checkpoint(checkpoint).with_seal(local::seal_location(&place, listed)))
     }
 }
 
@@ -222,7 +223,7 @@ fn read_references(
         if kind.is_dir() && depth < MAX_DEPTH {
             read_references(&path, format!("{reference}/"), depth + 1, found)?;
         } else if kind.is_file()
-            && let Ok(text) = small::read_start(&path, MAX_REF)
+            && let Ok(text) = regular_file::read_at_most(&path, MAX_REF)
             && let Ok(commit) = std::str::from_utf8(&text)
             && is_commit(commit.trim())
         {
@@ -238,12 +239,12 @@ fn is_commit(text: &str) -> bool {
 }
 
 /// What the commit has and the snapshot does not.
-fn missing(tree: &BTreeMap<String, trees::Entry>, listed: &Listed) -> Option<String> {
+fn missing(tree: &BTreeMap<String, trees::TreeFile>, listed: &ListedModel) -> Option<String> {
     let here: BTreeMap<&str, u64> =
         listed.files.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
     // What is left out of every model is not missed.
     let counts = |path: &str| !GIT_NAMES.contains(&path.split('/').next().unwrap_or_default());
-    let missing: Vec<(&String, &trees::Entry)> =
+    let missing: Vec<(&String, &trees::TreeFile)> =
         tree.iter().filter(|(path, _)| counts(path) && !here.contains_key(path.as_str())).collect();
     let (first, _) = missing.first()?;
     let bytes: u64 = missing.iter().map(|(_, entry)| entry.bytes()).fold(0, u64::saturating_add);

@@ -3,7 +3,7 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
-use super::super::remote::retry::Failure;
+use super::super::remote::retry::AttemptError;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 32 << 20;
 
 /// A server.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct MlflowServer {
     http: Http,
     endpoint: Endpoint,
     authorization: Option<HeaderValue>,
@@ -108,12 +108,12 @@ fn authorization(
     Ok(Some(value))
 }
 
-impl Server {
+impl MlflowServer {
     /// A server, with the credentials of the environment.
     ///
     /// # Errors
     /// In words, when these cannot be used.
-    pub fn new(http: Http, endpoint: Endpoint) -> Result<Self, &'static str> {
+    pub(super) fn new(http: Http, endpoint: Endpoint) -> Result<Self, &'static str> {
         let authorization = authorization(|name| std::env::var(name).ok())?;
         let withheld = authorization.is_some() && !endpoint.is_private();
         let authorization = authorization.filter(|_| !withheld);
@@ -124,7 +124,7 @@ impl Server {
     ///
     /// # Errors
     /// When there is no answer that can be used.
-    pub fn versions(
+    pub(super) fn versions(
         &self,
         model: Option<&str>,
         token: Option<&str>,
@@ -147,8 +147,8 @@ impl Server {
     /// One version.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
-    pub fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
+    /// As for [`MlflowServer::versions`].
+    pub(super) fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get", model, version);
         self.json(&url).map(|OneVersion { model_version }| model_version)
     }
@@ -156,8 +156,8 @@ impl Server {
     /// Where the files of a version are.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
-    pub fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
+    /// As for [`MlflowServer::versions`].
+    pub(super) fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
         let url = self.of_version("mlflow/model-versions/get-download-uri", model, version);
         self.json(&url).map(|DownloadUri { artifact_uri }| artifact_uri)
     }
@@ -165,17 +165,17 @@ impl Server {
     /// The entries of a directory of artifacts.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
-    pub fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
+    /// As for [`MlflowServer::versions`].
+    pub(super) fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
         self.json(url).map(|Artifacts { files }| files)
     }
 
     /// The length of a file; `None`: the server does not tell it.
     ///
     /// # Errors
-    /// As for [`Server::versions`].
-    pub fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
-        self.http.attempts(0, || async {
+    /// As for [`MlflowServer::versions`].
+    pub(super) fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
+        self.http.with_retries(0, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.ask(url, range).await?;
             match response.status() {
@@ -184,30 +184,30 @@ impl Server {
                 }
                 StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(0)),
                 StatusCode::OK => Ok(response.content_length()),
-                status => Err(Failure::unavailable(format!("the server answers {status}"))),
+                status => Err(AttemptError::unavailable(format!("the server answers {status}"))),
             }
         })
     }
 
     /// The URL of a part of the API.
-    pub fn api(&self, path: &str) -> Url {
+    pub(super) fn api(&self, path: &str) -> Url {
         self.at(&format!("api/2.0/{path}"))
     }
 
     /// A URL of the server. What is in `path` stands for itself.
-    pub fn at(&self, path: &str) -> Url {
+    pub(super) fn at(&self, path: &str) -> Url {
         let mut url = self.endpoint.base.clone();
         url.set_path(path);
         url
     }
 
     /// The server as it was named, for messages.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// The client and its limits.
-    pub fn http(&self) -> &Http {
+    pub(super) fn http(&self) -> &Http {
         &self.http
     }
 
@@ -218,15 +218,15 @@ impl Server {
     }
 
     fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, RemoteError> {
-        self.http.attempts(0, || async {
+        self.http.with_retries(0, || async {
             let response = self.ask(url, HeaderMap::new()).await?;
             if response.status() != StatusCode::OK {
                 let status = response.status();
-                return Err(Failure::unavailable(format!("the server answers {status}")));
+                return Err(AttemptError::unavailable(format!("the server answers {status}")));
             }
             let bytes = http::body(response, MOST_BYTES).await?;
             serde_json::from_slice(&bytes).map_err(|_| {
-                Failure::unavailable("the server's answer is not of the form of MLflow's")
+                AttemptError::unavailable("the server's answer is not of the form of MLflow's")
             })
         })
     }
@@ -235,7 +235,11 @@ impl Server {
     ///
     /// # Errors
     /// When there is no answer, or the credentials do not do.
-    pub async fn ask(&self, url: &Url, mut headers: HeaderMap) -> Result<Response, Failure> {
+    pub(super) async fn ask(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Response, AttemptError> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -251,7 +255,7 @@ impl Server {
             (_, Some(_)) => "with the credentials of MLFLOW_TRACKING_*",
             (_, None) => "and neither MLFLOW_TRACKING_TOKEN nor MLFLOW_TRACKING_USERNAME is set",
         };
-        Err(Failure::unavailable(format!("the server answers {status}, {credentials}")))
+        Err(AttemptError::unavailable(format!("the server answers {status}, {credentials}")))
     }
 }
 

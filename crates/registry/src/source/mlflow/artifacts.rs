@@ -1,6 +1,6 @@
 //! Where the files of a version are, and which they are.
 
-use super::api::{Server, Version};
+use super::api::{MlflowServer, Version};
 use percent_encoding::percent_decode_str;
 use std::collections::HashSet;
 use tensorseal_base::display::quoted;
@@ -18,7 +18,7 @@ const PROXY: &str = "mlflow-artifacts/artifacts";
 
 /// Where the files of a version are to be had.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ArtifactLocation {
     /// Below a path of the artifacts that the server passes on.
     Proxied {
         /// Its components.
@@ -36,7 +36,7 @@ pub(super) enum Place {
 
 /// A file of a version.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct File {
+pub(super) struct ArtifactFile {
     /// Path in the model.
     pub path: String,
     /// Length in bytes.
@@ -45,17 +45,21 @@ pub(super) struct File {
 
 /// The files of a version, and what of it cannot be listed.
 #[derive(Debug, Default)]
-pub(super) struct Files {
-    pub files: Vec<File>,
+pub(super) struct ArtifactListing {
+    pub files: Vec<ArtifactFile>,
     pub problems: Vec<String>,
 }
 
-impl Place {
+impl ArtifactLocation {
     /// Of a version whose files are at `uri`.
     ///
     /// # Errors
     /// In words, when the server does not pass them on.
-    pub fn of(server: &Server, version: &Version, uri: &str) -> Result<Self, String> {
+    pub(super) fn resolve(
+        server: &MlflowServer,
+        version: &Version,
+        uri: &str,
+    ) -> Result<Self, String> {
         if let Some(path) = proxied(server, uri)? {
             return Ok(Self::Proxied { path });
         }
@@ -71,7 +75,7 @@ impl Place {
     }
 
     /// The URL of a directory in it.
-    fn directory(&self, server: &Server, within: &[&str]) -> Url {
+    fn directory(&self, server: &MlflowServer, within: &[&str]) -> Url {
         let (mut url, key, path) = match self {
             Self::Proxied { path } => {
                 let all = path.iter().map(String::as_str).chain(within.iter().copied());
@@ -89,7 +93,7 @@ impl Place {
     }
 
     /// The URL of a file in it.
-    pub fn file(&self, server: &Server, path: &str) -> Url {
+    pub(super) fn file(&self, server: &MlflowServer, path: &str) -> Url {
         match self {
             Self::Proxied { path: above } => {
                 let mut url = server.api(PROXY);
@@ -113,8 +117,8 @@ impl Place {
     ///
     /// # Errors
     /// When a directory cannot be listed.
-    pub fn files(&self, server: &Server) -> Result<Files, RemoteError> {
-        let mut found = Files::default();
+    pub(super) fn files(&self, server: &MlflowServer) -> Result<ArtifactListing, RemoteError> {
+        let mut found = ArtifactListing::default();
         let mut pending = vec![String::new()];
         // A directory that is listed twice is looked at once.
         let mut directories = HashSet::new();
@@ -148,7 +152,7 @@ impl Place {
                         None => server.length(&self.file(server, &path))?,
                     };
                     match bytes {
-                        Some(bytes) => found.files.push(File { path, bytes }),
+                        Some(bytes) => found.files.push(ArtifactFile { path, bytes }),
                         None => {
                             let why = format!("nobody knows the length of {}", quoted(&path));
                             found.problems.push(why);
@@ -168,7 +172,7 @@ impl Place {
 }
 
 /// The components of the path of artifacts that the server passes on; `None`: these are not.
-fn proxied(server: &Server, uri: &str) -> Result<Option<Vec<String>>, String> {
+fn proxied(server: &MlflowServer, uri: &str) -> Result<Option<Vec<String>>, String> {
     let Some((scheme, rest)) = uri.split_once(':') else { return Ok(None) };
     let (authority, path) = match rest.strip_prefix("//") {
         Some(rest) => rest.split_once('/').unwrap_or((rest, "")),
@@ -199,7 +203,7 @@ fn proxied(server: &Server, uri: &str) -> Result<Option<Vec<String>>, String> {
 }
 
 /// Whether it is this server, however it was spoken to.
-fn is_server(server: &Server, authority: &str) -> bool {
+fn is_server(server: &MlflowServer, authority: &str) -> bool {
     let base = &server.endpoint().base;
     let other = Url::parse(&format!("{}://{authority}/", base.scheme()));
     other.is_ok_and(|other| other.origin() == base.origin())
@@ -229,13 +233,13 @@ fn without_secrets(uri: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::super::endpoint::Endpoint;
-    use super::super::super::remote::{Limits, http::Http};
+    use super::super::super::remote::{RequestLimits, http::Http};
     use super::*;
     use proptest::prelude::*;
 
-    fn server() -> Server {
+    fn server() -> MlflowServer {
         let endpoint = Endpoint::parse("mlflow://127.0.0.1:5000", "mlflow").unwrap();
-        Server::new(Http::new(Limits::default()).unwrap(), endpoint).unwrap()
+        MlflowServer::new(Http::new(RequestLimits::default()).unwrap(), endpoint).unwrap()
     }
 
     fn version(source: &str) -> Version {
@@ -250,7 +254,8 @@ mod tests {
     #[test]
     fn places_of_files() {
         let server = server();
-        let at = |uri: &str, source: &str| Place::of(&server, &version(source), uri);
+        let at =
+            |uri: &str, source: &str| ArtifactLocation::resolve(&server, &version(source), uri);
         let path = || ["1", "models", "m-1"].map(str::to_owned).to_vec();
         for uri in [
             "mlflow-artifacts:/1/models/m-1",
@@ -258,10 +263,10 @@ mod tests {
             "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/1/models/m-1",
             "mlflow-artifacts:/1//models/m%2D1/",
         ] {
-            assert_eq!(at(uri, ""), Ok(Place::Proxied { path: path() }), "{uri}");
+            assert_eq!(at(uri, ""), Ok(ArtifactLocation::Proxied { path: path() }), "{uri}");
         }
         assert!(
-            matches!(at("s3://b/p", "models:/m-12"), Ok(Place::Logged { id, .. }) if id == "m-12")
+            matches!(at("s3://b/p", "models:/m-12"), Ok(ArtifactLocation::Logged { id, .. }) if id == "m-12")
         );
         for (uri, source) in [
             ("mlflow-artifacts://elsewhere/1", "models:/m-12"),
@@ -281,14 +286,15 @@ mod tests {
     #[test]
     fn urls_of_files() {
         let server = server();
-        let proxied = Place::Proxied { path: vec!["1".to_owned(), "a b".to_owned()] };
+        let proxied = ArtifactLocation::Proxied { path: vec!["1".to_owned(), "a b".to_owned()] };
         let file = proxied.file(&server, "data/50%?#x");
         let expected =
             "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/1/a%20b/data/50%25%3F%23x";
         assert_eq!(file.as_str(), expected);
         let directory = proxied.directory(&server, &["data"]);
         assert_eq!(directory.query(), Some("path=1%2Fa+b%2Fdata"));
-        let logged = Place::of(&server, &version("models:/m-1"), "s3://b/p").unwrap();
+        let logged =
+            ArtifactLocation::resolve(&server, &version("models:/m-1"), "s3://b/p").unwrap();
         let file = logged.file(&server, "data/x&y");
         let expected = "http://127.0.0.1:5000/model-versions/get-artifact?path=data%2Fx%26y&name=a+model&version=3";
         assert_eq!(file.as_str(), expected);
@@ -299,7 +305,7 @@ mod tests {
         #[test]
         fn urls_stay_below(uri in "mlflow-artifacts:/{0,3}[a.%2e/]{0,20}", name in "[a-z%?#]{1,8}") {
             let server = server();
-            if let Ok(place) = Place::of(&server, &version(""), &uri) {
+            if let Ok(place) = ArtifactLocation::resolve(&server, &version(""), &uri) {
                 let url = place.file(&server, &name);
                 prop_assert!(url.path().starts_with("/api/2.0/mlflow-artifacts/artifacts/"), "{}", url);
             }

@@ -1,12 +1,12 @@
 //! The files of a version: read by ranges, as long as they are the ones that were opened, or fetched whole.
 
 use super::super::remote::http;
-use super::super::remote::retry::Failure;
-use super::super::remote::stream::{Body, Checked};
-use super::super::remote::{Fetch, Windowed, Windows};
+use super::super::remote::retry::AttemptError;
+use super::super::remote::stream::{HashingReader, ResponseBody};
+use super::super::remote::{FetchRange, WindowCache, WindowedFile};
 use super::super::spool::Spool;
 use super::super::{ListedFile, SourceError};
-use super::api::Server;
+use super::api::MlflowServer;
 use reqwest::StatusCode;
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, RANGE};
 use std::io::{self, Write};
@@ -16,19 +16,19 @@ use tensorseal_format::{RemoteError, RemoteFile};
 use url::Url;
 
 /// What opens files.
-pub(super) struct Opener<'s> {
-    pub server: &'s Arc<Server>,
-    pub windows: &'s Arc<Windows>,
+pub(super) struct ArtifactOpener<'s> {
+    pub server: &'s Arc<MlflowServer>,
+    pub windows: &'s Arc<WindowCache>,
     /// Where temporary files go.
     pub spool: &'s Path,
 }
 
-impl Opener<'_> {
+impl ArtifactOpener<'_> {
     /// A file, by ranges if the server gives them, else as a whole.
     ///
     /// # Errors
     /// When it is not there, or has another length.
-    pub fn file(
+    pub(super) fn file(
         &self,
         url: Url,
         listed: &ListedFile,
@@ -39,35 +39,35 @@ impl Opener<'_> {
             return self.spooled(None, 0, &place);
         }
         let http = self.server.http();
-        let answer = http.attempts(1, || async {
+        let answer = http.with_retries(1, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
             let response = self.server.ask(&url, range).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT | StatusCode::OK => Ok(response),
                 StatusCode::NOT_FOUND => {
-                    Err(Failure::changed("the server answers that it is not there"))
+                    Err(AttemptError::changed("the server answers that it is not there"))
                 }
-                status => Err(Failure::unavailable(format!("the server answers {status}"))),
+                status => Err(AttemptError::unavailable(format!("the server answers {status}"))),
             }
         });
         let answer = answer.map_err(at)?;
         if answer.status() == StatusCode::OK {
-            let body = Body::new(answer, listed.bytes, http);
+            let body = ResponseBody::new(answer, listed.bytes, http);
             return self.spooled(Some(body), listed.bytes, &place);
         }
-        let pin = Pin::of(answer.headers());
+        let pin = ArtifactIdentity::from_headers(answer.headers());
         if pin.length != Some(listed.bytes) {
             return Err(at(RemoteError::Changed("its length".to_owned())));
         }
         let server = Arc::clone(self.server);
-        let artifact = RangedArtifact { server, url, place, bytes: listed.bytes, pin };
-        Ok(Arc::new(Windowed::new(artifact, self.windows)))
+        let artifact = RangedArtifact { server, url, place, bytes: listed.bytes, identity: pin };
+        Ok(Arc::new(WindowedFile::new(artifact, self.windows)))
     }
 
     /// A file of so many bytes that is fetched now.
     fn spooled(
         &self,
-        body: Option<Body>,
+        body: Option<ResponseBody>,
         bytes: u64,
         place: &str,
     ) -> Result<Arc<dyn RemoteFile>, SourceError> {
@@ -75,7 +75,7 @@ impl Opener<'_> {
         let own = |error: io::Error| unreachable(format!("its temporary file: {error}"));
         let mut spool = Spool::new(self.spool, bytes).map_err(own)?;
         if let Some(body) = body {
-            let mut checked = Checked::new(body, bytes);
+            let mut checked = HashingReader::new(body, bytes);
             let stored = io::copy(&mut checked, &mut spool).and_then(|_| spool.flush());
             let flowed = checked.finish().map_err(unreachable)?;
             stored.map_err(own)?;
@@ -91,14 +91,14 @@ impl Opener<'_> {
 
 /// What stays the same between two answers unless the file was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pin {
+struct ArtifactIdentity {
     length: Option<u64>,
     etag: Option<HeaderValue>,
     modified: Option<HeaderValue>,
 }
 
-impl Pin {
-    fn of(headers: &HeaderMap) -> Self {
+impl ArtifactIdentity {
+    fn from_headers(headers: &HeaderMap) -> Self {
         Self {
             length: http::content_range(headers).and_then(|(_, length)| length),
             etag: headers.get(ETAG).cloned(),
@@ -110,14 +110,14 @@ impl Pin {
 /// A file that is read by ranges, as long as it is the one that was opened.
 #[derive(Debug)]
 struct RangedArtifact {
-    server: Arc<Server>,
+    server: Arc<MlflowServer>,
     url: Url,
     place: String,
     bytes: u64,
-    pin: Pin,
+    identity: ArtifactIdentity,
 }
 
-impl Fetch for RangedArtifact {
+impl FetchRange for RangedArtifact {
     fn place(&self) -> String {
         self.place.clone()
     }
@@ -127,14 +127,15 @@ impl Fetch for RangedArtifact {
     }
 
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
-        let same = |headers: &HeaderMap| match Pin::of(headers) == self.pin {
-            true => Ok(()),
-            false => Err(RemoteError::Changed("it was written to".to_owned())),
-        };
-        self.server.http().attempts(len as u64, || async {
+        let same =
+            |headers: &HeaderMap| match ArtifactIdentity::from_headers(headers) == self.identity {
+                true => Ok(()),
+                false => Err(RemoteError::Changed("it was written to".to_owned())),
+            };
+        self.server.http().with_retries(len as u64, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(offset, len)?)]);
             let response = self.server.ask(&self.url, range).await?;
-            http::part(response, offset, len, &same).await
+            http::read_range(response, offset, len, &same).await
         })
     }
 }

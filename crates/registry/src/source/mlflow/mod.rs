@@ -10,11 +10,13 @@ mod file;
 
 use super::endpoint::Endpoint;
 use super::remote::http::Http;
-use super::remote::{Limits, Windows};
-use super::{Listed, ListedFile, Mark, OpenedModel, Source, SourceError, local, seal_among};
-use api::{Server, Version};
-use artifacts::Place;
-use file::Opener;
+use super::remote::{RequestLimits, WindowCache};
+use super::{
+    ChangeToken, ListedFile, ListedModel, OpenedModel, Source, SourceError, find_seal, local,
+};
+use api::{MlflowServer, Version};
+use artifacts::ArtifactLocation;
+use file::ArtifactOpener;
 use percent_encoding::percent_decode_str;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,11 +33,11 @@ const VERSIONS: &str = "/versions/";
 /// The registered models of an MLflow server.
 #[derive(Debug)]
 pub struct MlflowSource {
-    server: Arc<Server>,
+    server: Arc<MlflowServer>,
     name: String,
     model: Option<String>,
     version: Option<String>,
-    windows: Arc<Windows>,
+    windows: Arc<WindowCache>,
     spool: PathBuf,
 }
 
@@ -47,7 +49,7 @@ pub struct MlflowSource {
 /// # Errors
 /// When it is no such URI. Nothing is asked of the server yet.
 pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(MlflowSource::open(uri, spool, Limits::default())?))
+    Ok(Box::new(MlflowSource::open(uri, spool, RequestLimits::default())?))
 }
 
 impl MlflowSource {
@@ -55,7 +57,7 @@ impl MlflowSource {
     ///
     /// # Errors
     /// Those of [`open`].
-    pub fn open(uri: &str, spool: &Path, limits: Limits) -> Result<Self, SourceError> {
+    pub fn open(uri: &str, spool: &Path, limits: RequestLimits) -> Result<Self, SourceError> {
         let endpoint = Endpoint::parse(uri, "mlflow")?;
         let name = match endpoint.path.as_str() {
             "" => endpoint.name.clone(),
@@ -80,15 +82,15 @@ impl MlflowSource {
             return Err(invalid("MLflow cannot be asked for a name with both quotation marks"));
         }
         let http = Http::new(limits).map_err(|error| SourceError::at(&name, error))?;
-        let server = Arc::new(Server::new(http, endpoint).map_err(invalid)?);
-        let windows = Arc::new(Windows::of(server.http().waiting()));
+        let server = Arc::new(MlflowServer::new(http, endpoint).map_err(invalid)?);
+        let windows = Arc::new(WindowCache::with_runtime(server.http().runtime()));
         Ok(Self { server, name, model, version, windows, spool: spool.to_owned() })
     }
 
-    fn listed(&self, version: &Version) -> Listed {
+    fn listed(&self, version: &Version) -> ListedModel {
         let name = format!("{}{VERSIONS}{}", version.name, version.version);
         let mut listed =
-            Listed { name, version: Some(version.version.clone()), ..Listed::default() };
+            ListedModel { name, version: Some(version.version.clone()), ..ListedModel::default() };
         if let Some(status) = version.status.as_deref().filter(|status| *status != "READY") {
             listed.incomplete.push(format!("its status is {}", quoted(status)));
         }
@@ -103,12 +105,12 @@ impl MlflowSource {
                     .map(|file| ListedFile {
                         path: file.path,
                         bytes: file.bytes,
-                        mark: Mark::None,
-                        claims: Vec::new(),
+                        change_token: ChangeToken::None,
+                        digests: Vec::new(),
                     })
                     .collect();
                 listed.incomplete.extend(found.problems);
-                listed.note_signatures();
+                listed.detect_signatures();
             }
             Err(why) => listed.unreadable = Some(why),
         }
@@ -116,9 +118,9 @@ impl MlflowSource {
     }
 
     /// Where the files of a version are, or why not.
-    fn place(&self, version: &Version) -> Result<Place, String> {
+    fn place(&self, version: &Version) -> Result<ArtifactLocation, String> {
         let uri = self.server.download_uri(&version.name, &version.version);
-        Place::of(&self.server, version, &uri.map_err(|error| error.to_string())?)
+        ArtifactLocation::resolve(&self.server, version, &uri.map_err(|error| error.to_string())?)
     }
 }
 
@@ -127,7 +129,10 @@ impl Source for MlflowSource {
         &self.name
     }
 
-    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list(
+        &self,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         let at = |error| SourceError::at(&self.name, error);
         if let (Some(model), Some(version)) = (&self.model, &self.version) {
             let found = self.server.version(model, version).map_err(at)?;
@@ -167,27 +172,28 @@ impl Source for MlflowSource {
         }
     }
 
-    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let model = format!("{}/{}", self.server.endpoint().name, listed.name);
         let at = |error| SourceError::at(&model, error);
         let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
         let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
         let version = self.server.version(name, number).map_err(at)?;
         let place = self.place(&version).map_err(|why| at(RemoteError::Unavailable(why)))?;
-        let opener = Opener { server: &self.server, windows: &self.windows, spool: &self.spool };
+        let opener =
+            ArtifactOpener { server: &self.server, windows: &self.windows, spool: &self.spool };
         let files = listed.files.iter().map(|file| {
             let shown = format!("{model} {}", quoted(&file.path));
             let opened = opener.file(place.file(&self.server, &file.path), file, shown)?;
             Ok((file.path.clone(), opened))
         });
         let files = files.collect::<Result<Vec<_>, SourceError>>()?;
-        let seal = seal_among(&files);
+        let seal = find_seal(&files);
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
-        Ok(OpenedModel::of_others(checkpoint, Vec::new(), listed.files.clone()).sealed(seal))
+        Ok(OpenedModel::with_files(checkpoint, Vec::new(), listed.files.clone()).with_seal(seal))
     }
 
     /// Paths and lengths: there is no mark that moves.
-    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+    fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let model = format!("{}/{}", self.server.endpoint().name, listed.name);
         let at = |error| SourceError::at(&model, error);
         let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
@@ -195,7 +201,7 @@ impl Source for MlflowSource {
         let now = self.listed(&self.server.version(name, number).map_err(at)?);
         match now.unreadable {
             Some(why) => Err(at(RemoteError::Unavailable(why))),
-            None => listed.hold_to(&now),
+            None => listed.ensure_unchanged(&now),
         }
     }
 }
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_a_uri_means() {
-        let open = |uri: &str| MlflowSource::open(uri, Path::new("."), Limits::default());
+        let open = |uri: &str| MlflowSource::open(uri, Path::new("."), RequestLimits::default());
         for (uri, model, version) in [
             ("mlflow://127.0.0.1:5000", None, None),
             ("mlflow://127.0.0.1:5000/", None, None),

@@ -6,7 +6,7 @@
 
 use super::super::spool::Spool;
 use super::compressed;
-use super::media::Packing;
+use super::media::LayerPacking;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -27,7 +27,7 @@ const COPY: usize = 128 << 10;
 
 /// A file that was packed in a layer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Member {
+pub(super) struct UnpackedMember {
     /// Path in the model.
     pub path: String,
     /// Where it begins in the spool.
@@ -38,9 +38,9 @@ pub(super) struct Member {
 
 /// What was packed in a layer.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(super) struct UnpackedLayer {
     /// What was unpacked.
-    pub members: Vec<Member>,
+    pub members: Vec<UnpackedMember>,
     /// What was refused: in words each, as far as they are told.
     pub refused: Vec<String>,
     /// How much was refused.
@@ -68,21 +68,21 @@ pub(super) enum UnpackError {
 /// [`UnpackError`]; also when the layer could not be read.
 pub(super) fn unpack(
     layer: impl Read,
-    packing: Packing,
+    packing: LayerPacking,
     path: &str,
     spool: &mut Spool,
-    contents: &mut Contents,
+    contents: &mut UnpackedLayer,
 ) -> Result<(), UnpackError> {
     let plain = compressed::reader(layer, packing.compression);
     let allowed = Rc::new(Cell::new(0));
     let most = spool.room();
-    let mut bounded = Bounded { inner: plain, allowed: Rc::clone(&allowed) };
+    let mut bounded = BoundedReader { inner: plain, allowed: Rc::clone(&allowed) };
     if !packing.archive {
         allowed.set(u64::MAX);
         let start = spool.len();
         copy(&mut bounded, spool)?;
         let bytes = spool.len() - start;
-        contents.members.push(Member { path: path.to_owned(), start, bytes });
+        contents.members.push(UnpackedMember { path: path.to_owned(), start, bytes });
         return Ok(());
     }
     let mut archive = Archive::new(bounded);
@@ -111,14 +111,14 @@ pub(super) fn unpack(
                     quoted(&path)
                 )));
             }
-            contents.members.push(Member { path, start, bytes });
+            contents.members.push(UnpackedMember { path, start, bytes });
         } else {
             io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
         }
     }
 }
 
-impl Contents {
+impl UnpackedLayer {
     fn refuse(&mut self, what: String) {
         self.refusals += 1;
         if self.refused.len() < MOST_TOLD {
@@ -187,12 +187,12 @@ fn damaged(error: io::Error) -> UnpackError {
 
 /// Ends with an error when more is read than is allowed at the time: so that nothing that an archive says
 /// of itself is kept without bound.
-struct Bounded<R> {
+struct BoundedReader<R> {
     inner: R,
     allowed: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for BoundedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let allowed = self.allowed.get();
         if allowed == 0 && !buffer.is_empty() {

@@ -25,7 +25,7 @@ impl Challenge {
     /// # Errors
     /// When nothing is asked for that can be given: also when a token is to be had where others can read
     /// the password, although the registry itself is not.
-    pub fn parse<'v>(
+    pub(super) fn parse<'v>(
         values: impl Iterator<Item = &'v str>,
         asked: &Url,
     ) -> Result<Self, &'static str> {

@@ -48,9 +48,9 @@ impl fmt::Debug for Credentials {
 /// `config.json`: what of it is of use here.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Config {
+struct DockerConfig {
     #[serde(default)]
-    auths: BTreeMap<String, Account>,
+    auths: BTreeMap<String, DockerAuth>,
     creds_store: Option<String>,
     #[serde(default)]
     cred_helpers: BTreeMap<String, String>,
@@ -58,7 +58,7 @@ struct Config {
 
 /// An account in it.
 #[derive(Deserialize, ZeroizeOnDrop)]
-struct Account {
+struct DockerAuth {
     #[serde(default)]
     auth: String,
     #[serde(default)]
@@ -83,7 +83,7 @@ impl Credentials {
     ///
     /// # Errors
     /// When there is a file, and it cannot be read.
-    pub fn of(account: &str) -> Result<Self, CredentialsError> {
+    pub(super) fn for_account(account: &str) -> Result<Self, CredentialsError> {
         let directory = match std::env::var_os("DOCKER_CONFIG") {
             Some(directory) if !directory.is_empty() => Some(PathBuf::from(directory)),
             _ => std::env::home_dir().map(|home| home.join(".docker")),
@@ -112,7 +112,7 @@ impl Credentials {
             return Err("it is too long");
         }
         // The message of the parser could quote a password.
-        let config: Config =
+        let config: DockerConfig =
             serde_json::from_slice(text).map_err(|_| "it is no JSON of its form")?;
         // A helper of a registry goes before what is filed for it, as with Docker.
         let helper = config.cred_helpers.iter().find(|(key, _)| host(key) == account);
@@ -129,7 +129,7 @@ impl Credentials {
     }
 }
 
-impl Account {
+impl DockerAuth {
     fn credentials(&self) -> Result<Option<Credentials>, &'static str> {
         if !self.registrytoken.is_empty() {
             return Ok(Some(Credentials::Bearer(Zeroizing::new(self.registrytoken.clone()))));

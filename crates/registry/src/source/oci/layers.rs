@@ -1,7 +1,7 @@
 //! The layers of a manifest as files of a model.
 
-use super::super::{Claim, ListedFile, Mark};
-use super::media::{self, Packing};
+use super::super::{ChangeToken, ListedDigest, ListedFile};
+use super::media::{self, LayerPacking};
 use oci_spec::image::{Descriptor, DigestAlgorithm, ImageManifest};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tensorseal_base::display::{display_name, quoted};
@@ -28,7 +28,7 @@ pub(super) struct Layer {
     /// Its length in bytes, as the manifest says.
     pub bytes: u64,
     /// How it is packed.
-    pub packing: Packing,
+    pub packing: LayerPacking,
 }
 
 /// The layers of a manifest, in byte order of their paths, and what is wrong with it.
@@ -41,7 +41,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Of a manifest: its config, too, since clients act on it.
-    pub fn of(manifest: &ImageManifest) -> Self {
+    pub(super) fn from_manifest(manifest: &ImageManifest) -> Self {
         let config = manifest.config();
         let has_config = config.media_type().as_ref() != EMPTY;
         let descriptors: Vec<&Descriptor> = manifest.layers().iter().collect();
@@ -61,7 +61,7 @@ impl Layers {
     fn add(&mut self, descriptor: &Descriptor, usual: Option<String>, taken: &mut HashSet<String>) {
         let none = HashMap::new();
         let annotations = descriptor.annotations().as_ref().unwrap_or(&none);
-        let packing = Packing::of(descriptor.media_type().as_ref(), annotations);
+        let packing = LayerPacking::from_media_type(descriptor.media_type().as_ref(), annotations);
         let digest = descriptor.digest();
         let nameless = format!("{NAMELESS}/{}-{}", digest.algorithm(), digest.digest());
         // A path that no file of a model can have is a finding, once the model is opened.
@@ -112,18 +112,18 @@ impl Layers {
 impl Layer {
     /// As a file of a list. What a packed layer has in it, the manifest does not say; its digest is
     /// checked when it is unpacked.
-    pub fn listed(&self) -> ListedFile {
-        let claim = |digest: [u8; 32]| Claim {
+    pub(super) fn listed(&self) -> ListedFile {
+        let claim = |digest: [u8; 32]| ListedDigest {
             algorithm: HashAlgorithm::Sha256,
             digest: digest.to_vec(),
-            place: "the manifest",
+            origin: "the manifest",
             remedy: "push it again from a copy that is sound",
         };
         ListedFile {
             path: self.path.clone(),
             bytes: self.bytes,
-            mark: Mark::Digest(self.digest.clone()),
-            claims: self.sha256.filter(|_| self.packing.is_raw()).map(claim).into_iter().collect(),
+            change_token: ChangeToken::Digest(self.digest.clone()),
+            digests: self.sha256.filter(|_| self.packing.is_raw()).map(claim).into_iter().collect(),
         }
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     fn layers(layers: &[Value]) -> Layers {
         let config = layer("application/vnd.oci.empty.v1+json", 0, json!({}));
         let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
-        Layers::of(&serde_json::from_value(manifest).unwrap())
+        Layers::from_manifest(&serde_json::from_value(manifest).unwrap())
     }
 
     fn paths_of(layers: &Layers) -> Vec<&str> {
@@ -199,9 +199,9 @@ mod tests {
         let nameless = format!("blobs/sha256-{}", "03".repeat(32));
         assert_eq!(paths_of(&found), [packed.as_str(), &nameless, "model.safetensors"]);
         let listed: Vec<ListedFile> = found.layers.iter().map(Layer::listed).collect();
-        assert_eq!(listed.iter().map(|file| file.claims.len()).collect::<Vec<_>>(), [0, 1, 1]);
-        assert_eq!(listed[2].mark, Mark::Digest(digest(1)));
-        assert_eq!(listed[2].claims[0].digest, [1; 32]);
+        assert_eq!(listed.iter().map(|file| file.digests.len()).collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!(listed[2].change_token, ChangeToken::Digest(digest(1)));
+        assert_eq!(listed[2].digests[0].digest, [1; 32]);
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
     fn the_config_is_part_of_the_model() {
         let config = layer("application/vnd.docker.ai.model.config.v0.1+json", 9, json!({}));
         let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
-        let found = Layers::of(&serde_json::from_value(manifest).unwrap());
+        let found = Layers::from_manifest(&serde_json::from_value(manifest).unwrap());
         assert_eq!(paths_of(&found), ["manifest/config.json"]);
     }
 
@@ -237,7 +237,7 @@ mod tests {
         let digest = format!("sha512:{}", "0".repeat(128));
         let found = layers(&[json!({"mediaType": "a/b", "digest": digest, "size": 1})]);
         assert_eq!(found.problems.len(), 1);
-        assert!(found.layers[0].listed().claims.is_empty());
+        assert!(found.layers[0].listed().digests.is_empty());
     }
 
     proptest! {

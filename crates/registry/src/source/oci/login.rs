@@ -2,10 +2,10 @@
 
 use super::super::endpoint::{Endpoint, is_private};
 use super::super::remote::http::{Http, body};
-use super::super::remote::retry::Failure;
+use super::super::remote::retry::AttemptError;
 use super::challenge::Challenge;
 use super::credentials::Credentials;
-use super::reference::Target;
+use super::reference::OciReference;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Zeroed {
 
 impl Login {
     /// To the registry of a target.
-    pub fn new(target: &Target, credentials: Credentials) -> Self {
+    pub(super) fn new(target: &OciReference, credentials: Credentials) -> Self {
         Self {
             endpoint: target.endpoint.clone(),
             repository: target.repository.clone(),
@@ -59,11 +59,11 @@ impl Login {
     ///
     /// # Errors
     /// When it asks for what is not there, or may not be sent.
-    pub async fn authorize(
+    pub(super) async fn authorize(
         &self,
         http: &Http,
         headers: &HeaderMap,
-    ) -> Result<HeaderValue, Failure> {
+    ) -> Result<HeaderValue, AttemptError> {
         let values =
             headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenge =
@@ -90,7 +90,7 @@ impl Login {
         http: &Http,
         mut realm: Url,
         service: Option<&str>,
-    ) -> Result<HeaderValue, Failure> {
+    ) -> Result<HeaderValue, AttemptError> {
         let scope = format!("repository:{}:pull", self.repository);
         let mut headers = HeaderMap::new();
         let mut form = None;
@@ -135,9 +135,9 @@ impl Login {
     }
 
     /// That nothing comes of it, and what could be done about the credentials.
-    pub fn refused(&self, why: &str) -> Failure {
+    pub(super) fn refused(&self, why: &str) -> AttemptError {
         let account = &self.account;
-        Failure::unavailable(match &self.credentials {
+        AttemptError::unavailable(match &self.credentials {
             Credentials::None => {
                 format!("{why}, and there are no credentials for {account} in Docker's config.json")
             }
@@ -152,7 +152,7 @@ impl Login {
 }
 
 /// RFC 7617.
-fn basic(user: &str, password: &str) -> Result<HeaderValue, Failure> {
+fn basic(user: &str, password: &str) -> Result<HeaderValue, AttemptError> {
     use base64::Engine;
     let pair = Zeroizing::new(format!("{user}:{password}"));
     let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pair.as_bytes()));
@@ -160,10 +160,10 @@ fn basic(user: &str, password: &str) -> Result<HeaderValue, Failure> {
 }
 
 /// A header that no debugging output shows.
-fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, Failure> {
+fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, AttemptError> {
     let text = Zeroizing::new(format!("{scheme}{secret}"));
     let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| Failure::unavailable("the credentials cannot be sent in a header"))?;
+        .map_err(|_| AttemptError::unavailable("the credentials cannot be sent in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }

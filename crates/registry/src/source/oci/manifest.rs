@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use tensorseal_base::display::quoted;
 
 /// Longest manifest that is read: what the distribution specification wants registries to take.
-pub(super) const MOST_BYTES: usize = 4 << 20;
+pub(super) const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
 /// The media types that are asked for.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -16,7 +16,7 @@ pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
 
 /// What a tag or a digest leads to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Document {
+pub(super) enum ManifestDocument {
     /// The layers of one model.
     Manifest(Box<ImageManifest>),
     /// Other manifests.
@@ -25,7 +25,7 @@ pub(super) enum Document {
 
 /// Why bytes are no manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ManifestError {
+pub(super) enum OciManifestError {
     /// No JSON of the form.
     #[error("the manifest cannot be read: {0}")]
     Malformed(String),
@@ -43,7 +43,7 @@ pub(super) enum ManifestError {
 /// What tells the kinds apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kind {
+struct ManifestHeader {
     #[serde(default)]
     schema_version: u32,
     #[serde(default)]
@@ -52,24 +52,24 @@ struct Kind {
     manifests: Option<IgnoredAny>,
 }
 
-impl Document {
+impl ManifestDocument {
     /// Reads a manifest.
     ///
     /// # Errors
     /// When it is none, or one that two clients could take for different things (CVE-2021-41190).
-    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, OciManifestError> {
         let malformed = |error: serde_json::Error| {
             // What is expected there can be long and is of the library's own; the place is enough.
-            ManifestError::Malformed(format!("line {}, column {}", error.line(), error.column()))
+            OciManifestError::Malformed(format!("line {}, column {}", error.line(), error.column()))
         };
-        let kind: Kind = serde_json::from_slice(bytes).map_err(malformed)?;
+        let kind: ManifestHeader = serde_json::from_slice(bytes).map_err(malformed)?;
         if kind.schema_version != 2 {
-            return Err(ManifestError::Version(kind.schema_version));
+            return Err(OciManifestError::Version(kind.schema_version));
         }
         let media_type = kind.media_type.as_deref();
         let is = |types: [&str; 2]| media_type.is_none_or(|media_type| types.contains(&media_type));
         match (kind.layers, kind.manifests) {
-            (Some(_), Some(_)) => Err(ManifestError::Ambiguous),
+            (Some(_), Some(_)) => Err(OciManifestError::Ambiguous),
             (Some(_), None)
                 if is([
                     "application/vnd.oci.image.manifest.v1+json",
@@ -86,7 +86,7 @@ impl Document {
             {
                 serde_json::from_slice(bytes).map(Self::Index).map_err(malformed)
             }
-            _ => Err(ManifestError::MediaType(kind.media_type.unwrap_or_default())),
+            _ => Err(OciManifestError::MediaType(kind.media_type.unwrap_or_default())),
         }
     }
 }
@@ -97,8 +97,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn parse(value: &serde_json::Value) -> Result<Document, ManifestError> {
-        Document::parse(value.to_string().as_bytes())
+    fn parse(value: &serde_json::Value) -> Result<ManifestDocument, OciManifestError> {
+        ManifestDocument::parse(value.to_string().as_bytes())
     }
 
     fn descriptor(media_type: &str) -> serde_json::Value {
@@ -109,21 +109,21 @@ mod tests {
     fn kinds_of_manifests() {
         let config = descriptor("application/vnd.oci.empty.v1+json");
         let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
-        assert!(matches!(parse(&manifest), Ok(Document::Manifest(_))));
+        assert!(matches!(parse(&manifest), Ok(ManifestDocument::Manifest(_))));
         let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
             "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json")]});
-        assert!(matches!(parse(&index), Ok(Document::Index(_))));
+        assert!(matches!(parse(&index), Ok(ManifestDocument::Index(_))));
 
         let both = json!({"schemaVersion": 2, "config": config, "layers": [], "manifests": []});
-        assert_eq!(parse(&both), Err(ManifestError::Ambiguous));
+        assert_eq!(parse(&both), Err(OciManifestError::Ambiguous));
         let posing = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
             "config": config, "layers": []});
-        assert!(matches!(parse(&posing), Err(ManifestError::MediaType(_))));
+        assert!(matches!(parse(&posing), Err(OciManifestError::MediaType(_))));
         let old = json!({"schemaVersion": 1, "config": config, "layers": []});
-        assert_eq!(parse(&old), Err(ManifestError::Version(1)));
+        assert_eq!(parse(&old), Err(OciManifestError::Version(1)));
         let artifact = json!({"schemaVersion": 2, "blobs": [],
             "mediaType": "application/vnd.oci.artifact.manifest.v1+json"});
-        assert!(matches!(parse(&artifact), Err(ManifestError::MediaType(_))));
+        assert!(matches!(parse(&artifact), Err(OciManifestError::MediaType(_))));
     }
 
     #[test]
@@ -137,14 +137,14 @@ mod tests {
         ] {
             let config = descriptor("application/vnd.oci.empty.v1+json");
             let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
-            assert!(matches!(parse(&manifest), Err(ManifestError::Malformed(_))), "{manifest}");
+            assert!(matches!(parse(&manifest), Err(OciManifestError::Malformed(_))), "{manifest}");
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_manifest_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Document::parse(&bytes);
+            let _ = ManifestDocument::parse(&bytes);
         }
 
         #[test]
@@ -154,7 +154,7 @@ mod tests {
             let mut bytes = manifest.to_string().into_bytes();
             let at = at % bytes.len();
             bytes[at] = byte;
-            let _ = Document::parse(&bytes);
+            let _ = ManifestDocument::parse(&bytes);
         }
     }
 }

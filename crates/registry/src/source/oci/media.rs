@@ -43,7 +43,7 @@ const NAMES: [(&str, &str, &str); 12] = [
 
 /// How the bytes of a layer are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Packing {
+pub(super) struct LayerPacking {
     /// Whether they are a tar archive, of which each member is a file; else they are one file.
     pub archive: bool,
     /// How they are compressed.
@@ -59,9 +59,9 @@ pub(super) enum Compression {
     Zstd,
 }
 
-impl Packing {
+impl LayerPacking {
     /// Of a layer. Types that are not known are files as they are.
-    pub fn of(media_type: &str, annotations: &HashMap<String, String>) -> Self {
+    pub(super) fn from_media_type(media_type: &str, annotations: &HashMap<String, String>) -> Self {
         let by_type = PACKED_FAMILIES.iter().any(|family| media_type.starts_with(family));
         let by_annotation = annotations.get(UNPACK).is_some_and(|value| value == "true");
         if !by_type && !by_annotation {
@@ -76,12 +76,12 @@ impl Packing {
     }
 
     /// Whether the bytes of the layer are those of a file.
-    pub fn is_raw(self) -> bool {
+    pub(super) fn is_raw(self) -> bool {
         self == Self::default()
     }
 
     /// What a layer that is packed so is called behind its name.
-    pub fn extension(self) -> &'static str {
+    pub(super) fn extension(self) -> &'static str {
         match (self.archive, self.compression) {
             (false, None) => "",
             (false, Some(Compression::Gzip)) => ".gz",
@@ -109,7 +109,8 @@ mod tests {
     use super::*;
 
     fn packing(media_type: &str) -> (bool, Option<Compression>) {
-        let Packing { archive, compression } = Packing::of(media_type, &HashMap::new());
+        let LayerPacking { archive, compression } =
+            LayerPacking::from_media_type(media_type, &HashMap::new());
         (archive, compression)
     }
 
@@ -147,8 +148,11 @@ mod tests {
             "application/vnd.oci.image.layer.v1.tar+gzip",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
         ] {
-            let packing = Packing::of(media_type, &annotations);
-            assert_eq!(packing, Packing { archive: true, compression: Some(Compression::Gzip) });
+            let packing = LayerPacking::from_media_type(media_type, &annotations);
+            assert_eq!(
+                packing,
+                LayerPacking { archive: true, compression: Some(Compression::Gzip) }
+            );
             assert_eq!(packing.extension(), ".tar.gz");
         }
     }

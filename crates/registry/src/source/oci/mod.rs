@@ -7,6 +7,7 @@
 mod archive;
 mod blob;
 mod challenge;
+mod client;
 mod compressed;
 mod credentials;
 mod layers;
@@ -15,19 +16,18 @@ mod manifest;
 mod media;
 mod open;
 mod reference;
-mod registry;
-mod signed;
+mod signatures;
 
 use super::remote::http::Http;
-use super::remote::{Limits, Windows};
-use super::{Listed, OpenedModel, Source, SourceError, local, seal_among};
+use super::remote::{RequestLimits, WindowCache};
+use super::{ListedModel, OpenedModel, Source, SourceError, find_seal, local};
+use client::{FetchedManifest, RegistryClient};
 use credentials::Credentials;
 use layers::Layers;
-use manifest::Document;
+use manifest::ManifestDocument;
 use oci_spec::image::{Descriptor, ImageIndex};
-use open::Files;
-use reference::{Manifests, Target};
-use registry::{Found, Registry};
+use open::LayerFiles;
+use reference::{ManifestSelector, OciReference};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,9 +43,9 @@ const DESCRIBES: &str = "vnd.docker.reference.type";
 /// A repository of an OCI registry.
 #[derive(Debug)]
 pub struct OciSource {
-    target: Target,
-    registry: Arc<Registry>,
-    windows: Arc<Windows>,
+    target: OciReference,
+    registry: Arc<RegistryClient>,
+    windows: Arc<WindowCache>,
     spool: PathBuf,
 }
 
@@ -56,7 +56,7 @@ pub struct OciSource {
 /// # Errors
 /// When it is no such URI, or credentials cannot be read. Nothing is asked of the registry yet.
 pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Box::new(OciSource::open(uri, spool, Limits::default())?))
+    Ok(Box::new(OciSource::open(uri, spool, RequestLimits::default())?))
 }
 
 impl OciSource {
@@ -64,13 +64,14 @@ impl OciSource {
     ///
     /// # Errors
     /// Those of [`open()`].
-    pub fn open(uri: &str, spool: &Path, limits: Limits) -> Result<Self, SourceError> {
-        let target = Target::parse(uri)?;
+    pub fn open(uri: &str, spool: &Path, limits: RequestLimits) -> Result<Self, SourceError> {
+        let target = OciReference::parse(uri)?;
         let invalid = |why: String| SourceError::Invalid { source_name: target.name.clone(), why };
-        let credentials = Credentials::of(&target.account).map_err(|e| invalid(e.to_string()))?;
+        let credentials =
+            Credentials::for_account(&target.account).map_err(|e| invalid(e.to_string()))?;
         let http = Http::new(limits).map_err(|e| SourceError::at(&target.name, e))?;
-        let registry = Arc::new(Registry::new(http, &target, credentials));
-        let windows = Arc::new(Windows::of(registry.http().waiting()));
+        let registry = Arc::new(RegistryClient::new(http, &target, credentials));
+        let windows = Arc::new(WindowCache::with_runtime(registry.http().runtime()));
         Ok(Self { target, registry, windows, spool: spool.to_owned() })
     }
 
@@ -81,7 +82,7 @@ impl OciSource {
     /// All tags, page by page.
     fn list_tags(
         &self,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
     ) -> Result<(), SourceError> {
         let at = |error| SourceError::at(&self.target.name, error);
         let mut next = Some(self.registry.first_tags());
@@ -95,7 +96,7 @@ impl OciSource {
                 let why = format!("its list of tags does not end after {seen}");
                 return Err(at(RemoteError::Unavailable(why)));
             }
-            for tag in page.names.iter().filter(|tag| !signed::is_of_referrers(tag)) {
+            for tag in page.names.iter().filter(|tag| !signatures::is_referrers_tag(tag)) {
                 if self.list_one(tag, each)?.is_break() {
                     return Ok(());
                 }
@@ -109,27 +110,27 @@ impl OciSource {
     fn list_one(
         &self,
         reference: &str,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SourceError> {
         let separator = if reference.contains(':') { '@' } else { ':' };
         let name = format!("{}{separator}{reference}", self.target.repository);
         let (found, document) = match self.document(reference) {
             Ok(Some(read)) => read,
             // Of a list, it went meanwhile; of a name that was given, that is for whoever gave it.
-            Ok(None) if self.target.manifests == Manifests::All => {
+            Ok(None) if self.target.manifests == ManifestSelector::All => {
                 return Ok(ControlFlow::Continue(()));
             }
             Ok(None) => {
                 let why = RemoteError::Unavailable("the registry does not have it".to_owned());
                 return Err(self.at(reference, why));
             }
-            Err(error) => return Ok(each(Listed::unread(name, error))),
+            Err(error) => return Ok(each(ListedModel::unreadable(name, error))),
         };
         match document {
-            Document::Manifest(manifest) => {
-                Ok(each(self.listed(name, &found.digest, &Layers::of(&manifest))))
+            ManifestDocument::Manifest(manifest) => {
+                Ok(each(self.listed(name, &found.digest, &Layers::from_manifest(&manifest))))
             }
-            Document::Index(index) => Ok(self.list_index(&name, &index, each)),
+            ManifestDocument::Index(index) => Ok(self.list_index(&name, &index, each)),
         }
     }
 
@@ -138,7 +139,7 @@ impl OciSource {
         &self,
         name: &str,
         index: &ImageIndex,
-        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let platforms: Vec<Option<String>> = index.manifests().iter().map(platform).collect();
         for (at, entry) in index.manifests().iter().enumerate() {
@@ -154,14 +155,16 @@ impl OciSource {
             };
             let digest = entry.digest().to_string();
             let listed = match self.document(&digest) {
-                Ok(Some((found, Document::Manifest(manifest)))) => {
-                    self.listed(name, &found.digest, &Layers::of(&manifest))
+                Ok(Some((found, ManifestDocument::Manifest(manifest)))) => {
+                    self.listed(name, &found.digest, &Layers::from_manifest(&manifest))
                 }
-                Ok(Some((_, Document::Index(_)))) => {
-                    Listed::unread(name, "it is an index in an index")
+                Ok(Some((_, ManifestDocument::Index(_)))) => {
+                    ListedModel::unreadable(name, "it is an index in an index")
                 }
-                Ok(None) => Listed::unread(name, "the registry does not have its manifest"),
-                Err(error) => Listed::unread(name, error),
+                Ok(None) => {
+                    ListedModel::unreadable(name, "the registry does not have its manifest")
+                }
+                Err(error) => ListedModel::unreadable(name, error),
             };
             each(listed)?;
         }
@@ -169,7 +172,10 @@ impl OciSource {
     }
 
     /// What a tag or digest leads to, if it does.
-    fn document(&self, reference: &str) -> Result<Option<(Found, Document)>, SourceError> {
+    fn document(
+        &self,
+        reference: &str,
+    ) -> Result<Option<(FetchedManifest, ManifestDocument)>, SourceError> {
         let unusable = |why: String| self.at(reference, RemoteError::Unavailable(why));
         if !is_tag(reference) && !is_digest(reference) {
             return Err(unusable("it is neither a tag nor a digest by sha256".to_owned()));
@@ -177,7 +183,8 @@ impl OciSource {
         let found = self.registry.manifest(reference).map_err(|error| self.at(reference, error))?;
         let Some(found) = found else { return Ok(None) };
         let asked = Some(reference).filter(|reference| is_digest(reference));
-        let stated = found.stated.as_deref().filter(|stated| stated.starts_with("sha256:"));
+        let stated =
+            found.declared_digest.as_deref().filter(|stated| stated.starts_with("sha256:"));
         if let Some(expected) = [asked, stated].into_iter().flatten().find(|d| *d != found.digest) {
             let expected = display_name(expected);
             return Err(unusable(format!(
@@ -186,22 +193,22 @@ impl OciSource {
             )));
         }
         let document =
-            Document::parse(&found.bytes).map_err(|error| unusable(error.to_string()))?;
+            ManifestDocument::parse(&found.bytes).map_err(|error| unusable(error.to_string()))?;
         Ok(Some((found, document)))
     }
 
-    fn listed(&self, name: String, digest: &str, layers: &Layers) -> Listed {
+    fn listed(&self, name: String, digest: &str, layers: &Layers) -> ListedModel {
         // Whether it is signed is for the inventory: a registry that does not tell lists all the same.
-        let signed = signed::is_signed(&self.registry, digest).unwrap_or(false);
-        let mut listed = Listed {
+        let signed = signatures::is_signed(&self.registry, digest).unwrap_or(false);
+        let mut listed = ListedModel {
             name,
             version: Some(digest.to_owned()),
             files: layers.layers.iter().map(layers::Layer::listed).collect(),
             incomplete: layers.problems.clone(),
             signed,
-            ..Listed::default()
+            ..ListedModel::default()
         };
-        listed.note_signatures();
+        listed.detect_signatures();
         listed
     }
 }
@@ -211,24 +218,27 @@ impl Source for OciSource {
         &self.target.name
     }
 
-    fn list(&self, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), SourceError> {
+    fn list(
+        &self,
+        each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
         match &self.target.manifests {
-            Manifests::All => self.list_tags(each),
-            Manifests::Tag(reference) | Manifests::Digest(reference) => {
+            ManifestSelector::All => self.list_tags(each),
+            ManifestSelector::Tag(reference) | ManifestSelector::Digest(reference) => {
                 self.list_one(reference, each).map(drop)
             }
         }
     }
 
-    fn open(&self, listed: &Listed) -> Result<OpenedModel, SourceError> {
+    fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let model = format!("{}/{}", self.target.endpoint.name, listed.name);
         let Some(digest) = &listed.version else {
             let why = RemoteError::Unavailable("its manifest could not be read".to_owned());
             return Err(SourceError::at(&model, why));
         };
         let manifest = match self.document(digest)? {
-            Some((_, Document::Manifest(manifest))) => manifest,
-            Some((_, Document::Index(_))) => {
+            Some((_, ManifestDocument::Manifest(manifest))) => manifest,
+            Some((_, ManifestDocument::Index(_))) => {
                 return Err(self.at(digest, RemoteError::Unavailable("it is an index".to_owned())));
             }
             None => {
@@ -237,16 +247,16 @@ impl Source for OciSource {
                 );
             }
         };
-        let mut files = Files::new(&self.registry, &self.windows, &self.spool, &model);
-        files.add_all(&Layers::of(&manifest))?;
-        let Files { files, listed, findings, .. } = files;
-        let seal = seal_among(&files);
+        let mut files = LayerFiles::new(&self.registry, &self.windows, &self.spool, &model);
+        files.add_all(&Layers::from_manifest(&manifest))?;
+        let LayerFiles { files, listed, findings, .. } = files;
+        let seal = find_seal(&files);
         let checkpoint = Checkpoint::open_remote(&model, files, &local::options())?;
-        Ok(OpenedModel::of_others(checkpoint, findings, listed).sealed(seal))
+        Ok(OpenedModel::with_files(checkpoint, findings, listed).with_seal(seal))
     }
 
     /// All that was read is pinned by digests; a tag must still lead to them.
-    fn still_lists(&self, listed: &Listed) -> Result<(), SourceError> {
+    fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let tag = listed.name.strip_prefix(self.target.repository.as_str());
         let tag = tag.and_then(|rest| rest.strip_prefix(':')).filter(|tag| is_tag(tag));
         let Some(tag) = tag else { return Ok(()) };

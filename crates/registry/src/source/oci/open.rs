@@ -1,29 +1,29 @@
 //! Opening a model: each layer becomes a file that is read by ranges, or files that were unpacked.
 
-use super::super::remote::stream::{Body, Checked, Flowed};
-use super::super::remote::{Windowed, Windows};
+use super::super::remote::stream::{HashingReader, ResponseBody, StreamSummary};
+use super::super::remote::{WindowCache, WindowedFile};
 use super::super::spool::Spool;
 use super::super::{ListedFile, SourceError};
-use super::archive::{Contents, Member, UnpackError, unpack};
-use super::blob::{Access, Ranges, probe};
+use super::archive::{UnpackError, UnpackedLayer, UnpackedMember, unpack};
+use super::blob::{BlobAccess, BlobRanges, probe};
+use super::client::RegistryClient;
 use super::layers::{Layer, Layers};
-use super::registry::Registry;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tensorseal_base::display::quoted;
 use tensorseal_base::hex::hex;
 use tensorseal_core::judge::Finding;
-use tensorseal_format::{InOrder, RemoteFile};
+use tensorseal_format::{RemoteFile, SequentialReader};
 
 /// A layer may unpack to so many times its length, and to so many bytes in any case.
 const MOST_UNPACKED_TIMES: u64 = 4;
 const UNPACKED_ANYWAY: u64 = 256 << 20;
 
 /// The files of a model, and what was found on the way.
-pub(super) struct Files<'s> {
-    registry: &'s Arc<Registry>,
-    windows: &'s Arc<Windows>,
+pub(super) struct LayerFiles<'s> {
+    registry: &'s Arc<RegistryClient>,
+    windows: &'s Arc<WindowCache>,
     directory: &'s Path,
     model: &'s str,
     pub files: Vec<(String, Arc<dyn RemoteFile>)>,
@@ -31,12 +31,12 @@ pub(super) struct Files<'s> {
     pub findings: Vec<Finding>,
 }
 
-impl<'s> Files<'s> {
+impl<'s> LayerFiles<'s> {
     /// None yet, of the model that messages call `model`. What cannot be read by ranges goes to temporary
     /// files in `directory`.
-    pub fn new(
-        registry: &'s Arc<Registry>,
-        windows: &'s Arc<Windows>,
+    pub(super) fn new(
+        registry: &'s Arc<RegistryClient>,
+        windows: &'s Arc<WindowCache>,
         directory: &'s Path,
         model: &'s str,
     ) -> Self {
@@ -48,7 +48,7 @@ impl<'s> Files<'s> {
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub fn add_all(&mut self, layers: &Layers) -> Result<(), SourceError> {
+    pub(super) fn add_all(&mut self, layers: &Layers) -> Result<(), SourceError> {
         layers.layers.iter().try_for_each(|layer| self.add(layer))
     }
 
@@ -60,39 +60,44 @@ impl<'s> Files<'s> {
         }
         let access = probe(self.registry, layer).map_err(|e| SourceError::at(&place, e))?;
         match access {
-            Access::Ranges(total) => {
+            BlobAccess::Ranges(total) => {
                 let mut listed = layer.listed();
                 let bytes = total.unwrap_or(layer.bytes);
                 if bytes != layer.bytes {
                     self.findings.push(wrong_length(layer, bytes));
                     // That its digest is another one goes without saying.
-                    listed.claims.clear();
+                    listed.digests.clear();
                 }
                 let bytes = bytes.min(layer.bytes);
-                let ranges = Ranges::new(self.registry, layer, bytes, place.clone());
-                let file = Windowed::new(ranges, self.windows);
+                let ranges = BlobRanges::new(self.registry, layer, bytes, place.clone());
+                let file = WindowedFile::new(ranges, self.windows);
                 if layer.packing.is_raw() {
                     let listed = ListedFile { bytes, ..listed };
                     return self.push(listed, Some(Arc::new(file)));
                 }
-                self.unpack(layer, InOrder::to_the_end(&file), bytes == layer.bytes, &place)
+                self.unpack(
+                    layer,
+                    SequentialReader::with_read_ahead(&file),
+                    bytes == layer.bytes,
+                    &place,
+                )
             }
-            Access::Whole(body) if layer.packing.is_raw() => self.store(layer, body, &place),
-            Access::Whole(body) => self.unpack(layer, body, true, &place),
+            BlobAccess::Stream(body) if layer.packing.is_raw() => self.store(layer, body, &place),
+            BlobAccess::Stream(body) => self.unpack(layer, body, true, &place),
         }
     }
 
     /// A layer that is a file, from an answer that comes once.
-    fn store(&mut self, layer: &Layer, body: Body, place: &str) -> Result<(), SourceError> {
+    fn store(&mut self, layer: &Layer, body: ResponseBody, place: &str) -> Result<(), SourceError> {
         let mut spool = self.spool(layer.bytes, place)?;
-        let mut checked = Checked::new(body, layer.bytes);
+        let mut checked = HashingReader::new(body, layer.bytes);
         let stored = io::copy(&mut checked, &mut spool).and_then(|_| spool.flush());
         let flowed = checked.finish().map_err(|why| unreachable(place, &why))?;
         stored.map_err(|error| unreachable(place, &format!("its temporary file: {error}")))?;
         self.check(layer, flowed);
         let file = spool.into_bytes().file(0, flowed.bytes, place.to_owned());
         // The digest was looked at.
-        let listed = ListedFile { bytes: flowed.bytes, claims: Vec::new(), ..layer.listed() };
+        let listed = ListedFile { bytes: flowed.bytes, digests: Vec::new(), ..layer.listed() };
         self.push(listed, file)
     }
 
@@ -119,8 +124,8 @@ impl<'s> Files<'s> {
     ) -> Result<(), SourceError> {
         let most = layer.bytes.saturating_mul(MOST_UNPACKED_TIMES).max(UNPACKED_ANYWAY);
         let mut spool = self.spool(most, place)?;
-        let mut checked = Checked::new(bytes, layer.bytes);
-        let mut contents = Contents::default();
+        let mut checked = HashingReader::new(bytes, layer.bytes);
+        let mut contents = UnpackedLayer::default();
         let path = &layer.packed_path;
         let unpacked = unpack(&mut checked, layer.packing, path, &mut spool, &mut contents);
         let flowed = checked.finish().map_err(|why| unreachable(place, &why))?;
@@ -133,15 +138,15 @@ impl<'s> Files<'s> {
         for member in contents.members {
             let place = format!("{place} {}", quoted(&member.path));
             let file = spooled.file(member.start, member.bytes, place);
-            let Member { path, bytes, .. } = member;
-            let listed = ListedFile { path, bytes, claims: Vec::new(), ..layer.listed() };
+            let UnpackedMember { path, bytes, .. } = member;
+            let listed = ListedFile { path, bytes, digests: Vec::new(), ..layer.listed() };
             self.push(listed, file)?;
         }
         Ok(())
     }
 
     /// Whether a layer that was read is another one than it is addressed as.
-    fn check(&mut self, layer: &Layer, flowed: Flowed) -> bool {
+    fn check(&mut self, layer: &Layer, flowed: StreamSummary) -> bool {
         let found = match (flowed.bytes == layer.bytes && !flowed.longer, layer.sha256) {
             (false, _) => wrong_length(layer, flowed.bytes + u64::from(flowed.longer)),
             (true, Some(digest)) if digest != flowed.sha256 => Finding::new(
@@ -158,7 +163,7 @@ impl<'s> Files<'s> {
     }
 
     /// What of a layer was not unpacked.
-    fn refuse(&mut self, layer: &Layer, contents: &Contents, error: Option<UnpackError>) {
+    fn refuse(&mut self, layer: &Layer, contents: &UnpackedLayer, error: Option<UnpackError>) {
         let refused = |message: String| {
             Finding::new("registry/archive-refused", message).in_file(&layer.path)
         };

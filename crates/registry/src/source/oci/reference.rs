@@ -11,7 +11,7 @@ const DOCKER_HUB_API: &str = "https://registry-1.docker.io/";
 
 /// A repository, and which of its manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct OciReference {
     /// The registry.
     pub endpoint: Endpoint,
     /// What credentials for it are filed under: `host[:port]`.
@@ -19,14 +19,14 @@ pub(super) struct Target {
     /// The repository: lower-case components separated by `/`.
     pub repository: String,
     /// Its manifests.
-    pub manifests: Manifests,
+    pub manifests: ManifestSelector,
     /// The URI without credentials.
     pub name: String,
 }
 
 /// Which manifests of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Manifests {
+pub(super) enum ManifestSelector {
     /// Of all tags.
     All,
     /// Of one tag.
@@ -35,13 +35,13 @@ pub(super) enum Manifests {
     Digest(String),
 }
 
-impl Target {
+impl OciReference {
     /// Of `oci://host[:port]/repository[:tag][@digest]`, by the grammar of the OCI distribution
     /// specification. Where both are given, the digest counts.
     ///
     /// # Errors
     /// When it is no such URI.
-    pub fn parse(uri: &str) -> Result<Self, SourceError> {
+    pub(super) fn parse(uri: &str) -> Result<Self, SourceError> {
         let mut endpoint = Endpoint::parse(uri, "oci")?;
         let name = format!("{}/{}", endpoint.name, endpoint.path);
         let invalid = |why: String| SourceError::Invalid { source_name: name.clone(), why };
@@ -57,9 +57,9 @@ impl Target {
             (Some(digest), _) if !digest.starts_with("sha256:") => {
                 return Err(invalid("only digests by sha256 are supported".to_owned()));
             }
-            (Some(digest), _) => Manifests::Digest(digest.to_ascii_lowercase()),
-            (None, Some(tag)) if last.contains(':') => Manifests::Tag(tag.to_owned()),
-            _ => Manifests::All,
+            (Some(digest), _) => ManifestSelector::Digest(digest.to_ascii_lowercase()),
+            (None, Some(tag)) if last.contains(':') => ManifestSelector::Tag(tag.to_owned()),
+            _ => ManifestSelector::All,
         };
         let mut repository = reference.repository().to_owned();
         let mut account = authority(&endpoint.base);
@@ -92,19 +92,19 @@ mod tests {
         let at = format!("oci://ghcr.io/a/b:v1@{DIGEST}");
         let upper = format!("oci://ghcr.io/a@{}", DIGEST.replace("ba78", "BA78"));
         for (uri, repository, manifests) in [
-            ("oci://ghcr.io/a/b", "a/b", Manifests::All),
-            ("oci://ghcr.io/a/b:v1", "a/b", Manifests::Tag("v1".to_owned())),
-            ("oci://localhost:5000/a", "a", Manifests::All),
-            ("oci://localhost:5000/a:latest", "a", Manifests::Tag("latest".to_owned())),
-            ("oci://registry/a/b:1", "a/b", Manifests::Tag("1".to_owned())),
-            (&at, "a/b", Manifests::Digest(DIGEST.to_owned())),
-            (&upper, "a", Manifests::Digest(DIGEST.to_owned())),
+            ("oci://ghcr.io/a/b", "a/b", ManifestSelector::All),
+            ("oci://ghcr.io/a/b:v1", "a/b", ManifestSelector::Tag("v1".to_owned())),
+            ("oci://localhost:5000/a", "a", ManifestSelector::All),
+            ("oci://localhost:5000/a:latest", "a", ManifestSelector::Tag("latest".to_owned())),
+            ("oci://registry/a/b:1", "a/b", ManifestSelector::Tag("1".to_owned())),
+            (&at, "a/b", ManifestSelector::Digest(DIGEST.to_owned())),
+            (&upper, "a", ManifestSelector::Digest(DIGEST.to_owned())),
         ] {
-            let target = Target::parse(uri).unwrap();
+            let target = OciReference::parse(uri).unwrap();
             assert_eq!((target.repository.as_str(), &target.manifests), (repository, &manifests));
             assert_eq!(target.name, uri);
         }
-        let target = Target::parse("oci://docker.io/smollm:latest").unwrap();
+        let target = OciReference::parse("oci://docker.io/smollm:latest").unwrap();
         assert_eq!(target.endpoint.base.as_str(), DOCKER_HUB_API);
         assert_eq!(
             (target.account.as_str(), target.repository.as_str()),
@@ -127,7 +127,7 @@ mod tests {
             "a?b",
             "a%2fb",
         ] {
-            assert!(Target::parse(&format!("oci://ghcr.io/{path}")).is_err(), "{path}");
+            assert!(OciReference::parse(&format!("oci://ghcr.io/{path}")).is_err(), "{path}");
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
         /// What is asked of the server stays below the repository.
         #[test]
         fn a_repository_is_a_plain_path(path in "[a-z0-9./:@_%?#-]{0,40}") {
-            if let Ok(target) = Target::parse(&format!("oci://ghcr.io/{path}")) {
+            if let Ok(target) = OciReference::parse(&format!("oci://ghcr.io/{path}")) {
                 let url = target.endpoint.base.join(&format!("v2/{}/tags/list", target.repository)).unwrap();
                 prop_assert_eq!(url.path(), format!("/v2/{}/tags/list", target.repository));
                 prop_assert!(url.query().is_none() && url.fragment().is_none());

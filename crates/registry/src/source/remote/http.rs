@@ -1,8 +1,8 @@
 //! Requests over plain HTTP, their answers bounded.
 
-use super::limits::Limits;
-use super::retry::{self, Failure, attempts};
-use super::runtime::Waiting;
+use super::limits::RequestLimits;
+use super::retry::{self, AttemptError, with_retries};
+use super::runtime::NetworkRuntime;
 use super::tls;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -17,13 +17,13 @@ const REDIRECTIONS: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
-    limits: Limits,
-    waiting: Waiting,
+    limits: RequestLimits,
+    runtime: NetworkRuntime,
 }
 
 /// What a server answered: any status but those that were asked again for.
 #[derive(Debug)]
-pub struct Answer {
+pub struct BufferedResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -37,10 +37,10 @@ impl Http {
     ///
     /// # Errors
     /// [`RemoteError::Unavailable`] when there can be none.
-    pub fn new(limits: Limits) -> Result<Http, RemoteError> {
-        let waiting = Waiting::default();
+    pub fn new(limits: RequestLimits) -> Result<Http, RemoteError> {
+        let waiting = NetworkRuntime::default();
         let tls = tls::config().map_err(|error| RemoteError::Unavailable(error.to_string()))?;
-        let made = waiting.within(|| {
+        let made = waiting.enter(|| {
             Client::builder()
                 .tls_backend_preconfigured(tls)
                 .user_agent(concat!("tensorseal/", env!("CARGO_PKG_VERSION")))
@@ -50,50 +50,55 @@ impl Http {
                 .referer(false)
                 .build()
         })?;
-        let client = made.map_err(|error| RemoteError::Unavailable(described(error)))?;
-        Ok(Http { client, limits, waiting })
+        let client = made.map_err(|error| RemoteError::Unavailable(describe_error(error)))?;
+        Ok(Http { client, limits, runtime: waiting })
     }
 
     /// Its limits.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 
     /// Those who wait for its answers.
-    pub fn waiting(&self) -> &Waiting {
-        &self.waiting
+    pub fn runtime(&self) -> &NetworkRuntime {
+        &self.runtime
     }
 
     /// Asks for `url`; the body of the answer may have `most` bytes.
     ///
     /// # Errors
     /// When there is no answer, or a longer one.
-    pub fn get(&self, url: &Url, headers: &HeaderMap, most: u64) -> Result<Answer, RemoteError> {
-        self.attempts(most, || async {
+    pub fn get(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        most: u64,
+    ) -> Result<BufferedResponse, RemoteError> {
+        self.with_retries(most, || async {
             let response = self.send(url, headers.clone()).await?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = body(response, most).await?;
-            Ok(Answer { status, headers, body })
+            Ok(BufferedResponse { status, headers, body })
         })
     }
 
-    /// Asks for something of about `bytes` bytes as often as is worth it: see [`attempts`].
+    /// Asks for something of about `bytes` bytes as often as is worth it: see [`with_retries`].
     ///
     /// # Errors
     /// That of the last attempt.
-    pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
+    pub fn with_retries<T, A: Future<Output = Result<T, AttemptError>>>(
         &self,
         bytes: u64,
         attempt: impl FnMut() -> A,
     ) -> Result<T, RemoteError> {
-        attempts(&self.waiting, &self.limits, bytes, attempt)
+        with_retries(&self.runtime, &self.limits, bytes, attempt)
     }
 
     /// Asks once.
     ///
     /// # Errors
     /// When there is no answer, or one that asks to come back.
-    pub async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, Failure> {
+    pub async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, AttemptError> {
         self.once(self.client.get(url.clone()).headers(headers)).await
     }
 
@@ -101,21 +106,22 @@ impl Http {
     ///
     /// # Errors
     /// As for [`Http::send`].
-    pub async fn send_form(&self, url: &Url, form: String) -> Result<Response, Failure> {
+    pub async fn send_form(&self, url: &Url, form: String) -> Result<Response, AttemptError> {
         let request = self.client.post(url.clone());
         self.once(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form))
             .await
     }
 
-    async fn once(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| Failure::passing(described(error)))?;
+    async fn once(&self, request: RequestBuilder) -> Result<Response, AttemptError> {
+        let response =
+            request.send().await.map_err(|error| AttemptError::transient(describe_error(error)))?;
         let status = response.status();
-        if !retry::passes(status.as_u16()) {
+        if !retry::is_transient_status(status.as_u16()) {
             return Ok(response);
         }
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = retry::retry_after(after);
-        Err(Failure::Passing { why: format!("the server answers {status}"), after })
+        Err(AttemptError::Transient { why: format!("the server answers {status}"), after })
     }
 }
 
@@ -123,7 +129,7 @@ impl Http {
 ///
 /// # Errors
 /// When there is no such range.
-pub fn range_header(offset: u64, len: usize) -> Result<HeaderValue, Failure> {
+pub fn range_header(offset: u64, len: usize) -> Result<HeaderValue, AttemptError> {
     let last = offset.checked_add((len as u64).max(1) - 1).ok_or_else(unusable)?;
     HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|_| unusable())
 }
@@ -133,33 +139,33 @@ pub fn range_header(offset: u64, len: usize) -> Result<HeaderValue, Failure> {
 ///
 /// # Errors
 /// When they are not what came.
-pub async fn part(
+pub async fn read_range(
     response: Response,
     offset: u64,
     len: usize,
     check: &dyn Fn(&HeaderMap) -> Result<(), RemoteError>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, AttemptError> {
     match response.status() {
         StatusCode::PARTIAL_CONTENT => {}
         StatusCode::OK => {
-            return Err(Failure::unavailable(
+            return Err(AttemptError::unavailable(
                 "the server does not give ranges, and answers with the whole file",
             ));
         }
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED) => {
-            return Err(Failure::changed(format!("the server answers {status}")));
+            return Err(AttemptError::changed(format!("the server answers {status}")));
         }
-        status => return Err(Failure::unavailable(format!("the server answers {status}"))),
+        status => return Err(AttemptError::unavailable(format!("the server answers {status}"))),
     }
     check(response.headers())?;
     let wanted = [offset, offset + len as u64];
     if content_range(response.headers()).map(|(range, _)| range) != Some(wanted) {
-        return Err(Failure::unavailable("the server answers with another range"));
+        return Err(AttemptError::unavailable("the server answers with another range"));
     }
     let body = body(response, len as u64).await?;
     match body.len() {
         got if got == len => Ok(body),
-        got => Err(Failure::passing(format!("{got} bytes came instead of {len}"))),
+        got => Err(AttemptError::transient(format!("{got} bytes came instead of {len}"))),
     }
 }
 
@@ -167,14 +173,14 @@ pub async fn part(
 ///
 /// # Errors
 /// When it is longer, or ends before it should.
-pub async fn body(mut response: Response, most: u64) -> Result<Vec<u8>, Failure> {
+pub async fn body(mut response: Response, most: u64) -> Result<Vec<u8>, AttemptError> {
     let stated = response.content_length().unwrap_or(0);
     if stated > most {
         return Err(too_long(most));
     }
     let mut body = Vec::with_capacity(stated as usize);
     while let Some(piece) =
-        response.chunk().await.map_err(|error| Failure::passing(described(error)))?
+        response.chunk().await.map_err(|error| AttemptError::transient(describe_error(error)))?
     {
         if (body.len() + piece.len()) as u64 > most {
             return Err(too_long(most));
@@ -184,12 +190,12 @@ pub async fn body(mut response: Response, most: u64) -> Result<Vec<u8>, Failure>
     Ok(body)
 }
 
-fn too_long(most: u64) -> Failure {
-    Failure::unavailable(format!("the answer is longer than {most} bytes"))
+fn too_long(most: u64) -> AttemptError {
+    AttemptError::unavailable(format!("the answer is longer than {most} bytes"))
 }
 
-fn unusable() -> Failure {
-    Failure::unavailable("the request cannot be written")
+fn unusable() -> AttemptError {
+    AttemptError::unavailable("the request cannot be written")
 }
 
 /// The range of the answer, half-open, and the length of the whole, where it is told.
@@ -206,7 +212,7 @@ fn parse_range(value: &str) -> Option<([u64; 2], Option<u64>)> {
 }
 
 /// An error of the client, without the URL.
-pub fn described(error: reqwest::Error) -> String {
+pub fn describe_error(error: reqwest::Error) -> String {
     let what = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
@@ -216,7 +222,7 @@ pub fn described(error: reqwest::Error) -> String {
     } else {
         "the connection broke"
     };
-    format!("{what}: {}", retry::cause(&error.without_url()))
+    format!("{what}: {}", retry::root_cause(&error.without_url()))
 }
 
 #[cfg(test)]

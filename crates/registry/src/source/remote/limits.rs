@@ -7,7 +7,7 @@ const SLOWEST: u64 = 128 << 10;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// For a connection to be made.
     pub connect: Duration,
     /// For an answer to begin, and between two pieces of it.
@@ -23,9 +23,9 @@ pub struct Limits {
     pub total: Duration,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
-        Limits {
+        RequestLimits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             attempts: 6,
@@ -36,14 +36,14 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl RequestLimits {
     /// For one attempt at an answer of so many bytes.
-    pub fn attempt(&self, bytes: u64) -> Duration {
+    pub fn attempt_timeout(&self, bytes: u64) -> Duration {
         self.connect + self.idle + Duration::from_secs(bytes / SLOWEST)
     }
 
     /// For all attempts at an answer of so many bytes.
-    pub fn all_attempts(&self, bytes: u64) -> Duration {
+    pub fn total_timeout(&self, bytes: u64) -> Duration {
         self.total + Duration::from_secs(bytes / SLOWEST)
     }
 }

@@ -5,18 +5,18 @@
 //! - [`retry`]: which failures pass, and the pauses between attempts.
 //! - [`http`]: requests over plain HTTP, their answers bounded.
 //! - [`stream`]: answers that are read once, in order.
-//! - [`windows`]: what was fetched, shared by everyone who reads it.
+//! - [`window_cache`]: what was fetched, shared by everyone who reads it.
 
-mod ask;
 pub mod http;
 pub mod limits;
+mod ping;
 pub mod retry;
 pub mod runtime;
 pub mod stream;
 mod tls;
-pub mod windows;
+pub mod window_cache;
 
-pub use ask::ask;
-pub use limits::Limits;
-pub use runtime::Waiting;
-pub use windows::{Fetch, Windowed, Windows};
+pub use limits::RequestLimits;
+pub use ping::ping;
+pub use runtime::NetworkRuntime;
+pub use window_cache::{FetchRange, WindowCache, WindowedFile};

@@ -1,7 +1,7 @@
 //! Which failures pass, and the pauses between attempts.
 
-use super::limits::Limits;
-use super::runtime::Waiting;
+use super::limits::RequestLimits;
+use super::runtime::NetworkRuntime;
 use std::error::Error;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use tensorseal_format::RemoteError;
 
 /// Why an attempt gave nothing.
 #[derive(Debug, Clone)]
-pub enum Failure {
+pub enum AttemptError {
     /// Another one would not, either.
-    Final(RemoteError),
+    Permanent(RemoteError),
     /// Another one may: the machine is busy, or the connection broke.
-    Passing {
+    Transient {
         /// What happened, without credentials.
         why: String,
         /// How long the machine asks to be left alone.
@@ -21,26 +21,26 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl AttemptError {
     /// One that may pass.
-    pub fn passing(why: impl Into<String>) -> Failure {
-        Failure::Passing { why: why.into(), after: None }
+    pub fn transient(why: impl Into<String>) -> AttemptError {
+        AttemptError::Transient { why: why.into(), after: None }
     }
 
     /// One that does not.
-    pub fn unavailable(why: impl Into<String>) -> Failure {
-        Failure::Final(RemoteError::Unavailable(why.into()))
+    pub fn unavailable(why: impl Into<String>) -> AttemptError {
+        AttemptError::Permanent(RemoteError::Unavailable(why.into()))
     }
 
     /// That it is no longer what was listed.
-    pub fn changed(what: impl Into<String>) -> Failure {
-        Failure::Final(RemoteError::Changed(what.into()))
+    pub fn changed(what: impl Into<String>) -> AttemptError {
+        AttemptError::Permanent(RemoteError::Changed(what.into()))
     }
 }
 
-impl From<RemoteError> for Failure {
+impl From<RemoteError> for AttemptError {
     fn from(error: RemoteError) -> Self {
-        Failure::Final(error)
+        AttemptError::Permanent(error)
     }
 }
 
@@ -49,24 +49,24 @@ impl From<RemoteError> for Failure {
 ///
 /// # Errors
 /// That of the last attempt.
-pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
-    waiting: &Waiting,
-    limits: &Limits,
+pub fn with_retries<T, A: Future<Output = Result<T, AttemptError>>>(
+    waiting: &NetworkRuntime,
+    limits: &RequestLimits,
     bytes: u64,
     mut attempt: impl FnMut() -> A,
 ) -> Result<T, RemoteError> {
-    let until = Instant::now() + limits.all_attempts(bytes);
+    let until = Instant::now() + limits.total_timeout(bytes);
     let mut tried = 0;
     loop {
         tried += 1;
         let left = until.saturating_duration_since(Instant::now());
-        let most = limits.attempt(bytes).min(left);
+        let most = limits.attempt_timeout(bytes).min(left);
         // The timer is made where there is a runtime to drive it.
         let one = async { tokio::time::timeout(most, attempt()).await };
         let (why, after) = match waiting.block_on(one)? {
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(Failure::Final(error))) => return Err(error),
-            Ok(Err(Failure::Passing { why, after })) => (why, after),
+            Ok(Err(AttemptError::Permanent(error))) => return Err(error),
+            Ok(Err(AttemptError::Transient { why, after })) => (why, after),
             Err(_) => (format!("no answer within {} s", most.as_secs_f64().ceil()), None),
         };
         let pause = pause(limits, tried, after);
@@ -80,7 +80,7 @@ pub fn attempts<T, A: Future<Output = Result<T, Failure>>>(
 
 /// How long to wait after so many attempts: at least half of a time that doubles, the rest by chance, so
 /// that many readers do not come back at once; and at least as long as was asked for, within the limit.
-fn pause(limits: &Limits, tried: u32, asked: Option<Duration>) -> Duration {
+fn pause(limits: &RequestLimits, tried: u32, asked: Option<Duration>) -> Duration {
     let doubled = 2u32.saturating_pow(tried.saturating_sub(1).min(16));
     let longest = limits.first_pause.saturating_mul(doubled).min(limits.longest_pause);
     let mut chance = [0; 1];
@@ -91,7 +91,7 @@ fn pause(limits: &Limits, tried: u32, asked: Option<Duration>) -> Duration {
 }
 
 /// Whether what a status says may pass (RFC 9110 section 15).
-pub fn passes(status: u16) -> bool {
+pub fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
@@ -101,7 +101,7 @@ pub fn retry_after(value: Option<&str>) -> Option<Duration> {
 }
 
 /// The cause at the bottom of an error: what lies above it names URLs and says the same again.
-pub fn cause(error: &(dyn Error + 'static)) -> String {
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;
@@ -114,22 +114,22 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    fn quick() -> Limits {
-        Limits {
+    fn quick() -> RequestLimits {
+        RequestLimits {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(4),
             idle: Duration::from_millis(50),
             connect: Duration::ZERO,
-            ..Limits::default()
+            ..RequestLimits::default()
         }
     }
 
     #[test]
     fn what_passes_is_asked_for_again() {
         let tried = Cell::new(0);
-        let found = attempts(&Waiting::default(), &quick(), 0, async || {
+        let found = with_retries(&NetworkRuntime::default(), &quick(), 0, async || {
             tried.set(tried.get() + 1);
-            if tried.get() < 4 { Err(Failure::passing("busy")) } else { Ok(7) }
+            if tried.get() < 4 { Err(AttemptError::transient("busy")) } else { Ok(7) }
         });
         assert_eq!((found.unwrap(), tried.get()), (7, 4));
     }
@@ -137,35 +137,39 @@ mod tests {
     #[test]
     fn what_does_not_pass_is_not_and_there_is_an_end() {
         let tried = Cell::new(0);
-        let asked = |failure: Failure| {
+        let asked = |failure: AttemptError| {
             tried.set(0);
-            let found = attempts(&Waiting::default(), &quick(), 0, async || {
+            let found = with_retries(&NetworkRuntime::default(), &quick(), 0, async || {
                 tried.set(tried.get() + 1);
                 Err::<(), _>(failure.clone())
             });
             (found.unwrap_err(), tried.get())
         };
-        let (error, tried) = asked(Failure::changed("its tag"));
+        let (error, tried) = asked(AttemptError::changed("its tag"));
         assert!(matches!((error, tried), (RemoteError::Changed(what), 1) if what == "its tag"));
         let hour = Some(Duration::from_secs(3600));
-        let (error, tried) = asked(Failure::Passing { why: "busy".into(), after: hour });
+        let (error, tried) = asked(AttemptError::Transient { why: "busy".into(), after: hour });
         assert_eq!(tried, 6);
         assert_eq!(error.to_string(), "busy (asked 6 times)");
     }
 
     #[test]
     fn nobody_is_waited_for_without_end() {
-        let limits = Limits { attempts: 2, ..quick() };
+        let limits = RequestLimits { attempts: 2, ..quick() };
         let began = Instant::now();
-        let found =
-            attempts(&Waiting::default(), &limits, 0, std::future::pending::<Result<(), Failure>>);
+        let found = with_retries(
+            &NetworkRuntime::default(),
+            &limits,
+            0,
+            std::future::pending::<Result<(), AttemptError>>,
+        );
         assert!(found.unwrap_err().to_string().starts_with("no answer within"));
         assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        let limits = Limits::default();
+        let limits = RequestLimits::default();
         for tried in 1..40 {
             let pause = pause(&limits, tried, None);
             assert!(pause >= limits.first_pause / 2 && pause <= limits.longest_pause, "{pause:?}");

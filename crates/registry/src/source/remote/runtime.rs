@@ -13,13 +13,13 @@ const WAITING: usize = 32;
 
 /// The threads of one source. Clones share them, and they end with the last of those.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(Arc<Threads>);
+pub struct NetworkRuntime(Arc<RuntimeCell>);
 
 /// `Err`: why there are none.
 #[derive(Debug, Default)]
-struct Threads(OnceLock<Result<Runtime, String>>);
+struct RuntimeCell(OnceLock<Result<Runtime, String>>);
 
-impl Drop for Threads {
+impl Drop for RuntimeCell {
     fn drop(&mut self) {
         if let Some(Ok(runtime)) = self.0.take() {
             // Whoever is last may be one of them: nobody is waited for.
@@ -28,7 +28,7 @@ impl Drop for Threads {
     }
 }
 
-impl Waiting {
+impl NetworkRuntime {
     fn runtime(&self) -> Result<&Runtime, RemoteError> {
         let start = || {
             Builder::new_multi_thread()
@@ -45,7 +45,7 @@ impl Waiting {
     }
 
     /// Waits for `future`. Not to be called from a task of these threads, only from threads of their own
-    /// and from what [`Waiting::in_background`] runs.
+    /// and from what [`NetworkRuntime::spawn_blocking`] runs.
     ///
     /// # Errors
     /// [`RemoteError::Unavailable`] when there can be no threads.
@@ -56,14 +56,14 @@ impl Waiting {
     /// Has the threads known while `work` makes clients, which look for them.
     ///
     /// # Errors
-    /// As for [`Waiting::block_on`].
-    pub fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, RemoteError> {
+    /// As for [`NetworkRuntime::block_on`].
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T, RemoteError> {
         let _entered = self.runtime()?.enter();
         Ok(work())
     }
 
     /// Runs `work`, which may wait, beside everything else; `false`: there can be no threads.
-    pub fn in_background(&self, work: impl FnOnce() + Send + 'static) -> bool {
+    pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) -> bool {
         match self.runtime() {
             Ok(runtime) => {
                 drop(runtime.spawn_blocking(work));
@@ -82,21 +82,21 @@ mod tests {
 
     #[test]
     fn threads_end_with_their_source() {
-        struct Told(mpsc::Sender<()>);
-        impl Drop for Told {
+        struct NotifyOnDrop(mpsc::Sender<()>);
+        impl Drop for NotifyOnDrop {
             fn drop(&mut self) {
                 let _ = self.0.send(());
             }
         }
         let (sender, ended) = mpsc::channel();
-        let waiting = Waiting::default();
+        let waiting = NetworkRuntime::default();
         let other = waiting.clone();
-        let told = Told(sender);
+        let told = NotifyOnDrop(sender);
         let task = async move {
             let _told = told;
             std::future::pending::<()>().await;
         };
-        waiting.within(|| drop(tokio::spawn(task))).unwrap();
+        waiting.enter(|| drop(tokio::spawn(task))).unwrap();
         drop(waiting);
         assert_eq!(other.block_on(async { 7 }).unwrap(), 7);
         assert!(ended.try_recv().is_err(), "a clone keeps them");
@@ -108,9 +108,9 @@ mod tests {
     #[test]
     fn the_last_may_be_one_of_them() {
         let (sender, done) = mpsc::channel();
-        let waiting = Waiting::default();
+        let waiting = NetworkRuntime::default();
         let (held, (go, gone)) = (waiting.clone(), mpsc::channel::<()>());
-        assert!(waiting.in_background(move || {
+        assert!(waiting.spawn_blocking(move || {
             let _ = gone.recv();
             drop(held);
             let _ = sender.send(());

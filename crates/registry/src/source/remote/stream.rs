@@ -1,7 +1,7 @@
 //! Answers that are read once, in order, as they come.
 
-use super::http::{Http, described};
-use super::runtime::Waiting;
+use super::http::{Http, describe_error};
+use super::runtime::NetworkRuntime;
 use reqwest::Response;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -12,32 +12,32 @@ const PIECE: usize = 128 << 10;
 
 /// The body of an answer. Not to be read by a task of the runtime.
 #[derive(Debug)]
-pub struct Body {
+pub struct ResponseBody {
     response: Response,
     piece: Vec<u8>,
     taken: usize,
     until: Instant,
-    waiting: Waiting,
+    runtime: NetworkRuntime,
 }
 
-impl Body {
+impl ResponseBody {
     /// Of an answer to `http` that is expected to have about so many bytes.
     pub fn new(response: Response, bytes: u64, http: &Http) -> Self {
-        let until = Instant::now() + http.limits().all_attempts(bytes);
-        let waiting = http.waiting().clone();
-        Self { response, piece: Vec::new(), taken: 0, until, waiting }
+        let until = Instant::now() + http.limits().total_timeout(bytes);
+        let waiting = http.runtime().clone();
+        Self { response, piece: Vec::new(), taken: 0, until, runtime: waiting }
     }
 }
 
-impl Read for Body {
+impl Read for ResponseBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.piece.len() {
             if Instant::now() > self.until {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer comes too slowly"));
             }
-            let next = self.waiting.block_on(self.response.chunk());
+            let next = self.runtime.block_on(self.response.chunk());
             let next = next.map_err(io::Error::other)?;
-            let Some(next) = next.map_err(|error| io::Error::other(described(error)))? else {
+            let Some(next) = next.map_err(|error| io::Error::other(describe_error(error)))? else {
                 return Ok(0);
             };
             self.piece.clear();
@@ -55,7 +55,7 @@ impl Read for Body {
 /// What flows through is counted and hashed. It ends after as many bytes as were promised, and says whether
 /// there were more.
 #[derive(Debug)]
-pub struct Checked<R> {
+pub struct HashingReader<R> {
     inner: R,
     promised: u64,
     read: u64,
@@ -65,7 +65,7 @@ pub struct Checked<R> {
 
 /// What flowed through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flowed {
+pub struct StreamSummary {
     /// Number of bytes, up to those promised.
     pub bytes: u64,
     /// Their SHA-256.
@@ -74,7 +74,7 @@ pub struct Flowed {
     pub longer: bool,
 }
 
-impl<R: Read> Checked<R> {
+impl<R: Read> HashingReader<R> {
     /// Of something that is said to have `promised` bytes.
     pub fn new(inner: R, promised: u64) -> Self {
         Self { inner, promised, read: 0, hasher: Sha256::new(), failed: None }
@@ -84,7 +84,7 @@ impl<R: Read> Checked<R> {
     ///
     /// # Errors
     /// In words, when something could not be read, now or before.
-    pub fn finish(mut self) -> Result<Flowed, String> {
+    pub fn finish(mut self) -> Result<StreamSummary, String> {
         let mut rest = vec![0; PIECE];
         let mut more = [0; 1];
         let longer = loop {
@@ -98,7 +98,7 @@ impl<R: Read> Checked<R> {
             return Err(why);
         }
         let longer = longer.map_err(|error| error.to_string())?;
-        Ok(Flowed { bytes: self.read, sha256: self.hasher.finalize().into(), longer })
+        Ok(StreamSummary { bytes: self.read, sha256: self.hasher.finalize().into(), longer })
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -115,7 +115,7 @@ impl<R: Read> Checked<R> {
     }
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(why) = &self.failed {
             return Err(io::Error::other(why.clone()));
@@ -146,7 +146,7 @@ mod tests {
             [(&b"abc"[..], 3, (3, false)), (b"abcd", 3, (3, true)), (b"abc", 4, (3, false))]
         {
             for taken in 0..=3 {
-                let mut checked = Checked::new(bytes, promised);
+                let mut checked = HashingReader::new(bytes, promised);
                 checked.read_exact(&mut vec![0; taken]).unwrap();
                 let flowed = checked.finish().unwrap();
                 assert_eq!((flowed.bytes, flowed.longer), expected);
@@ -163,7 +163,7 @@ mod tests {
                 Err(io::Error::other("it broke"))
             }
         }
-        let mut checked = Checked::new(b"ab".chain(Broken), 9);
+        let mut checked = HashingReader::new(b"ab".chain(Broken), 9);
         assert!(checked.read_to_end(&mut Vec::new()).is_err());
         // Whoever reads on does not get past it, either.
         assert!(checked.read(&mut [0; 4]).is_err());

@@ -12,7 +12,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 ///
 /// # Errors
 /// When it does not tell them.
-pub fn config() -> Result<ClientConfig, rustls::Error> {
+pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(Arc::clone(&provider))?;
     let mut config = ClientConfig::builder_with_provider(provider)

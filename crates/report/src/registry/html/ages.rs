@@ -1,53 +1,64 @@
-//! How long ago every byte of the models was read: bars.
+//! A bar chart of the ages of deep checks.
 
-use super::counted::{AGES, Counted};
+use super::counted::{AGES, ModelCounts};
 use crate::units::grouped;
-use std::io::{self, Write};
 
-/// Height of a bar and its gap, where bars begin, and their longest, in units of the drawing.
-const ROW: usize = 22;
-const LEFT: usize = 150;
+/// Height of a bar with its gap, left edge of the bars, greatest length of a bar and width of the chart, in SVG units.
+pub const ROW: u64 = 22;
+pub const LEFT: u64 = 170;
 const LONGEST: u64 = 330;
+pub const WIDTH: u64 = 580;
 
-pub fn write(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
-    let mut rows: Vec<(&str, u64, &str)> =
-        AGES.iter().zip(counted.ages).map(|((name, _), number)| (*name, number, "bars")).collect();
-    rows.push(("never", counted.never, "far"));
-    let most = rows.iter().map(|row| row.1).max().unwrap_or(0);
-    if most == 0 {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "<section aria-labelledby=\"ages\">\n<h2 id=\"ages\">Deep checks</h2>\n<p>When every byte of the models \
-         was last read and judged. Until then it is only known that nothing was seen to be written.</p>\n\
-         <figure class=\"ages\">\n<svg viewBox=\"0 0 560 {}\" role=\"img\" aria-label=\"Models by their last deep \
-         check: {}\">",
-        rows.len() * ROW,
-        rows.iter()
-            .map(|(name, n, _)| format!("{} {name}", grouped(*n)))
-            .collect::<Vec<_>>()
-            .join(", ")
-    )?;
-    for (index, (name, number, class)) in rows.iter().enumerate() {
-        let top = index * ROW;
-        // What is there is seen.
-        let width = match number {
-            0 => 0,
-            _ => (u128::from(*number) * u128::from(LONGEST) / u128::from(most)).max(2),
+/// The chart.
+pub struct Ages {
+    pub bars: Vec<Bar>,
+}
+
+/// The models of one age.
+pub struct Bar {
+    pub name: &'static str,
+    pub number: u64,
+    /// Its CSS class.
+    pub class: &'static str,
+    pub top: u64,
+    pub width: u64,
+}
+
+impl Ages {
+    /// Draws the chart, or returns `None` if there are no models.
+    pub fn of(counted: &ModelCounts) -> Option<Self> {
+        let ages = AGES.iter().zip(counted.ages).map(|((name, _), number)| (*name, number, "bars"));
+        let rows: Vec<_> = ages.chain([("never", counted.never, "far")]).collect();
+        let most = rows.iter().map(|row| row.1).max().filter(|most| *most > 0)?;
+        let bar = |(row, (name, number, class)): (u64, (&'static str, u64, &'static str))| {
+            let share = u128::from(number) * u128::from(LONGEST) / u128::from(most);
+            // A bar that is not empty is visible.
+            let width = if number == 0 { 0 } else { (share as u64).max(2) };
+            Bar { name, number, class, top: row * ROW, width }
         };
-        writeln!(
-            out,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text><rect class=\"{class}\" x=\"{LEFT}\" \
-             y=\"{}\" width=\"{width}\" height=\"{}\"/><text x=\"{}\" y=\"{}\">{}</text>",
-            LEFT - 8,
-            top + 15,
-            top + 4,
-            ROW - 7,
-            LEFT as u128 + width + 6,
-            top + 15,
-            grouped(*number)
-        )?;
+        Some(Self { bars: (0..).zip(rows).map(bar).collect() })
     }
-    writeln!(out, "</svg>\n</figure>\n</section>")
+
+    /// Returns the height of the chart.
+    pub fn height(&self) -> u64 {
+        self.bars.len() as u64 * ROW
+    }
+
+    /// Returns the chart in words.
+    pub fn caption(&self) -> String {
+        let bars = self.bars.iter().map(|bar| format!("{} {}", grouped(bar.number), bar.name));
+        bars.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Bar {
+    /// Returns the baseline of its texts.
+    pub fn baseline(&self) -> u64 {
+        self.top + 15
+    }
+
+    /// Returns the left edge of its number.
+    pub fn end(&self) -> u64 {
+        LEFT + self.width + 6
+    }
 }

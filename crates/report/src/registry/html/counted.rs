@@ -1,12 +1,12 @@
-//! What the page must know of all models before it lists the first.
+//! Counts over all models, which the page needs before it lists the first model.
 
 use crate::registry::Overview;
 use crate::registry::group::Group;
 use std::io;
 use tensorseal_core::record::ModelRecord;
 
-/// Ages of the last deep check: name, and what is younger than that in days.
-pub const AGES: [(&str, i64); 5] = [
+/// Age classes of the last deep check: name, and upper bound in days.
+pub(super) const AGES: [(&str, i64); 5] = [
     ("less than a day ago", 1),
     ("1 to 7 days ago", 7),
     ("7 to 30 days ago", 30),
@@ -16,17 +16,17 @@ pub const AGES: [(&str, i64); 5] = [
 
 /// Numbers of models.
 #[derive(Debug, Default)]
-pub struct Counted {
+pub(super) struct ModelCounts {
     groups: [u64; Group::ALL.len()],
-    /// By [`AGES`].
+    /// Number of models of each class of [`AGES`].
     pub ages: [u64; AGES.len()],
-    /// Never deeply checked.
+    /// Number of models that were never deep-checked.
     pub never: u64,
 }
 
-impl Counted {
-    pub fn of(overview: &Overview<'_>) -> io::Result<Counted> {
-        let mut counted = Counted::default();
+impl ModelCounts {
+    pub(super) fn of(overview: &Overview<'_>) -> io::Result<ModelCounts> {
+        let mut counted = ModelCounts::default();
         overview.records.each(&mut |model| {
             counted.add(overview, model);
             Ok(())
@@ -45,7 +45,7 @@ impl Counted {
         self.ages[age.unwrap_or(AGES.len() - 1)] += 1;
     }
 
-    pub fn of_group(&self, group: Group) -> u64 {
+    pub(super) fn of_group(&self, group: Group) -> u64 {
         self.groups[group as usize]
     }
 }

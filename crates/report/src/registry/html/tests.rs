@@ -1,11 +1,11 @@
 //! The page, held to its structure by a strict XML parser.
 
 use super::*;
-use crate::registry::made;
+use crate::registry::sample_registry;
 use proptest::prelude::*;
 use roxmltree::{Document, ParsingOptions};
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::Summary;
+use tensorseal_core::record::RegistrySummary;
 
 fn parsed(page: &str) -> Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..Default::default() };
@@ -13,7 +13,7 @@ fn parsed(page: &str) -> Document<'_> {
 }
 
 fn page(name: &str) -> String {
-    made::written(name, |overview, out| write(overview, None, out))
+    sample_registry::written(name, |overview, out| write(overview, None, out))
 }
 
 fn elements(page: &str) -> Vec<String> {
@@ -68,7 +68,7 @@ fn a_link_is_a_path_beside_the_page() {
         "b" => Some("javascript:alert(1)/\"><b>.html".to_owned()),
         _ => None,
     };
-    let page = made::written("c", |overview, out| write(overview, Some(&report), out));
+    let page = sample_registry::written("c", |overview, out| write(overview, Some(&report), out));
     let document = parsed(&page);
     let links: Vec<&str> = document
         .descendants()
@@ -80,26 +80,28 @@ fn a_link_is_a_path_beside_the_page() {
 
 #[test]
 fn an_empty_registry_is_a_page() {
-    let (summary, models) = (Summary::empty(), Vec::new());
+    let (summary, models) = (RegistrySummary::empty(), Vec::new());
     let mut out = Vec::new();
-    write(&made::overview(&summary, &models), None, &mut out).unwrap();
+    write(&sample_registry::overview(&summary, &models), None, &mut out).unwrap();
     let page = String::from_utf8(out).unwrap();
-    assert!(page.contains("There is no model.") && page.contains("there was none"));
+    assert!(page.contains("The registry has no models.") && page.contains("<dd>none</dd>"));
     assert!(!elements(&page).contains(&"svg".to_owned()));
 }
 
 #[test]
 fn thousands_of_models_are_a_page_that_opens() {
-    let mut models: Vec<_> =
-        (0..12_000).map(|i| made::model("/models", &format!("org/model-{i}"), State::Ok)).collect();
-    models[7].findings = vec![made::finding(Severity::Critical, "integrity/file-changed"); 300];
-    let summary = made::summary(&models);
+    let mut models: Vec<_> = (0..12_000)
+        .map(|i| sample_registry::model("/models", &format!("org/model-{i}"), ModelState::Ok))
+        .collect();
+    models[7].findings =
+        vec![sample_registry::finding(Severity::Critical, "integrity/file-changed"); 300];
+    let summary = sample_registry::summary(&models);
     let mut out = Vec::new();
-    write(&made::overview(&summary, &models), None, &mut out).unwrap();
+    write(&sample_registry::overview(&summary, &models), None, &mut out).unwrap();
     let page = String::from_utf8(out).unwrap();
     assert!(page.len() < 4_000_000, "{}", page.len());
-    assert!(page.contains("… and 1,999 more (all in the inventory)"));
-    assert!(page.contains("<li>and 295 more</li>"));
+    assert!(page.contains("… and 1,999 more (see the CSV inventory)"));
+    assert!(page.contains("<li>… and 295 more</li>"));
     parsed(&page);
 }
 

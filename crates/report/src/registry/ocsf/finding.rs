@@ -1,39 +1,39 @@
-//! Detection Finding (2004): something that was found of a model.
+//! Detection Finding (2004): an event for one finding of a model.
 
-use super::{Scan, metadata, severity};
+use super::{ScanContext, metadata, severity};
 use crate::registry::identity::{finding_uid, model_uid};
 use serde_json::{Map, Value, json};
-use tensorseal_core::judge::rules::{catalogue_of, rule_of, rules};
+use tensorseal_core::judge::rules::{catalogue_of, find_rule, rules};
 use tensorseal_core::record::{ModelRecord, RecordedFinding};
 
-/// Longest text of an event, in characters: receivers cut off, or drop, what is long.
+/// Greatest length of a text in characters. Receivers cut off or drop longer texts.
 const TEXT: usize = 1000;
 
-/// Longest evidence, in bytes as it is written.
+/// Greatest length of serialised evidence in bytes.
 const EVIDENCE: usize = 16 << 10;
 
-/// A finding of a model, as it is told.
-struct Told {
-    /// Of the exact names.
+/// A finding of a model, clipped to the limits of an event.
+struct BoundedFinding {
+    /// The identifier of the finding, derived from the exact names.
     uid: String,
     model_uid: String,
     model: ModelRecord,
     finding: RecordedFinding,
-    /// Something was clipped.
+    /// Whether something was clipped.
     truncated: bool,
 }
 
-impl Told {
-    /// Names are exact, as JSON escapes them, unless they are longer than any that is meant.
-    fn of(model: &ModelRecord, finding: &RecordedFinding) -> Told {
-        let mut told = Told {
+impl BoundedFinding {
+    /// Clips texts and evidence that are too long. Other names stay exact.
+    fn of(model: &ModelRecord, finding: &RecordedFinding) -> BoundedFinding {
+        let mut told = BoundedFinding {
             uid: finding_uid(model, finding),
             model_uid: model_uid(&model.source, &model.name),
             model: model.clone(),
             finding: finding.clone(),
             truncated: false,
         };
-        let Told { model, finding, truncated, .. } = &mut told;
+        let BoundedFinding { model, finding, truncated, .. } = &mut told;
         let texts = [&mut model.source, &mut model.name, &mut model.detail, &mut finding.message];
         let texts = texts.into_iter().chain(&mut model.version).chain(&mut finding.file);
         for text in texts.chain(&mut finding.tensor).chain(&mut finding.references) {
@@ -51,9 +51,9 @@ impl Told {
     }
 }
 
-/// The event.
-pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Value {
-    let told = Told::of(model, finding);
+/// Returns the event.
+pub(super) fn event(scan: &ScanContext, model: &ModelRecord, finding: &RecordedFinding) -> Value {
+    let told = BoundedFinding::of(model, finding);
     let (severity_id, severity) = severity(finding.severity);
     let mut metadata = metadata(scan.uid.as_deref());
     if told.truncated {
@@ -82,10 +82,10 @@ pub fn event(scan: &Scan, model: &ModelRecord, finding: &RecordedFinding) -> Val
     })
 }
 
-/// What was found, by which rule, and what it is called in public catalogues.
-fn info(told: &Told) -> Value {
-    let Told { model, finding, .. } = told;
-    let rule = rule_of(&finding.rule);
+/// Returns the rule of the finding and its entries in public catalogues.
+fn info(told: &BoundedFinding) -> Value {
+    let BoundedFinding { model, finding, .. } = told;
+    let rule = find_rule(&finding.rule);
     let area = finding.rule.split('/').next().unwrap_or(&finding.rule);
     let title = rule.map_or(finding.rule.as_str(), |rule| rule.title);
     let mut info = json!({
@@ -116,7 +116,8 @@ fn info(told: &Told) -> Value {
     info
 }
 
-/// A technique of MITRE ATLAS: `AML.T0018`, or `AML.T0018.002` of it. Mitigations are no attacks.
+/// Returns an id as a MITRE ATLAS technique (`AML.T0018`) or sub-technique (`AML.T0018.002`), or `None` if it is something
+/// else, such as a mitigation.
 fn attack(id: &str) -> Option<Value> {
     let (name, catalogue) = catalogue_of(id)?;
     let number = id.strip_prefix("AML.T").filter(|_| name == "atlas")?;
@@ -129,8 +130,8 @@ fn attack(id: &str) -> Option<Value> {
     Some(attack)
 }
 
-/// The model.
-fn resource(told: &Told) -> Value {
+/// Returns the model as a resource.
+fn resource(told: &BoundedFinding) -> Value {
     let model = &told.model;
     let mut resource = json!({
         "uid": told.model_uid,
@@ -155,7 +156,7 @@ fn resource(told: &Told) -> Value {
     resource
 }
 
-/// Where it was found, with the numbers behind it: in a file, else in the model as a whole.
+/// Returns the evidence of a finding, with its file, or with the model as a folder if the finding concerns no single file.
 fn evidence(model: &ModelRecord, finding: &RecordedFinding) -> Value {
     let mut data = Map::new();
     if let Some(tensor) = &finding.tensor {
@@ -189,7 +190,7 @@ fn evidence(model: &ModelRecord, finding: &RecordedFinding) -> Value {
     json!({"file": file, "data": data})
 }
 
-/// The root of a model's tensors.
+/// Returns the model root as a hash.
 fn fingerprint(root: &str) -> Value {
     json!({
         "algorithm_id": 99,
@@ -198,22 +199,22 @@ fn fingerprint(root: &str) -> Value {
     })
 }
 
-/// The digest of the file as it was found, where it was made.
+/// Returns the digest of the file that was found, if it was computed.
 fn found_digest(finding: &RecordedFinding) -> Option<Value> {
     let text = |key| finding.evidence.get(key).and_then(Value::as_str);
     let (algorithm, value) = (text("algorithm")?, text("found")?);
     let is_digest = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (id, name) = match algorithm {
         "sha256" => (3, "SHA-256"),
-        // That of git is over a header as well: no other program's SHA-1 of the file.
+        // The digest of git also covers a header, so it is not the SHA-1 of the file.
         other => (99, other),
     };
     is_digest.then(|| json!({"algorithm_id": id, "algorithm": name, "value": value}))
 }
 
-/// What a receiver looks for over all its events: the model, its root, the file.
-fn observables(told: &Told) -> Vec<Value> {
-    let Told { model, finding, .. } = told;
+/// Returns the values by which receivers correlate events: the model, its root and the file.
+fn observables(told: &BoundedFinding) -> Vec<Value> {
+    let BoundedFinding { model, finding, .. } = told;
     let observable = |name: &str, type_id: u64, kind: &str, value: &str| json!({"name": name, "type_id": type_id, "type": kind, "value": value});
     let mut all = vec![
         observable("resources[0].uid", 10, "Resource UID", &told.model_uid),

@@ -1,38 +1,38 @@
-//! Events of the Open Cybersecurity Schema Framework 1.8.0, as JSON lines, for security operations.
+//! Events of the Open Cybersecurity Schema Framework (OCSF) 1.8.0 as JSON lines, for security operations.
 //!
-//! - Scan Activity (6007): one when the scan began and one when it ended.
-//! - Detection Finding (2004): one for each finding of each model, between them. A finding that stands is told in
-//!   every scan, each time with the same `finding_info.uid`, so that the receiver counts it once.
+//! - Scan Activity (6007): one event for the start of the scan and one for its end.
+//! - Detection Finding (2004): one event for each finding of each model, between those two. A finding that persists is
+//!   reported by every scan with the same `finding_info.uid`, so that receivers can deduplicate it.
 //!
-//! All events of a scan have one `metadata.correlation_uid`. Times are milliseconds since 1970. BLAKE3 is not
-//! among the hash functions of the standard: a digest of it has `algorithm_id` 99, Other.
+//! All events of a scan share one `metadata.correlation_uid`. Times are in milliseconds since 1970. The standard does
+//! not list BLAKE3, so its digests have `algorithm_id` 99 (Other).
 
 mod finding;
 
 use super::Overview;
-use crate::shown;
+use crate::safe_text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{RunOutcome, RunRecord};
 
-/// Version of the schema.
+/// The version of the schema.
 pub const VERSION: &str = "1.8.0";
 
-/// Errors of a scan that its last event tells; the rest is counted.
-const TOLD: usize = 20;
+/// Largest number of errors that the last event of a scan lists. The rest is counted.
+const LISTED: usize = 20;
 
-/// Writes the events of the last scan, and of all findings that stand; without a scan, of the findings alone.
+/// Writes the events of the last scan and of all current findings, or of the findings alone if there was no scan.
 ///
 /// # Errors
-/// Those of `out`, and of reading the models.
+/// Returns an error if writing to `out` or reading the models fails.
 pub fn write(overview: &Overview<'_>, out: &mut dyn Write) -> io::Result<()> {
     let run = overview.summary.last_run.as_ref();
     if let Some(run) = run {
         line(&started(run), out)?;
     }
-    let scan = Scan { uid: run.map(uid), time: run.map_or(overview.now, time) };
+    let scan = ScanContext { uid: run.map(uid), time: run.map_or(overview.now, time) };
     overview.records.each(&mut |model| {
         model.findings.iter().try_for_each(|found| line(&finding::event(&scan, model, found), out))
     })?;
@@ -47,23 +47,23 @@ fn line(event: &Value, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// What the events of a scan have in common.
-struct Scan {
+/// What all events of a scan share.
+struct ScanContext {
     uid: Option<String>,
     time: Timestamp,
 }
 
-/// What the scan is called: the number alone would be the same in another database.
+/// Returns the identifier of a scan. The start time is part of it because the number is not unique across databases.
 fn uid(run: &RunRecord) -> String {
     format!("{}-{}", run.id, run.started)
 }
 
-/// When it ended, or began if it has not.
+/// Returns the end of a scan, or its start if it has not ended.
 fn time(run: &RunRecord) -> Timestamp {
     run.ended.unwrap_or(run.started)
 }
 
-/// Who made the event, and which scan it belongs to.
+/// Returns the metadata of an event: the program, and the scan that the event belongs to.
 fn metadata(correlation: Option<&str>) -> Value {
     let mut metadata = json!({
         "version": VERSION,
@@ -82,12 +82,12 @@ fn metadata(correlation: Option<&str>) -> Value {
 }
 
 fn started(run: &RunRecord) -> Value {
-    let sources = shown::clipped(&run.sources.join(", "), shown::MESSAGE);
+    let sources = safe_text::clipped(&run.sources.join(", "), safe_text::MESSAGE);
     let mut event = activity(1, "Started", run);
     event["time"] = run.started.as_millisecond().into();
     event["severity_id"] = 1.into();
     event["severity"] = "Informational".into();
-    event["message"] = format!("A scan of {sources} began").into();
+    event["message"] = format!("Scan of {sources} started").into();
     event
 }
 
@@ -101,7 +101,7 @@ fn ended(overview: &Overview<'_>, run: &RunRecord) -> Value {
     let worst = overview.summary.findings.keys().map(|(severity, _)| *severity).max();
     let (severity_id, severity) = match (worst, completed) {
         (worst, true) => severity(worst.unwrap_or(Severity::Info)),
-        // What could not be checked is not well.
+        // A scan that is not complete is at least of medium severity.
         (worst, false) => severity(worst.unwrap_or(Severity::Info).max(Severity::Medium)),
     };
     let mut event = activity(id, name, run);
@@ -146,23 +146,24 @@ fn activity(id: u64, name: &str, run: &RunRecord) -> Value {
             "uid": uid,
             "name": "tensorseal registry scan",
             "type_id": 99,
-            "type": "Integrity of model registries",
+            "type": "Model registry integrity",
         },
         "metadata": metadata(Some(&uid)),
     })
 }
 
-/// What could not be checked, in one text.
+/// Returns the errors of a scan as one text.
 fn errors(errors: &[String]) -> String {
-    let told = errors.iter().take(TOLD).map(|error| shown::clipped(error, shown::MESSAGE));
+    let told =
+        errors.iter().take(LISTED).map(|error| safe_text::clipped(error, safe_text::MESSAGE));
     let mut text = told.collect::<Vec<_>>().join("; ");
-    if errors.len() > TOLD {
-        text += &format!("; and {} more", errors.len() - TOLD);
+    if errors.len() > LISTED {
+        text += &format!("; … and {} more", errors.len() - LISTED);
     }
     text
 }
 
-/// Number and name of a severity.
+/// Returns the OCSF id and name of a severity.
 fn severity(severity: Severity) -> (u64, &'static str) {
     match severity {
         Severity::Info => (1, "Informational"),
@@ -173,7 +174,7 @@ fn severity(severity: Severity) -> (u64, &'static str) {
     }
 }
 
-/// A number as the standard's `integer_t`, which receivers keep in 32 bits: what is larger is the largest of them.
+/// Returns a number as `integer_t` of the standard, which receivers store in 32 bits. Larger numbers are capped.
 fn integer(number: u64) -> Value {
     number.min(i32::MAX as u64).into()
 }

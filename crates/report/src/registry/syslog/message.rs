@@ -1,25 +1,25 @@
-//! One message of RFC 5424.
+//! A syslog message (RFC 5424).
 
 use super::target::Facility;
-use crate::shown;
+use crate::safe_text;
 use jiff::Timestamp;
 
-/// Longest message in bytes: what every receiver should take (RFC 5424, section 6.1).
-pub const LONGEST: usize = 2048;
+/// Greatest length of a message in bytes, which every receiver should accept (RFC 5424, section 6.1).
+pub(super) const LONGEST: usize = 2048;
 
-/// Longest value of a parameter in bytes, escaped. All of them together leave room for the text.
+/// Greatest length of an escaped parameter value in bytes. All parameters together leave room for the text.
 const VALUE: usize = 160;
 
-/// What stands for what was cut off.
+/// Marks a text that was cut.
 const CUT: &str = "…";
 
-/// Name of our structured data (section 7: a name, `@`, a private enterprise number). The number is the one for
-/// examples (RFC 5612): the program has none of its own.
-pub const SD_ID: &str = "tensorseal@32473";
+/// The id of the structured data (section 7: a name, `@` and a private enterprise number). The number is the one that
+/// RFC 5612 reserves for examples, because the program has no number assigned.
+pub(super) const SD_ID: &str = "tensorseal@32473";
 
-/// How bad it is (section 6.2.1).
+/// The severity of a message (section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(super) enum Level {
     Critical = 2,
     Error = 3,
     Warning = 4,
@@ -27,27 +27,27 @@ pub enum Level {
     Informational = 6,
 }
 
-/// Who sends.
+/// The sender of messages.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Name of this machine; empty: not known.
+    /// Name of this machine, or empty if it is not known.
     pub host: String,
     /// Number of this process.
     pub process: u32,
-    /// Which part of the system it is said to come from.
+    /// The facility of the messages.
     pub facility: Facility,
 }
 
 impl Origin {
-    /// This process, on this machine.
+    /// Returns the current process on this machine.
     pub fn here(facility: Facility) -> Origin {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         Origin { host, process: std::process::id(), facility }
     }
 }
 
-/// A message that is not yet formatted.
-pub struct Message {
+/// A message before it is formatted.
+pub(super) struct Message {
     kind: &'static str,
     level: Level,
     parameters: String,
@@ -55,28 +55,28 @@ pub struct Message {
 }
 
 impl Message {
-    /// One of a kind (MSGID), at a level, that says this to people.
-    pub fn new(kind: &'static str, level: Level, text: &str) -> Message {
-        let text = shown::clipped(text, shown::MESSAGE);
+    /// Creates a message of a kind (MSGID) and a level.
+    pub(super) fn new(kind: &'static str, level: Level, text: &str) -> Message {
+        let text = safe_text::clipped(text, safe_text::MESSAGE);
         Message { kind, level, parameters: String::new(), text }
     }
 
-    /// With a parameter; `name` is one that the standard allows.
-    pub fn with(mut self, name: &'static str, value: &str) -> Message {
+    /// Adds a parameter. `name` must be a valid parameter name of the standard.
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Message {
         self.parameters += &format!(" {name}=\"{}\"", escaped(value));
         self
     }
 
-    /// With a parameter, if there is a value.
-    pub fn with_some(self, name: &'static str, value: Option<&str>) -> Message {
+    /// Adds a parameter if it has a value.
+    pub(super) fn with_some(self, name: &'static str, value: Option<&str>) -> Message {
         match value {
             Some(value) => self.with(name, value),
             None => self,
         }
     }
 
-    /// Its bytes, [`LONGEST`] at most: the text is cut where it would be longer.
-    pub fn format(&self, origin: &Origin, now: Timestamp) -> Vec<u8> {
+    /// Formats the message. Its text is cut so that the message has at most [`LONGEST`] bytes.
+    pub(super) fn format(&self, origin: &Origin, now: Timestamp) -> Vec<u8> {
         let priority = origin.facility.number() * 8 + self.level as u8;
         let mut out = format!(
             "<{priority}>1 {now:.6} {} tensorseal {} {} [origin software=\"tensorseal\" \
@@ -87,7 +87,7 @@ impl Message {
             env!("CARGO_PKG_VERSION"),
             self.parameters,
         );
-        // A text in UTF-8 begins with a byte order mark (section 6.4).
+        // UTF-8 text begins with a byte order mark (section 6.4).
         out.push('\u{feff}');
         let room = LONGEST.saturating_sub(out.len());
         out.push_str(&cut(&self.text, room));
@@ -95,15 +95,15 @@ impl Message {
     }
 }
 
-/// A field of the header: printable characters of US-ASCII, or nothing.
+/// Returns a header field: the printable US-ASCII characters of a text, or the nil value.
 fn header(text: &str, longest: usize) -> String {
     let printable: String = text.chars().filter(char::is_ascii_graphic).take(longest).collect();
     if printable.is_empty() { "-".to_owned() } else { printable }
 }
 
-/// The value of a parameter (section 6.3.3): quote, backslash and bracket are escaped.
+/// Escapes quotes, backslashes and brackets in the value of a parameter (section 6.3.3).
 fn escaped(value: &str) -> String {
-    let shown = shown::clipped(value, VALUE);
+    let shown = safe_text::clipped(value, VALUE);
     let mut out = String::new();
     for c in shown.chars() {
         let escape = if matches!(c, '"' | '\\' | ']') { 1 } else { 0 };
@@ -119,7 +119,7 @@ fn escaped(value: &str) -> String {
     out
 }
 
-/// At most so many bytes of a text, whole characters, with a sign where it was cut.
+/// Cuts a text to a number of bytes at a character boundary.
 fn cut(text: &str, room: usize) -> String {
     if text.len() <= room {
         return text.to_owned();
@@ -132,7 +132,7 @@ fn cut(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::made;
+    use crate::registry::sample_registry;
     use proptest::prelude::*;
 
     fn origin() -> Origin {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn text(message: &Message) -> String {
-        String::from_utf8(message.format(&origin(), made::time(0))).unwrap()
+        String::from_utf8(message.format(&origin(), sample_registry::time(0))).unwrap()
     }
 
     #[test]
@@ -204,13 +204,13 @@ mod tests {
             for _ in 0..8 {
                 message = message.with("name", &value);
             }
-            let bytes = message.format(&origin(), made::time(0));
+            let bytes = message.format(&origin(), sample_registry::time(0));
             prop_assert!(bytes.len() <= LONGEST);
             let text = String::from_utf8(bytes).unwrap();
             prop_assert!(!text.contains(char::is_control));
             let found = values(&text).unwrap();
             prop_assert_eq!(found.len(), 8);
-            let shown = shown::clipped(&value, VALUE);
+            let shown = safe_text::clipped(&value, VALUE);
             let cut = found[0].strip_suffix(CUT).unwrap_or(&found[0]);
             prop_assert!(shown.starts_with(cut), "{} {}", shown, cut);
         }

@@ -1,8 +1,7 @@
-//! Messages for syslog (RFC 5424), and how they are sent (RFC 5426, RFC 6587, local sockets).
+//! Syslog messages (RFC 5424) and their transports (RFC 5426, RFC 6587, local sockets).
 //!
-//! A scan is: a message for each finding that is more than a remark, one for each model that is not as it was and
-//! has no finding, one for each thing that could not be checked, and one line in sum, which comes last. Of one
-//! model, and of one scan, only so many are sent; the rest is counted in a message.
+//! A scan sends a message for each finding above info, for each model that changed without a finding, and for each error.
+//! A summary comes last. The number of findings of a model and of errors is limited; a message counts the rest.
 
 mod message;
 mod sender;
@@ -20,13 +19,13 @@ use tensorseal_base::severity::Severity;
 use tensorseal_core::judge::Verdict;
 use tensorseal_core::record::{ModelRecord, RecordedFinding, RunRecord};
 
-/// Findings of a model that are sent, and errors of a scan.
+/// Largest number of findings of a model, and of errors of a scan, that are sent.
 const SENT: usize = 20;
 
-/// Gives each message to `each`, formatted, without framing.
+/// Passes each message to `each`, formatted and without framing.
 ///
 /// # Errors
-/// Those of `each`, and of reading the models.
+/// Returns an error if `each` fails or the models cannot be read.
 pub fn messages(
     overview: &Overview<'_>,
     origin: &Origin,
@@ -59,11 +58,11 @@ fn of_model(model: &ModelRecord, give: &mut Give<'_>) -> io::Result<()> {
     }
     let number = said().count();
     if number > SENT {
-        let text = format!("and {} more findings of this model", number - SENT);
+        let text = format!("… and {} more findings of this model", number - SENT);
         give(named(Message::new("FINDING", level(model.worst()), &text), model))?;
     }
     match Group::of(model) {
-        Group::Alarm | Group::Look if number == 0 => {
+        Group::Alarm | Group::Review if number == 0 => {
             let level =
                 if Group::of(model) == Group::Alarm { Level::Error } else { Level::Warning };
             let text = format!("{}: {}: {}", model.name, model.state.name(), model.detail);
@@ -103,7 +102,7 @@ fn errors(run: &RunRecord, give: &mut Give<'_>) -> io::Result<()> {
     match run.errors.len().saturating_sub(SENT) {
         0 => Ok(()),
         more => {
-            let text = format!("and {more} more that could not be checked");
+            let text = format!("… and {more} more errors");
             give(Message::new("ERROR", Level::Error, &text).with("run", &id))
         }
     }

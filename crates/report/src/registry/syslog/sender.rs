@@ -1,4 +1,4 @@
-//! Sends messages. What could not be sent is an error: silence must never look like a quiet night.
+//! Sends messages. A message that cannot be sent is an error, so that silence never looks like success.
 
 use super::target::{Target, Transport};
 use super::{Origin, Overview, messages};
@@ -6,28 +6,28 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-/// How long a receiver may take to answer, and to take a message.
+/// Timeout for a connection, and for sending a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a receiver may take to say that it did not like what it got, when all was sent.
+/// Time for a receiver to reset the connection after the last message.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Why not everything was sent.
+/// The messages could not be sent completely.
 #[derive(Debug, thiserror::Error)]
-#[error("{target}: {cause} (after {sent} messages)")]
+#[error("cannot send to {target}: {cause} (after {sent} messages)")]
 pub struct SyslogError {
     /// The receiver.
     pub target: String,
-    /// Messages that were handed over before.
+    /// Number of messages that were sent before the error.
     pub sent: u64,
-    /// What happened. The message has it: it is no source to be told again.
+    /// The cause. It is part of the message and therefore not the `source` of the error.
     pub cause: io::Error,
 }
 
-/// Sends everything that syslog is told of a registry; returns the number of messages.
+/// Sends the messages of a scan and returns their number.
 ///
 /// # Errors
-/// The receiver cannot be reached, does not take them, or the models cannot be read.
+/// Returns an error if the receiver cannot be reached or refuses the messages, or if the models cannot be read.
 pub fn send(overview: &Overview<'_>, target: &Target) -> Result<u64, SyslogError> {
     let mut sent = 0;
     match hand_over(overview, target, &mut sent) {
@@ -46,7 +46,7 @@ fn hand_over(overview: &Overview<'_>, target: &Target, sent: &mut u64) -> io::Re
     link.close()
 }
 
-/// A way to a receiver.
+/// A connection to a receiver.
 enum Link {
     Udp(UdpSocket),
     Tcp(TcpStream),
@@ -64,16 +64,15 @@ impl Link {
             #[cfg(unix)]
             Transport::Unix(path) => local(path),
             #[cfg(not(unix))]
-            Transport::Unix(_) => Err(io::Error::new(
-                ErrorKind::Unsupported,
-                "there are no such sockets on this system",
-            )),
+            Transport::Unix(_) => {
+                Err(io::Error::new(ErrorKind::Unsupported, "this system has no Unix sockets"))
+            }
         }
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
-            // An earlier datagram that nobody wanted is told by the next.
+            // An error also reports that an earlier datagram was refused.
             Link::Udp(socket) => whole(socket.send(message)?, message),
             Link::Tcp(stream) => {
                 let mut frame = format!("{} ", message.len()).into_bytes();
@@ -115,7 +114,7 @@ impl Link {
     }
 }
 
-/// Reads what a receiver answers; syslog has no answers, but a broken connection is one.
+/// Reads from a receiver. Syslog has no replies, but a read reports a broken connection.
 fn heard(stream: &mut impl Read) -> io::Result<()> {
     match stream.read(&mut [0; 64]) {
         Ok(_) => Ok(()),
@@ -127,7 +126,10 @@ fn heard(stream: &mut impl Read) -> io::Result<()> {
 fn whole(sent: usize, message: &[u8]) -> io::Result<()> {
     match sent == message.len() {
         true => Ok(()),
-        false => Err(io::Error::new(ErrorKind::WriteZero, "only a part of a message was taken")),
+        false => Err(io::Error::new(
+            ErrorKind::WriteZero,
+            "the receiver accepted only part of a message",
+        )),
     }
 }
 
@@ -164,10 +166,10 @@ fn tcp(host: &str, port: u16) -> io::Result<Link> {
 }
 
 fn no_address() -> io::Error {
-    io::Error::new(ErrorKind::NotFound, "the host has no address")
+    io::Error::new(ErrorKind::NotFound, "the host name has no address")
 }
 
-/// Most systems take datagrams there, some a stream.
+/// Connects to a local socket. Most systems use datagrams, some a stream.
 #[cfg(unix)]
 fn local(path: &std::path::Path) -> io::Result<Link> {
     use std::os::unix::net::{UnixDatagram, UnixStream};

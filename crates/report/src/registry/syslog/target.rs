@@ -1,35 +1,35 @@
-//! Where messages are sent: `udp://host:514`, `tcp://host:601`, `unix:///dev/log`.
+//! The receiver of messages: `udp://host:514`, `tcp://host:601` or `unix:///dev/log`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use url::{Host, Url};
 
-/// A receiver.
+/// A receiver of syslog messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// How it is reached.
+    /// The transport and the address.
     pub transport: Transport,
-    /// Which part of the system the messages are said to come from: `?facility=local3`.
+    /// The facility of the messages, set by `?facility=local3`.
     pub facility: Facility,
 }
 
-/// How a receiver is reached.
+/// The transport of messages, with the address of the receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
-    /// RFC 5426: one datagram a message. Nobody tells whether it arrived.
+    /// RFC 5426: one datagram per message, without acknowledgement.
     Udp(String, u16),
-    /// RFC 6587, section 3.4.1: each message preceded by its length.
+    /// RFC 6587, section 3.4.1: each message is preceded by its length.
     Tcp(String, u16),
-    /// A socket of this machine: datagrams, or a stream of lines.
+    /// A local socket, for datagrams or a stream of lines.
     Unix(PathBuf),
 }
 
-/// Part of a system that messages come from (RFC 5424, table 1).
+/// A syslog facility (RFC 5424, table 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facility(u8);
 
-/// Names of facilities by number, as they are written in configurations.
+/// The names of the facilities by number, as configuration files write them.
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
     "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
@@ -37,14 +37,14 @@ const FACILITIES: [&str; 24] = [
 ];
 
 impl Facility {
-    /// Its number.
+    /// Returns the number of the facility.
     pub fn number(self) -> u8 {
         self.0
     }
 }
 
 impl Default for Facility {
-    /// `local0`.
+    /// Returns `local0`.
     fn default() -> Self {
         Facility(16)
     }
@@ -55,8 +55,9 @@ impl FromStr for Facility {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let number = FACILITIES.iter().position(|known| *known == name);
-        let number =
-            number.ok_or_else(|| format!("facility is one of {}", FACILITIES.join(", ")))?;
+        let number = number.ok_or_else(|| {
+            format!("unknown facility {name:?}: use one of {}", FACILITIES.join(", "))
+        })?;
         Ok(Facility(number as u8))
     }
 }
@@ -74,7 +75,11 @@ impl FromStr for Target {
             "udp" => host(&url, 514).map(|(host, port)| Transport::Udp(host, port)),
             "tcp" => host(&url, 601).map(|(host, port)| Transport::Tcp(host, port)),
             "unix" if url.host().is_none() && url.path().len() > 1 => Some(socket(&url)?),
-            "tls" => return Err("TLS is not built in: send to a relay on this machine".to_owned()),
+            "tls" => {
+                return Err(
+                    "TLS is not supported: send to a relay on this machine instead".to_owned()
+                );
+            }
             _ => None,
         };
         let transport = transport.ok_or(EXPECTED)?;
@@ -82,16 +87,16 @@ impl FromStr for Target {
         for (key, value) in url.query_pairs() {
             match &*key {
                 "facility" => facility = value.parse()?,
-                _ => return Err(format!("{key:?} is not known: only facility is")),
+                _ => return Err(format!("unknown parameter {key:?}: only facility is supported")),
             }
         }
         Ok(Target { transport, facility })
     }
 }
 
-/// Host and port of an address without path.
+/// Returns the host and the port of a URL without a path.
 fn host(url: &Url, port: u16) -> Option<(String, u16)> {
-    // Hosts of schemes that the crate does not know are not parsed as addresses.
+    // The crate does not parse IPv4 addresses in URLs of unknown schemes.
     let host = match url.host()? {
         Host::Ipv6(address) => address.to_string(),
         other => other.to_string(),

@@ -1,17 +1,17 @@
 //! What is sent, and that it arrives: over sockets of this machine.
 
 use super::*;
-use crate::registry::made;
+use crate::registry::sample_registry;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
-use tensorseal_core::record::State;
+use tensorseal_core::record::ModelState;
 
 fn lines(models: &Vec<ModelRecord>) -> Vec<String> {
-    let summary = made::summary(models);
+    let summary = sample_registry::summary(models);
     let origin = Origin { host: "h".to_owned(), process: 1, facility: Default::default() };
     let mut lines = Vec::new();
-    messages(&made::overview(&summary, models), &origin, &mut |message| {
+    messages(&sample_registry::overview(&summary, models), &origin, &mut |message| {
         lines.push(String::from_utf8(message.to_vec()).unwrap());
         Ok(())
     })
@@ -36,7 +36,7 @@ fn kinds(lines: &[String]) -> Vec<(u8, &str)> {
 
 #[test]
 fn what_must_be_looked_at_is_sent_and_the_sum_comes_last() {
-    let lines = lines(&made::models("c"));
+    let lines = lines(&sample_registry::models("c"));
     assert_eq!(
         kinds(&lines),
         [
@@ -59,17 +59,18 @@ fn what_must_be_looked_at_is_sent_and_the_sum_comes_last() {
 
 #[test]
 fn a_flood_is_counted() {
-    let mut model = made::model("/models", "a", State::Modified);
-    model.findings = vec![made::finding(Severity::High, "integrity/tensor-changed"); 1000];
+    let mut model = sample_registry::model("/models", "a", ModelState::Modified);
+    model.findings =
+        vec![sample_registry::finding(Severity::High, "integrity/tensor-changed"); 1000];
     let lines = lines(&vec![model]);
     assert_eq!(lines.len(), SENT + 1 + 2);
-    assert!(lines[SENT].ends_with("and 980 more findings of this model"));
+    assert!(lines[SENT].ends_with("… and 980 more findings of this model"));
 }
 
 fn sent(target: &str, name: &str) -> Result<u64, SyslogError> {
-    let models = made::models(name);
-    let summary = made::summary(&models);
-    send(&made::overview(&summary, &models), &target.parse().unwrap())
+    let models = sample_registry::models(name);
+    let summary = sample_registry::summary(&models);
+    send(&sample_registry::overview(&summary, &models), &target.parse().unwrap())
 }
 
 #[test]
@@ -136,7 +137,10 @@ fn nobody_there_is_an_error_that_names_the_receiver() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = sent(&format!("tcp://127.0.0.1:{port}"), "c").unwrap_err();
     assert_eq!((error.sent, error.cause.kind()), (0, io::ErrorKind::ConnectionRefused));
-    assert!(error.to_string().starts_with(&format!("tcp://127.0.0.1:{port}: ")), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("cannot send to tcp://127.0.0.1:{port}: ")),
+        "{error}"
+    );
     assert!(sent("unix:///nonexistent/log", "c").is_err());
     // Of a datagram it is told where the system tells it: it does on this machine.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

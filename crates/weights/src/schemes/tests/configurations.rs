@@ -22,7 +22,7 @@ impl Copy {
     fn of(name: &str) -> Self {
         let dir = layers::copy(name);
         let model = open(dir.path());
-        let of_codes = hostile::of_codes(&model, &Weights::of(&model));
+        let of_codes = hostile::of_codes(&model, &Weights::from_checkpoint(&model));
         Self { name: name.to_owned(), dir, model, of_codes, seen: BTreeSet::new() }
     }
 
@@ -37,7 +37,7 @@ impl Copy {
         let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
         let what = format!("{}: {what} {shown}", self.name);
         let weights = hostile::hold(&self.model, &what, |weight| {
-            let form = format!("{} {:?} {:?}", weight.canonical, weight.shape, weight.form);
+            let form = format!("{} {:?} {:?}", weight.canonical, weight.shape, weight.storage);
             self.seen.insert(form)
         });
         for names in &self.of_codes {
@@ -47,7 +47,7 @@ impl Copy {
 }
 
 /// Values of every kind, of which most are none that a member of a configuration can have.
-pub fn extremes() -> Vec<Value> {
+pub(super) fn extremes() -> Vec<Value> {
     vec![
         Value::Null,
         json!(true),
@@ -180,7 +180,7 @@ fn a_folder_in_the_place_of_a_configuration() {
         std::fs::create_dir(copy.path(file)).unwrap();
     }
     for path in [copy.dir.path().to_owned(), copy.path("model.safetensors")] {
-        let weights = Weights::of(&open(&path));
-        assert_eq!((weights.unread.len(), weights.weights.len()), (0, 2));
+        let weights = Weights::from_checkpoint(&open(&path));
+        assert_eq!((weights.unreadable.len(), weights.readable.len()), (0, 2));
     }
 }

@@ -1,18 +1,18 @@
 //! What fits can be read, and nothing else is: layouts of every kind with tensors of the sizes that they want, and the
 //! same with numbers in them that are none.
 
-use super::super::codes::Codes;
-use super::super::config::Config;
+use super::super::codes::PackedCodes;
+use super::super::config::QuantisationConfig;
 use super::super::fit;
-use super::super::grid::{Grid, Kept};
+use super::super::grid::{Grid, GridEncoding};
 use super::super::module::Module;
-use super::super::quantised::{Global, Order, Quantised, Zero};
-use super::super::table::Table;
+use super::super::quantised::{GlobalScale, GroupIndex, QuantisedWeight, ZeroPoint};
+use super::super::table::CodeTable;
 use super::layers::{Piece, write};
 use super::{grids, open, packings, values};
-use crate::reader::Reader;
-use crate::schemes::Part;
-use crate::{Form, Weight};
+use crate::reader::WeightReader;
+use crate::schemes::QuantisedPart;
+use crate::{Weight, WeightStorage};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::HashMap;
@@ -73,7 +73,7 @@ const NAMES: [&str; 7] = ["codes", "table", "outer", "scales", "zeros", "global"
 
 impl Made {
     /// The layout, the shape of its weight and its tensors.
-    fn whole(&self) -> (Quantised, Vec<u64>, Vec<Piece>) {
+    fn whole(&self) -> (QuantisedWeight, Vec<u64>, Vec<Piece>) {
         let packings::Layout { unit, packing, rows, columns } = self.codes;
         let [high, wide] = self.codes.stored();
         let mut block = self.block;
@@ -101,12 +101,12 @@ impl Made {
             tensor,
             rows: grid[0],
             columns: grid[1],
-            kept: layout.kept.clone(),
+            encoding: layout.kept.clone(),
             factor: 1.0,
         };
         let numbers = self.matrices * grid[0] * grid[1];
         let outer = match layout.kept {
-            Kept::Nested { block, .. } => numbers.div_ceil(block),
+            GridEncoding::Nested { block, .. } => numbers.div_ceil(block),
             _ => 1,
         };
         let all = self.matrices * layout.each();
@@ -128,28 +128,28 @@ impl Made {
             piece.fill();
             piece
         });
-        let quantised = Quantised {
+        let quantised = QuantisedWeight {
             name: String::new(),
             rows,
             columns,
             transposed: self.transposed,
-            codes: Codes { tensor: 0, unit, row: wide, rows: high, packing },
-            table: Table::less(3),
+            codes: PackedCodes { tensor: 0, unit, row: wide, rows: high, packing },
+            table: CodeTable::with_zero_point(3),
             scale: Some(of(3)),
             block,
-            zero: match self.zero {
-                0 => Zero::None,
-                1 => Zero::Before(of(4)),
-                _ => Zero::After(of(4)),
+            zero_point: match self.zero {
+                0 => ZeroPoint::None,
+                1 => ZeroPoint::Before(of(4)),
+                _ => ZeroPoint::After(of(4)),
             },
-            global: self.global.map(|(each, divides)| Global {
+            global_scale: self.global.map(|(each, divides)| GlobalScale {
                 tensor: 5,
                 divides,
                 factor: 1.0,
                 each,
             }),
-            across: self.across.then_some(7),
-            order: order.map(|(of_rows, _)| Order { tensor: 6, of_rows }),
+            column_scale: self.across.then_some(7),
+            group_index: order.map(|(of_rows, _)| GroupIndex { tensor: 6, by_row: of_rows }),
         };
         let shape = match self.transposed {
             false => vec![self.matrices, rows, columns],
@@ -177,18 +177,25 @@ fn sizes(len: u64, at: Index) -> u64 {
 }
 
 /// Puts another number in the place of one.
-fn change(it: &mut Quantised, shape: &mut [u64], pieces: &mut [Piece], [which, size]: [Index; 2]) {
+fn change(
+    it: &mut QuantisedWeight,
+    shape: &mut [u64],
+    pieces: &mut [Piece],
+    [which, size]: [Index; 2],
+) {
     let mut places: Vec<&mut u64> =
         vec![&mut it.rows, &mut it.columns, &mut it.codes.row, &mut it.codes.rows];
     places.extend(&mut it.block);
     places.extend(shape);
-    let zeros = match &mut it.zero {
-        Zero::None => None,
-        Zero::Before(grid) | Zero::After(grid) => Some(grid),
+    let zeros = match &mut it.zero_point {
+        ZeroPoint::None => None,
+        ZeroPoint::Before(grid) | ZeroPoint::After(grid) => Some(grid),
     };
     for grid in it.scale.iter_mut().chain(zeros) {
         places.extend([&mut grid.rows, &mut grid.columns]);
-        if let Kept::Padded { row } | Kept::Along { row, .. } = &mut grid.kept {
+        if let GridEncoding::Padded { row } | GridEncoding::PackedRows { row, .. } =
+            &mut grid.encoding
+        {
             places.push(row);
         }
     }
@@ -205,8 +212,8 @@ fn change(it: &mut Quantised, shape: &mut [u64], pieces: &mut [Piece], [which, s
 }
 
 /// Whether every tensor of codes and numbers is as long as the plain formulas say.
-fn is_of_its_size(it: &Quantised, shape: &[u64], module: &Module<'_>) -> bool {
-    let Codes { tensor, unit, row, rows, packing } = it.codes;
+fn is_of_its_size(it: &QuantisedWeight, shape: &[u64], module: &Module<'_>) -> bool {
+    let PackedCodes { tensor, unit, row, rows, packing } = it.codes;
     let layout = packings::Layout { unit, packing, rows: it.rows, columns: it.columns };
     let elements = shape.iter().product::<u64>();
     let matrices = elements.div_ceil(it.rows * it.columns);
@@ -214,14 +221,14 @@ fn is_of_its_size(it: &Quantised, shape: &[u64], module: &Module<'_>) -> bool {
     // The last row of one matrix may be cut off.
     let is_cut = matrices == 1 && elements < it.rows * it.columns;
     let fits = has == wanted || is_cut && has < wanted && has > wanted - row;
-    let zeros = match &it.zero {
-        Zero::None => None,
-        Zero::Before(grid) | Zero::After(grid) => Some(grid),
+    let zeros = match &it.zero_point {
+        ZeroPoint::None => None,
+        ZeroPoint::Before(grid) | ZeroPoint::After(grid) => Some(grid),
     };
     let mut grids = it.scale.iter().chain(zeros);
     fits && layout.stored() == [rows, row]
         && grids.all(|grid| {
-            let Grid { rows, columns, ref kept, .. } = *grid;
+            let Grid { rows, columns, encoding: ref kept, .. } = *grid;
             let layout = grids::Layout { matrices, rows, columns, kept: kept.clone() };
             module.elements(grid.tensor) == matrices * layout.each()
         })
@@ -247,7 +254,7 @@ proptest! {
         model.tensors.sort_by_key(|tensor| place(&tensor.name));
         prop_assert_eq!(model.tensors.len(), 8);
         let by_name = HashMap::new();
-        let config = Config::default();
+        let config = QuantisationConfig::default();
         let weight = "weight".to_owned();
         let module = Module { model: &model, by_name: &by_name, file: 0, weight, config: &config };
         match fit::check(&module, &quantised, &shape) {
@@ -258,10 +265,10 @@ proptest! {
             Ok(()) => {
                 prop_assert!(is_of_its_size(&quantised, &shape, &module));
                 let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
-                let form = Form::Scheme(Part { quantised: Arc::new(quantised), first: 0 });
-                let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, form };
+                let storage = WeightStorage::Quantised(QuantisedPart { quantised: Arc::new(quantised), first: 0 });
+                let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, storage };
                 prop_assert!(weight.elements().unwrap() <= bytes * 8);
-                prop_assert!(Reader::piece(&weight).is_multiple_of(512));
+                prop_assert!(WeightReader::piece_len(&weight).is_multiple_of(512));
                 let whole = values(&model, &weight, 1 << 20);
                 let pieces = values(&model, &weight, most);
                 let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());

@@ -1,10 +1,10 @@
 //! What the layers of `testdata/schemes` stand for, which NumPy computed.
 
 use super::{layers, open, values};
-use crate::{Form, Weight, Weights};
+use crate::{Weight, WeightStorage, Weights};
 use serde_json::json;
 use std::path::Path;
-use tensorseal_format::{Checkpoint, order};
+use tensorseal_format::{Checkpoint, strides};
 
 /// Every layer, and what its weights are called that they are stored as, by their names.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -84,11 +84,14 @@ const TOLD: &[&str] = &[
 
 /// Holds a model to the values of a layer.
 fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
-    let weights = Weights::of(model);
-    if !weights.unread.is_empty() {
-        return Err(format!("{name}: {:?}", weights.unread));
+    let weights = Weights::from_checkpoint(model);
+    if !weights.unreadable.is_empty() {
+        return Err(format!("{name}: {:?}", weights.unreadable));
     }
-    let quantised = weights.weights.iter().filter(|weight| matches!(weight.form, Form::Scheme(_)));
+    let quantised = weights
+        .readable
+        .iter()
+        .filter(|weight| matches!(weight.storage, WeightStorage::Quantised(_)));
     let mut quantised: Vec<&Weight> = quantised.collect();
     quantised.sort_by_key(|weight| &weight.canonical);
     let named: Vec<_> = quantised.iter().map(|weight| weight.stored_as(model)).collect();
@@ -96,7 +99,7 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
         return Err(format!("{name}: {named:?}"));
     }
     let expected = open(&layers::file(name, "values.safetensors"));
-    let all = Weights::of(&expected).weights;
+    let all = Weights::from_checkpoint(&expected).readable;
     if all.len() != quantised.len() {
         return Err(format!("{name}: {} weights, not {}", quantised.len(), all.len()));
     }
@@ -163,12 +166,12 @@ fn turned(dir: &Path, name: &str) -> Checkpoint {
     let turned = pieces.iter().map(|piece| {
         let elements: u64 = piece.shape.iter().product();
         let width = piece.data.len() / elements as usize;
-        let strides = order::first_fastest(&piece.shape);
+        let strides = strides::column_major_strides(&piece.shape);
         let mut turned = piece.clone();
         for element in 0..elements {
             let to = match &strides {
                 None => element,
-                Some(strides) => order::position(&piece.shape, strides, element),
+                Some(strides) => strides::stored_position(&piece.shape, strides, element),
             };
             let [from, to] = [element, to].map(|at| at as usize * width);
             turned.data[to..to + width].copy_from_slice(&piece.data[from..from + width]);
@@ -179,7 +182,7 @@ fn turned(dir: &Path, name: &str) -> Checkpoint {
     layers::write(&path, &turned.collect::<Vec<_>>(), None);
     let mut model = open(dir);
     for tensor in &mut model.tensors {
-        tensor.strides = order::first_fastest(&tensor.shape);
+        tensor.strides = strides::column_major_strides(&tensor.shape);
     }
     model
 }

@@ -1,10 +1,10 @@
 //! Scales and zero points as they are loaded, against plain formulas of where each lies.
 
-use super::super::grid::{Grid, Kept};
+use super::super::grid::{Grid, GridEncoding};
 use super::layers::{Piece, write};
 use super::open;
 use super::packings::{plane, range};
-use crate::stored::Stored;
+use crate::element_reader::ElementReader;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tensorseal_engine::stream::files::FileSet;
@@ -15,11 +15,11 @@ const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// How the numbers of some matrices of rows and columns are kept.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(super) struct Layout {
     pub matrices: u64,
     pub rows: u64,
     pub columns: u64,
-    pub kept: Kept,
+    pub kept: GridEncoding,
 }
 
 /// A number of a type: a counter where it is a float, bytes that are no pattern otherwise.
@@ -58,24 +58,33 @@ fn e4m3(code: u8) -> f64 {
 
 impl Layout {
     /// Elements of its tensor for one matrix.
-    pub fn each(&self) -> u64 {
+    pub(super) fn each(&self) -> u64 {
         let (rows, columns) = (self.rows, self.columns);
         match &self.kept {
-            Kept::Padded { row } | Kept::Along { row, .. } => rows * row,
-            Kept::Swizzled { .. } => rows.div_ceil(128) * columns.div_ceil(4) * 512,
-            Kept::Split { bits } => columns.div_ceil(32) * bits * rows,
-            Kept::Down { bits, stream: true } => (rows * bits).div_ceil(32) * columns,
-            Kept::Down { bits, stream: false } => rows.div_ceil(32 / bits) * columns,
+            GridEncoding::Padded { row } | GridEncoding::PackedRows { row, .. } => rows * row,
+            GridEncoding::Swizzled { .. } => rows.div_ceil(128) * columns.div_ceil(4) * 512,
+            GridEncoding::Split { bits } => columns.div_ceil(32) * bits * rows,
+            GridEncoding::PackedColumns { bits, stream: true } => {
+                (rows * bits).div_ceil(32) * columns
+            }
+            GridEncoding::PackedColumns { bits, stream: false } => {
+                rows.div_ceil(32 / bits) * columns
+            }
             _ => rows * columns,
         }
     }
 
     /// The type of its tensor.
-    pub fn dtype(&self) -> &'static str {
+    pub(super) fn dtype(&self) -> &'static str {
         match &self.kept {
-            Kept::Numbers | Kept::Padded { .. } | Kept::Transposed => "F32",
-            Kept::Along { .. } | Kept::Split { .. } | Kept::Down { .. } => "I32",
-            Kept::Exponents | Kept::E4m3 | Kept::Swizzled { .. } | Kept::Nested { .. } => "U8",
+            GridEncoding::Numbers | GridEncoding::Padded { .. } | GridEncoding::Transposed => "F32",
+            GridEncoding::PackedRows { .. }
+            | GridEncoding::Split { .. }
+            | GridEncoding::PackedColumns { .. } => "I32",
+            GridEncoding::Exponents
+            | GridEncoding::E4m3
+            | GridEncoding::Swizzled { .. }
+            | GridEncoding::Nested { .. } => "U8",
         }
     }
 
@@ -85,47 +94,47 @@ impl Layout {
         let base = matrix * self.each();
         let by_row = base + row * columns + column;
         match &self.kept {
-            Kept::Numbers => float(by_row).into(),
-            Kept::Padded { row: len } => float(base + row * len + column).into(),
-            Kept::Transposed => float(base + column * rows + row).into(),
-            Kept::Exponents => power(byte(by_row)),
-            Kept::E4m3 => e4m3(byte(by_row)),
-            Kept::Swizzled { exponents } => {
+            GridEncoding::Numbers => float(by_row).into(),
+            GridEncoding::Padded { row: len } => float(base + row * len + column).into(),
+            GridEncoding::Transposed => float(base + column * rows + row).into(),
+            GridEncoding::Exponents => power(byte(by_row)),
+            GridEncoding::E4m3 => e4m3(byte(by_row)),
+            GridEncoding::Swizzled { exponents } => {
                 // Tiles of 128 rows and 4 columns; in one, 32 rows of four times 4 columns.
                 let tile = row / 128 * columns.div_ceil(4) + column / 4;
                 let within = (row % 128 % 32) * 16 + (row % 128 / 32) * 4 + column % 4;
                 let code = byte(base + tile * 512 + within);
                 if *exponents { power(code) } else { e4m3(code) }
             }
-            Kept::Along { bits, add, places: Some(places), row: len, .. } => {
+            GridEncoding::PackedRows { bits, add, places: Some(places), row: len, .. } => {
                 let each = places.len() as u64;
                 let place = u64::from(places[(column % each) as usize]);
                 let word = base + row * len + column / each;
                 gather(*bits, |at| bit(word, place * bits + at)) + add
             }
-            Kept::Along { bits, add, places: None, row: len, .. } => {
+            GridEncoding::PackedRows { bits, add, places: None, row: len, .. } => {
                 let first = base + row * len;
                 gather(*bits, |at| {
                     let at = column * bits + at;
                     bit(first + at / 32, at % 32)
                 }) + add
             }
-            Kept::Split { bits } => gather(*bits, |at| {
+            GridEncoding::Split { bits } => gather(*bits, |at| {
                 let (width, lowest, words) = plane(*bits as u32, at);
                 let place = column % 32 * width + at - lowest;
                 let block = (row * columns.div_ceil(32) + column / 32) * bits;
                 bit(base + block + words + place / 32, place % 32)
             }),
-            Kept::Down { bits, stream: true } => gather(*bits, |at| {
+            GridEncoding::PackedColumns { bits, stream: true } => gather(*bits, |at| {
                 let at = row * bits + at;
                 bit(base + at / 32 * columns + column, at % 32)
             }),
-            Kept::Down { bits, stream: false } => {
+            GridEncoding::PackedColumns { bits, stream: false } => {
                 let each = 32 / bits;
                 let word = base + row / each * columns + column;
                 gather(*bits, |at| bit(word, row % each * bits + at))
             }
-            Kept::Nested { block, offset, .. } => {
+            GridEncoding::Nested { block, offset, .. } => {
                 f64::from(float(byte(by_row).into())) * f64::from(float(by_row / block)) + offset
             }
         }
@@ -133,8 +142,8 @@ impl Layout {
 }
 
 /// One of the ways, for so many columns; `more` is what rows are longer than they must be.
-pub fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> Kept {
-    let along = |bits, places: Option<&'static [u8]>, least| Kept::Along {
+pub(super) fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
+    let along = |bits, places: Option<&'static [u8]>, least| GridEncoding::PackedRows {
         bits,
         unit_bits: 32,
         add: 1.0,
@@ -142,23 +151,23 @@ pub fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> Kept {
         row: least + more,
     };
     match kind {
-        0 => Kept::Numbers,
-        1 => Kept::Padded { row: columns + more },
-        2 => Kept::Transposed,
-        3 => Kept::Exponents,
-        4 => Kept::E4m3,
-        5 => Kept::Swizzled { exponents: false },
-        6 => Kept::Swizzled { exponents: true },
+        0 => GridEncoding::Numbers,
+        1 => GridEncoding::Padded { row: columns + more },
+        2 => GridEncoding::Transposed,
+        3 => GridEncoding::Exponents,
+        4 => GridEncoding::E4m3,
+        5 => GridEncoding::Swizzled { exponents: false },
+        6 => GridEncoding::Swizzled { exponents: true },
         7 => along(bits, None, (columns * bits).div_ceil(32)),
         8 => along(bits.min(4), Some(SHUFFLED), columns.div_ceil(8)),
-        9 => Kept::Down { bits, stream: more > 0 },
-        10 => Kept::Split { bits },
-        _ => Kept::Nested { table: 1, scales: 2, block: bits * 3, offset: 0.25 },
+        9 => GridEncoding::PackedColumns { bits, stream: more > 0 },
+        10 => GridEncoding::Split { bits },
+        _ => GridEncoding::Nested { table: 1, scales: 2, block: bits * 3, offset: 0.25 },
     }
 }
 
 /// How many ways there are.
-pub const KINDS: usize = 12;
+pub(super) const KINDS: usize = 12;
 
 fn layouts() -> impl Strategy<Value = Layout> {
     (1u64..3, 1u64..300, 1u64..80, 0..KINDS, 1u64..=8, 0u64..3).prop_map(
@@ -191,7 +200,7 @@ proptest! {
             _ => (0..count).map(byte).collect(),
         };
         let outer = match layout.kept {
-            Kept::Nested { block, .. } => count.div_ceil(block),
+            GridEncoding::Nested { block, .. } => count.div_ceil(block),
             _ => 1,
         };
         let pieces = [
@@ -202,11 +211,11 @@ proptest! {
         write(&path, &pieces, None);
         let model = open(&path);
         prop_assert_eq!(&*model.tensors[0].name, "a");
-        let plan = Plan::of_tensors(model.tensors.iter().enumerate());
+        let plan = Plan::from_tensors(model.tensors.iter().enumerate());
         let files = FileSet::new(&model.files, &plan);
-        let stored = Stored::new(&model, &files);
+        let stored = ElementReader::new(&model, &files);
         let Layout { rows, columns, ref kept, .. } = layout;
-        let grid = Grid { tensor: 0, rows, columns, kept: kept.clone(), factor: 0.5 };
+        let grid = Grid { tensor: 0, rows, columns, encoding: kept.clone(), factor: 0.5 };
         let matrix = matrix.index(layout.matrices as usize) as u64;
         let [rows, columns] = [range(ends[0], rows), range(ends[1], columns)];
         let read = grid.load(&stored, matrix, rows.clone(), columns.clone()).unwrap();

@@ -3,8 +3,8 @@
 
 use super::layers::{self, Piece};
 use super::{open, values};
-use crate::reader::Reader;
-use crate::{Form, Weight, Weights};
+use crate::reader::WeightReader;
+use crate::{Weight, WeightStorage, Weights};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,23 +19,27 @@ const TYPES: &[&str] =
     &["U8", "I8", "F8_E4M3", "F8_E8M0", "I16", "BF16", "I32", "U32", "F32", "I64", "F4", "BOOL"];
 
 /// Holds what a model is taken for to the rules, and its values where they are wanted.
-pub fn hold(model: &Checkpoint, what: &str, mut is_wanted: impl FnMut(&Weight) -> bool) -> Weights {
-    let weights = Weights::of(model);
-    for unread in &weights.unread {
+pub(super) fn hold(
+    model: &Checkpoint,
+    what: &str,
+    mut is_wanted: impl FnMut(&Weight) -> bool,
+) -> Weights {
+    let weights = Weights::from_checkpoint(model);
+    for unread in &weights.unreadable {
         let reason = &unread.reason;
         assert!(!reason.is_empty() && !reason.contains(char::is_control), "{what}: {reason:?}");
         assert!(reason.chars().count() < LONGEST, "{what}: {reason}");
         // It is not read as anything else, and neither is what belongs to it.
         for tensor in unread.tensors() {
-            let also = weights.weights.iter().find(|weight| weight.tensors().contains(&tensor));
+            let also = weights.readable.iter().find(|weight| weight.tensors().contains(&tensor));
             assert!(also.is_none(), "{what}: {reason} {tensor}");
         }
     }
     let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
-    for weight in weights.weights.iter().filter(|weight| is_scheme(weight)) {
+    for weight in weights.readable.iter().filter(|weight| is_scheme(weight)) {
         // No note makes a weight larger than its codes are.
         assert!(weight.elements().unwrap() <= bytes * 8, "{what}: {:?}", weight.shape);
-        assert!(Reader::piece(weight).is_multiple_of(512), "{what}");
+        assert!(WeightReader::piece_len(weight).is_multiple_of(512), "{what}");
         if !is_wanted(weight) {
             continue;
         }
@@ -48,12 +52,12 @@ pub fn hold(model: &Checkpoint, what: &str, mut is_wanted: impl FnMut(&Weight) -
 }
 
 fn is_scheme(weight: &Weight) -> bool {
-    matches!(weight.form, Form::Scheme(_))
+    matches!(weight.storage, WeightStorage::Quantised(_))
 }
 
 /// Whether any codes were read.
 fn is_any_read(weights: &Weights) -> bool {
-    weights.weights.iter().any(is_scheme)
+    weights.readable.iter().any(is_scheme)
 }
 
 /// Holds changed tensors of a layer, in a folder that has its configuration; and the weights that may be others by what
@@ -69,14 +73,14 @@ fn hold_pieces(dir: &Path, pieces: &[Piece], what: &str, changed: &str) -> (Chec
 }
 
 /// The tensors of each weight that was codes, by name.
-pub fn of_codes(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
+pub(super) fn of_codes(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
     let name = |index: &usize| model.tensors[*index].name.clone();
-    let schemes = weights.weights.iter().filter(|weight| is_scheme(weight));
+    let schemes = weights.readable.iter().filter(|weight| is_scheme(weight));
     schemes.map(|weight| weight.tensors().iter().map(name).collect()).collect()
 }
 
 /// What was codes and scales is that still, or is not read: it is no weight of other values.
-pub fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
+pub(super) fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
     let index = |name: &String| model.tensors.iter().position(|tensor| tensor.name == *name);
     let Some(codes) = index(&before[0]) else { return };
     let tensor = &model.tensors[codes];
@@ -86,17 +90,17 @@ pub fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what
         return;
     }
     let is_read = |weight: &Weight| is_scheme(weight) && weight.tensors()[0] == codes;
-    if weights.weights.iter().any(is_read) {
+    if weights.readable.iter().any(is_read) {
         return;
     }
     assert!(
-        weights.unread.iter().any(|unread| unread.tensors().any(|part| part == codes)),
+        weights.unreadable.iter().any(|unread| unread.tensors().any(|part| part == codes)),
         "{what}"
     );
     // But for integers, which are never taken for values, and orders of columns, which are short.
     let parts = before.iter().filter(|name| !name.ends_with("g_idx")).filter_map(index);
     for part in parts.filter(|part| model.tensors[*part].dtype.is_float()) {
-        let also = weights.weights.iter().find(|weight| weight.tensors().contains(&part));
+        let also = weights.readable.iter().find(|weight| weight.tensors().contains(&part));
         assert!(also.is_none(), "{what}: {}", model.tensors[part].name);
     }
 }

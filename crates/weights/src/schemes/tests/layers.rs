@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// The folders with layers.
-pub fn names() -> Vec<String> {
+pub(super) fn names() -> Vec<String> {
     let folders = std::fs::read_dir(tensorseal_testing::testdata("schemes")).unwrap();
     let layers = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -14,12 +14,12 @@ pub fn names() -> Vec<String> {
 }
 
 /// A file of a layer.
-pub fn file(name: &str, file: &str) -> PathBuf {
+pub(super) fn file(name: &str, file: &str) -> PathBuf {
     tensorseal_testing::testdata("schemes").join(name).join(file)
 }
 
 /// A copy of a layer without its values, which are a model of their own.
-pub fn copy(name: &str) -> tempfile::TempDir {
+pub(super) fn copy(name: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for one in ["model.safetensors", "config.json"] {
         std::fs::copy(file(name, one), copy.path().join(one)).unwrap();
@@ -29,7 +29,7 @@ pub fn copy(name: &str) -> tempfile::TempDir {
 
 /// A tensor of a file.
 #[derive(Debug, Clone)]
-pub struct Piece {
+pub(super) struct Piece {
     pub name: String,
     pub dtype: String,
     pub shape: Vec<u64>,
@@ -38,12 +38,12 @@ pub struct Piece {
 
 impl Piece {
     /// Of bytes.
-    pub fn new(name: &str, dtype: &str, shape: &[u64], data: Vec<u8>) -> Self {
+    pub(super) fn new(name: &str, dtype: &str, shape: &[u64], data: Vec<u8>) -> Self {
         Self { name: name.to_owned(), dtype: dtype.to_owned(), shape: shape.to_vec(), data }
     }
 
     /// As many bytes as its type and shape want: those that it has, and others behind them.
-    pub fn fill(&mut self) {
+    pub(super) fn fill(&mut self) {
         let bits = u64::from(self.dtype.parse::<super::Dtype>().unwrap().bits());
         let len = self.shape.iter().product::<u64>() * bits;
         // A shape that is no whole number of bytes is none that a file can have.
@@ -52,7 +52,7 @@ impl Piece {
 }
 
 /// The tensors of a layer.
-pub fn pieces(name: &str) -> Vec<Piece> {
+pub(super) fn pieces(name: &str) -> Vec<Piece> {
     let bytes = std::fs::read(file(name, "model.safetensors")).unwrap();
     let (len, rest) = bytes.split_first_chunk().unwrap();
     let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
@@ -73,7 +73,7 @@ pub fn pieces(name: &str) -> Vec<Piece> {
 }
 
 /// Writes tensors as a file.
-pub fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
+pub(super) fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
     let mut header = Map::new();
     let mut data = Vec::new();
     for piece in pieces {
@@ -94,7 +94,7 @@ pub fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
 
 /// Writes a file that may be there. Some file systems write at once what is put in the place of other bytes, which takes
 /// long; not a new file.
-pub fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
+pub(super) fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
     if path.exists() {
         std::fs::remove_file(path).unwrap();
     }

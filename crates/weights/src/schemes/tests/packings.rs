@@ -1,10 +1,10 @@
 //! Codes as they are taken out of bytes, against a reader that takes them bit by bit.
 
-use super::super::codes::{Codes, HIGH_FIRST, IN_ORDER, Packing};
-use super::super::table::Values;
+use super::super::codes::{CodePacking, HIGH_FIRST, IN_ORDER, PackedCodes};
+use super::super::table::CodeLookup;
 use super::layers::{Piece, write};
 use super::open;
-use crate::stored::Stored;
+use crate::element_reader::ElementReader;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::ops::Range;
@@ -16,15 +16,15 @@ const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
 /// Codes in units of some bytes, and the rows and columns of a matrix.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(super) struct Layout {
     pub unit: u64,
-    pub packing: Packing,
+    pub packing: CodePacking,
     pub rows: u64,
     pub columns: u64,
 }
 
 /// Of codes in planes: how wide the plane of a bit is, its lowest bit, and the words before it.
-pub fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
+pub(super) fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
     let widths: &[u64] = match bits {
         1 => &[1],
         2 => &[2],
@@ -47,27 +47,27 @@ pub fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
 
 impl Layout {
     /// Rows and units of a row of the tensor for one matrix.
-    pub fn stored(&self) -> [u64; 2] {
+    pub(super) fn stored(&self) -> [u64; 2] {
         let unit_bits = self.unit * 8;
         match self.packing {
-            Packing::Stream { bits } => {
+            CodePacking::RowStream { bits } => {
                 [self.rows, (self.columns * u64::from(bits)).div_ceil(unit_bits)]
             }
-            Packing::Words { places, .. } => {
+            CodePacking::Words { places, .. } => {
                 [self.rows, self.columns.div_ceil(places.len() as u64)]
             }
-            Packing::Down { bits } => {
+            CodePacking::ColumnStream { bits } => {
                 [(self.rows * u64::from(bits)).div_ceil(unit_bits), self.columns]
             }
-            Packing::Split { bits } => [self.rows.div_ceil(32) * u64::from(bits), self.columns],
-            Packing::Planes { planes, .. } | Packing::Interleaved { planes, .. } => {
+            CodePacking::Split { bits } => [self.rows.div_ceil(32) * u64::from(bits), self.columns],
+            CodePacking::Planes { planes, .. } | CodePacking::Interleaved { planes, .. } => {
                 [self.rows.div_ceil(planes), self.columns]
             }
         }
     }
 
     /// The type of its tensor.
-    pub fn dtype(&self) -> &'static str {
+    pub(super) fn dtype(&self) -> &'static str {
         match self.unit {
             1 => "U8",
             2 => "I16",
@@ -87,38 +87,38 @@ impl Layout {
             (0..u64::from(bits)).fold(0, |code, at| code | bit(at) << at)
         };
         match self.packing {
-            Packing::Stream { bits } => gather(bits, &|at| {
+            CodePacking::RowStream { bits } => gather(bits, &|at| {
                 let at = column * u64::from(bits) + at;
                 bit_of_unit(row, at / unit_bits, at % unit_bits)
             }),
-            Packing::Words { bits, places } => gather(bits, &|at| {
+            CodePacking::Words { bits, places } => gather(bits, &|at| {
                 let each = places.len() as u64;
                 let place = u64::from(places[(column % each) as usize]);
                 bit_of_unit(row, column / each, place * u64::from(bits) + at)
             }),
-            Packing::Down { bits } => gather(bits, &|at| {
+            CodePacking::ColumnStream { bits } => gather(bits, &|at| {
                 let at = row * u64::from(bits) + at;
                 bit_of_unit(at / unit_bits, column, at % unit_bits)
             }),
-            Packing::Split { bits } => gather(bits, &|at| {
+            CodePacking::Split { bits } => gather(bits, &|at| {
                 let (width, lowest, words) = plane(bits, at);
                 let bit = row % 32 * width + at - lowest;
                 let word = row / 32 * u64::from(bits) + words + bit / 32;
                 bit_of_unit(word, column, bit % 32)
             }),
-            Packing::Planes { bits, planes, high_first } => gather(bits, &|at| {
+            CodePacking::Planes { bits, planes, high_first } => gather(bits, &|at| {
                 let plane = row / rows;
                 let plane = if high_first { planes - 1 - plane } else { plane };
                 bit_of_unit(row % rows, column, plane * u64::from(bits) + at)
             }),
-            Packing::Interleaved { bits, planes } => gather(bits, &|at| {
+            CodePacking::Interleaved { bits, planes } => gather(bits, &|at| {
                 bit_of_unit(row / planes, column, row % planes * u64::from(bits) + at)
             }),
         }
     }
 }
 
-pub fn layouts() -> impl Strategy<Value = Layout> {
+pub(super) fn layouts() -> impl Strategy<Value = Layout> {
     let kinds = (1u32..=8, prop::sample::select(vec![1u64, 2, 4]), 0..7, any::<Index>());
     (kinds, 1u64..70, 1u64..70).prop_map(|((bits, unit, kind, index), rows, columns)| {
         // What is in words, and what is in bytes or words.
@@ -131,25 +131,25 @@ pub fn layouts() -> impl Strategy<Value = Layout> {
         let most = unit * 8 / u64::from(bits);
         let several = index.index(most as usize) as u64 + 1;
         let packing = match kind {
-            0 => Packing::Stream { bits },
+            0 => CodePacking::RowStream { bits },
             1 => {
                 let places = [&IN_ORDER[..several.min(16) as usize], HIGH_FIRST, SHUFFLED];
                 let fits = |places: &&[u8]| places.len() as u64 <= most;
                 let all: Vec<&[u8]> = places.into_iter().filter(fits).collect();
-                Packing::Words { bits, places: all[index.index(all.len())] }
+                CodePacking::Words { bits, places: all[index.index(all.len())] }
             }
-            2 => Packing::Down { bits },
-            3 => Packing::Planes { bits, planes: several, high_first: false },
-            4 => Packing::Planes { bits, planes: several, high_first: true },
-            5 => Packing::Interleaved { bits, planes: several },
-            _ => Packing::Split { bits },
+            2 => CodePacking::ColumnStream { bits },
+            3 => CodePacking::Planes { bits, planes: several, high_first: false },
+            4 => CodePacking::Planes { bits, planes: several, high_first: true },
+            5 => CodePacking::Interleaved { bits, planes: several },
+            _ => CodePacking::Split { bits },
         };
         Layout { unit, packing, rows, columns }
     })
 }
 
 /// A stretch of some of `len`.
-pub fn range(ends: [Index; 2], len: u64) -> Range<u64> {
+pub(super) fn range(ends: [Index; 2], len: u64) -> Range<u64> {
     let [a, b] = ends.map(|end| end.index(len as usize) as u64);
     a.min(b)..a.max(b) + 1
 }
@@ -172,14 +172,14 @@ proptest! {
         let shape = [matrices, rows, units];
         write(&path, &[Piece::new("x", layout.dtype(), &shape, bytes.clone())], None);
         let model = open(&path);
-        let plan = Plan::of_tensors(model.tensors.iter().enumerate());
+        let plan = Plan::from_tensors(model.tensors.iter().enumerate());
         let files = FileSet::new(&model.files, &plan);
-        let stored = Stored::new(&model, &files);
+        let stored = ElementReader::new(&model, &files);
         let Layout { unit, packing, .. } = layout;
-        let codes = Codes { tensor: 0, unit, row: units, rows, packing };
+        let codes = PackedCodes { tensor: 0, unit, row: units, rows, packing };
         let zero = f32::from(less.unwrap_or(0));
-        let mut values = Values { of: [0.0; 256], less: less.map(f32::from) };
-        (0..=255u8).zip(&mut values.of).for_each(|(code, value)| *value = f32::from(code) - zero);
+        let mut values = CodeLookup { by_code: [0.0; 256], zero_point: less.map(f32::from) };
+        (0..=255u8).zip(&mut values.by_code).for_each(|(code, value)| *value = f32::from(code) - zero);
         let matrix = matrix.index(matrices as usize) as u64;
         let [rows, columns] = [range(ends[0], layout.rows), range(ends[1], layout.columns)];
         let mut out = vec![-1.0; ((rows.end - rows.start) * (columns.end - columns.start)) as usize];

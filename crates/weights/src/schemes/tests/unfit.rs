@@ -24,10 +24,10 @@ fn all(tensors: &[(&str, &str, &[u64])], config: &str, is_plain: bool) -> Vec<St
     });
     write(&dir.path().join("model.safetensors"), &pieces.collect::<Vec<_>>(), None);
     std::fs::write(dir.path().join("config.json"), config).unwrap();
-    let weights = Weights::of(&open(dir.path()));
-    let plain = weights.weights.iter().all(|weight| weight.tensor().is_some());
+    let weights = Weights::from_checkpoint(&open(dir.path()));
+    let plain = weights.readable.iter().all(|weight| weight.row_major_tensor().is_some());
     assert_eq!(plain, is_plain);
-    weights.unread.into_iter().map(|unread| unread.reason).collect()
+    weights.unreadable.into_iter().map(|unread| unread.reason).collect()
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
         tensor.strides = Some(vec![0; shape.len()]);
         tensor.shape = shape;
     }
-    let weights = Weights::of(&model);
-    assert_eq!(weights.unread[0].reason, "its blocks are too many to be in any order");
-    assert!(weights.weights.is_empty());
+    let weights = Weights::from_checkpoint(&model);
+    assert_eq!(weights.unreadable[0].reason, "its blocks are too many to be in any order");
+    assert!(weights.readable.is_empty());
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn codes_go_with_the_scales_of_their_file() {
         write(&dir.path().join(format!("{file}.safetensors")), &pieces, None);
     }
     let model = open(dir.path());
-    let weights = Weights::of(&model);
-    assert_eq!(weights.weights.len(), 2);
-    for weight in &weights.weights {
+    let weights = Weights::from_checkpoint(&model);
+    assert_eq!(weights.readable.len(), 2);
+    for weight in &weights.readable {
         let files: Vec<usize> =
             weight.tensors().iter().map(|index| model.tensors[*index].file).collect();
         assert!(files.len() == 2 && files[0] == files[1], "{files:?}");

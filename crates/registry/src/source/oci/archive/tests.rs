@@ -4,16 +4,16 @@ use crate::source::spool::SpooledBytes;
 use proptest::prelude::*;
 use tar::{Builder, Header};
 
-const TAR: Packing = Packing { archive: true, compression: None };
+const TAR: LayerPacking = LayerPacking { archive: true, compression: None };
 
 /// What unpacking gives: contents, the spool, and how it ended.
 fn unpacked(
     bytes: &[u8],
-    packing: Packing,
+    packing: LayerPacking,
     most: u64,
-) -> (Contents, SpooledBytes, Result<(), UnpackError>) {
+) -> (UnpackedLayer, SpooledBytes, Result<(), UnpackError>) {
     let mut spool = Spool::new(&std::env::temp_dir(), most).unwrap();
-    let mut contents = Contents::default();
+    let mut contents = UnpackedLayer::default();
     let ended = unpack(bytes, packing, "model.gguf", &mut spool, &mut contents);
     (contents, spool.into_bytes(), ended)
 }
@@ -37,7 +37,7 @@ fn archive(members: &[(EntryType, &[u8], &[u8])]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn paths(contents: &Contents) -> Vec<&str> {
+fn paths(contents: &UnpackedLayer) -> Vec<&str> {
     contents.members.iter().map(|member| member.path.as_str()).collect()
 }
 
@@ -147,10 +147,13 @@ fn a_compressed_file_and_a_bomb() {
         encoder.write_all(&vec![0; len]).unwrap();
         encoder.finish().unwrap()
     };
-    let packing = Packing { archive: false, compression: Some(Compression::Gzip) };
+    let packing = LayerPacking { archive: false, compression: Some(Compression::Gzip) };
     let (contents, _, ended) = unpacked(&compressed(5000), packing, 10_000);
     ended.unwrap();
-    assert_eq!(contents.members, [Member { path: "model.gguf".to_owned(), start: 0, bytes: 5000 }]);
+    assert_eq!(
+        contents.members,
+        [UnpackedMember { path: "model.gguf".to_owned(), start: 0, bytes: 5000 }]
+    );
     let bomb = compressed(20 << 20);
     assert!(bomb.len() < 30_000);
     let (contents, spooled, ended) = unpacked(&bomb, packing, 1 << 20);

@@ -1,0 +1,114 @@
+//! Tensors that a file names and nobody here reads: of them there is a name, and the file that they are in. They are
+//! the same in two models where their files are the same, byte for byte.
+
+use super::pairing::Pairing;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use tensorseal_engine::measure::digest::ChainingValue;
+use tensorseal_engine::stream::plan::{Object, ObjectKind, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, RunError, RunOptions};
+use tensorseal_format::Checkpoint;
+use tensorseal_format::canonical::canonical_name;
+use tensorseal_weights::Weights;
+
+/// Such a tensor, of either model or of both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameOnlyTensor {
+    /// What each model calls it that does not read it.
+    pub names: [Option<String>; 2],
+    /// Where the other model can be read: its index in [`Weights::weights`].
+    pub read: [Option<usize>; 2],
+    /// Whether it is in files that are the same in both.
+    pub is_identical: bool,
+}
+
+/// Pairs such tensors by their names, then with the weights of the other model that they may be, which are no longer
+/// alone. Files that may be the same are read whole.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn pair(
+    models: [&Checkpoint; 2],
+    weights: &[Weights; 2],
+    pairing: &mut Pairing,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Vec<NameOnlyTensor>, RunError> {
+    let all = models.map(|model| model.unread_tensors().collect::<Vec<_>>());
+    let digests = digests(models, &all, options, progress)?;
+    let canonical = all.each_ref().map(|names| -> Vec<String> {
+        names.iter().map(|(_, name)| canonical_name(name).into_owned()).collect()
+    });
+    let mut left = all.each_ref().map(|names| -> BTreeSet<usize> { (0..names.len()).collect() });
+    let mut pairs = Vec::with_capacity(all[0].len());
+    // As everywhere: what they are called, then what that is canonically.
+    for is_canonical in [false, true] {
+        let key = |side: usize, at: usize| match is_canonical {
+            true => canonical[side][at].as_str(),
+            false => all[side][at].1,
+        };
+        let mut places: HashMap<&str, usize> =
+            left[1].iter().rev().map(|at| (key(1, *at), *at)).collect();
+        for first in left[0].clone() {
+            let Some(second) = places.remove(key(0, first)) else { continue };
+            let both = [all[0][first], all[1][second]];
+            let digest = |side: usize| digests[side].get(&both[side].0);
+            pairs.push(NameOnlyTensor {
+                names: both.map(|(_, name)| Some(name.to_owned())),
+                is_identical: digest(0).is_some() && digest(0) == digest(1),
+                ..NameOnlyTensor::default()
+            });
+            left[0].remove(&first);
+            left[1].remove(&second);
+        }
+    }
+    for side in [0, 1] {
+        let other = 1 - side;
+        let mut alone = pairing.unpaired_by_name(weights, other);
+        let mut taken = BTreeSet::new();
+        for at in &left[side] {
+            let mut pair = NameOnlyTensor::default();
+            pair.names[side] = Some(all[side][*at].1.to_owned());
+            pair.read[other] = alone.remove(canonical[side][*at].as_str());
+            taken.extend(pair.read[other]);
+            pairs.push(pair);
+        }
+        pairing.unpaired[other].retain(|index| !taken.contains(index));
+    }
+    Ok(pairs)
+}
+
+/// Digests of the files with such tensors, by index, that are as long as one of the other model.
+fn digests(
+    models: [&Checkpoint; 2],
+    named: &[Vec<(usize, &str)>; 2],
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<[HashMap<usize, ChainingValue>; 2], RunError> {
+    let files = named
+        .each_ref()
+        .map(|named| -> BTreeSet<usize> { named.iter().map(|(file, _)| *file).collect() });
+    let bytes = |side: usize, file: &usize| models[side].files[*file].bytes;
+    let lengths = [0, 1].map(|side: usize| -> BTreeSet<u64> {
+        files[side].iter().map(|file| bytes(side, file)).collect()
+    });
+    let mut found = [HashMap::new(), HashMap::new()];
+    for (side, found) in found.iter_mut().enumerate() {
+        let wanted =
+            files[side].iter().filter(|file| lengths[1 - side].contains(&bytes(side, file)));
+        let object = |file: &usize| {
+            Object::digest_only(ObjectKind::File(*file), *file, 0, bytes(side, file))
+        };
+        let plan = Plan { objects: wanted.map(object).collect(), ..Plan::default() };
+        if plan.objects.is_empty() {
+            continue;
+        }
+        let digests: Mutex<&mut HashMap<usize, ChainingValue>> = Mutex::new(found);
+        engine::run(&models[side].files, &plan, options, progress, &|finished| {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            digests.insert(plan.objects[finished.object].file, finished.digest);
+        })?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,57 @@
+//! The seal that a model is compared with.
+
+use super::{Error, RunInputs, locations};
+use crate::document::{Report, SealUsed};
+use crate::judge::Finding;
+use crate::seal::read::SealError;
+use crate::seal::{self, Seal, document};
+use std::path::{Path, PathBuf};
+
+/// Where the seal of a model is read from.
+pub fn place(model: &Path, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| locations::default_seal(model), Path::to_owned)
+}
+
+/// Reads the seal of a model. What is wrong with it is a finding; that there is none is not, and is
+/// allowed only where it is `optional`.
+///
+/// # Errors
+/// There is no model, or no seal; the seal cannot be read.
+pub fn read(
+    model: &Path,
+    named: Option<&Path>,
+    optional: bool,
+    inputs: &mut RunInputs,
+    report: &mut Report,
+) -> Result<Option<Seal>, Error> {
+    let path = place(model, named);
+    if !model.exists() && !model.is_symlink() {
+        return Err(Error::NoModel(model.to_owned()));
+    }
+    inputs.record(&path);
+    let mut used = |digest: Option<String>| {
+        let source = path.display().to_string();
+        report.seal = Some(SealUsed { digest, source, signed_by: None, compared: None });
+    };
+    match seal::read::read(&path) {
+        Ok((seal, digest)) => {
+            let digest = document::root_text(&digest);
+            tracing::debug!(seal = ?path, digest, root = seal.model.root, "read the seal");
+            used(Some(digest));
+            Ok(Some(seal))
+        }
+        Err(SealError::Missing(_)) if optional => {
+            tracing::debug!(seal = ?path, "there is no seal; none is required");
+            Ok(None)
+        }
+        Err(error) if error.is_content() => {
+            tracing::debug!(seal = ?path, %error, "the seal cannot be used");
+            used(None);
+            let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
+            let finding = Finding::new("integrity/seal-invalid", message);
+            report.findings.push(finding.in_file(&locations::file_name(&path)));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

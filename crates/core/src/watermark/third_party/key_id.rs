@@ -1,0 +1,43 @@
+//! What a key is, in one digest: the values of its parts, whatever its files are called.
+
+use super::arrays::Array;
+use tensorseal_base::hex::hex;
+
+/// The id of a key while it is being made: every value preceded by its length.
+pub(super) struct KeyIdHasher(blake3::Hasher);
+
+impl KeyIdHasher {
+    /// To nothing yet; `context` says what for.
+    pub(super) fn new(context: &'static str) -> Self {
+        Self(blake3::Hasher::new_derive_key(context))
+    }
+
+    /// Adds bytes, behind their number.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Adds a name.
+    pub(super) fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// Adds a number.
+    pub(super) fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    /// Adds an array: its type, its shape, and what is in it.
+    pub(super) fn array(&mut self, array: &Array) {
+        self.text(array.tensor.dtype.name());
+        self.number(array.tensor.shape.len() as u64);
+        array.tensor.shape.iter().for_each(|dimension| self.number(*dimension));
+        self.bytes(&array.digest);
+    }
+
+    /// What it comes to, in hexadecimal.
+    pub(super) fn hex(&self) -> String {
+        hex(self.0.finalize().as_bytes())
+    }
+}
