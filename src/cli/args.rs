@@ -189,7 +189,7 @@ pub(super) struct SealArgs {
     /// Also store BLAKE3 and SHA-256 digests of whole files
     #[arg(long)]
     pub file_digests: bool,
-    /// Also write chunk digests to a .fine sidecar (3.2 % of the model), to locate changes to 1 KiB and
+    /// Also write chunk digests to a .fine file (3.2 % of the model), to locate changes to 1 KiB and
     /// bit flips to the bit
     #[arg(long)]
     pub fine: bool,
@@ -205,7 +205,7 @@ pub(super) struct SealArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::VERIFICATION)]
 pub(super) struct PinpointArgs {
-    /// Maximum number of changed blocks, or of changed KiB with a .fine sidecar, to search for bit flips;
+    /// Maximum number of changed blocks, or of changed KiB with chunk digests, to search for bit flips;
     /// the search ends early after an eighth of them without a hit
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     pub pinpoint_limit: usize,

@@ -29,7 +29,7 @@ pub(super) fn run(args: &ScanArgs, general: &General) -> CommandResult {
     let (database, made) =
         Database::open_for_writing(&path, args.wait_lock).map_err(state_failure)?;
     if made {
-        let text = format!("created state database {}; every model is new to it", path.display());
+        let text = format!("created state database {}", path.display());
         output::note(general.quiet, &text);
     }
     notify::scan_started(&args.notifications);
