@@ -113,15 +113,15 @@ impl ModelRecords for ReadOnce {
         if self.0.replace(true) {
             return Err(io::Error::other("the database is damaged"));
         }
-        made::models("c").iter().try_for_each(each)
+        sample_registry::models("c").iter().try_for_each(each)
     }
 }
 
 #[test]
 fn the_page_names_the_error_of_reading_the_models() {
-    let (summary, models) = (made::summary(&made::models("c")), Vec::new());
+    let (summary, models) = (sample_registry::summary(&made::models("c")), Vec::new());
     let records = ReadOnce(std::cell::Cell::new(false));
-    let overview = Overview { records: &records, ..made::overview(&summary, &models) };
+    let overview = Overview { records: &records, ..sample_registry::overview(&summary, &models) };
     let error = write(&overview, None, &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "the database is damaged");
 }
