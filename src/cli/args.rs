@@ -69,7 +69,8 @@ pub struct General {
     #[arg(value_parser = FalseyValueParser::new())]
     #[arg(display_order = 902)]
     pub no_progress: bool,
-    /// Read defaults from this configuration file
+    /// Read defaults of options from this file [default: ~/.config/tensorseal/tensorseal.toml, or
+    /// /etc/tensorseal/tensorseal.toml]
     #[arg(long, value_name = "FILE", global = true, help_heading = heading::CONFIGURATION)]
     #[arg(display_order = 903)]
     pub config: Option<PathBuf>,

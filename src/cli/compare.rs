@@ -46,7 +46,7 @@ fn human(
     if let (Some(relative), Some(cosine)) = (comparison.relative, comparison.cosine) {
         writeln!(
             out,
-            "values    differing weights: {:.4} % of their norm, cosine {cosine:.6}",
+            "values    relative difference {:.4} %, cosine {cosine:.6}, over the weights that differ",
             relative * 100.0
         )?;
     }

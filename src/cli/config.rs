@@ -74,33 +74,30 @@ impl ConfigFile {
         let set =
             |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(path) = general.config.clone().or_else(|| set("TENSORSEAL_CONFIG")) {
-            let file = Self::read(&path)?;
-            return file.map(Some).ok_or_else(|| {
-                Failure::usage(anyhow!("{}: cannot be read: file not found", path.display()))
-            });
+            return Self::read(&path, true);
         }
         // A relative path would lead into the working directory.
         let absolute = |path: &PathBuf| path.is_absolute();
         let home = || set("HOME").filter(absolute).map(|home| home.join(".config"));
         let user = set("XDG_CONFIG_HOME").filter(absolute).or_else(home);
         for path in user.map(|dir| dir.join(OF_USER)).into_iter().chain([OF_SYSTEM.into()]) {
-            if let Some(file) = Self::read(&path)? {
+            if let Some(file) = Self::read(&path, false)? {
                 return Ok(Some(file));
             }
         }
         Ok(None)
     }
 
-    /// Reads a file; `None`: there is none, or it is in a directory that is closed to this user.
-    fn read(path: &Path) -> Result<Option<ConfigFile>, Failure> {
+    /// Reads a file. One that is not `required` may be missing, or in a directory that is closed to this user.
+    fn read(path: &Path, required: bool) -> Result<Option<ConfigFile>, Failure> {
         let bytes = match read_at_most(path, MAX_LEN) {
             Ok(bytes) => bytes,
             Err(error) => {
-                return match error.kind() {
-                    ErrorKind::NotFound
-                    | ErrorKind::NotADirectory
-                    | ErrorKind::PermissionDenied => Ok(None),
-                    _ => Err(error)
+                use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+                let absent = matches!(error.kind(), NotFound | NotADirectory | PermissionDenied);
+                return match absent && !required {
+                    true => Ok(None),
+                    false => Err(error)
                         .with_context(|| format!("{}: cannot be read", path.display()))
                         .map_err(Failure::usage),
                 };

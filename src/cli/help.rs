@@ -38,7 +38,7 @@ pub const VERBS: &[VerbHelp] = &[
         ],
         examples: &[
             (
-                "Record what a model is, and check it later",
+                "Seal a model, and verify it later",
                 "tensorseal seal MODEL && tensorseal verify MODEL",
             ),
             ("Look for tampering, hidden data and damage", "tensorseal audit MODEL"),

@@ -52,6 +52,12 @@ pub(super) fn run(args: &ScanArgs, general: &General) -> CommandResult {
     };
     let delivery = notify::scan_finished(&args.notifications, &overview, reports.as_ref());
     print(args, general, &overview)?;
+    if overview.verdict == Verdict::Fail && args.listing.format == ListFormat::Human {
+        let explain = "next: `tensorseal explain RULE` says what a finding means";
+        let accept =
+            "accept an intended change with `tensorseal registry accept MODEL --reason TEXT`";
+        output::note(general.quiet, &format!("{explain}; {accept}"));
+    }
     code(&scanned, delivery)
 }
 

@@ -8,7 +8,7 @@ use crate::cli::{CommandResult, Failure, output, running};
 use crate::judge::embedding::{self, Embedding};
 use crate::judge::structure;
 use crate::report::human::Palette;
-use crate::report::units::grouped;
+use crate::report::units::{count, grouped};
 use crate::report::{Report, WatermarkReport};
 use crate::stream::copy::CopyError;
 use crate::verbs::open;
@@ -139,10 +139,10 @@ fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str,
         (
             "change",
             format!(
-                "signal-to-noise ratio {} dB; {share:.1} % of {} elements in {} tensors",
+                "signal-to-noise ratio {} dB; {share:.1} % of {} elements in {}",
                 mark.snr_db.map_or("-".to_owned(), |snr| format!("{snr:.2}")),
                 grouped(mark.elements),
-                grouped(mark.carriers)
+                count(mark.carriers, "tensor")
             ),
         ),
     ]

@@ -142,7 +142,7 @@ impl UnmarkedModel {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}, or use --force",
+            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}; lower the strength, or embed with --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()

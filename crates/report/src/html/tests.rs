@@ -88,6 +88,31 @@ fn the_page_is_well_formed_and_allows_nothing() {
 }
 
 #[test]
+fn templates_exempt_only_markup_of_the_program_from_escaping() {
+    let templates = [
+        include_str!("../../templates/page.html"),
+        include_str!("../../templates/report.html"),
+        include_str!("../../templates/facts.html"),
+        include_str!("../../templates/policy.html"),
+        include_str!("../../templates/map.html"),
+        include_str!("../../templates/findings.html"),
+        include_str!("../../templates/tensors.html"),
+        include_str!("../../templates/registry.html"),
+        include_str!("../../templates/group.html"),
+        include_str!("../../templates/model.html"),
+    ];
+    let exempt = templates.iter().flat_map(|text| text.split("{{").skip(1)).filter_map(|rest| {
+        let (expression, _) = rest.split_once("}}")?;
+        expression.trim().strip_suffix("|safe")
+    });
+    let exempt: Vec<&str> = exempt.collect();
+    let expected =
+        ["page::STYLE", "plot.drawing", "self.alarms()", "self.reviews()", "self.others()"];
+    assert_eq!(exempt, [&expected[..], &["self.rows()"]].concat());
+    assert_eq!(templates.concat().matches("safe").count(), exempt.len());
+}
+
+#[test]
 fn every_link_has_a_target_and_every_id_is_there_once() {
     let page = written(&report(90, 3));
     let document = parsed(&page);

@@ -5,7 +5,7 @@ use crate::registry::sample_registry;
 use proptest::prelude::*;
 use roxmltree::{Document, ParsingOptions};
 use tensorseal_base::severity::Severity;
-use tensorseal_core::record::RegistrySummary;
+use tensorseal_core::record::{ModelRecords, RegistrySummary};
 
 fn parsed(page: &str) -> Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..Default::default() };
@@ -103,6 +103,27 @@ fn thousands_of_models_are_a_page_that_opens() {
     assert!(page.contains("… and 1,999 more (see the CSV inventory)"));
     assert!(page.contains("<li>… and 295 more</li>"));
     parsed(&page);
+}
+
+/// Models that can be counted, but not read a second time.
+struct ReadOnce(std::cell::Cell<bool>);
+
+impl ModelRecords for ReadOnce {
+    fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()> {
+        if self.0.replace(true) {
+            return Err(io::Error::other("the database is damaged"));
+        }
+        sample_registry::models("c").iter().try_for_each(each)
+    }
+}
+
+#[test]
+fn the_page_names_the_error_of_reading_the_models() {
+    let (summary, models) = (sample_registry::summary(&made::models("c")), Vec::new());
+    let records = ReadOnce(std::cell::Cell::new(false));
+    let overview = Overview { records: &records, ..sample_registry::overview(&summary, &models) };
+    let error = write(&overview, None, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "the database is damaged");
 }
 
 proptest! {
