@@ -119,7 +119,7 @@ impl ModelRecords for ReadOnce {
 
 #[test]
 fn the_page_names_the_error_of_reading_the_models() {
-    let (summary, models) = (sample_registry::summary(&made::models("c")), Vec::new());
+    let (summary, models) = (sample_registry::summary(&sample_registry::models("c")), Vec::new());
     let records = ReadOnce(std::cell::Cell::new(false));
     let overview = Overview { records: &records, ..sample_registry::overview(&summary, &models) };
     let error = write(&overview, None, &mut Vec::new()).unwrap_err();
