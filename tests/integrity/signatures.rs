@@ -191,6 +191,41 @@ fn a_signature_names_the_tensor_that_changed_when_it_covers_a_seal() {
     assert!(report["seal"]["signed_by"].is_null());
 }
 
+/// Seal, then sign: the signature is a file that the seal does not have, and no tampering.
+#[test]
+fn a_signature_after_the_seal_is_not_an_added_file_unless_it_is_something_else() {
+    let fixtures = Fixtures::new();
+    let model = sealed(&fixtures);
+    let key = fixtures.path("keys/p256.priv.pem");
+    let attest = ["--attest", "seal"];
+    assert_eq!(run(&[&["sign", arg(&model), "--key", arg(&key)], &attest[..]].concat()).code, 0);
+    let verify = || {
+        let (code, report) = report(&["verify", arg(&model)]);
+        let seen = report["findings"].as_array().unwrap().iter().map(|finding| {
+            let text = |member: &str| finding[member].as_str().unwrap().to_owned();
+            (text("severity"), text("file"))
+        });
+        (code, seen.collect::<Vec<_>>())
+    };
+    let (bundle, attestations) = ("model.sig", "model.sig.attestations.jsonl");
+    let finding = |severity: &str, file: &str| (severity.to_owned(), file.to_owned());
+    assert_eq!(verify(), (0, vec![finding("info", bundle), finding("info", attestations)]));
+
+    // The same names with other content, and the same content under another name.
+    let text = fs::read(model.join(bundle)).unwrap();
+    fs::write(model.join("other.sig"), &text).unwrap();
+    let mut lines = fs::read(model.join(attestations)).unwrap();
+    lines.extend(b"import os\n");
+    fs::write(model.join(attestations), lines).unwrap();
+    fs::write(model.join(bundle), [b"#!/bin/sh\n", &text[..]].concat()).unwrap();
+    let (code, seen) = verify();
+    assert_eq!(code, 1);
+    let mut high = [bundle, attestations, "other.sig"].map(|file| finding("high", file));
+    high.sort();
+    assert_eq!(seen.iter().filter(|(severity, _)| severity == "high").count(), 3, "{seen:?}");
+    assert!(high.iter().all(|finding| seen.contains(finding)), "{seen:?}");
+}
+
 #[test]
 fn attestations_are_held_to_the_model() {
     let fixtures = Fixtures::new();

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Longest bundle that is read, in bytes: that of a million files.
 pub const MAX_LEN: usize = 256 << 20;
 
+/// The name of a bundle in the directory that it signs: the default of OpenSSF Model Signing.
+pub const FILE_NAME: &str = "model.sig";
+
 /// Media type of a bundle, as it is written.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 

@@ -30,7 +30,7 @@ mod tests;
 mod unverified;
 mod verify;
 
-pub use bundle::BundleError;
+pub use bundle::{BundleError, FILE_NAME as BUNDLE_FILE_NAME};
 pub use certificates::{Certificate, CertificateError};
 pub use dsse::EnvelopeError;
 pub use json::StrictJsonError;
@@ -39,7 +39,7 @@ pub use oms::{Manifest, ManifestError, Resource};
 pub use pem::PemError;
 pub use sign::{SignError, SigningMethod, sign_statement};
 pub use statement::{Statement, StatementError};
-pub use unverified::{UnverifiedManifestError, parse_unverified};
+pub use unverified::{UnverifiedManifestError, are_bundles, parse_unverified};
 pub use verify::{
     BundleWarning, SignatureError, Signer, TrustAnchors, UntrustedError, VerifiedBundle, verify,
 };

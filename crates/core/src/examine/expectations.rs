@@ -7,7 +7,7 @@
 //! along.
 
 use super::flips::{self, SealComparison};
-use super::{Examination, sidecar, weights};
+use super::{Examination, sidecar, signature_files, weights};
 use crate::judge::integrity::{self, IntegrityOptions};
 use crate::judge::{self, Finding, outdated, structure};
 use crate::pinpoint::search::SearchLimits;
@@ -151,6 +151,7 @@ impl MeasuredSide<'_> {
         let differences =
             integrity::compare(sealed, found, damaged, IntegrityOptions { content_only });
         let mut changes = differences.findings;
+        signature_files::explain_added(model, &mut changes);
         if let Some(FlipSearch { seal_path, limits, damage }) = search {
             let mut of_fine = Vec::new();
             let fine = seal_path.and_then(|path| sidecar::open(path, sealed, &mut of_fine));

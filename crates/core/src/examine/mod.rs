@@ -8,6 +8,7 @@ pub mod expectations;
 pub mod flips;
 pub mod journal;
 pub mod sidecar;
+mod signature_files;
 pub mod weights;
 
 use crate::audit::{AuditBuilder, AuditMeasurements, TensorFacts};

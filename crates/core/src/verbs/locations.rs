@@ -7,10 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tensorseal_signing::attestation;
-
-/// The name of a bundle in the directory that it signs.
-const BUNDLE: &str = "model.sig";
+use tensorseal_signing::{BUNDLE_FILE_NAME, attestation};
 
 /// Where the seal of a model is, unless told otherwise.
 pub fn default_seal(model: &Path) -> PathBuf {
@@ -23,7 +20,7 @@ pub fn default_seal(model: &Path) -> PathBuf {
 /// Where the signature of a model is, unless told otherwise.
 pub fn default_bundle(model: &Path) -> PathBuf {
     match model.is_dir() {
-        true => model.join(BUNDLE),
+        true => model.join(BUNDLE_FILE_NAME),
         false => with_suffix(model, ".sig"),
     }
 }

@@ -6,10 +6,7 @@ use tensorseal_base::severity::Severity;
 use tensorseal_core::judge::Finding;
 use tensorseal_core::seal::{self, Seal, SealError};
 use tensorseal_format::{Checkpoint, Location, RemoteError, read_whole};
-use tensorseal_signing::{self as signing, Manifest};
-
-/// The name of a signature at the top of a model: OpenSSF Model Signing's own.
-const SIGNATURE: &str = "model.sig";
+use tensorseal_signing::{self as signing, BUNDLE_FILE_NAME as SIGNATURE, Manifest};
 
 /// The longest signature that is looked into: that of more files than a model of a registry may have.
 const MAX_SIGNATURE: u64 = 64 << 20;
