@@ -4,7 +4,6 @@ use super::args::{General, ManArgs};
 use super::command::Arguments;
 use super::help::{self, VerbHelp};
 use super::{CommandResult, Failure, exit, output};
-use crate::verbs::output::write_whole;
 use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -12,6 +11,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use tensorseal_core::verbs::output::write_whole;
 
 /// The program and its version, at the foot of each page.
 const SOURCE: &str = concat!("tensorseal ", env!("CARGO_PKG_VERSION"));
