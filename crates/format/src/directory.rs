@@ -164,6 +164,9 @@ pub(super) fn skip_reason(path: &str, options: &OpenOptions) -> Option<SkipReaso
     if is_in(&options.seals) {
         return Some(SkipReason::Seal);
     }
+    if is_in(&options.signatures) {
+        return Some(SkipReason::Signature);
+    }
     match path {
         git if GIT_NAMES.contains(&git) && !options.include_git_paths => Some(SkipReason::Git),
         ".cache/huggingface" => Some(SkipReason::Downloader),

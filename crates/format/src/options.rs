@@ -15,6 +15,8 @@ pub struct OpenOptions {
     /// Paths relative to the root that are not part of the model, while a signature of its files covers
     /// them: its seals and their sidecars.
     pub seals: Vec<String>,
+    /// Paths relative to the root of signatures of the model that this run does not verify. They are not part of it.
+    pub signatures: Vec<String>,
     /// Also list the files that a signature covers although they are not part of the model: seals, and the
     /// notes of the downloader. See [`super::ModelFile::beside`].
     pub list_signed_only: bool,

@@ -47,6 +47,8 @@ pub enum SkipReason {
     Excluded,
     /// Named in [`super::OpenOptions::seals`].
     Seal,
+    /// Named in [`super::OpenOptions::signatures`]: a signature that is not verified.
+    Signature,
     /// One of git's own four names at the top.
     Git,
     /// Notes of the downloader.
@@ -72,6 +74,7 @@ impl SkipReason {
             SkipReason::Excluded | SkipReason::Seal => {
                 "seal or signature, not part of what it covers"
             }
+            SkipReason::Signature => "signature, not verified in this run",
             SkipReason::Git => "git metadata",
             SkipReason::Downloader => "download metadata",
             SkipReason::AlreadyListed => "directory already covered under another path",

@@ -1,13 +1,14 @@
 //! Where the seal and the signature of a model lie, and what of it they are.
 
 use super::Error;
+use super::trust::read_small;
 use crate::pinpoint::chunk_digests;
-use crate::seal;
+use crate::seal::{self, Seal};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tensorseal_signing::{BUNDLE_FILE_NAME, attestation};
+use tensorseal_signing::{BUNDLE_FILE_NAME, are_bundles, attestation};
 
 /// Where the seal of a model is, unless told otherwise.
 pub fn default_seal(model: &Path) -> PathBuf {
@@ -66,6 +67,22 @@ pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
         inside.extend(relative(model, path).filter(|path| !inside.contains(path)));
     }
     inside
+}
+
+/// Paths, relative to the model, of the signature that `sign` wrote into it and of its attestations, if they hold
+/// signature bundles and nothing else. What a seal lists is part of the model: seals of older versions have them.
+pub fn signatures_inside(model: &Path, sealed: Option<&Seal>) -> Vec<String> {
+    let bundle = default_bundle(model);
+    let holds_bundles = |path: &PathBuf| {
+        // A link could lead anywhere.
+        path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
+            && read_small(path, attestation::MAX_FILE).is_ok_and(|text| are_bundles(&text))
+    };
+    let there = [attestations_of(&bundle), bundle].into_iter().filter(holds_bundles);
+    there
+        .filter_map(|path| relative(model, &path))
+        .filter(|path| sealed.is_none_or(|seal| seal.file(path).is_none()))
+        .collect()
 }
 
 /// `path` relative to the directory `model`, with `/`, if it lies inside. It need not exist.

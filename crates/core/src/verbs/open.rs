@@ -54,7 +54,11 @@ pub fn refuse_cache(path: &Path) -> Result<(), Error> {
 /// It cannot be opened, or is malformed.
 pub fn open_sound(path: &Path, opening: ModelScope) -> Result<Checkpoint, Error> {
     refuse_cache(path)?;
-    let options = OpenOptions { seals: locations::seals_inside(path, None), ..opening.options() };
+    let options = OpenOptions {
+        seals: locations::seals_inside(path, None),
+        signatures: locations::signatures_inside(path, None),
+        ..opening.options()
+    };
     let model = Checkpoint::open(path, &options)?;
     require_sound(&model)?;
     Ok(model)

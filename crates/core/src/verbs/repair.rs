@@ -96,6 +96,7 @@ pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
     };
     let how = OpenOptions {
         seals: locations::seals_inside(path, named),
+        signatures: locations::signatures_inside(path, Some(&sealed)),
         expected_files: Some(sealed.naming_files()),
         ..options.opening.options()
     };

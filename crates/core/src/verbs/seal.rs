@@ -71,7 +71,9 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
     // Whatever else is there stays part of the model, and is refused below.
     let seal_there = Some(target.as_path()).filter(|path| locations::may_hold_seal(path));
     let seals = locations::seals_inside(path, seal_there);
-    let model = Checkpoint::open(path, &OpenOptions { seals, ..options.opening.options() })?;
+    let signatures = locations::signatures_inside(path, None);
+    let how = OpenOptions { seals, signatures, ..options.opening.options() };
+    let model = Checkpoint::open(path, &how)?;
     check_target(&target, &model)?;
     open::require_sound(&model)?;
     if model.model_files().is_empty() {

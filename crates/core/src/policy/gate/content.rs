@@ -76,7 +76,9 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilde
 /// what was measured under another path, and what a signature leaves out.
 fn is_unmeasured(kind: SkipReason) -> bool {
     match kind {
-        SkipReason::Git | SkipReason::Downloader | SkipReason::Problem => true,
+        SkipReason::Signature | SkipReason::Git | SkipReason::Downloader | SkipReason::Problem => {
+            true
+        }
         SkipReason::Excluded
         | SkipReason::Seal
         | SkipReason::AlreadyListed

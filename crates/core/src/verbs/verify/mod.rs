@@ -135,6 +135,11 @@ impl VerifyRequest<'_> {
             include_git_paths: opening.include_git_paths || git,
             exclude: of_signature.unwrap_or_default(),
             seals: locations::seals_inside(self.path, options.seal.as_deref()),
+            signatures: match options.signature {
+                None => locations::signatures_inside(self.path, self.sealed.as_ref()),
+                // Anything else in the model is held against the signature that was named.
+                Some(_) => Vec::new(),
+            },
             list_signed_only: self.signature.is_some(),
             expected_files: self.sealed.as_ref().map(Seal::naming_files),
             ..opening
