@@ -95,8 +95,8 @@ impl Checkpoint {
         match entry.kind {
             // A file that was parsed completely and has no tensors has no weights.
             FileKind::Tensors => !entry.unread.is_empty(),
-             FileKind::Damaged => has_no_tensors,
-             FileKind::Other => has_no_tensors && entry.content.role == FileRole::Weights,
+            FileKind::Damaged => has_no_tensors,
+            FileKind::Other => has_no_tensors && entry.content.role == FileRole::Weights,
         }
     }
 

@@ -73,7 +73,8 @@ pub(super) fn check(
     for (at, entry) in entries.iter().enumerate() {
         if !entry.offset.is_multiple_of(geometry.alignment) {
             sound[at] = false;
-            let (tensor, offset, alignment) = (entry.name.clone(), entry.offset, geometry.alignment);
+            let (tensor, offset, alignment) =
+                (entry.name.clone(), entry.offset, geometry.alignment);
             errors.push(GgufError::MisalignedOffset { tensor, offset, alignment });
         }
         match entry.bytes {
@@ -160,9 +161,8 @@ fn past_end(
     joint_errors: &mut BoundedErrors<GgufError>,
 ) -> bool {
     let file_bytes = geometry.file_bytes;
-    let is_past_end = |span: &&EntryRange| {
-        span.end > u128::from(file_bytes) && !entries[span.entry].superseded
-    };
+    let is_past_end =
+        |span: &&EntryRange| span.end > u128::from(file_bytes) && !entries[span.entry].superseded;
     let past_end: Vec<&EntryRange> = spans.iter().filter(is_past_end).collect();
     for span in &past_end {
         sound[span.entry] = false;
@@ -216,7 +216,8 @@ fn check_gaps(
         let aligned = geometry.aligned(end);
         padding(end, aligned, joint_errors)?;
         if aligned < file_end {
-            joint_errors.push(GgufError::TrailingBytes { range: geometry.range(aligned, file_end) });
+            joint_errors
+                .push(GgufError::TrailingBytes { range: geometry.range(aligned, file_end) });
         }
     }
     Ok(())

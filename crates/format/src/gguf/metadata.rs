@@ -227,7 +227,9 @@ impl MetadataReader<'_, '_> {
                     return Ok(Some(number));
                 }
             }
-            MetadataValue::Unsigned(_) => GgufError::AlignmentType { found: "an integer of another type" },
+            MetadataValue::Unsigned(_) => {
+                GgufError::AlignmentType { found: "an integer of another type" }
+            }
             MetadataValue::Text(_) => GgufError::AlignmentType { found: "text" },
             MetadataValue::AllEqual(_) => GgufError::AlignmentType { found: "an array" },
             MetadataValue::Other(found) => GgufError::AlignmentType { found },

@@ -195,9 +195,10 @@ fn read(bytes: &dyn ByteReader, file_bytes: u64, report: &mut GgufReport) -> Res
     let [tensors, entries] = [reader.length()?, reader.length()?];
     let left = reader.left();
     let min_entry_bytes = reader.length_width() + 4 + 1;
-    for (what, count, min_bytes) in
-        [("tensors", tensors, tensors::min_entry_bytes(&reader)), ("metadata entries", entries, min_entry_bytes)]
-    {
+    for (what, count, min_bytes) in [
+        ("tensors", tensors, tensors::min_entry_bytes(&reader)),
+        ("metadata entries", entries, min_entry_bytes),
+    ] {
         if count > left / min_bytes {
             return Err(GgufError::CountPastEnd { what, count, left, at: counted_at }.into());
         }

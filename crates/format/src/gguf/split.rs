@@ -155,13 +155,19 @@ fn check_set(
         (1..=count).filter(|number| present.next_if_eq(number).is_none()).collect();
     if !missing.is_empty() {
         consistent = false;
-        add_problem(parsed_files, first, &files[first].path, SplitError::Missing { count, numbers: missing });
+        add_problem(
+            parsed_files,
+            first,
+            &files[first].path,
+            SplitError::Missing { count, numbers: missing },
+        );
     }
     if consistent {
         check_tensors(count, set, files, parsed_files);
     }
     if set[0].0 == 1
-        && let Some(model) = parsed_files[first].as_ref().and_then(|parsed| parsed.architecture.clone())
+        && let Some(model) =
+            parsed_files[first].as_ref().and_then(|parsed| parsed.architecture.clone())
     {
         for &(_, at) in &set[1..] {
             if let Some(parsed) = &mut parsed_files[at] {
@@ -204,7 +210,12 @@ fn check_tensors(
     let stated = |at: usize| parsed_files[at].as_ref()?.part?.tensors;
     let mismatch = set.iter().find_map(|&(_, at)| Some((at, stated(at).filter(|n| *n != actual)?)));
     if let Some((at, stated)) = mismatch.filter(|_| is_sound) {
-        add_problem(parsed_files, at, &files[at].path, SplitError::Tensors { stated, count, actual });
+        add_problem(
+            parsed_files,
+            at,
+            &files[at].path,
+            SplitError::Tensors { stated, count, actual },
+        );
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn all(file: &[u8], max: u64) -> Vec<MetadataText> {
-        of(&FilePrefix(file), file.len() as u64, &|key| key.starts_with("t."), max).unwrap()
+        read_texts(&FilePrefix(file), file.len() as u64, &|key| key.starts_with("t."), max).unwrap()
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl NumpyArchiveReader {
     ) -> io::Result<()> {
         let Some(length) = npy::header_len(head) else { return Ok(()) };
         let from = start + length;
-        let bytes == end.saturating_sub(from).min(MAX_PICKLE);
+        let bytes = end.saturating_sub(from).min(MAX_PICKLE);
         let bytes = file::read_at(&opened.file, from, bytes as usize)?;
         let member = format!("{name}.npy");
         let place = PickleLocation { member: &member, start: Some(from) };

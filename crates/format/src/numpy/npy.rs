@@ -67,7 +67,9 @@ pub enum NpyError {
     #[error("has records as elements; only plain numbers are supported")]
     Records,
     /// The elements are Python objects, stored as a pickle.
-    #[error("has Python objects as elements: a pickle, which numpy.load executes with allow_pickle=True")]
+    #[error(
+        "has Python objects as elements: a pickle, which numpy.load executes with allow_pickle=True"
+    )]
     Object,
     /// The element type is unsupported.
     #[error(

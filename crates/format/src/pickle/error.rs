@@ -50,9 +50,7 @@ pub enum Fault {
     AmbiguousName { name: String },
     #[error("the pickle gives two positions for the part {} of a storage", quoted(key))]
     ViewKey { key: String },
-    #[error(
-        "the pickle uses extension code {code}, whose meaning is not in the file"
-    )]
+    #[error("the pickle uses extension code {code}, whose meaning is not in the file")]
     Extension { code: u32 },
     #[error("the pickle refers to an external object that is not a tensor storage")]
     PersistentId,

@@ -127,9 +127,7 @@ pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> 
         ("torch._utils", "_rebuild_qtensor") => Unreadable("a quantised tensor"),
         ("torch._utils", "_rebuild_nested_tensor") => Unreadable("a nested tensor"),
         ("torch._utils", "_rebuild_meta_tensor_no_storage") => Unreadable("a tensor without data"),
-        ("torch._utils", "_rebuild_wrapper_subclass") => {
-            Unreadable("a tensor of a custom class")
-        }
+        ("torch._utils", "_rebuild_wrapper_subclass") => Unreadable("a tensor of a custom class"),
         ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => {
             Unreadable("a tensor stored as a NumPy array")
         }

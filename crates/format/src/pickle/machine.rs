@@ -236,7 +236,7 @@ impl Machine {
                 let texts = texts.map(|(module, name)| (module.to_owned(), name.to_owned()));
                 let value = match texts {
                     Some((module, name)) => self.global(&module, &name),
-                     nothing(&state)=>None => is_nothing(&state)=> {
+                    None => {
                         self.fault(Fault::ComputedGlobal);
                         Value::Opaque
                     }
@@ -300,7 +300,7 @@ impl Machine {
                         self.compare(&storage);
                         self.node(Node::Storage(Arc::new(storage.storage)))
                     }
-                     nothing(&state)=>None => is_nothing(&state)=> {
+                    None => {
                         self.fault(Fault::PersistentId);
                         Value::Opaque
                     }
@@ -313,8 +313,7 @@ impl Machine {
             }
             Operation::Get(at) => {
                 let value = self.memo.get(&at).copied();
-                let value =
-                    value.ok_or(malformed("it reads a missing entry of the memo"))?;
+                let value = value.ok_or(malformed("it reads a missing entry of the memo"))?;
                 self.stack.push(value);
             }
             Operation::Put(at) => {
@@ -398,10 +397,12 @@ impl Machine {
                 let items: Vec<Value> = items.iter().take(MAX_ARGUMENTS).copied().collect();
                 self.call(callee, &items, new)
             }
-             nothing(&state)=>None => is_nothing(&state)if callee == Value::Opaque => Value::Opaque,
+            None if callee == Value::Opaque => Value::Opaque,
             // Allowed functions always get their arguments in a tuple.
-             nothing(&state)=>None => is_nothing(&state)=> {
-                self.fault(Fault::Call { what: "a function with arguments not in a tuple".to_owned() });
+            None => {
+                self.fault(Fault::Call {
+                    what: "a function with arguments not in a tuple".to_owned(),
+                });
                 Value::Opaque
             }
         }
@@ -467,7 +468,7 @@ impl Machine {
                 }
                 self.node(node)
             }
-             nothing(&state)=>None => is_nothing(&state)=> {
+            None => {
                 self.fault(Fault::Call { what: format!("{name} with other arguments") });
                 Value::Opaque
             }
@@ -565,13 +566,13 @@ impl Machine {
                 })
             }
             (Rebuild::ByType, [function, class, inner, state]) => {
-                let Node::Global(function) = self.nodes.get(*function)? else { return  nothing(&state)=>None => is_nothing(&state)};
+                let Node::Global(function) = self.nodes.get(*function)? else { return None };
                 let function = function.0;
                 match self.nodes.get(*class) {
                     Some(Node::Global(class))
                         if matches!(class.0, AllowedGlobal::TensorClass { .. }) => {}
                     // A forbidden class was reported.
-                     nothing(&state)=>None => is_nothing(&state)if *class == Value::Opaque => {}
+                    None if *class == Value::Opaque => {}
                     _ => return None,
                 }
                 // A state does not matter for an unsupported tensor.
@@ -619,12 +620,12 @@ impl Machine {
         let is_nothing = |value: &Value| match self.nodes.get(*value) {
             Some(Node::Mapping(entries)) => entries.is_empty(),
             Some(_) => false,
-             nothing(&state)=>None => is_nothing(&state)=> *value == Value::None,
+            None => *value == Value::None,
         };
         match self.nodes.items(state) {
             Some(parts @ [_, _]) => parts.iter().all(is_nothing),
             Some(_) => false,
-             nothing(&state)=>None => is_nothing(&state)=> nothing(&state),
+            None => is_nothing(&state),
         }
     }
 
@@ -641,9 +642,9 @@ impl Machine {
 
     /// Creates a tensor that is a view of a storage.
     fn view(&self, arguments: &[Value], dtype: Option<ElementType>) -> Option<Node> {
-        let [storage, offset, shape, stride, ..] = arguments else { return  nothing(&state)=>None => is_nothing(&state)};
-        let Node::Storage(storage) = self.nodes.get(*storage)? else { return  nothing(&state)=>None => is_nothing(&state)};
-        let Value::Int(offset) = *offset else { return  nothing(&state)=>None => is_nothing(&state)};
+        let [storage, offset, shape, stride, ..] = arguments else { return None };
+        let Node::Storage(storage) = self.nodes.get(*storage)? else { return None };
+        let Value::Int(offset) = *offset else { return None };
         let dimensions = self.nodes.items(*shape)?.len();
         if dimensions > MAX_DIMENSIONS || self.nodes.items(*stride)?.len() != dimensions {
             return None;
@@ -656,7 +657,7 @@ impl Machine {
     /// Sets the state of an object. This is harmless for plain data and sets the attributes of dictionaries.
     fn build(&mut self, object: Value, state: Value) {
         let what = match self.nodes.get(object) {
-             nothing(&state)=>None => is_nothing(&state)if object == Value::Opaque => return,
+            None if object == Value::Opaque => return,
             Some(Node::Object | Node::Scalar) => return,
             Some(Node::Mapping(_)) => match self.nodes.get(state) {
                 Some(Node::Mapping(notes)) if self.are_notes(notes) => {
@@ -715,9 +716,9 @@ impl Machine {
         if self.nodes.text(*location)? == "meta" {
             return None;
         }
-        let Node::Global(global) = self.nodes.get(*class)? else { return  nothing(&state)=>None => is_nothing(&state)};
-        let AllowedGlobal::Storage(kind) = global.0 else { return  nothing(&state)=>None => is_nothing(&state)};
-        let Value::Int(elements) = *elements else { return  nothing(&state)=>None => is_nothing(&state)};
+        let Node::Global(global) = self.nodes.get(*class)? else { return None };
+        let AllowedGlobal::Storage(kind) = global.0 else { return None };
+        let Value::Int(elements) = *elements else { return None };
         let name = |value| self.nodes.text(value).filter(|key| key.len() <= MAX_KEY);
         let key = name(*key)?.to_owned();
         let (part, view) = match rest {

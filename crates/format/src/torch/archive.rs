@@ -205,9 +205,7 @@ impl TorchArchiveReader<'_> {
                 }
                 // The storages of unread tensors are unknown.
                 Some(_)
-                    if collected.too_deep
-                        || collected.hidden
-                        || !parsed.unreadable.is_empty() => {}
+                    if collected.too_deep || collected.hidden || !parsed.unreadable.is_empty() => {}
                 Some(_) => self.torch.push(TorchError::Unreferenced {
                     member: member.name.clone(),
                     range: member.range,

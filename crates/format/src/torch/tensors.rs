@@ -154,7 +154,9 @@ impl ObjectWalk<'_> {
                 (_, Some(Node::Sequence(_))) => "a tuple",
                 _ => "something",
             };
-            self.report_hidden(&format!("under {what} as a key, which is neither text nor an integer"));
+            self.report_hidden(&format!(
+                "under {what} as a key, which is neither text nor an integer"
+            ));
         } else if matches!(self.nodes.get(key), Some(Node::Scalar)) && self.holds(mapping) {
             self.report_hidden("next to a key from a call, which may equal any other key,");
         }
@@ -340,7 +342,12 @@ mod tests {
             (b"\x8f(T\x90", &[], &[ODD]),
         ] {
             let expected = (names.iter().map(|n| (*n).to_owned()).collect(), rules.to_vec());
-            assert_eq!(collected(operations), expected, "{:?}", String::from_utf8_lossy(operations));
+            assert_eq!(
+                collected(operations),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(operations)
+            );
         }
     }
 

@@ -84,8 +84,7 @@ pub(super) fn place_views(
                 Ok(ViewExtent { shape, strides, .. })
                     if dtype == Dtype::F4 && (shape.is_empty() || strides.is_some()) =>
                 {
-                    let kind =
-                        "a tensor of packed pairs of elements in an unsupported order";
+                    let kind = "a tensor of packed pairs of elements in an unsupported order";
                     errors.push(TorchError::Kind { tensor: name.clone(), kind: kind.into() });
                     placed.unreadable.push(name);
                 }
