@@ -106,7 +106,7 @@ fn every_place_is_looked_at() {
         ("m/MLmodel", "flavors:\n  python_function:\n    loader_module: my_loader\n", "my_loader"),
         ("handler.py", "class EndpointHandler:\n    pass\n", "endpoints"),
         ("custom_generate/generate.py", "def generate(model):\n    pass\n", "generates"),
-        ("requirements.txt", "a==1\nb\n", "packages to be installed: 2"),
+        ("requirements.txt", "a==1\nb\n", "packages to install: 2"),
         ("model.json", r#"{"config": [{"class_name": "Lambda"}]}"#, "Lambda"),
         ("keras_metadata.pb", "\x0a\x7f{\"class_name\": \"Lambda\"}", "Lambda"),
         ("w.h5", "\u{0}junk{\"class_name\": \"Lambda\", \"config\": {}}junk", "Lambda"),
