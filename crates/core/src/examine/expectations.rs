@@ -58,7 +58,7 @@ pub struct FlipSearch<'a> {
     pub limits: Option<SearchLimits>,
     /// Whether damage that the structure of the model shows is explained, too, and not only what the comparison
     /// found: where there is one seal. Of several, each would explain it again.
-    pub damage: bool,
+    pub explain_structure: bool,
 }
 
 /// What came of it.
@@ -151,7 +151,7 @@ impl MeasuredSide<'_> {
         let differences =
             integrity::compare(sealed, found, damaged, IntegrityOptions { content_only });
         let mut changes = differences.findings;
-        if let Some(FlipSearch { seal_path, limits, damage }) = search {
+        if let Some(FlipSearch { seal_path, limits, explain_structure: damage }) = search {
             let mut of_fine = Vec::new();
             let fine = seal_path.and_then(|path| sidecar::open(path, sealed, &mut of_fine));
             if let Some(limits) = limits {

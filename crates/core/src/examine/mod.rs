@@ -60,14 +60,14 @@ pub enum ExamineError {
     Run(#[from] RunError),
     /// The sums of keys could not be had.
     #[error(transparent)]
-    Marks(DetectError),
+    Watermark(DetectError),
 }
 
 impl From<DetectError> for ExamineError {
     fn from(error: DetectError) -> Self {
         match error {
             DetectError::Run(error) => ExamineError::Run(error),
-            error => ExamineError::Marks(error),
+            error => ExamineError::Watermark(error),
         }
     }
 }
@@ -131,9 +131,9 @@ impl PassBuilders<'_> {
     fn add_known(&self, object: usize, known: MeasuredObject) {
         let MeasuredObject { digest, blocks, facts } = known;
         if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
-            auditing.add_known(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
+            auditing.add_stored(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
         }
-        self.sealing.add_known(object, digest, blocks);
+        self.sealing.add_stored(object, digest, blocks);
     }
 
     /// What was measured of an object now.

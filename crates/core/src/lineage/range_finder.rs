@@ -95,7 +95,7 @@ impl RangeSketch {
 }
 
 /// Ranks that are told from more.
-pub const RANK_MOST: usize = 8;
+pub const MAX_RANK: usize = 8;
 
 /// Directions beside which all others together are nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,10 +130,10 @@ pub fn low_rank(energies: &[f64; SIZE], rounding: f64) -> Option<LowRank> {
     }
     let floor = (NOTHING * energies[0]).max(ROUNDING_ROOM * rounding);
     let rank = energies.iter().take_while(|energy| **energy > floor).count();
-    if rank == 0 || rank > RANK_MOST {
+    if rank == 0 || rank > MAX_RANK {
         return None;
     }
-    let rest = &energies[RANK_MOST..];
+    let rest = &energies[MAX_RANK..];
     let spread = rest.iter().sum::<f64>() / rest.len() as f64;
     let held: f64 = energies[..rank].iter().map(|energy| (energy - spread).max(0.0)).sum();
     let share = held / total;
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn ranks_are_found_up_to_eight() {
-        for rank in 1..=RANK_MOST {
+        for rank in 1..=MAX_RANK {
             let (energies, square) = energies(200, 120, rank, 1e-6);
             let found = low_rank(&energies, 0.0).unwrap();
             assert_eq!(found.rank, rank, "{energies:?}");

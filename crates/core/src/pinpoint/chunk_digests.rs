@@ -37,7 +37,7 @@ pub enum ChunkDigestError {
     Read(#[from] ReadError),
     /// Another kind of file.
     #[error("is no fine sidecar of a seal")]
-    Magic,
+    NotChunkDigests,
     /// A later version, or another granularity.
     #[error(
         "version {version} with chunks of {chunk} bytes: written by another version of tensorseal"
@@ -63,7 +63,7 @@ pub enum ChunkDigestError {
     },
     /// Values that are not those of the sealed bytes.
     #[error("the values of tensor {tensor:?} at byte {offset} do not merge to the sealed block")]
-    Unsealed {
+    ValuesMismatch {
         /// Name of the tensor.
         tensor: String,
         /// Where the block begins in it.
@@ -156,14 +156,14 @@ impl<'a> ChunkDigests<'a> {
         seal: &'a Seal,
     ) -> Result<ChunkDigests<'a>, ChunkDigestError> {
         if bytes < HEAD_LEN as u64 {
-            return Err(ChunkDigestError::Magic);
+            return Err(ChunkDigestError::NotChunkDigests);
         }
         let mut found = Vec::with_capacity(HEAD_LEN);
         source.read(0, HEAD_LEN, &mut |part| found.extend_from_slice(part))?;
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| found[at + i]));
         let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| found[at + i]));
         if found[..16] != *MAGIC {
-            return Err(ChunkDigestError::Magic);
+            return Err(ChunkDigestError::NotChunkDigests);
         }
         let (version, chunk) = (word(16), word(20));
         if (version, chunk) != (VERSION, CHUNK_LEN as u32) {
@@ -209,7 +209,7 @@ impl<'a> ChunkDigests<'a> {
     /// The error of values of a block that do not merge to what was sealed.
     pub(super) fn mismatch(&self, tensor: usize, offset: u64) -> ChunkDigestError {
         let tensor = self.seal.tensors.get(tensor).map(|tensor| tensor.name.clone());
-        ChunkDigestError::Unsealed { tensor: tensor.unwrap_or_default(), offset }
+        ChunkDigestError::ValuesMismatch { tensor: tensor.unwrap_or_default(), offset }
     }
 }
 

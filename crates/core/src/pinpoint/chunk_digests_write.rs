@@ -41,7 +41,7 @@ impl From<FileError> for ChunkDigestWriteError {
 ///
 /// # Errors
 /// See [`ChunkDigestWriteError`].
-pub fn write(
+pub fn write_chunk_digests(
     model: &Checkpoint,
     seal: &Seal,
     out: &File,

@@ -4,7 +4,7 @@
 //! Source: J. O'Connor, J.-P. Aumasson, S. Neves, Z. Wilcox-O'Hearn, *BLAKE3: one function, fast
 //! everywhere*, 2021, sections 2.1 to 2.4. The tests hold it equal to the `blake3` crate.
 
-use super::vector::{Four, MOST_LANES, Vector};
+use super::vector::{Four, MAX_LANES, Vector};
 use tensorseal_engine::measure::isa::{Isa, VectorKernel};
 
 /// A chaining value as words.
@@ -267,7 +267,7 @@ unsafe fn scan_lanes<V: Vector>(route: &TreePath<'_>, trial: &Trial<'_>) -> Opti
             let same = V::splat(trial.message[word]);
             for masks in trial.masks.chunks(V::LANES) {
                 // Lanes beyond the last mask try what is there already: never the target.
-                let mut padded = [0; MOST_LANES];
+                let mut padded = [0; MAX_LANES];
                 padded[..masks.len()].copy_from_slice(masks);
                 message[word] = same.xor(V::load(&padded));
                 let mut value = compress_lanes(&state, &message, *first);

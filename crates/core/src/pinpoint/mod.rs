@@ -16,5 +16,5 @@ mod subtree;
 mod vector;
 
 pub use chunk::CHUNK_LEN;
-pub use chunk_digests_write::{ChunkDigestWriteError, write as write_fine};
+pub use chunk_digests_write::{ChunkDigestWriteError, write_chunk_digests as write_fine};
 pub use subtree::{Subtree, chunk_values, merge};

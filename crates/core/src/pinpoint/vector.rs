@@ -8,14 +8,14 @@
 /// # Safety
 /// The methods may be called only where the processor has the instruction set of the vector.
 pub(super) trait Vector: Copy {
-    /// Words side by side; a divisor of [`MOST_LANES`].
+    /// Words side by side; a divisor of [`MAX_LANES`].
     const LANES: usize;
 
     /// The same word in every lane.
     unsafe fn splat(word: u32) -> Self;
 
     /// The first [`Vector::LANES`] of these words.
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self;
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self;
 
     /// Wrapping sums.
     unsafe fn add(self, other: Self) -> Self;
@@ -31,7 +31,7 @@ pub(super) trait Vector: Copy {
 }
 
 /// Lanes of the widest vector.
-pub(super) const MOST_LANES: usize = 16;
+pub(super) const MAX_LANES: usize = 16;
 
 impl Vector for u32 {
     const LANES: usize = 1;
@@ -42,7 +42,7 @@ impl Vector for u32 {
     }
 
     #[inline(always)]
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
         words[0]
     }
 
@@ -80,7 +80,7 @@ impl Vector for Four {
     }
 
     #[inline(always)]
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
         Four([words[0], words[1], words[2], words[3]])
     }
 
@@ -110,7 +110,7 @@ impl Vector for Four {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{MOST_LANES, Vector};
+    use super::{MAX_LANES, Vector};
     use std::arch::x86_64::*;
 
     // SAFETY of all blocks: the caller promises the instruction set, and loads are of arrays that are
@@ -125,7 +125,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
             unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
         }
 
@@ -182,7 +182,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
             unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
         }
 

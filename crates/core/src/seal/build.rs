@@ -134,7 +134,7 @@ impl<'a> SealBuilder<'a> {
     }
 
     /// Keeps the digests of an object that was measured before.
-    pub fn add_known(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
+    pub fn add_stored(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
         *self.kept[object].lock().unwrap_or_else(PoisonError::into_inner) =
             SealedObject { digest, blocks, ..SealedObject::default() };
     }

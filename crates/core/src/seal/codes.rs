@@ -69,7 +69,7 @@ fn sign_exponent(words: &[u64], (exponent_bits, mantissa_bits): (u32, u32)) -> S
         let sign = word >> (mantissa_bits + exponent_bits) & 1;
         counts[2 * exponent + sign] += count;
     }
-    SignExponent::of(&counts)
+    SignExponent::from_counts(&counts)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub struct SignExponent {
 
 impl SignExponent {
     /// Of counts by index.
-    pub(super) fn of(counts: &[u64]) -> SignExponent {
+    pub(super) fn from_counts(counts: &[u64]) -> SignExponent {
         let Some(first) = counts.iter().position(|count| *count > 0) else {
             return SignExponent { counts: String::new(), first: 0 };
         };

@@ -16,7 +16,7 @@ pub struct DamagedFiles {
 
 impl DamagedFiles {
     /// Whether a file is damaged in any way.
-    pub fn has(&self, path: &str) -> bool {
+    pub fn contains(&self, path: &str) -> bool {
         self.headers.contains(path) || self.others.contains(path)
     }
 }
