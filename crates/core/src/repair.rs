@@ -116,12 +116,12 @@ fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError>
     let is_linked = |link: &&LinkSeal| model.links.iter().any(|current| current.path == link.path);
     for LinkSeal { path, target } in sealed.links.iter().filter(is_linked) {
         let up = "../".repeat(path.matches('/').count());
-        let place = copy.join(path);
-        place
+        let link_path = copy.join(path);
+        link_path
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| symlink_directory(&format!("{up}{target}"), &place))
-            .map_err(|source| CopyError::Write { path: place, source })?;
+            .and_then(|()| symlink_directory(&format!("{up}{target}"), &link_path))
+            .map_err(|source| CopyError::Write { path: link_path, source })?;
     }
     Ok(())
 }

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_where_the_density_ends_is_left_out() {
+    fn an_edge_where_the_density_ends_is_skipped() {
         // Uniform up to a power of two: nothing lies above it.
         let words: Vec<u16> = (0..1_000_000)
             .map(|i| half::bf16::from_f64(f64::from(i % 99_991) / 99_991.0 / 256.0).to_bits())

@@ -104,8 +104,8 @@ mod tests {
             let mut searches = FileSearch::new(2);
             bytes.chunks(2 * piece).for_each(|part| searches.add(part));
             let found = searches.found();
-            let there = |h: &EmbeddedFile| (h.stream.bits, h.element, h.kind) == (bits, element as u64, "script");
-            prop_assert!(found.iter().any(there), "{found:?}");
+            let is_payload = |h: &EmbeddedFile| (h.stream.bits, h.element, h.kind) == (bits, element as u64, "script");
+            prop_assert!(found.iter().any(is_payload), "{found:?}");
         }
     }
 }

@@ -124,8 +124,8 @@ impl TensorReader<'_> {
         {
             let suspicious = facts.low_bits.as_ref().is_some_and(|low| low.is_suspicious());
             // The streams of sparse tensors show the pattern of the zeros and hold no files.
-            let whole = suspicious && facts.zero_share() < MOSTLY_ZERO_FROM;
-            self.find_files(&elements, whole, facts, &mut localization)?;
+            let search_all = suspicious && facts.zero_share() < MOSTLY_ZERO_FROM;
+            self.find_files(&elements, search_all, facts, &mut localization)?;
         }
         Ok(localization)
     }
@@ -211,21 +211,21 @@ impl TensorReader<'_> {
         while start > 0 && first - start < MAX_DISTANCE {
             let len = start.min(PIECE_LEN);
             let piece = self.read(start - len, len)?;
-            let same = piece.rchunks_exact(4).take_while(|candidate| **candidate == word).count()
-                as u64
-                * 4;
-            start -= same;
-            if same + 3 < len {
+            let same_bytes =
+                piece.rchunks_exact(4).take_while(|candidate| **candidate == word).count() as u64
+                    * 4;
+            start -= same_bytes;
+            if same_bytes + 3 < len {
                 break;
             }
         }
         while end < self.tensor.bytes && end - last < MAX_DISTANCE {
             let piece = self.read(end, PIECE_LEN)?;
-            let same = piece.chunks_exact(4).take_while(|candidate| **candidate == word).count()
-                as u64
-                * 4;
-            end += same;
-            if same + 3 < piece.len() as u64 || same == 0 {
+            let same_bytes =
+                piece.chunks_exact(4).take_while(|candidate| **candidate == word).count() as u64
+                    * 4;
+            end += same_bytes;
+            if same_bytes + 3 < piece.len() as u64 || same_bytes == 0 {
                 break;
             }
         }
@@ -237,18 +237,18 @@ impl TensorReader<'_> {
     fn find_files(
         &self,
         elements: &ElementFormat,
-        whole: bool,
+        search_all: bool,
         facts: &TensorFacts,
         localization: &mut Localization,
     ) -> Result<(), RunError> {
         let width = elements.width;
         let start = START_ELEMENTS * width as u64;
-        let end = if whole { self.tensor.bytes } else { start.min(self.tensor.bytes) };
+        let end = if search_all { self.tensor.bytes } else { start.min(self.tensor.bytes) };
         let mut searches = FileSearch::new(width);
         for start in (0..end).step_by(PIECE_LEN as usize) {
             searches.add(&self.read(start, PIECE_LEN.min(end - start))?);
         }
-        let mut found = searches.found();
+        let mut embedded_files = searches.found();
         let windows = facts.windows.iter().flat_map(|windows| &windows.kept);
         for window in windows.take(MAX_FOLLOWED) {
             let first = window.index * WINDOW_LEN as u64;
@@ -256,14 +256,18 @@ impl TensorReader<'_> {
             if let Some((at, kind)) = magic::find(&bytes) {
                 let bits = 8 * width as u32;
                 let stream = LowBitStream { bits, order: BitOrder::LowFirst };
-                found.push(EmbeddedFile { stream, element: first + (at / width) as u64, kind });
+                embedded_files.push(EmbeddedFile {
+                    stream,
+                    element: first + (at / width) as u64,
+                    kind,
+                });
             }
         }
         // One file shows in several streams. The one with the most bits at the earliest element has all of it.
-        found.sort_by_key(|file| (file.element, std::cmp::Reverse(file.stream.bits)));
-        found.dedup_by_key(|file| file.element);
-        found.truncate(MAX_KEPT);
-        localization.embedded_files = found;
+        embedded_files.sort_by_key(|file| (file.element, std::cmp::Reverse(file.stream.bits)));
+        embedded_files.dedup_by_key(|file| file.element);
+        embedded_files.truncate(MAX_KEPT);
+        localization.embedded_files = embedded_files;
         Ok(())
     }
 }

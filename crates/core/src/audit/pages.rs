@@ -122,21 +122,21 @@ pub struct DuplicatePages {
 /// Returns all duplicate pages of the tensors with these fingerprints, ordered by the later occurrence.
 pub fn find_duplicates(prints: &[&PageFingerprints]) -> Vec<DuplicatePages> {
     let duplicated = duplicate_fingerprints(prints);
-    let mut places: HashMap<u64, Vec<(usize, u64)>> =
+    let mut occurrences: HashMap<u64, Vec<(usize, u64)>> =
         duplicated.into_iter().map(|print| (print, Vec::new())).collect();
     for (tensor, prints) in prints.iter().enumerate() {
         for (page, print) in prints.pages() {
-            if let Some(places) = places.get_mut(&print) {
-                places.push((tensor, page));
+            if let Some(occurrences) = occurrences.get_mut(&print) {
+                occurrences.push((tensor, page));
             }
         }
     }
-    let mut pairs: Vec<DuplicatePages> = places
+    let mut pairs: Vec<DuplicatePages> = occurrences
         .into_values()
-        .flat_map(|places| {
-            let (here, times) = (places[0], places.len() as u64);
+        .flat_map(|occurrences| {
+            let (here, times) = (occurrences[0], occurrences.len() as u64);
             let pair = move |there| DuplicatePages { here, there, pages: 1, times };
-            places.into_iter().skip(1).map(pair)
+            occurrences.into_iter().skip(1).map(pair)
         })
         .collect();
     pairs.sort_unstable_by_key(|pair| (pair.there, pair.here));
@@ -162,8 +162,8 @@ fn duplicate_fingerprints(prints: &[&PageFingerprints]) -> Vec<u64> {
         part.clear();
         for prints in prints {
             // The leading bits of a sampled model's fingerprints are zeros, so the low bits select the part.
-            let here = prints.prints.iter().filter(|p| **p != 0 && **p % PARTS == index);
-            part.extend(here.copied());
+            let selected = prints.prints.iter().filter(|p| **p != 0 && **p % PARTS == index);
+            part.extend(selected.copied());
         }
         part.sort_unstable();
         let pairs = part.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_occurs_again_is_one() {
+    fn a_repeated_run_is_reported_once() {
         let a = [page(1), page(2), page(3), page(4)].concat();
         let b = [page(9), page(2), page(3), vec![0; 8192], page(1)].concat();
         let (facts_a, a) = facts(0, &a, 0);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_within_a_page_has_none() {
+    fn a_tensor_within_a_page_has_no_whole_page() {
         for (phase, len) in [(8, 100), (4, 0), (0, 4095), (4092, 4100)] {
             let (facts, prints) = facts(phase, &vec![7; len], 0);
             assert_eq!(
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_sampled_model_a_share_of_the_pages_is_found() {
+    fn a_share_of_the_duplicates_of_a_sampled_model_is_found() {
         assert_eq!(sampling(EXACT_BYTES), 0);
         assert_eq!(sampling(EXACT_BYTES + 1), 1);
         assert_eq!(sampling(1 << 40), 4);

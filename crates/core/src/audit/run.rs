@@ -95,8 +95,8 @@ impl<'a> AuditBuilder<'a> {
 
     /// Adds facts that [`facts_of`](Self::facts_of) returned.
     pub fn insert(&self, facts: TensorFacts) {
-        let place = &self.facts[facts.tensor];
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+        let cell = &self.facts[facts.tensor];
+        *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
     }
 
     /// Takes the second look after `run` measured all objects, and returns all measurements.

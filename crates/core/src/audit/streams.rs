@@ -162,10 +162,10 @@ fn asymmetry(counts: &[u64; 256]) -> ChiSquare {
     let mut sum = ChiSquare::default();
     for (byte, count) in counts.iter().enumerate() {
         let exchanged = (byte & 15) << 4 | byte >> 4;
-        let other = counts[exchanged];
-        if byte < exchanged && count + other >= MIN_PAIR_COUNT {
-            let difference = *count as f64 - other as f64;
-            sum.value += difference * difference / (count + other) as f64;
+        let exchanged_count = counts[exchanged];
+        if byte < exchanged && count + exchanged_count >= MIN_PAIR_COUNT {
+            let difference = *count as f64 - exchanged_count as f64;
+            sum.value += difference * difference / (count + exchanged_count) as f64;
             sum.freedom += 1.0;
         }
     }
@@ -190,14 +190,14 @@ fn evenness(counts: &[u64]) -> ChiSquare {
 
 fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2]> {
     // Only whole blocks are compared, since the last one has fewer pairs.
-    let whole = low_bits.blocks.len().saturating_sub(1);
-    if whole < 3 {
+    let whole_blocks = low_bits.blocks.len().saturating_sub(1);
+    if whole_blocks < 3 {
         return None;
     }
     let words = (BLOCK_LEN / width / GROUP_LEN * WIDTHS[stream]) as f64;
     let mut odd: Vec<usize> = Vec::new();
     for (pairs, lag) in [(63.0 * words, 0), (56.0 * words, 1)] {
-        let agreement: Vec<f64> = low_bits.blocks[..whole]
+        let agreement: Vec<f64> = low_bits.blocks[..whole_blocks]
             .iter()
             .map(|block| {
                 let BitCounts { lag1, lag8, .. } = block[stream];
@@ -209,7 +209,7 @@ fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2
         // At least the deviation of a fair coin: half over the square root of the number of pairs.
         let spread = (1.4826 * self::median(deviations)).max(0.5 / libm::sqrt(pairs));
         let is_odd = |index: &usize| libm::fabs(agreement[*index] - median) > ODD_FROM * spread;
-        odd.extend((0..whole).filter(is_odd));
+        odd.extend((0..whole_blocks).filter(is_odd));
     }
     let (first, last) = (odd.iter().min()?, odd.iter().max()?);
     let block = BLOCK_LEN as u64;

@@ -63,14 +63,15 @@ impl WindowFacts {
                 .iter()
                 .zip(0u64..)
                 .partition(|(window, _)| share(window, class) >= FOREIGN_SHARE);
-            let values = |part: &[(&Window, u64)], of: &dyn Fn(&Window) -> u64| -> u64 {
+            let sum_over = |part: &[(&Window, u64)], of: &dyn Fn(&Window) -> u64| -> u64 {
                 part.iter().map(|(window, _)| of(window)).sum()
             };
-            let all = |window: &Window| window.iter().map(|count| u64::from(*count)).sum();
-            let there = values(&low, &|window| window[class].into());
-            let rest = values(&low, &all);
+            let element_count =
+                |window: &Window| window.iter().map(|count| u64::from(*count)).sum();
+            let in_class = sum_over(&low, &|window| window[class].into());
+            let rest_total = sum_over(&low, &element_count);
             // Foreign windows are a minority.
-            if high.len() > low.len() || there as f64 > MAX_REST_SHARE * rest as f64 {
+            if high.len() > low.len() || in_class as f64 > MAX_REST_SHARE * rest_total as f64 {
                 continue;
             }
             facts.kept.extend(high.iter().map(|(window, index)| OddWindow {

@@ -49,17 +49,17 @@ pub fn measure(
     }
     let (mut firsts, mut seconds, mut pairing) = (Vec::new(), Vec::new(), Pairing::default());
     let mut same = Vec::new();
-    for mut together in by_name.into_values() {
-        together.sort_by_key(|weight| (format(weight), weight.name.clone()));
-        let mut formats = together.into_iter();
+    for mut same_name in by_name.into_values() {
+        same_name.sort_by_key(|weight| (format(weight), weight.name.clone()));
+        let mut formats = same_name.into_iter();
         let Some(first) = formats.next() else { continue };
-        let mut seen = format(&first);
+        let mut last_format = format(&first);
         for second in formats {
             // Several weights of one format are not copies. They may be parts of two models.
-            if format(&second) == seen {
+            if format(&second) == last_format {
                 continue;
             }
-            seen = format(&second);
+            last_format = format(&second);
             let at = firsts.len();
             let same_shape = super::pairing::same_shape(&first, &second);
             pairing.pairs.push(WeightPair { first: at, second: at, same_shape });

@@ -61,20 +61,20 @@ pub fn digest_duplicates(
             samples.insert(index, hasher.finalize());
         }
     }
-    let mut same: BTreeSet<usize> = BTreeSet::new();
+    let mut duplicates: BTreeSet<usize> = BTreeSet::new();
     for tensors in by_layout.values() {
-        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
+        let mut by_sample: HashMap<blake3::Hash, usize> = HashMap::new();
         for index in tensors {
             let Some(sample) = samples.get(index) else { continue };
-            if let Some(first) = seen.insert(*sample, *index) {
-                same.extend([first, *index]);
+            if let Some(first) = by_sample.insert(*sample, *index) {
+                duplicates.extend([first, *index]);
             }
         }
     }
-    if same.is_empty() {
+    if duplicates.is_empty() {
         return Ok(HashMap::new());
     }
-    digests(model, &same, options, progress).map(|(digests, _)| digests)
+    digests(model, &duplicates, options, progress).map(|(digests, _)| digests)
 }
 
 /// Returns the digests of some tensors, by index.

@@ -156,7 +156,7 @@ fn compare_values(
 ) -> Result<Vec<PairOutcome>, RunError> {
     let read = |(pair, same): (&WeightPair, &bool)| !same && pair.same_shape;
     let to_read: Vec<&WeightPair> =
-        pairing.pairs.iter().zip(same).filter(|both| read(*both)).map(|(pair, _)| pair).collect();
+        pairing.pairs.iter().zip(same).filter(|item| read(*item)).map(|(pair, _)| pair).collect();
     let plans = [0, 1].map(|at| {
         reader::read_plan(models[at], to_read.iter().map(|pair| pair.weights(weights)[at]))
     });
@@ -170,11 +170,12 @@ fn compare_values(
             (true, _) => PairOutcome::Identical,
             (false, false) => PairOutcome::Shapes,
             (false, true) => {
-                let both = pair.weights(weights);
-                let comparison = pool.install(|| compare_weights(&readers, both, progress))?;
+                let pair_weights = pair.weights(weights);
+                let comparison =
+                    pool.install(|| compare_weights(&readers, pair_weights, progress))?;
                 for at in [0, 1] {
-                    reader::finish_weight(models[at], &files[at], both[at])?;
-                    let read = both[at].tensors().into_iter();
+                    reader::finish_weight(models[at], &files[at], pair_weights[at])?;
+                    let read = pair_weights[at].tensors().into_iter();
                     progress.add(read.map(|index| models[at].tensors[index].bytes).sum());
                 }
                 PairOutcome::Values(comparison)
@@ -193,7 +194,7 @@ fn compare_weights(
     let elements = weights[0].elements().unwrap_or(0);
     let piece = weights.map(WeightReader::piece_len).into_iter().max().unwrap_or(1);
     let starts: Vec<u64> = (0..elements).step_by(piece as usize).collect();
-    let mut whole = ValueComparison::default();
+    let mut total = ValueComparison::default();
     // Batches bound the number of results that wait to be added up in order.
     for batch in starts.chunks(PIECES_PER_THREAD * rayon::current_num_threads()) {
         let parts: Vec<ValueComparison> = batch
@@ -208,7 +209,7 @@ fn compare_weights(
                 Ok(ValueComparison::from_values(*first, &before, &after))
             })
             .collect::<Result<_, RunError>>()?;
-        parts.iter().for_each(|part| whole.merge(part));
+        parts.iter().for_each(|part| total.merge(part));
     }
-    Ok(whole)
+    Ok(total)
 }

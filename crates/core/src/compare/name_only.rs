@@ -35,28 +35,28 @@ pub fn pair(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<Vec<NameOnlyTensor>, RunError> {
-    let all = models.map(|model| model.unread_tensors().collect::<Vec<_>>());
-    let digests = digests(models, &all, options, progress)?;
-    let canonical = all.each_ref().map(|names| -> Vec<String> {
+    let named = models.map(|model| model.unread_tensors().collect::<Vec<_>>());
+    let digests = digests(models, &named, options, progress)?;
+    let canonical = named.each_ref().map(|names| -> Vec<String> {
         names.iter().map(|(_, name)| canonical_name(name).into_owned()).collect()
     });
     let mut remaining =
-        all.each_ref().map(|names| -> BTreeSet<usize> { (0..names.len()).collect() });
-    let mut pairs = Vec::with_capacity(all[0].len());
+        named.each_ref().map(|names| -> BTreeSet<usize> { (0..names.len()).collect() });
+    let mut pairs = Vec::with_capacity(named[0].len());
     // As for other weights: by name first, then by canonical name.
     for is_canonical in [false, true] {
         let key = |side: usize, at: usize| match is_canonical {
             true => canonical[side][at].as_str(),
-            false => all[side][at].1,
+            false => named[side][at].1,
         };
-        let mut places: HashMap<&str, usize> =
+        let mut by_key: HashMap<&str, usize> =
             remaining[1].iter().rev().map(|at| (key(1, *at), *at)).collect();
         for first in remaining[0].clone() {
-            let Some(second) = places.remove(key(0, first)) else { continue };
-            let both = [all[0][first], all[1][second]];
-            let digest = |side: usize| digests[side].get(&both[side].0);
+            let Some(second) = by_key.remove(key(0, first)) else { continue };
+            let tensors = [named[0][first], named[1][second]];
+            let digest = |side: usize| digests[side].get(&tensors[side].0);
             pairs.push(NameOnlyTensor {
-                names: both.map(|(_, name)| Some(name.to_owned())),
+                names: tensors.map(|(_, name)| Some(name.to_owned())),
                 is_identical: digest(0).is_some() && digest(0) == digest(1),
                 ..NameOnlyTensor::default()
             });
@@ -67,15 +67,15 @@ pub fn pair(
     for side in [0, 1] {
         let other = 1 - side;
         let mut unpaired = pairing.unpaired_by_name(weights, other);
-        let mut taken = BTreeSet::new();
+        let mut paired = BTreeSet::new();
         for at in &remaining[side] {
             let mut pair = NameOnlyTensor::default();
-            pair.names[side] = Some(all[side][*at].1.to_owned());
+            pair.names[side] = Some(named[side][*at].1.to_owned());
             pair.readable[other] = unpaired.remove(canonical[side][*at].as_str());
-            taken.extend(pair.readable[other]);
+            paired.extend(pair.readable[other]);
             pairs.push(pair);
         }
-        pairing.unpaired[other].retain(|index| !taken.contains(index));
+        pairing.unpaired[other].retain(|index| !paired.contains(index));
     }
     Ok(pairs)
 }

@@ -34,29 +34,35 @@ impl Pairing {
     /// Pairs weights of the same name, and then those of the same canonical name. If several weights of a model share a
     /// name, as in a model in two formats, the first of each model are paired and the others stay unpaired.
     pub fn new(weights: &[Weights; 2]) -> Pairing {
-        let mut left: BTreeSet<usize> = (0..weights[0].readable.len()).collect();
-        let mut right: BTreeSet<usize> = (0..weights[1].readable.len()).collect();
+        let mut first_remaining: BTreeSet<usize> = (0..weights[0].readable.len()).collect();
+        let mut second_remaining: BTreeSet<usize> = (0..weights[1].readable.len()).collect();
         let mut pairs = Vec::new();
         // The weights of a stack of experts share one name. Their canonical names differ.
         type Key = fn(&Weight) -> (&str, &str);
         let keys: [Key; 2] =
             [|weight| (&weight.name, &weight.canonical), |weight| (&weight.canonical, "")];
         for key in keys {
-            let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-            for index in right.iter().rev() {
-                places.insert(key(&weights[1].readable[*index]), *index);
+            let mut by_key: HashMap<(&str, &str), usize> = HashMap::new();
+            for index in second_remaining.iter().rev() {
+                by_key.insert(key(&weights[1].readable[*index]), *index);
             }
-            for first in left.clone() {
+            for first in first_remaining.clone() {
                 let weight = &weights[0].readable[first];
-                let Some(second) = places.remove(&key(weight)) else { continue };
+                let Some(second) = by_key.remove(&key(weight)) else { continue };
                 let same_shape = same_shape(weight, &weights[1].readable[second]);
                 pairs.push(WeightPair { first, second, same_shape });
-                left.remove(&first);
-                right.remove(&second);
+                first_remaining.remove(&first);
+                second_remaining.remove(&second);
             }
         }
         pairs.sort_by_key(|pair| pair.first);
-        Pairing { pairs, unpaired: [left.into_iter().collect(), right.into_iter().collect()] }
+        Pairing {
+            pairs,
+            unpaired: [
+                first_remaining.into_iter().collect(),
+                second_remaining.into_iter().collect(),
+            ],
+        }
     }
 
     /// Returns the unpaired weights of one model by canonical name. Of several weights of one name the first is returned.
@@ -106,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_first_then_canonical_ones() {
+    fn names_match_before_canonical_names() {
         let one = weights(&[
             ("model.x.weight", &[2, 3]),
             ("x.weight", &[2, 3]),

@@ -47,10 +47,10 @@ pub fn pair(
         Box::new(|side, index| names[side][index].first().map_or("", String::as_str)),
     ];
     for key in keys {
-        let places: HashMap<&str, usize> =
+        let by_key: HashMap<&str, usize> =
             remaining[1].iter().rev().map(|index| (key(1, *index), *index)).collect();
         for first in remaining[0].clone() {
-            let Some(second) = places.get(key(0, first)).copied() else { continue };
+            let Some(second) = by_key.get(key(0, first)).copied() else { continue };
             if !remaining[1].remove(&second) {
                 continue;
             }
@@ -67,27 +67,28 @@ pub fn pair(
     for side in [0, 1] {
         let other = 1 - side;
         let mut unpaired = pairing.unpaired_by_name(weights, other);
-        let mut taken = BTreeSet::new();
+        let mut paired = BTreeSet::new();
         for index in remaining[side].clone() {
             let mut names = names[side][index].iter();
-            let Some(found) = names.find_map(|name| unpaired.remove(name.as_str())) else {
+            let Some(readable) = names.find_map(|name| unpaired.remove(name.as_str())) else {
                 continue;
             };
             let mut pair = UnreadablePair::default();
-            (pair.unreadable[side], pair.readable[other]) = (Some(index), Some(found));
+            (pair.unreadable[side], pair.readable[other]) = (Some(index), Some(readable));
             pairs.push(pair);
             remaining[side].remove(&index);
-            taken.insert(found);
+            paired.insert(readable);
         }
-        pairing.unpaired[other].retain(|index| !taken.contains(index));
+        pairing.unpaired[other].retain(|index| !paired.contains(index));
     }
     let mut others: HashMap<&str, usize> = HashMap::new();
     for index in remaining[1].iter().rev() {
         others.extend(names[1][*index].iter().map(|name| (name.as_str(), *index)));
     }
     for first in remaining[0].clone() {
-        let found = names[0][first].iter().filter_map(|name| others.get(name.as_str()).copied());
-        let second = found.into_iter().find(|second| remaining[1].contains(second));
+        let candidates =
+            names[0][first].iter().filter_map(|name| others.get(name.as_str()).copied());
+        let second = candidates.into_iter().find(|second| remaining[1].contains(second));
         second.inspect(|second| _ = remaining[1].remove(second));
         pairs.push(UnreadablePair {
             unreadable: [Some(first), second],

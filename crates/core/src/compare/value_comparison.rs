@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sums_are_those_of_the_definition() {
+    fn sums_follow_the_definition() {
         let sums = ValueComparison::from_values(
             7,
             &[1.0, 2.0, -2.0, 0.0, 4.0],

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_acts_on_a_screen() {
+    fn control_characters_are_escaped() {
         assert_eq!(name("a\u{202e}b\n\u{7}"), "a\\u{202e}b\\n\\u{7}");
         assert_eq!(name("\u{ffff}\u{fffe}"), "\\u{ffff}\\u{fffe}");
         assert_eq!(name("schicht.größe"), "schicht.größe");

@@ -32,8 +32,8 @@ impl From<ExamineError> for CheckError {
     fn from(error: ExamineError) -> Self {
         match error {
             ExamineError::Run(error) => CheckError::Run(error),
-            // No keys are asked for.
-            ExamineError::Watermark(_) => CheckError::Run(RunError::Unmeasured),
+            // A scan searches for no marks.
+            _ => CheckError::Run(RunError::Unmeasured),
         }
     }
 }
