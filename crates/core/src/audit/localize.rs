@@ -201,7 +201,7 @@ impl TensorReader<'_> {
         Ok(())
     }
 
-    /// Follows a constant run beyond its pages, word by word.
+    /// Extends a constant run beyond its pages, word by word.
     fn extend_run(&self, run: &ConstantPages) -> Result<ConstantRun, RunError> {
         let phase = u64::from(phase(self.tensor.offset));
         let word = run.word.to_le_bytes();

@@ -36,7 +36,7 @@ const UNEVEN_FROM: f64 = 0.2;
 /// Pearson's chi-square statistic, and an effect size that does not depend on the number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChiSquare {
-    /// The statistic.
+    /// The value of the statistic.
     pub value: f64,
     /// The degrees of freedom.
     pub freedom: f64,

@@ -34,7 +34,7 @@ const PIECES_PER_THREAD: usize = 2;
 /// One of the two compared models.
 #[derive(Debug)]
 pub struct ComparedModel<'m> {
-    /// The model.
+    /// The opened model.
     pub model: &'m Checkpoint,
     /// The weights of the model.
     pub weights: Weights,

@@ -110,7 +110,7 @@ pub fn describe_missing_weights(model: &Checkpoint) -> String {
     format!("no tensor that can be read, nothing to judge; {content}")
 }
 
-/// Returns whether the kind of a file is unknown. Programs and libraries are known, and have findings of their own.
+/// Returns whether the kind of a file is unknown. Programs and libraries are known, and are reported as findings instead.
 fn is_unrecognised(file: &ModelFile) -> bool {
     file.content.role == FileRole::Unknown
 }

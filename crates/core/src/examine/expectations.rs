@@ -40,7 +40,7 @@ pub struct Expectations<'a> {
 /// A seal that a model is compared with.
 #[derive(Clone, Copy)]
 pub struct SealReference<'a> {
-    /// The seal.
+    /// The seal to compare with.
     pub seal: &'a Seal,
     /// Whether differences in the container layout are ignored.
     pub content_only: bool,
@@ -70,7 +70,8 @@ pub struct CheckOutcome {
     pub code: CodeReport,
     /// The findings about the model.
     pub findings: GroupedFindings,
-    /// For each damaged file, the severity of the worst difference that the damage explains: see [`structure::raise_severity`].
+    /// For each damaged file, the severity of the worst difference that the damage explains: see
+    /// [`structure::raise_severity`].
     pub explained: BTreeMap<String, Severity>,
 }
 

@@ -103,7 +103,7 @@ mod tests {
         let inside: Vec<f64> = before
             .iter()
             .map(|value| {
-                // Near the far bound of its cell of 4 bits.
+                // Near the far bound of the 4-bit cell.
                 let code = libm::round(value * 7.0);
                 let side = if value * 7.0 < code { 0.4 } else { -0.4 };
                 if *value == 1.0 { 1.0 } else { (code + side) / 7.0 }

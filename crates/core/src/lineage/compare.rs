@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn differences_match_the_values() {
         let dir = tempfile::tempdir().unwrap();
-        // More than one piece, of rows that no piece ends with.
+        // More than one piece, with row lengths that do not divide the pieces.
         let len = 300 * 331;
         let before: Vec<f32> = (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         let mut after = before.clone();

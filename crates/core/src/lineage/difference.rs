@@ -98,7 +98,7 @@ impl TensorComparer {
         part
     }
 
-    /// The bits of units.
+    /// Returns the bits of each unit.
     fn codes(&self, bytes: &[u8]) -> Vec<u64> {
         match self.decoder.width() {
             1 => bytes.iter().map(|byte| u64::from(*byte)).collect(),
@@ -108,7 +108,7 @@ impl TensorComparer {
         }
     }
 
-    /// The values of units, zero for what is not finite. The usual types are read without a call each.
+    /// Returns the value of each unit, or zero if it is not finite. Common types are decoded without a call per unit.
     fn values(&self, bytes: &[u8]) -> Vec<f64> {
         match self.dtype {
             Dtype::F32 => {

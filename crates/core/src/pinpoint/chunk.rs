@@ -10,7 +10,7 @@ use super::compress::{
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use tensorseal_engine::measure::isa::Isa;
 
-/// Length of a chunk in bytes.
+/// The length of a chunk in bytes.
 pub const CHUNK_LEN: usize = 1024;
 
 /// The length of a BLAKE3 block in bytes.

@@ -84,7 +84,7 @@ pub fn path_of(seal: &Path) -> PathBuf {
 /// Returns whether `path` is a regular file that starts like chunk digests.
 pub fn is_sidecar(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
-    // Only a regular file is opened: anything else could hang.
+    // Only regular files are opened, since reading anything else could hang.
     path.is_file()
         && open_for_reading(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
         && start == *MAGIC
@@ -134,7 +134,7 @@ impl<'a> ChunkDigests<'a> {
     /// not belong to `seal`.
     pub fn open(path: &Path, seal: &'a Seal) -> Result<Option<ChunkDigests<'a>>, ChunkDigestError> {
         let failed = |error| ChunkDigestError::Read(ReadError::Io(error));
-        // Non-blocking: opening a FIFO must not hang.
+        // The open is non-blocking, because opening a FIFO must not hang.
         let file = match open_for_reading(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(failed)?,

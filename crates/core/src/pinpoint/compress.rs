@@ -63,7 +63,7 @@ pub(super) struct Tweak {
 
 #[inline(always)]
 unsafe fn mix<V: Vector>(v: &mut [V; 16], [a, b, c, d]: [usize; 4], x: V, y: V) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         v[a] = v[a].add(v[b]).add(x);
         v[d] = v[d].xor(v[a]).rotate::<16, 16>();
@@ -79,7 +79,7 @@ unsafe fn mix<V: Vector>(v: &mut [V; 16], [a, b, c, d]: [usize; 4], x: V, y: V) 
 /// Runs one compression in every lane.
 #[inline(always)]
 unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -> [V; 8] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         let [a, b, c, d, e, f, g, h] = *state;
         let mut v = [
@@ -130,7 +130,7 @@ unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -
 
 /// Runs a single compression.
 pub(super) fn compress(state: &ChainingWords, message: &BlockWords, tweak: Tweak) -> ChainingWords {
-    // SAFETY: every processor has words.
+    // SAFETY: plain words need no instruction set.
     unsafe { compress_lanes(state, message, tweak) }
 }
 
@@ -221,30 +221,30 @@ impl VectorKernel for MaskScan<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        // SAFETY: every processor has these.
+        // SAFETY: `Four` needs no instruction set beyond the baseline.
         unsafe { scan_lanes::<Four>(self.path, self.trial) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx2(self) -> Self::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe { scan_lanes::<std::arch::x86_64::__m256i>(self.path, self.trial) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) -> Self::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe { scan_lanes::<std::arch::x86_64::__m512i>(self.path, self.trial) }
     }
 }
 
 #[inline(always)]
 unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
-        // A loop: without optimisation a closure would be a call a word.
+        // A loop, because a closure would be a call per word in builds without optimisation.
         let mut lanes = [V::splat(0); N];
         for (lane, word) in lanes.iter_mut().zip(words) {
             *lane = V::splat(*word);
@@ -256,7 +256,7 @@ unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
 #[inline(always)]
 unsafe fn scan_lanes<V: Vector>(path: &TreePath<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
     let (_, first) = path.blocks.first()?;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         let start = splat_all::<V, 8>(&START);
         let state = splat_all::<V, 8>(trial.state);
@@ -309,7 +309,7 @@ pub(super) fn words_of(bytes: &[u8]) -> BlockWords {
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
 
-/// A chaining value as words.
+/// Returns a chaining value as words.
 pub(super) fn state_of(value: &[u8; 32]) -> ChainingWords {
     let words = value.as_chunks::<4>().0;
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))

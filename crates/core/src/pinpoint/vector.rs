@@ -113,8 +113,8 @@ mod x86 {
     use super::{MAX_LANES, Vector};
     use std::arch::x86_64::*;
 
-    // SAFETY of all blocks: the caller promises the instruction set, and loads are of arrays that are
-    // at least as long as the vector.
+    // SAFETY of all blocks: the caller guarantees the instruction set, and loads read arrays that are at least
+    // as long as the vector.
 
     impl Vector for __m256i {
         const LANES: usize = 8;

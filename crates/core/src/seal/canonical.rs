@@ -27,7 +27,7 @@ impl Serialize for Real {
         if !value.is_finite() {
             serializer.serialize_none()
         } else if libm::trunc(value) == value && libm::fabs(value) <= MAX_INTEGER as f64 {
-            // Negative zero becomes zero here.
+            // This turns negative zero into zero.
             serializer.serialize_i64(value as i64)
         } else {
             serializer.serialize_f64(value)

@@ -52,7 +52,7 @@ impl SealError {
 /// Returns [`SealError::Missing`] if nothing is at `path`, and another [`SealError`] if the seal cannot be read or is not
 /// valid.
 pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
-    // Non-blocking: opening a FIFO must not hang.
+    // The open is non-blocking, because opening a FIFO must not hang.
     let file = match open_for_reading(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SealError::Missing(path.display().to_string()));

@@ -46,7 +46,7 @@ pub struct WeightSketch {
     pub elements: u64,
     /// The name of the public key.
     pub key: String,
-    /// The sums.
+    /// The signed sums.
     pub sums: [Real; SUMS],
 }
 
