@@ -1,6 +1,6 @@
 //! Searches the low-bit streams of a tensor for embedded files, while the tensor is read piece by piece.
 
-use super::low_bit_stream::{LowBitStream, StreamExtractor, searched};
+use super::low_bit_stream::{LowBitStream, StreamExtractor, searched_streams};
 use super::magic;
 
 /// A file that begins in a low-bit stream.
@@ -48,7 +48,7 @@ impl FileSearch {
             position: 0,
             found: None,
         };
-        FileSearch { searches: searched(width).map(search).collect(), buffer: Vec::new() }
+        FileSearch { searches: searched_streams(width).map(search).collect(), buffer: Vec::new() }
     }
 
     /// Searches the next piece of the tensor, which is a whole number of elements.

@@ -81,7 +81,7 @@ impl StreamExtractor {
 
 /// Returns the streams that are searched in elements of `width` bytes, each with the number of elements by which its
 /// start is shifted. The shifts make sure that a payload is found whichever element it begins with.
-pub fn searched(width: usize) -> impl Iterator<Item = (LowBitStream, usize)> {
+pub fn searched_streams(width: usize) -> impl Iterator<Item = (LowBitStream, usize)> {
     let widths: &[u32] = match width {
         2 => &[1, 2, 3, 4, 5, 6, 7, 8, 10, 16],
         _ => &[1, 2, 3, 4, 5, 6, 7, 8, 16, 23, 24, 32],
@@ -145,7 +145,9 @@ mod tests {
     #[test]
     fn every_start_of_a_payload_is_covered() {
         let shifts = |width, bits| {
-            searched(width).filter(|(s, _)| s.bits == bits && s.order == BitOrder::LowFirst).count()
+            searched_streams(width)
+                .filter(|(s, _)| s.bits == bits && s.order == BitOrder::LowFirst)
+                .count()
         };
         assert_eq!((shifts(2, 1), shifts(2, 2), shifts(2, 4), shifts(2, 7)), (8, 4, 2, 8));
         assert_eq!((shifts(4, 8), shifts(4, 24), shifts(4, 23)), (1, 1, 8));

@@ -110,7 +110,7 @@ pub fn describe_missing_weights(model: &Checkpoint) -> String {
     format!("no tensor that can be read, nothing to judge; {content}")
 }
 
-/// Returns whether the kind of a file is unknown. Programs and libraries are known, and are reported as findings instead.
+/// Returns whether the kind of a file is unknown. Programs and libraries are known kinds, which have findings.
 fn is_unrecognised(file: &ModelFile) -> bool {
     file.content.role == FileRole::Unknown
 }

@@ -52,7 +52,7 @@ pub enum ChunkDigestError {
     #[error("the file belongs to another seal, with the model root blake3:{0}")]
     OtherSeal(String),
     /// A number in the file contradicts the seal.
-    #[error("{what} is {found}, but {expected} for this seal")]
+    #[error("{what} is {found}; the seal requires {expected}")]
     Inconsistent {
         /// What the number counts.
         what: &'static str,
