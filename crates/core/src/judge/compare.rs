@@ -265,7 +265,7 @@ pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>)
             .count();
         let named = compared.name_only.iter().filter(|named| named.names[side].is_some());
         let has_none = |named: &&NameOnlyTensor| {
-            named.names[1 - side].is_none() && named.read[1 - side].is_none()
+            named.names[1 - side].is_none() && named.readable[1 - side].is_none()
         };
         pairs + named.filter(has_none).count()
     });
@@ -317,8 +317,9 @@ fn unreadable_row(compared: &ModelComparison<'_>, pair: &UnreadablePair) -> Weig
 
 /// Of a tensor of which one model at least knows the name alone.
 fn name_only_row(compared: &ModelComparison<'_>, named: &NameOnlyTensor) -> WeightRow {
-    let read = [0, 1]
-        .map(|side| named.read[side].map(|index| &compared.sides[side].weights.readable[index]));
+    let read = [0, 1].map(|side| {
+        named.readable[side].map(|index| &compared.sides[side].weights.readable[index])
+    });
     let mut row = row(compared, read);
     row.class = if named.is_identical { Class::Identical } else { Class::NotRead };
     for (tensor, name) in row.tensors.iter_mut().zip(&named.names) {
@@ -377,11 +378,11 @@ fn class(stored_as: [&str; 2], sums: &ValueComparison) -> Class {
     // The square of a difference may be too small for a number.
     if sums.changed == 0 {
         // Other bytes, and the values may only be rounded alike.
-        let rounded = sums.most >= ROUNDED
+        let rounded = sums.max_magnitude >= ROUNDED
             && stored_as.iter().any(|stored_as| matches!(*stored_as, "I64" | "U64"));
         return if rounded { Class::Changed } else { Class::SameValues };
     }
-    if requantised && sums.unlike == 0 && sums.relative() <= allowed {
+    if requantised && sums.non_finite_changes == 0 && sums.relative() <= allowed {
         Class::Requantised
     } else {
         Class::Changed

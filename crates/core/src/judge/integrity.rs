@@ -258,7 +258,7 @@ impl<'a> SealComparer<'a> {
             let finding = Finding::new("integrity/tensor-missing", message)
                 .in_file(path)
                 .in_tensor(&sealed.name);
-            self.report(path, self.damaged.has(path), finding);
+            self.report(path, self.damaged.contains(path), finding);
         }
         for found in std::mem::take(&mut self.added) {
             if self.sealed.file(&found.file).is_none() {
@@ -387,7 +387,7 @@ impl<'a> SealComparer<'a> {
                         .in_file(path)
                         .with("bytes_sealed", file.bytes)
                         .with("bytes_found", now.bytes);
-                    self.report(path, self.damaged.has(path), finding);
+                    self.report(path, self.damaged.contains(path), finding);
                 }
                 Some(_) => {}
             }
@@ -419,7 +419,7 @@ impl<'a> SealComparer<'a> {
             let layout = file.outside.is_some() || is_index(path);
             let said = (self.options.content_only && layout)
                 || self.explained.contains(path)
-                || self.damaged.has(path)
+                || self.damaged.contains(path)
                 || self.findings.iter().any(|finding| finding.file.as_deref() == Some(path));
             if !said && (differ(file.sha256, now.sha256) || differ(file.blake3, now.blake3)) {
                 let message = "the sealed digests of the whole file are not those of its parts";

@@ -321,7 +321,7 @@ impl From<ExamineError> for Error {
     fn from(error: ExamineError) -> Self {
         match error {
             ExamineError::Run(error) => Self::Run(error),
-            ExamineError::Marks(error) => error.into(),
+            ExamineError::Watermark(error) => error.into(),
         }
     }
 }

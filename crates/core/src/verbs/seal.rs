@@ -189,12 +189,12 @@ fn write_sidecar(
 ) -> Result<NamedTempFile, Error> {
     let file = temporary(path).map_err(|error| write_error(SIDECAR, path, error))?;
     let (threads, progress) = (&options.run.threads, &*options.progress);
-    pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
-        match error {
+    pinpoint::write_chunk_digests(model, seal, file.as_file(), threads, progress).map_err(
+        |error| match error {
             ChunkDigestWriteError::Run(error) => error.into(),
             ChunkDigestWriteError::Io(error) => write_error(SIDECAR, path, error),
-        }
-    })?;
+        },
+    )?;
     file.as_file().sync_all().map_err(|error| write_error(SIDECAR, path, error))?;
     Ok(file)
 }

@@ -32,8 +32,8 @@ impl From<ExamineError> for CheckError {
     fn from(error: ExamineError) -> Self {
         match error {
             ExamineError::Run(error) => CheckError::Run(error),
-            // No keys are asked for.
-            ExamineError::Marks(_) => CheckError::Run(RunError::Unmeasured),
+            // A scan searches for no marks.
+            _ => CheckError::Run(RunError::Unmeasured),
         }
     }
 }
@@ -151,7 +151,7 @@ pub(super) fn check(
     let own = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
     let CheckOptions { limits, run: options } = with.check_options;
     // No sidecar is looked for: of a registry, it is more to fetch than the search is worth.
-    let search = FlipSearch { seal_path: None, limits: Some(*limits), damage: false };
+    let search = FlipSearch { seal_path: None, limits: Some(*limits), explain_structure: false };
     let held_to = |seal| SealReference { seal, content_only: false, search: Some(search) };
     // What its own seal says stands whatever is accepted.
     let accepted = expected.accepted.filter(|_| !expected.replaced);

@@ -31,8 +31,8 @@ pub(super) fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Findi
     let outside = facts.distribution.zero.saturating_sub(facts.pages.constant * elements_a_page);
     let sparse = outside as f64 > SPARSE_FROM * subject.count() as f64;
     let unusual: Vec<&ConstantRun> = facts
-        .seen
-        .stretches
+        .localization
+        .constant_runs
         .iter()
         .filter(|stretch| {
             let of_zeros = stretch.word == 0 && (sparse || is_rows(subject, stretch));

@@ -46,7 +46,7 @@ fn fake(subject: &AuditSubject<'_>) -> Option<Finding> {
     let wide = subject.tensor.dtype == Dtype::F32;
     let message = if is_widened(subject) || (wide && low <= WIDENED_F16) {
         "its values have 16 bits and are stored in 32".to_owned()
-    } else if wide && subject.facts.seen.repeated > REPEATED {
+    } else if wide && subject.facts.localization.repeated_share > REPEATED {
         "many of its values occur again within a row, as integers with a scale for each row do"
             .to_owned()
     } else if subject.tensor.dtype.bits() == 16 && (3..=GRID).contains(&subject.facts.distinct) {
@@ -64,7 +64,7 @@ fn fake(subject: &AuditSubject<'_>) -> Option<Finding> {
 fn low_half(subject: &AuditSubject<'_>, siblings: &Siblings<'_>) -> Option<Finding> {
     let low_bits =
         subject.facts.low_bits.as_ref().filter(|_| subject.tensor.dtype == Dtype::F32)?;
-    let full = &subject.facts.seen.full_halves;
+    let full = &subject.facts.localization.nonzero_lower_halves;
     if let Some(hull) =
         full.hull().filter(|_| low_bits.has_mixed_halves(&subject.facts.distribution))
     {

@@ -111,7 +111,7 @@ fn uneven(subject: &AuditSubject<'_>, low_bits: &LowBitFacts) -> Option<Hypothes
 
 /// Files that begin in the low bits, or in the bytes themselves; whether there are any.
 fn files(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> bool {
-    for hidden in &subject.facts.seen.hidden {
+    for hidden in &subject.facts.localization.embedded_files {
         let width = subject.tensor.dtype.bits();
         let stream = hidden.stream;
         let message = if stream.bits == width {
@@ -134,5 +134,5 @@ fn files(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> bool {
         let end = if stream.bits == width && end > hidden.element { end } else { u64::MAX };
         findings.push(subject.at_elements(finding, [hidden.element, end.min(subject.count())]));
     }
-    !subject.facts.seen.hidden.is_empty()
+    !subject.facts.localization.embedded_files.is_empty()
 }

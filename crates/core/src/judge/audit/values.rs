@@ -23,11 +23,11 @@ pub(super) fn judge(
         (Some(hull), Some(foreign)) => foreign[0] <= hull[0] && hull[1] <= foreign[1],
         _ => false,
     };
-    let seen = &subject.facts.seen;
+    let seen = &subject.facts.localization;
     if !inside(seen.not_finite.hull()) {
         findings.extend(not_finite(subject));
     }
-    if !inside(seen.above.hull()) {
+    if !inside(seen.outliers.hull()) {
         findings.extend(too_large(subject));
     }
 }
@@ -51,7 +51,7 @@ fn not_finite(subject: &AuditSubject<'_>) -> Option<Finding> {
             values.count
         ),
     };
-    let places = &subject.facts.seen.not_finite;
+    let places = &subject.facts.localization.not_finite;
     let finding = subject
         .finding("weights/not-finite", message)
         .with("nan", values.nan)
@@ -69,7 +69,7 @@ fn too_large(subject: &AuditSubject<'_>) -> Option<Finding> {
     if gap.binades < EXCESS_LOW {
         return None;
     }
-    let places = &subject.facts.seen.above;
+    let places = &subject.facts.localization.outliers;
     let values = &subject.facts.distribution;
     let largest = libm::fmax(libm::fabs(values.min.0), libm::fabs(values.max.0));
     let which = match places.count {

@@ -21,7 +21,13 @@ pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> 
         // That they are not finite is the finding.
         return None;
     }
-    if subject.facts.seen.hidden.iter().any(|h| (range[0]..range[1]).contains(&h.element)) {
+    if subject
+        .facts
+        .localization
+        .embedded_files
+        .iter()
+        .any(|h| (range[0]..range[1]).contains(&h.element))
+    {
         // The file that lies there is the finding.
         return Some(range);
     }

@@ -25,7 +25,8 @@ pub(super) fn verify(
     let trusted = sealed.filter(|seal| {
         options.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
-    let search = FlipSearch { seal_path: Some(&place), limits: options.pinpoint, damage: true };
+    let search =
+        FlipSearch { seal_path: Some(&place), limits: options.pinpoint, explain_structure: true };
     let held_to = trusted.map(|seal| SealReference {
         seal,
         content_only: options.content_only,
