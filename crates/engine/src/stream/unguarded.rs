@@ -1,17 +1,16 @@
-//! Where a file that is mapped cannot become shorter, its mapping needs no guard: the stand-in for
-//! `sigbus`.
+//! The replacement for `sigbus` on systems where a mapped file cannot be truncated.
 
-/// The guard of one mapping.
+/// The guard of one mapping, which has nothing to do.
 #[derive(Debug)]
 pub struct Guard;
 
 impl Guard {
-    /// Guards the addresses `start..start + len`.
+    /// Creates a guard; never fails.
     pub fn new(_start: usize, _len: usize) -> Option<Guard> {
         Some(Guard)
     }
 
-    /// Whether a page of the mapping was missing when it was read.
+    /// Returns `false`: no page of a mapping can be missing.
     pub fn faulted(&self) -> bool {
         false
     }
