@@ -1,4 +1,4 @@
-//! Layouts that nobody knows, and plain models that look a little like one.
+//! Tests of unknown layouts, and of models without quantisation that resemble one.
 
 use crate::Weights;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -17,7 +17,7 @@ fn write(path: &Path, tensors: &[Named<'_>]) {
     serialize_to_file(views, None, path).unwrap();
 }
 
-/// The unread weights of a model, each with its parts, and the names of all weights that can be read.
+/// Returns the unreadable weights of a model, each with its parts, and the names of all readable weights.
 fn read(tensors: &[Named<'_>]) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     write(&dir.path().join("model.safetensors"), tensors);
@@ -49,7 +49,7 @@ fn unread(expected: &[(&str, &[&str])], tensors: &[Named<'_>]) {
     assert_eq!(taken + read.len(), tensors.len(), "{read:?}");
 }
 
-/// A plain model is what it was.
+/// Checks that no weight of a model is unreadable.
 fn plain(tensors: &[Named<'_>]) {
     unread(&[], tensors);
 }
@@ -57,7 +57,7 @@ fn plain(tensors: &[Named<'_>]) {
 #[test]
 fn codes_beside_scales_are_not_read() {
     use Dtype::*;
-    // Scales of any size and rank, none of which is a weight.
+    // Scales of any size and rank are not weights.
     unread(
         &[("a.weight", &["a.scales", "a.zeros"])],
         &[
@@ -81,7 +81,7 @@ fn codes_beside_scales_are_not_read() {
             ("x.down_proj_scales", U8, &[4, 8, 4]),
         ],
     );
-    // Names that wrap, or extend that of the codes.
+    // Names that wrap or extend that of the codes.
     unread(
         &[("a.weight._inner._codes", &["a.weight._scale", "a.weight._shift"])],
         &[
@@ -99,7 +99,7 @@ fn codes_beside_scales_are_not_read() {
             ("a.weight_bias", F32, &[8]),
         ],
     );
-    // 64-bit words, tables in a module of their own, orders and notes.
+    // 64-bit words, tables in a separate module, orders of columns, metadata.
     unread(
         &[("a.Qidxs", &["a.SU", "a.SV", "a.Wscale", "a.codebook_id"])],
         &[
@@ -141,7 +141,7 @@ fn floats_of_8_bits_are_codes_where_scales_lie_beside() {
         ],
     );
     plain(&[("a.weight", F8_E4M3, &[8, 8]), ("a.bias", F8_E4M3, &[8])]);
-    // What goes through a layer has a scale, its weights have none.
+    // Activations have a scale, weights have none.
     plain(&[("a.weight", F8_E5M2, &[8, 8]), ("a.input_scale", F32, &[])]);
     plain(&[
         ("attn.qkv.weight", F8_E4M3, &[8, 8]),
@@ -184,7 +184,7 @@ fn what_does_not_fit_keeps_its_reason_and_takes_its_parts() {
         ("a.bias", F32, &[8]),
     ];
     unread(&[("a.weight", &["a.weight_scale"])], &fp8);
-    // Of a model that says it is quantised in a way that nobody knows, scales are no codes.
+    // Scales are not codes, even if the configuration states an unknown quantisation method.
     let dir = tempfile::tempdir().unwrap();
     let tensors = [("a.codes", U8, &[64, 128][..]), ("a.scales", U8, &[64, 128])];
     write(&dir.path().join("model.safetensors"), &tensors);
