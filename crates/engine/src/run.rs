@@ -194,11 +194,11 @@ fn checksum_verifiers<'a>(
 }
 
 fn failed_checksums(verifiers: &[Option<ChecksumVerifier<'_>>]) -> Vec<BrokenChecksum> {
-    let of = |(file, verifiers): (usize, &Option<ChecksumVerifier<'_>>)| {
+    let broken_of = |(file, verifiers): (usize, &Option<ChecksumVerifier<'_>>)| {
         let broken = verifiers.as_ref().map(ChecksumVerifier::failed).unwrap_or_default();
         broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
     };
-    verifiers.iter().enumerate().flat_map(of).collect()
+    verifiers.iter().enumerate().flat_map(broken_of).collect()
 }
 
 /// Releases the CPU workers when the thread of the device ends, also by a panic: they wait for tiles

@@ -146,11 +146,11 @@ mod tests {
 
     /// Returns the canonical names of the weights of a model with these tensors and this `__metadata__`.
     fn names_of(tensors: &[&str], metadata: &[(&str, &str)], config: &str) -> Vec<String> {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let tensors: Vec<_> = tensors.iter().map(|name| (*name, vec![2, 3], numbers(6))).collect();
-        made.file("model.safetensors", &tensors, metadata);
-        made.text("config.json", config);
-        Weights::from_checkpoint(&made.open())
+        test_model.file("model.safetensors", &tensors, metadata);
+        test_model.text("config.json", config);
+        Weights::from_checkpoint(&test_model.open())
             .readable
             .into_iter()
             .map(|weight| weight.canonical)
@@ -174,9 +174,9 @@ mod tests {
         let omitted = ["encoder.embed_tokens.weight", "lm_head.weight", "shared.weight"];
         let tied = omitted.map(|name| (name, kept));
         assert_eq!(names_of(&[kept], &tied, ""), ["shared.weight"]);
-        let made = TestModel::new();
-        made.file("model.safetensors", &[(kept, vec![2, 3], numbers(6))], &tied);
-        assert_eq!(names(&made.open())[&0], omitted);
+        let test_model = TestModel::new();
+        test_model.file("model.safetensors", &[(kept, vec![2, 3], numbers(6))], &tied);
+        assert_eq!(names(&test_model.open())[&0], omitted);
     }
 
     #[test]
@@ -228,9 +228,13 @@ mod tests {
 
     #[test]
     fn names_in_a_directory_have_it() {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let tied = [("wte.weight", "lm_head.weight")];
-        made.file("part/model.safetensors", &[("lm_head.weight", vec![2, 3], numbers(6))], &tied);
-        assert_eq!(names(&made.open())[&0], ["part/wte.weight"]);
+        test_model.file(
+            "part/model.safetensors",
+            &[("lm_head.weight", vec![2, 3], numbers(6))],
+            &tied,
+        );
+        assert_eq!(names(&test_model.open())[&0], ["part/wte.weight"]);
     }
 }

@@ -68,19 +68,19 @@ mod tests {
 
     #[test]
     fn values_of_other_types_are_ignored() {
-        let of = |config| CompanionConfig::from_json(&config);
-        let nested = of(json!({"model_type": "a", "text_config": {"model_type": "b"}}));
+        let parse = |config| CompanionConfig::from_json(&config);
+        let nested = parse(json!({"model_type": "a", "text_config": {"model_type": "b"}}));
         assert!(
             nested.has_model_type(&["b"])
                 && nested.has_model_type(&["c", "a"])
                 && !nested.has_model_type(&["c"])
         );
         assert!(!nested.is_tied);
-        assert!(of(json!({"tie_word_embeddings": true})).is_tied);
-        assert!(of(json!({"text_config": {"tie_word_embeddings": true}})).is_tied);
+        assert!(parse(json!({"tie_word_embeddings": true})).is_tied);
+        assert!(parse(json!({"text_config": {"tie_word_embeddings": true}})).is_tied);
         for nothing in [json!([]), json!(1), json!({"model_type": 3, "text_config": "x"})] {
-            let found = of(nothing);
-            assert!(found.model_types.is_empty() && !found.is_tied);
+            let config = parse(nothing);
+            assert!(config.model_types.is_empty() && !config.is_tied);
         }
     }
 }

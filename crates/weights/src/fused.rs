@@ -183,8 +183,8 @@ fn config_of<'m, 'c>(
 /// Returns the module in place of `mlp` in the names of single experts and the names of their projections, if they
 /// differ from the usual ones.
 fn projection_naming(config: &CompanionConfig) -> Option<(&'static str, ProjectionNames)> {
-    let found = OTHERS.iter().find(|(types, _, _)| config.has_model_type(types));
-    found.map(|(_, place, names)| (*place, *names))
+    let naming = OTHERS.iter().find(|(types, _, _)| config.has_model_type(types));
+    naming.map(|(_, place, names)| (*place, *names))
 }
 
 /// The orientation of the matrices of a layer.
@@ -267,7 +267,7 @@ mod tests {
 
     /// Writes a layer with its experts in stacks of these dimensions, and other tensors.
     fn layer(both: [usize; 3], down: [usize; 3], others: &[&str], config: &str) -> TestModel {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let stack = |name: &'static str, shape: [usize; 3]| {
             (name, shape.to_vec(), numbers(shape.iter().product()))
         };
@@ -276,13 +276,13 @@ mod tests {
             stack("model.layers.0.mlp.experts.down_proj", down),
         ];
         tensors.extend(others.iter().map(|name| (*name, vec![2, 2], numbers(4))));
-        made.file("model.safetensors", &tensors, &[]);
-        made.text("config.json", config);
-        made
+        test_model.file("model.safetensors", &tensors, &[]);
+        test_model.text("config.json", config);
+        test_model
     }
 
-    fn names(made: &TestModel) -> Vec<String> {
-        Weights::from_checkpoint(&made.open())
+    fn names(test_model: &TestModel) -> Vec<String> {
+        Weights::from_checkpoint(&test_model.open())
             .readable
             .into_iter()
             .map(|weight| weight.canonical)
@@ -291,21 +291,24 @@ mod tests {
 
     #[test]
     fn stacks_are_the_projections_of_each_expert() {
-        let made =
+        let test_model =
             layer([EXPERTS, 2 * INNER, HIDDEN], [EXPERTS, HIDDEN, INNER], &["norm.weight"], "");
         for path in ["", "model.safetensors"] {
-            let model = made.open_at(path);
+            let model = test_model.open_at(path);
             let weights = Weights::from_checkpoint(&model);
             assert_eq!(weights.readable.len(), 3 * EXPERTS + 1);
             for expert in 0..EXPERTS {
                 let of = |name: &str, shape: [usize; 2], first: usize| {
                     let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
-                    let found = weight(&weights, &name);
-                    assert_eq!((found.row_major_tensor(), found.whole_tensor()), (None, None));
-                    assert_eq!(found.shape, shape.map(|len| len as u64));
+                    let projection = weight(&weights, &name);
+                    assert_eq!(
+                        (projection.row_major_tensor(), projection.whole_tensor()),
+                        (None, None)
+                    );
+                    assert_eq!(projection.shape, shape.map(|len| len as u64));
                     let expected: Vec<f64> =
                         (first..first + INNER * HIDDEN).map(|number| number as f64).collect();
-                    assert_eq!(values(&model, found, 3), expected, "{name}");
+                    assert_eq!(values(&model, projection, 3), expected, "{name}");
                 };
                 let each = INNER * HIDDEN;
                 of("gate_proj", [INNER, HIDDEN], 2 * expert * each);
@@ -318,18 +321,18 @@ mod tests {
     #[test]
     fn mlx_has_a_stack_for_each_projection() {
         let of = |name: &'static str, kind: &str| {
-            let made = TestModel::new();
+            let test_model = TestModel::new();
             let tensors = [
                 (name, vec![2, INNER, HIDDEN], numbers(2 * INNER * HIDDEN)),
                 ("model.layers.0.mlp.switch_mlp.gate.weight", vec![2, 1, 1], numbers(2)),
                 ("x.switch_mlp.up_proj.weight", vec![2, 2], numbers(4)),
             ];
-            made.file("model.safetensors", &tensors, &[]);
-            made.text("config.json", &format!(r#"{{"model_type": "{kind}"}}"#));
-            made
+            test_model.file("model.safetensors", &tensors, &[]);
+            test_model.text("config.json", &format!(r#"{{"model_type": "{kind}"}}"#));
+            test_model
         };
-        let made = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
-        let model = made.open();
+        let test_model = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         let second = weight(&weights, "layers.0.mlp.experts.1.down_proj.weight");
         assert_eq!(second.shape, [INNER as u64, HIDDEN as u64]);
@@ -338,8 +341,11 @@ mod tests {
         // Similar names are not split.
         let whole = ["layers.0.mlp.switch_mlp.gate.weight", "x.switch_mlp.up_proj.weight"];
         assert!(whole.iter().all(|name| weights.readable.iter().any(|w| w.canonical == *name)));
-        let made = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
-        assert!(names(&made).contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned()));
+        let test_model = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
+        assert!(
+            names(&test_model)
+                .contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned())
+        );
     }
 
     #[test]
@@ -387,25 +393,31 @@ mod tests {
         let many = MAX_EXPERTS as usize + 1;
         assert_eq!(names(&layer([many, 2, 1], [many, 1, 1], &[], "")), WHOLE);
         // Only one of the two.
-        let made = TestModel::new();
-        made.file("a.safetensors", &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))], &[]);
-        assert_eq!(names(&made), ["x.experts.gate_up_proj"]);
+        let test_model = TestModel::new();
+        test_model.file(
+            "a.safetensors",
+            &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))],
+            &[],
+        );
+        assert_eq!(names(&test_model), ["x.experts.gate_up_proj"]);
     }
 
     #[test]
     fn rows_and_columns_are_exchanged_for_some_model_types() {
         let config = r#"{"text_config": {"model_type": "qwen3_vl_moe_text"}}"#;
         let (both, down) = ([EXPERTS, HIDDEN, 2 * INNER], [EXPERTS, INNER, HIDDEN]);
-        let made = layer(both, down, &[], config);
-        let model = made.open();
+        let test_model = layer(both, down, &[], config);
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         assert_eq!(weights.readable.len(), 3 * EXPERTS);
-        let expected = |stack: usize, rows: usize, columns: usize, apart: usize, first: usize| {
-            let of_row = |row: usize| {
-                (0..columns).map(move |column| (stack + column * apart + row + first) as f64)
+        let expected =
+            |stack: usize, rows: usize, columns: usize, row_stride: usize, first: usize| {
+                let of_row = |row: usize| {
+                    (0..columns)
+                        .map(move |column| (stack + column * row_stride + row + first) as f64)
+                };
+                (0..rows).flat_map(of_row).collect::<Vec<f64>>()
             };
-            (0..rows).flat_map(of_row).collect::<Vec<f64>>()
-        };
         for expert in 0..EXPERTS {
             let of = |name: &str| {
                 let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
@@ -420,11 +432,15 @@ mod tests {
 
     #[test]
     fn each_variant_is_split() {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         for file in ["model.safetensors", "model.fp16.safetensors"] {
             let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
-            made.file(file, &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))], &[]);
+            test_model.file(
+                file,
+                &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))],
+                &[],
+            );
         }
-        assert_eq!(names(&made).len(), 6);
+        assert_eq!(names(&test_model).len(), 6);
     }
 }

@@ -103,7 +103,7 @@ struct ShardingInfo {
 
 /// Finds the weights of a model that are stored in parts. Headers are only read again if there may be some.
 pub(super) fn find(model: &Checkpoint) -> JoinedWeights {
-    let mut found = JoinedWeights::default();
+    let mut joined = JoinedWeights::default();
     let is_rank_file =
         |path: &str| path.rsplit('/').next().is_some_and(|name| name.starts_with("shard-"));
     let is_shared =
@@ -111,14 +111,14 @@ pub(super) fn find(model: &Checkpoint) -> JoinedWeights {
     if !model.files.iter().any(|file| is_rank_file(&file.path))
         && !(0..model.tensors.len()).any(is_shared)
     {
-        return found;
+        return joined;
     }
     let places: BTreeMap<usize, Option<HashMap<String, ShardingInfo>>> = (0..model.files.len())
         .filter(|file| model.files[*file].format == Some(Format::Safetensors))
         .filter_map(|file| Some((file, sharding_info(model, file)?)))
         .collect();
     if places.is_empty() {
-        return found;
+        return joined;
     }
     // Tensors by directory and name: the files of one checkpoint are in one directory.
     let mut named: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
@@ -137,7 +137,7 @@ pub(super) fn find(model: &Checkpoint) -> JoinedWeights {
         };
         match join(model, &tensors, offsets, &mut pairs) {
             Ok(None) => {}
-            Ok(Some(whole)) => found.weights.push(Weight {
+            Ok(Some(whole)) => joined.weights.push(Weight {
                 canonical: canonical_name(name).into_owned(),
                 name: model.tensors[whole.parts[0].tensor].name.clone(),
                 shape: whole.shape.clone(),
@@ -147,11 +147,11 @@ pub(super) fn find(model: &Checkpoint) -> JoinedWeights {
             Err(reason) => {
                 let reason = format!("it is part of a tensor that several ranks wrote: {reason}");
                 let (tensor, parts) = (tensors[0], tensors[1..].to_vec());
-                found.unreadable.push(UnreadableWeight { tensor, parts, reason });
+                joined.unreadable.push(UnreadableWeight { tensor, parts, reason });
             }
         }
     }
-    found
+    joined
 }
 
 /// Returns the offsets of the tensors of a file. Returns `None` if it states none, and an inner `None` if the entry is
@@ -340,12 +340,16 @@ mod tests {
     use serde_json::json;
 
     /// Writes the file of a rank, named as by PyTorch, with tensors and their offsets.
-    fn rank(made: &TestModel, number: usize, parts: &[(TestTensor<'_>, Vec<u64>)]) {
+    fn rank(test_model: &TestModel, number: usize, parts: &[(TestTensor<'_>, Vec<u64>)]) {
         let places: HashMap<&str, _> =
             parts.iter().map(|((name, ..), at)| (*name, json!({"saved_offsets": at}))).collect();
         let tensors: Vec<TestTensor<'_>> = parts.iter().map(|(tensor, _)| tensor.clone()).collect();
         let path = format!("shard-{number:05}-model-00001-of-00001.safetensors");
-        made.file(&path, &tensors, &[(KEY, &json!(places).to_string()), ("DCP_VERSION", "1.0")]);
+        test_model.file(
+            &path,
+            &tensors,
+            &[(KEY, &json!(places).to_string()), ("DCP_VERSION", "1.0")],
+        );
     }
 
     /// Returns the part of a matrix with this number of columns that begins at `at`, as a tensor.
@@ -358,53 +362,53 @@ mod tests {
     }
 
     fn whole(parts: &[(TestTensor<'_>, Vec<u64>)]) -> (Vec<u64>, Vec<f64>) {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         for (number, part) in parts.iter().enumerate() {
-            rank(&made, number + 1, std::slice::from_ref(part));
+            rank(&test_model, number + 1, std::slice::from_ref(part));
         }
-        let model = made.open();
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         assert!(weights.unreadable.is_empty(), "{:?}", weights.unreadable);
-        let found = weight(&weights, "w.weight");
-        assert_eq!((found.row_major_tensor(), found.stored_as(&model)), (None, "F32".into()));
-        let values_in = |piece| values(&model, found, piece);
+        let joined = weight(&weights, "w.weight");
+        assert_eq!((joined.row_major_tensor(), joined.stored_as(&model)), (None, "F32".into()));
+        let values_in = |piece| values(&model, joined, piece);
         assert_eq!(values_in(7), values_in(1000));
-        (found.shape.clone(), values_in(1000))
+        (joined.shape.clone(), values_in(1000))
     }
 
-    fn counted(rows: u64, columns: u64) -> (Vec<u64>, Vec<f64>) {
+    fn numbered(rows: u64, columns: u64) -> (Vec<u64>, Vec<f64>) {
         (vec![rows, columns], (0..rows * columns).map(|number| number as f64).collect())
     }
 
     #[test]
     fn parts_of_ranks_are_one_weight() {
-        assert_eq!(whole(&[part(5, [0, 0], [2, 5]), part(5, [2, 0], [3, 5])]), counted(5, 5));
+        assert_eq!(whole(&[part(5, [0, 0], [2, 5]), part(5, [2, 0], [3, 5])]), numbered(5, 5));
         // Parts side by side, in a grid, in any order, and an empty one.
-        assert_eq!(whole(&[part(6, [0, 4], [3, 2]), part(6, [0, 0], [3, 4])]), counted(3, 6));
+        assert_eq!(whole(&[part(6, [0, 4], [3, 2]), part(6, [0, 0], [3, 4])]), numbered(3, 6));
         let grid = [([2, 3], [1, 4]), ([0, 0], [2, 3]), ([0, 3], [2, 4]), ([2, 0], [1, 3])];
-        assert_eq!(whole(&grid.map(|(at, shape)| part(7, at, shape))), counted(3, 7));
+        assert_eq!(whole(&grid.map(|(at, shape)| part(7, at, shape))), numbered(3, 7));
         assert_eq!(
             whole(&[part(5, [0, 0], [4, 5]), part(5, [4, 0], [0, 5]), part(5, [4, 0], [1, 5])]),
-            counted(5, 5)
+            numbered(5, 5)
         );
     }
 
     #[test]
     fn a_tensor_that_is_no_part_is_unchanged() {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let small = (("norm.weight", vec![3], numbers(3)), vec![0]);
-        rank(&made, 1, &[part(5, [0, 0], [2, 5]), small]);
-        rank(&made, 2, &[part(5, [2, 0], [3, 5])]);
-        let model = made.open();
+        rank(&test_model, 1, &[part(5, [0, 0], [2, 5]), small]);
+        rank(&test_model, 2, &[part(5, [2, 0], [3, 5])]);
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         assert_eq!(weights.readable.len(), 2);
         assert!(weight(&weights, "norm.weight").row_major_tensor().is_some());
-        assert_eq!(values(&model, weight(&weights, "w.weight"), 4), counted(5, 5).1);
+        assert_eq!(values(&model, weight(&weights, "w.weight"), 4), numbered(5, 5).1);
     }
 
     /// Returns why the parts are not read, and checks that none of them is a weight.
-    fn refused(made: &TestModel) -> String {
-        let weights = Weights::from_checkpoint(&made.open());
+    fn refused(test_model: &TestModel) -> String {
+        let weights = Weights::from_checkpoint(&test_model.open());
         assert!(weights.readable.is_empty(), "{:?}", weights.readable);
         let [unreadable] = &weights.unreadable[..] else { panic!("{:?}", weights.unreadable) };
         unreadable.reason.clone()
@@ -413,11 +417,11 @@ mod tests {
     #[test]
     fn parts_that_do_not_fill_the_whole_are_not_read() {
         let of = |parts: &[(TestTensor<'_>, Vec<u64>)]| {
-            let made = TestModel::new();
+            let test_model = TestModel::new();
             for (number, part) in parts.iter().enumerate() {
-                rank(&made, number + 1, std::slice::from_ref(part));
+                rank(&test_model, number + 1, std::slice::from_ref(part));
             }
-            refused(&made)
+            refused(&test_model)
         };
         let moved = |at: Vec<u64>| (part(5, [0, 0], [2, 5]).0, at);
         for (other, why) in [
@@ -448,31 +452,35 @@ mod tests {
             r#"{"other":{"saved_offsets":[2,0]}}"#,
             r#"{"model.w.weight":{"saved_offsets":[2,0]},"model.w.weight":{"saved_offsets":[2,0]}}"#,
         ] {
-            let made = TestModel::new();
-            rank(&made, 1, &[part(5, [0, 0], [2, 5])]);
+            let test_model = TestModel::new();
+            rank(&test_model, 1, &[part(5, [0, 0], [2, 5])]);
             let (tensor, _) = part(5, [2, 0], [3, 5]);
             let path = "shard-00002-model-00001-of-00001.safetensors";
-            made.file(path, &[tensor], &[(KEY, text)]);
-            assert!(refused(&made).contains("does not state"), "{text}");
+            test_model.file(path, &[tensor], &[(KEY, text)]);
+            assert!(refused(&test_model).contains("does not state"), "{text}");
         }
         // Files without such metadata are two variants.
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let (tensor, _) = part(5, [0, 0], [2, 5]);
-        made.file("a.safetensors", std::slice::from_ref(&tensor), &[]);
-        made.file("b.safetensors", &[tensor], &[]);
-        assert_eq!(Weights::from_checkpoint(&made.open()).readable.len(), 2);
+        test_model.file("a.safetensors", std::slice::from_ref(&tensor), &[]);
+        test_model.file("b.safetensors", &[tensor], &[]);
+        assert_eq!(Weights::from_checkpoint(&test_model.open()).readable.len(), 2);
     }
 
     #[test]
     fn experts_in_parts_are_split() {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         // Two experts of one inner unit and three inputs.
-        for rank_of in 0..2 {
+        for number in 0..2 {
             let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
             let down = ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3));
-            rank(&made, rank_of + 1, &[both, down].map(|made| (made, vec![rank_of as u64, 0, 0])));
+            rank(
+                &test_model,
+                number + 1,
+                &[both, down].map(|test_model| (test_model, vec![number as u64, 0, 0])),
+            );
         }
-        let model = made.open();
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         assert_eq!(weights.readable.len(), 6);
         for expert in 0..2 {
@@ -502,7 +510,7 @@ mod tests {
                 }
             }
             if parts.len() > 1 {
-                prop_assert_eq!(whole(&parts), counted(9, 9));
+                prop_assert_eq!(whole(&parts), numbered(9, 9));
             }
         }
 
@@ -510,11 +518,11 @@ mod tests {
         fn arbitrary_places_do_not_panic(
             places in prop::collection::vec(prop::collection::vec(any::<u64>(), 0..4), 1..4)
         ) {
-            let made = TestModel::new();
+            let test_model = TestModel::new();
             for (number, place) in places.into_iter().enumerate() {
-                rank(&made, number + 1, &[(part(5, [0, 0], [2, 5]).0, place)]);
+                rank(&test_model, number + 1, &[(part(5, [0, 0], [2, 5]).0, place)]);
             }
-            Weights::from_checkpoint(&made.open());
+            Weights::from_checkpoint(&test_model.open());
         }
     }
 }

@@ -73,8 +73,8 @@ pub(crate) fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f
 
 /// Returns the only weight with a canonical name.
 pub(crate) fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
-    let mut found = weights.readable.iter().filter(|weight| weight.canonical == canonical);
-    let weight = found.next().unwrap_or_else(|| panic!("{canonical}"));
-    assert!(found.next().is_none(), "{canonical} twice");
+    let mut matching = weights.readable.iter().filter(|weight| weight.canonical == canonical);
+    let weight = matching.next().unwrap_or_else(|| panic!("{canonical}"));
+    assert!(matching.next().is_none(), "{canonical} twice");
     weight
 }

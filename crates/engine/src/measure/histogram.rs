@@ -163,6 +163,7 @@ impl Default for CounterTable {
 
 impl CounterTable {
     /// Creates an empty table of 2 × 65,536 counts.
+    #[allow(clippy::missing_panics_doc)] // Never panics: the length is a constant.
     pub fn new() -> Self {
         let zeros = || vec![0u32; BINS].into_boxed_slice().try_into().expect("BINS counts");
         let none = TouchedBins::NONE;

@@ -2,6 +2,6 @@
 //! of the steps of threads.
 
 #[cfg(all(test, loom))]
-pub use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(super) use loom::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(all(test, loom)))]
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};

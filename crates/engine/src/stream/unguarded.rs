@@ -2,16 +2,16 @@
 
 /// The guard of one mapping, which has nothing to do.
 #[derive(Debug)]
-pub struct Guard;
+pub(super) struct Guard;
 
 impl Guard {
     /// Creates a guard; never fails.
-    pub fn new(_start: usize, _len: usize) -> Option<Guard> {
+    pub(super) fn new(_start: usize, _len: usize) -> Option<Guard> {
         Some(Guard)
     }
 
     /// Returns `false`: no page of a mapping can be missing.
-    pub fn faulted(&self) -> bool {
+    pub(super) fn faulted(&self) -> bool {
         false
     }
 }

@@ -22,52 +22,55 @@ pub(super) fn check(
     quantised: &QuantisedWeight,
     shape: &[u64],
 ) -> Result<(), String> {
-    let it = quantised;
-    let matrix = it.rows.checked_mul(it.columns).filter(|elements| *elements > 0);
+    let matrix = quantised.rows.checked_mul(quantised.columns).filter(|elements| *elements > 0);
     let elements = strides::element_count(shape).filter(|elements| *elements > 0);
     let (Some(matrix), Some(elements)) = (matrix, elements) else {
         return Err("it has no elements, or too many to count".to_owned());
     };
     // The last row may be cut off, unless there are several matrices.
     let matrices = elements.div_ceil(matrix);
-    if elements % matrix != 0 && (matrices != 1 || elements <= matrix - it.columns) {
+    if elements % matrix != 0 && (matrices != 1 || elements <= matrix - quantised.columns) {
         return Err(format!("its shape {shape:?} does not fit its codes"));
     }
-    codes(module, &it.codes, it, matrices, elements % matrix != 0)?;
-    if let Some(global) = &it.global_scale {
+    codes(module, &quantised.codes, quantised, matrices, elements % matrix != 0)?;
+    if let Some(global) = &quantised.global_scale {
         check_element_count(module, global.tensor, if global.each { matrices } else { 1 })?;
     }
-    if let CodeTable::Tensor { tensor, len } = it.table {
+    if let CodeTable::Tensor { tensor, len } = quantised.table {
         check_element_count(module, tensor, len as u64)?;
     }
-    if let Some(across) = it.column_scale {
-        check_element_count(module, across, it.columns)?;
+    if let Some(column_scale) = quantised.column_scale {
+        check_element_count(module, column_scale, quantised.columns)?;
     }
-    let numbers =
-        [it.global_scale.as_ref().map(|global| global.tensor), it.table.tensor(), it.column_scale];
+    let numbers = [
+        quantised.global_scale.as_ref().map(|global| global.tensor),
+        quantised.table.tensor(),
+        quantised.column_scale,
+    ];
     numbers.into_iter().flatten().try_for_each(|tensor| check_numbers(module, tensor))?;
-    let Some(scale) = &it.scale else { return Ok(()) };
-    let [high, wide] = it.block;
-    if high == 0 || wide == 0 {
+    let Some(scale) = &quantised.scale else { return Ok(()) };
+    let [block_rows, block_columns] = quantised.block;
+    if block_rows == 0 || block_columns == 0 {
         return Err("its blocks are empty".to_owned());
     }
-    let whole = [it.rows.div_ceil(high), it.columns.div_ceil(wide)];
-    let ordered = it.group_index.as_ref().map(|order| order.by_row);
-    for (grid, what) in [Some((scale, "scales")), zero(&it.zero_point)].into_iter().flatten() {
+    let whole = [quantised.rows.div_ceil(block_rows), quantised.columns.div_ceil(block_columns)];
+    let ordered = quantised.group_index.as_ref().map(|order| order.by_row);
+    for (grid, what) in [Some((scale, "scales")), zero(&quantised.zero_point)].into_iter().flatten()
+    {
         let fits = match ordered {
             None => [grid.rows, grid.columns] == whole,
-            Some(true) => grid.columns == whole[1] && (1..=it.rows).contains(&grid.rows),
-            Some(false) => grid.rows == whole[0] && (1..=it.columns).contains(&grid.columns),
+            Some(true) => grid.columns == whole[1] && (1..=quantised.rows).contains(&grid.rows),
+            Some(false) => grid.rows == whole[0] && (1..=quantised.columns).contains(&grid.columns),
         };
         if !fits || [grid.rows, grid.columns] != [scale.rows, scale.columns] {
             return Err(format!("the number of its {what} differs from the number of its blocks"));
         }
         check_grid(module, grid, matrices)?;
     }
-    if let Some(order) = &it.group_index {
+    if let Some(order) = &quantised.group_index {
         let (expected, blocks) = match order.by_row {
-            true => (it.rows, scale.rows),
-            false => (it.columns, scale.columns),
+            true => (quantised.rows, scale.rows),
+            false => (quantised.columns, scale.columns),
         };
         if blocks > MAX_INDEXED_GROUPS {
             return Err("it has too many groups for a group index".to_owned());

@@ -154,7 +154,7 @@ pub(super) fn find(model: &Checkpoint) -> SchemeMatches {
 }
 
 /// Adds the weights of known schemes, and those that the configuration declares to be quantised in another way.
-fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
+fn add_recognised(model: &Checkpoint, matches: &mut SchemeMatches) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for index in 0..model.tensors.len() {
         by_name.entry(unqualified(model, index)).or_default().push(index);
@@ -173,8 +173,8 @@ fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
                 let RecognisedWeight { quantised, shape, flattened, parts } = recognised;
                 taken.extend(quantised.tensors());
                 taken.extend(&parts);
-                found.parts.extend(parts);
-                found.weights.push(Weight {
+                matches.parts.extend(parts);
+                matches.weights.push(Weight {
                     canonical: canonical_name(&weight).into_owned(),
                     name: tensor.name.clone(),
                     shape,
@@ -185,17 +185,19 @@ fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
                     }),
                 });
             }
-            Ok(None) => add_unknown(found, config, model, index),
-            Err(reason) => {
-                found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason })
-            }
+            Ok(None) => add_unknown(matches, config, model, index),
+            Err(reason) => matches.unreadable.push(UnreadableWeight {
+                tensor: index,
+                parts: Vec::new(),
+                reason,
+            }),
         }
     }
 }
 
 /// Adds 8-bit floats without a scale if others of their type have one, because their scales must be missing.
-fn add_missing_scales(model: &Checkpoint, found: &mut SchemeMatches) {
-    let scaled: BTreeSet<Dtype> = found
+fn add_missing_scales(model: &Checkpoint, matches: &mut SchemeMatches) {
+    let scaled: BTreeSet<Dtype> = matches
         .weights
         .iter()
         .filter_map(|weight| weight.tensors().first().map(|index| model.tensors[*index].dtype))
@@ -204,17 +206,17 @@ fn add_missing_scales(model: &Checkpoint, found: &mut SchemeMatches) {
     if scaled.is_empty() {
         return;
     }
-    let taken: BTreeSet<usize> = found
+    let taken: BTreeSet<usize> = matches
         .weights
         .iter()
         .flat_map(Weight::tensors)
-        .chain(found.parts.iter().copied())
-        .chain(found.unreadable.iter().flat_map(UnreadableWeight::tensors))
+        .chain(matches.parts.iter().copied())
+        .chain(matches.unreadable.iter().flat_map(UnreadableWeight::tensors))
         .collect();
     for (index, tensor) in model.tensors.iter().enumerate() {
         if !taken.contains(&index) && tensor.shape.len() > 1 && scaled.contains(&tensor.dtype) {
             let reason = "its scales are missing; other tensors of its type have some".to_owned();
-            found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
+            matches.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
         }
     }
 }
@@ -261,7 +263,7 @@ fn clip(why: String) -> String {
 
 /// Adds a matrix of integers if the configuration of the model states an unknown quantisation method.
 fn add_unknown(
-    found: &mut SchemeMatches,
+    matches: &mut SchemeMatches,
     config: &QuantisationConfig,
     model: &Checkpoint,
     index: usize,
@@ -271,7 +273,7 @@ fn add_unknown(
     let large = tensor.shape.len() > 1 && tensor.bytes >= 4096;
     if large && !tensor.dtype.is_float() && !config.is_supported_method() {
         let reason = format!("the quantisation method {} is not supported", display_name(method));
-        found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
+        matches.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
     }
 }
 

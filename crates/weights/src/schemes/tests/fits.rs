@@ -239,7 +239,7 @@ proptest! {
     fn what_fits_can_be_read(
         made in made(),
         changes in prop::collection::vec(any::<[Index; 2]>(), 0..3),
-        most in 1usize..200,
+        piece_len in 1usize..200,
     ) {
         let (mut quantised, mut shape, mut pieces) = made.whole();
         for change in &changes {
@@ -270,7 +270,7 @@ proptest! {
                 prop_assert!(weight.elements().unwrap() <= bytes * 8);
                 prop_assert!(WeightReader::piece_len(&weight).is_multiple_of(512));
                 let whole = values(&model, &weight, 1 << 20);
-                let pieces = values(&model, &weight, most);
+                let pieces = values(&model, &weight, piece_len);
                 let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());
                 prop_assert!(same);
             }

@@ -112,18 +112,21 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
         if weight.shape != *shape || weight.elements() != truth.elements() {
             return Err(format!("{name} {}: {:?}", truth.name, weight.shape));
         }
-        let wanted = values(&expected, truth, 1 << 20);
+        let truth_values = values(&expected, truth, 1 << 20);
         // Pieces that begin and end within rows.
         for piece_len in [1 << 20, 512, 37, 1] {
             let read = values(model, weight, piece_len);
             let row = *truth.shape.last().unwrap() as usize;
-            for (at, (read, wanted)) in read.chunks(row).zip(wanted.chunks(row)).enumerate() {
-                let largest =
-                    wanted.iter().fold(0f32, |piece_len, value| piece_len.max(value.abs()));
-                let near = |(read, wanted): (&f32, &f32)| (read - wanted).abs() <= 1e-6 * largest;
-                if !read.iter().zip(wanted).all(near) {
+            for (at, (read, truth_values)) in
+                read.chunks(row).zip(truth_values.chunks(row)).enumerate()
+            {
+                let largest = truth_values.iter().fold(0f32, |max, value| max.max(value.abs()));
+                let near = |(read, truth_values): (&f32, &f32)| {
+                    (read - truth_values).abs() <= 1e-6 * largest
+                };
+                if !read.iter().zip(truth_values).all(near) {
                     return Err(format!(
-                        "{name} {}, row {at}: {read:?}, not {wanted:?}",
+                        "{name} {}, row {at}: {read:?}, not {truth_values:?}",
                         truth.name
                     ));
                 }

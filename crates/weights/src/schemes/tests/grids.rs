@@ -223,8 +223,8 @@ proptest! {
         let expected: Vec<f64> =
             places.map(|(row, column)| layout.number(matrix, row, column) * 0.5).collect();
         prop_assert_eq!(read.len(), expected.len());
-        for (at, (read, wanted)) in read.iter().zip(&expected).enumerate() {
-            prop_assert!(read == wanted || read.is_nan() && wanted.is_nan(), "{} {} {}", at, read, wanted);
+        for (at, (read, expected)) in read.iter().zip(&expected).enumerate() {
+            prop_assert!(read == expected || read.is_nan() && expected.is_nan(), "{} {} {}", at, read, expected);
         }
     }
 }

@@ -5,12 +5,12 @@ use super::open;
 use crate::Weights;
 
 /// Returns why a model of zeros is not read; no quantised weight of it may be readable.
-fn unknown(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+fn all_unreadable(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
     all(tensors, config, true)
 }
 
 /// Returns why a model of zeros is not read that also has readable weights.
-fn unread(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+fn unreadable(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
     all(tensors, config, false)
 }
 
@@ -27,7 +27,7 @@ fn all(tensors: &[(&str, &str, &[u64])], config: &str, is_plain: bool) -> Vec<St
     let weights = Weights::from_checkpoint(&open(dir.path()));
     let plain = weights.readable.iter().all(|weight| weight.row_major_tensor().is_some());
     assert_eq!(plain, is_plain);
-    weights.unreadable.into_iter().map(|unread| unread.reason).collect()
+    weights.unreadable.into_iter().map(|weight| weight.reason).collect()
 }
 
 #[test]
@@ -37,22 +37,22 @@ fn what_does_not_fit_is_named() {
         ("a.scales", "F16", &[2, 32]),
         ("a.qzeros", "I32", &[2, 9]),
     ];
-    assert_eq!(unknown(&nine, "{}"), ["codes of 9 bits are not supported"]);
+    assert_eq!(all_unreadable(&nine, "{}"), ["codes of 9 bits are not supported"]);
     let uneven = [
         ("a.qweight", "I32", &[8, 32][..]),
         ("a.scales", "F16", &[2, 32]),
         ("a.qzeros", "I32", &[3, 4]),
     ];
     let config = r#"{"quantization_config": {"bits": 4}}"#;
-    assert_eq!(unknown(&uneven, config), ["a.qzeros has 12 elements, expected 8"]);
+    assert_eq!(all_unreadable(&uneven, config), ["a.qzeros has 12 elements, expected 8"]);
     // Zero points of either version that are not all in the middle.
-    assert_eq!(unknown(&uneven, "{}"), ["the storage format of its zero points is unknown"]);
+    assert_eq!(all_unreadable(&uneven, "{}"), ["the storage format of its zero points is unknown"]);
     let other = [("a.codes", "U8", &[64, 128][..])];
     let config = r#"{"quantization_config": {"quant_method": "aqlm"}}"#;
-    assert_eq!(unknown(&other, config), ["the quantisation method aqlm is not supported"]);
-    assert_eq!(unknown(&other, "{"), [""; 0]);
+    assert_eq!(all_unreadable(&other, config), ["the quantisation method aqlm is not supported"]);
+    assert_eq!(all_unreadable(&other, "{"), [""; 0]);
     let fp8 = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 3, 3])];
-    assert_eq!(unknown(&fp8, "{}"), ["the shape of its scales [3, 3, 3] does not fit"]);
+    assert_eq!(all_unreadable(&fp8, "{}"), ["the shape of its scales [3, 3, 3] does not fit"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
 
 #[test]
 fn what_looks_like_another_layout_is_not_taken_for_it() {
-    const ALONE: &str = "its scales are not there, or it is in a layout that is not known here";
+    const MISSING_SCALES: &str = "its scales are missing, or its layout is unknown";
     const UNKNOWN_LAYOUT: &str = "its codes and scales have an unknown layout";
     // Ternary codes have no zero point.
     let moved = [
@@ -92,25 +92,29 @@ fn what_looks_like_another_layout_is_not_taken_for_it() {
         ("a.weight_scale", "F32", &[1]),
         ("a.weight_zero_point", "F32", &[1]),
     ];
-    assert_eq!(unknown(&moved, "{}"), [UNKNOWN_LAYOUT]);
+    assert_eq!(all_unreadable(&moved, "{}"), [UNKNOWN_LAYOUT]);
     // Marlin, and a shard whose scales are in another one.
     assert_eq!(
-        unknown(&[("a.B", "I32", &[8, 64][..]), ("a.s", "F16", &[4, 32])], "{}"),
+        all_unreadable(&[("a.B", "I32", &[8, 64][..]), ("a.s", "F16", &[4, 32])], "{}"),
         [UNKNOWN_LAYOUT]
     );
     for name in ["a.qweight", "a.weight_packed", "a.W_q", "a._weight_qdata"] {
-        assert_eq!(unknown(&[(name, "I32", &[8, 32][..])], "{}"), [ALONE], "{name}");
+        assert_eq!(
+            all_unreadable(&[(name, "I32", &[8, 32][..])], "{}"),
+            [MISSING_SCALES],
+            "{name}"
+        );
     }
     let one_of_two = [
         ("a.weight", "F8_E4M3", &[8, 8][..]),
         ("a.weight_scale", "F32", &[1]),
         ("b.weight", "F8_E4M3", &[8, 8]),
     ];
-    let alone = "others of its type have scales, and it has none";
-    assert_eq!(unread(&one_of_two, "{}"), [alone]);
+    let missing = "its scales are missing; other tensors of its type have some";
+    assert_eq!(unreadable(&one_of_two, "{}"), [missing]);
     // A block size that does not follow from the shapes.
     let blocks = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 1])];
-    assert_eq!(unknown(&blocks, "{}"), ["its block size is unknown"]);
+    assert_eq!(all_unreadable(&blocks, "{}"), ["its block size is unknown"]);
     // MLX with the configuration of another library: 4 bits with groups of 128, or 8 bits with groups of 64.
     let mlx = [
         ("a.weight", "U32", &[4, 64][..]),
@@ -119,9 +123,9 @@ fn what_looks_like_another_layout_is_not_taken_for_it() {
     ];
     let foreign =
         r#"{"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}"#;
-    assert_eq!(unknown(&mlx, foreign), ["the bit width of its codes is unknown"]);
+    assert_eq!(all_unreadable(&mlx, foreign), ["the bit width of its codes is unknown"]);
     let own = r#"{"quantization": {"bits": 8, "group_size": 64}}"#;
-    assert_eq!(unread(&mlx, own), [""; 0]);
+    assert_eq!(unreadable(&mlx, own), [""; 0]);
     // Small tables next to tensors that are named like scales.
     let tables = [
         ("a.anchors", "I64", &[9, 4][..]),
@@ -129,7 +133,7 @@ fn what_looks_like_another_layout_is_not_taken_for_it() {
         ("b.expert_map", "I32", &[1, 64]),
         ("b.scale", "F32", &[1]),
     ];
-    assert_eq!(unknown(&tables, "{}"), [""; 0]);
+    assert_eq!(all_unreadable(&tables, "{}"), [""; 0]);
 }
 
 #[test]
