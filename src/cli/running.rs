@@ -28,7 +28,7 @@ pub(super) fn note_device(run: &RunReport, quiet: bool) {
         output::note(quiet, &format!("measured on {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
-        output::note(quiet, &format!("the device failed: {fallback}"));
+        output::note(quiet, &format!("GPU failed, continued on the CPU: {fallback}"));
     }
 }
 

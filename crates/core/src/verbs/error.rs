@@ -301,10 +301,7 @@ fn run_error_kind(error: &RunError) -> ErrorKind {
     match error {
         RunError::Interrupted => ErrorKind::Interrupted,
         RunError::Device(_) => ErrorKind::Usage,
-        RunError::File(_)
-        | RunError::Threads(..)
-        | RunError::Disagree { .. }
-        | RunError::Unmeasured => ErrorKind::Incomplete,
+        _ => ErrorKind::Incomplete,
     }
 }
 

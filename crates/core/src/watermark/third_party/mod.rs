@@ -38,7 +38,7 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{RunError, Threads};
+use tensorseal_engine::{RunError, Threads, WorkerPool};
 use tensorseal_format::{Checkpoint, Tensor};
 use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
@@ -136,7 +136,7 @@ struct MeasurementContext<'a> {
     model: FileSet<'a>,
     /// The files of the key.
     key: FileSet<'a>,
-    pool: &'a rayon::ThreadPool,
+    pool: &'a WorkerPool,
     progress: &'a Progress,
 }
 
