@@ -14,7 +14,7 @@ use crate::watermark::embed::MarkSettings;
 use crate::watermark::key::{self, WatermarkKey};
 use crate::watermark::payload::{MIN_BLOCKS, Payload};
 use crate::watermark::strength::{
-    DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
+    DEFAULT_TARGET_Z, MIN_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
 use crate::weights::WeightStorage;
 use anyhow::anyhow;
@@ -112,7 +112,7 @@ impl UnmarkedModel {
     ) -> Result<MarkSettings, Failure> {
         self.check_payload(payload)?;
         let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
-        let least_snr_db = if force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
+        let least_snr_db = if force { f64::NEG_INFINITY } else { MIN_SNR_DB };
         Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, least_snr_db })
     }
 
@@ -142,7 +142,7 @@ impl UnmarkedModel {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}, or use --force",
+            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {MIN_SNR_DB} dB; {} elements can carry at most --target-z {}, or use --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()

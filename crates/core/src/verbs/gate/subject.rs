@@ -1,4 +1,4 @@
-//! The model as a signature would call it, and the documents that a verdict rests on.
+//! The subject of statements about a verdict, and the documents that the verdict depends on.
 
 use super::measurements::GateMeasurements;
 use super::{GateRequest, StatementSubject};
@@ -12,7 +12,7 @@ use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
 use tensorseal_format::{Checkpoint, ModelFile};
 use tensorseal_signing::{Manifest, Resource, attestation, bundle};
 
-/// A signature that verified says what the model is called, else the digests of all files do.
+/// Returns the subject: that of the verified signature, else a manifest over the digests of all files.
 pub(super) fn statement_subject(
     asked: &GateRequest<'_>,
     model: &Checkpoint,
@@ -41,22 +41,22 @@ pub(super) fn statement_subject(
     Ok(StatementSubject { name, sha256: manifest.root, inputs })
 }
 
-/// The signature and the attestations, where they were read.
+/// Returns the signature and the attestations that were read.
 fn inputs(asked: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
     if asked.signature.is_none() {
         return Ok(Vec::new());
     }
     let bundle = &asked.signature_options.bundle;
-    let beside = asked.signature_options.attestations();
+    let attestations = asked.signature_options.attestations();
     let mut inputs = vec![input(bundle, bundle::MAX_LEN as u64)?];
-    if beside.is_file() {
-        inputs.push(input(&beside, attestation::MAX_FILE)?);
+    if attestations.is_file() {
+        inputs.push(input(&attestations, attestation::MAX_FILE)?);
     }
     Ok(inputs)
 }
 
-fn input(path: &Path, most: u64) -> Result<StatementInput, Error> {
-    let bytes = read_small(path, most)?;
+fn input(path: &Path, max_len: u64) -> Result<StatementInput, Error> {
+    let bytes = read_small(path, max_len)?;
     Ok(StatementInput {
         name: locations::file_name(path),
         sha256: Sha256::digest(bytes.as_slice()).into(),
