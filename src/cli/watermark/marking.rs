@@ -112,8 +112,8 @@ impl UnmarkedModel {
     ) -> Result<MarkSettings, Failure> {
         self.check_payload(payload)?;
         let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
-        let least_snr_db = if force { f64::NEG_INFINITY } else { MIN_SNR_DB };
-        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, least_snr_db })
+        let min_snr_db = if force { f64::NEG_INFINITY } else { MIN_SNR_DB };
+        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, min_snr_db })
     }
 
     /// Refuses a payload that the model has no room for.

@@ -443,8 +443,8 @@ impl<'a> SealComparer<'a> {
         self.findings.push(finding);
     }
 
-    /// Compares the gaps of a file. A changed layout and an unreadable header have findings of their own; this reports a
-    /// header that differs although it describes the same layout.
+    /// Compares the gaps of a file. A changed layout and an unreadable header have findings of their own; this
+    /// reports a header that differs although it describes the same layout.
     fn gaps(&mut self, sealed: &FileSeal, found: &FileSeal) {
         let others = self.damaged.others.contains(&sealed.path);
         if self.options.content_only || self.layout(0, sealed) != self.layout(1, found) && !others {

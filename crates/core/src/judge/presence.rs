@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn unreadable_weights_are_reported_and_meet_neither_expectation() {
         let tensors = vec!["layers.0.weight".to_owned()];
-        let unreadable = UnreadableWeights { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
+        let unreadable =
+            UnreadableWeights { weights: 1, certain: 1, bytes: 8, share: 0.875, tensors };
         let found = detection(Presence::Absent, 0.0, 9).with_unreadable(&unreadable);
         for expected in [ExpectedPresence::Present, ExpectedPresence::Absent] {
             let finding = &findings(&found, expected, None)[0];

@@ -495,7 +495,7 @@ mod tests {
     fn what_was_not_read_decides_nothing_and_weakens_no_mark() {
         let unreadable = UnreadableWeights {
             weights: 1,
-            told: 1,
+            certain: 1,
             bytes: 8,
             share: 0.5,
             tensors: vec!["a".to_owned()],

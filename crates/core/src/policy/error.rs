@@ -36,7 +36,7 @@ impl PolicyError {
 
     /// Creates an error about a check that this build does not support.
     pub(super) fn not_built_in(text: &str, span: Range<usize>, what: &str) -> Self {
-        let message = format!("{what} is not supported by this build and cannot be required");
+        let message = format!("{what} is not built in, so a policy cannot require it");
         Self { not_built_in: true, ..Self::at(text, span, message) }
     }
 }

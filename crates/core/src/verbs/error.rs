@@ -65,12 +65,12 @@ pub enum Error {
         source: io::Error,
     },
     /// A file is longer than the limit for its kind.
-    #[error("{}: longer than the limit of {most} bytes", path.display())]
+    #[error("{}: longer than the limit of {limit} bytes", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
         /// The limit in bytes.
-        most: u64,
+        limit: u64,
     },
     /// A key to sign or to verify with cannot be used.
     #[error("{}: {source}", path.display())]

@@ -18,7 +18,7 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, OpenOptions};
 
-/// Options of [`repair`].
+/// Options of [`repair`](fn@repair).
 #[derive(Debug, Clone)]
 pub struct RepairOptions {
     /// The seal of the model (default: where `seal` writes it).
@@ -52,7 +52,7 @@ impl RepairOptions {
     }
 }
 
-/// The result of [`repair`].
+/// The result of [`repair`](fn@repair).
 #[derive(Debug)]
 pub struct Repair {
     /// The report.

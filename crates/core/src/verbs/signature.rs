@@ -271,8 +271,8 @@ impl VerifiedSignature {
         Ok(outcome)
     }
 
-    /// Compares the attestations with what was measured of `model`, and notes in the report whether the seal that was read
-    /// from `place` is signed.
+    /// Compares the attestations with what was measured of `model`, and notes in the report whether the seal that was
+    /// read from `place` is signed.
     pub fn check_attestations(
         &self,
         files: &SignatureOutcome,
@@ -289,8 +289,8 @@ impl VerifiedSignature {
         }
     }
 
-    /// Compares the attestations with the measured root and the used seal. If files differ from the signature, a different
-    /// root is expected and not reported.
+    /// Compares the attestations with the measured root and the used seal. If files differ from the signature, a
+    /// different root is expected and not reported.
     fn compare_attested(
         &self,
         files: &SignatureOutcome,
@@ -333,8 +333,8 @@ impl VerifiedSignature {
         attested || self.lists(model, seal, digest, intact)
     }
 
-    /// Returns whether the signature lists the seal with the digest that was read. The file is hashed again, because it may
-    /// have been replaced between two reads.
+    /// Returns whether the signature lists the seal with the digest that was read. The file is hashed again, because
+    /// it may have been replaced between two reads.
     fn lists(&self, model: &Path, seal: &Path, digest: &str, intact: &SignatureOutcome) -> bool {
         let Some(path) = locations::relative(model, seal) else { return false };
         let listed = self.manifest.resources.iter().find(|resource| resource.name == path);

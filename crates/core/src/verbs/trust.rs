@@ -16,7 +16,7 @@ pub const MAX_FILE: u64 = 1 << 20;
 pub fn read_small(path: &Path, max_len: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     let bytes = read_start(path, max_len)?;
     match bytes.len() as u64 > max_len {
-        true => Err(Error::TooLong { path: path.to_owned(), most: max_len }),
+        true => Err(Error::TooLong { path: path.to_owned(), limit: max_len }),
         false => Ok(bytes),
     }
 }

@@ -1,9 +1,9 @@
 //! Finds the carriers of a model: the weights that carry chips.
 //!
-//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits for each element, and quantised weights,
-//! with two or more dimensions and at least [`MIN_ELEMENTS`] elements. Position tables, norms and biases are not
-//! carriers. Tensors with the same bytes (tied weights) and weights with the same canonical name count once, because
-//! their correlations are not independent.
+//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits for each element, and quantised
+//! weights, with two or more dimensions and at least [`MIN_ELEMENTS`] elements. Position tables, norms and biases are
+//! not carriers. Tensors with the same bytes (tied weights) and weights with the same canonical name count once,
+//! because their correlations are not independent.
 
 use super::key::chip_nonce;
 use super::unreadable::{MIN_ELEMENTS, UnreadableWeights};
@@ -23,8 +23,8 @@ use tensorseal_weights::{Weight, WeightStorage, Weights};
 /// A weight that carries chips.
 #[derive(Debug, Clone)]
 pub struct CarrierTensor {
-    /// The tensor that contains its elements in order, so that engines can read it. `None` if the elements are in another
-    /// order or in several tensors, and must be assembled first.
+    /// The tensor that contains its elements in order, so that engines can read it. `None` if the elements are in
+    /// another order or in several tensors, and must be assembled first.
     pub tensor: Option<usize>,
     /// The weight.
     pub weight: Weight,
@@ -55,8 +55,8 @@ impl CarrierTensor {
         self.markable(model).is_some()
     }
 
-    /// Returns the blocks that can be marked; `None` if the carrier is in several tensors or in another order, or shares a
-    /// block with other weights.
+    /// Returns the blocks that can be marked; `None` if the carrier is in several tensors or in another order, or
+    /// shares a block with other weights.
     pub(super) fn markable(&self, model: &Checkpoint) -> Option<MarkableBlocks> {
         const LEN: u64 = CARRIER_LEN as u64;
         let blocks = self.elements.div_ceil(LEN);
@@ -136,7 +136,7 @@ impl Carriers {
 
     /// Returns whether there are no carriers, and no unreadable weights that may be carriers.
     pub fn has_no_candidates(&self) -> bool {
-        self.tensors.is_empty() && self.unreadable.told == 0
+        self.tensors.is_empty() && self.unreadable.certain == 0
     }
 
     /// Returns the number of elements of all carriers.

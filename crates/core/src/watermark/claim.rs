@@ -1,8 +1,8 @@
 //! Claims: the commitment of the owner of a mark before a release.
 //!
-//! A key alone proves nothing: for any weights, matching keys can be found afterwards. A claim binds a key, a payload, the
-//! root of the unmarked model and the carriers without revealing the key. If it is signed and timestamped before the
-//! release, it shows that the key existed first.
+//! A key alone proves nothing: for any weights, matching keys can be found afterwards. A claim binds a key, a
+//! payload, the root of the unmarked model and the carriers without revealing the key. If it is signed and
+//! timestamped before the release, it shows that the key existed first.
 
 use super::SCHEME;
 use super::carriers::Carriers;

@@ -196,8 +196,8 @@ fn correlate_assembled(
             }
             let first = start / CARRIER_LEN as u64;
             let count = piece_len.min(carrier.elements - start) as usize;
-            // Every assembled value is a binary32 number, or is correlated as one. Values that are not finite are skipped as
-            // in any tensor.
+            // Every assembled value is a binary32 number, or is correlated as one. Values that are not finite are
+            // skipped as in any tensor.
             values.resize(count, 0.0);
             reader.read_into(&carrier.weight, start, values)?;
             values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));

@@ -27,7 +27,7 @@ pub struct MarkSettings {
     /// The strength relative to the root mean square of a carrier block.
     pub alpha: f64,
     /// The minimum signal-to-noise ratio in dB, below which nothing is written; negative infinity for no minimum.
-    pub least_snr_db: f64,
+    pub min_snr_db: f64,
 }
 
 /// The result of embedding a mark.
@@ -54,13 +54,13 @@ pub enum EmbedError {
     Changed(#[from] OpenError),
     /// The mark changes the model more than allowed.
     #[error(
-        "the mark changes the weights by more than allowed: its signal-to-noise ratio is {snr_db:.2} dB, and the minimum is {least_snr_db} dB; nothing was written"
+        "the mark changes the weights by more than allowed: its signal-to-noise ratio is {snr_db:.2} dB, and the minimum is {min_snr_db} dB; nothing was written"
     )]
     Loud {
         /// The measured signal-to-noise ratio in dB.
         snr_db: f64,
         /// The minimum in dB.
-        least_snr_db: f64,
+        min_snr_db: f64,
     },
 }
 
@@ -106,9 +106,9 @@ pub fn write(
             whole.sums.merge(&sums);
         },
         |_| {
-            let (snr_db, least_snr_db) = (whole.borrow().change.snr_db(), mark.least_snr_db);
-            if snr_db < least_snr_db {
-                return Err(EmbedError::Loud { snr_db, least_snr_db });
+            let (snr_db, min_snr_db) = (whole.borrow().change.snr_db(), mark.min_snr_db);
+            if snr_db < min_snr_db {
+                return Err(EmbedError::Loud { snr_db, min_snr_db });
             }
             Ok(model.verify_unchanged(&[])?)
         },

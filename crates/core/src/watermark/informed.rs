@@ -1,9 +1,9 @@
 //! Informed detection: correlates the chips of keys with the difference of a model from its original.
 //!
-//! For each element, d = w' - w is computed as an f64: exactly unless the exponents differ by more than 29, and correctly
-//! rounded otherwise, so that it is the same on every machine. Elements with a value that is zero, infinite or not a
-//! number are skipped. The differences of a carrier block are then converted to integers on a common exponent, like the
-//! weights in [`correlation`](tensorseal_engine::measure::correlation).
+//! For each element, d = w' - w is computed as an f64: exactly unless the exponents differ by more than 29, and
+//! correctly rounded otherwise, so that it is the same on every machine. Elements with a value that is zero, infinite
+//! or not a number are skipped. The differences of a carrier block are then converted to integers on a common
+//! exponent, like the weights in [`correlation`](tensorseal_engine::measure::correlation).
 //!
 //! The tensors of the model and of the original are needed together, so this runs only on the CPU.
 
@@ -223,7 +223,8 @@ mod tests {
     use tensorseal_engine::measure::correlation::Correlation;
 
     proptest! {
-        /// Differences from a tiny power of two are the weights themselves, up to a rounding error that 14 bits do not show.
+        /// Differences from a tiny power of two are the weights themselves, up to a rounding error that 14 bits do
+        /// not show.
         #[test]
         fn blocks_are_quantised_as_weights_are(
             values in prop::collection::vec(-1000i32..1000, 512),

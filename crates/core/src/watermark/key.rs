@@ -364,8 +364,8 @@ mod tests {
         for mode in [0o604, 0o640, 0o620, 0o601, 0o777] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = WatermarkKey::read(&path).unwrap_err();
-            let said = format!("run chmod 600 {}", path.display());
-            assert!(error.to_string().contains(&said), "{error}");
+            let expected = format!("run chmod 600 {}", path.display());
+            assert!(error.to_string().contains(&expected), "{error}");
         }
         assert_eq!(shell_word(Path::new("it's")), r"'it'\''s'");
         assert_eq!(shell_word(Path::new("-x")), "'-x'");
@@ -378,7 +378,7 @@ mod tests {
         let secret: String = sound.split('"').nth(11).unwrap().to_owned();
         assert_eq!(secret.len(), 64);
         let other_key = sound.replace(&secret, &"0".repeat(64));
-        for (text, said) in [
+        for (text, expected) in [
             (sound[..sound.len() - 5].to_owned(), "ends early"),
             (String::new(), "ends early"),
             (sound.replace("ts-spread/1", "uchida"), "scheme \"uchida\""),
@@ -399,7 +399,7 @@ mod tests {
             }
             put(&path, &text);
             let error = WatermarkKey::read(&path).unwrap_err().to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
             assert!(!error.contains(&secret[..16]), "{error}");
         }
         assert!(WatermarkKey::read(path.parent().unwrap()).is_err());

@@ -1,12 +1,14 @@
 //! Marking one carrier block: w' = R(w + alpha * s * c * m).
 //!
-//! c is the chip of an element and m the sign that its block carries, both +1 or -1; s^2 is the mean square of the finite
-//! non-zero elements of the block. R rounds randomly to one of the two neighbours in the type of the element, with
-//! probabilities that make the mean of w' equal to the exact sum: rounding to nearest would lose a mark that is smaller
-//! than a step. The 8 random bits for each element are derived from the key, so the same key gives the same bytes.
+//! c is the chip of an element and m the sign that its block carries, both +1 or -1; s^2 is the mean square of the
+//! finite non-zero elements of the block. R rounds randomly to one of the two neighbours in the type of the element,
+//! with probabilities that make the mean of w' equal to the exact sum: rounding to nearest would lose a mark that is
+//! smaller than a step. The 8 random bits for each element are derived from the key, so the same key gives the same
+//! bytes.
 //!
-//! Exact zeros, infinities and NaN stay unchanged; an overflow gives the largest finite value. All arithmetic is IEEE 754
-//! binary64 with + - * / and the square root in a fixed order, so that a marked model is the same on every machine.
+//! Exact zeros, infinities and NaN stay unchanged; an overflow gives the largest finite value. All arithmetic is IEEE
+//! 754 binary64 with + - * / and the square root in a fixed order, so that a marked model is the same on every
+//! machine.
 
 use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_engine::measure::chips::CHIP_BYTES;

@@ -1,8 +1,9 @@
 //! Watermarks: keyed marks in weights, and the detection of them.
 //!
-//! - [`key`] is the secret, [`payload`] the bits that a mark carries, [`claim`] the commitment to both before a release.
-//! - [`carriers`] says which tensors carry chips, under their [canonical](tensorseal_format::canonical) names.
-//! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
+//! - [`key`] is the secret, [`payload`] the bits that a mark carries, [`claim`] the commitment to both before a
+//!   release.
+//! - [`carriers`] finds the tensors that carry chips, under their [canonical](tensorseal_format::canonical) names.
+//! - [`embed`] writes a marked copy, block by block with [`mark`], with a strength from [`strength`];
 //!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
 //!   correlate with its difference from an original.
 //! - [`unreadable`] describes weights that cannot be searched because of an unsupported layout.

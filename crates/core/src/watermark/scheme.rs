@@ -124,8 +124,8 @@ mod tests {
         for name in ["deepsigns", "seal", "fsw", "freemark", "gaussmark-text"] {
             let reason = refused(name).unwrap();
             assert!(reason.len() > 20 && !reason.contains('\n'));
-            let said = name.parse::<ThirdPartyScheme>().unwrap_err().to_string();
-            assert!(said.contains(name) && said.contains(reason), "{said}");
+            let message = name.parse::<ThirdPartyScheme>().unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(reason), "{message}");
         }
         for name in ["", "Uchida", "ts-spread/1", "uchida "] {
             assert_eq!(name.parse::<ThirdPartyScheme>(), Err(ThirdPartySchemeError::Unknown));

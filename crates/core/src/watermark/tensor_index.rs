@@ -50,8 +50,8 @@ impl<'a> TensorIndex<'a> {
         &self.canonical
     }
 
-    /// Returns whether a tensor is complete and in row-major order. A tensor of a damaged model may be incomplete, and a
-    /// view with strides is not in row-major order.
+    /// Returns whether a tensor is complete and in row-major order. A tensor of a damaged model may be incomplete,
+    /// and a view with strides is not in row-major order.
     pub(super) fn is_whole(&self, index: usize) -> bool {
         let tensor = &self.model.tensors[index];
         let elements = tensor.shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));

@@ -15,8 +15,8 @@ const MAX_LISTED: usize = 16;
 /// The maximum number of names in a sentence.
 const MAX_SHOWN: usize = 3;
 
-/// Weights that cannot be read: codes of an unsupported quantisation, matrices of integers that may be codes, and tensors
-/// of unsupported types and classes that a file names.
+/// Weights that cannot be read: codes of an unsupported quantisation, matrices of integers that may be codes, and
+/// tensors of unsupported types and classes that a file names.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct UnreadableWeights {
     /// The number of weights.
@@ -28,7 +28,7 @@ pub struct UnreadableWeights {
     pub share: f64,
     /// The number of them that are certainly weights, because of their scales or because their file says so.
     #[serde(skip)]
-    pub told: u64,
+    pub certain: u64,
     /// The names of the first tensors with codes, in the order of the model, then of tensors of which only the name is
     /// known.
     pub tensors: Vec<String>,
@@ -69,7 +69,7 @@ impl UnreadableWeights {
         let names = names.chain(named.iter().map(|(_, name)| *name)).take(MAX_LISTED);
         Self {
             weights: (codes.len() + named.len()) as u64,
-            told: (weights.unreadable.len() + named.len()) as u64,
+            certain: (weights.unreadable.len() + named.len()) as u64,
             bytes,
             share: if total == 0 { 0.0 } else { bytes as f64 / total as f64 },
             tensors: names.map(str::to_owned).collect(),

@@ -65,8 +65,8 @@ pub struct Evidence {
     pub audit: Observation<u64>,
     /// The number of tensors that were compared with a baseline.
     pub lineage: Observation<u64>,
-    /// The detection of each mark, in the order of the policy. Whether it is as expected is up to the policy and not part
-    /// of `findings`.
+    /// The detection of each mark, in the order of the policy. Whether it is as expected is up to the policy and not
+    /// part of `findings`.
     pub watermarks: Vec<Observation<Detection>>,
     /// The verified signed statements about this model.
     pub attestations: Observation<Vec<AttestationEvidence>>,
@@ -103,7 +103,7 @@ pub struct FileEvidence {
     /// Whether the file has tensors that can be read and audited.
     pub readable: bool,
     /// Whether the file has weights that cannot be read, or should have weights by its name.
-    pub unread: bool,
+    pub unreadable: bool,
 }
 
 impl FileEvidence {
@@ -116,7 +116,7 @@ impl FileEvidence {
                 bytes: file.bytes,
                 content: file.content,
                 readable,
-                unread: model.has_unread_weights(index),
+                unreadable: model.has_unread_weights(index),
             }
         };
         model.model_files().iter().enumerate().map(evidence).collect()
@@ -179,8 +179,8 @@ impl Evidence {
 pub struct SignerEvidence {
     /// The name in reports.
     pub name: String,
-    /// All identities: the subject and the alternative names of a certificate, and `sha256:` with the fingerprint of the
-    /// key or certificate.
+    /// All identities: the subject and the alternative names of a certificate, and `sha256:` with the fingerprint of
+    /// the key or certificate.
     pub identities: Vec<String>,
 }
 

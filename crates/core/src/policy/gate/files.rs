@@ -92,7 +92,7 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     if !files.iter().any(|file| file.readable) {
         return;
     }
-    let unreadable = files.iter().filter(|file| file.unread);
+    let unreadable = files.iter().filter(|file| file.unreadable);
     let (exempt, violations): (Vec<&FileEvidence>, Vec<&FileEvidence>) =
         unreadable.partition(|file| is_exempt(&policy.unmeasured, &file.path));
     if exempt.is_empty() && violations.is_empty() {
@@ -146,7 +146,7 @@ pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
         return None;
     }
     let mut by_format: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.unread) {
+    for file in files.iter().filter(|file| file.unreadable) {
         by_format.entry(formats::name_of(file.content.class)).or_default().push(&file.path);
     }
     let found: Vec<String> = match by_format.is_empty() {

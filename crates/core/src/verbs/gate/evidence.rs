@@ -16,25 +16,25 @@ use tensorseal_signing::attestation::{Attestation, AttestationKind};
 
 /// Gathers the evidence, and moves the findings of the report into it.
 pub(super) fn gather(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
     now: Timestamp,
     inputs: &mut RunInputs,
     report: &mut Report,
 ) -> Evidence {
-    let signature = signature(asked, model, measured, report);
-    let registry = registry::registry_evidence(asked, model, &measured.found);
+    let signature = signature(request, model, measured, report);
+    let registry = registry::registry_evidence(request, model, &measured.found);
     let digests = measured.found.files.iter();
     let digests =
         digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
     Evidence {
-        pins: pins::gather(asked, measured, &registry, inputs, report),
+        pins: pins::gather(request, measured, &registry, inputs, report),
         digests: Observation::Observed(digests.collect()),
         registry: registry.record,
-        attestations: attestations(asked, measured, &signature, report),
+        attestations: attestations(request, measured, &signature, report),
         signature,
-        seal: seal(asked, report),
+        seal: seal(request, report),
         root: Observation::Observed(measured.found.model.root.clone()),
         coverage: Observation::Observed(gate::CoverageEvidence {
             bytes_total: report.coverage.bytes_total,
@@ -48,11 +48,11 @@ pub(super) fn gather(
         code: Observation::Observed(measured.code.clone()),
         audit: match &measured.audited {
             Some(audited) => Observation::Observed(audited.facts.len() as u64),
-            None if asked.audits() => Observation::Observed(0),
+            None if request.audits() => Observation::Observed(0),
             None => Observation::NotObserved("the policy does not require an audit".to_owned()),
         },
         lineage: measured.lineage.clone(),
-        watermarks: (0..asked.watermarks.keys.len())
+        watermarks: (0..request.watermarks.keys.len())
             .map(|at| match measured.detections.get(at) {
                 Some(detection) => match detection.not_looked_for() {
                     Some(why) => Observation::NotObserved(why),
@@ -77,15 +77,15 @@ fn counted<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
 }
 
 fn signature(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
     report: &Report,
 ) -> Observation<SignatureState> {
-    if !asked.file.policy.signature.is_active() {
+    if !request.file.policy.signature.is_active() {
         return Observation::NotObserved("the policy names no trusted signers".to_owned());
     }
-    let (Some(verified), Some(outcome)) = (&asked.signature, &measured.signed) else {
+    let (Some(verified), Some(outcome)) = (&request.signature, &measured.signed) else {
         return Observation::Observed(match &report.signature {
             None => SignatureState::Absent,
             Some(_) => SignatureState::Failed,
@@ -112,10 +112,10 @@ fn signature(
     }))
 }
 
-fn seal(asked: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
-    let signer = asked.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
-    match (&report.seal, &asked.sealed) {
-        (None, _) if asked.file.policy.seal.is_required() => {
+fn seal(request: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
+    let signer = request.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
+    match (&report.seal, &request.sealed) {
+        (None, _) if request.file.policy.seal.is_required() => {
             Observation::Observed(SealState::Absent)
         }
         (None, _) => Observation::NotObserved(
@@ -131,13 +131,13 @@ fn seal(asked: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
 
 /// Returns the attestations of the signer that match the measured model.
 fn attestations(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     measured: &GateMeasurements,
     signature: &Observation<SignatureState>,
     report: &Report,
 ) -> Observation<Vec<AttestationEvidence>> {
     let (Some(verified), Observation::Observed(SignatureState::Verified(signed))) =
-        (&asked.signature, signature)
+        (&request.signature, signature)
     else {
         let why = "attestations need a verified signature of the model, and there is none";
         return Observation::NotObserved(why.to_owned());
@@ -145,7 +145,7 @@ fn attestations(
     let used = report.seal.as_ref().and_then(|seal| seal.digest.as_ref());
     let matches = |attestation: &&Attestation| {
         let document = attestation.predicate.document.as_ref();
-        let claims = &asked.watermarks.claim_digests;
+        let claims = &request.watermarks.claim_digests;
         attestation.predicate.model_root == measured.found.model.root
             && match attestation.kind {
                 AttestationKind::Seal => used.is_none() || used == document,

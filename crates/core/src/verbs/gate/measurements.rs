@@ -40,18 +40,18 @@ pub(super) struct GateMeasurements {
 /// Opens and measures the model, and compares it with its seal, its signature and its baseline. Fills in the report
 /// and its findings. There is no search for bit flips, because a policy only needs to know that bytes changed.
 pub(super) fn measure(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     inputs: &mut RunInputs,
     report: &mut Report,
 ) -> Result<(Checkpoint, GateMeasurements), Error> {
-    let model = open(asked)?;
-    let baseline = asked.open_baseline(inputs, report)?;
-    let options = asked.options;
-    let sealed = asked.sealed.as_ref();
+    let model = open(request)?;
+    let baseline = request.open_baseline(inputs, report)?;
+    let options = request.options;
+    let sealed = request.sealed.as_ref();
     let reference = sealed.map(|seal| SealReference { seal, content_only: false, search: None });
     let expectations = Expectations {
         layout: sealed,
-        bytes_reference: sealed.filter(|_| asked.file.policy.seal.expect_root.is_empty()),
+        bytes_reference: sealed.filter(|_| request.file.policy.seal.expect_root.is_empty()),
         seals: reference.as_slice(),
         code: true,
         threads: options.run.threads.clone(),
@@ -59,9 +59,14 @@ pub(super) fn measure(
     let mut digests = Vec::new();
     let measure = |model: &Checkpoint| {
         let (run, progress) = (&options.run, &*options.progress);
-        let verified = asked.signature.as_ref();
-        let (examined, file_digests) =
-            signature::measure(verified, model, examination_request(asked, model), run, progress)?;
+        let verified = request.signature.as_ref();
+        let (examined, file_digests) = signature::measure(
+            verified,
+            model,
+            examination_request(request, model),
+            run,
+            progress,
+        )?;
         digests = file_digests;
         Ok::<_, Error>(examined)
     };
@@ -78,10 +83,10 @@ pub(super) fn measure(
         lineage: Observation::NotObserved(
             "there is no baseline: give one with --baseline".to_owned(),
         ),
-        detections: correlations.map(|marks| asked.watermarks.judge(&marks)).unwrap_or_default(),
+        detections: correlations.map(|marks| request.watermarks.judge(&marks)).unwrap_or_default(),
         signed: None,
     };
-    let lineage = measured.compare_weights(asked, &model, baseline, report)?;
+    let lineage = measured.compare_weights(request, &model, baseline, report)?;
     report.fill(&model, &measured.found.model, &run);
     let mut findings = checked_findings.structure;
     findings.append(&mut checked_findings.outdated);
@@ -91,24 +96,24 @@ pub(super) fn measure(
     findings.extend(lineage);
     structure::raise_severity(&mut findings, &checked.explained);
     report.findings.append(&mut findings);
-    report.findings.extend(PolicyWatermarks::findings(asked.file, &measured.detections));
-    measured.compare_signed(asked, &model, report)?;
+    report.findings.extend(PolicyWatermarks::findings(request.file, &measured.detections));
+    measured.compare_signed(request, &model, report)?;
     Ok((model, measured))
 }
 
-fn open(asked: &GateRequest<'_>) -> Result<Checkpoint, Error> {
-    let mut seals = locations::seals_inside(asked.path, asked.options.seal.as_deref());
-    let baseline = baseline::seal_path(asked.options.baseline.as_deref());
-    seals.extend(baseline.and_then(|path| locations::relative(asked.path, path)));
+fn open(request: &GateRequest<'_>) -> Result<Checkpoint, Error> {
+    let mut seals = locations::seals_inside(request.path, request.options.seal.as_deref());
+    let baseline = baseline::seal_path(request.options.baseline.as_deref());
+    seals.extend(baseline.and_then(|path| locations::relative(request.path, path)));
     let options = OpenOptions {
-        include_git_paths: asked.signature.iter().any(|verified| verified.lists_git_paths()),
-        exclude: asked.signature_options.paths_in_model(asked.path),
+        include_git_paths: request.signature.iter().any(|verified| verified.lists_git_paths()),
+        exclude: request.signature_options.paths_in_model(request.path),
         seals,
-        list_signed_only: asked.signature.is_some(),
-        expected_files: asked.sealed.as_ref().map(Seal::naming_files),
-        ..asked.opening().options()
+        list_signed_only: request.signature.is_some(),
+        expected_files: request.sealed.as_ref().map(Seal::naming_files),
+        ..request.opening().options()
     };
-    Ok(Checkpoint::open(asked.path, &options)?)
+    Ok(Checkpoint::open(request.path, &options)?)
 }
 
 impl GateRequest<'_> {
@@ -141,30 +146,30 @@ impl GateRequest<'_> {
 
 /// Returns what is measured besides what the signature needs.
 fn examination_request<'a>(
-    asked: &'a GateRequest<'_>,
+    request: &'a GateRequest<'_>,
     model: &Checkpoint,
 ) -> (Request<'a>, Vec<FileHashing>) {
     // Statements and bills of materials identify files by SHA-256.
-    let sha256 = asked.options.sha256 || asked.options.for_statement;
-    let blake3 = asked.file.policy.wants_digests();
+    let sha256 = request.options.sha256 || request.options.for_statement;
+    let blake3 = request.file.policy.wants_digests();
     let hashings = [(HashAlgorithm::Sha256, sha256), (HashAlgorithm::Blake3, blake3)];
     let needed = hashings.into_iter().filter(|(_, needed)| *needed);
     // Without weights there is nothing to audit. Marks can also be in weights that cannot be read.
     let weights = !model.tensors.is_empty();
     let may_be_marked = weights || model.unread_tensors().next().is_some();
-    let request = Request {
-        audit: asked.audits() && weights,
-        keys: if may_be_marked { &asked.watermarks.keys } else { &[] },
+    let examination = Request {
+        audit: request.audits() && weights,
+        keys: if may_be_marked { &request.watermarks.keys } else { &[] },
         ..Request::default()
     };
-    (request, needed.map(|(algorithm, _)| FileHashing::whole(algorithm)).collect())
+    (examination, needed.map(|(algorithm, _)| FileHashing::whole(algorithm)).collect())
 }
 
 impl GateMeasurements {
     /// Compares the audited weights with the baseline.
     fn compare_weights(
         &mut self,
-        asked: &GateRequest<'_>,
+        request: &GateRequest<'_>,
         model: &Checkpoint,
         baseline: Option<Baseline>,
         report: &mut Report,
@@ -172,7 +177,7 @@ impl GateMeasurements {
         let (Some(audited), Some(baseline)) = (&self.audited, baseline) else {
             return Ok(Vec::new());
         };
-        let (run, progress) = (&asked.options.run, &*asked.options.progress);
+        let (run, progress) = (&request.options.run, &*request.options.progress);
         let compared = baseline.compare(model, audited, run, progress)?;
         report.notes.extend(compared.note());
         let findings = compared.findings(model, audited);
@@ -187,15 +192,20 @@ impl GateMeasurements {
     /// Compares the model with its signature and attestations, and notes whether the seal is signed.
     fn compare_signed(
         &mut self,
-        asked: &GateRequest<'_>,
+        request: &GateRequest<'_>,
         model: &Checkpoint,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let Some(verified) = &asked.signature else { return Ok(()) };
-        let options = (&asked.signature_options, asked.opening().allow_symlinks);
+        let Some(verified) = &request.signature else { return Ok(()) };
+        let options = (&request.signature_options, request.opening().allow_symlinks);
         let outcome = verified.compare(model, &self.digests, options, report)?;
-        let place = reference_seal::place(asked.path, asked.options.seal.as_deref());
-        verified.check_attestations(&outcome, (asked.path, &place), &self.found.model.root, report);
+        let place = reference_seal::place(request.path, request.options.seal.as_deref());
+        verified.check_attestations(
+            &outcome,
+            (request.path, &place),
+            &self.found.model.root,
+            report,
+        );
         report.findings.extend(outcome.findings.iter().cloned());
         self.signed = Some(outcome);
         Ok(())

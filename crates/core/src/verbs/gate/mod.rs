@@ -28,7 +28,7 @@ pub use watermarks::refuse_duplicate_keys;
 /// The exit code of a command that had nothing to work on.
 const NOTHING: u8 = 4;
 
-/// Options of [`gate`].
+/// Options of [`gate`](fn@gate).
 #[derive(Clone)]
 pub struct GateOptions<'a> {
     /// The signature (default: where `sign` writes it).
@@ -71,7 +71,7 @@ impl Default for GateOptions<'_> {
     }
 }
 
-/// The result of [`gate`].
+/// The result of [`gate`](fn@gate).
 #[derive(Debug)]
 pub struct GateResult {
     /// The report, with the verdict.
@@ -117,10 +117,10 @@ pub fn gate(
     options.baseline.as_deref().map(open::refuse_cache).transpose()?;
     let mut report = Report::new("gate", &path.display().to_string());
     let mut inputs = RunInputs::default();
-    let asked = GateRequest::read(path, policy, options, &mut inputs, &mut report)?;
-    let (model, measured) = measurements::measure(&asked, &mut inputs, &mut report)?;
+    let request = GateRequest::read(path, policy, options, &mut inputs, &mut report)?;
+    let (model, measured) = measurements::measure(&request, &mut inputs, &mut report)?;
     let now = now()?;
-    let evidence = evidence::gather(&asked, &model, &measured, now, &mut inputs, &mut report);
+    let evidence = evidence::gather(&request, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
     for rule in &judgement.rules {
         let title = rule.title();
@@ -138,7 +138,7 @@ pub fn gate(
     }
     let subject = options
         .for_statement
-        .then(|| subject::statement_subject(&asked, &model, &measured))
+        .then(|| subject::statement_subject(&request, &model, &measured))
         .transpose()?;
     inputs.check_unchanged(&[&model].into_iter().chain(&measured.original).collect::<Vec<_>>())?;
     if let Some(why) = nothing {
@@ -150,8 +150,8 @@ pub fn gate(
 }
 
 impl<'a> GateRequest<'a> {
-    /// Reads the files that the policy and the options name. Problems with them are errors; problems with the signature and
-    /// the seal of the model are evidence for the policy.
+    /// Reads the files that the policy and the options name. Problems with them are errors; problems with the
+    /// signature and the seal of the model are evidence for the policy.
     fn read(
         path: &'a Path,
         file: &'a PolicyFile,

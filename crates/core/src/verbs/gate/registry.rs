@@ -48,11 +48,11 @@ pub(super) struct RegistryEvidence {
 
 /// Returns the evidence about the measured model. A problem with the registry state makes it unknown.
 pub(super) fn registry_evidence(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     found: &Seal,
 ) -> RegistryEvidence {
-    let policy = &asked.file.policy;
+    let policy = &request.file.policy;
     let nothing = |why: &str| RegistryEvidence {
         record: Observation::NotObserved(why.to_owned()),
         accepted: None,
@@ -61,7 +61,7 @@ pub(super) fn registry_evidence(
         return nothing("the policy does not require a registry scan");
     }
     let RegisteredModel { record: recorded, accepted } =
-        match asked.options.registries.lookup(asked.path) {
+        match request.options.registries.lookup(request.path) {
             Ok(Some(registered)) => registered,
             Ok(None) => {
                 return RegistryEvidence { record: Observation::Observed(None), accepted: None };

@@ -14,13 +14,14 @@ use tensorseal_signing::{Manifest, Resource, attestation, bundle};
 
 /// Returns the subject: that of the verified signature, else a manifest over the digests of all files.
 pub(super) fn statement_subject(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
 ) -> Result<StatementSubject, Error> {
     let intact = |outcome: &SignatureOutcome| outcome.findings.is_empty();
-    let inputs = inputs(asked)?;
-    if let (Some(verified), true) = (&asked.signature, measured.signed.as_ref().is_some_and(intact))
+    let inputs = inputs(request)?;
+    if let (Some(verified), true) =
+        (&request.signature, measured.signed.as_ref().is_some_and(intact))
     {
         let Manifest { subject, root, .. } = &verified.manifest;
         return Ok(StatementSubject { name: subject.clone(), sha256: *root, inputs });
@@ -36,18 +37,18 @@ pub(super) fn statement_subject(
         model.model_files().iter().enumerate().map(resource).collect();
     let resources = resources?;
     let name =
-        locations::model_name(asked.path).map_err(|_| Error::NoModel(asked.path.to_owned()))?;
+        locations::model_name(request.path).map_err(|_| Error::NoModel(request.path.to_owned()))?;
     let manifest = Manifest::new(&name, hashing, false, Vec::new(), resources)?;
     Ok(StatementSubject { name, sha256: manifest.root, inputs })
 }
 
 /// Returns the signature and the attestations that were read.
-fn inputs(asked: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
-    if asked.signature.is_none() {
+fn inputs(request: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
+    if request.signature.is_none() {
         return Ok(Vec::new());
     }
-    let bundle = &asked.signature_options.bundle;
-    let attestations = asked.signature_options.attestations();
+    let bundle = &request.signature_options.bundle;
+    let attestations = request.signature_options.attestations();
     let mut inputs = vec![input(bundle, bundle::MAX_LEN as u64)?];
     if attestations.is_file() {
         inputs.push(input(&attestations, attestation::MAX_FILE)?);

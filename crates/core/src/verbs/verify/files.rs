@@ -9,12 +9,12 @@ use tensorseal_format::Checkpoint;
 
 /// Hashes the signed files, and compares them with the signature.
 pub(super) fn verify(
-    asked: &VerifyRequest<'_>,
+    request: &VerifyRequest<'_>,
     (verified, signature_options): (&VerifiedSignature, &SignatureOptions),
     model: &Checkpoint,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let options = asked.options;
+    let options = request.options;
     let (digests, run) = verified.hash(model, &options.run, &options.progress)?;
     report.fill_files(model, &run);
     report.findings.extend(model.problems.iter().map(|problem| {

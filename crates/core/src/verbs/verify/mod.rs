@@ -21,8 +21,8 @@ use tensorseal_format::{Checkpoint, OpenOptions};
 /// Options of [`verify`].
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// The seal (default: where `seal` writes it). A given seal must exist. The default one must exist if there is neither a
-    /// signature nor an expected root.
+    /// The seal (default: where `seal` writes it). A given seal must exist. The default one must exist if there is
+    /// neither a signature nor an expected root.
     pub seal: Option<PathBuf>,
     /// The signature to verify, if any.
     pub signature: Option<SignatureOptions>,
@@ -85,7 +85,9 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
     let mut report = Report::new("verify", &path.display().to_string());
     let mut inputs = RunInputs::default();
     let signature = match &options.signature {
-        Some(asked) => signature::read(asked, &mut inputs, &mut report)?.map(|read| (read, asked)),
+        Some(options) => {
+            signature::read(options, &mut inputs, &mut report)?.map(|read| (read, options))
+        }
         None => None,
     };
     // A given seal must exist; the default one is optional if there are other references.
@@ -105,14 +107,14 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
         expected_root = options.expect_root.is_some(),
         "comparing the model"
     );
-    let asked = VerifyRequest { path, options, sealed, signature };
-    let model = asked.open()?;
-    let model = match &asked.signature {
-        Some((signature, signature_options)) if !asked.needs_tensors() => {
-            files::verify(&asked, (signature, signature_options), &model, &mut report)?;
+    let request = VerifyRequest { path, options, sealed, signature };
+    let model = request.open()?;
+    let model = match &request.signature {
+        Some((signature, signature_options)) if !request.needs_tensors() => {
+            files::verify(&request, (signature, signature_options), &model, &mut report)?;
             model
         }
-        _ => tensors::verify(&asked, model, &mut report)?,
+        _ => tensors::verify(&request, model, &mut report)?,
     };
     report.judge(options.fail_on);
     profiles::place(&mut report, &model);

@@ -14,13 +14,13 @@ use tensorseal_format::{Checkpoint, FileKind, SkipReason, SkippedPath};
 
 /// Measures the model, and compares it with all references.
 pub(super) fn verify(
-    asked: &VerifyRequest<'_>,
+    request: &VerifyRequest<'_>,
     model: Checkpoint,
     report: &mut Report,
 ) -> Result<Checkpoint, Error> {
-    let options = asked.options;
-    let sealed = asked.sealed.as_ref();
-    let place = reference_seal::place(asked.path, options.seal.as_deref());
+    let options = request.options;
+    let sealed = request.sealed.as_ref();
+    let place = reference_seal::place(request.path, options.seal.as_deref());
     // A seal with another root than the expected one belongs to another model.
     let trusted = sealed.filter(|seal| {
         options.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
@@ -38,10 +38,10 @@ pub(super) fn verify(
         code: false,
         threads: options.run.threads.clone(),
     };
-    let verified = asked.signature.as_ref().map(|(verified, _)| verified);
+    let verified = request.signature.as_ref().map(|(verified, _)| verified);
     let mut digests = Vec::new();
     let measure = |model: &Checkpoint| {
-        let request = (Request::default(), hashings(asked));
+        let request = (Request::default(), hashings(request));
         let (run, progress) = (&options.run, &*options.progress);
         let (examined, file_digests) = signature::measure(verified, model, request, run, progress)?;
         digests = file_digests;
@@ -71,19 +71,19 @@ pub(super) fn verify(
     }
     structure::raise_severity(&mut findings, &checked.explained);
     report.findings.append(&mut findings);
-    if let Some((verified, signature_options)) = &asked.signature {
+    if let Some((verified, signature_options)) = &request.signature {
         let compare_options = (*signature_options, options.opening.allow_symlinks);
         let outcome = verified.compare(&model, &digests, compare_options, report)?;
-        verified.check_attestations(&outcome, (asked.path, &place), &found.model.root, report);
+        verified.check_attestations(&outcome, (request.path, &place), &found.model.root, report);
         report.findings.extend(outcome.findings);
     }
     Ok(model)
 }
 
 /// Returns the hash functions for whole files that are compared with the seal.
-fn hashings(asked: &VerifyRequest<'_>) -> Vec<FileHashing> {
-    let mut sealed_files = asked.sealed.iter().flat_map(|seal| &seal.files);
-    match asked.options.file_digests && sealed_files.any(|file| file.sha256.is_some()) {
+fn hashings(request: &VerifyRequest<'_>) -> Vec<FileHashing> {
+    let mut sealed_files = request.sealed.iter().flat_map(|seal| &seal.files);
+    match request.options.file_digests && sealed_files.any(|file| file.sha256.is_some()) {
         true => FILE_DIGESTS.to_vec(),
         false => Vec::new(),
     }

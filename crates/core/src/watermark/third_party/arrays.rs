@@ -53,8 +53,8 @@ impl ArrayRole {
         }
     }
 
-    /// Returns the shape that it must have, in words, if this shape is invalid. Shapes are checked before anything is read;
-    /// arrays without a limit are streamed.
+    /// Returns the shape that it must have, in words, if this shape is invalid. Shapes are checked before anything is
+    /// read; arrays without a limit are streamed.
     pub(super) fn shape_error(self, shape: &[u64]) -> Option<String> {
         let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
         let at_most = |limit: u64| {

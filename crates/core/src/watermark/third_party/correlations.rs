@@ -3,8 +3,9 @@
 //! The statistic of both is z = sum_i c_i w_i / (sigma ||w||).
 //!
 //! - Normal numbers, as GaussMark adds them to a layer (A. Block, A. Sekhari and A. Rakhlin, "GaussMark:
-//!   A Practical Approach for Structural Watermarking of Language Models", 2025): if xi was drawn independently of w, z is
-//!   exactly standard normal. The numbers themselves are the key, because a seed gives other numbers on another device.
+//!   A Practical Approach for Structural Watermarking of Language Models", 2025): if xi was drawn independently of w,
+//!   z is exactly standard normal. The numbers themselves are the key, because a seed gives other numbers on another
+//!   device.
 //! - Signs, as in spread-spectrum carriers (CDMA, MaleficNet): the bounds of
 //!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
 
@@ -107,8 +108,8 @@ impl NormalPart {
     }
 }
 
-/// Returns whether a sum of squares can be that of n standard normal numbers: about 6.3 standard deviations around n, and
-/// a little more above. The probability of a false refusal is at most e^-20, about 2e-9, on each side.
+/// Returns whether a sum of squares can be that of n standard normal numbers: about 6.3 standard deviations around n,
+/// and a little more above. The probability of a false refusal is at most e^-20, about 2e-9, on each side.
 ///
 /// Source: B. Laurent and P. Massart, "Adaptive estimation of a quadratic functional by model selection",
 /// *Annals of Statistics* 28(5), 2000, lemma 1, with x = 20.
@@ -132,7 +133,7 @@ fn inner_product(
     run: &MeasurementContext<'_>,
     carrier: &TensorValues<'_>,
     weights: &TensorValues<'_>,
-    drawn_to: f64,
+    carrier_error: f64,
 ) -> Result<InnerProduct, RunError> {
     let starts: Vec<u64> = (0..BATCH as u64).map(|piece| piece * PIECE_LEN as u64).collect();
     let mut whole = InnerProduct::default();
@@ -146,7 +147,7 @@ fn inner_product(
                 .map(|start| {
                     let carrier = run.piece(carrier, base + start)?;
                     let weights = run.piece(weights, base + start)?;
-                    Ok(InnerProduct::from_slices(&carrier, &weights, drawn_to))
+                    Ok(InnerProduct::from_slices(&carrier, &weights, carrier_error))
                 })
                 .collect::<Result<_, RunError>>()
         })?;
@@ -192,8 +193,8 @@ impl KeyPart for NormalPart {
         run: &MeasurementContext<'_>,
     ) -> Result<PartMeasurement, ThirdPartyError> {
         let carrier = self.xi.values(&run.key);
-        let drawn_to = unit(self.xi.tensor.dtype);
-        let inner = inner_product(run, &carrier, &run.weights(tensor)?, drawn_to)?;
+        let carrier_error = unit(self.xi.tensor.dtype);
+        let inner = inner_product(run, &carrier, &run.weights(tensor)?, carrier_error)?;
         Ok(measured(tensor, inner))
     }
 }

@@ -1,8 +1,8 @@
 //! The descriptor of a key: a small JSON document that names its arrays.
 //!
-//! `{"schema": "tensorseal.watermark-key/1", "scheme": NAME, "note": text, "parts": […]}`. The members of a part depend on
-//! the scheme (`docs/watermark-third-party.md`). Unknown members are refused, because they could change the meaning of
-//! the key.
+//! `{"schema": "tensorseal.watermark-key/1", "scheme": NAME, "note": text, "parts": […]}`. The members of a part
+//! depend on the scheme (`docs/watermark-third-party.md`). Unknown members are refused, because they could change the
+//! meaning of the key.
 
 use super::{MAX_PARTS, codes, correlations, neuralmark, projections};
 use crate::watermark::SCHEME as NATIVE;
@@ -263,7 +263,7 @@ mod tests {
             refusal(&changed)
         };
         let part = sound["parts"][0].clone();
-        for (said, expected) in [
+        for (message, expected) in [
             (with("schema", "tensorseal.seal/1".into()), "its schema is 'tensorseal.seal/1'"),
             (with("scheme", "ts-spread/1".into()), "give --scheme ts-spread/1"),
             (with("scheme", "fsw".into()), "cannot be checked from weights alone"),
@@ -274,8 +274,8 @@ mod tests {
             (with("note", "x".repeat(MAX_NOTE + 1).into()), "longer than 1024 bytes"),
             (with("sigma", json!(1)), "unknown field `sigma`"),
         ] {
-            assert!(said.contains(expected), "{said} is not {expected}");
-            assert!(!said.contains('\n'));
+            assert!(message.contains(expected), "{message} is not {expected}");
+            assert!(!message.contains('\n'));
         }
         let gaussian = &descriptors()[4];
         for (sigma, is_sound) in [
@@ -294,8 +294,8 @@ mod tests {
         }
         // A member twice could mean either.
         let twice = sound.to_string().replacen("\"scheme\":", "\"note\":\"\",\"scheme\":", 1);
-        let said = Descriptor::parse(twice.as_bytes()).unwrap_err().to_string();
-        assert!(said.contains("duplicate field `note`"), "{said}");
+        let message = Descriptor::parse(twice.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains("duplicate field `note`"), "{message}");
     }
 
     proptest! {

@@ -1,18 +1,18 @@
 //! Detects weights that moved within their quantisation intervals, by comparing two models.
 //!
-//! Source: L. Li, B. Jiang, P. Wang, K. Ren, H. Yan and X. Qiu, "Watermarking LLMs with Weight Quantization", Findings of
-//! EMNLP 2023: a mark that is present in the floats and absent in the integers, because every weight stays within the
-//! interval of its code. Models that behave well in floats and badly once quantised, or the other way round, are made in
-//! the same way.
+//! Source: L. Li, B. Jiang, P. Wang, K. Ren, H. Yan and X. Qiu, "Watermarking LLMs with Weight Quantization",
+//! Findings of EMNLP 2023: a mark that is present in the floats and absent in the integers, because every weight
+//! stays within the interval of its code. Models that behave well in floats and badly once quantised, or the other
+//! way round, are made in the same way.
 //!
 //! For each tensor that both models have, each row (a step of the first dimension) is quantised in both: with step =
 //! largest magnitude / 127, the code of w is w / step, rounded half away from zero. The counts are those of differing
-//! values, of differing codes, and of the differing codes that are expected if values are uniformly distributed in their
-//! intervals: the sum of min(1, |w' - w| / step) with the step of the base. There is no p-value, because the weights were
-//! not drawn at random, and there can be legitimate reasons.
+//! values, of differing codes, and of the differing codes that are expected if values are uniformly distributed in
+//! their intervals: the sum of min(1, |w' - w| / step) with the step of the base. There is no p-value, because the
+//! weights were not drawn at random, and there can be legitimate reasons.
 //!
-//! A model that was quantised and scaled back in this way has all values in the middle of their intervals, and carries no
-//! mark. Such values are counted separately.
+//! A model that was quantised and scaled back in this way has all values in the middle of their intervals, and
+//! carries no mark. Such values are counted separately.
 
 use super::ThirdPartyError;
 use crate::watermark::tensor_index::TensorIndex;

@@ -57,9 +57,8 @@ impl InnerProduct {
     /// Computes the inner product of a carrier and as many weights, at most [`PIECE_LEN`].
     ///
     /// [`PIECE_LEN`]: tensorseal_weights::values::PIECE_LEN
-    pub fn from_slices(carrier: &[f64], weights: &[f64], drawn_to: f64) -> Self {
-        let mut inner =
-            Self { carrier_error: drawn_to, additions: weights.len() as u64, ..Self::default() };
+    pub fn from_slices(carrier: &[f64], weights: &[f64], carrier_error: f64) -> Self {
+        let mut inner = Self { carrier_error, additions: weights.len() as u64, ..Self::default() };
         for (carrier, weight) in carrier.iter().zip(weights) {
             let product = carrier * weight;
             inner.sum += product;
@@ -80,8 +79,8 @@ impl InnerProduct {
         self.additions = self.additions.max(other.additions) + 1;
     }
 
-    /// Returns the sum divided by `sigma` times the norm of the weights, reduced by the maximum rounding error; `None` if
-    /// the norm is zero or out of range.
+    /// Returns the sum divided by `sigma` times the norm of the weights, reduced by the maximum rounding error;
+    /// `None` if the norm is zero or out of range.
     ///
     /// The error of a sum of which each term goes through k roundings is at most
     /// k u / (1 - k u) times the sum of the magnitudes, u = 2^-53 (N. J. Higham, *Accuracy and Stability

@@ -3,8 +3,9 @@
 //! - [`scheme`] lists the supported schemes, and those that cannot be checked from weights alone.
 //! - [`descriptor`] and [`key`] read a key: a small JSON document and its arrays, which are `.npy` files
 //!   ([`npy`](tensorseal_format::numpy::npy)) or tensors of safetensors files ([`arrays`], read by `key_directory`).
-//! - `projections` (Uchida, DeepMarks), `codes` (EmMark), `neuralmark` and `correlations` (normal numbers, signs) measure
-//!   a model: each streams a tensor of the model and the arrays of one part of the key, and returns counts or sums.
+//! - `projections` (Uchida, DeepMarks), `codes` (EmMark), `neuralmark` and `correlations` (normal numbers, signs)
+//!   measure a model: each streams a tensor of the model and the arrays of one part of the key, and returns counts or
+//!   sums.
 //! - [`interval`] compares two models, without a key.
 //! - [`judge::third_party`](crate::judge::third_party) judges the measurements.
 
@@ -184,8 +185,8 @@ fn check_floats(tensor: &Tensor) -> Result<(), ThirdPartyError> {
 /// ([`MAX_ROWS`], [`MAX_POSITIONS`]), whatever the size of the model.
 ///
 /// # Errors
-/// Returns a [`ThirdPartyError`] if a tensor is missing or does not fit the key, if a file cannot be read or changed, or
-/// if the run is interrupted.
+/// Returns a [`ThirdPartyError`] if a tensor is missing or does not fit the key, if a file cannot be read or changed,
+/// or if the run is interrupted.
 pub fn measure(
     model: &Checkpoint,
     key: &ThirdPartyKey,

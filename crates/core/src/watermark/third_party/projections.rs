@@ -70,8 +70,8 @@ pub(super) fn read_bits(files: &FileSet<'_>, bits: &Array) -> Result<Vec<bool>, 
     Ok(values.iter().map(|bit| *bit != 0.0).collect())
 }
 
-/// Adds elements of a matrix with this number of columns, from element `first` on, to projections. `element` returns the
-/// element of the vector for a row, and the sum of the magnitudes of its terms.
+/// Adds elements of a matrix with this number of columns, from element `first` on, to projections. `element` returns
+/// the element of the vector for a row, and the sum of the magnitudes of its terms.
 pub(super) fn project(
     projections: &mut Projections,
     columns: u64,
