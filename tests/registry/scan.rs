@@ -686,7 +686,7 @@ fn a_cache_given_as_a_model_names_its_snapshots() {
             let ran = run(&args);
             assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
             let expected = format!("hub/models--org--net/snapshots/{}", "1".repeat(40));
-            assert!(ran.stderr.contains("give a snapshot: "), "{args:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("give one of its snapshots: "), "{args:?}: {}", ran.stderr);
             assert!(ran.stderr.contains(&expected), "{args:?}: {}", ran.stderr);
         }
     }

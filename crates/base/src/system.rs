@@ -4,6 +4,14 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
+/// Returns the directory that a path is in; `.` for a plain file name.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Opens a file for reading. Does not block if the path is a FIFO.
 ///
 /// # Errors

@@ -1,19 +1,19 @@
-//! Single values: what is not finite, and what is far too large.
+//! Detects single values that are not finite or much too large.
 
 use super::AuditSubject;
 use crate::judge::finding::Finding;
 use serde_json::json;
 use tensorseal_base::severity::Severity;
 
-/// Binades between the largest value and the usual ones from which it is no weight. Clean tensors have
-/// up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an
-/// exponent gives 128 (F16: 16).
+/// The distance in binades between the largest and the usual values from which a value is not a weight. Clean tensors
+/// have up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an exponent gives
+/// 128 (F16: 16).
 const EXCESS_HIGH: i32 = 9;
 
-/// From here on it is remarkable.
+/// The distance from which a value is remarkable.
 pub(super) const EXCESS_LOW: i32 = 5;
 
-/// Judges values; `foreign`: elements that are known not to be weights.
+/// Judges the values of a tensor; `foreign` is the range of elements that are known not to be weights.
 pub(super) fn judge(
     subject: &AuditSubject<'_>,
     foreign: Option<[u64; 2]>,
@@ -39,7 +39,7 @@ fn not_finite(subject: &AuditSubject<'_>) -> Option<Finding> {
     if values.not_finite() == 0 {
         return None;
     }
-    // An attention mask is zero where it lets pass and minus infinity where it does not.
+    // An attention mask contains only zeros and negative infinity.
     if values.nan == 0 && values.positive_infinity == 0 && values.zero == finite {
         return None;
     }
@@ -72,12 +72,12 @@ fn too_large(subject: &AuditSubject<'_>) -> Option<Finding> {
     let places = &subject.facts.localization.outliers;
     let values = &subject.facts.distribution;
     let largest = libm::fmax(libm::fabs(values.min.0), libm::fabs(values.max.0));
-    let which = match places.count {
-        1 => "one of its values lies".to_owned(),
-        n => format!("{n} of its values lie"),
+    let subject_text = match places.count {
+        1 => "one of its values is".to_owned(),
+        n => format!("{n} of its values are"),
     };
     let message = format!(
-        "{which} far above the others: the largest is {largest:.4e}, 99.99 % are below 2^{}",
+        "{subject_text} far above the others: the largest is {largest:.4e}, and 99.99 % are below 2^{}",
         gap.usual + 1
     );
     let mut finding = subject
