@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use tensorseal_base::system::directory_of;
 use tensorseal_signing::{BUNDLE_FILE_NAME, are_bundles, attestation};
 
-
 /// Returns the default path of the seal of a model.
 pub fn default_seal(model: &Path) -> PathBuf {
     match model.is_dir() {
@@ -70,7 +69,6 @@ pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
     }
     inside
 }
-
 
 /// Returns the paths, relative to the model, of the signature that `sign` wrote into it and of its attestations, if they hold
 /// signature bundles and nothing else. What a seal lists is part of the model: seals of older versions have them.

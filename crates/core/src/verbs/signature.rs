@@ -105,7 +105,7 @@ pub fn read(
         hash = ?manifest.hashing.algorithm,
         "verified the signature"
     );
-    for remark in &opened.remarks {
+    for remark in &opened.warnings {
         let finding = Finding::new("signature/unusual-bundle", remark.to_string());
         report.findings.push(finding.in_file(&name));
     }
