@@ -42,6 +42,7 @@ impl SourceError {
         match error {
             RemoteError::Changed(what) => Self::Changed { place, what },
             RemoteError::Unavailable(reason) => Self::Unreachable { place, reason },
+            other => Self::Unreachable { place, reason: other.to_string() },
         }
     }
 }
