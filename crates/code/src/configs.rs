@@ -199,7 +199,7 @@ mod tests {
         );
         assert_eq!(code.len(), 2);
         assert!(code[0].contains("configuration_x.XConfig for AutoConfig"), "{code:?}");
-        assert_eq!(remote, ["tokenization_x.X of owner/name"]);
+        assert_eq!(remote, ["tokenization_x.X from owner/name"]);
         for (text, word) in [
             (
                 r#"{"a": {"b": [{"_target_": "nonexistent_module.call"}]}}"#,
