@@ -235,9 +235,9 @@ mod tests {
         let own =
             "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    code: null\n";
         assert!(of(own).is_empty());
-        let told =
+        let reasons =
             of("  loader_module: my_loader\n  code: code\n  python_model: python_model.pkl\n");
-        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(reasons.len(), 3, "{reasons:?}");
         assert_eq!(of("loader_module: mlflow.pyfunc.model\n").len(), 1);
     }
 }

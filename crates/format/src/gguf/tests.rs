@@ -137,7 +137,7 @@ fn made() -> impl Strategy<Value = GgufBuilder> {
     )
 }
 
-/// Whether it is accepted; what is, is read as it was written.
+/// Whether the file is accepted. An accepted file is read as it was written.
 fn accepted(made: &GgufBuilder) -> Result<bool, TestCaseError> {
     let report = made.check();
     is_sound(&report, made.whole().1)?;

@@ -413,7 +413,7 @@ mod tests {
         let many = format!("({})", "1,".repeat(65));
         let dict =
             |descr: &str, fortran: &str, shape: &str| file(1, &text(descr, fortran, shape), 8);
-        for (file, said) in [
+        for (file, expected) in [
             (b"PK\x03\x04 and so on".to_vec(), "not an .npy file"),
             (b"\x93NUM".to_vec(), "not an .npy file"),
             (MAGIC.to_vec(), "ends within"),
@@ -449,7 +449,7 @@ mod tests {
             (dict("<f4", "False", "(1,)"), "has 8 bytes of data, but its shape and type take 4"),
         ] {
             let error = read(&file).unwrap_err().to_string();
-            assert!(error.contains(said), "{error} is not {said}");
+            assert!(error.contains(expected), "{error} is not {expected}");
         }
     }
 
