@@ -497,7 +497,7 @@ fn a_model_is_held_to_the_seal_beside_it() {
     replaced(b"{}");
     let Some(Location::Remote(file)) = opened.seal else { panic!("{opened:?}") };
     let error = tensorseal_core::seal::read::read_remote(file.as_ref()).unwrap_err();
-    assert!(!error.is_content() && error.to_string().contains("it changed"), "{error}");
+    assert!(!error.is_content() && error.to_string().contains("the file has changed"), "{error}");
 }
 
 #[test]

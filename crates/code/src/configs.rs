@@ -199,7 +199,7 @@ mod tests {
         );
         assert_eq!(code.len(), 2);
         assert!(code[0].contains("configuration_x.XConfig for AutoConfig"), "{code:?}");
-        assert_eq!(remote, ["tokenization_x.X of owner/name"]);
+        assert_eq!(remote, ["tokenization_x.X from owner/name"]);
         for (text, word) in [
             (
                 r#"{"a": {"b": [{"_target_": "nonexistent_module.call"}]}}"#,
@@ -235,9 +235,9 @@ mod tests {
         let own =
             "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    code: null\n";
         assert!(of(own).is_empty());
-        let told =
+        let reasons =
             of("  loader_module: my_loader\n  code: code\n  python_model: python_model.pkl\n");
-        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(reasons.len(), 3, "{reasons:?}");
         assert_eq!(of("loader_module: mlflow.pyfunc.model\n").len(), 1);
     }
 }

@@ -163,7 +163,7 @@ mod tests {
         #[test]
         fn a_list_is_what_the_directory_is(
             picked in proptest::sample::subsequence(PATHS.to_vec(), 0..=PATHS.len()),
-            beside: bool,
+            signed_only: bool,
             git: bool,
         ) {
             let root = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ mod tests {
             }
             let options = OpenOptions {
                 include_git_paths: git,
-                list_signed_only: beside,
+                list_signed_only: signed_only,
                 seals: vec!["tensorseal.seal.json".into()],
                 exclude: vec!["model.sig".into(), ".cache/huggingface/b".into()],
                 ..OpenOptions::default()

@@ -179,13 +179,13 @@ mod tests {
         let at = WINDOW as usize - 3;
         bytes[at..at + 8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let place: &[u8] = &bytes;
-        let held = FilePrefix(place);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let prefix = FilePrefix(place);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.u32().unwrap();
         reader.skip(at as u64 - 4);
         assert_eq!(reader.u64().unwrap(), 0x0807_0605_0403_0201);
         assert_eq!(reader.left(), 15);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.big_endian = true;
         reader.skip(at as u64);
         assert_eq!(reader.number(2).unwrap(), 0x0102);
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn pieces_are_the_bytes() {
         let bytes: Vec<u8> = (0..3 * WINDOW + 7).map(|i| (i % 251) as u8).collect();
-        let held = FilePrefix(&bytes);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let prefix = FilePrefix(&bytes);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.skip(5);
         let mut seen = Vec::new();
         let count = bytes.len() as u64 - 9;

@@ -228,7 +228,7 @@ mod tests {
         let error = SplitError::Missing { count: 20, numbers: (2..=20).collect() };
         assert_eq!(
             error.to_string(),
-            "is one of 20 parts of a model, of which 2, 3, 4, 5, 6, 7, 8, 9 and 11 more are missing; \
+            "is one of 20 parts of a model; parts 2, 3, 4, 5, 6, 7, 8, 9 and 11 more are missing; \
              complete the download"
         );
     }

@@ -73,7 +73,7 @@ pub enum NpyError {
     Object,
     /// The element type is unsupported.
     #[error(
-        "has elements of type {0}; supported are integers and floats of 1, 2, 4 or 8 bytes (convert others with array.astype)"
+        "has elements of type {0}; supported are little-endian integers and floats of 1, 2, 4 or 8 bytes (convert others with array.astype)"
     )]
     Dtype(String),
     /// The array is in Fortran order.
@@ -413,24 +413,24 @@ mod tests {
         let many = format!("({})", "1,".repeat(65));
         let dict =
             |descr: &str, fortran: &str, shape: &str| file(1, &text(descr, fortran, shape), 8);
-        for (file, said) in [
+        for (file, expected) in [
             (b"PK\x03\x04 and so on".to_vec(), "not an .npy file"),
             (b"\x93NUM".to_vec(), "not an .npy file"),
             (MAGIC.to_vec(), "ends within"),
             (file(4, "{}", 0), "format 4.0"),
             (file(1, "{}", 0)[..9].to_vec(), "ends within"),
             (file(1, &text("<f8", "False", "(1,)"), 0)[..40].to_vec(), "ends within"),
-            (file(2, &long, 0), "more than 10000"),
+            (file(2, &long, 0), "the limit is 10000"),
             (file(1, "{}", 0), "a member is missing"),
             (file(1, "[]", 0), "no dictionary"),
             (file(1, "{'descr'}", 0), "no colon"),
             (file(1, "{'descr': '<f8'", 0), "no end of the dictionary"),
-            (file(1, "{'descr': '<f8', 'descr': '<f8'}", 0), "a member twice at its byte 17"),
+            (file(1, "{'descr': '<f8', 'descr': '<f8'}", 0), "a member twice at byte 17"),
             (file(1, "{'other': 1}", 0), "an unknown member"),
             (file(1, &(text("<f8", "False", "(1,)") + "x"), 8), "something after"),
             (file(1, "{'descr': [('a', '<f8')]}", 0), "records as elements"),
             (file(1, "{'de\\x73cr': '<f8'}", 0), "not plain"),
-            (dict(">f8", "False", "(1,)"), "type F64 (big-endian); little-endian"),
+            (dict(">f8", "False", "(1,)"), "type F64 (big-endian); supported are little-endian"),
             (dict("|O", "False", "(1,)"), "Python objects"),
             (dict("<U2", "False", "(1,)"), "type <U2"),
             (dict("|f8", "False", "(1,)"), "type |f8"),
@@ -449,7 +449,7 @@ mod tests {
             (dict("<f4", "False", "(1,)"), "has 8 bytes of data, but its shape and type take 4"),
         ] {
             let error = read(&file).unwrap_err().to_string();
-            assert!(error.contains(said), "{error} is not {said}");
+            assert!(error.contains(expected), "{error} is not {expected}");
         }
     }
 

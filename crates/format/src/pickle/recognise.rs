@@ -459,7 +459,7 @@ mod tests {
             recognised(&bytes);
         }
 
-        /// Whatever is put in front that leaves the stack as it was.
+        /// Prefixes that do not change the stack.
         #[test]
         fn any_operation_may_come_first(front in prop::collection::vec(0usize..6, 0..200)) {
             let pieces: [&[u8]; 6] = [b"N0", b"K\x010", b"(1", b"]0", b"S'a'\n0", b"X\x01\0\0\0a0"];

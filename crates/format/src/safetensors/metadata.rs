@@ -245,7 +245,7 @@ mod tests {
         let file = opened(dir.path(), &header);
         let error = metadata(&file, &|_| true).unwrap_err();
         assert!(matches!(&error, MetadataError::TooLong { key, .. } if key == "15"), "{error}");
-        // What nobody wants takes no room.
+        // Unwanted texts do not count towards the limit.
         assert_eq!(metadata(&file, &|key| key == "16").unwrap()["16"].len(), 1 << 20);
     }
 
@@ -259,8 +259,8 @@ mod tests {
             (r#"{"k":"1"},"__metadata__":{"k":"2"}"#, "header has '__metadata__' twice"),
             (r#"{"k":"1""#, "header is not JSON: EOF while parsing an object"),
         ] {
-            let told = refused(&format!(r#"{{{X},"__metadata__":{texts}}}"#));
-            assert!(told.starts_with(&format!("model.safetensors: {why}")), "{told}");
+            let message = refused(&format!(r#"{{{X},"__metadata__":{texts}}}"#));
+            assert!(message.starts_with(&format!("model.safetensors: {why}")), "{message}");
         }
     }
 

@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_view_is_said() {
-        for (shape, stride, offset, said) in [
+        for (shape, stride, offset, expected) in [
             (&[-1][..], &[1][..], 0, "dimension is negative"),
             (&[2], &[-1], 0, "stride is negative"),
             (&[2], &[1], -1, "offset is negative"),
@@ -316,7 +316,7 @@ mod tests {
             (&[2], &[1], i64::MAX, "overflows"),
         ] {
             let error = extent(&view(shape, stride, offset), Dtype::F32).unwrap_err();
-            assert!(error.contains(said), "{error}: {said}");
+            assert!(error.contains(expected), "{error}: {expected}");
         }
     }
 
