@@ -2,7 +2,7 @@
 //!
 //! A [`Weight`] has the [canonical](tensorseal_format::canonical) name, the shape and the order of elements of the
 //! Hugging Face checkpoint. It may be stored as one tensor, perhaps with its rows in another order or stacked with
-//! other weights ([`tensor_view`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and scales
+//! other weights ([`tensor_view`], `fused`), in parts that several ranks wrote ([`joined`]), or as codes and scales
 //! in separate tensors ([`schemes`]). Tied weights have one name ([`aliases`]). [`reader`] reads the values of a
 //! weight, however it is stored; [`values`] reads those of a single tensor.
 

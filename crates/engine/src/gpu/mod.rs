@@ -1,8 +1,8 @@
 //! The GPU engine: streams tiles through compute shaders that return integers.
 //!
-//! `adapter` finds devices, [`pipelines`] is the table of kernels, and `tile` encodes one tile and reads its
+//! `adapter` finds devices, `pipelines` is the table of kernels, and `tile` encodes one tile and reads its
 //! results (with `correlation`, `structure` and `blocks` for measurements that only some runs request).
-//! [`ring`] keeps several tiles in flight, `self_test` compares a device with known answers before it is
+//! `ring` keeps several tiles in flight, `self_test` compares a device with known answers before it is
 //! used, and `benchmark` times it. Without the feature `gpu`, `absent.rs` takes the place of all this.
 
 mod description;

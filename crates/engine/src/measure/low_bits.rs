@@ -64,7 +64,7 @@ const BATCH: usize = 16;
 
 impl LowBits {
     /// Creates empty counts for the bytes `start..start + len` of a tensor. `start` is a multiple of
-    /// [`BLOCK_LEN`](super::BLOCK_LEN).
+    /// [`BLOCK_LEN`].
     pub fn for_range(start: u64, len: u64) -> LowBits {
         let block = BLOCK_LEN as u64;
         let blocks = vec![BlockBits::default(); len.div_ceil(block) as usize];

@@ -3,8 +3,8 @@
 //! They are recognised by the names and shapes of tensors; the configuration decides what those leave open. If the
 //! quantisation is unknown, the weight is an [`UnreadableWeight`], and no verdict is made from it.
 //!
-//! Each scheme has a module and a row in [`SCHEMES`]. It determines where codes, scales and zero points are
-//! ([`QuantisedWeight`]). The code that unpacks and multiplies them is shared: [`quantised`], [`codes`] and [`grid`].
+//! Each scheme has a module and a row in `SCHEMES`. It determines where codes, scales and zero points are
+//! ([`QuantisedWeight`]). The code that unpacks and multiplies them is shared: `quantised`, `codes` and `grid`.
 
 mod awq;
 mod bitnet;
