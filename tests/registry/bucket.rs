@@ -47,7 +47,7 @@ fn names(source: &dyn Source) -> Vec<String> {
 
 /// The text of a seal.
 fn sealed(model: &Checkpoint) -> Result<String, String> {
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let measured = build::measure(model, false, &options, &Progress::default());
     let (seal, _) = measured.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
