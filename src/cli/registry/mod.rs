@@ -31,11 +31,7 @@ fn state_failure(error: StateError) -> Failure {
         StateError::Missing(_) | StateError::NotAcceptable(_) => exit::USAGE,
         StateError::Unknown(_) => exit::NOTHING,
         StateError::Locked { .. } => exit::LOCKED,
-        StateError::Damaged { .. }
-        | StateError::Newer { .. }
-        | StateError::Full(_)
-        | StateError::Io { .. }
-        | StateError::Sql { .. } => exit::INCOMPLETE,
+        _ => exit::INCOMPLETE,
     };
     Failure { code, error: error.into() }
 }
