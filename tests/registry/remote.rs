@@ -94,13 +94,10 @@ fn files_below(root: &Path) -> Vec<(String, PathBuf)> {
 }
 
 fn options() -> OpenOptions {
-    let seals = vec!["tensorseal.seal.json".to_owned()];
-    {
-        let mut options = OpenOptions::default();
-        options.seals = seals;
-        options.list_signed_only = true;
-        options
-    }
+    let mut options = OpenOptions::default();
+    options.seals = vec!["tensorseal.seal.json".to_owned()];
+    options.list_signed_only = true;
+    options
 }
 
 fn cpu() -> RunOptions {
