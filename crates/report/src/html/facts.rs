@@ -23,17 +23,17 @@ pub fn covered(coverage: &Coverage) -> String {
         0 => 100.0,
         total => checked as f64 / total as f64 * 100.0,
     };
-    format!("{} of {} ({percent:.1} %)", bytes(checked), bytes(coverage.bytes_total))
+    format!(
+        "{} of {} ({percent:.1} % of what is part of the model)",
+        bytes(checked),
+        bytes(coverage.bytes_total)
+    )
 }
 
 /// Returns the paths that were skipped, with the reasons.
 pub fn skipped(coverage: &Coverage) -> Vec<(&str, &str)> {
-    let all = coverage.not_covered.iter();
-    let mut skipped: Vec<_> =
-        all.map(|skipped| (skipped.path.as_str(), skipped.reason.as_str())).collect();
-    // Both models of a comparison may have the same path.
-    skipped.dedup();
-    skipped
+    let all = crate::summary::skipped(coverage).into_iter();
+    all.map(|skipped| (skipped.path.as_str(), skipped.reason.as_str())).collect()
 }
 
 /// Returns the number of files or shards that a signature lists.
