@@ -5,7 +5,7 @@ use super::{CommandResult, output, running};
 use crate::judge::compare::{Class, ComparisonReport, WeightRow};
 use crate::report::human::{Palette, shown};
 use crate::report::table::{Align, Cell, Table};
-use crate::report::units::count;
+use crate::report::units::{count, grouped};
 use crate::verbs::{CompareOptions, compare};
 use std::io::{self, Write};
 
@@ -51,11 +51,11 @@ fn human(
     let mut rows: Vec<&WeightRow> = comparison
         .weights
         .iter()
-        .filter(|row| args.full || row.class > Class::Identical && row.relative.is_some())
+        .filter(|row| args.full || row.class == Class::Changed || is_compared_and_differs(row))
         .collect();
     // The most different first; with --full in the order of the model.
     if !args.full {
-        let far = |row: &WeightRow| row.relative.unwrap_or(0.0);
+        let far = |row: &WeightRow| row.relative.unwrap_or(f64::INFINITY);
         rows.sort_by(|a, b| b.class.cmp(&a.class).then(far(b).total_cmp(&far(a))));
     }
     let most = if args.full { rows.len() } else { LISTED };
@@ -66,6 +66,7 @@ fn human(
         .column("relative", Align::Right)
         .column("cosine", Align::Right)
         .column("largest", Align::Right)
+        .column("at element", Align::Right)
         .column("changed", Align::Right);
     let cells = rows.iter().take(most).map(|row| cells(row));
     output::table(table, &cells.collect::<Vec<_>>(), out)?;
@@ -74,6 +75,11 @@ fn human(
         writeln!(out, "{}", palette.dim(&format!("… and {rest} (list all with --full)")))?;
     }
     Ok(())
+}
+
+/// Whether the values of a weight were compared, and something about it differs.
+fn is_compared_and_differs(row: &WeightRow) -> bool {
+    row.class > Class::Identical && row.relative.is_some()
 }
 
 /// Returns the line of a weight.
@@ -88,6 +94,7 @@ fn cells(row: &WeightRow) -> Vec<Cell> {
         row.relative.map_or_else(none, percent),
         row.cosine.map_or_else(none, |cosine| format!("{cosine:.6}")),
         row.largest.map_or_else(none, |largest| format!("{largest:.2e}")),
+        row.largest_at.map_or_else(none, grouped),
         row.changed_share.map_or_else(none, |share| changed(share, row.elements)),
     ];
     cells.map(Cell::from).to_vec()

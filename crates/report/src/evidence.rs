@@ -34,6 +34,7 @@ const FIRST_OF: [(&str, &str); 1] = [("index", "indices")];
 /// Keys that are clearer in other words.
 const LABELS: &[(&str, &str)] = &[
     ("binades", "difference"),
+    ("changed_share", "elements changed"),
     ("crc32_stated", "stated CRC-32"),
     ("effect", "effect size"),
     ("index", "row or column"),
@@ -46,6 +47,9 @@ const LABELS: &[(&str, &str)] = &[
     ("infinite", "infinite values"),
     ("psi", "population stability index"),
     ("ratio_usual", "usual ratio"),
+    ("ranges", "byte ranges"),
+    ("ranges_total", "byte ranges in all"),
+    ("relative", "relative difference"),
     ("relative_norm", "norm of the change"),
     ("snr_db", "signal-to-noise ratio"),
     ("threshold_psi", "threshold of the population stability index"),
@@ -187,7 +191,9 @@ fn label(key: &str) -> String {
         return (*words).to_owned();
     }
     let key = key.strip_suffix("_binades").unwrap_or(key);
-    safe_text::clipped(&key.replace('_', " "), VALUE)
+    let words: Vec<&str> =
+        key.split('_').map(|word| if word == "nan" { "NaN" } else { word }).collect();
+    safe_text::clipped(&words.join(" "), VALUE)
 }
 
 /// Returns a value as people read it, with the unit that its key implies.
@@ -295,7 +301,8 @@ mod tests {
         assert_eq!((&tables[0].title, tables[0].more), (&None, 0));
         assert_eq!(tables[0].columns, ["", "sealed", "found"]);
         assert_eq!(tables[0].rows, [["mean", "-1.5e-7", "0.25"]]);
-        let expected = [("blocks", "12,345"), ("nan found", "3"), ("ranges", "0 to 1,048,575; 4")];
+        let expected =
+            [("blocks", "12,345"), ("NaN found", "3"), ("byte ranges", "0 to 1,048,575; 4")];
         assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
     }
 
@@ -339,7 +346,7 @@ mod tests {
             ("share", json!(7)),
         ]);
         let expected = [
-            ("changed share", "25 %"),
+            ("elements changed", "25 %"),
             ("rows or columns", "319, 4"),
             ("probability by chance", "10^-12.5"),
             ("share", "7"),

@@ -265,20 +265,18 @@ pub fn findings(
         .iter()
         .filter(|f| !requirements.iter().any(|rule| repeats(f, rule)))
         .partition(|f| f.severity >= options.show || report.fails(f));
-    let differing = |f: &Finding| report.comparison.is_some() && f.rule == WEIGHT_DIFFERS;
-    let number = listed.iter().filter(|f| differing(f)).count() as u64;
-    let (differing, listed): (Vec<&Finding>, Vec<&Finding>) =
-        listed.into_iter().partition(|f| number > 1 && differing(f));
+    let differs = |f: &&Finding| report.comparison.is_some() && f.rule == WEIGHT_DIFFERS;
+    let (differing, listed): (Vec<&Finding>, Vec<&Finding>) = listed.into_iter().partition(differs);
     if !listed.is_empty() || !differing.is_empty() {
         writeln!(out)?;
     }
     if let Some(worst) = differing.iter().map(|finding| finding.severity).max() {
-        let (severity, weights) = (palette.severity(worst), count(number, "weight"));
-        writeln!(
-            out,
-            "{severity}  {WEIGHT_DIFFERS}  {}",
-            palette.bold(&format!("{weights} differ"))
-        )?;
+        let weights = match differing.len() as u64 {
+            1 => "1 weight differs".to_owned(),
+            number => format!("{} differ", count(number, "weight")),
+        };
+        let severity = palette.severity(worst);
+        writeln!(out, "{severity}  {WEIGHT_DIFFERS}  {}", palette.bold(&weights))?;
     }
     for finding in listed.iter().take(LISTED) {
         finding_lines(finding, palette, out)?;

@@ -9,9 +9,6 @@ use tensorseal_core::judge::{Finding, Severity, Verdict};
 use tensorseal_core::policy::gate::{RuleOutcome, RuleStatus};
 use tensorseal_format::SkippedPath;
 
-/// Bytes of a gibibyte.
-const GIB: f64 = (1u64 << 30) as f64;
-
 /// Returns the verdict as one word.
 pub fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -151,10 +148,10 @@ fn lower_first(title: &str) -> String {
 /// Returns how much was measured, in which time, and on which device.
 pub fn measured(report: &Report) -> Option<String> {
     let engine = report.engine.as_ref()?;
-    let rate = engine.bytes_read as f64 / GIB / engine.seconds.max(1e-9);
+    let rate = bytes((engine.bytes_read as f64 / engine.seconds.max(1e-9)) as u64);
     let adapter = engine.adapter.as_deref().map(|a| format!(" ({})", safe_text::name(a)));
     Some(format!(
-        "{} in {:.2} s, {rate:.2} GiB/s, {}{}, {}",
+        "{} in {:.2} s, {rate}/s, {}{}, {}",
         bytes(engine.bytes_read),
         engine.seconds,
         safe_text::name(&engine.device),

@@ -15,19 +15,20 @@ pub fn more(length: usize) -> Option<String> {
     (more > 0).then(|| format!("… and {} more", grouped(more as u64)))
 }
 
-/// Returns how many bytes of the model were covered.
-pub fn covered(coverage: &Coverage) -> String {
+/// Returns how many bytes of the model, or of both models of a comparison, were covered.
+pub fn covered(report: &Report) -> String {
+    let coverage = &report.coverage;
+    let whole = match report.comparison {
+        Some(_) => "both models",
+        None => "what is part of the model",
+    };
     // Some bytes are read a second time, to describe a change.
     let checked = coverage.bytes_checked.min(coverage.bytes_total);
     let percent = match coverage.bytes_total {
         0 => 100.0,
         total => checked as f64 / total as f64 * 100.0,
     };
-    format!(
-        "{} of {} ({percent:.1} % of what is part of the model)",
-        bytes(checked),
-        bytes(coverage.bytes_total)
-    )
+    format!("{} of {} ({percent:.1} % of {whole})", bytes(checked), bytes(coverage.bytes_total))
 }
 
 /// Returns the paths that were skipped, with the reasons.
