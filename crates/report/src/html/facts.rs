@@ -15,25 +15,26 @@ pub fn more(length: usize) -> Option<String> {
     (more > 0).then(|| format!("… and {} more", grouped(more as u64)))
 }
 
-/// Returns how many bytes of the model were covered.
-pub fn covered(coverage: &Coverage) -> String {
+/// Returns how many bytes of the model, or of both models of a comparison, were covered.
+pub fn covered(report: &Report) -> String {
+    let coverage = &report.coverage;
+    let whole = match report.comparison {
+        Some(_) => "both models",
+        None => "what is part of the model",
+    };
     // Some bytes are read a second time, to describe a change.
     let checked = coverage.bytes_checked.min(coverage.bytes_total);
     let percent = match coverage.bytes_total {
         0 => 100.0,
         total => checked as f64 / total as f64 * 100.0,
     };
-    format!("{} of {} ({percent:.1} %)", bytes(checked), bytes(coverage.bytes_total))
+    format!("{} of {} ({percent:.1} % of {whole})", bytes(checked), bytes(coverage.bytes_total))
 }
 
 /// Returns the paths that were skipped, with the reasons.
 pub fn skipped(coverage: &Coverage) -> Vec<(&str, &str)> {
-    let all = coverage.not_covered.iter();
-    let mut skipped: Vec<_> =
-        all.map(|skipped| (skipped.path.as_str(), skipped.reason.as_str())).collect();
-    // Both models of a comparison may have the same path.
-    skipped.dedup();
-    skipped
+    let all = crate::summary::skipped(coverage).into_iter();
+    all.map(|skipped| (skipped.path.as_str(), skipped.reason.as_str())).collect()
 }
 
 /// Returns the number of files or shards that a signature lists.
