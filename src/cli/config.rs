@@ -7,7 +7,6 @@ use super::args::{self, General, OutputFormat};
 use super::{Failure, command};
 use crate::checkpoint::display_name;
 use crate::engine::device::DeviceChoice;
-use crate::severity::Severity;
 use anyhow::{Context, anyhow};
 use clap::{Command, ValueEnum};
 use std::ffi::OsString;
@@ -43,7 +42,7 @@ const KEYS: [(&str, Check); 8] = [
             .map_err(|_| "expected human or json".to_owned())
             .and(text(value))
     }),
-    ("show", |value| text(value)?.parse::<Severity>().and(text(value))),
+    ("show", |value| args::severity(&text(value)?).and(text(value))),
     ("quiet", flag),
     ("verbose", |value| {
         number(value).and_then(|n| {
@@ -142,7 +141,7 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, (usize, String)> {
         let line = line_of(text, key.span().start);
         let name = display_name(key.get_ref());
         let DeValue::Table(table) = value.get_ref() else {
-            return Err((line, format!("unknown key `{name}`: keys belong into [{TABLE}]")));
+            return Err((line, misplaced(&name)));
         };
         if key.get_ref() != TABLE {
             return Err((line, format!("unknown table [{name}]: the only table is [{TABLE}]")));
@@ -160,6 +159,19 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, (usize, String)> {
     Ok(defaults)
 }
 
+/// Why a key outside the table of the defaults is not read.
+fn misplaced(name: &str) -> String {
+    match KEYS.iter().any(|(known, _)| *known == name) {
+        true => format!("key `{name}` belongs in [{TABLE}]: write that line above it"),
+        false => format!("unknown key `{name}`; keys belong in [{TABLE}] and are {}", keys()),
+    }
+}
+
+/// The keys that can be set, as a list.
+fn keys() -> String {
+    KEYS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a key cannot be set.
 fn refused(name: &str) -> String {
     if is_option(&command::command(), name) {
@@ -167,8 +179,7 @@ fn refused(name: &str) -> String {
             "key `{name}` cannot be set in a configuration file, since it can decide a verdict; use --{name} or a policy"
         );
     }
-    let known: Vec<&str> = KEYS.iter().map(|(name, _)| *name).collect();
-    format!("unknown key `{name}`; the keys are {}", known.join(", "))
+    format!("unknown key `{name}`; the keys are {}", keys())
 }
 
 /// Whether a command, or one below it, has an option of this name.

@@ -219,6 +219,7 @@ fn every_step_names_the_next() {
     let signed = place.run(&sign, &[]);
     let verify = "`tensorseal verify model --signature model/model.sig --public-key PUB.pem`";
     assert!(next(&signed).ends_with(verify), "{}", signed.stderr);
+    assert!(next(&signed).contains("`openssl pkey -in key.pem -pubout -out PUB.pem`"));
     let verify = ["verify", "model", "--signature", "model/model.sig", "--public-key", "pub.pem"];
     assert_eq!(place.run(&verify, &[]).code, 0);
     let printed = place.run(&["gate", "--print-policy"], &[]);

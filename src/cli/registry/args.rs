@@ -1,7 +1,7 @@
 //! Arguments of `registry`.
 
 use super::values::{self, Rotation};
-use crate::cli::args::{MeasurementArgs, OutputFormat, Showing};
+use crate::cli::args::{MeasurementArgs, OutputFormat, Showing, severity};
 use crate::cli::heading;
 use crate::judge::Severity;
 use crate::policy::{Age, Pattern};
@@ -73,14 +73,15 @@ pub struct Listing {
     #[command(flatten)]
     pub showing: Showing,
     /// Lowest severity that fails the command: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium", help_heading = heading::FAILURE)]
+    #[arg(long, value_name = "SEVERITY", default_value = "medium", value_parser = severity)]
+    #[arg(help_heading = heading::FAILURE)]
     pub fail_on: Severity,
 }
 
 /// Where models are remembered.
 #[derive(Debug, Args)]
 pub(crate) struct StateArgs {
-    /// State database [default: tensorseal.db in $STATE_DIRECTORY, or tensorseal/registry.db in
+    /// State database (what scans remember) [default: tensorseal.db in $STATE_DIRECTORY, or tensorseal/registry.db in
     /// $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DB")]
     pub state: Option<PathBuf>,

@@ -4,11 +4,11 @@ mod describe;
 mod native;
 mod third_party;
 
-use super::args::{DetectArgs, SchemeChoice};
+use super::args::{DetectArgs, Expect, SchemeChoice};
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::{Common, General};
-use crate::cli::{CommandResult, output};
-use crate::judge::watermark::Detection;
+use crate::cli::{CommandResult, exit, output};
+use crate::judge::watermark::{Detection, Presence};
 use crate::report::{Report, WatermarkReport};
 use crate::verbs::RunInputs;
 use crate::watermark::third_party::ThirdPartyScheme;
@@ -27,12 +27,19 @@ fn conclude(
     mut report: Report,
     detections: Vec<Detection>,
     to: (&Common, &General),
+    expect: Option<Expect>,
 ) -> CommandResult {
     RunInputs::default().check_unchanged(models)?;
     report.judge(to.0.fail_on);
     let shown = detections.clone();
     report.watermark = Some(WatermarkReport::from_detections(detections));
-    output::finish(&report, to, &|out, palette| {
+    let code = output::finish(&report, to, &|out, palette| {
         shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
-    })
+    })?;
+    let is_absent = shown.iter().all(|detection| detection.verdict == Presence::Absent);
+    if expect.is_none() && is_absent && code == exit::FINDINGS {
+        let text = "add `--expect absent` if the model should have no watermark of this key";
+        output::next(to.0, to.1, text);
+    }
+    Ok(code)
 }
