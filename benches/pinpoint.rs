@@ -2,8 +2,8 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use tensorseal::measure::BLOCK_LEN;
-use tensorseal::pinpoint::{CHUNK_LEN, Subtree, explain};
+use tensorseal_core::pinpoint::{CHUNK_LEN, Subtree, explain};
+use tensorseal_engine::measure::BLOCK_LEN;
 
 fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

@@ -5,11 +5,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use std::path::Path;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::engine::{RunOptions, Threads};
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::detect;
-use tensorseal::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::detect;
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunOptions, Threads};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// Rows, columns and layers of a model.
 const ROWS: usize = 2048;

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tensorseal::judge::{Finding, Verdict};
-use tensorseal::registry::record::{
+use tensorseal_core::judge::{Finding, Verdict};
+use tensorseal_core::record::{
     ModelRecord, ModelRecords, ModelState, RecordedFinding, RegistrySummary, RunOutcome, RunRecord,
     SkippedItems,
 };
-use tensorseal::report::human::{Options, Palette};
-use tensorseal::report::registry::syslog::{self, Facility, Origin, Target};
-use tensorseal::report::registry::{Overview, html, human, inventory, json, ocsf, prometheus};
+use tensorseal_report::human::{Options, Palette};
+use tensorseal_report::registry::syslog::{self, Facility, Origin, Target};
+use tensorseal_report::registry::{Overview, html, human, inventory, json, ocsf, prometheus};
 
 /// 2026-12-01T08:00:00Z.
 const NOW: i64 = 1_796_112_000;

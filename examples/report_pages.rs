@@ -10,24 +10,24 @@ use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tensorseal::checkpoint::{ContentClass, FileContent};
-use tensorseal::code::CodeReport;
-use tensorseal::engine::EngineUse;
-use tensorseal::judge::watermark::{Detection, Presence, judge as judge_mark};
-use tensorseal::judge::{Finding, Severity};
-use tensorseal::policy::PolicyFile;
-use tensorseal::policy::gate::{
+use tensorseal_code::CodeReport;
+use tensorseal_core::judge::watermark::{Detection, Presence, judge as judge_mark};
+use tensorseal_core::judge::{Finding, Severity};
+use tensorseal_core::policy::PolicyFile;
+use tensorseal_core::policy::gate::{
     CoverageEvidence, Evidence, FileEvidence, Observation, SignatureEvidence, SignatureState,
     SignerEvidence, judge,
 };
-use tensorseal::report::human::Palette;
-use tensorseal::report::inventory::InventoryFile;
-use tensorseal::report::profile::{LowBitCounts, Profile};
-use tensorseal::report::statement::{StatementContext, StatementInput, VerdictStatementError};
-use tensorseal::report::{ModelSummary, PolicyUsed, Report, SealUsed};
-use tensorseal::report::{cyclonedx, github, html, human, json, junit, markdown, sarif, svr, vsa};
-use tensorseal::signing::Statement;
-use tensorseal::stream::hashing::HashAlgorithm;
+use tensorseal_engine::EngineUse;
+use tensorseal_engine::stream::hashing::HashAlgorithm;
+use tensorseal_format::{ContentClass, FileContent};
+use tensorseal_report::human::Palette;
+use tensorseal_report::inventory::InventoryFile;
+use tensorseal_report::profile::{LowBitCounts, Profile};
+use tensorseal_report::statement::{StatementContext, StatementInput, VerdictStatementError};
+use tensorseal_report::{ModelSummary, PolicyUsed, Report, SealUsed};
+use tensorseal_report::{cyclonedx, github, html, human, json, junit, markdown, sarif, svr, vsa};
+use tensorseal_signing::Statement;
 
 const ROLES: [&str; 9] = [
     "attention.query",

@@ -2,9 +2,9 @@
 //! `cargo run --example verify -- MODEL BUNDLE PUBLIC_KEY`.
 
 use std::process::ExitCode;
-use tensorseal::judge::Verdict;
-use tensorseal::verbs::trust;
 use tensorseal::{SignatureOptions, VerifyOptions};
+use tensorseal_core::judge::Verdict;
+use tensorseal_core::verbs::trust;
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

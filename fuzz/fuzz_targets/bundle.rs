@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Display;
-use tensorseal::signing::{Certificate, Manifest, PrivateKey, PublicKey, Statement, TrustAnchors, verify};
+use tensorseal_signing::{Certificate, Manifest, PrivateKey, PublicKey, Statement, TrustAnchors, verify};
 
 const KEY: &[u8] = b"-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0SRBY/nWV0jO99jCSTxGxwTMxSUO
@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
             for certificate in one_line(Certificate::parse_all(text)).unwrap_or_default() {
                 let _ = (certificate.names(), certificate.not_after());
                 let itself = std::slice::from_ref(&certificate);
-                one_line(tensorseal::signing::certificates::verify_chain(
+                one_line(tensorseal_signing::certificates::verify_chain(
                     &certificate,
                     itself,
                     itself,

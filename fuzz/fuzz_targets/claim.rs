@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::watermark::claim::Claim;
+use tensorseal_core::watermark::claim::Claim;
 
 fuzz_target!(|text: &[u8]| {
     match Claim::parse(text) {

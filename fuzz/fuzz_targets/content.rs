@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::ContentClass;
-use tensorseal::checkpoint::content::{classify_bytes, examine_bytes};
+use tensorseal_format::ContentClass;
+use tensorseal_format::content::{classify_bytes, examine_bytes};
 
 const NAMES: [&str; 8] =
     ["model", "a.bin", "a.pt", "a.msgpack", "a.mlmodel", "a.json", "d/a.tar.gz", "a.safetensors"];

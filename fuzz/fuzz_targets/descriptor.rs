@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::watermark::third_party::descriptor::{Descriptor, scheme_of};
+use tensorseal_core::watermark::third_party::descriptor::{Descriptor, scheme_of};
 
 fuzz_target!(|text: &[u8]| {
     match Descriptor::parse(text) {

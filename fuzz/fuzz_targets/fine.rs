@@ -4,13 +4,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
-use tensorseal::dtype::Dtype;
-use tensorseal::measure::BLOCK_LEN;
-use tensorseal::pinpoint::chunk_digests::ChunkDigests;
-use tensorseal::pinpoint::{Subtree, chunk_values, explain};
-use tensorseal::seal::document::root_text;
-use tensorseal::seal::{ModelSeal, Seal, TensorSeal};
-use tensorseal::stream::source::{ByteSource, ReadError};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_engine::measure::BLOCK_LEN;
+use tensorseal_core::pinpoint::chunk_digests::ChunkDigests;
+use tensorseal_core::pinpoint::{Subtree, chunk_values, explain};
+use tensorseal_core::seal::document::root_text;
+use tensorseal_core::seal::{ModelSeal, Seal, TensorSeal};
+use tensorseal_engine::stream::source::{ByteSource, ReadError};
 
 struct Memory(Vec<u8>);
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::gguf::check_bytes;
+use tensorseal_format::gguf::check_bytes;
 
 fuzz_target!(|input: &[u8]| {
     let Some((length, rest)) = input.split_first_chunk::<8>() else { return };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::safetensors::check_header_alone;
+use tensorseal_format::safetensors::check_header_alone;
 
 fuzz_target!(|input: &[u8]| {
     let Some((length, text)) = input.split_first_chunk::<8>() else { return };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::numpy::npy;
+use tensorseal_format::numpy::npy;
 
 fuzz_target!(|input: &[u8]| {
     let Some((length, rest)) = input.split_first_chunk::<8>() else { return };

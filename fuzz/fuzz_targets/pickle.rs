@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::pickle::{Fault, unpickle};
+use tensorseal_format::pickle::{Fault, unpickle};
 
 fuzz_target!(|input: &[u8]| {
     let found = unpickle(input);

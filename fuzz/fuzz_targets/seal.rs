@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::seal::{Seal, canonical, read};
+use tensorseal_core::seal::{Seal, canonical, read};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(seal) = read::parse(bytes) {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::path::{Component, Path};
-use tensorseal::checkpoint::shard_index::parse_index;
+use tensorseal_format::shard_index::parse_index;
 
 fuzz_target!(|text: &[u8]| {
     for shard in parse_index(text).weight_map.values() {

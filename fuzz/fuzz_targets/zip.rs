@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else { return };

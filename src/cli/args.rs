@@ -1,14 +1,14 @@
 //! Arguments that commands share, and those of the small ones, as documented by `--help`.
 
 use super::heading;
-use crate::engine::Threads;
-use crate::engine::device::DeviceChoice;
-use crate::judge::Severity;
-use crate::pinpoint::search::DEFAULT_LIMIT;
-use crate::report::human;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
+use tensorseal_core::judge::Severity;
+use tensorseal_core::pinpoint::search::DEFAULT_LIMIT;
+use tensorseal_engine::Threads;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_report::human;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OutputFormat {
@@ -130,8 +130,8 @@ pub(super) struct OpenArgs {
 
 impl OpenArgs {
     /// The options of the library.
-    pub(super) fn options(&self) -> crate::verbs::ModelScope {
-        crate::verbs::ModelScope {
+    pub(super) fn options(&self) -> tensorseal_core::verbs::ModelScope {
+        tensorseal_core::verbs::ModelScope {
             allow_symlinks: self.allow_symlinks,
             include_git_paths: self.no_ignore_git_paths,
         }
@@ -342,6 +342,6 @@ pub fn percent(text: &str) -> Result<f64, String> {
 
 pub(super) fn root(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("blake3:")
-        .and_then(crate::seal::canonical::unhex)
+        .and_then(tensorseal_core::seal::canonical::unhex)
         .ok_or("expected blake3: followed by 64 lower-case hexadecimal digits".to_owned())
 }

@@ -2,10 +2,10 @@
 
 use super::args::{AuditArgs, General};
 use super::{CommandResult, output, running};
-use crate::report::Report;
-use crate::report::units::count;
-use crate::verbs::{AuditOptions, audit};
 use std::io::{self, Write};
+use tensorseal_core::verbs::{AuditOptions, audit};
+use tensorseal_report::Report;
+use tensorseal_report::units::count;
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs, general: &General) -> CommandResult {

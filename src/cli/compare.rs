@@ -2,13 +2,13 @@
 
 use super::args::{CompareArgs, General};
 use super::{CommandResult, output, running};
-use crate::judge::compare::{Class, WeightRow};
-use crate::report::ComparisonUsed;
-use crate::report::human::{Palette, shown};
-use crate::report::table::{Align, Cell, Table};
-use crate::report::units::count;
-use crate::verbs::{CompareOptions, compare};
 use std::io::{self, Write};
+use tensorseal_core::judge::compare::{Class, WeightRow};
+use tensorseal_core::verbs::{CompareOptions, compare};
+use tensorseal_report::ComparisonUsed;
+use tensorseal_report::human::{Palette, shown};
+use tensorseal_report::table::{Align, Cell, Table};
+use tensorseal_report::units::count;
 
 /// Weights that are listed one by one; the rest is counted.
 const LISTED: usize = 40;

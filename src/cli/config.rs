@@ -5,14 +5,14 @@
 
 use super::args::{self, General, OutputFormat};
 use super::{Failure, command};
-use crate::checkpoint::display_name;
-use crate::engine::device::DeviceChoice;
 use anyhow::{Context, anyhow};
 use clap::{Command, ValueEnum};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tensorseal_base::regular_file::read_at_most;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_format::display_name;
 use toml::de::{DeTable, DeValue};
 
 /// The file of the system.

@@ -2,12 +2,14 @@
 
 use super::args::{DevicesArgs, OutputFormat};
 use super::{CommandResult, Failure, exit};
-use crate::engine::Threads;
-use crate::engine::gpu::{AdapterDescription, DeviceSelector, Gpu, GpuError, Throughput, adapters};
-use crate::report::table::{Align, Table};
-use crate::report::units::bytes;
 use serde::Serialize;
 use std::io::{self, Write};
+use tensorseal_engine::Threads;
+use tensorseal_engine::gpu::{
+    AdapterDescription, DeviceSelector, Gpu, GpuError, Throughput, adapters,
+};
+use tensorseal_report::table::{Align, Table};
+use tensorseal_report::units::bytes;
 
 /// One device in the list.
 #[derive(Serialize)]

@@ -2,12 +2,12 @@
 
 use super::args::{ExplainArgs, OutputFormat};
 use super::{CommandResult, Failure, exit, output};
-use crate::judge::rules::{self, Rule, catalogue_of, rules};
-use crate::report::human::Palette;
-use crate::report::table::{Align, Cell, Table};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::io::{self, Write};
+use tensorseal_core::judge::rules::{self, Rule, catalogue_of, rules};
+use tensorseal_report::human::Palette;
+use tensorseal_report::table::{Align, Cell, Table};
 
 /// Width of the text, in columns.
 const WIDTH: usize = 96;

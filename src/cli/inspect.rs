@@ -2,13 +2,13 @@
 
 use super::args::{General, InspectArgs};
 use super::{CommandResult, output};
-use crate::checkpoint::Checkpoint;
-use crate::report::human::{Palette, shown};
-use crate::report::table::{Align, Cell, Table};
-use crate::report::units::{bytes, grouped};
-use crate::verbs::inspect::{InspectOptions, Inspection, inspect, pattern};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use tensorseal_core::verbs::inspect::{InspectOptions, Inspection, inspect, pattern};
+use tensorseal_format::Checkpoint;
+use tensorseal_report::human::{Palette, shown};
+use tensorseal_report::table::{Align, Cell, Table};
+use tensorseal_report::units::{bytes, grouped};
 
 /// Runs the verb.
 pub(super) fn run(args: &InspectArgs, general: &General) -> CommandResult {

@@ -19,18 +19,18 @@ fn add_hints(
     args: &[OsString],
     environment: &dyn Fn(&OsStr) -> Option<OsString>,
 ) -> Error {
-    let usage = context(&error, ContextKind::Usage);
+    let verb = verb_of(command, args);
     let hints: Vec<String> = match error.kind() {
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::Strings(missing)) => {
-                missing.iter().filter_map(|arg| missing_hint(arg, &usage)).collect()
+                missing.iter().filter_map(|arg| missing_hint(arg, &verb)).collect()
             }
             _ => Vec::new(),
         },
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let arg = context(&error, ContextKind::InvalidArg);
             let value = context(&error, ContextKind::InvalidValue);
-            let format = format_hint(&arg, &value, &usage);
+            let format = format_hint(&arg, &value, &verb);
             let variable = variable_of(command, &arg)
                 .filter(|name| environment(name).is_some_and(|set| set == *value))
                 .filter(|_| !is_given(&arg, args))
@@ -46,19 +46,31 @@ fn add_hints(
     error
 }
 
-/// What an error says of itself, as text.
+/// The words of the verb on a command line.
+fn verb_of(mut command: &Command, args: &[OsString]) -> String {
+    let mut words = Vec::new();
+    for arg in args.iter().skip(1) {
+        if let Some(below) = command.find_subcommand(arg) {
+            words.push(below.get_name());
+            command = below;
+        }
+    }
+    words.join(" ")
+}
+
+/// A detail of an error, as text.
 fn context(error: &Error, kind: ContextKind) -> String {
     error.get(kind).map(ToString::to_string).unwrap_or_default()
 }
 
 /// Where the value of a missing argument comes from.
-fn missing_hint(arg: &str, usage: &str) -> Option<String> {
+fn missing_hint(arg: &str, verb: &str) -> Option<String> {
     let text = match arg {
         "--policy <FILE>" => {
             "write a policy with `tensorseal gate --print-policy > policy.toml`".to_owned()
         }
         "--key <PEM>" => format!("create a private key with `{CREATE_KEY} -out release.pem`"),
-        "--key <KEY>" if usage.contains("watermark detect") => {
+        "--key <KEY>" if verb == "watermark detect" => {
             "name the key that the watermark was embedded with".to_owned()
         }
         "--key <KEY>" => {
@@ -79,17 +91,17 @@ fn missing_hint(arg: &str, usage: &str) -> Option<String> {
 }
 
 /// How a report is written in a format that is not printed.
-fn format_hint(arg: &str, value: &str, usage: &str) -> Option<String> {
+fn format_hint(arg: &str, value: &str, verb: &str) -> Option<String> {
     let is_written = ReportFormat::from_str(value, true).is_ok();
     let is_printed = PrintFormat::from_str(value, false).is_ok();
     if !arg.starts_with("--format ") || !is_written || is_printed {
         return None;
     }
     let value = value.to_ascii_lowercase();
-    if usage.contains("registry status") && value == "html" {
+    if verb == "registry status" && value == "html" {
         return Some("write an HTML page with `--html FILE`".to_owned());
     }
-    let without = ["registry", "devices", "explain"].iter().any(|verb| usage.contains(verb));
+    let without = ["registry", "devices", "explain"].iter().any(|name| verb.starts_with(name));
     (!without).then(|| format!("write a report in this format with `--report {value}=PATH`"))
 }
 
@@ -149,9 +161,10 @@ mod tests {
         let set = [("TENSORSEAL_THREADS", "1000000")];
         // The option comes first.
         assert!(!text(threads, &set).contains(variable));
-        // The environment of a test is that of other tests, too: the value is on the line, the option has no name there.
+        // Tests share an environment, so that the value comes from a line here.
         let error = command().try_get_matches_from(threads.split(' ')).unwrap_err();
-        let found = add_hints(error, &command(), &["tensorseal".into()], &|name| {
+        let without: Vec<OsString> = ["tensorseal", "seal", "m"].map(Into::into).into();
+        let found = add_hints(error, &command(), &without, &|name| {
             (name == "TENSORSEAL_THREADS").then(|| "1000000".into())
         });
         assert!(found.to_string().contains(variable), "{found}");

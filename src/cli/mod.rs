@@ -31,14 +31,14 @@ mod signing;
 mod verify;
 mod watermark;
 
-use crate::checkpoint::OpenError;
-use crate::verbs::{Error, ErrorKind, open};
 use clap::FromArgMatches;
 use command::{Arguments, Command};
 use config::ConfigFile;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tensorseal_core::verbs::{Error, ErrorKind, open};
 use tensorseal_engine::device::DeviceChoice;
+use tensorseal_format::OpenError;
 
 /// Exit codes, as documented by [`help`].
 mod exit {

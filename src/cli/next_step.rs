@@ -1,11 +1,11 @@
 //! What to do after a report that fails.
 
 use super::output::quoted;
-use crate::report::Report;
-use crate::severity::Severity;
-use crate::verbs::locations::default_seal;
 use std::path::Path;
+use tensorseal_base::severity::Severity;
 use tensorseal_core::judge::{Finding, Verdict};
+use tensorseal_core::verbs::locations::default_seal;
+use tensorseal_report::Report;
 
 /// The remedy for what a report found, or else where its worst finding is explained.
 pub(super) fn after(report: &Report) -> Option<String> {
@@ -67,8 +67,8 @@ fn is_repairable(report: &Report) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::SealUsed;
     use serde_json::json;
+    use tensorseal_report::SealUsed;
 
     fn report(command: &'static str, findings: Vec<Finding>) -> Report {
         let mut report = Report::new(command, "my model");

@@ -3,8 +3,8 @@
 use self::args::RegistryCommand;
 use super::args::General;
 use super::{CommandResult, Failure};
-use crate::checkpoint::display_name;
 use anyhow::anyhow;
+use tensorseal_format::display_name;
 
 /// Arguments of `registry`.
 pub mod args {

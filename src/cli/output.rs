@@ -2,15 +2,15 @@
 
 use super::args::{Common, General, PrintFormat, ReportFormat};
 use super::{Failure, next_step};
-use crate::checkpoint::display_name;
-use crate::judge::Verdict;
-use crate::report::human::Palette;
-use crate::report::table::{Cell, Table};
-use crate::report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
-use crate::verbs::output::write_whole;
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use tensorseal_core::judge::Verdict;
+use tensorseal_core::verbs::output::write_whole;
+use tensorseal_format::display_name;
+use tensorseal_report::human::Palette;
+use tensorseal_report::table::{Cell, Table};
+use tensorseal_report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
 
 /// Writes the body of a command between the head of the report and its findings.
 pub(super) type Body<'a> = &'a dyn Fn(&mut dyn Write, Palette) -> io::Result<()>;

@@ -2,13 +2,13 @@
 
 use super::args::General;
 use super::logging;
-use crate::stream::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tensorseal_engine::stream::progress::Progress;
 
 /// Draws until it is dropped.
 pub(super) struct ProgressLine {

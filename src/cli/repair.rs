@@ -2,10 +2,10 @@
 
 use super::args::{General, RepairArgs};
 use super::{CommandResult, exit, output, running};
-use crate::pinpoint::search::SearchLimits;
-use crate::report::units::count;
-use crate::verbs::locations::default_seal;
-use crate::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
+use tensorseal_core::pinpoint::search::SearchLimits;
+use tensorseal_core::verbs::locations::default_seal;
+use tensorseal_core::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
+use tensorseal_report::units::count;
 
 /// Runs the verb.
 pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {

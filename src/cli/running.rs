@@ -3,12 +3,12 @@
 use super::args::{General, MeasurementArgs};
 use super::progress::ProgressLine;
 use super::{Failure, exit, output};
-use crate::engine::{RunError, RunOptions, RunReport};
-use crate::stream::progress::Progress;
-use crate::verbs::Error;
 use std::sync::Arc;
+use tensorseal_core::verbs::Error;
 use tensorseal_engine::device::DeviceChoice;
 use tensorseal_engine::gpu::adapters;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunError, RunOptions, RunReport};
 use tensorseal_format::display_name;
 
 /// Runs `work` with a progress bar, and stops it on Ctrl-C. A command does all its measuring in one call, because

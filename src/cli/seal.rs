@@ -2,9 +2,9 @@
 
 use super::args::{General, SealArgs};
 use super::{CommandResult, exit, output, running};
-use crate::pinpoint::chunk_digests;
-use crate::verbs::{SealOptions, seal};
 use std::path::Path;
+use tensorseal_core::pinpoint::chunk_digests;
+use tensorseal_core::verbs::{SealOptions, seal};
 
 /// Runs the verb.
 pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {

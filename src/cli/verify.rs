@@ -4,15 +4,15 @@ use super::args::{Common, General, MeasurementArgs, OpenArgs, PinpointArgs, root
 use super::signing::args::SignatureArgs;
 use super::signing::signed;
 use super::{CommandResult, heading, output, running};
-use crate::pinpoint::search::SearchLimits;
-use crate::report::Report;
-use crate::report::human::Palette;
-use crate::report::units::count;
-use crate::severity::Severity;
-use crate::verbs::{VerifyOptions, verify};
 use clap::Args;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use tensorseal_base::severity::Severity;
+use tensorseal_core::pinpoint::search::SearchLimits;
+use tensorseal_core::verbs::{VerifyOptions, verify};
+use tensorseal_report::Report;
+use tensorseal_report::human::Palette;
+use tensorseal_report::units::count;
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use tensorseal::engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
-use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::isa::Isa;
-use tensorseal::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement};
+use tensorseal_engine::gpu::{DeviceSelector, Gpu, TileFeed, TileSpec};
+use tensorseal_engine::measure::chips::ChipKey;
+use tensorseal_engine::measure::isa::Isa;
+use tensorseal_engine::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement};
 
 /// One device and one test at a time: several instances in a process hang some drivers.
 pub(crate) fn gpu() -> (&'static Gpu, MutexGuard<'static, ()>) {

@@ -4,8 +4,8 @@ use super::models::{Tensor, safetensors};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::watermark::third_party::ThirdPartyKey;
+use tensorseal_core::watermark::third_party::ThirdPartyKey;
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// An `.npy` array: NumPy's name of its type, its shape, its bytes.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Registries as they list their models.
 
 use std::ops::ControlFlow;
-use tensorseal::registry::source::{ListedModel, Source, SourceError};
+use tensorseal_registry::source::{ListedModel, Source, SourceError};
 
 /// The models of a source, as it lists them.
 pub(crate) fn listed(source: &dyn Source) -> Result<Vec<ListedModel>, SourceError> {

@@ -2,12 +2,12 @@
 
 use super::keys::{KeyFiles, Model, Npy};
 use std::fs;
-use tensorseal::judge::third_party::{ThirdPartyContext, judge};
-use tensorseal::judge::watermark::Detection;
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::third_party::{
+use tensorseal_core::judge::third_party::{ThirdPartyContext, judge};
+use tensorseal_core::judge::watermark::Detection;
+use tensorseal_core::watermark::third_party::{
     ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, measure,
 };
+use tensorseal_engine::stream::progress::Progress;
 
 impl Npy {
     pub(crate) fn bytes(values: &[u8]) -> Npy {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, RemoteError, RemoteFile};
+use tensorseal_format::{Checkpoint, OpenOptions, RemoteError, RemoteFile};
 
 /// Threads that have read, with their names.
 pub(crate) type Readers = Arc<Mutex<HashMap<ThreadId, Option<String>>>>;

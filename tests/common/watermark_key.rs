@@ -1,7 +1,7 @@
 //! Keys of marks.
 
 use std::path::Path;
-use tensorseal::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::key::WatermarkKey;
 
 /// Writes the watermark key of this name: always the same, so that tests do not depend on chance.
 pub(crate) fn write_key(path: &Path, name: &str) {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, ContentClass, FileKind, FileRole, Format, OpenOptions};
-use tensorseal::severity::Severity;
+use tensorseal_base::severity::Severity;
+use tensorseal_format::{Checkpoint, ContentClass, FileKind, FileRole, Format, OpenOptions};
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
     oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 4976698672\n";

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, Format, OpenOptions};
-use tensorseal::stream::files::FileSet;
-use tensorseal::stream::plan::Plan;
+use tensorseal_engine::stream::files::FileSet;
+use tensorseal_engine::stream::plan::Plan;
+use tensorseal_format::{Checkpoint, Format, OpenOptions};
 
 fn golden(name: &str) -> PathBuf {
     tensorseal_testing::testdata("gguf").join(name)

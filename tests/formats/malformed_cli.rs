@@ -8,8 +8,8 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, FileKind, OpenOptions};
-use tensorseal::severity::Severity;
+use tensorseal_base::severity::Severity;
+use tensorseal_format::{Checkpoint, FileKind, OpenOptions};
 
 /// Runs the program with at most 2 GiB of address space: an allocation by an untrusted number fails.
 fn run_bounded(args: &[&str]) -> Ran {

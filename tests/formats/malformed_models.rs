@@ -5,10 +5,10 @@ use crate::common::malformed::{MODEL, cases, legal, sound, write};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tensorseal::checkpoint::{
+use tensorseal_base::severity::Severity;
+use tensorseal_format::{
     Checkpoint, FileKind, LinkTarget, ModelFile, OpenError, OpenOptions, SkipReason,
 };
-use tensorseal::severity::Severity;
 
 fn open(path: &Path) -> Checkpoint {
     Checkpoint::open(path, &OpenOptions::default()).unwrap()

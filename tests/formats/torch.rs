@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, FileKind, Format, OpenOptions, Problem};
-use tensorseal::severity::Severity;
+use tensorseal_base::severity::Severity;
+use tensorseal_format::{Checkpoint, FileKind, Format, OpenOptions, Problem};
 
 fn golden(name: &str) -> PathBuf {
     tensorseal_testing::testdata("torch").join(name)
@@ -206,9 +206,8 @@ fn check_invariants(name: &str, model: &Checkpoint) {
     }
     assert!(model.tensors.is_sorted_by_key(|t| (t.file, t.offset)), "{name}");
     for file in &model.files {
-        let apart = |pair: &[tensorseal::checkpoint::ChecksummedRange]| {
-            pair[0].range[1] <= pair[1].range[0]
-        };
+        let apart =
+            |pair: &[tensorseal_format::ChecksummedRange]| pair[0].range[1] <= pair[1].range[0];
         assert!(file.checksums.windows(2).all(apart), "{name}");
         assert!(file.checksums.iter().all(|sum| sum.range[1] <= file.bytes), "{name}");
     }
@@ -724,13 +723,13 @@ fn a_seal_that_says_nothing_of_the_order_is_outdated() {
     fs::write(&model, matrix(&[1, 40])).unwrap();
     assert_eq!(run(&["seal", arg(&model), "-o", arg(&seal), "--device", "cpu"]).code, 0);
     // As it was sealed before: dimensions in the order of the file.
-    let mut old: tensorseal::seal::Seal =
+    let mut old: tensorseal_core::seal::Seal =
         serde_json::from_slice(&fs::read(&seal).unwrap()).unwrap();
     let expected = old.root_without_order().unwrap();
     old.tensors[0].strides = None;
     old.tensors[0].shape = vec![30, 40];
     assert_eq!(old.root(), expected);
-    let root = tensorseal::seal::document::root_text(&expected);
+    let root = tensorseal_core::seal::document::root_text(&expected);
     old.model.root = root.clone();
     fs::write(&seal, serde_json::to_vec(&old).unwrap()).unwrap();
     let (code, found) = report(&["verify", arg(&model), "--seal", arg(&seal)]);

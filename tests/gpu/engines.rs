@@ -8,18 +8,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::dtype::Dtype;
-use tensorseal::engine::collect::ObjectMeasurement;
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{self, EngineUse, RunOptions};
-use tensorseal::measure::BLOCK_LEN;
-use tensorseal::measure::structure::Structure;
-use tensorseal::seal::build::{self, FILE_DIGESTS};
-use tensorseal::seal::canonical;
-use tensorseal::stream::hashing::FileHashing;
-use tensorseal::stream::plan::{Object, Plan};
-use tensorseal::stream::progress::Progress;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_core::seal::build::{self, FILE_DIGESTS};
+use tensorseal_core::seal::canonical;
+use tensorseal_engine::collect::ObjectMeasurement;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::measure::BLOCK_LEN;
+use tensorseal_engine::measure::structure::Structure;
+use tensorseal_engine::stream::hashing::FileHashing;
+use tensorseal_engine::stream::plan::{Object, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, EngineUse, RunOptions};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// A model with a tensor of every dtype: some blocks and a rest, or less than one.
 fn every_dtype(directory: &Path) -> PathBuf {

@@ -5,18 +5,18 @@ use crate::common::device::alone;
 use crate::common::*;
 use std::sync::Mutex;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::dtype::Dtype;
-use tensorseal::engine::{self, RunOptions};
-use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::codes::CodeCounts;
-use tensorseal::measure::correlation::Carrier;
-use tensorseal::measure::slots::SlotSums;
-use tensorseal::seal::build::{self, FILE_DIGESTS};
-use tensorseal::seal::canonical;
-use tensorseal::stream::hashing::FileHashing;
-use tensorseal::stream::plan::{ObjectKind, Plan, PlannedCarrier};
-use tensorseal::stream::progress::Progress;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_core::seal::build::{self, FILE_DIGESTS};
+use tensorseal_core::seal::canonical;
+use tensorseal_engine::measure::chips::ChipKey;
+use tensorseal_engine::measure::codes::CodeCounts;
+use tensorseal_engine::measure::correlation::Carrier;
+use tensorseal_engine::measure::slots::SlotSums;
+use tensorseal_engine::stream::hashing::FileHashing;
+use tensorseal_engine::stream::plan::{ObjectKind, Plan, PlannedCarrier};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, RunOptions};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// A checkpoint with a tensor of every type, and one that is longer than a tile. The file says U8: what
 /// reads blocks from files is not the subject here.

@@ -13,22 +13,22 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tempfile::TempDir;
-use tensorseal::audit::{self, AuditMeasurements, facts_storage};
-use tensorseal::checkpoint::{Checkpoint, OpenOptions, SkipReason};
-use tensorseal::compare;
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{self, FileMeasurement, RunError, RunOptions, Threads};
-use tensorseal::examine::journal::{Journal, MeasuredObject};
-use tensorseal::examine::{self, Examination, Request};
-use tensorseal::judge;
-use tensorseal::seal::build::{self, FILE_DIGESTS};
-use tensorseal::seal::{Seal, canonical};
-use tensorseal::stream::files::FileError;
-use tensorseal::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, HashingPlan};
-use tensorseal::stream::plan::{Object, Plan};
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::detect::{self, WatermarkMeasurement};
-use tensorseal::watermark::key::WatermarkKey;
+use tensorseal_core::audit::{self, AuditMeasurements, facts_storage};
+use tensorseal_core::compare;
+use tensorseal_core::examine::journal::{Journal, MeasuredObject};
+use tensorseal_core::examine::{self, Examination, Request};
+use tensorseal_core::judge;
+use tensorseal_core::seal::build::{self, FILE_DIGESTS};
+use tensorseal_core::seal::{Seal, canonical};
+use tensorseal_core::watermark::detect::{self, WatermarkMeasurement};
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::stream::files::FileError;
+use tensorseal_engine::stream::hashing::{FileDigests, FileHashing, HashAlgorithm, HashingPlan};
+use tensorseal_engine::stream::plan::{Object, Plan};
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{self as engine, FileMeasurement, RunError, RunOptions, Threads};
+use tensorseal_format::{Checkpoint, OpenOptions, SkipReason};
 
 /// A model with tied weights, values that are not finite, and files beside it.
 fn generated(directory: &Path) -> PathBuf {

@@ -5,12 +5,12 @@ use crate::common::{noise, real_model};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Mutex;
-use tensorseal::dtype::Dtype;
-use tensorseal::engine::gpu::pipelines::KERNELS;
-use tensorseal::engine::gpu::{DeviceSelector, Gpu};
-use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::correlation::{Carrier, ElementFormat};
-use tensorseal::measure::{self, BLOCK_LEN, KernelSet, WordFormat};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_engine::gpu::pipelines::KERNELS;
+use tensorseal_engine::gpu::{DeviceSelector, Gpu};
+use tensorseal_engine::measure::chips::ChipKey;
+use tensorseal_engine::measure::correlation::{Carrier, ElementFormat};
+use tensorseal_engine::measure::{self, BLOCK_LEN, KernelSet, WordFormat};
 
 fn kinds() -> impl Iterator<Item = KernelSet> {
     std::iter::once(KernelSet::DIGEST).chain(WordFormat::ALL.into_iter().map(KernelSet::from))

@@ -3,14 +3,14 @@
 use crate::common::device::{alone, gpu, is_tried, twins};
 use crate::common::noise;
 use sha2::{Digest, Sha256};
-use tensorseal::dtype::Dtype;
-use tensorseal::engine::gpu::pipelines::{CODES, DEQUANTISE, KERNELS};
-use tensorseal::engine::gpu::{DeviceSelector, Gpu};
-use tensorseal::measure::chips::ChipKey;
-use tensorseal::measure::correlation::Carrier;
-use tensorseal::measure::dequantise::dequantise;
-use tensorseal::measure::{self, BLOCK_LEN, KernelSet};
-use tensorseal::quantised::{HALO_LEN, edge_scales};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::quantised::{HALO_LEN, edge_scales};
+use tensorseal_engine::gpu::pipelines::{CODES, DEQUANTISE, KERNELS};
+use tensorseal_engine::gpu::{DeviceSelector, Gpu};
+use tensorseal_engine::measure::chips::ChipKey;
+use tensorseal_engine::measure::correlation::Carrier;
+use tensorseal_engine::measure::dequantise::dequantise;
+use tensorseal_engine::measure::{self, BLOCK_LEN, KernelSet};
 
 /// The blocks of `testdata/quantised/make.py`.
 fn golden_blocks(dtype: Dtype) -> Vec<u8> {

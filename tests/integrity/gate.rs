@@ -478,9 +478,9 @@ fn a_record_of_a_registry_is_held_to_every_file() {
 fn the_printed_policy_is_one() {
     let ran = run(&["gate", "--print-policy"]);
     assert_eq!(ran.code, 0);
-    let policy = tensorseal::policy::Policy::parse(&ran.stdout).unwrap();
+    let policy = tensorseal_core::policy::Policy::parse(&ran.stdout).unwrap();
     assert!(policy.signature.required && policy.audit);
-    assert_eq!(ran.stdout, tensorseal::policy::DEFAULT);
+    assert_eq!(ran.stdout, tensorseal_core::policy::DEFAULT);
 }
 
 #[test]
@@ -519,9 +519,9 @@ fn the_verdict_is_stated_and_signed() {
     assert_eq!(release.gate(POLICY, &args).0, 1);
     let bundle = fs::read(&svr).unwrap();
     let public = fs::read(release.fixtures.path("keys/p256.pub.pem")).unwrap();
-    let public = tensorseal::signing::PublicKey::from_pem(&public).unwrap();
-    let trust = tensorseal::signing::TrustAnchors::Key(public);
-    let opened = tensorseal::signing::verify(&bundle, &trust, jiff::Timestamp::now()).unwrap();
+    let public = tensorseal_signing::PublicKey::from_pem(&public).unwrap();
+    let trust = tensorseal_signing::TrustAnchors::Key(public);
+    let opened = tensorseal_signing::verify(&bundle, &trust, jiff::Timestamp::now()).unwrap();
     let statement: Value = serde_json::from_slice(&opened.statement).unwrap();
     assert_eq!(statement["predicate"]["properties"], serde_json::json!([]));
     assert_ne!(

@@ -1,11 +1,11 @@
 //! Golden values from independent implementations: see `testdata/README.md`.
 
 use serde_json::Value;
-use tensorseal::dtype::Dtype;
-use tensorseal::measure::{self, WordFormat};
-use tensorseal::seal::distribution::{Resolution, distribution};
-use tensorseal::seal::document::root_text;
-use tensorseal::seal::root::{RootEntry, model_root};
+use tensorseal_base::dtype::Dtype;
+use tensorseal_core::seal::distribution::{Resolution, distribution};
+use tensorseal_core::seal::document::root_text;
+use tensorseal_core::seal::root::{RootEntry, model_root};
+use tensorseal_engine::measure::{self, WordFormat};
 
 fn unhex(text: &Value) -> Vec<u8> {
     let text = text.as_str().unwrap();

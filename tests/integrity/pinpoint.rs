@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 /// A sealed small model, with a fine sidecar or without.
 fn sealed(extra: &[&str]) -> (TempDir, PathBuf) {

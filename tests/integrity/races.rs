@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 const FIRST: &str = "model-00001-of-00002.safetensors";
 const SECOND: &str = "model-00002-of-00002.safetensors";

@@ -333,7 +333,7 @@ fn file_digests_are_those_of_the_whole_files() {
         for file in seal["files"].as_array().unwrap() {
             let bytes = fs::read(model.join(file["path"].as_str().unwrap())).unwrap();
             let sha256: [u8; 32] = Sha256::digest(&bytes).into();
-            assert_eq!(file["sha256"], tensorseal::seal::canonical::hex(&sha256));
+            assert_eq!(file["sha256"], tensorseal_core::seal::canonical::hex(&sha256));
             assert_eq!(file["blake3"], blake3::hash(&bytes).to_hex().as_str());
         }
     }

@@ -12,16 +12,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, Location, OpenOptions};
-use tensorseal::engine::RunOptions;
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::registry::source::remote::RequestLimits;
-use tensorseal::registry::source::{
+use tensorseal_core::seal::{build, canonical};
+use tensorseal_engine::RunOptions;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::stream::hashing::HashAlgorithm;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::{Checkpoint, Location, OpenOptions};
+use tensorseal_registry::source::remote::RequestLimits;
+use tensorseal_registry::source::{
     ChangeToken, ListedDigest, ListedModel, OpenedModel, Source, SourceError, bucket,
 };
-use tensorseal::seal::{build, canonical};
-use tensorseal::stream::hashing::HashAlgorithm;
-use tensorseal::stream::progress::Progress;
 
 fn quick() -> RequestLimits {
     RequestLimits {
@@ -496,7 +496,7 @@ fn a_model_is_held_to_the_seal_beside_it() {
     let opened = source.open(&listed).unwrap();
     replaced(b"{}");
     let Some(Location::Remote(file)) = opened.seal else { panic!("{opened:?}") };
-    let error = tensorseal::seal::read::read_remote(file.as_ref()).unwrap_err();
+    let error = tensorseal_core::seal::read::read_remote(file.as_ref()).unwrap_err();
     assert!(!error.is_content() && error.to_string().contains("it changed"), "{error}");
 }
 

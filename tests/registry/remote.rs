@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, Format, OpenError, OpenOptions, RemoteError, RemoteFile};
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::engine::{RunError, RunOptions};
-use tensorseal::examine::{self, ExamineError, Request};
-use tensorseal::judge;
-use tensorseal::registry::source::remote::{FetchRange, WindowCache, WindowedFile};
-use tensorseal::seal::build::FILE_DIGESTS;
-use tensorseal::seal::canonical;
-use tensorseal::stream::files::FileError;
-use tensorseal::stream::progress::Progress;
+use tensorseal_core::examine::{self, ExamineError, Request};
+use tensorseal_core::judge;
+use tensorseal_core::seal::build::FILE_DIGESTS;
+use tensorseal_core::seal::canonical;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::stream::files::FileError;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_engine::{RunError, RunOptions};
+use tensorseal_format::{Checkpoint, Format, OpenError, OpenOptions, RemoteError, RemoteFile};
+use tensorseal_registry::source::remote::{FetchRange, WindowCache, WindowedFile};
 
 /// A file of this machine that plays one of another.
 #[derive(Debug)]

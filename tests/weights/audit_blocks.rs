@@ -2,13 +2,13 @@
 
 use crate::common::*;
 use tempfile::TempDir;
-use tensorseal::audit;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::dtype::Dtype;
-use tensorseal::engine::RunOptions;
-use tensorseal::judge;
-use tensorseal::severity::Severity;
-use tensorseal::stream::progress::Progress;
+use tensorseal_base::dtype::Dtype;
+use tensorseal_base::severity::Severity;
+use tensorseal_core::audit;
+use tensorseal_core::judge;
+use tensorseal_engine::RunOptions;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 const BLOCKS: usize = 40_000;
 

@@ -5,12 +5,12 @@ use crate::common::{noise, safetensors};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
-use tensorseal::engine::Threads;
-use tensorseal::judge::third_party::{ThirdPartyContext, intervals, judge};
-use tensorseal::judge::watermark::{Detection, DetectionMode, Presence};
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::key::WatermarkKey;
-use tensorseal::watermark::third_party::{ThirdPartyKey, interval, measure};
+use tensorseal_core::judge::third_party::{ThirdPartyContext, intervals, judge};
+use tensorseal_core::judge::watermark::{Detection, DetectionMode, Presence};
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::third_party::{ThirdPartyKey, interval, measure};
+use tensorseal_engine::Threads;
+use tensorseal_engine::stream::progress::Progress;
 
 fn golden(path: &str) -> Value {
     tensorseal_testing::json(&format!("watermark/{path}"))
@@ -299,7 +299,7 @@ fn normal_numbers_are_found_as_numpy_finds_them() {
     // Less what rounding xi to F32 can have added.
     assert!(found.z.unwrap() <= z && found.z.unwrap() > z - 1e-5, "{:?}", found.z);
     assert_eq!((found.verdict, found.groups.len(), found.elements), (Presence::Present, 1, 4096));
-    let exact = tensorseal::judge::bounds::normal_tail_log10(z);
+    let exact = tensorseal_core::judge::bounds::normal_tail_log10(z);
     assert!((found.log10_p.unwrap() - exact).abs() < 1e-3);
     // All tensors of a file, by their canonical names.
     let whole = safetensors(&[xi.tensor("layers.0.mlp.weight")]);
@@ -365,7 +365,7 @@ fn signs_are_found_as_numpy_finds_them() {
             (found.elements, found.verdict == Presence::Present),
             (elements, expected > 6.5)
         );
-        let bound = tensorseal::judge::bounds::signs_tail_log10(expected);
+        let bound = tensorseal_core::judge::bounds::signs_tail_log10(expected);
         assert!((found.log10_p.unwrap() - bound).abs() < 1e-6);
     }
 }

@@ -10,15 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tensorseal::checkpoint::{Checkpoint, OpenOptions};
-use tensorseal::engine::RunOptions;
-use tensorseal::engine::device::DeviceChoice;
-use tensorseal::judge::watermark::{
+use tensorseal_core::judge::watermark::{
     self as judge, Detection, DetectionContext, DetectionMode, Presence,
 };
-use tensorseal::stream::progress::Progress;
-use tensorseal::watermark::detect::{MAX_KEYS, measure};
-use tensorseal::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::detect::{MAX_KEYS, measure};
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_engine::RunOptions;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::{Checkpoint, OpenOptions};
 
 const PAYLOAD: &str = "0123456789abcdef";
 
@@ -225,7 +225,7 @@ fn is_null(detections: &[Detection]) {
     // As many above each z as the bound allows, and four standard deviations of that.
     for t in [1.0, 2.0, 3.0, 3.5, 4.0] {
         let above = zs.iter().filter(|z| **z >= t).count() as f64;
-        let bound = n * 10f64.powf(tensorseal::judge::bounds::signs_tail_log10(t));
+        let bound = n * 10f64.powf(tensorseal_core::judge::bounds::signs_tail_log10(t));
         assert!(above <= bound + 4.0 * bound.sqrt(), "{above} above {t}, bound {bound}");
     }
     for found in detections {

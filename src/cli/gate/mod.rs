@@ -6,12 +6,12 @@ mod statements;
 use super::args::{General, ReportFormat};
 use super::signing::signed;
 use super::{CommandResult, Failure, exit, output, running};
-use crate::policy::{self, PolicyFile};
-use crate::report::Report;
-use crate::report::human::Palette;
-use crate::verbs::{GateOptions, GateResult, gate};
 use args::GateArgs;
 use std::io::{self, Write};
+use tensorseal_core::policy::{self, PolicyFile};
+use tensorseal_core::verbs::{GateOptions, GateResult, gate};
+use tensorseal_report::Report;
+use tensorseal_report::human::Palette;
 
 /// Runs the verb.
 pub(super) fn run(args: &GateArgs, general: &General) -> CommandResult {
@@ -45,15 +45,17 @@ pub(super) fn run(args: &GateArgs, general: &General) -> CommandResult {
 
 /// The state database of registry scans.
 #[cfg(feature = "registry")]
-fn registries(args: &GateArgs) -> crate::registry::state::StateFile {
+fn registries(args: &GateArgs) -> tensorseal_registry::state::StateFile {
     let place = super::registry::place::of(args.state.as_deref());
-    crate::registry::state::StateFile { path: place.map_err(|failure| failure.error.to_string()) }
+    tensorseal_registry::state::StateFile {
+        path: place.map_err(|failure| failure.error.to_string()),
+    }
 }
 
 /// This build has no state database.
 #[cfg(not(feature = "registry"))]
-fn registries(_: &GateArgs) -> crate::verbs::gate::NoRegistryLookup {
-    crate::verbs::gate::NoRegistryLookup
+fn registries(_: &GateArgs) -> tensorseal_core::verbs::gate::NoRegistryLookup {
+    tensorseal_core::verbs::gate::NoRegistryLookup
 }
 
 /// Prints the policy to start from.

@@ -4,13 +4,13 @@ use super::args::{StatementArgs, StatementKind};
 use crate::cli::Failure;
 use crate::cli::signing::args::SignerArgs;
 use crate::cli::signing::keys;
-use crate::report::statement::StatementContext;
-use crate::report::{Report, svr, vsa};
-use crate::signing::{PrivateKey, SigningMethod, sign_statement};
-use crate::verbs::gate::StatementSubject;
-use crate::verbs::output::write_whole;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
+use tensorseal_core::verbs::gate::StatementSubject;
+use tensorseal_core::verbs::output::write_whole;
+use tensorseal_report::statement::StatementContext;
+use tensorseal_report::{Report, svr, vsa};
+use tensorseal_signing::{PrivateKey, SigningMethod, sign_statement};
 
 /// The key that signs the statements. Its passphrase is prompted for before the model is read, not after.
 pub(super) fn signer(args: &StatementArgs) -> Result<Option<(PrivateKey, SigningMethod)>, Failure> {

@@ -4,10 +4,10 @@ use super::args::AcceptArgs;
 use super::{place, state_failure};
 use crate::cli::args::General;
 use crate::cli::{CommandResult, exit};
-use crate::registry::state::{Database, StateError};
-use crate::system::user_id;
-use crate::verbs;
 use std::io::Write;
+use tensorseal_base::system::user_id;
+use tensorseal_core::verbs;
+use tensorseal_registry::state::{Database, StateError};
 
 /// Accepts the current content of a model.
 pub(super) fn run(args: &AcceptArgs, general: &General) -> CommandResult {

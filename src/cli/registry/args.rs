@@ -3,11 +3,11 @@
 use super::values::{self, Rotation};
 use crate::cli::args::{MeasurementArgs, OutputFormat, Showing, severity};
 use crate::cli::heading;
-use crate::judge::Severity;
-use crate::policy::{Age, Pattern};
-use crate::report::registry::syslog::Target;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use tensorseal_core::judge::Severity;
+use tensorseal_core::policy::{Age, Pattern};
+use tensorseal_report::registry::syslog::Target;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {

@@ -2,14 +2,14 @@
 
 use super::args::HistoryArgs;
 use super::{place, state_failure};
-use crate::checkpoint::display_name;
 use crate::cli::args::OutputFormat;
 use crate::cli::{CommandResult, Failure, exit, output};
-use crate::registry::state::{Database, History};
-use crate::report::table::{Align, Cell, Table};
 use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, Write};
+use tensorseal_format::display_name;
+use tensorseal_registry::state::{Database, History};
+use tensorseal_report::table::{Align, Cell, Table};
 
 /// Prints the history of a model.
 pub(super) fn run(args: &HistoryArgs) -> CommandResult {

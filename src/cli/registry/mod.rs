@@ -12,8 +12,8 @@ mod values;
 
 use super::args::General;
 use super::{CommandResult, Failure, exit};
-use crate::registry::state::StateError;
 use args::RegistryCommand;
+use tensorseal_registry::state::StateError;
 
 /// Runs a command on registries.
 pub(super) fn run(command: &RegistryCommand, general: &General) -> CommandResult {

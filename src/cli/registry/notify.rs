@@ -3,10 +3,10 @@
 use super::args::Notifications;
 use super::reports::Reports;
 use crate::cli::output;
-use crate::judge::Verdict;
-use crate::report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
 use anyhow::{Context, anyhow};
 use std::process::{Command, Stdio};
+use tensorseal_core::judge::Verdict;
+use tensorseal_report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
 
 /// What became of the notifications.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ fn notify(command: &str, overview: &Overview<'_>) -> anyhow::Result<()> {
 #[cfg(feature = "remote")]
 fn ping(notifications: &Notifications, end: &str) {
     let Some(url) = &notifications.ping else { return };
-    if let Err(error) = crate::registry::source::remote::ping(&format!("{url}{end}")) {
+    if let Err(error) = tensorseal_registry::source::remote::ping(&format!("{url}{end}")) {
         output::note(false, &format!("the request to the URL of --ping failed: {error}"));
     }
 }

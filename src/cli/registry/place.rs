@@ -3,10 +3,10 @@
 use super::args::{ModelNameArgs, StateArgs};
 use super::state_failure;
 use crate::cli::Failure;
-use crate::registry::state::{Database, StateError};
 use anyhow::anyhow;
 use std::env::var_os;
 use std::path::{Path, PathBuf};
+use tensorseal_registry::state::{Database, StateError};
 
 /// The path of the state database: the one that is given, or the default.
 pub(crate) fn state(remembering: &StateArgs) -> Result<PathBuf, Failure> {

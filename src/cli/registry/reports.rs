@@ -1,15 +1,15 @@
 //! A directory of reports: one page of all models, and one of each with findings.
 
 use crate::cli::{Failure, output};
-use crate::registry::record::ModelRecord;
-use crate::registry::scan::CheckedModel;
-use crate::report::registry::{Overview, html as page, model_uid};
-use crate::report::{Report, html, json};
-use crate::severity::Severity;
 use anyhow::anyhow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use tensorseal_base::severity::Severity;
+use tensorseal_core::record::ModelRecord;
+use tensorseal_registry::scan::CheckedModel;
+use tensorseal_report::registry::{Overview, html as page, model_uid};
+use tensorseal_report::{Report, html, json};
 
 /// Where the reports of models are, in the directory.
 const MODELS: &str = "models";

@@ -7,20 +7,20 @@ use super::values::Rotation;
 use super::{place, state_failure, status};
 use crate::cli::args::General;
 use crate::cli::{CommandResult, Failure, exit, output, running};
-use crate::judge::Verdict;
-use crate::policy::Age;
-use crate::registry::record::{RunOutcome, RunRecord};
-use crate::registry::scan::{
-    CheckOptions, CheckedModel, DeepCheckSchedule, RotationPart, Scan, ScanResult,
-};
-use crate::registry::source::{self, Source};
-use crate::registry::state::Database;
-use crate::report::registry::{Overview, human, inventory, json};
-use crate::stream::rate_limiter::RateLimiter;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
+use tensorseal_core::judge::Verdict;
+use tensorseal_core::policy::Age;
+use tensorseal_core::record::{RunOutcome, RunRecord};
+use tensorseal_engine::stream::rate_limiter::RateLimiter;
+use tensorseal_registry::scan::{
+    CheckOptions, CheckedModel, DeepCheckSchedule, RotationPart, Scan, ScanResult,
+};
+use tensorseal_registry::source::{self, Source};
+use tensorseal_registry::state::Database;
+use tensorseal_report::registry::{Overview, human, inventory, json};
 
 /// Scans registries and sends the notifications.
 pub(super) fn run(args: &ScanArgs, general: &General) -> CommandResult {

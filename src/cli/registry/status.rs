@@ -4,15 +4,15 @@ use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
 use crate::cli::args::{General, Showing};
 use crate::cli::{CommandResult, Failure, exit, output};
-use crate::judge::Verdict;
-use crate::registry::record::{RegistrySummary, RunOutcome};
-use crate::registry::state::Database;
-use crate::report::human::Palette;
-use crate::report::registry::{Overview, html, human, inventory, json};
-use crate::severity::Severity;
-use crate::verbs;
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
+use tensorseal_base::severity::Severity;
+use tensorseal_core::judge::Verdict;
+use tensorseal_core::record::{RegistrySummary, RunOutcome};
+use tensorseal_core::verbs;
+use tensorseal_registry::state::Database;
+use tensorseal_report::human::Palette;
+use tensorseal_report::registry::{Overview, html, human, inventory, json};
 
 /// Prints the state of all models.
 pub(super) fn run(args: &StatusArgs, general: &General) -> CommandResult {

@@ -1,6 +1,6 @@
 //! Values of arguments: rates, parts, reasons.
 
-use crate::registry::scan::RotationPart;
+use tensorseal_registry::scan::RotationPart;
 
 /// Which part of all models is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 use crate::cli::Failure;
 use crate::cli::args::{Common, MeasurementArgs, OpenArgs};
 use crate::cli::heading;
-use crate::signing::attestation::AttestationKind;
-use crate::stream::hashing::HashAlgorithm;
-use crate::verbs::locations::default_bundle;
-use crate::verbs::{SignatureOptions, trust};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use tensorseal_core::verbs::locations::default_bundle;
+use tensorseal_core::verbs::{SignatureOptions, trust};
+use tensorseal_engine::stream::hashing::HashAlgorithm;
+use tensorseal_signing::attestation::AttestationKind;
 
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {

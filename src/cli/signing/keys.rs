@@ -2,11 +2,11 @@
 
 use super::args::SignerArgs;
 use crate::cli::Failure;
-use crate::signing::{PrivateKey, SigningMethod, certificates};
-use crate::verbs::trust::{MAX_FILE, read_certificates, read_small};
 use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use tensorseal_core::verbs::trust::{MAX_FILE, read_certificates, read_small};
+use tensorseal_signing::{PrivateKey, SigningMethod, certificates};
 use zeroize::Zeroizing;
 
 /// The signing key, and whether verifiers trust the key itself or its certificate.

@@ -4,9 +4,9 @@ use super::args::SignArgs;
 use super::{keys, signed};
 use crate::cli::args::General;
 use crate::cli::{CommandResult, exit, output, running};
-use crate::stream::hashing::FileHashing;
-use crate::verbs::{SignOptions, sign};
 use std::path::Path;
+use tensorseal_core::verbs::{SignOptions, sign};
+use tensorseal_engine::stream::hashing::FileHashing;
 
 /// Runs the verb.
 pub(crate) fn run(args: &SignArgs, general: &General) -> CommandResult {

@@ -1,9 +1,9 @@
 //! Prints a signature that was written or verified.
 
-use crate::report::Report;
-use crate::report::human::Palette;
-use crate::report::units::count;
 use std::io::{self, Write};
+use tensorseal_report::Report;
+use tensorseal_report::human::Palette;
+use tensorseal_report::units::count;
 
 /// Prints the signer and what was signed.
 pub(crate) fn summary(out: &mut dyn Write, palette: Palette, report: &Report) -> io::Result<()> {

@@ -2,15 +2,15 @@
 
 use crate::cli::args::{Common, MeasurementArgs, OpenArgs, root};
 use crate::cli::heading;
-use crate::judge::presence::ExpectedPresence;
-use crate::watermark;
-use crate::watermark::payload::Payload;
-use crate::watermark::strength::Strength;
-use crate::watermark::third_party::ThirdPartyScheme;
-use crate::watermark::third_party::scheme::ThirdPartySchemeError;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
+use tensorseal_core::judge::presence::ExpectedPresence;
+use tensorseal_core::watermark;
+use tensorseal_core::watermark::payload::Payload;
+use tensorseal_core::watermark::strength::Strength;
+use tensorseal_core::watermark::third_party::ThirdPartyScheme;
+use tensorseal_core::watermark::third_party::scheme::ThirdPartySchemeError;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WatermarkCommand {

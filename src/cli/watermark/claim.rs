@@ -4,10 +4,10 @@ use super::args::ClaimArgs;
 use super::{claim_failure, marking, read_key};
 use crate::cli::args::General;
 use crate::cli::{CommandResult, Failure, exit, output, running};
-use crate::verbs::{RunInputs, open};
-use crate::watermark::claim::Claim;
 use anyhow::Context;
 use std::io::{self, Write};
+use tensorseal_core::verbs::{RunInputs, open};
+use tensorseal_core::watermark::claim::Claim;
 
 pub(super) fn run(args: &ClaimArgs, general: &General) -> CommandResult {
     let key = read_key(&args.marking.key)?;

@@ -2,24 +2,24 @@
 
 use super::args::EmbedArgs;
 use super::{claim_failure, marking, read_key};
-use crate::checkpoint::{Checkpoint, Format, display_name};
 use crate::cli::args::General;
 use crate::cli::{CommandResult, Failure, exit, output, running};
-use crate::judge::embedding::{self, Embedding};
-use crate::judge::structure;
-use crate::report::human::Palette;
-use crate::report::units::{count, grouped};
-use crate::report::{Report, WatermarkReport};
-use crate::stream::copy::CopyError;
-use crate::verbs::open;
-use crate::verbs::output::check_copy;
-use crate::watermark::claim::Claim;
-use crate::watermark::embed::{self, EmbedError, MarkSettings};
-use crate::watermark::key::WatermarkKey;
-use crate::watermark::strength::Strength;
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
+use tensorseal_core::judge::embedding::{self, Embedding};
+use tensorseal_core::judge::structure;
+use tensorseal_core::verbs::open;
+use tensorseal_core::verbs::output::check_copy;
+use tensorseal_core::watermark::claim::Claim;
+use tensorseal_core::watermark::embed::{self, EmbedError, MarkSettings};
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::strength::Strength;
+use tensorseal_engine::stream::copy::CopyError;
+use tensorseal_format::{Checkpoint, Format, display_name};
+use tensorseal_report::human::Palette;
+use tensorseal_report::units::{count, grouped};
+use tensorseal_report::{Report, WatermarkReport};
 
 pub(super) fn run(args: &EmbedArgs, general: &General) -> CommandResult {
     if args.in_place {

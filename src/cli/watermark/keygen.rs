@@ -4,9 +4,9 @@ use super::args::KeygenArgs;
 use super::key_failure;
 use crate::cli::args::General;
 use crate::cli::{CommandResult, Failure, exit, output};
-use crate::watermark::key::WatermarkKey;
 use anyhow::Context;
 use std::io::{self, Write};
+use tensorseal_core::watermark::key::WatermarkKey;
 
 pub(super) fn run(args: &KeygenArgs, general: &General) -> CommandResult {
     let key = WatermarkKey::generate().map_err(key_failure)?;

@@ -1,24 +1,24 @@
 //! What `claim` and `embed` share: measuring an unmarked model and choosing its watermark.
 
 use super::{detect_failure, no_carriers};
-use crate::checkpoint::{Checkpoint, Format, ModelFile, display_name};
 use crate::cli::args::MeasurementArgs;
 use crate::cli::{Failure, running};
-use crate::judge::bounds::signs_tail_log10;
-use crate::judge::watermark::{PRESENT, z_of};
-use crate::measure::slots::SlotSums;
-use crate::report::units::grouped;
-use crate::stream::progress::Progress;
-use crate::watermark::detect::{self, WatermarkMeasurement};
-use crate::watermark::embed::MarkSettings;
-use crate::watermark::key::{self, WatermarkKey};
-use crate::watermark::payload::{MIN_BLOCKS, Payload};
-use crate::watermark::strength::{
-    DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
-};
-use crate::weights::WeightStorage;
 use anyhow::anyhow;
 use std::path::Path;
+use tensorseal_core::judge::bounds::signs_tail_log10;
+use tensorseal_core::judge::watermark::{PRESENT, z_of};
+use tensorseal_core::watermark::detect::{self, WatermarkMeasurement};
+use tensorseal_core::watermark::embed::MarkSettings;
+use tensorseal_core::watermark::key::{self, WatermarkKey};
+use tensorseal_core::watermark::payload::{MIN_BLOCKS, Payload};
+use tensorseal_core::watermark::strength::{
+    DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
+};
+use tensorseal_engine::measure::slots::SlotSums;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::{Checkpoint, Format, ModelFile, display_name};
+use tensorseal_report::units::grouped;
+use tensorseal_weights::WeightStorage;
 
 /// A model that is to be marked.
 pub(super) struct UnmarkedModel {

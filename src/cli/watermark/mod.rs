@@ -9,12 +9,12 @@ mod marking;
 
 use super::args::General;
 use super::{CommandResult, Failure, exit, running};
-use crate::watermark::claim::ClaimError;
-use crate::watermark::detect::DetectError;
-use crate::watermark::key::{WatermarkKey, WatermarkKeyError};
 use anyhow::anyhow;
 use args::WatermarkCommand;
 use std::path::Path;
+use tensorseal_core::watermark::claim::ClaimError;
+use tensorseal_core::watermark::detect::DetectError;
+use tensorseal_core::watermark::key::{WatermarkKey, WatermarkKeyError};
 
 pub(super) fn run(command: &WatermarkCommand, general: &General) -> CommandResult {
     match command {

@@ -1,12 +1,12 @@
 //! A detection for people.
 
 use crate::cli::output;
-use crate::judge::watermark::{Detection, DetectionMode, Presence};
-use crate::report::human::{Palette, shown};
-use crate::report::table::{Align, Cell, Table};
-use crate::report::units::grouped;
-use crate::watermark::SCHEME;
 use std::io::{self, Write};
+use tensorseal_core::judge::watermark::{Detection, DetectionMode, Presence};
+use tensorseal_core::watermark::SCHEME;
+use tensorseal_report::human::{Palette, shown};
+use tensorseal_report::table::{Align, Cell, Table};
+use tensorseal_report::units::grouped;
 
 /// Groups that are listed for people; the JSON report has all of them.
 const LISTED_GROUPS: usize = 40;

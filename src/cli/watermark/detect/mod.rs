@@ -5,13 +5,13 @@ mod native;
 mod third_party;
 
 use super::args::{DetectArgs, Expect, SchemeChoice};
-use crate::checkpoint::Checkpoint;
 use crate::cli::args::{Common, General};
 use crate::cli::{CommandResult, exit, output};
-use crate::judge::watermark::{Detection, Presence};
-use crate::report::{Report, WatermarkReport};
-use crate::verbs::RunInputs;
-use crate::watermark::third_party::ThirdPartyScheme;
+use tensorseal_core::judge::watermark::{Detection, Presence};
+use tensorseal_core::verbs::RunInputs;
+use tensorseal_core::watermark::third_party::ThirdPartyScheme;
+use tensorseal_format::Checkpoint;
+use tensorseal_report::{Report, WatermarkReport};
 
 pub(crate) fn run(args: &DetectArgs, general: &General) -> CommandResult {
     match args.scheme {

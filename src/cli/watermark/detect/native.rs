@@ -1,28 +1,28 @@
 //! Watermarks of the scheme of this program.
 
 use super::conclude;
-use crate::checkpoint::Checkpoint;
 use crate::cli::args::General;
 use crate::cli::watermark::args::DetectArgs;
 use crate::cli::watermark::{claim_failure, detect_failure, no_carriers, read_key};
 use crate::cli::{CommandResult, Failure, running};
-use crate::judge::presence::{self, OriginalProvenance};
-use crate::judge::watermark::{
+use anyhow::anyhow;
+use tensorseal_core::judge::presence::{self, OriginalProvenance};
+use tensorseal_core::judge::watermark::{
     self as judge, ClaimedMark, Detection, DetectionContext, DetectionMode,
 };
-use crate::judge::{Finding, structure};
-use crate::report::Report;
-use crate::seal::{build, document::root_text};
-use crate::stream::progress::Progress;
-use crate::verbs::gate::refuse_duplicate_keys;
-use crate::verbs::open;
-use crate::watermark::claim::{Claim, ClaimError};
-use crate::watermark::detect::{self, GroupSums, MAX_KEYS, WatermarkMeasurement};
-use crate::watermark::informed;
-use crate::watermark::key::WatermarkKey;
-use crate::watermark::unreadable::UnreadableWeights;
-use crate::weights::Weights;
-use anyhow::anyhow;
+use tensorseal_core::judge::{Finding, structure};
+use tensorseal_core::seal::{build, document::root_text};
+use tensorseal_core::verbs::gate::refuse_duplicate_keys;
+use tensorseal_core::verbs::open;
+use tensorseal_core::watermark::claim::{Claim, ClaimError};
+use tensorseal_core::watermark::detect::{self, GroupSums, MAX_KEYS, WatermarkMeasurement};
+use tensorseal_core::watermark::informed;
+use tensorseal_core::watermark::key::WatermarkKey;
+use tensorseal_core::watermark::unreadable::UnreadableWeights;
+use tensorseal_engine::stream::progress::Progress;
+use tensorseal_format::Checkpoint;
+use tensorseal_report::Report;
+use tensorseal_weights::Weights;
 
 pub(super) fn run(args: &DetectArgs, general: &General) -> CommandResult {
     if !args.key_id.is_empty() {

@@ -1,29 +1,29 @@
 //! Watermarks of published schemes.
 
 use super::conclude;
-use crate::checkpoint::Checkpoint;
 use crate::cli::args::General;
 use crate::cli::watermark::args::{DetectArgs, Expect};
 use crate::cli::{CommandResult, Failure, exit, running};
-use crate::judge::Finding;
-use crate::judge::presence;
-use crate::judge::structure;
-use crate::judge::third_party::{ThirdPartyContext, intervals, judge};
-use crate::judge::watermark::{Detection, Presence};
-use crate::report::Report;
-use crate::seal::build;
-use crate::verbs::gate::refuse_duplicate_keys;
-use crate::verbs::open;
-use crate::watermark::SCHEME;
-use crate::watermark::third_party::{
-    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, ThirdPartyScheme,
-    interval, measure,
-};
-use crate::watermark::unreadable::UnreadableWeights;
-use crate::weights::Weights;
 use anyhow::anyhow;
 use std::collections::HashSet;
 use std::path::Path;
+use tensorseal_core::judge::Finding;
+use tensorseal_core::judge::presence;
+use tensorseal_core::judge::structure;
+use tensorseal_core::judge::third_party::{ThirdPartyContext, intervals, judge};
+use tensorseal_core::judge::watermark::{Detection, Presence};
+use tensorseal_core::seal::build;
+use tensorseal_core::verbs::gate::refuse_duplicate_keys;
+use tensorseal_core::verbs::open;
+use tensorseal_core::watermark::SCHEME;
+use tensorseal_core::watermark::third_party::{
+    ThirdPartyError, ThirdPartyKey, ThirdPartyKeyError, ThirdPartyMeasurement, ThirdPartyScheme,
+    interval, measure,
+};
+use tensorseal_core::watermark::unreadable::UnreadableWeights;
+use tensorseal_format::Checkpoint;
+use tensorseal_report::Report;
+use tensorseal_weights::Weights;
 
 /// Looks for the marks of keys of `scheme`.
 pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme, general: &General) -> CommandResult {
