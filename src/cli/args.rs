@@ -54,7 +54,8 @@ pub(super) enum ReportFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
 pub struct General {
-    /// Print nothing if the command passes, else only what is wrong; print no notes, hints or progress bar
+    /// Print nothing if the command passes, else only what is wrong; no notes, hints or progress bar. Output in
+    /// other formats, and verbs that only print data, are not affected
     #[arg(long, short, global = true, env = "TENSORSEAL_QUIET", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new())]
     #[arg(display_order = 900)]

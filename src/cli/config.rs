@@ -4,8 +4,8 @@
 //! never searched, and what decides a verdict cannot be set: a gate must not depend on a file that came with a model.
 
 use super::args::{self, General, OutputFormat};
-use super::{Failure, command};
-use anyhow::{Context, anyhow};
+use super::{Failure, command, output};
+use anyhow::anyhow;
 use clap::{Command, ValueEnum};
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -94,12 +94,17 @@ impl ConfigFile {
             Err(error) => {
                 use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
                 let absent = matches!(error.kind(), NotFound | NotADirectory | PermissionDenied);
-                return match absent && !required {
-                    true => Ok(None),
-                    false => Err(error)
-                        .with_context(|| format!("{}: cannot be read", path.display()))
-                        .map_err(Failure::usage),
-                };
+                if absent && !required {
+                    return Ok(None);
+                }
+                let path = path.display();
+                return Err(Failure::usage(match error.kind() {
+                    NotFound => anyhow!("no configuration file {path}"),
+                    _ => anyhow!(
+                        "cannot read the configuration file {path}: {}",
+                        output::reason(&error)
+                    ),
+                }));
             }
         };
         let usage = |text: String| Failure::usage(anyhow!("{}: {text}", path.display()));

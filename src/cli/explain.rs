@@ -68,12 +68,17 @@ fn begins_with(id: &str, words: &str) -> bool {
 /// What to explain instead of a rule that does not exist.
 fn instead(wanted: &str) -> String {
     let wanted = wanted.to_lowercase();
+    let (area, name) = wanted.split_once('/').unwrap_or(("", &wanted));
+    // Ids of an area have their beginning in common, so that it does not count.
     let is_similar = |id: &&str| {
-        let name = id.split('/').nth(1).unwrap_or_default();
-        strsim::jaro_winkler(&wanted, id).max(strsim::jaro_winkler(&wanted, name)) >= SIMILAR
+        let other = id.split('/').nth(1).unwrap_or_default();
+        strsim::jaro_winkler(name, other) >= SIMILAR
     };
     let nearest = rules::nearest(&wanted, SUGGESTED);
     match nearest.into_iter().filter(is_similar).collect::<Vec<_>>()[..] {
+        [] if rules().all.iter().any(|rule| rule.area() == area) => {
+            format!("run `tensorseal explain {area}` to list the rules of this area")
+        }
         [] => "run `tensorseal explain` to list all rules".to_owned(),
         [only] => format!("did you mean {only}?"),
         ref several => format!("similar rules are {}", several.join(", ")),
@@ -168,6 +173,8 @@ mod tests {
             let other = text(wanted).unwrap();
             assert!(other.ends_with("; run `tensorseal explain` to list all rules"), "{other}");
         }
+        let known_area = text("policy/key-used").unwrap();
+        assert!(known_area.contains("; run `tensorseal explain policy` to list"), "{known_area}");
     }
 
     #[test]

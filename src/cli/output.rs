@@ -103,6 +103,16 @@ pub(super) fn finish(
     (common, general): (&Common, &General),
     body: Body<'_>,
 ) -> Result<u8, Failure> {
+    finish_with(report, (common, general), body, next_step::after(report))
+}
+
+/// As [`finish`], with this hint what to do next.
+pub(super) fn finish_with(
+    report: &Report,
+    (common, general): (&Common, &General),
+    body: Body<'_>,
+    next_step: Option<String>,
+) -> Result<u8, Failure> {
     let code = report.exit_code;
     tracing::debug!(code, findings = report.findings.len(), "writing the report");
     for text in &report.notes {
@@ -121,7 +131,7 @@ pub(super) fn finish(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other.context("cannot write to standard output").map_err(Failure::incomplete)?,
     }
-    if let Some(text) = next_step::after(report) {
+    if let Some(text) = next_step {
         next(common, general, &text);
     }
     Ok(report.exit_code)
@@ -136,7 +146,10 @@ pub(super) fn incomplete(command: &'static str, model: &Path, common: &Common, f
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
         let written = write_file(path, &|out| write_as(&report, *format, common, body, out));
-        if let Err(failed) = written {
+        // What failed the command is not reported again.
+        if let Err(failed) = written
+            && one_line(&failed) != one_line(&failure.error)
+        {
             error(&failed);
         }
     }

@@ -6,7 +6,7 @@ mod third_party;
 
 use super::args::{DetectArgs, Expect, SchemeChoice};
 use crate::cli::args::{Common, General};
-use crate::cli::{CommandResult, exit, output};
+use crate::cli::{CommandResult, exit, next_step, output};
 use tensorseal_core::judge::watermark::{Detection, Presence};
 use tensorseal_core::verbs::RunInputs;
 use tensorseal_core::watermark::third_party::ThirdPartyScheme;
@@ -33,13 +33,15 @@ fn conclude(
     report.judge(to.0.fail_on);
     let shown = detections.clone();
     report.watermark = Some(WatermarkReport::from_detections(detections));
-    let code = output::finish(&report, to, &|out, palette| {
-        shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
-    })?;
     let is_absent = shown.iter().all(|detection| detection.verdict == Presence::Absent);
-    if expect.is_none() && is_absent && code == exit::FINDINGS {
-        let text = "add `--expect absent` if the model should have no watermark of this key";
-        output::next(to.0, to.1, text);
-    }
-    Ok(code)
+    let next = match expect.is_none() && is_absent && report.exit_code == exit::FINDINGS {
+        true => Some(
+            "add `--expect absent` if the model should have no watermark of this key".to_owned(),
+        ),
+        false => next_step::after(&report),
+    };
+    let body: output::Body<'_> = &|out, palette| {
+        shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
+    };
+    output::finish_with(&report, to, body, next)
 }
