@@ -128,6 +128,7 @@ fn device(command: &Command) -> Option<&DeviceChoice> {
         Command::Repair(args) => &args.measuring,
         Command::Compare(args) => &args.measuring,
         Command::Watermark(command) => command.measuring()?,
+        Command::Registry(command) => command.measuring()?,
         _ => return None,
     };
     Some(&measuring.device)

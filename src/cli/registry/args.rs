@@ -25,6 +25,16 @@ pub(crate) enum RegistryCommand {
     Accept(AcceptArgs),
 }
 
+impl RegistryCommand {
+    /// How models are measured.
+    pub(crate) fn measuring(&self) -> Option<&MeasurementArgs> {
+        match self {
+            Self::Scan(args) => Some(&args.measuring),
+            Self::Status(_) | Self::History(_) | Self::Accept(_) => None,
+        }
+    }
+}
+
 /// Arguments of `registry scan`.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
@@ -51,7 +61,7 @@ pub(crate) struct ScanArgs {
     /// Maximum number of bytes to read per second: 200M, 1.5G
     #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = heading::SCAN)]
     pub limit_rate: Option<u64>,
-    /// Directory for archives that must be unpacked [default: the system's directory for temporary files]
+    /// Directory for archives that must be unpacked [default: $TMPDIR, or /tmp]
     #[arg(long, value_name = "DIR", help_heading = heading::SCAN)]
     pub spool: Option<PathBuf>,
     #[command(flatten)]
